@@ -1,0 +1,14 @@
+//! BitTorrent and the receipt protocol without sockets, clocks, disks or tasks.
+//!
+//! [`session`] is the whole of a node; everything else here is a part of it. Time is an argument,
+//! randomness a seeded generator, output a returned value, payload never passes through.
+
+#![warn(missing_docs)]
+
+pub mod choker;
+pub mod magnet;
+pub mod metainfo;
+pub mod session;
+pub mod tracker;
+pub mod units;
+pub mod wire;
