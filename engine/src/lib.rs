@@ -11,4 +11,5 @@ pub mod metainfo;
 pub mod session;
 pub mod tracker;
 pub mod units;
+pub mod wallet;
 pub mod wire;
