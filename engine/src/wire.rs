@@ -6,3 +6,4 @@ pub mod codec;
 pub mod extended;
 pub mod handshake;
 pub mod message;
+pub mod metadata;
