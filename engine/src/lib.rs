@@ -8,6 +8,8 @@
 pub mod choker;
 pub mod magnet;
 pub mod metainfo;
+pub mod rate;
+pub mod rng;
 pub mod session;
 pub mod tracker;
 pub mod units;
