@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod choker;
+pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
 pub mod rate;
