@@ -5,6 +5,8 @@
 
 #![warn(missing_docs)]
 
+pub mod bencode;
+pub mod bitfield;
 pub mod choker;
 pub mod limiter;
 pub mod magnet;
@@ -12,6 +14,7 @@ pub mod metainfo;
 pub mod rate;
 pub mod rng;
 pub mod session;
+pub mod text;
 pub mod tracker;
 pub mod units;
 pub mod wire;
