@@ -8,6 +8,7 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod choker;
+pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
 pub mod rate;

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use seedbank_ledger::{Instant, Rate};
 
-use crate::choker::{Candidate, Change, Class};
+use crate::choker::{Candidate, Change};
+use crate::limiter::Side;
 use crate::session::Session;
 use crate::session::event::{ChokeDecision, SessionEvent};
 use crate::session::output::Output;
@@ -78,7 +79,6 @@ impl Session {
         let Some(info_hash) = self.peers.get(&peer).and_then(|entry| entry.info_hash) else {
             return;
         };
-        self.uploads.set_peer(peer, decision.class, decision.weight);
         self.market_class(peer, decision.class, now);
         if change.flipped {
             let unchoked = decision.class.is_some();
@@ -87,6 +87,8 @@ impl Session {
             self.outputs.push_back(Output::Event(SessionEvent::Choke(event)));
             if unchoked { self.unchoke(peer, now) } else { self.choke(peer, now) }
         }
+        let side = decision.class.map(|class| (Side::from(class), decision.weight));
+        self.serve_as(peer, side, now);
     }
 
     fn unchoke(&mut self, peer: PeerIndex, now: Instant) {
@@ -117,12 +119,6 @@ impl Session {
     /// Whether this peer's requests are accepted now.
     pub(super) fn is_unchoked(&self, peer: PeerIndex) -> bool {
         self.choker.choke(peer).is_unchoked()
-    }
-
-    /// In which class a peer is served; a drain counts as open.
-    pub(super) fn class_of(&self, peer: PeerIndex) -> Class {
-        let class = self.choker.decision(peer).and_then(|decision| decision.class);
-        class.unwrap_or(Class::Reciprocal)
     }
 }
 

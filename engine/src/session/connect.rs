@@ -168,6 +168,8 @@ impl Session {
     pub(super) fn close(&mut self, peer: PeerIndex, reason: impl Into<String>) {
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         if !std::mem::replace(&mut entry.closing, true) {
+            self.uploads.remove_peer(peer);
+            self.flush_serving(peer);
             self.outputs.push_back(Output::Close { peer, reason: reason.into() });
         }
     }

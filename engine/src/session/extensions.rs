@@ -5,7 +5,6 @@ use seedbank_ledger::Instant;
 use crate::metainfo::Metainfo;
 use crate::session::Session;
 use crate::session::event::SessionEvent;
-use crate::session::metadata::METADATA_PIECE_LEN;
 use crate::session::output::Output;
 use crate::session::peer::{Peer, QUEUE_ADVERTISED};
 use crate::session::torrent::Content;
@@ -14,7 +13,7 @@ use crate::wire::extended::{
     ExtendedHandshake, HANDSHAKE_ID, RECEIPT, RECEIPT_ID, UT_METADATA, UT_METADATA_ID,
 };
 use crate::wire::message::Message;
-use crate::wire::metadata::MetadataMessage;
+use crate::wire::metadata::{METADATA_PIECE_LEN, MetadataMessage};
 
 /// What we call ourselves in extended handshakes.
 const CLIENT_NAME: &str = concat!("Seedbank ", env!("CARGO_PKG_VERSION"));
@@ -62,7 +61,8 @@ impl Session {
                 Err(error) => self.misbehaved(peer, format!("extended handshake: {error}")),
             },
             UT_METADATA_ID => match MetadataMessage::decode(payload) {
-                Ok(message) => self.metadata_message(peer, message, now),
+                Ok(Some(message)) => self.metadata_message(peer, message, now),
+                Ok(None) => {}
                 Err(error) => self.misbehaved(peer, format!("ut_metadata: {error}")),
             },
             RECEIPT_ID => self.receipt_arrived(peer, payload, now),
@@ -110,12 +110,12 @@ impl Session {
                     fetch.rejected(peer);
                 }
             }
-            MetadataMessage::Data { piece, bytes, .. } => {
+            MetadataMessage::Data { piece, data, .. } => {
                 let Some((_, torrent)) = self.link_and_torrent(peer) else { return };
                 let info_hash = torrent.info_hash;
                 let Content::Unknown(fetch) = &mut torrent.content else { return };
-                match fetch.arrived(peer, piece, bytes) {
-                    Some(info) => self.metadata_complete(info_hash, info),
+                match fetch.arrived(peer, piece, data) {
+                    Some(info) => self.metadata_complete(info_hash, &info),
                     None => self.ask_metadata(peer, now),
                 }
             }
@@ -133,7 +133,7 @@ impl Session {
     }
 
     /// A magnet's `info` dictionary matched its hash: the driver opens storage and checks it.
-    fn metadata_complete(&mut self, info_hash: InfoHash, info: Vec<u8>) {
+    fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8]) {
         let torrent = self.torrents.get_mut(&info_hash).expect("the caller found it");
         match Metainfo::from_info(info, info_hash) {
             Ok(mut metainfo) => {
@@ -163,6 +163,7 @@ impl Session {
     pub(super) fn send(&mut self, peer: PeerIndex, message: Message, now: Instant) {
         if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
             link.last_sent = now;
+            self.flush_serving(peer);
             self.outputs.push_back(Output::Send { peer, message });
         }
     }
@@ -174,6 +175,6 @@ fn metadata_piece(info: &[u8], piece: u32) -> Option<MetadataMessage> {
     let begin = usize::try_from(piece.checked_mul(METADATA_PIECE_LEN)?).ok()?;
     let len = usize::try_from(METADATA_PIECE_LEN).ok()?;
     let rest = info.get(begin..).filter(|rest| !rest.is_empty())?;
-    let bytes = rest[..rest.len().min(len)].to_vec();
-    Some(MetadataMessage::Data { piece, total_size, bytes })
+    let data = rest[..rest.len().min(len)].to_vec();
+    Some(MetadataMessage::Data { piece, total_size, data })
 }

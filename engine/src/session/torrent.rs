@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use seedbank_ledger::{Bytes, Instant};
 
 use crate::bitfield::Bitfield;
-use crate::limiter::Bucket;
 use crate::metainfo::Metainfo;
 use crate::picker::Picker;
 use crate::rate::RateMeter;
@@ -22,6 +21,8 @@ pub(crate) struct Torrent {
     /// The metainfo's name, or the magnet's, or the info hash.
     pub(crate) name: String,
     pub(crate) content: Content,
+    /// No peers but from its trackers and its owner (BEP 27).
+    pub(crate) private: bool,
     /// The owner wants it to run.
     pub(crate) started: bool,
     /// Why it stopped by itself.
@@ -30,9 +31,9 @@ pub(crate) struct Torrent {
     pub(crate) addresses: Addresses,
     pub(crate) trackers: Trackers,
     pub(crate) counters: Counters,
-    pub(crate) upload_limit: Bucket,
-    pub(crate) download_limit: Bucket,
     pub(crate) completed_at: Option<Instant>,
+    /// A piece of it was fetched in this session, so that completing it is news.
+    pub(crate) downloaded_here: bool,
 }
 
 /// What is known of a torrent's content.
