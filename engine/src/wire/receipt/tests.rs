@@ -123,7 +123,9 @@ proptest! {
     }
 
     #[test]
-    fn a_message_cut_short_or_prolonged_is_refused(message in messages(), cut: prop::sample::Index) {
+    fn a_message_cut_short_or_prolonged_is_refused(
+        message in messages(), cut: prop::sample::Index
+    ) {
         let bytes = message.encode();
         prop_assert!(ReceiptMessage::decode(&bytes[..cut.index(bytes.len())]).is_err());
         let longer = [&bytes[..], b"e"].concat();
