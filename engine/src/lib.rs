@@ -11,7 +11,6 @@ pub mod choker;
 pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
-pub mod picker;
 pub mod pipeline;
 pub mod rate;
 pub mod rng;

@@ -466,12 +466,15 @@ struct Swarm {
     asked: BTreeMap<Block, BTreeSet<PeerIndex>>,
     buffers: BTreeSet<PieceIndex>,
     stored: BTreeMap<PieceIndex, BTreeSet<u32>>,
-    peer_count: u64,
+    /// Who is connected; an index is never used again.
+    peers: Vec<PeerIndex>,
+    next_peer: u64,
 }
 
 impl Swarm {
     fn step(&mut self) {
-        let peer = PeerIndex(self.rng.below(self.peer_count));
+        let slot = self.rng.index(self.peers.len());
+        let peer = self.peers[slot];
         let piece_count = self.picker.geometry.piece_count();
         let some = piece(u32::try_from(self.rng.below(u64::from(piece_count))).unwrap());
         self.now = self.now.after(Duration::from_millis(self.rng.below(3_000)));
@@ -480,6 +483,8 @@ impl Swarm {
             1 => {
                 let released = self.picker.leave(peer);
                 self.withdraw(peer, &released.dropped);
+                self.peers[slot] = PeerIndex(self.next_peer);
+                self.next_peer += 1;
             }
             2 => self.set_pieces(peer),
             3 | 4 => {
@@ -631,13 +636,14 @@ proptest! {
             asked: BTreeMap::new(),
             buffers: BTreeSet::new(),
             stored: BTreeMap::new(),
-            peer_count,
+            peers: (0..peer_count).map(PeerIndex).collect(),
+            next_peer: peer_count,
         };
         for _ in 0..400 {
             swarm.step();
         }
         // From now on one seed serves whatever it is asked for.
-        let seed = PeerIndex(1_000);
+        let seed = PeerIndex(u64::MAX);
         swarm.picker.join(seed);
         swarm.picker.set_pieces(seed, Bitfield::all(piece_count));
         let mut steps = 0;
