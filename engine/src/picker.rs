@@ -33,8 +33,6 @@ pub const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 /// Peers asked for one block in end game.
 pub const COPIES_MAX: usize = 3;
-/// Copies asked for in one pick.
-pub const COPIES_PER_PICK_MAX: usize = 16;
 /// Pieces for which refusals and failures are remembered.
 pub const BARS_MAX: usize = 4_096;
 

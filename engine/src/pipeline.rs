@@ -39,6 +39,9 @@ impl Pipeline {
     pub fn room(&self, _: Instant) -> usize {
         64usize.saturating_sub(self.outstanding.len())
     }
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
     pub fn limited(&mut self, _: bool) {}
     pub fn requested(&mut self, block: Block, _: Instant) {
         self.outstanding.push(block);

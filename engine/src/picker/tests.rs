@@ -14,6 +14,7 @@ const NO_LIMIT: PickLimits = PickLimits {
     blocks_max: usize::MAX,
     open_len_max: u64::MAX,
     lease_len_max: u64::MAX,
+    copies_max: 16,
     share_paid: false,
 };
 const PIECE_LEN: u64 = 4 * 16 * 1024;
@@ -212,6 +213,7 @@ fn a_piece_is_open_at_one_paid_peer_at_a_time() {
     assert!(picker.pick(B, NO_LIMIT, at(0)).blocks.is_empty());
     assert_eq!(picker.pick(C, NO_LIMIT, at(0)).blocks.len(), 4);
     let shared = PickLimits {
+        copies_max: 16,
         share_paid: true,
         ..NO_LIMIT
     };
@@ -520,7 +522,8 @@ impl Swarm {
             blocks_max: self.rng.index(12),
             open_len_max: PIECE_LEN * self.rng.below(5),
             lease_len_max: PIECE_LEN * self.rng.below(5),
-            share_paid: false,
+            copies_max: 16,
+        share_paid: false,
         };
         let window_before = self.picker.open_len(peer);
         let picked = self.picker.pick(peer, limits, self.now);

@@ -13,6 +13,9 @@ use crate::session::torrent::{Content, Open};
 use crate::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 
+/// Blocks asked for a second time at once, of a peer that owes us nothing.
+const COPIES_MAX: usize = 2;
+
 impl Session {
     pub(super) fn choked_by(&mut self, peer: PeerIndex, now: Instant) {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
@@ -134,10 +137,13 @@ impl Session {
             }
             return;
         }
+        let copies_max =
+            if link.download.pipeline.outstanding() == 0 { COPIES_MAX } else { 0 };
         let limits = PickLimits {
             blocks_max: allowed,
             open_len_max,
             lease_len_max,
+            copies_max,
             share_paid: false,
         };
         let picked = open.picker.pick(peer, limits, now);
