@@ -6,6 +6,7 @@ pub mod books;
 pub mod network;
 pub mod node;
 pub mod queue;
+pub mod recording;
 pub mod scenario;
 pub mod swarm;
 pub mod world;

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use seedbank_engine::session::Session;
-use seedbank_engine::session::input::{BlockFate, Input, PeerEvent};
+use seedbank_engine::session::input::{BlockFate, PeerEvent};
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
 use seedbank_ledger::Instant;
 
 use crate::books::Books;
+use crate::recording::Recording;
 
 /// A node and what the driver keeps for it.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct SimNode {
     /// When its session wants to be woken; events for other instants are stale.
     pub wake_at: Option<Instant>,
     /// Every input so far, if they are being recorded.
-    pub recording: Option<Vec<(Instant, Input)>>,
+    pub recording: Option<Recording>,
     /// Payload served and not reported, per connection.
     pub connections: BTreeMap<PeerIndex, SimConnection>,
     /// Part-received pieces.

@@ -107,21 +107,45 @@ pub fn fast_link() -> LinkConfig {
 mod tests {
     use super::*;
     use crate::books::Books;
+    use crate::recording::{Recording, replay};
     use seedbank_engine::session::view::TorrentState;
     use seedbank_ledger::{Duration, Instant};
 
-    fn swarm(leechers: u64, metainfo: &Metainfo) -> (World, InfoHash) {
+    fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, InfoHash) {
         let mut world = World::new(None);
-        world.paranoid = true;
         for number in 0..=leechers {
             let node = world.add_node(&format!("node-{number}"), Books::default(), fast_link());
-            start(&mut world, node, config(number, 7), Policy::default());
+            world.node_mut(node).recording = Some(Recording::default());
+            start(
+                &mut world,
+                node,
+                config(number, rng_seed),
+                Policy::default(),
+            );
         }
         for number in 0..=leechers {
             let node = NodeIndex(usize::try_from(number).unwrap());
             add(&mut world, node, metainfo, number == 0);
         }
         (world, metainfo.info_hash)
+    }
+
+    fn run(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> World {
+        let (mut world, info_hash) = swarm(leechers, metainfo, rng_seed);
+        let deadline = Instant::ZERO.after(Duration::from_secs(120));
+        assert!(
+            world.run_until(deadline, |world| all_seed(world, &info_hash)),
+            "it completes"
+        );
+        world
+    }
+
+    fn digests(world: &World) -> Vec<String> {
+        let recordings = world
+            .nodes()
+            .iter()
+            .map(|node| node.recording.as_ref().unwrap());
+        recordings.map(Recording::digest).collect()
     }
 
     fn all_seed(world: &World, info_hash: &InfoHash) -> bool {
@@ -132,19 +156,36 @@ mod tests {
     }
 
     #[test]
-    fn a_swarm_of_five_completes() {
+    fn a_swarm_of_five_completes_with_every_invariant_held_at_every_step() {
         let metainfo = torrent("five", (3 << 20) + 12_345, 64 << 10);
-        let (mut world, info_hash) = swarm(5, &metainfo);
+        let (mut world, info_hash) = swarm(5, &metainfo, 7);
+        world.paranoid = true;
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
-        let done = world.run_until(deadline, |world| all_seed(world, &info_hash));
-        for node in world.nodes() {
-            let view = node.session.as_ref().unwrap().torrent(&info_hash).unwrap();
-            println!(
-                "{} {:?} {} {}",
-                node.name, view.state, view.have, view.wasted
+        assert!(world.run_until(deadline, |world| all_seed(world, &info_hash)));
+    }
+
+    #[test]
+    fn twenty_peers_do_the_same_twice_and_something_else_with_another_seed() {
+        let metainfo = torrent("twenty", 4 << 20, 64 << 10);
+        let first = digests(&run(20, &metainfo, 1));
+        assert_eq!(first, digests(&run(20, &metainfo, 1)));
+        assert_ne!(first, digests(&run(20, &metainfo, 2)));
+    }
+
+    #[test]
+    fn a_replayed_input_log_gives_identical_outputs() {
+        let metainfo = torrent("replayed", 2 << 20, 64 << 10);
+        let world = run(4, &metainfo, 3);
+        for (node, number) in world.nodes().iter().zip(0..) {
+            let recording = node.recording.as_ref().unwrap();
+            let session = Session::new(
+                config(number, 3),
+                identity(number),
+                Vec::new(),
+                Instant::ZERO,
             );
+            let mut books = Books::default();
+            assert_eq!(replay(session, &mut books, recording), recording.digest());
         }
-        println!("{}", world.now());
-        assert!(done);
     }
 }

@@ -22,6 +22,7 @@ use crate::books::{Books, SimSettlement};
 use crate::network::{End, Item, LinkConfig, Network, NodeIndex, Transmission};
 use crate::node::{PieceProgress, SimNode};
 use crate::queue::EventQueue;
+use crate::recording::unix;
 
 /// Wall-clock time at the start of every run: 2026-01-01.
 pub const START: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -129,7 +130,7 @@ impl World {
         let now = self.queue.now();
         let target = &mut self.nodes[node.0];
         if let Some(recording) = &mut target.recording {
-            recording.push((now, Input::Command(command.clone())));
+            recording.input(now, &Input::Command(command.clone()));
         }
         let session = target
             .session
@@ -214,7 +215,7 @@ impl World {
 
     /// Virtual wall-clock time.
     pub fn unix(&self) -> UnixTime {
-        START.plus_secs(self.now().as_nanos() / 1_000_000_000)
+        unix(self.now())
     }
 
     /// A node.
@@ -248,7 +249,7 @@ impl World {
             return;
         };
         if let Some(recording) = &mut target.recording {
-            recording.push((now, input.clone()));
+            recording.input(now, &input);
         }
         session.handle(input, now);
         self.drain(node);
@@ -280,6 +281,9 @@ impl World {
 
     fn carry_out(&mut self, node: NodeIndex, output: Output) {
         let now = self.queue.now();
+        if let Some(recording) = &mut self.nodes[node.0].recording {
+            recording.output(&output);
+        }
         match output {
             Output::Dial { info_hash, addr } => {
                 let at = now.after(self.network.delay(node));

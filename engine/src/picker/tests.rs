@@ -523,7 +523,7 @@ impl Swarm {
             open_len_max: PIECE_LEN * self.rng.below(5),
             lease_len_max: PIECE_LEN * self.rng.below(5),
             copies_max: 16,
-        share_paid: false,
+            share_paid: false,
         };
         let window_before = self.picker.open_len(peer);
         let picked = self.picker.pick(peer, limits, self.now);

@@ -137,8 +137,11 @@ impl Session {
             }
             return;
         }
-        let copies_max =
-            if link.download.pipeline.outstanding() == 0 { COPIES_MAX } else { 0 };
+        let copies_max = if link.download.pipeline.outstanding() == 0 {
+            COPIES_MAX
+        } else {
+            0
+        };
         let limits = PickLimits {
             blocks_max: allowed,
             open_len_max,
