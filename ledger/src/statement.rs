@@ -8,7 +8,7 @@ use crate::signed::certificate::SignedCertificate;
 use crate::signed::claim::SignedClaim;
 use crate::signed::lock::{LockId, SignedLock};
 use crate::signed::order::SignedOrder;
-use crate::units::MicroCredits;
+use crate::units::{MicroCredits, Sequence};
 
 /// What a network entry was caused by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub struct StatementLine {
     pub amount: MicroCredits,
     /// The lock it concerned, as it stood afterwards.
     pub lock: Option<LockStatus>,
+    /// The account's line before this one; `None` for its first. A node that has seen another newest
+    /// line has missed one.
+    pub previous: Option<Sequence>,
     /// The settlement node's word for sequence, hash, time and the account's credit afterwards.
     pub certificate: SignedCertificate,
 }
