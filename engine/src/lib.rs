@@ -10,6 +10,8 @@ pub mod bitfield;
 pub mod choker;
 pub mod magnet;
 pub mod metainfo;
+pub mod rate;
+pub mod rng;
 pub mod session;
 pub mod text;
 pub mod tracker;
