@@ -11,6 +11,7 @@ pub mod choker;
 pub mod magnet;
 pub mod metainfo;
 pub mod rate;
+pub mod receipts;
 pub mod rng;
 pub mod session;
 pub mod text;
