@@ -17,6 +17,19 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
+/// The folder of the profile that this test was built with: programs lie here, tests in `deps`.
+///
+/// # Errors
+/// When this is not a test that cargo built.
+pub fn built() -> Result<PathBuf> {
+    let exe = std::env::current_exe()?;
+    let profile = exe
+        .parent()
+        .and_then(Path::parent)
+        .context("a test lies in PROFILE/deps")?;
+    Ok(profile.to_owned())
+}
+
 /// Every file below `root`, as a path relative to it, in the order of their names.
 ///
 /// # Errors
