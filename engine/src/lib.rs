@@ -8,8 +8,11 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod choker;
+pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
+pub mod picker;
+pub mod pipeline;
 pub mod rate;
 pub mod rng;
 pub mod session;

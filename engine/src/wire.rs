@@ -7,3 +7,4 @@ pub mod extended;
 pub mod handshake;
 pub mod message;
 pub mod metadata;
+pub mod receipt;
