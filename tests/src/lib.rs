@@ -13,6 +13,7 @@
 pub mod bencode;
 pub mod client;
 pub mod content;
+pub mod daemon;
 pub mod http;
 pub mod namespace;
 pub mod net;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
 
 use crate::content::{Content, Plan};
 use crate::process::tail;
@@ -34,6 +35,7 @@ pub struct Net {
     /// Introduces the clients to each other, unless told otherwise.
     pub tracker: Arc<Tracker>,
     folder: PathBuf,
+    sockets: TempDir,
     last: Cell<u8>,
 }
 
@@ -47,10 +49,13 @@ impl Net {
         }
         fs::create_dir_all(&folder)?;
         let tracker = Arc::new(Tracker::start(HARNESS)?);
+        let sockets = tempfile::tempdir()?;
+        let last = Cell::new(HARNESS.octets()[3]);
         Ok(Self {
             tracker,
             folder,
-            last: Cell::new(HARNESS.octets()[3]),
+            sockets,
+            last,
         })
     }
 
@@ -80,6 +85,12 @@ impl Net {
         let folder = self.folder.join(name);
         fs::create_dir_all(&folder)?;
         Ok(folder)
+    }
+
+    /// A path for a unix socket: theirs are at most 107 bytes long, and folders here may be deep.
+    #[must_use]
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.sockets.path().join(format!("{name}.sock"))
     }
 
     /// A torrent of this content, announced to our HTTP tracker. The content is written by the
