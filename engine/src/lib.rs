@@ -12,6 +12,7 @@ pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
 pub mod picker;
+pub mod pipeline;
 pub mod rate;
 pub mod rng;
 pub mod session;
