@@ -5,10 +5,19 @@
 
 #![warn(missing_docs)]
 
+pub mod bencode;
+pub mod bitfield;
 pub mod choker;
+pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
+pub mod picker;
+pub mod pipeline;
+pub mod rate;
+pub mod receipts;
+pub mod rng;
 pub mod session;
+pub mod text;
 pub mod tracker;
 pub mod units;
 pub mod wallet;

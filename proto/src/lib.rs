@@ -1,1 +1,33 @@
-//! (being built)
+//! The gRPC contract `seedbank.v1` as Rust types, and the errors it promises.
+//!
+//! Messages, clients and servers are generated from `proto/seedbank/v1`; `failure.rs` packs and
+//! unpacks the one `ErrorInfo` that every error carries. Nothing here decides anything.
+
+pub mod failure;
+
+pub use failure::{Failure, code_of};
+
+/// Messages, clients and servers of `seedbank.v1`.
+#[allow(
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::disallowed_types,
+    clippy::doc_markdown,
+    clippy::match_wildcard_for_single_variants,
+    clippy::semicolon_if_nothing_returned,
+    clippy::too_many_lines,
+    clippy::unused_async,
+    clippy::use_self,
+    clippy::wildcard_imports,
+    missing_debug_implementations,
+    unnameable_types,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
+pub mod v1 {
+    tonic::include_proto!("seedbank.v1");
+}
+
+/// The contract itself, an encoded `google.protobuf.FileDescriptorSet`: for reflection and for JSON.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/seedbank.v1.bin"));
