@@ -11,7 +11,10 @@ use crate::session::view::{PeerView, TorrentView};
 impl Session {
     pub(super) fn torrent_view(&self, torrent: &Torrent, now: Instant) -> TorrentView {
         let geometry = torrent.metainfo().map(|metainfo| metainfo.geometry);
-        let links = torrent.peers.iter().filter_map(|peer| self.peers.get(peer)?.live());
+        let links = torrent
+            .peers
+            .iter()
+            .filter_map(|peer| self.peers.get(peer)?.live());
         let counters = &torrent.counters;
         TorrentView {
             info_hash: torrent.info_hash,
@@ -21,14 +24,14 @@ impl Session {
             total: Bytes::new(geometry.map_or(0, |geometry| geometry.total_len())),
             have: torrent.have_bytes(),
             piece_count: geometry.map_or(0, |geometry| geometry.piece_count()),
-            piece_have_count: torrent.open().map_or(0, |open| open.have.count()),
+            piece_have_count: torrent.open().map_or(0, |open| open.picker.have().count()),
             uploaded: counters.uploaded,
             downloaded: counters.downloaded,
             wasted: counters.wasted,
             upload_rate: Bytes::new(counters.upload_rate.per_second(now)),
             download_rate: Bytes::new(counters.download_rate.per_second(now)),
             peer_count: count(links.clone()),
-            seed_count: count(links.filter(|link| link.is_seed())),
+            seed_count: count(links.filter(|link| link.is_seed)),
             trackers: torrent.trackers.views(),
             completed_at: torrent.completed_at,
         }
@@ -43,9 +46,13 @@ impl Session {
             info_hash: peer.info_hash?,
             addr: peer.addr,
             incoming: peer.incoming,
-            client: link.remote.client.clone().unwrap_or_else(|| client_of(&link.client_id.0)),
+            client: link
+                .remote
+                .client
+                .clone()
+                .unwrap_or_else(|| client_of(&link.client_id.0)),
             node_id: market.node_id,
-            piece_have_count: link.pieces.known().map_or(0, Bitfield::count),
+            piece_have_count: self.pieces_of(peer).map_or(0, Bitfield::count),
             interested: link.interested_since.is_some(),
             interesting: link.interesting,
             unchoked_us: !link.choking_us,
