@@ -2,6 +2,7 @@
 
 use seedbank_engine::session::config::Network;
 use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::wallet::WalletBook;
 use seedbank_ledger::node::{Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::store::memory::Memory;
 use seedbank_ledger::tally::{Tally, TallyRow};
@@ -35,9 +36,14 @@ impl Books {
         self.tally.write(rows).expect("memory does not fail");
     }
 
-    /// Every row, as a session that starts is given it.
-    pub fn rows(&self) -> Vec<TallyRow> {
-        self.tally.load().expect("rows were written by this code")
+    /// What a session that starts is given.
+    pub fn book(&self) -> WalletBook {
+        let rows = self.tally.load().expect("rows were written by this code");
+        WalletBook {
+            rows,
+            newest: None,
+            transfers: Vec::new(),
+        }
     }
 
     /// Appends an entry.

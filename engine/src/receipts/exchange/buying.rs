@@ -64,6 +64,15 @@ impl Exchange {
         pair.payer.pieces.used_with(key, piece_len) <= pair.payer.window
     }
 
+    /// Bytes of further pieces that may be opened at this peer under the bid in force (S2); `None`
+    /// while the window does not matter.
+    pub fn window_left(&self, peer: PeerIndex) -> Option<Bytes> {
+        let connection = self.connections.get(&peer)?;
+        let pair = self.pairs.get(&connection.key)?;
+        let left = pair.payer.window.saturating_sub(pair.payer.pieces.used());
+        (!connection.own_bid.is_zero()).then_some(left)
+    }
+
     /// A request went out; the bid in force goes with it.
     pub fn requested(&mut self, peer: PeerIndex, block: Block, piece_len: u32) {
         let Some(connection) = self.connections.get_mut(&peer) else {

@@ -333,7 +333,12 @@ impl Model {
                 account: *id,
                 available_after: MicroCredits::new(account.available),
             };
+            let previous = account
+                .lines
+                .last()
+                .map(|line| line.certificate.body.sequence);
             account.lines.push(StatementLine {
+                previous,
                 operation: operation.clone(),
                 refusal,
                 amount: MicroCredits::new(amount),
