@@ -1,12 +1,12 @@
 //! The decision: what to ask a peer for next.
 //!
-//! In this order: what it already holds; what another handed back; a new piece (drawn at first, then
-//! the rarest); a piece that stalls at another peer; in end game, what others are asked for.
+//! In this order: what it already holds; what another handed back; a new piece (drawn at first,
+//! then the rarest); a piece that stalls at another peer; in end game, what others are asked for.
 
 use seedbank_ledger::Instant;
 
 use super::open::OpenPiece;
-use super::{COPIES_MAX, COPIES_PER_PICK_MAX, Picker, RANDOM_FIRST_COUNT, STALL};
+use super::{COPIES_MAX, Picker, RANDOM_FIRST_COUNT, STALL};
 use crate::units::{Block, PeerIndex, PieceIndex};
 
 /// How much denser than this a peer's pieces must lie among the unopened ones for the order to be
@@ -22,6 +22,9 @@ pub struct PickLimits {
     pub open_len_max: u64,
     /// Bytes of further buffers that may be leased.
     pub lease_len_max: u64,
+    /// Blocks that others were asked for and that may be asked for again in end game: few, and none
+    /// while this peer still owes us an answer, or end game costs more than it saves.
+    pub copies_max: usize,
     /// Let a piece be open at several paid peers at once.
     pub share_paid: bool,
 }
@@ -48,6 +51,7 @@ struct Draft {
     blocks_left: usize,
     open_len_left: u64,
     lease_len_left: u64,
+    copies_left: usize,
     share_paid: bool,
     picked: Picked,
 }
@@ -63,6 +67,7 @@ impl Picker {
             blocks_left: limits.blocks_max,
             open_len_left: limits.open_len_max,
             lease_len_left: limits.lease_len_max,
+            copies_left: limits.copies_max,
             share_paid: limits.share_paid,
             picked: Picked::default(),
         };
@@ -243,7 +248,7 @@ impl Picker {
                 self.ask_missing(*piece, draft);
             }
         }
-        let mut copies_left = draft.blocks_left.min(COPIES_PER_PICK_MAX);
+        let mut copies_left = draft.blocks_left.min(draft.copies_left);
         // Least asked first, so that copies spread before they pile up.
         for copies_max in 2..=COPIES_MAX {
             for piece in &pieces {

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use seedbank_ledger::{Instant, Rate};
 
-use crate::choker::{Candidate, Change, Class};
+use crate::choker::{Candidate, Change};
+use crate::limiter::Side;
 use crate::session::Session;
 use crate::session::event::{ChokeDecision, SessionEvent};
 use crate::session::output::Output;
@@ -38,7 +39,10 @@ impl Session {
     }
 
     fn candidates(&self, now: Instant) -> Vec<Candidate> {
-        self.peers.values().filter_map(|peer| self.candidate(peer, now)).collect()
+        self.peers
+            .values()
+            .filter_map(|peer| self.candidate(peer, now))
+            .collect()
     }
 
     fn candidate(&self, peer: &Peer, now: Instant) -> Option<Candidate> {
@@ -49,7 +53,7 @@ impl Session {
         Some(Candidate {
             torrent_active: torrent.is_active() && torrent.open().is_some(),
             seeding: torrent.is_seed(),
-            is_seed: link.is_seed(),
+            is_seed: link.is_seed,
             interested_since: link.interested_since,
             snubbed: link.download.pipeline.is_snubbed() && !torrent.is_seed(),
             received_rate: link.download.rate.per_second(now),
@@ -78,19 +82,35 @@ impl Session {
         let Some(info_hash) = self.peers.get(&peer).and_then(|entry| entry.info_hash) else {
             return;
         };
-        self.uploads.set_peer(peer, decision.class, decision.weight);
         self.market_class(peer, decision.class, now);
         if change.flipped {
             let unchoked = decision.class.is_some();
             let reason = decision.reason;
-            let event = ChokeDecision { at: now, info_hash, peer, unchoked, reason };
-            self.outputs.push_back(Output::Event(SessionEvent::Choke(event)));
-            if unchoked { self.unchoke(peer, now) } else { self.choke(peer, now) }
+            let event = ChokeDecision {
+                at: now,
+                info_hash,
+                peer,
+                unchoked,
+                reason,
+            };
+            self.outputs
+                .push_back(Output::Event(SessionEvent::Choke(event)));
+            if unchoked {
+                self.unchoke(peer, now)
+            } else {
+                self.choke(peer, now)
+            }
         }
+        let side = decision
+            .class
+            .map(|class| (Side::from(class), decision.weight));
+        self.serve_as(peer, side, now);
     }
 
     fn unchoke(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         // A drain that is overtaken by an unchoke never told the peer that it was choked.
         if !std::mem::replace(&mut link.upload.draining, false) {
             self.send(peer, Message::Unchoke, now);
@@ -98,7 +118,9 @@ impl Session {
     }
 
     fn choke(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         if !link.fast && !link.upload.queue.is_empty() {
             link.upload.queue.truncate(DRAIN_MAX);
             link.upload.draining = true;
@@ -117,12 +139,6 @@ impl Session {
     /// Whether this peer's requests are accepted now.
     pub(super) fn is_unchoked(&self, peer: PeerIndex) -> bool {
         self.choker.choke(peer).is_unchoked()
-    }
-
-    /// In which class a peer is served; a drain counts as open.
-    pub(super) fn class_of(&self, peer: PeerIndex) -> Class {
-        let class = self.choker.decision(peer).and_then(|decision| decision.class);
-        class.unwrap_or(Class::Reciprocal)
     }
 }
 

@@ -1,23 +1,25 @@
 //! `Sb_receipt` messages: the receipt protocol as it travels (docs/PROTOCOL.md §3).
 //!
 //! Each is one bencoded dictionary of at most 16 KiB, sent under the id that the receiver gave for
-//! `Sb_receipt`. The integer `t` names the message; keys it does not have are ignored, so that later
-//! versions may add some. Signed objects travel as the fixed byte strings of
-//! `seedbank_ledger::signed`, body and signature. Rates are micro-credits per GiB, windows and
-//! counts are bytes.
+//! `Sb_receipt`. The integer `t` names the message; keys it does not have are ignored, so that
+//! later versions may add some. Signed objects travel as the fixed byte strings of
+//! `seedbank_ledger::signed`, body and signature: a receipt is 144 bytes, a lock 188. Rates are
+//! micro-credits per GiB, windows are bytes. A question mark follows a key that may be absent.
 //!
-//! | `t` | message | keys |
-//! |---|---|---|
-//! | 0 | HELLO | `v` version; `no` nonce, 16 bytes; `is` list of issuer keys, 32 bytes each, at most 16; `ra` lowest rate; `wi` window |
-//! | 1 | AUTH | `sg` signature, 64 bytes |
-//! | 2 | BID | `ra` rate |
-//! | 3 | QUOTE | `st` state: 0 open, 1 queued, 2 paid; `ra` rate, absent for no cap and if open; `wi` window |
-//! | 4 | LOCK | `lk` signed lock, 188 bytes |
-//! | 5 | RECEIPT | `rc` signed receipt, 144 bytes |
-//! | 6 | SYNC | `cs` list of at most 24 channels: `k` kind, 0 acknowledgement, 1 lock; `id` lock id, if a lock; `hd` newest receipt held; `sn` newest receipt sent; `lk` signed lock; `cl` 1 if closed |
-//! | 7 | CLOSE | `id` lock id; `rc` newest receipt on it, if any |
-//! | 8 | TIP | `am` micro-credits; `nt` note in UTF-8, at most 140 bytes |
-//! | 9 | ERR | `er` code; `ch` channel id, 32 bytes, if it is about one |
+//! - `t` 0, HELLO: `v` version; `no` nonce, 16 bytes; `is` list of issuer keys, 32 bytes each, at
+//!   most 16; `ra`? lowest rate, absent if it takes no payment; `wi` window.
+//! - `t` 1, AUTH: `sg` signature, 64 bytes.
+//! - `t` 2, BID: `ra` rate.
+//! - `t` 3, QUOTE: `st` state, 0 open, 1 queued, 2 paid; `ra`? rate, absent for no cap, and
+//!   ignored if open; `wi` window.
+//! - `t` 4, LOCK: `lk` signed lock.
+//! - `t` 5, RECEIPT: `rc` signed receipt.
+//! - `t` 6, SYNC: `cs` list of at most 24 channels, no two alike. Each is a dictionary:
+//!   `k` kind, 0 acknowledgement, 1 lock; `id` lock id, only for a lock; `hd`? newest receipt held;
+//!   `sn`? newest receipt sent; `lk`? signed lock and `cl`? 1 for closed, only for a lock.
+//! - `t` 7, CLOSE: `id` lock id; `rc`? newest receipt on it.
+//! - `t` 8, TIP: `am` micro-credits; `nt` note in UTF-8, at most 140 bytes.
+//! - `t` 9, ERR: `er` code; `ch`? channel id, 32 bytes.
 
 mod codec;
 
@@ -89,8 +91,8 @@ pub struct Hello {
     pub nonce: [u8; 16],
     /// Settlement keys whose locks the sender accepts, at most [`ISSUERS_MAX`].
     pub issuers: Vec<NodeId>,
-    /// The lowest rate that the sender serves as paid.
-    pub rate_min: Rate,
+    /// The lowest rate that the sender serves as paid; `None` if it takes no payment.
+    pub rate_min: Option<Rate>,
     /// The unpaid bytes that the sender allows at first.
     pub window: Bytes,
 }
