@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use seedbank_ledger::{Duration, Instant};
 
-use crate::rate::RateMeter;
 use crate::units::{BLOCK_LEN, Block};
 
 /// How much of a peer's sending time is kept asked for.
@@ -21,38 +20,42 @@ pub const DEPTH_MAX: usize = 500;
 pub const REQQ_DEFAULT: usize = 250;
 /// No block for so long, although asked: the peer snubs us.
 pub const SNUB_AFTER: Duration = Duration::from_secs(30);
-/// A slow peer gets the time that a block took it on top, but no more than this.
+/// A slow peer gets the time that its last blocks took on top, but no more than this.
 pub const SLOW_ALLOWANCE_MAX: Duration = Duration::from_secs(30);
 /// A request that has been first in line for so long is lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(60);
-/// Most requests remembered that are no longer waited for.
+/// Most requests remembered that a snubbing peer was asked for and may still answer.
 pub const ABANDONED_MAX: usize = DEPTH_MAX;
 
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
-/// Requests outstanding at one peer, and how many more it is worth sending.
+/// What has waited too long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// The peer has just become snubbed: nothing that it was asked for is waited for any more.
+    pub is_newly_snubbed: bool,
+    /// Requests given up, in the order they were made.
+    pub lost: Vec<Block>,
+}
+
+/// Requests outstanding at one peer.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
-    /// Waited for, in the order they were made.
-    awaited: VecDeque<Block>,
-    /// Cancelled or given up; an answer to one may still come, and takes no room until then.
+    /// In the order they were made, at most [`DEPTH_MAX`] unless the caller asks for more.
+    outstanding: VecDeque<Block>,
+    /// Not waited for since the peer snubbed us: they take no room, but an answer may still come.
     abandoned: VecDeque<Block>,
-    /// When the first awaited one became the first: waiting behind others is not held against it.
-    /// `None` until time is next told.
-    first_since: Option<Instant>,
-    /// When a block came last, or the peer had its last fresh start.
+    /// When the first of them became the first: waiting behind others is not held against it.
+    first_since: Instant,
+    /// When a block came last, or the peer was last excused.
     progress_at: Instant,
     /// Time between the last blocks, halved with each that comes sooner.
     block_gap: Duration,
-    rate: RateMeter,
-    second: Second,
-    /// Depth found by slow start.
-    start_depth: usize,
-    is_slow_start: bool,
+    depth: usize,
     depth_max: usize,
-    /// Our own window or buffers keep us from asking for more.
-    is_limited: bool,
+    is_slow_start: bool,
     is_snubbed: bool,
+    second: Second,
 }
 
 /// Bytes in this second and the one before, to see whether the rate still grows.
@@ -67,175 +70,147 @@ impl Pipeline {
     /// Nothing asked for yet.
     pub fn new(now: Instant) -> Self {
         Self {
-            awaited: VecDeque::new(),
+            outstanding: VecDeque::new(),
             abandoned: VecDeque::new(),
-            first_since: None,
+            first_since: now,
             progress_at: now,
             block_gap: Duration::ZERO,
-            rate: RateMeter::new(),
+            depth: DEPTH_MIN,
+            depth_max: REQQ_DEFAULT,
+            is_slow_start: true,
+            is_snubbed: false,
             second: Second {
                 started_at: now,
                 bytes: 0,
                 last_bytes: 0,
             },
-            start_depth: DEPTH_MIN,
-            is_slow_start: true,
-            depth_max: REQQ_DEFAULT,
-            is_limited: false,
-            is_snubbed: false,
         }
     }
 
-    /// The peer says how many requests it takes in (BEP 10); held within 1 and [`DEPTH_MAX`].
-    pub fn set_reqq(&mut self, reqq: u32) {
+    /// The peer says how many requests it takes in; held within 1 and [`DEPTH_MAX`].
+    pub fn set_reqq(&mut self, reqq: u64) {
         let reqq = usize::try_from(reqq).unwrap_or(DEPTH_MAX);
         self.depth_max = reqq.clamp(1, DEPTH_MAX);
     }
 
-    /// The peer lets us request: what it did before is not held against it.
-    pub fn unchoked(&mut self, now: Instant) {
-        self.excuse(now);
-    }
-
-    /// A block was requested.
-    pub fn requested(&mut self, block: Block, now: Instant) {
-        if self.awaited.is_empty() {
-            self.excuse(now);
+    /// Blocks were requested, in this order.
+    pub fn requested(&mut self, blocks: &[Block], now: Instant) {
+        if self.outstanding.is_empty() && !blocks.is_empty() {
+            self.first_since = now;
+            self.progress_at = now;
         }
-        self.awaited.push_back(block);
+        self.outstanding.extend(blocks);
     }
 
-    /// Whether there was more to ask for than our own window or buffers allow. The peer's rate then
-    /// says nothing about its link.
-    pub const fn limited(&mut self, is_limited: bool) {
-        self.is_limited = is_limited;
-    }
-
-    /// A block came. A peer that sends what was asked for, however late, is not snubbing.
-    pub fn arrived(&mut self, block: &Block, now: Instant) {
-        if !self.end_awaited(block) && !take(&mut self.abandoned, block) {
-            return;
+    /// A block came; whether it was outstanding. `rate` is what our meter says of the peer, in bytes
+    /// per second. A peer that sends is not snubbing.
+    pub fn arrived(&mut self, block: Block, rate: u64, now: Instant) -> bool {
+        let was_outstanding = self.answered(block, now);
+        if !was_outstanding {
+            return false;
         }
         let halved = Duration::from_nanos(self.block_gap.as_nanos() / 2);
         self.block_gap = now.since(self.progress_at).max(halved);
         self.progress_at = self.progress_at.max(now);
-        self.first_since.get_or_insert(now);
         self.is_snubbed = false;
-        self.rate.add(u64::from(block.len), now);
         let still_grows = self.second.count(block.len, now);
-        self.is_slow_start &= still_grows || self.is_limited;
-        if self.is_slow_start && !self.is_limited {
-            self.start_depth = (self.start_depth + 1).min(DEPTH_MAX);
+        self.is_slow_start &= still_grows;
+        if self.is_slow_start {
+            self.depth = (self.depth + 1).min(DEPTH_MAX);
+        } else {
+            let rate = rate.max(self.second.last_bytes);
+            let ahead = rate.saturating_mul(QUEUE_TIME_SECS) / u64::from(BLOCK_LEN);
+            self.depth = usize::try_from(ahead)
+                .unwrap_or(DEPTH_MAX)
+                .clamp(DEPTH_MIN, DEPTH_MAX);
         }
+        true
     }
 
-    /// A request was rejected (BEP 6); whether it had been made and not answered.
-    pub fn rejected(&mut self, block: &Block) -> bool {
-        // A cancelled request was made before any other for the same block.
-        take(&mut self.abandoned, block) || self.end_awaited(block)
-    }
-
-    /// A request is to be cancelled; whether it is still waited for. An answer may come all the
-    /// same.
-    pub fn cancelled(&mut self, block: &Block) -> bool {
-        let was_awaited = self.end_awaited(block);
-        if was_awaited {
-            self.abandon(*block);
+    /// A request needs no answer any more (rejected, or cancelled at a peer that answers no
+    /// cancels); whether it was outstanding.
+    pub fn answered(&mut self, block: Block, now: Instant) -> bool {
+        let Some(place) = self.outstanding.iter().position(|one| *one == block) else {
+            let abandoned = self.abandoned.iter().position(|one| *one == block);
+            return abandoned
+                .and_then(|place| self.abandoned.remove(place))
+                .is_some();
+        };
+        self.outstanding.remove(place);
+        if place == 0 {
+            self.first_since = self.first_since.max(now);
         }
-        was_awaited
+        true
     }
 
-    /// Everything outstanding is void: the peer choked us, and will say nothing more about it.
-    pub fn clear(&mut self) {
-        self.awaited.clear();
+    /// Everything outstanding is void: the peer choked us. Returns what was waited for, in order.
+    pub fn clear(&mut self) -> Vec<Block> {
         self.abandoned.clear();
-        self.first_since = None;
+        self.outstanding.drain(..).collect()
     }
 
-    /// It is our doing that nothing comes (we stopped reading): all clocks start again at `now`.
+    /// It is our doing that nothing comes (a rate limit stops us from reading): all clocks start
+    /// again at `now`.
     pub fn excuse(&mut self, now: Instant) {
-        self.first_since = Some(now);
+        self.first_since = self.first_since.max(now);
         self.progress_at = self.progress_at.max(now);
     }
 
-    /// Whether to give up what is outstanding: its leases are to be handed back, and none of it is
-    /// waited for any more. So it is when no block came for [`SNUB_AFTER`], which is a snub, or
-    /// when one request was first in line for [`LOST_AFTER`]. Never while nothing is outstanding:
-    /// what we do not ask for is no snub.
-    pub fn timeouts(&mut self, now: Instant) -> bool {
-        if self.awaited.is_empty() {
-            return false;
+    /// Gives up what has waited too long. Never while nothing is outstanding: what we do not ask for
+    /// (a full window, no buffer) is no snub. The rate is not looked at: a meter fades in the very
+    /// silence that is judged here.
+    pub fn check(&mut self, _rate: u64, now: Instant) -> Overdue {
+        let mut overdue = Overdue::default();
+        if self.outstanding.is_empty() {
+            return overdue;
         }
-        let first_since = *self.first_since.get_or_insert(now);
-        let snubs = !self.is_snubbed && now.since(self.progress_at) >= self.patience();
-        if snubs {
+        if !self.is_snubbed && now.since(self.progress_at) >= self.patience() {
             self.is_snubbed = true;
             self.is_slow_start = false;
+            overdue.is_newly_snubbed = true;
+            // Otherwise they would fill the one place that is left, and the peer could never show
+            // that it is back.
+            self.abandoned.append(&mut self.outstanding);
+            let surplus = self.abandoned.len().saturating_sub(ABANDONED_MAX);
+            self.abandoned.drain(..surplus);
+        } else if now.since(self.first_since) >= LOST_AFTER {
+            overdue.lost.extend(self.outstanding.pop_front());
+            self.first_since = now;
         }
-        let gives_up = snubs || now.since(first_since) >= LOST_AFTER;
-        if gives_up {
-            for block in std::mem::take(&mut self.awaited) {
-                self.abandon(block);
-            }
-            self.first_since = None;
-        }
-        gives_up
+        overdue
     }
 
-    /// When [`Pipeline::timeouts`] can next find something, as seen at `now`; `None` while nothing
-    /// is outstanding.
-    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        let lost_at = self.first_since.unwrap_or(now).after(LOST_AFTER);
+    /// When [`Pipeline::check`] can next find something; `None` while nothing is outstanding.
+    pub fn next_check(&self) -> Option<Instant> {
+        let lost_at = self.first_since.after(LOST_AFTER);
         let snubbed_at = match self.is_snubbed {
             true => lost_at,
             false => self.progress_at.after(self.patience()),
         };
-        (!self.awaited.is_empty()).then_some(lost_at.min(snubbed_at))
+        (!self.outstanding.is_empty()).then_some(lost_at.min(snubbed_at))
     }
 
     /// Blocks that may be requested now.
-    pub fn room(&self, now: Instant) -> usize {
-        self.depth(now).saturating_sub(self.awaited.len())
+    pub fn room(&self) -> usize {
+        self.depth().saturating_sub(self.outstanding.len())
     }
 
-    /// Blocks to keep outstanding: what the peer sends in [`QUEUE_TIME_SECS`]; one if it snubs us.
-    pub fn depth(&self, now: Instant) -> usize {
-        if self.is_snubbed {
-            return 1;
+    /// Blocks to keep outstanding: one at a snubbed peer.
+    pub fn depth(&self) -> usize {
+        match self.is_snubbed {
+            true => 1,
+            false => self.depth.min(self.depth_max),
         }
-        let depth = match self.is_slow_start || self.is_limited {
-            true => self.start_depth,
-            false => {
-                let rate = self.rate.per_second(now).max(self.second.last_bytes);
-                let blocks = rate.saturating_mul(QUEUE_TIME_SECS) / u64::from(BLOCK_LEN);
-                usize::try_from(blocks).unwrap_or(DEPTH_MAX)
-            }
-        };
-        depth.clamp(DEPTH_MIN, DEPTH_MAX).min(self.depth_max)
     }
 
-    /// Requests that are waited for.
-    pub fn outstanding(&self) -> usize {
-        self.awaited.len()
+    /// Requests that are waited for, oldest first.
+    pub fn outstanding(&self) -> impl ExactSizeIterator<Item = &Block> {
+        self.outstanding.iter()
     }
 
     /// Whether the peer lets us request and sends nothing.
     pub const fn is_snubbed(&self) -> bool {
         self.is_snubbed
-    }
-
-    fn end_awaited(&mut self, block: &Block) -> bool {
-        if self.awaited.front() == Some(block) {
-            self.first_since = None;
-        }
-        take(&mut self.awaited, block)
-    }
-
-    fn abandon(&mut self, block: Block) {
-        if self.abandoned.len() >= ABANDONED_MAX {
-            self.abandoned.pop_front();
-        }
-        self.abandoned.push_back(block);
     }
 
     /// How long the peer may send no block: longer if one takes it long.
@@ -261,10 +236,182 @@ impl Second {
     }
 }
 
-fn take(blocks: &mut VecDeque<Block>, block: &Block) -> bool {
-    let place = blocks.iter().position(|one| one == block);
-    place.and_then(|place| blocks.remove(place)).is_some()
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::units::PieceIndex;
+
+    fn at_ms(ms: u64) -> Instant {
+        Instant::ZERO.after(Duration::from_millis(ms))
+    }
+
+    fn block(raw: u32) -> Block {
+        Block {
+            piece: PieceIndex::unchecked(raw),
+            begin: 0,
+            len: BLOCK_LEN,
+        }
+    }
+
+    fn blocks(count: u32) -> Vec<Block> {
+        (0..count).map(block).collect()
+    }
+
+    /// A link of so many blocks per second and a round trip; returns the final depth and how many
+    /// blocks came.
+    fn run(per_second: u64, round_trip_ms: u64, secs: u64) -> (Pipeline, u64) {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.set_reqq(2_000);
+        let mut next = 0;
+        let mut arrivals: VecDeque<(u64, Block)> = VecDeque::new();
+        let mut free_at_us = 0;
+        let mut came = 0;
+        for ms in 0..secs * 1_000 {
+            while arrivals.front().is_some_and(|(us, _)| *us <= ms * 1_000) {
+                let (_, block) = arrivals.pop_front().unwrap();
+                let rate = came * u64::from(BLOCK_LEN) * 1_000 / ms.max(1_000);
+                assert!(pipeline.arrived(block, rate, at_ms(ms)));
+                came += 1;
+            }
+            for _ in 0..pipeline.room() {
+                let asked = block(next);
+                next += 1;
+                pipeline.requested(&[asked], at_ms(ms));
+                free_at_us =
+                    (free_at_us + 1_000_000 / per_second).max((ms + round_trip_ms) * 1_000);
+                arrivals.push_back((free_at_us, asked));
+            }
+        }
+        (pipeline, came)
+    }
+
+    #[test]
+    fn depth_grows_until_the_link_is_full() {
+        for (per_second, round_trip_ms) in [(10, 50), (100, 100), (300, 20), (5_000, 200)] {
+            let (pipeline, came) = run(per_second, round_trip_ms, 20);
+            let possible = (per_second * 20).min(500 * 1_000 / round_trip_ms * 20);
+            assert!(
+                came * 100 >= possible * 80,
+                "{came} of {possible} at {per_second}/s"
+            );
+            let wanted = usize::try_from(per_second * 3).unwrap().min(DEPTH_MAX);
+            assert!(
+                pipeline.depth() <= wanted + wanted / 4 + DEPTH_MIN,
+                "{}",
+                pipeline.depth()
+            );
+            assert!(!pipeline.is_snubbed());
+        }
+    }
+
+    #[test]
+    fn depth_never_exceeds_what_the_peer_takes_in() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.set_reqq(3);
+        assert_eq!(pipeline.room(), 3);
+        pipeline.set_reqq(0);
+        assert_eq!(pipeline.room(), 1);
+        pipeline.set_reqq(u64::MAX);
+        assert_eq!(pipeline.room(), DEPTH_MIN);
+        pipeline.requested(&blocks(9), at_ms(0));
+        assert_eq!(pipeline.room(), 0);
+    }
+
+    #[test]
+    fn silence_is_a_snub_and_a_block_ends_it() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(4), at_ms(100_000));
+        // The meter reads nothing after so long a silence; that must not buy more time.
+        assert_eq!(pipeline.check(0, at_ms(129_999)), Overdue::default());
+        assert_eq!(pipeline.next_check(), Some(at_ms(130_000)));
+        let overdue = pipeline.check(0, at_ms(130_000));
+        assert!(overdue.is_newly_snubbed && overdue.lost.is_empty());
+        assert!(!pipeline.check(0, at_ms(131_000)).is_newly_snubbed);
+        assert!(pipeline.is_snubbed());
+    }
+
+    #[test]
+    fn a_snubbing_peer_is_asked_for_one_block_at_a_time() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(4), at_ms(0));
+        assert!(pipeline.check(0, at_ms(30_000)).is_newly_snubbed);
+        assert_eq!((pipeline.outstanding().len(), pipeline.room()), (0, 1));
+        pipeline.requested(&[block(9)], at_ms(30_000));
+        assert_eq!(pipeline.room(), 0);
+        assert_eq!(pipeline.check(0, at_ms(89_999)), Overdue::default());
+        assert_eq!(pipeline.check(0, at_ms(90_000)).lost, [block(9)]);
+        assert_eq!(pipeline.room(), 1);
+        // What it owed from before counts when it comes, and can come once.
+        assert!(pipeline.arrived(block(2), 1, at_ms(95_000)));
+        assert!(!pipeline.arrived(block(2), 1, at_ms(95_000)));
+        assert!(pipeline.answered(block(3), at_ms(95_000)));
+        assert!(!pipeline.is_snubbed());
+        assert!(pipeline.depth() >= DEPTH_MIN);
+    }
+
+    #[test]
+    fn what_a_snubbing_peer_owes_is_bounded() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(2_000), at_ms(0));
+        assert!(pipeline.check(0, at_ms(30_000)).is_newly_snubbed);
+        assert_eq!(pipeline.abandoned.len(), ABANDONED_MAX);
+        assert!(!pipeline.answered(block(0), at_ms(30_000)));
+        assert!(pipeline.answered(block(1_999), at_ms(30_000)));
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_no_snub() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        assert_eq!(pipeline.check(0, Instant::MAX), Overdue::default());
+        assert_eq!(pipeline.next_check(), None);
+        // A closed window for ten minutes, then one request: its own time counts.
+        pipeline.requested(&blocks(1), at_ms(600_000));
+        assert_eq!(pipeline.check(0, at_ms(600_001)), Overdue::default());
+    }
+
+    #[test]
+    fn a_peer_that_we_hold_back_is_excused() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(4), at_ms(0));
+        pipeline.excuse(at_ms(80_000));
+        assert_eq!(pipeline.check(u64::MAX, at_ms(100_000)), Overdue::default());
+    }
+
+    #[test]
+    fn a_slow_peer_gets_the_time_that_a_block_takes() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(6), at_ms(0));
+        assert!(pipeline.arrived(block(0), 820, at_ms(20_000)));
+        assert!(!pipeline.check(0, at_ms(69_999)).is_newly_snubbed);
+        assert!(pipeline.check(0, at_ms(70_000)).is_newly_snubbed);
+    }
+
+    #[test]
+    fn a_request_is_lost_by_its_own_time_at_the_front() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(60), at_ms(0));
+        // Every second a block comes, but never block 0.
+        for raw in 1..59 {
+            let now = at_ms(u64::from(raw) * 1_000);
+            assert!(pipeline.arrived(block(raw), 16_384, now));
+            assert_eq!(pipeline.check(16_384, now), Overdue::default());
+        }
+        let overdue = pipeline.check(16_384, at_ms(60_000));
+        assert_eq!(overdue.lost, [block(0)]);
+        assert!(!overdue.is_newly_snubbed);
+        // Block 59 has been first only since then, however long ago it was asked for.
+        assert!(pipeline.check(0, at_ms(61_000)).lost.is_empty());
+        assert!(pipeline.answered(block(59), at_ms(62_000)));
+        assert_eq!(pipeline.outstanding().len(), 0);
+        assert_eq!(pipeline.next_check(), None);
+    }
+
+    #[test]
+    fn a_choke_voids_what_is_outstanding() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(3), at_ms(0));
+        assert_eq!(pipeline.clear(), blocks(3));
+        assert!(!pipeline.arrived(block(0), 0, at_ms(1)));
+        assert_eq!(pipeline.check(0, at_ms(90_000)), Overdue::default());
+    }
+}
