@@ -24,7 +24,10 @@ pub enum Paying {
     },
     /// CLOSE was sent, or will be on the next connection: nothing more is signed.
     CloseAsked,
-    /// The payee or the settlement node says that it is closed.
+    /// The payee says that it is closed: nothing is signed, unless he shows it open again (he may
+    /// have been restored from a backup) or the settlement node says that it is closed indeed.
+    Refused,
+    /// The settlement node says that it is closed.
     Closed,
 }
 
@@ -91,7 +94,7 @@ impl PayingLock {
             claimed: self.claimed,
             closed: self.state == Paying::Closed,
             close_asked: match self.state {
-                Paying::Open | Paying::Ending { .. } => false,
+                Paying::Open | Paying::Ending { .. } | Paying::Refused => false,
                 Paying::CloseAsked | Paying::Closed => true,
             },
         }
@@ -113,7 +116,7 @@ impl PayingLock {
         let ends = self.lock.body.expires_at.plus_secs(quarter_grace);
         match self.state {
             Paying::Open | Paying::Ending { .. } => now.unix <= ends,
-            Paying::CloseAsked | Paying::Closed => false,
+            Paying::CloseAsked | Paying::Refused | Paying::Closed => false,
         }
     }
 
@@ -183,11 +186,26 @@ impl PayingLock {
         }
     }
 
+    /// The payee says that it is closed.
+    pub fn refuse(&mut self) {
+        match self.state {
+            Paying::Open | Paying::Ending { .. } => self.state = Paying::Refused,
+            Paying::CloseAsked | Paying::Refused | Paying::Closed => {}
+        }
+    }
+
+    /// The payee shows it open.
+    pub fn reopen(&mut self) {
+        if self.state == Paying::Refused {
+            self.state = Paying::Open;
+        }
+    }
+
     /// Whether CLOSE is to be sent now; `busy` if paid blocks of this payee are under way.
     pub fn is_close_due(&self, busy: bool, now: Instant) -> bool {
         match self.state {
             Paying::Ending { until } => !busy || now >= until,
-            Paying::Open | Paying::CloseAsked | Paying::Closed => false,
+            Paying::Open | Paying::CloseAsked | Paying::Refused | Paying::Closed => false,
         }
     }
 
@@ -195,7 +213,7 @@ impl PayingLock {
     pub fn wakes_at(&self, now: Now) -> Option<Instant> {
         let ending = match self.state {
             Paying::Ending { until } => Some(until),
-            Paying::Open | Paying::CloseAsked | Paying::Closed => None,
+            Paying::Open | Paying::CloseAsked | Paying::Refused | Paying::Closed => None,
         };
         let summary = self.summary.due_at(self.receipt.as_ref());
         let gone = now.instant_of(self.lock.body.returns_at().plus_secs(1));

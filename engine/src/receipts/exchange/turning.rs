@@ -102,7 +102,7 @@ impl Exchange {
         let pair = self.pairs.get(&key)?;
         let owes = !pair.payee.is_settled();
         let conduct = pair.payee.conduct().wakes_at(owes, now);
-        let connected = !pair.connections.is_empty();
+        let connected = !self.live(key, Connection::is_ready).is_empty();
         let acks = [
             pair.acks.his.wakes_at(),
             pair.acks.ours.wakes_at().filter(|_| connected),
