@@ -34,6 +34,10 @@ impl World {
             400..520 => self.some_requests(index),
             520..620 => {
                 if let Some(peer) = self.some_peer(index) {
+                    // A paid order takes effect within a second (DESIGN §5).
+                    if self.rng.chance(2, 3) && self.nodes[index].peers[&peer].unchoked {
+                        self.rechoke(index, peer, true, true);
+                    }
                     for _ in 0..=self.rng.index(4) {
                         self.serve(index, peer);
                     }
@@ -146,14 +150,14 @@ impl World {
             .map(|lock| lock.lock.body.lock_id)
             .collect();
         let node = &mut self.nodes[index];
-        match (own.last(), self.rng.index(6)) {
+        match (own.last(), self.rng.index(20)) {
             (None, _) => node.asks.push_back(Ask::Open { payee, amount }),
-            (Some(lock_id), 0..3) => {
+            (Some(lock_id), 0..14) => {
                 let lock_id = *lock_id;
                 node.asks.push_back(Ask::TopUp { lock_id, amount });
             }
-            (Some(lock_id), 3) => node.exchange.end_lock(payee, *lock_id, self.now),
-            (Some(lock_id), 4) => {
+            (Some(lock_id), 14) => node.exchange.end_lock(payee, *lock_id, self.now),
+            (Some(lock_id), 15) => {
                 node.exchange.keep_lock(payee, *lock_id);
             }
             (Some(_), _) => {
@@ -325,7 +329,7 @@ impl World {
             self.fund_and_bid(index, round);
             let peers: Vec<PeerIndex> = self.nodes[index].peers.keys().copied().collect();
             for peer in peers {
-                if round.is_multiple_of(20) || !self.nodes[index].peers[&peer].unchoked {
+                if round.is_multiple_of(2) || !self.nodes[index].peers[&peer].unchoked {
                     self.rechoke(index, peer, true, true);
                 }
                 for _ in 0..if traffic { 4 } else { 0 } {

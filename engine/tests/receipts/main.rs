@@ -79,14 +79,44 @@ fn honest(name: &str, nodes: usize, seeds: Vec<u64>, rough: Roughness) {
         if rounds == 3_000 && std::env::var("SEEDBANK_SEED").is_ok() {
             for node in &world.nodes {
                 for (peer, state) in &node.peers {
-                    println!("{:?} to {} {:?} fast {} choked us {} q {} req {:?} out {} bid {:?} quote {:?} own {:?}", peer, state.remote, state.info_hash, state.fast, !state.unchoked_us, state.queue.len(), state.requested, state.out.len(), state.bid_said, state.quote_said, node.exchange.quote(*peer));
+                    println!(
+                        "{:?} to {} {:?} fast {} choked us {} q {} req {:?} out {} bid {:?} quote {:?} own {:?}",
+                        peer,
+                        state.remote,
+                        state.info_hash,
+                        state.fast,
+                        !state.unchoked_us,
+                        state.queue.len(),
+                        state.requested,
+                        state.out.len(),
+                        state.bid_said,
+                        state.quote_said,
+                        node.exchange.quote(*peer)
+                    );
                 }
                 for (key, lease) in &node.leases {
-                    println!("  lease {key:?} {:?} holder {:?}", lease.blocks, lease.holder);
+                    println!(
+                        "  lease {key:?} {:?} holder {:?}",
+                        lease.blocks, lease.holder
+                    );
                 }
-                for (_, view) in node.exchange.pairs() { println!("  {view:?}"); }
-                for lock in node.exchange.paying_locks() { println!("  paying {} {:?} signed {:?} amount {:?}", lock.lock.body.lock_id, lock.state, lock.signed, lock.lock.body.amount); }
-                for lock in node.exchange.earning_locks() { println!("  earning {} {:?} worth {:?}", lock.lock.body.lock_id, lock.state, lock.worth()); }
+                for (_, view) in node.exchange.pairs() {
+                    println!("  {view:?}");
+                }
+                for lock in node.exchange.paying_locks() {
+                    println!(
+                        "  paying {} {:?} signed {:?} amount {:?}",
+                        lock.lock.body.lock_id, lock.state, lock.signed, lock.lock.body.amount
+                    );
+                }
+                for lock in node.exchange.earning_locks() {
+                    println!(
+                        "  earning {} {:?} worth {:?}",
+                        lock.lock.body.lock_id,
+                        lock.state,
+                        lock.worth()
+                    );
+                }
                 println!("  have {}", node.have.len());
             }
         }

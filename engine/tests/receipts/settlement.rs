@@ -113,7 +113,9 @@ impl Settlement {
         assert_eq!(body.payee, lock.payee, "only the payee claims");
         claim.verify(&lock.payee).expect("a claim is signed");
         let receipt = body.receipt;
-        receipt.verify(&lock.payer).expect("a claimed receipt is signed");
+        receipt
+            .verify(&lock.payer)
+            .expect("a claimed receipt is signed");
         assert_eq!(receipt.body.channel_id, lock.channel().id());
         if !status.closed {
             let pays = receipt.body.amount.min(lock.amount);

@@ -99,7 +99,9 @@ impl World {
                 node.exchange.rejected(peer, &block, now);
                 self.drain(index);
             }
-            Wire::Piece(block, content, price) => self.block_came(index, peer, block, content, price),
+            Wire::Piece(block, content, price) => {
+                self.block_came(index, peer, block, content, price)
+            }
         }
     }
 
@@ -255,7 +257,9 @@ impl World {
             }
         }
         if !fast {
-            state.out.retain(|out| !matches!(out, Out::Wire(Wire::Reject(_))));
+            state
+                .out
+                .retain(|out| !matches!(out, Out::Wire(Wire::Reject(_))));
         }
         for (block, granted) in taken {
             if let Granted::Paid(rate) = granted {
@@ -305,8 +309,7 @@ impl World {
         };
         state.requested.push(block);
         let bid = state.bid_said;
-        node.exchange
-            .requested(peer, block, geometry.len_of(piece));
+        node.exchange.requested(peer, block, geometry.len_of(piece));
         self.drain(index);
         if let Some(state) = self.nodes[index].peers.get_mut(&peer) {
             state.out.push_back(Out::Wire(Wire::Request(block, bid)));
@@ -466,8 +469,7 @@ impl World {
             }
             Ask::Close(lock_id) => self.settlement.close(me, lock_id),
             Ask::Open { payee, amount } => {
-                self.settlement
-                    .open(me, payee, amount, LOCK_TTL_SECS, unix)
+                self.settlement.open(me, payee, amount, LOCK_TTL_SECS, unix)
             }
             Ask::TopUp { lock_id, amount } => {
                 self.settlement.top_up(lock_id, amount, LOCK_TTL_SECS, unix)
