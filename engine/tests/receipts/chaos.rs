@@ -277,6 +277,11 @@ impl World {
                 rate_min: None,
             },
         };
+        if let ReceiptMessage::Receipt(receipt) = &message {
+            if receipt.verify(&me.id()).is_ok() {
+                self.note_signed(index, &message);
+            }
+        }
         let state = self.nodes[index].peers.get_mut(&peer);
         let state = state.expect("looked up above");
         state.out.push_back(Out::Wire(Wire::Receipt(message)));

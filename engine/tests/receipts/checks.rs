@@ -26,6 +26,32 @@ impl World {
             }
         }
         self.check_charges();
+        self.check_first_run();
+    }
+
+    /// Of nodes that never went down: what is due is exactly what stream order says, and whatever
+    /// was granted in the paid class is paid, exposed or written off.
+    fn check_first_run(&self) {
+        let never_down = self.nodes.iter().filter(|node| node.starts == 1);
+        for node in never_down {
+            for row in node.exchange.rows() {
+                let TallyRow::Pair(row) = row else {
+                    continue;
+                };
+                let as_payer = (node.id(), row.peer);
+                let verified = self.truth.verified.get(&as_payer);
+                if node.play != Play::Forger {
+                    // A forger's due follows what he signed without owing it.
+                    assert_eq!(row.due, verified.copied().unwrap_or_default());
+                }
+                let as_payee = (row.peer, node.id());
+                let granted = self.truth.granted.get(&as_payee).copied().unwrap_or(0);
+                let view = node.exchange.pair(row.peer).expect("it has a row");
+                let written_off = node.written_off.get(&row.peer).copied().unwrap_or(0);
+                let accounted = row.paid_bytes.get() + view.exposure.get() + written_off;
+                assert!(granted <= accounted, "granted {granted}: {view:?}");
+            }
+        }
     }
 
     /// L3: nothing is paid out above what was signed and what is locked.

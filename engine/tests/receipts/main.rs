@@ -28,6 +28,7 @@ struct Totals {
     starts: u64,
     suspended: u64,
     written_off: u64,
+    misbehaved: u64,
     rounds_max: usize,
 }
 
@@ -36,6 +37,10 @@ fn run(rng_seed: u64, plays: &[Play], rough: Roughness) -> World {
     let mut world = World::new(rng_seed, plays);
     world.seed(0, 0);
     world.seed(1, 1);
+    if plays.contains(&Play::Garbage) {
+        // Somebody else has what the garbage seeder has.
+        world.seed(2, 1);
+    }
     world.spoilt_per_mille = [0, 0, 5, 30][world.rng.index(4)];
     if world.rng.chance(3, 4) {
         world.warm_up();
@@ -76,65 +81,46 @@ fn honest(name: &str, nodes: usize, seeds: Vec<u64>, rough: Roughness) {
         let _replay = Replay(name, seed);
         let mut world = run(seed, &plays, rough);
         let rounds = world.drain_all(3_000);
-        if rounds == 3_000 && std::env::var("SEEDBANK_SEED").is_ok() {
-            for node in &world.nodes {
-                for (peer, state) in &node.peers {
-                    println!(
-                        "{:?} to {} {:?} fast {} choked us {} q {} req {:?} out {} bid {:?} quote {:?} own {:?}",
-                        peer,
-                        state.remote,
-                        state.info_hash,
-                        state.fast,
-                        !state.unchoked_us,
-                        state.queue.len(),
-                        state.requested,
-                        state.out.len(),
-                        state.bid_said,
-                        state.quote_said,
-                        node.exchange.quote(*peer)
-                    );
-                }
-                for (key, lease) in &node.leases {
-                    println!(
-                        "  lease {key:?} {:?} holder {:?}",
-                        lease.blocks, lease.holder
-                    );
-                }
-                for (_, view) in node.exchange.pairs() {
-                    println!("  {view:?}");
-                }
-                for lock in node.exchange.paying_locks() {
-                    println!(
-                        "  paying {} {:?} signed {:?} amount {:?}",
-                        lock.lock.body.lock_id, lock.state, lock.signed, lock.lock.body.amount
-                    );
-                }
-                for lock in node.exchange.earning_locks() {
-                    println!(
-                        "  earning {} {:?} worth {:?}",
-                        lock.lock.body.lock_id,
-                        lock.state,
-                        lock.worth()
-                    );
-                }
-                println!("  have {}", node.have.len());
-            }
-        }
         world.quiesce(400);
         world.check_end();
-        totals.schedules += 1;
-        totals.blocks_paid += world.blocks_paid;
-        for (total, count) in totals.blocks_open.iter_mut().zip(world.blocks_open) {
-            *total += count;
-        }
-        totals.rounds_max = totals.rounds_max.max(rounds);
-        for node in &world.nodes {
-            totals.starts += node.starts;
-            totals.suspended += node.suspended;
-            totals.written_off += node.written_off.values().sum::<u64>();
-        }
+        totals.add(&world, rounds);
     }
     println!("{name}: {totals:?}");
+}
+
+/// One dishonest node among honest ones: the honest ones complete, pay for nothing but verified
+/// blocks, and grant no more than what is paid, exposed or written off.
+fn dishonest(name: &str, plays: &[Play], seeds: Vec<u64>) {
+    let mut totals = Totals::default();
+    for seed in seeds {
+        let _replay = Replay(name, seed);
+        let mut world = run(seed, plays, ROUGH);
+        let rounds = world.drain_all(3_000);
+        world.quiesce(400);
+        for (index, node) in world.nodes.iter().enumerate() {
+            let complete = node.play != Play::Honest || world.is_complete(index);
+            assert!(complete, "node {index} is complete");
+        }
+        totals.add(&world, rounds);
+    }
+    println!("{name}: {totals:?}");
+}
+
+impl Totals {
+    fn add(&mut self, world: &World, rounds: usize) {
+        self.schedules += 1;
+        self.blocks_paid += world.blocks_paid;
+        for (total, count) in self.blocks_open.iter_mut().zip(world.blocks_open) {
+            *total += count;
+        }
+        self.rounds_max = self.rounds_max.max(rounds);
+        for node in &world.nodes {
+            self.starts += node.starts;
+            self.suspended += node.suspended;
+            self.misbehaved += node.misbehaved;
+            self.written_off += node.written_off.values().sum::<u64>();
+        }
+    }
 }
 
 const SMOOTH: Roughness = Roughness {
@@ -163,4 +149,34 @@ fn two_honest_nodes_survive_crashes_and_restores() {
 #[test]
 fn three_honest_nodes_survive_crashes_and_restores() {
     honest("three_honest_nodes_survive", 3, seeds(100, 20_000), ROUGH);
+}
+
+#[test]
+fn a_payer_that_never_pays_gains_nothing_but_windows() {
+    let plays = [Play::Honest, Play::NeverPays];
+    dishonest("a_payer_that_never_pays", &plays, seeds(60, 30_000));
+}
+
+#[test]
+fn a_payer_that_pays_late_harms_nobody() {
+    let plays = [Play::Honest, Play::PaysLate];
+    dishonest("a_payer_that_pays_late", &plays, seeds(60, 40_000));
+}
+
+#[test]
+fn a_payer_that_lies_in_sync_gains_nothing_but_windows() {
+    let plays = [Play::Honest, Play::LyingSync];
+    dishonest("a_payer_that_lies_in_sync", &plays, seeds(60, 50_000));
+}
+
+#[test]
+fn a_garbage_seeder_is_never_paid_for_garbage() {
+    let plays = [Play::Honest, Play::Garbage, Play::Honest];
+    dishonest("a_garbage_seeder", &plays, seeds(60, 60_000));
+}
+
+#[test]
+fn a_forger_is_found_out_and_harms_nobody() {
+    let plays = [Play::Honest, Play::Forger, Play::Honest];
+    dishonest("a_forger", &plays, seeds(60, 70_000));
 }

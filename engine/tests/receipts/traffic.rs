@@ -75,6 +75,10 @@ impl World {
                     node.misbehaved += 1;
                     let play = self.nodes[remote].play;
                     assert_eq!(play, Play::Forger, "{violation}: {message:?}");
+                    self.drain(index);
+                    let side = usize::from(self.links[&peer].ends[1] == index);
+                    self.close(peer, side);
+                    return;
                 }
                 self.drain(index);
             }

@@ -266,7 +266,7 @@ impl World {
         state.out.push_back(Out::Wire(Wire::Receipt(message)));
     }
 
-    fn note_signed(&mut self, index: usize, message: &ReceiptMessage) {
+    pub(crate) fn note_signed(&mut self, index: usize, message: &ReceiptMessage) {
         let me = self.nodes[index].id();
         let receipts: Vec<SignedReceipt> = match message {
             ReceiptMessage::Receipt(receipt) => vec![*receipt],

@@ -261,7 +261,10 @@ impl Exchange {
         let bids = self.live(key, |connection| !connection.own_bid.is_zero());
         let pair = self.pair_mut(key);
         let owes = pair.payer.owed() > MicroCredits::ZERO;
-        if owes || !pair.payer.pieces.is_idle() || !bids.is_empty() {
+        let busy = owes || !pair.payer.pieces.is_idle() || !bids.is_empty();
+        let mut locks = pair.payer.locks.values();
+        // What becomes due later is signed on the next lock, if there is one.
+        if busy && !locks.any(|lock| lock.state == Paying::Open) {
             return;
         }
         let ending = pair.payer.locks.iter();
