@@ -1,1 +1,15 @@
-//! (being built)
+//! `seedbank`: the command line, and the typed client that it and the tests use.
+//!
+//! Knows the contract (`proto`) and the ledger's units, nothing of the node. `connection.rs` makes a
+//! [`Client`]; `cli.rs` is the command tree; `units.rs` reads and writes amounts for people.
+
+pub mod cli;
+mod connection;
+mod error;
+mod json;
+mod time;
+mod units;
+
+pub use connection::{Address, Api, Caller, Client, Options, default_socket};
+pub use error::ClientError;
+pub use json::to_value as to_json;

@@ -8,8 +8,11 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod choker;
+pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
+pub mod picker;
+pub mod pipeline;
 pub mod rate;
 pub mod receipts;
 pub mod rng;
@@ -17,4 +20,5 @@ pub mod session;
 pub mod text;
 pub mod tracker;
 pub mod units;
+pub mod wallet;
 pub mod wire;

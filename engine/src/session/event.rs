@@ -1,5 +1,6 @@
 //! What happened, for users and logs; nothing depends on these.
 
+use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId};
 
 use crate::choker::Reason;
@@ -9,7 +10,7 @@ use crate::units::{InfoHash, PeerIndex, PieceIndex};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
     /// A choke decision was applied.
-    Choke(Decision),
+    Choke(ChokeDecision),
     /// Every wanted piece is verified.
     TorrentCompleted(InfoHash),
     /// A torrent stopped with an error.
@@ -74,11 +75,26 @@ pub enum SessionEvent {
         /// What contradicts.
         what: String,
     },
+    /// The settlement node refused an order or a claim.
+    SettlementRefused {
+        /// What was asked, for people.
+        what: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The wall clock left, or came back within, the 10 minutes around settlement time outside
+    /// which no locks are taken.
+    ClockSkewed {
+        /// Settlement time minus ours, in seconds.
+        secs: i64,
+        /// Whether it is within again.
+        is_sound: bool,
+    },
 }
 
 /// One recorded choke decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub struct ChokeDecision {
     /// When.
     pub at: Instant,
     /// Torrent.

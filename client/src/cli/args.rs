@@ -1,0 +1,320 @@
+//! The command tree. Names of commands and flags are API.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::connection::Address;
+use crate::units::{parse_bytes, parse_credit, parse_duration, parse_rate};
+
+/// Longest wait when `--wait` names none: a year.
+const WAIT_DEFAULT: &str = "365d";
+
+/// Talks to a running seedbankd.
+#[derive(Debug, Parser)]
+#[command(name = "seedbank", version, propagate_version = true)]
+#[command(
+    after_help = "IDs are info hashes, unique prefixes of one, or torrent names.\n\
+    Amounts are credits: 5, 5cr, 2.5cr. Rates are credits per GiB: 3cr/GiB.\n\
+    Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 cannot reach the daemon, 4 not allowed,\n\
+    5 not found, 6 not enough credit, 7 timed out, 8 verification failed, 130 interrupted."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags that may stand anywhere on the line.
+#[derive(Debug, clap::Args)]
+pub(super) struct Global {
+    /// Where the daemon is: unix:PATH or HOST:PORT
+    #[arg(long, global = true, env = "SEEDBANK_API", value_name = "ADDR")]
+    pub(super) api: Option<Address>,
+    /// File with the API token (only needed for HOST:PORT)
+    #[arg(long, global = true, env = "SEEDBANK_TOKEN_FILE", value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Print JSON: one document, or one line per message of a stream
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print data only: no hints, no progress
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(super) color: Color,
+    /// Longest wait for one answer
+    #[arg(long, global = true, value_parser = parse_duration, default_value = "30s")]
+    #[arg(value_name = "DURATION")]
+    pub(super) timeout: Duration,
+    /// Wait for the daemon to come up and, with `add`, for the torrent to complete
+    #[arg(long, global = true, value_parser = parse_duration, value_name = "DURATION")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = WAIT_DEFAULT)]
+    pub(super) wait: Option<Duration>,
+    /// Do not ask
+    #[arg(short, long, global = true)]
+    pub(super) yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// One screen: identity, rates, balance
+    Status,
+    /// Add torrents: .torrent files or magnet links
+    Add(Add),
+    /// List torrents
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Show one torrent
+    Show(OneId),
+    /// Start torrents
+    Start(Ids),
+    /// Stop torrents, keeping their data
+    Stop(Ids),
+    /// Forget torrents
+    Rm(Rm),
+    /// Check a torrent's data on disk again
+    Verify(OneId),
+    /// List peers, and why each is served or not
+    Peers(Peers),
+    /// Balance and history
+    #[command(subcommand)]
+    Wallet(Wallet),
+    /// Spend credit to be served first
+    #[command(subcommand)]
+    Boost(Boost),
+    /// What the node takes, gives and spends
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Make a .torrent file from a file or folder on the daemon's machine
+    Create(Create),
+    /// Print events as they happen
+    Events(Events),
+    /// Whether the daemon serves
+    Health,
+    /// Stop the daemon
+    Shutdown,
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OneId {
+    #[arg(value_name = "ID")]
+    pub(super) id: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Ids {
+    #[arg(value_name = "ID", required = true)]
+    pub(super) ids: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Add {
+    /// .torrent file or magnet link
+    #[arg(value_name = "SRC", required = true)]
+    pub(super) sources: Vec<String>,
+    /// Folder on the daemon's machine
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// Add without starting
+    #[arg(long, conflicts_with = "wait")]
+    pub(super) stopped: bool,
+    /// Address of a peer known beforehand
+    #[arg(long = "peer", value_name = "ADDR")]
+    pub(super) peers: Vec<String>,
+    /// Spend up to this much on each to be served first
+    #[arg(long, value_name = "CR", value_parser = parse_credit)]
+    pub(super) boost: Option<i64>,
+    /// Highest bid of the boost; 1cr/GiB if not given
+    #[arg(long, value_name = "CR/GiB", value_parser = parse_rate, requires = "boost")]
+    pub(super) bid: Option<i64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Ls {
+    /// Only torrents in this state
+    #[arg(long, value_enum)]
+    pub(super) state: Option<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum State {
+    FetchingMetadata,
+    Checking,
+    Downloading,
+    Seeding,
+    Stopped,
+    Failed,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Rm {
+    #[command(flatten)]
+    pub(super) ids: Ids,
+    /// Delete the files too
+    #[arg(long)]
+    pub(super) data: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Peers {
+    /// Only peers of this torrent
+    #[arg(value_name = "ID")]
+    pub(super) id: Option<String>,
+    /// Tell the torrent of this peer instead of listing
+    #[arg(long = "add", value_name = "ADDR", requires = "id")]
+    pub(super) add: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Create {
+    /// File or folder on the daemon's machine
+    pub(super) path: PathBuf,
+    /// Announce URL
+    #[arg(long = "tracker", value_name = "URL")]
+    pub(super) trackers: Vec<String>,
+    /// No peers but from the trackers
+    #[arg(long)]
+    pub(super) private: bool,
+    /// Text for people
+    #[arg(long)]
+    pub(super) comment: Option<String>,
+    /// Bytes in a piece: a power of two, 16KiB to 16MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(super) piece: Option<i64>,
+    /// Where to write it; NAME.torrent here if not given
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Seed it at once
+    #[arg(long)]
+    pub(super) seed: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Events {
+    /// First event wanted; only new ones if not given
+    #[arg(long, value_name = "SEQUENCE")]
+    pub(super) from: Option<i64>,
+    /// Only this kind, as in the JSON without `EVENT_KIND_` (choke, boost-funded, ...)
+    #[arg(long = "kind", value_name = "KIND")]
+    pub(super) kinds: Vec<String>,
+    /// Stop after this many
+    #[arg(long, value_name = "COUNT")]
+    pub(super) limit: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Wallet {
+    /// What is free, locked, earned and spent
+    Balance,
+    /// Why the balance is what it is
+    Explain {
+        /// What to sum by
+        #[arg(long, value_enum, default_value_t = By::Kind)]
+        by: By,
+        /// Only this far back
+        #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+        since: Option<Duration>,
+    },
+    /// Entries, newest first
+    History {
+        /// Most entries
+        #[arg(long, default_value_t = 50, value_name = "COUNT")]
+        limit: u32,
+    },
+    /// Send credit to another account
+    Transfer(Payment),
+    /// Create credit (issuer only)
+    Grant {
+        #[command(flatten)]
+        payment: Payment,
+        /// Why, for people
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Replay the ledger and check every hash, signature and sum
+    Check,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Payment {
+    /// Receiver's key, 64 hex digits
+    pub(super) to: String,
+    /// How much
+    #[arg(value_parser = parse_credit)]
+    pub(super) amount: i64,
+    /// Repeat a call under the id of the first attempt
+    #[arg(long, value_name = "ID")]
+    pub(super) request_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum By {
+    Kind,
+    Peer,
+    Torrent,
+    Day,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Boost {
+    /// What a boost would cost at most
+    Quote {
+        #[command(flatten)]
+        id: OneId,
+        /// Highest bid; 1cr/GiB if not given
+        #[arg(long, value_name = "CR/GiB", value_parser = parse_rate)]
+        bid: Option<i64>,
+    },
+    /// Start a boost
+    Start {
+        #[command(flatten)]
+        id: OneId,
+        /// Most it may spend
+        #[arg(long, value_name = "CR", value_parser = parse_credit)]
+        max: i64,
+        /// Highest bid; 1cr/GiB if not given
+        #[arg(long, value_name = "CR/GiB", value_parser = parse_rate)]
+        bid: Option<i64>,
+        /// When it ends by itself
+        #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+        duration: Option<Duration>,
+        /// Repeat a call under the id of the first attempt
+        #[arg(long, value_name = "ID")]
+        request_id: Option<String>,
+    },
+    /// List boosts, newest first
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show one boost: spent, locked, free, and when locked credit returns
+    Show { boost_id: String },
+    /// Stop a boost; locked credit returns as its locks close
+    Cancel { boost_id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Show the policy in force
+    Show,
+    /// Change it
+    ///
+    /// Keys: earn=on|off spend=on|off min-rate=CR/GiB open-share=PERCENT slots=COUNT
+    /// rule=top-k|proportional|uniform-price upload-limit=RATE|none download-limit=RATE|none
+    /// friends=KEY,...|none max-per-day=CR|none
+    #[command(verbatim_doc_comment)]
+    Set {
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        changes: Vec<String>,
+    },
+}

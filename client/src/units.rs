@@ -1,0 +1,229 @@
+//! Amounts as people read and write them: `2.5cr`, `3cr/GiB`, `41.2 GiB`, `3.1 MiB/s`, `30m`.
+//!
+//! Integers only: an amount that has no exact value in micro-credits is refused, not rounded.
+
+use std::time::Duration;
+
+/// Micro-credits in one credit.
+const PER_CREDIT: i64 = 1_000_000;
+/// Digits of a micro-credit after the point.
+const CREDIT_DIGITS: usize = 6;
+
+const BYTE_UNITS: [(&str, i64); 4] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+];
+
+const DURATION_UNITS: [(&str, u64); 5] = [
+    ("s", 1),
+    ("m", 60),
+    ("min", 60),
+    ("h", 3_600),
+    ("d", 86_400),
+];
+
+/// Parses `5`, `5cr` or `2.5 cr` to micro-credits; above zero, at most six decimals.
+pub(crate) fn parse_credit(text: &str) -> Result<i64, String> {
+    let digits = text.trim();
+    let digits = digits.strip_suffix("cr").unwrap_or(digits).trim_end();
+    let problem = || format!("{text:?} is no amount: write 5, 5cr or 2.5cr");
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |part: &str| part.bytes().all(|digit| digit.is_ascii_digit());
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || digits.ends_with('.') {
+        return Err(problem());
+    }
+    if fraction.len() > CREDIT_DIGITS {
+        return Err(format!(
+            "{text:?} is finer than a micro-credit (0.000001cr)"
+        ));
+    }
+    let whole: i64 = whole.parse().map_err(|_| problem())?;
+    let fraction: i64 = format!("{fraction:0<CREDIT_DIGITS$}")
+        .parse()
+        .map_err(|_| problem())?;
+    let amount = whole
+        .checked_mul(PER_CREDIT)
+        .and_then(|whole| whole.checked_add(fraction))
+        .ok_or_else(problem)?;
+    match amount {
+        0 => Err("an amount must be above 0".to_owned()),
+        amount => Ok(amount),
+    }
+}
+
+/// Parses `3`, `3cr` or `3cr/GiB` to micro-credits per GiB.
+pub(crate) fn parse_rate(text: &str) -> Result<i64, String> {
+    let amount = text.trim().strip_suffix("/GiB").unwrap_or(text);
+    parse_credit(amount).map_err(|_| format!("{text:?} is no rate: write 3cr/GiB or 3cr"))
+}
+
+/// Parses `4MiB`, `4MiB/s`, `512KiB/s` or plain bytes to bytes (per second).
+pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
+    let problem = || format!("{text:?} is no size: write 4MiB, 512KiB or a number of bytes");
+    let size = text.trim().strip_suffix("/s").unwrap_or(text.trim());
+    let (digits, unit) = BYTE_UNITS
+        .iter()
+        .find_map(|(name, unit)| Some((size.strip_suffix(name)?.trim_end(), *unit)))
+        .unwrap_or((size.strip_suffix('B').unwrap_or(size).trim_end(), 1));
+    let count: i64 = digits.parse().map_err(|_| problem())?;
+    count
+        .checked_mul(unit)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(problem)
+}
+
+/// Parses `30s`, `5m`, `2h`, `7d` or plain seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let problem = || format!("{text:?} is no duration: write 30s, 5m, 2h or 7d");
+    let text = text.trim();
+    let split = text
+        .find(|digit: char| !digit.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let unit = match unit.trim_start() {
+        "" => 1,
+        name => DURATION_UNITS
+            .iter()
+            .find_map(|(unit, secs)| (*unit == name).then_some(*secs))
+            .ok_or_else(problem)?,
+    };
+    let count: u64 = digits.parse().map_err(|_| problem())?;
+    count
+        .checked_mul(unit)
+        .filter(|secs| *secs > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(problem)
+}
+
+/// `12.345678 cr`, with a minus if below zero.
+pub(crate) fn credit(amount: i64) -> String {
+    let sign = if amount < 0 { "-" } else { "" };
+    let (whole, fraction) = split_credit(amount);
+    format!("{sign}{whole}.{fraction:06} cr")
+}
+
+/// `+ 12.345678`, `- 12.345678` or `0.000000`, for columns of changes.
+pub(crate) fn credit_change(amount: i64) -> String {
+    let (whole, fraction) = split_credit(amount);
+    match amount {
+        ..0 => format!("- {whole}.{fraction:06}"),
+        0 => format!("{whole}.{fraction:06}"),
+        1.. => format!("+ {whole}.{fraction:06}"),
+    }
+}
+
+/// `1.000000 cr/GiB`.
+pub(crate) fn rate(amount: i64) -> String {
+    format!("{}/GiB", credit(amount))
+}
+
+/// `41.2 GiB`, rounded to the nearest tenth; below 1 KiB `512 B`.
+pub(crate) fn bytes(count: i64) -> String {
+    let sign = if count < 0 { "-" } else { "" };
+    let size = count.unsigned_abs();
+    let unit = BYTE_UNITS
+        .iter()
+        .find(|(_, unit)| size >= unit.unsigned_abs());
+    match unit {
+        None => format!("{sign}{size} B"),
+        Some((name, unit)) => {
+            let unit = u128::from(unit.unsigned_abs());
+            let tenths = (u128::from(size) * 10 + unit / 2) / unit;
+            format!("{sign}{}.{} {name}", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// `3.1 MiB/s`; `-` for none.
+pub(crate) fn bytes_per_second(count: i64) -> String {
+    match count {
+        0 => "-".to_owned(),
+        count => format!("{}/s", bytes(count)),
+    }
+}
+
+/// `37.5 %`, rounded down so that 100 % means all; `-` of nothing.
+pub(crate) fn percent(part: i64, whole: i64) -> String {
+    if whole <= 0 {
+        return "-".to_owned();
+    }
+    let permille = i128::from(part.max(0)) * 1_000 / i128::from(whole);
+    format!("{}.{} %", permille / 10, permille % 10)
+}
+
+fn split_credit(amount: i64) -> (u64, u64) {
+    let size = amount.unsigned_abs();
+    let unit = PER_CREDIT.unsigned_abs();
+    (size / unit, size % unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact_or_refused() {
+        assert_eq!(parse_credit("5"), Ok(5_000_000));
+        assert_eq!(parse_credit("5cr"), Ok(5_000_000));
+        assert_eq!(parse_credit("2.5 cr"), Ok(2_500_000));
+        assert_eq!(parse_credit("0.000001"), Ok(1));
+        for bad in [
+            "",
+            "cr",
+            "0",
+            "0.0",
+            "-1",
+            "+1",
+            "1.",
+            ".5",
+            "1e3",
+            "1,5",
+            "5 btc",
+            "0.0000001",
+            "9223372036855",
+            "1.2.3",
+        ] {
+            assert!(parse_credit(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn rates_are_per_gib() {
+        assert_eq!(parse_rate("3cr/GiB"), Ok(3_000_000));
+        assert_eq!(parse_rate("3cr"), Ok(3_000_000));
+        assert_eq!(parse_rate("0.5"), Ok(500_000));
+        assert!(parse_rate("3cr/MiB").is_err());
+    }
+
+    #[test]
+    fn sizes_and_durations_need_a_known_unit() {
+        assert_eq!(parse_bytes("4MiB/s"), Ok(4 << 20));
+        assert_eq!(parse_bytes("512 KiB"), Ok(512 << 10));
+        assert_eq!(parse_bytes("1000"), Ok(1_000));
+        assert!(parse_bytes("4MB").is_err());
+        assert!(parse_bytes("0").is_err());
+        assert!(parse_bytes("-4KiB").is_err());
+        assert_eq!(parse_duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert!(parse_duration("7w").is_err());
+        assert!(parse_duration("0s").is_err());
+        assert!(parse_duration("d").is_err());
+    }
+
+    #[test]
+    fn numbers_print_with_their_unit() {
+        assert_eq!(credit(12_345_678), "12.345678 cr");
+        assert_eq!(credit(-1), "-0.000001 cr");
+        assert_eq!(credit_change(41_180_000), "+ 41.180000");
+        assert_eq!(rate(1_000_000), "1.000000 cr/GiB");
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(44_238_313_062), "41.2 GiB");
+        assert_eq!(bytes(-1_536), "-1.5 KiB");
+        assert_eq!(bytes_per_second(3_250_585), "3.1 MiB/s");
+        assert_eq!(percent(999_999, 1_000_000), "99.9 %");
+        assert_eq!(percent(5, 0), "-");
+        assert_eq!(credit(i64::MIN), "-9223372036854.775808 cr");
+    }
+}
