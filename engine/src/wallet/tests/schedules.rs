@@ -260,7 +260,7 @@ impl World {
 
     fn finish(&mut self) {
         self.calm = true;
-        for _ in 0..60 {
+        for _ in 0..150 {
             self.step();
         }
         for node in &self.nodes {
