@@ -13,7 +13,7 @@
 //! ledger again from its entries.
 //!
 //! - **L1** Network: supply = Σ grants − Σ burns = Σ available + Σ escrow, at most
-//!   its bound.
+//!   [`network::SUPPLY_MAX`].
 //! - **L2** No account is below zero on its normal side; postings sum to zero in each commodity, and
 //!   an account's two totals only grow.
 //! - **L3** 0 ≤ claimed ≤ a lock's amount; a lock's accounts hold exactly what is left of it.
@@ -42,6 +42,7 @@ pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod log;
+pub mod network;
 pub mod node;
 pub mod posting;
 pub mod refusal;
