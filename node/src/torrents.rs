@@ -135,7 +135,13 @@ impl Torrents {
 
     /// Adds a torrent: on record, then in the session, then its storage is opened and checked.
     pub(crate) async fn add(self: &Arc<Self>, request: AddRequest) -> Result<Added, AddError> {
-        let AddRequest { source, download_dir, peers, start, .. } = request;
+        let AddRequest {
+            source,
+            download_dir,
+            peers,
+            start,
+            ..
+        } = request;
         let peers: Vec<SocketAddr> = peers.into_iter().take(PEERS_MAX).collect();
         let mut record = Record {
             stopped: !start,
@@ -159,7 +165,10 @@ impl Torrents {
         let _changing = self.changing.lock().await;
         if self.get(&info_hash).is_some() {
             self.plane.inbox.command(record.command(source)).await?;
-            return Ok(Added { info_hash, existed: true });
+            return Ok(Added {
+                info_hash,
+                existed: true,
+            });
         }
         if self.table().len() >= TORRENTS_MAX {
             return Err(AddError::TooMany);
@@ -180,7 +189,10 @@ impl Torrents {
             return Err(error.into());
         }
         self.begin_check(info_hash, &managed, None);
-        Ok(Added { info_hash, existed: false })
+        Ok(Added {
+            info_hash,
+            existed: false,
+        })
     }
 
     /// Removes a torrent that the session has let go of, and its data if the owner says so.
@@ -201,7 +213,9 @@ impl Torrents {
 
     /// Takes note that the owner started a torrent; opens its storage if that failed before.
     pub(crate) async fn started(self: &Arc<Self>, info_hash: InfoHash) {
-        let Some(managed) = self.get(&info_hash) else { return };
+        let Some(managed) = self.get(&info_hash) else {
+            return;
+        };
         managed.record().stopped = false;
         self.save_record(info_hash, &managed).await;
         if !managed.checked.load(Ordering::Relaxed) && managed.progress().is_none() {
@@ -212,7 +226,9 @@ impl Torrents {
 
     /// Takes note that the owner stopped a torrent.
     pub(crate) async fn stopped(&self, info_hash: InfoHash) {
-        let Some(managed) = self.get(&info_hash) else { return };
+        let Some(managed) = self.get(&info_hash) else {
+            return;
+        };
         managed.record().stopped = true;
         self.save_record(info_hash, &managed).await;
     }
@@ -227,7 +243,9 @@ impl Torrents {
     /// A magnet's metainfo is here: puts it on record and opens storage.
     pub(crate) async fn metadata_complete(self: Arc<Self>, mut metainfo: Metainfo) {
         let info_hash = metainfo.info_hash;
-        let Some(managed) = self.get(&info_hash) else { return };
+        let Some(managed) = self.get(&info_hash) else {
+            return;
+        };
         let link = managed.record().magnet.clone();
         let magnet = link.and_then(|link| Magnet::parse(&link).ok());
         if let Some(magnet) = magnet.filter(|_| metainfo.trackers.is_empty()) {
@@ -238,8 +256,10 @@ impl Torrents {
         if let Err(error) = self.plane.disk.run(save).await {
             tracing::warn!(%info_hash, %error, "metainfo is not on record");
         }
-        *managed.metainfo.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Arc::new(metainfo));
+        *managed
+            .metainfo
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(metainfo));
         self.begin_check(info_hash, &managed, None);
     }
 
@@ -273,7 +293,9 @@ impl Torrents {
     pub(crate) async fn save_resumes(&self, sync: bool) {
         for data in self.plane.torrents() {
             let info_hash = data.storage.info_hash();
-            let Some(managed) = self.get(&info_hash) else { continue };
+            let Some(managed) = self.get(&info_hash) else {
+                continue;
+            };
             let known = managed.checked.load(Ordering::Relaxed);
             if !known || !(data.take_dirty() || sync) {
                 continue;
@@ -298,7 +320,9 @@ impl Torrents {
 
     /// Ends every check early.
     pub(crate) fn cancel_checks(&self) {
-        self.table().values().for_each(|managed| managed.cancel_check());
+        self.table()
+            .values()
+            .for_each(|managed| managed.cancel_check());
     }
 
     async fn take_up(self: &Arc<Self>, entry: Entry) {
@@ -322,19 +346,26 @@ impl Torrents {
         managed: &Arc<Managed>,
         resume: Option<ResumeData>,
     ) {
-        let Some(metainfo) = managed.metainfo() else { return };
+        let Some(metainfo) = managed.metainfo() else {
+            return;
+        };
         let progress = managed.new_check();
         let (torrents, managed) = (Arc::clone(self), Arc::clone(managed));
         tokio::spawn(async move {
             let dir = managed.record().download_dir.clone();
-            let outcome = torrents.open_and_check(metainfo, dir, resume, &progress).await;
+            let outcome = torrents
+                .open_and_check(metainfo, dir, resume, &progress)
+                .await;
             let input = match outcome {
                 Ok(Some(have)) => {
                     managed.checked.store(true, Ordering::Relaxed);
                     Input::Checked { info_hash, have }
                 }
                 Ok(None) => return,
-                Err(error) => Input::StorageFailed { info_hash, reason: error.to_string() },
+                Err(error) => Input::StorageFailed {
+                    info_hash,
+                    reason: error.to_string(),
+                },
             };
             managed.end_check(&progress);
             torrents.plane.inbox.input(input).await;
@@ -375,7 +406,11 @@ impl Torrents {
 
     async fn forget(&self, info_hash: InfoHash) {
         let registry = self.registry.clone();
-        let removed = self.plane.disk.run(move || registry.remove(info_hash)).await;
+        let removed = self
+            .plane
+            .disk
+            .run(move || registry.remove(info_hash))
+            .await;
         if let Err(error) = removed {
             tracing::warn!(%info_hash, %error, "torrent is still on record");
         }
@@ -406,11 +441,17 @@ impl Managed {
     }
 
     fn metainfo(&self) -> Option<Arc<Metainfo>> {
-        self.metainfo.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.metainfo
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn progress(&self) -> Option<Arc<CheckProgress>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn new_check(&self) -> Arc<CheckProgress> {
@@ -425,7 +466,10 @@ impl Managed {
 
     fn end_check(&self, progress: &Arc<CheckProgress>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.as_ref().is_some_and(|current| Arc::ptr_eq(current, progress)) {
+        if running
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, progress))
+        {
             *running = None;
         }
     }
