@@ -297,10 +297,7 @@ fn log(event: &SessionEvent) {
         } => {
             tracing::info!(%info_hash, reason, "announce failed");
         }
-        SessionEvent::BoostFunded { .. }
-        | SessionEvent::BoostEnded { .. }
-        | SessionEvent::WrittenOff { .. }
-        | SessionEvent::PeerMisbehaved { .. }
-        | SessionEvent::Conflict { .. } => tracing::info!(?event, "session"),
+        // Rare, and complete as they are.
+        event => tracing::info!(?event, "session"),
     }
 }

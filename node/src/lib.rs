@@ -4,9 +4,11 @@
 //! [`Node::start`] starts one; `driver.rs` is its session thread, `connection.rs` its data plane.
 
 pub mod books;
+pub mod cli;
 pub(crate) mod clock;
 pub mod config;
 pub(crate) mod connection;
+pub mod create;
 pub mod datadir;
 pub(crate) mod dial;
 pub mod driver;
@@ -17,6 +19,7 @@ pub(crate) mod inbox;
 pub mod keys;
 pub(crate) mod lease;
 pub(crate) mod listen;
+pub mod logs;
 pub mod node;
 pub(crate) mod plane;
 pub(crate) mod pool;

@@ -33,7 +33,7 @@ use crate::listen;
 use crate::plane::DataPlane;
 use crate::registry::Registry;
 use crate::settlement::{NoSettlement, Settlement};
-use crate::torrents::{AddError, AddRequest, AddSource, Added, Torrents};
+use crate::torrents::{AddError, AddRequest, AddSource, Added, Checking, Torrents};
 use crate::tracker::Announcer;
 
 /// Time for a graceful shutdown; the session itself takes at most 5 s.
@@ -290,9 +290,22 @@ impl NodeHandle {
         &self.inner.listen
     }
 
-    /// Pieces looked at by the check of a torrent, if one is running.
-    pub fn check_progress(&self, info_hash: &InfoHash) -> Option<u32> {
-        self.inner.torrents.check_progress(info_hash)
+    /// Verifies everything of a torrent that is on disk and lets the caller watch; `None` for a
+    /// magnet without metainfo.
+    pub async fn verify_torrent(
+        &self,
+        info_hash: InfoHash,
+    ) -> Result<Option<Checking>, CommandError> {
+        self.inner
+            .inbox
+            .command(Command::Recheck(info_hash))
+            .await?;
+        Ok(self.inner.torrents.recheck(info_hash))
+    }
+
+    /// The check of a torrent that is running, if one is.
+    pub fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
+        self.inner.torrents.checking(info_hash)
     }
 
     /// Where a torrent's files lie.

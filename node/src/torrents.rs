@@ -16,6 +16,8 @@ use seedbank_engine::session::command::{AddTorrent, Command, CommandError, Torre
 use seedbank_engine::session::input::Input;
 use seedbank_engine::units::InfoHash;
 
+use tokio::sync::watch;
+
 use crate::plane::{DataPlane, TorrentData};
 use crate::registry::{Entry, Record, Registry, Source};
 use crate::storage::check::{CheckProgress, check};
@@ -26,6 +28,8 @@ use crate::storage::{Storage, StorageError};
 pub const TORRENTS_MAX: usize = 10_000;
 /// Most peers of a torrent that are remembered from its addition.
 const PEERS_MAX: usize = 1_000;
+/// Between two steps of a check.
+const CHECK_STEP: Duration = Duration::from_millis(200);
 /// How often new pieces are put on record.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -82,6 +86,42 @@ pub struct Added {
     pub info_hash: InfoHash,
     /// Whether it was there before.
     pub existed: bool,
+}
+
+/// A check that is running.
+#[derive(Debug)]
+pub struct Checking {
+    progress: Arc<CheckProgress>,
+    ended: watch::Receiver<bool>,
+    total: u64,
+    over: bool,
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckStep {
+    /// Bytes checked so far.
+    pub checked: u64,
+    /// Bytes to check in all.
+    pub total: u64,
+    /// Of the checked, good.
+    pub have: u64,
+}
+
+impl Checking {
+    /// Where the check is a moment from now, or at its end; `None` behind the end.
+    pub async fn next(&mut self) -> Option<CheckStep> {
+        if self.over {
+            return None;
+        }
+        let ended = self.ended.wait_for(|ended| *ended);
+        self.over = tokio::time::timeout(CHECK_STEP, ended).await.is_ok();
+        Some(CheckStep {
+            checked: self.progress.checked.load(Ordering::Relaxed),
+            total: self.total,
+            have: self.progress.have.load(Ordering::Relaxed),
+        })
+    }
 }
 
 /// All torrents of one node.
@@ -233,11 +273,11 @@ impl Torrents {
         self.save_record(info_hash, &managed).await;
     }
 
-    /// Verifies everything on disk, trusting nothing.
-    pub(crate) fn recheck(self: &Arc<Self>, info_hash: InfoHash) {
-        if let Some(managed) = self.get(&info_hash) {
-            self.begin_check(info_hash, &managed, None);
-        }
+    /// Verifies everything on disk, trusting nothing; `None` without metainfo.
+    pub(crate) fn recheck(self: &Arc<Self>, info_hash: InfoHash) -> Option<Checking> {
+        let managed = self.get(&info_hash)?;
+        self.begin_check(info_hash, &managed, None);
+        self.checking(&info_hash)
     }
 
     /// A magnet's metainfo is here: puts it on record and opens storage.
@@ -263,10 +303,16 @@ impl Torrents {
         self.begin_check(info_hash, &managed, None);
     }
 
-    /// Pieces looked at by the check that is running, if one is.
-    pub(crate) fn check_progress(&self, info_hash: &InfoHash) -> Option<u32> {
-        let progress = self.get(info_hash)?.progress()?;
-        Some(progress.done.load(Ordering::Relaxed))
+    /// The check of a torrent that is running, if one is.
+    pub(crate) fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
+        let managed = self.get(info_hash)?;
+        let progress = managed.progress()?;
+        Some(Checking {
+            total: managed.metainfo()?.geometry.total_len(),
+            ended: progress.ended.subscribe(),
+            progress,
+            over: false,
+        })
     }
 
     /// Where a torrent's files lie.
@@ -361,13 +407,17 @@ impl Torrents {
                     managed.checked.store(true, Ordering::Relaxed);
                     Input::Checked { info_hash, have }
                 }
-                Ok(None) => return,
+                Ok(None) => {
+                    progress.ended.send_replace(true);
+                    return;
+                }
                 Err(error) => Input::StorageFailed {
                     info_hash,
                     reason: error.to_string(),
                 },
             };
             managed.end_check(&progress);
+            progress.ended.send_replace(true);
             torrents.plane.inbox.input(input).await;
         });
     }
