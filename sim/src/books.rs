@@ -39,9 +39,11 @@ impl Books {
     /// What a session that starts is given.
     pub fn book(&self) -> WalletBook {
         let rows = self.tally.load().expect("rows were written by this code");
+        let balance = self.ledger.balance().expect("memory does not fail");
         WalletBook {
             rows,
-            newest: None,
+            as_of: balance.as_of,
+            available: balance.available,
             transfers: Vec::new(),
         }
     }

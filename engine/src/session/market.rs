@@ -7,8 +7,6 @@ mod bridge;
 
 use std::sync::Arc;
 
-use seedbank_ledger::signed::channel::ChannelKind;
-use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, UnixTime};
 
 use crate::choker::Class;
@@ -129,7 +127,15 @@ impl Market {
     }
 
     pub(crate) fn wallet(&self) -> WalletView {
-        self.wallet.as_ref().map(Wallet::view).unwrap_or_default()
+        let claimable = self
+            .exchange
+            .earning_locks()
+            .map(|lock| lock.worth().saturating_sub(lock.claimed));
+        let claimable = claimable.fold(MicroCredits::ZERO, MicroCredits::saturating_add);
+        self.wallet
+            .as_ref()
+            .map(|wallet| wallet.view(claimable))
+            .unwrap_or_default()
     }
 
     fn unix(&self, now: Instant) -> UnixTime {
@@ -188,23 +194,14 @@ impl Session {
                 let message = bridge::to_wire(message, me, issuer.as_slice());
                 self.send_receipt_message(peer, &message, now);
             }
-            ExchangeOutput::Tally(rows) => {
-                self.tell_wallet(&rows, now);
-                self.outputs.push_back(Output::Tally(rows));
-            }
+            ExchangeOutput::Tally(rows) => self.outputs.push_back(Output::Tally(rows)),
             ExchangeOutput::Append(command) => self.outputs.push_back(Output::Append(command)),
-            // The wallet asks about every lock that it is shown.
-            ExchangeOutput::AskLock(_) => {}
-            ExchangeOutput::Claim(claim) => {
-                if let Some(wallet) = &mut self.market.wallet {
-                    wallet.hold(claim.body.lock_id, &claim.body.receipt);
-                }
+            ExchangeOutput::AskLock(lock_id) => {
+                self.with_wallet(now, |wallet| wallet.ask_lock(lock_id));
             }
+            ExchangeOutput::Claim(claim) => self.with_wallet(now, |wallet| wallet.claim(claim)),
             ExchangeOutput::CloseLock(lock_id) => {
-                if let Some(wallet) = &mut self.market.wallet {
-                    wallet.close_lock(lock_id);
-                }
-                self.wallet_soon(now);
+                self.with_wallet(now, |wallet| wallet.close_lock(lock_id));
             }
             ExchangeOutput::Spent { .. } => {}
             ExchangeOutput::Event(event) => self.exchange_event(event, now),
@@ -222,41 +219,14 @@ impl Session {
         self.send(peer, Message::Extended { id, payload }, now);
     }
 
-    /// The wallet claims what the exchange holds.
-    fn tell_wallet(&mut self, rows: &[TallyRow], now: Instant) {
-        let me = self.market.node_id();
-        let Some(wallet) = &mut self.market.wallet else {
-            return;
-        };
-        for row in rows {
-            match row {
-                TallyRow::Lock(row) if row.lock.body.payee == me => {
-                    wallet.show_lock(&row.lock, now);
-                }
-                TallyRow::Receipt(row) if row.channel.payee == me => {
-                    if let ChannelKind::Lock(lock_id) = row.channel.kind {
-                        wallet.hold(lock_id, &row.receipt);
-                    }
-                }
-                TallyRow::Lock(_)
-                | TallyRow::Receipt(_)
-                | TallyRow::Pair(_)
-                | TallyRow::Order(_)
-                | TallyRow::Boost { .. } => {}
-            }
-        }
-        self.wallet_soon(now);
-    }
-
-    fn wallet_soon(&mut self, now: Instant) {
+    /// Tells the wallet something, and lets it act on it.
+    fn with_wallet(&mut self, now: Instant, tell: impl FnOnce(&mut Wallet)) {
         let unix = self.market.unix(now);
-        if let Some(wallet) = self
-            .market
-            .wallet
-            .as_mut()
-            .filter(|_| unix != UnixTime::ZERO)
-        {
-            wallet.tick(now, unix);
+        if let Some(wallet) = &mut self.market.wallet {
+            tell(wallet);
+            if unix != UnixTime::ZERO {
+                wallet.tick(now, unix);
+            }
         }
     }
 
@@ -281,13 +251,7 @@ impl Session {
 
     fn wallet_output(&mut self, output: WalletOutput, now: Instant) {
         match output {
-            WalletOutput::Tally(mut rows) => {
-                // The exchange writes the rows of locks: it knows what was signed on them.
-                rows.retain(|row| !matches!(row, TallyRow::Lock(_)));
-                if !rows.is_empty() {
-                    self.outputs.push_back(Output::Tally(rows));
-                }
-            }
+            WalletOutput::Tally(rows) => self.outputs.push_back(Output::Tally(rows)),
             WalletOutput::Settle { request, what } => {
                 self.outputs.push_back(Output::Settle { request, what });
             }
@@ -608,7 +572,7 @@ impl Session {
             return Err(CommandError::NoSettlement);
         };
         let nonce = wallet.transfer(request_id, to, amount, now)?;
-        self.wallet_soon(now);
+        self.with_wallet(now, |_| {});
         self.market_drain(now);
         Ok(CommandReply::Transfer { nonce })
     }
