@@ -12,11 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seedbank_ledger::NodeId;
-use seedbank_ledger::ledger::{GROUP_MAX, LedgerError, OpenError};
-use seedbank_ledger::node::{Membership, NodeCommand, NodeLedger};
+use seedbank_engine::wallet::WalletBook;
+use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, LedgerError, OpenError};
+use seedbank_ledger::node::{Membership, NodeCause, NodeCommand, NodeLedger};
+use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
+use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Memory, Store, StoreError};
 use seedbank_ledger::tally::{Tally, TallyRow};
+use seedbank_ledger::{NodeId, Sequence};
 
 use crate::clock::unix_now;
 use crate::config::StoreKind;
@@ -27,6 +30,8 @@ pub type AnyStore = Arc<dyn Store>;
 
 /// Most entries that wait to be appended; the session waits beyond, as nothing may be lost.
 const QUEUE_MAX: usize = 1024;
+/// Newest entries among which transfers are looked for at a start.
+const TRANSFERS_AMONG: u64 = ENTRIES_MAX as u64;
 /// How long a tally row may stay unsynced.
 const SYNC_EVERY: Duration = Duration::from_millis(900);
 
@@ -95,9 +100,16 @@ impl Books {
         })
     }
 
-    /// Every tally row, for a session that starts.
-    pub(crate) fn rows(&self) -> Result<Vec<TallyRow>, LedgerError> {
-        self.shared.tally.load()
+    /// What a session that starts needs to know of earlier ones.
+    pub(crate) fn book(&self) -> Result<WalletBook, LedgerError> {
+        let ledger = self.shared.ledger();
+        let balance = ledger.balance()?;
+        Ok(WalletBook {
+            rows: self.shared.tally.load()?,
+            as_of: balance.as_of,
+            available: balance.available,
+            transfers: transfers(&ledger)?,
+        })
     }
 
     /// Writes tally rows: they survive the process when this returns, the power within a second.
@@ -193,4 +205,21 @@ impl fmt::Debug for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Books").finish_non_exhaustive()
     }
+}
+
+/// Our transfers among the newest entries, oldest first: their request ids keep their meaning.
+fn transfers(ledger: &NodeLedger<AnyStore>) -> Result<Vec<SignedOrder>, LedgerError> {
+    let newest = ledger.head().next.get().saturating_sub(TRANSFERS_AMONG);
+    let from = Sequence::new(newest);
+    let mut transfers = Vec::new();
+    for entry in ledger.entries(from, ENTRIES_MAX)? {
+        if let NodeCause::Command(NodeCommand::Settled(line)) = ledger.cause(&entry)?
+            && let Operation::Order(order) = line.operation
+            && order.body.account == ledger.owner()
+            && matches!(order.body.kind, OrderKind::Transfer { .. })
+        {
+            transfers.push(order);
+        }
+    }
+    Ok(transfers)
 }
