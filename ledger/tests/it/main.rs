@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod laws;
 mod network;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 mod settled;
 mod world;
