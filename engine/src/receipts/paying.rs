@@ -68,7 +68,7 @@ impl PayingLock {
     }
 
     /// A lock as stored, with its newest receipt.
-    pub fn stored(row: &LockRow, receipt: Option<SignedReceipt>) -> Self {
+    pub fn stored(row: &LockRow, receipt: Option<SignedReceipt>, now: Instant) -> Self {
         let mut lock = Self::new(row.lock);
         lock.state = match (row.closed, row.close_asked) {
             (true, _) => Paying::Closed,
@@ -77,7 +77,7 @@ impl PayingLock {
         };
         let (bytes, signed) = totals(receipt.as_ref());
         lock.bytes = bytes;
-        lock.summary = Summary::new(receipt.as_ref());
+        lock.summary = Summary::stored(receipt.as_ref(), now);
         lock.receipt = receipt;
         lock.claimed = row.claimed;
         lock.signed = signed.max(row.claimed);
