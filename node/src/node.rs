@@ -470,7 +470,7 @@ fn session(
         connections_max: options.connections_max,
         lease_bytes_max: options.lease_bytes_max,
     };
-    Ok(Session::new(config, identity, books.rows()?, clock.now()))
+    Ok(Session::new(config, identity, &books.book()?, clock.now()))
 }
 
 fn bind_all(
