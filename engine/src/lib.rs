@@ -5,10 +5,13 @@
 
 #![warn(missing_docs)]
 
+pub mod bencode;
+pub mod bitfield;
 pub mod choker;
 pub mod magnet;
 pub mod metainfo;
 pub mod session;
+pub mod text;
 pub mod tracker;
 pub mod units;
 pub mod wire;

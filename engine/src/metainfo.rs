@@ -2,6 +2,9 @@
 
 use crate::units::{Geometry, InfoHash};
 
+/// Most bytes of an `info` dictionary, and of a torrent file.
+pub const INFO_LEN_MAX: u32 = 10 * 1024 * 1024;
+
 /// A torrent's description, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metainfo {

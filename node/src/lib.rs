@@ -1,1 +1,13 @@
-//! (being built)
+//! The daemon as a library: a tokio skin around [`seedbank_engine`] and [`seedbank_ledger`].
+//!
+//! The only crate with real sockets, files and clocks. No globals: many nodes run in one process.
+
+pub(crate) mod bitmap;
+pub mod datadir;
+pub mod durable;
+pub(crate) mod hex;
+pub mod keys;
+pub(crate) mod pool;
+pub(crate) mod storage;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,205 @@
+//! Where a torrent's peers may be: addresses, when each was tried, and when to try again.
+//!
+//! Addresses come from the owner, from trackers and from magnets, and are hints, never facts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use seedbank_ledger::{Duration, Instant};
+
+/// Most addresses kept for one torrent; further ones are ignored.
+pub const ADDRESSES_MAX: usize = 2_000;
+/// Wait before the second try of an address; doubles with each failure.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
+/// Longest wait between two tries.
+const RETRY_MAX: Duration = Duration::from_secs(600);
+/// Failures after which an address that a tracker named is forgotten.
+const FAILURES_MAX: u32 = 8;
+
+/// The addresses of one torrent.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    known: BTreeMap<SocketAddr, Address>,
+}
+
+/// What is known of one address.
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    state: State,
+    failures: u32,
+    /// Named by the owner: never forgotten.
+    lasting: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// May be dialled from this time on.
+    Idle(Instant),
+    /// A dial is under way.
+    Dialling,
+    /// A connection we dialled is up.
+    Connected,
+    /// This is ourselves.
+    Own,
+}
+
+impl Addresses {
+    /// Remembers `addr`; `lasting` if the owner named it.
+    pub fn add(&mut self, addr: SocketAddr, lasting: bool) {
+        let addr = canonical(addr);
+        if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
+            return;
+        }
+        if let Some(known) = self.known.get_mut(&addr) {
+            known.lasting |= lasting;
+        } else if self.known.len() < ADDRESSES_MAX {
+            let state = State::Idle(Instant::ZERO);
+            self.known.insert(
+                addr,
+                Address {
+                    state,
+                    failures: 0,
+                    lasting,
+                },
+            );
+        }
+    }
+
+    /// The next address to dial, if any is due; it counts as being dialled from now on.
+    ///
+    /// Addresses that failed less often come first.
+    pub fn take_due(&mut self, now: Instant) -> Option<SocketAddr> {
+        let due = |address: &Address| matches!(address.state, State::Idle(at) if at <= now);
+        let next = self
+            .known
+            .iter()
+            .filter(|(_, address)| due(address))
+            .min_by_key(|(addr, address)| (address.failures, **addr))
+            .map(|(addr, _)| *addr)?;
+        self.set(next, State::Dialling);
+        Some(next)
+    }
+
+    /// A dial succeeded.
+    pub fn connected(&mut self, addr: SocketAddr) {
+        self.set(addr, State::Connected);
+    }
+
+    /// The connection did useful work: its past failures are forgotten.
+    pub fn useful(&mut self, addr: SocketAddr) {
+        if let Some(known) = self.known.get_mut(&canonical(addr)) {
+            known.failures = 0;
+        }
+    }
+
+    /// A dial failed, or a connection that we dialled ended.
+    pub fn failed(&mut self, addr: SocketAddr, now: Instant) {
+        let addr = canonical(addr);
+        let Some(known) = self.known.get_mut(&addr) else {
+            return;
+        };
+        if known.state == State::Own {
+            return;
+        }
+        known.failures = known.failures.saturating_add(1);
+        if known.failures > FAILURES_MAX && !known.lasting {
+            self.known.remove(&addr);
+            return;
+        }
+        let doublings = known.failures.saturating_sub(1).min(10);
+        let wait = RETRY_FIRST.times(1 << doublings).min(RETRY_MAX);
+        known.state = State::Idle(now.after(wait));
+    }
+
+    /// Behind this address is ourselves: never again.
+    pub fn is_own(&mut self, addr: SocketAddr) {
+        self.set(addr, State::Own);
+    }
+
+    /// Every address may be tried again at once: the torrent was started.
+    pub fn reset(&mut self) {
+        for address in self.known.values_mut() {
+            if address.state != State::Own {
+                *address = Address {
+                    state: State::Idle(Instant::ZERO),
+                    failures: 0,
+                    ..*address
+                };
+            }
+        }
+    }
+
+    /// Dials under way.
+    pub fn dialling_count(&self) -> usize {
+        self.known
+            .values()
+            .filter(|address| address.state == State::Dialling)
+            .count()
+    }
+
+    fn set(&mut self, addr: SocketAddr, state: State) {
+        if let Some(known) = self.known.get_mut(&canonical(addr)) {
+            known.state = state;
+        }
+    }
+}
+
+/// An IPv4-mapped IPv6 address as plain IPv4, so that one peer is one address.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_that_fails_waits_twice_as_long_each_time() {
+        let mut addresses = Addresses::default();
+        addresses.add(addr("127.0.0.1:6881"), false);
+        let mut now = Instant::ZERO;
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            let next = addresses.take_due(now).unwrap();
+            assert_eq!(addresses.take_due(now), None, "it is being dialled");
+            addresses.failed(next, now);
+            let second = Duration::from_secs(1);
+            let start = now;
+            while addresses.clone().take_due(now).is_none() {
+                now = now.after(second);
+            }
+            waits.push(now.since(start).as_secs());
+        }
+        assert_eq!(waits, [2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn only_the_owners_addresses_outlive_many_failures() {
+        let mut addresses = Addresses::default();
+        addresses.add(addr("127.0.0.1:1"), true);
+        addresses.add(addr("127.0.0.1:2"), false);
+        for _ in 0..20 {
+            addresses.failed(addr("127.0.0.1:1"), Instant::ZERO);
+            addresses.failed(addr("127.0.0.1:2"), Instant::ZERO);
+        }
+        assert_eq!(addresses.take_due(Instant::MAX), Some(addr("127.0.0.1:1")));
+        assert_eq!(addresses.take_due(Instant::MAX), None);
+    }
+
+    #[test]
+    fn mapped_and_plain_addresses_are_one() {
+        let mut addresses = Addresses::default();
+        addresses.add(addr("[::ffff:127.0.0.1]:7"), false);
+        addresses.add(addr("127.0.0.1:7"), false);
+        addresses.add(addr("127.0.0.1:0"), false);
+        assert_eq!(addresses.take_due(Instant::ZERO), Some(addr("127.0.0.1:7")));
+        assert_eq!(addresses.take_due(Instant::ZERO), None);
+        addresses.is_own(addr("127.0.0.1:7"));
+        addresses.failed(addr("127.0.0.1:7"), Instant::ZERO);
+        assert_eq!(addresses.take_due(Instant::MAX), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! The data folder: where everything that survives a restart lives, and the lock that keeps a
+//! second daemon out.
+//!
+//! `identity.key`, `lock`, `ledger/`, `network-ledger/`, `torrents/HASH.{torrent,resume}`,
+//! `api.token`.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// A data folder that this process has locked; the lock goes with this value.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+/// Why a data folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be made or written.
+    #[error("data folder {path}: {source}")]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another daemon uses it.
+    #[error("data folder {path} is in use by another seedbankd (pid {pid})")]
+    Locked {
+        /// Which folder.
+        path: PathBuf,
+        /// Process that holds the lock, or "unknown".
+        pid: String,
+    },
+}
+
+impl DataDir {
+    /// Makes the folder if needed and locks it for this process.
+    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+        let io_error = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataDirError::Io { path, source }
+        };
+        for folder in [root.to_owned(), root.join("torrents")] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(io_error(&folder))?;
+        }
+        let path = root.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(&path)
+            .map_err(io_error(&path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(DataDirError::Locked {
+                    path: root.to_owned(),
+                    pid: holder(&mut file),
+                });
+            }
+            Err(error) => return Err(io_error(&path)(error.into())),
+        }
+        let pid = format!("{}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.write_all(pid.as_bytes()))
+            .map_err(io_error(&path))?;
+        Ok(Self {
+            root: root.to_owned(),
+            _lock: file,
+        })
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// This node's key.
+    pub fn identity_key(&self) -> PathBuf {
+        self.root.join("identity.key")
+    }
+
+    /// This node's ledger.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger")
+    }
+
+    /// The shared ledger of a network, if this node is its settlement node.
+    pub fn network_ledger(&self) -> PathBuf {
+        self.root.join("network-ledger")
+    }
+
+    /// One pair of files per torrent.
+    pub fn torrents(&self) -> PathBuf {
+        self.root.join("torrents")
+    }
+}
+
+/// The pid in a lock file that somebody else holds.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(32).read_to_string(&mut text));
+    match read {
+        Ok(_) if text.trim().parse::<u32>().is_ok() => text.trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_is_refused_and_told_the_pid() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataDir::open(folder.path()).unwrap();
+        let error = DataDir::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
+        drop(first);
+        DataDir::open(folder.path()).unwrap();
+    }
+}

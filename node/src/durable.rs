@@ -1,0 +1,85 @@
+//! Files that are either old or new, never torn: write aside, fsync, rename, fsync the folder.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// Mode of files that hold secrets.
+pub const SECRET_MODE: u32 = 0o600;
+/// Mode of ordinary files, before the umask.
+pub const PLAIN_MODE: u32 = 0o644;
+
+/// Puts `bytes` at `path`, whole or not at all, and durable on return.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let aside = path.with_extension(match path.extension() {
+        Some(extension) => format!("{}.new", extension.display()),
+        None => "new".to_owned(),
+    });
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&aside, path)?;
+    sync_folder_of(path)
+}
+
+/// Makes a new file at `path`; fails if there is one.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    sync_folder_of(path)
+}
+
+/// Removes `path`, durably; a file that is not there is no error.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_folder_of(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn replacing_leaves_no_second_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.resume");
+        replace(&path, b"one", PLAIN_MODE).unwrap();
+        replace(&path, b"two", PLAIN_MODE).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_secret_is_readable_by_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        create(&path, b"secret", SECRET_MODE).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(create(&path, b"other", SECRET_MODE).is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! What is on disk: every piece in question is read and hashed, on the hash pool.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use seedbank_engine::metainfo::Metainfo;
+use seedbank_engine::units::PieceIndex;
+use sha1::{Digest as _, Sha1};
+
+use crate::bitmap::Bitmap;
+use crate::pool::Pool;
+use crate::storage::{Storage, StorageError};
+
+/// Bytes that one job of the pool reads and hashes: short enough that others get their turn.
+const JOB_LEN: u64 = 16 * 1024 * 1024;
+/// Most jobs of one check in the pool at a time.
+const JOBS_MAX: usize = 4;
+
+/// How far a check is, and whether it is still wanted.
+#[derive(Debug, Default)]
+pub(crate) struct CheckProgress {
+    /// Pieces looked at.
+    pub(crate) done: AtomicU32,
+    /// Set to end the check early.
+    pub(crate) cancelled: AtomicBool,
+}
+
+/// SHA-1 of a piece's bytes against its torrent's word (BEP 3).
+pub(crate) fn matches(metainfo: &Metainfo, piece: PieceIndex, bytes: &[u8]) -> bool {
+    let expected = metainfo.piece_hashes.get(piece.as_usize());
+    let found: [u8; 20] = Sha1::digest(bytes).into();
+    expected.is_some_and(|expected| *expected == found)
+}
+
+/// Hashes every piece that `trusted` does not vouch for; gives the pieces that are there.
+///
+/// A file that is missing or short lacks its pieces; any other trouble ends the check. `None` if it
+/// was cancelled.
+pub(crate) async fn check(
+    storage: &Arc<Storage>,
+    trusted: Bitmap,
+    pool: &Pool,
+    progress: &Arc<CheckProgress>,
+) -> Result<Option<Bitmap>, StorageError> {
+    let geometry = storage.metainfo().geometry;
+    let mut have = trusted;
+    let mut batches = Vec::new();
+    let mut batch = Vec::new();
+    let mut batch_len = 0;
+    for piece in geometry.pieces() {
+        if have.get(piece) {
+            progress.done.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        batch.push(piece);
+        batch_len += u64::from(geometry.len_of(piece));
+        if batch_len >= JOB_LEN {
+            batches.push(std::mem::take(&mut batch));
+            batch_len = 0;
+        }
+    }
+    batches.push(batch);
+
+    let mut batches = batches.into_iter();
+    let mut running = tokio::task::JoinSet::new();
+    loop {
+        while running.len() < JOBS_MAX {
+            let Some(batch) = batches.next() else { break };
+            let (storage, progress) = (Arc::clone(storage), Arc::clone(progress));
+            let job = pool.run(move || check_batch(&storage, &batch, &progress));
+            running.spawn(job);
+        }
+        let Some(found) = running.join_next().await else {
+            break;
+        };
+        for piece in found.expect("a check does not panic")? {
+            have.set(piece);
+        }
+    }
+    Ok((!progress.cancelled.load(Ordering::Relaxed)).then_some(have))
+}
+
+fn check_batch(
+    storage: &Storage,
+    batch: &[PieceIndex],
+    progress: &CheckProgress,
+) -> Result<Vec<PieceIndex>, StorageError> {
+    let geometry = storage.metainfo().geometry;
+    let mut bytes = Vec::new();
+    let mut found = Vec::new();
+    for &piece in batch {
+        if progress.cancelled.load(Ordering::Relaxed) {
+            break;
+        }
+        bytes.resize(
+            usize::try_from(geometry.len_of(piece)).expect("a piece fits memory"),
+            0,
+        );
+        if is_present(storage, piece)? {
+            match storage.read(geometry.piece_offset(piece), &mut bytes) {
+                Ok(()) if matches(storage.metainfo(), piece, &bytes) => found.push(piece),
+                Ok(()) => {}
+                Err(error) if is_absence(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        progress.done.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(found)
+}
+
+/// Whether the files of a piece are there and long enough; much cheaper than reading it.
+fn is_present(storage: &Storage, piece: PieceIndex) -> Result<bool, StorageError> {
+    for segment in storage
+        .segments(piece)
+        .iter()
+        .filter(|segment| !segment.pad)
+    {
+        let file = match storage.file(segment.file, false) {
+            Err(error) if is_absence(&error) => return Ok(false),
+            other => other?,
+        };
+        let len = file
+            .metadata()
+            .map_err(|source| storage.error(segment.file, source))?
+            .len();
+        let end = segment.offset + u64::try_from(segment.len).expect("a length fits u64");
+        if len < end {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_absence(error: &StorageError) -> bool {
+    matches!(
+        error.source.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+    )
+}

@@ -1,0 +1,58 @@
+//! Fast resume: what was verified, and how the files looked then.
+//!
+//! A file whose size or time of change differs is verified again; so is one that was being written
+//! when the node was killed, because its time of change is later than the record's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bitmap::Bitmap;
+use crate::storage::{FileStamp, Storage};
+
+/// What a resume file remembers about a torrent's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResumeData {
+    /// Verified pieces as a bitfield in hex.
+    pub(crate) have: String,
+    /// How each file looked after the last of those pieces was written.
+    pub(crate) files: Vec<Option<FileStamp>>,
+}
+
+impl ResumeData {
+    /// A record of now. `have` must have been read before this is called: a piece written since
+    /// changes a file's stamp, never the other way round.
+    pub(crate) fn of(storage: &Storage, have: &Bitmap) -> Self {
+        Self {
+            have: crate::hex::encode(have.as_bytes()),
+            files: storage.stamps(),
+        }
+    }
+
+    /// The verified pieces all of whose files look as they did; no piece if the record does not
+    /// fit the torrent.
+    pub(crate) fn trusted(&self, storage: &Storage) -> Bitmap {
+        let geometry = storage.metainfo().geometry;
+        let bitmap =
+            crate::hex::decode(&self.have).and_then(|bytes| Bitmap::from_bytes(bytes, &geometry));
+        let Some(mut have) = bitmap else {
+            return Bitmap::empty(&geometry);
+        };
+        let now = storage.stamps();
+        let files = &storage.metainfo().files;
+        if self.files.len() != files.len() {
+            return Bitmap::empty(&geometry);
+        }
+        for piece in geometry.pieces() {
+            let changed = have.get(piece)
+                && storage.segments(piece).iter().any(|segment| {
+                    !segment.pad
+                        && (now[segment.file].is_none()
+                            || now[segment.file] != self.files[segment.file])
+                });
+            if changed {
+                have.clear(piece);
+            }
+        }
+        have
+    }
+}

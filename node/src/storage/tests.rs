@@ -1,0 +1,182 @@
+//! Storage against real files in a temporary folder.
+
+use std::sync::atomic::Ordering;
+
+use seedbank_engine::metainfo::FileEntry;
+use seedbank_engine::units::Geometry;
+use sha1::{Digest as _, Sha1};
+
+use super::check::{CheckProgress, check};
+use super::resume::ResumeData;
+use super::*;
+use crate::bitmap::Bitmap;
+use crate::pool::Pool;
+use crate::testing::{content, metainfo_of};
+
+const PIECE_LEN: u32 = 1000;
+
+/// Files `a` (1500), `empty`, a pad of 500, `sub/b` (2300): pieces of 1000 cross them.
+fn torrent() -> (Arc<Metainfo>, Vec<u8>) {
+    let mut bytes = content(4300);
+    bytes[1500..2000].fill(0);
+    let entry = |path: &[&str], offset, len, pad| FileEntry {
+        path: path.iter().map(|part| (*part).to_owned()).collect(),
+        offset,
+        len,
+        pad,
+    };
+    let mut metainfo = metainfo_of(&bytes, PIECE_LEN);
+    metainfo.multi_file = true;
+    metainfo.files = vec![
+        entry(&["a"], 0, 1500, false),
+        entry(&["empty"], 1500, 0, false),
+        entry(&[".pad", "500"], 1500, 500, true),
+        entry(&["sub", "b"], 2000, 2300, false),
+    ];
+    (Arc::new(metainfo), bytes)
+}
+
+fn piece(metainfo: &Metainfo, index: u32) -> PieceIndex {
+    PieceIndex::new(index, &metainfo.geometry).unwrap()
+}
+
+fn write(storage: &Storage, bytes: &[u8], pieces: &[u32]) {
+    for &index in pieces {
+        let start = usize::try_from(index * PIECE_LEN).unwrap();
+        let end = bytes.len().min(start + 1000);
+        storage
+            .write_piece(piece(storage.metainfo(), index), &bytes[start..end])
+            .unwrap();
+    }
+}
+
+fn open(metainfo: &Arc<Metainfo>, folder: &Path) -> Arc<Storage> {
+    let pool = Arc::new(FilePool::default());
+    Arc::new(Storage::open(Arc::clone(metainfo), folder, pool).unwrap())
+}
+
+async fn have(storage: &Arc<Storage>, trusted: Bitmap) -> (Vec<u8>, u32) {
+    let pool = Pool::start("hash", 2).unwrap();
+    let progress = Arc::new(CheckProgress::default());
+    let found = check(storage, trusted, &pool, &progress)
+        .await
+        .unwrap()
+        .unwrap();
+    let done = progress.done.load(Ordering::Relaxed);
+    (found.as_bytes().to_vec(), done)
+}
+
+#[tokio::test]
+async fn pieces_cross_files_and_pads_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metainfo, bytes) = torrent();
+    let storage = open(&metainfo, folder.path());
+    let root = folder.path().join("torrent");
+    assert_eq!(std::fs::metadata(root.join("empty")).unwrap().len(), 0);
+    assert!(!root.join("a").exists(), "made with its first piece");
+
+    write(&storage, &bytes, &[0, 1, 2, 3, 4]);
+    assert_eq!(std::fs::read(root.join("a")).unwrap(), bytes[..1500]);
+    assert_eq!(std::fs::read(root.join("sub/b")).unwrap(), bytes[2000..]);
+    assert!(!root.join(".pad").exists());
+
+    let mut back = vec![1; 4300];
+    storage.read(0, &mut back).unwrap();
+    assert_eq!(back, bytes);
+    let mut middle = vec![1; 1200];
+    storage.read_now(1400, &mut middle).unwrap();
+    storage.read(1400, &mut middle).unwrap();
+    assert_eq!(middle, bytes[1400..2600]);
+    let empty = Bitmap::empty(&metainfo.geometry);
+    assert_eq!(have(&storage, empty).await, (vec![0b1111_1000], 5));
+}
+
+#[tokio::test]
+async fn missing_and_damaged_pieces_are_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metainfo, bytes) = torrent();
+    let storage = open(&metainfo, folder.path());
+    write(&storage, &bytes, &[0, 3]);
+    let empty = || Bitmap::empty(&metainfo.geometry);
+    assert_eq!(have(&storage, empty()).await, (vec![0b1001_0000], 5));
+    write(&storage, &bytes[1..], &[0]);
+    assert_eq!(have(&storage, empty()).await, (vec![0b0001_0000], 5));
+    storage.delete().unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(have(&storage, empty()).await, (vec![0], 5));
+}
+
+#[tokio::test]
+async fn resume_trusts_only_files_that_look_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metainfo, bytes) = torrent();
+    let storage = open(&metainfo, folder.path());
+    write(&storage, &bytes, &[0, 1, 2, 3, 4]);
+    let mut full = Bitmap::empty(&metainfo.geometry);
+    metainfo.geometry.pieces().for_each(|piece| full.set(piece));
+    let resume = ResumeData::of(&storage, &full);
+    assert_eq!(resume.trusted(&storage), full);
+
+    // A file that changed behind our back; its stamp is set, so that no clock is relied on.
+    let path = folder.path().join("torrent/a");
+    let long_ago = UNIX_EPOCH + std::time::Duration::from_secs(1);
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    assert_eq!(resume.trusted(&storage).as_bytes(), [0b0011_1000]);
+
+    std::fs::remove_file(&path).unwrap();
+    let reopened = open(&metainfo, folder.path());
+    assert_eq!(resume.trusted(&reopened).as_bytes(), [0b0011_1000]);
+    std::fs::write(folder.path().join("torrent/sub/b"), b"short").unwrap();
+    assert_eq!(resume.trusted(&reopened).count(), 0);
+
+    let other = ResumeData {
+        have: "ffff".to_owned(),
+        ..resume
+    };
+    assert_eq!(other.trusted(&reopened).count(), 0, "wrong length");
+}
+
+#[tokio::test]
+async fn a_cancelled_check_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metainfo, _) = torrent();
+    let storage = open(&metainfo, folder.path());
+    let pool = Pool::start("hash", 1).unwrap();
+    let progress = Arc::new(CheckProgress::default());
+    progress.cancelled.store(true, Ordering::Relaxed);
+    let empty = Bitmap::empty(&metainfo.geometry);
+    let result = check(&storage, empty, &pool, &progress).await.unwrap();
+    assert_eq!(result, None);
+}
+
+#[test]
+fn a_full_disk_is_named_in_plain_words() {
+    let error = StorageError {
+        path: "/d/a".to_owned(),
+        source: io::Error::from_raw_os_error(28),
+    };
+    assert_eq!(error.to_string(), "/d/a: no space left on device");
+}
+
+#[test]
+fn hashes_are_those_of_the_metainfo() {
+    let (metainfo, bytes) = torrent();
+    assert_eq!(metainfo.geometry, Geometry::new(4300, PIECE_LEN).unwrap());
+    let expected: [u8; 20] = Sha1::digest(&bytes[..1000]).into();
+    assert_eq!(metainfo.piece_hashes[0], expected);
+    assert!(check::matches(
+        &metainfo,
+        piece(&metainfo, 0),
+        &bytes[..1000]
+    ));
+    assert!(!check::matches(
+        &metainfo,
+        piece(&metainfo, 1),
+        &bytes[..1000]
+    ));
+}

@@ -1,0 +1,186 @@
+//! One simulated node: a session, its ledger, and a data plane without payload.
+//!
+//! The data plane keeps of each leased piece only which blocks are there and whether one of them is
+//! garbage; a complete piece is "hashed" and "written" after a modelled delay.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use seedbank_engine::session::Session;
+use seedbank_engine::session::input::{BlockFate, Input, PeerEvent};
+use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
+use seedbank_ledger::Instant;
+
+use crate::books::Books;
+
+/// A node and what the driver keeps for it.
+#[derive(Debug)]
+pub struct SimNode {
+    /// Its name in reports.
+    pub name: String,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Its session; `None` while it is down.
+    pub session: Option<Session>,
+    /// Its ledger and rows, which survive a crash.
+    pub books: Books,
+    /// Serves garbage instead of data.
+    pub garbage: bool,
+    /// When its session wants to be woken; events for other instants are stale.
+    pub wake_at: Option<Instant>,
+    /// Every input so far, if they are being recorded.
+    pub recording: Option<Vec<(Instant, Input)>>,
+    /// Payload served and not reported, per connection.
+    pub connections: BTreeMap<PeerIndex, SimConnection>,
+    /// Part-received pieces.
+    leases: BTreeMap<(InfoHash, PieceIndex), Lease>,
+    /// Verified pieces.
+    pub disk: BTreeMap<InfoHash, BTreeSet<PieceIndex>>,
+    /// Lengths of its torrents.
+    pub geometry: BTreeMap<InfoHash, Geometry>,
+    next_peer: u64,
+}
+
+/// What a connection's task would know.
+#[derive(Debug, Default)]
+pub struct SimConnection {
+    /// Its torrent, once a handshake was sent.
+    pub info_hash: Option<InfoHash>,
+    /// Requests sent and not answered.
+    pub outstanding: BTreeMap<Block, u32>,
+    /// Blocks granted and not handed to the link.
+    pub serving: VecDeque<Block>,
+}
+
+/// A part-received piece.
+#[derive(Debug, Default)]
+struct Lease {
+    blocks: BTreeSet<u32>,
+    garbage: bool,
+}
+
+/// What the arrival of a block made of its piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceProgress {
+    /// Blocks are missing.
+    Partial,
+    /// It is complete and its hash will match.
+    Good,
+    /// It is complete and its hash will not match.
+    Bad,
+}
+
+impl SimNode {
+    /// A node that is down.
+    pub fn new(name: String, addr: SocketAddr, books: Books) -> Self {
+        Self {
+            name,
+            addr,
+            session: None,
+            books,
+            garbage: false,
+            wake_at: None,
+            recording: None,
+            connections: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            disk: BTreeMap::new(),
+            geometry: BTreeMap::new(),
+            next_peer: 0,
+        }
+    }
+
+    /// A fresh index for a connection.
+    pub fn meet(&mut self) -> PeerIndex {
+        let peer = PeerIndex(self.next_peer);
+        self.next_peer += 1;
+        self.connections.insert(peer, SimConnection::default());
+        peer
+    }
+
+    /// Pieces on disk as a wire bitfield.
+    pub fn have_bits(&self, info_hash: &InfoHash) -> Vec<u8> {
+        let Some(geometry) = self.geometry.get(info_hash) else { return Vec::new() };
+        let mut bits = vec![0_u8; geometry.piece_count().div_ceil(8) as usize];
+        for piece in self.disk.get(info_hash).into_iter().flatten() {
+            bits[piece.as_usize() / 8] |= 0x80 >> (piece.as_usize() % 8);
+        }
+        bits
+    }
+
+    /// A block came in: what the session is told, and what its piece came to.
+    pub fn receive(
+        &mut self,
+        peer: PeerIndex,
+        block: Block,
+        garbage: bool,
+    ) -> (PeerEvent, PieceProgress) {
+        let (fate, progress) = self.store(peer, block, garbage);
+        (PeerEvent::Block { block, fate }, progress)
+    }
+
+    fn store(&mut self, peer: PeerIndex, block: Block, garbage: bool) -> (BlockFate, PieceProgress) {
+        let unrequested = (BlockFate::Unrequested, PieceProgress::Partial);
+        let Some(connection) = self.connections.get_mut(&peer) else { return unrequested };
+        let Some(info_hash) = connection.info_hash else { return unrequested };
+        match connection.outstanding.get_mut(&block) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) => drop(connection.outstanding.remove(&block)),
+            None => return unrequested,
+        }
+        let same = if garbage { BlockFate::Different } else { BlockFate::Equal };
+        if self.disk.get(&info_hash).is_some_and(|pieces| pieces.contains(&block.piece)) {
+            return (same, PieceProgress::Partial);
+        }
+        let Some(lease) = self.leases.get_mut(&(info_hash, block.piece)) else {
+            return (BlockFate::Different, PieceProgress::Partial);
+        };
+        let index = block.index().expect("sessions request on the grid");
+        if !lease.blocks.insert(index) {
+            let fate = if garbage == lease.garbage { BlockFate::Equal } else { same };
+            return (fate, PieceProgress::Partial);
+        }
+        lease.garbage |= garbage;
+        let total = self.geometry[&info_hash].block_count(block.piece);
+        if lease.blocks.len() < total as usize {
+            return (BlockFate::Stored, PieceProgress::Partial);
+        }
+        let bad = lease.garbage;
+        self.leases.remove(&(info_hash, block.piece));
+        let progress = if bad { PieceProgress::Bad } else { PieceProgress::Good };
+        (BlockFate::Stored, progress)
+    }
+
+    /// Requests left: leases open.
+    pub fn requested(&mut self, peer: PeerIndex, blocks: &[Block]) {
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        let Some(info_hash) = connection.info_hash else { return };
+        for block in blocks {
+            *connection.outstanding.entry(*block).or_default() += 1;
+            self.leases.entry((info_hash, block.piece)).or_default();
+        }
+    }
+
+    /// A reject answered a request.
+    pub fn rejected(&mut self, peer: PeerIndex, block: &Block) {
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        if let Some(count) = connection.outstanding.get_mut(block) {
+            *count -= 1;
+            if *count == 0 {
+                connection.outstanding.remove(block);
+            }
+        }
+    }
+
+    /// The session forgets a leased buffer.
+    pub fn release(&mut self, info_hash: InfoHash, piece: PieceIndex) {
+        self.leases.remove(&(info_hash, piece));
+    }
+
+    /// A crash: everything in memory is gone.
+    pub fn crash(&mut self) {
+        self.session = None;
+        self.wake_at = None;
+        self.connections.clear();
+        self.leases.clear();
+    }
+}
