@@ -1,4 +1,4 @@
-//! Which pieces somebody has: one bit per piece, most significant bit first, as on the wire (BEP 3).
+//! Which pieces somebody has: a bit for each, most significant bit first, as on the wire (BEP 3).
 
 use crate::units::PieceIndex;
 

@@ -8,8 +8,11 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod choker;
+pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
+pub mod rate;
+pub mod rng;
 pub mod session;
 pub mod text;
 pub mod tracker;

@@ -1,27 +1,58 @@
 //! A node's whole BitTorrent and receipt state, driven by events: `handle(input, now)`, then
 //! `poll_output()` until it is empty, then the next input; `next_timeout()` says when to come back.
+//!
+//! Each file below holds one concept and the part of the session's behaviour that belongs to it.
 
-pub mod addresses;
+mod addresses;
+mod announce;
+mod choking;
 pub mod command;
 pub mod config;
+mod connect;
+mod download;
 pub mod event;
+mod extensions;
 pub mod input;
-pub mod metadata;
+mod market;
+mod messages;
+mod metadata;
 pub mod output;
+mod owner;
+mod peer;
 pub mod settlement;
+mod torrent;
+mod upload;
 pub mod view;
+mod views;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use seedbank_ledger::tally::TallyRow;
-use seedbank_ledger::{Identity, Instant, NodeId, Rate};
+use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
+use crate::choker::{Choker, SlotPolicy};
+use crate::limiter::{Limiter, UploadQueue};
+use crate::rng::Rng;
 use crate::session::command::{Command, CommandError, CommandReply};
 use crate::session::config::{Config, Policy};
 use crate::session::input::Input;
+use crate::session::market::Market;
 use crate::session::output::Output;
+use crate::session::peer::Peer;
+use crate::session::torrent::Torrent;
 use crate::session::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
-use crate::units::InfoHash;
+use crate::units::{Block, InfoHash, PeerIndex};
+use crate::wire::message::Message;
+
+/// Time between two rounds of dials, keep-alives, time-outs and plans.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// Silence after which a keep-alive is due; the shortest-tempered client with a documented limit
+/// waits 120 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// The same for clients that hang up after 10 s without a byte.
+const KEEP_ALIVE_SHORT: Duration = Duration::from_secs(8);
+/// Longest time a shutdown waits for peers and trackers.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 /// Owns every torrent, peer, slot, rate budget and channel of a node.
 ///
@@ -30,21 +61,54 @@ use crate::units::InfoHash;
 #[derive(Debug)]
 pub struct Session {
     config: Config,
-    identity: Identity,
     policy: Policy,
+    rng: Rng,
+    /// Same for the whole run, so that trackers know us behind a new address.
+    announce_key: u32,
+    torrents: BTreeMap<InfoHash, Torrent>,
+    peers: BTreeMap<PeerIndex, Peer>,
+    choker: Choker,
+    uploads: UploadQueue,
+    /// When the upload queue can grant again.
+    upload_refill: Option<Instant>,
+    /// Granted in this event and not handed to the driver yet.
+    serving: BTreeMap<PeerIndex, Vec<Block>>,
+    downloads: Limiter,
+    market: Market,
     outputs: VecDeque<Output>,
+    now: Instant,
+    housekeeping_at: Instant,
+    /// Shutting down, at the latest until then.
+    finishing: Option<Instant>,
 }
 
 impl Session {
     /// A session with no torrents, whose pairs, locks and boosts are as `rows` say.
     pub fn new(config: Config, identity: Identity, rows: Vec<TallyRow>, now: Instant) -> Self {
-        drop((rows, now));
-        Self {
-            config,
-            identity,
-            policy: Policy::default(),
+        let policy = Policy::default();
+        let mut rng = Rng::new(config.rng_seed);
+        let announce_key = u32::try_from(rng.below(1 << 32)).expect("below 2^32");
+        let market = Market::new(&config, identity, rows, rng.fork(), now);
+        let mut session = Self {
+            choker: Choker::new(slot_policy(&policy), now),
+            uploads: UploadQueue::new(policy.open_share_percent),
+            downloads: Limiter::new(),
+            upload_refill: None,
+            serving: BTreeMap::new(),
+            torrents: BTreeMap::new(),
+            peers: BTreeMap::new(),
             outputs: VecDeque::new(),
-        }
+            housekeeping_at: now,
+            finishing: None,
+            config,
+            policy,
+            rng,
+            announce_key,
+            market,
+            now,
+        };
+        session.apply_policy(now);
+        session
     }
 
     /// Takes one event.
@@ -52,7 +116,33 @@ impl Session {
     /// # Panics
     /// If `now` is earlier than before, or outputs of the event before have not been drained.
     pub fn handle(&mut self, input: Input, now: Instant) {
-        drop((input, now));
+        self.advance(now);
+        match input {
+            Input::Tick => {}
+            Input::Clock(unix) => self.market_clock(unix, now),
+            Input::Command(command) => {
+                // The answer is for callers of `command`; a replayed log has none.
+                let _ = self.carry_out(command, now);
+            }
+            Input::Accepted { peer, addr } => self.accepted(peer, addr),
+            Input::Dialled { peer, info_hash, addr } => self.dialled(peer, info_hash, addr),
+            Input::DialFailed { info_hash, addr } => self.dial_failed(info_hash, addr, now),
+            Input::Handshake { peer, handshake } => self.handshaken(peer, handshake, now),
+            Input::Received { peer, events } => self.received(peer, events, now),
+            Input::Sent { peer, bytes, blocks } => self.sent(peer, bytes, blocks, now),
+            Input::Closed { peer, .. } => self.closed(peer, now),
+            Input::PieceVerified { info_hash, piece } => self.verified(info_hash, piece, now),
+            Input::PieceFailed { info_hash, piece } => self.failed(info_hash, piece, now),
+            Input::Checked { info_hash, have } => self.checked(info_hash, &have, now),
+            Input::StorageFailed { info_hash, reason } => {
+                self.storage_failed(info_hash, reason, now);
+            }
+            Input::Announced { info_hash, tracker, result } => {
+                self.announced(info_hash, &tracker, result, now);
+            }
+            Input::Settled { request, reply } => self.settled(request, reply, now),
+        }
+        self.timers(now);
     }
 
     /// Takes a wish of the owner and answers it; the same as `Input::Command` but for the answer.
@@ -61,8 +151,61 @@ impl Session {
         command: Command,
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
-        drop((command, now));
-        Err(CommandError::ShuttingDown)
+        self.advance(now);
+        let reply = self.carry_out(command, now);
+        self.timers(now);
+        reply
+    }
+
+    fn advance(&mut self, now: Instant) {
+        assert!(now >= self.now, "time never goes back: {} after {}", now, self.now);
+        assert!(self.outputs.is_empty(), "outputs are drained before the next input");
+        self.now = now;
+    }
+
+    /// Whatever time has made due.
+    fn timers(&mut self, now: Instant) {
+        if now >= self.housekeeping_at {
+            self.housekeeping_at = now.after(HOUSEKEEPING);
+            self.housekeep(now);
+        }
+        self.choke_round(now);
+        if self.upload_refill.is_some_and(|at| at <= now) {
+            self.pump_uploads(now);
+        }
+        self.market_drain(now);
+        self.pump_uploads_if_wanted(now);
+    }
+
+    fn housekeep(&mut self, now: Instant) {
+        self.dial_due(now);
+        self.hurry_trackers(now);
+        self.download_timeouts(now);
+        self.choke_soon(now);
+        self.keep_alive(now);
+        self.market_plan(now);
+    }
+
+    fn keep_alive(&mut self, now: Instant) {
+        let silent = self.peers.values().filter_map(|peer| {
+            let link = peer.live()?;
+            let hasty = link.remote.client.as_deref().is_some_and(|name| name.contains("rqbit"));
+            let limit = if hasty { KEEP_ALIVE_SHORT } else { KEEP_ALIVE };
+            (now.since(link.last_sent) >= limit).then_some(peer.index)
+        });
+        for peer in silent.collect::<Vec<_>>() {
+            self.send(peer, Message::KeepAlive, now);
+        }
+    }
+
+    /// Takes the policy into the parts that follow it.
+    fn apply_policy(&mut self, now: Instant) {
+        self.choker.set_policy(slot_policy(&self.policy));
+        self.uploads.set_open_share(self.policy.open_share_percent);
+        self.uploads.limiter_mut().set_node_rate(self.policy.upload_limit, now);
+        self.downloads.set_node_rate(self.policy.download_limit, now);
+        self.market_policy(now);
+        self.pump_uploads(now);
     }
 
     /// The next thing to do; `None` when this event's are done.
@@ -72,17 +215,47 @@ impl Session {
 
     /// When to send `Input::Tick`; `None` if nothing is waiting for time.
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        if self.is_finished() {
+            return None;
+        }
+        let choke = (!self.peers.is_empty()).then(|| self.choker.next_round());
+        [Some(self.housekeeping_at), self.upload_refill, choke, self.market.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Whether a shutdown has done all it can.
+    /// Whether a shutdown has done all it can: every connection is closed and every last word said,
+    /// or its time is up.
     pub fn is_finished(&self) -> bool {
-        true
+        self.finishing.is_some_and(|deadline| {
+            self.now >= deadline || (self.peers.is_empty() && self.market.is_finished())
+        })
+    }
+
+    /// Stops the program if the state contradicts itself.
+    pub fn check_invariants(&self) {
+        self.choker.check_invariants();
+        for torrent in self.torrents.values() {
+            if let Some(open) = torrent.open() {
+                open.picker.check_invariants();
+            }
+            for peer in &torrent.peers {
+                let entry = self.peers.get(peer).expect("a torrent's peers are connected");
+                assert_eq!(entry.info_hash, Some(torrent.info_hash), "and they are its own");
+            }
+        }
+        for peer in self.peers.values() {
+            let Some(link) = &peer.link else { continue };
+            let granted: u64 = link.upload.granted.iter().map(|block| u64::from(block.len)).sum();
+            assert_eq!(granted, link.upload.granted_bytes, "granted bytes are counted");
+        }
+        self.market.check_invariants();
     }
 
     /// This node's key.
     pub fn node_id(&self) -> NodeId {
-        self.identity.id()
+        self.market.node_id()
     }
 
     /// Settings.
@@ -97,35 +270,42 @@ impl Session {
 
     /// Every torrent, by info hash.
     pub fn torrents(&self) -> Vec<TorrentView> {
-        Vec::new()
+        self.torrents.values().map(|torrent| self.torrent_view(torrent, self.now)).collect()
     }
 
     /// One torrent.
     pub fn torrent(&self, info_hash: &InfoHash) -> Option<TorrentView> {
-        self.torrents()
-            .into_iter()
-            .find(|torrent| torrent.info_hash == *info_hash)
+        self.torrents.get(info_hash).map(|torrent| self.torrent_view(torrent, self.now))
     }
 
     /// Every connection, or those of one torrent, in the order in which we met.
     pub fn peers(&self, of: Option<InfoHash>) -> Vec<PeerView> {
-        let _ = of;
-        Vec::new()
+        let wanted = |peer: &&Peer| of.is_none() || peer.info_hash == of;
+        let peers = self.peers.values().filter(wanted);
+        peers.filter_map(|peer| self.peer_view(peer, self.now)).collect()
     }
 
     /// Every boost, oldest first.
     pub fn boosts(&self) -> Vec<BoostView> {
-        Vec::new()
+        self.market.boosts()
     }
 
     /// What a boost of this torrent at this bid would meet; `None` if there is no such torrent.
     pub fn boost_quote(&self, info_hash: InfoHash, bid: Rate) -> Option<BoostQuote> {
-        let _ = (info_hash, bid);
-        None
+        self.quote(info_hash, bid)
     }
 
     /// Credit as the session knows it.
     pub fn wallet(&self) -> WalletView {
-        WalletView::default()
+        self.market.wallet()
+    }
+}
+
+fn slot_policy(policy: &Policy) -> SlotPolicy {
+    SlotPolicy {
+        slots: policy.slots,
+        open_share_percent: policy.open_share_percent,
+        rule: policy.paid_rule,
+        rate_min: policy.rate_min,
     }
 }

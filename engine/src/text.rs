@@ -14,7 +14,10 @@ pub fn printable(bytes: &[u8], max: usize) -> String {
 
 /// Whether a character changes the direction of what follows: it can make a name look like another.
 pub fn is_direction(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(
+        c,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 #[cfg(test)]

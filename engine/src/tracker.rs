@@ -1,10 +1,32 @@
-//! Trackers: what to ask, and how to read the answer (BEP 3, 7, 12, 15, 23).
+//! Trackers: what to ask, how to read the answer, and whom to ask when (BEP 3, 7, 12, 15, 23, 41).
+//!
+//! [`http`] and [`udp`] are the two ways to ask; `tiers` decides whom and when. A driver owns the
+//! sockets, resolves names and asks once per address family.
 
+pub mod http;
+mod tiers;
+pub mod udp;
+pub mod url;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use seedbank_ledger::Duration;
 
 use crate::units::{ClientId, InfoHash};
+
+pub use tiers::{Announce, HURRY_INTERVAL, RETRY_FIRST, RETRY_LONGEST, Trackers};
+
+/// Most peers taken from one answer.
+pub const PEERS_MAX: usize = 1000;
+/// Time between announces if the tracker names none.
+pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(30 * 60);
+/// Shortest time between announces, whatever the tracker says.
+pub const INTERVAL_SHORTEST: Duration = Duration::from_secs(10);
+/// Longest time between announces, whatever the tracker says.
+pub const INTERVAL_LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Most characters of a tracker's text that are kept.
+pub const TEXT_MAX: usize = 256;
 
 /// Why a torrent announces itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,4 +93,40 @@ pub enum AnnounceError {
     /// Nobody there.
     #[error("cannot reach it: {0}")]
     Unreachable(String),
+}
+
+/// Seconds that a tracker named, held within [`INTERVAL_SHORTEST`] and [`INTERVAL_LONGEST`].
+fn interval(secs: u64) -> Duration {
+    Duration::from_secs(secs).clamp(INTERVAL_SHORTEST, INTERVAL_LONGEST)
+}
+
+/// Addresses as a tracker gave them: at most [`PEERS_MAX`], each once and in order, none that
+/// nobody can be reached at. Which of them are ourselves, only the session knows.
+fn usable(peers: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut seen = BTreeSet::new();
+    peers
+        .into_iter()
+        .map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+        .filter(|peer| {
+            let ip = peer.ip();
+            let broadcast = matches!(ip, std::net::IpAddr::V4(ip) if ip.is_broadcast());
+            peer.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+        })
+        .filter(|peer| seen.insert(*peer))
+        .take(PEERS_MAX)
+        .collect()
+}
+
+/// Peers in compact form (BEP 7, 23): `N` bytes of address and two of port each. Bytes that do not
+/// make up a whole peer are ignored.
+fn compact<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = SocketAddr>
+where
+    std::net::IpAddr: From<[u8; N]>,
+{
+    bytes.chunks_exact(N + 2).map(|peer| {
+        let (ip, port) = peer.split_at(N);
+        let ip: [u8; N] = ip.try_into().expect("split at N");
+        let port = port.try_into().expect("two bytes are left");
+        SocketAddr::new(ip.into(), u16::from_be_bytes(port))
+    })
 }

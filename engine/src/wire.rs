@@ -6,3 +6,5 @@ pub mod codec;
 pub mod extended;
 pub mod handshake;
 pub mod message;
+pub mod metadata;
+pub mod receipt;

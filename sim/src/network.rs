@@ -118,17 +118,18 @@ impl Network {
         }
     }
 
-    /// Cuts a connection from one end; gives the other end, and payload bytes that never left.
-    pub fn cut(&mut self, end: End) -> Option<(End, u64)> {
+    /// Cuts a connection; gives the other end. What had not left or not arrived is lost.
+    pub fn cut(&mut self, end: End) -> Option<End> {
         let other = self.ends.remove(&end)?;
         self.ends.remove(&other);
-        let unsent = self.queues.remove(&end).unwrap_or_default();
+        self.queues.remove(&end);
         self.queues.remove(&other);
-        let payload = |item: &Item| match item {
-            Item::Block { block, .. } => u64::from(block.len),
-            Item::Handshake(_) | Item::Message(_) | Item::Fin => 0,
-        };
-        Some((other, unsent.iter().map(payload).sum()))
+        Some(other)
+    }
+
+    /// The other end of a connection; `None` if it is gone.
+    pub fn other(&self, end: End) -> Option<End> {
+        self.ends.get(&end).copied()
     }
 
     /// Every end that belongs to `node`.

@@ -9,7 +9,7 @@ use crate::units::{InfoHash, PeerIndex, PieceIndex};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
     /// A choke decision was applied.
-    Choke(Decision),
+    Choke(ChokeDecision),
     /// Every wanted piece is verified.
     TorrentCompleted(InfoHash),
     /// A torrent stopped with an error.
@@ -78,7 +78,7 @@ pub enum SessionEvent {
 
 /// One recorded choke decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub struct ChokeDecision {
     /// When.
     pub at: Instant,
     /// Torrent.

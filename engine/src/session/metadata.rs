@@ -8,12 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbank_ledger::{Duration, Instant};
 use sha1::{Digest as _, Sha1};
 
+use crate::metainfo::INFO_LEN_MAX;
 use crate::units::{InfoHash, PeerIndex};
+use crate::wire::metadata::METADATA_PIECE_LEN;
 
-/// Bytes of a metadata piece (BEP 9).
-pub const METADATA_PIECE_LEN: u32 = 16 * 1024;
-/// Largest `info` dictionary that is fetched.
-pub const METADATA_LEN_MAX: u32 = 8 * 1024 * 1024;
 /// Requests under way at one peer.
 const ASKED_MAX: usize = 4;
 /// An answer that takes longer is no longer expected.
@@ -48,7 +46,7 @@ impl MetadataFetch {
 
     /// A peer says how long the metadata is; sizes of 0 or past the bound are ignored.
     pub fn offered(&mut self, peer: PeerIndex, len: u32) {
-        if (1..=METADATA_LEN_MAX).contains(&len) {
+        if (1..=INFO_LEN_MAX).contains(&len) {
             self.offers.insert(peer, len);
         }
     }

@@ -1,7 +1,7 @@
 //! The extended handshake (BEP 10), with `upload_only` (BEP 21) and the `Sb_receipt` dictionary.
 //!
-//! It is read leniently: what is missing, of another type or out of range is as if it were not there,
-//! because clients differ and none of it decides anything by itself.
+//! It is read leniently: what is missing, of another type or out of range is as if it were not
+//! there, because clients differ and none of it decides anything by itself.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,0 +1,600 @@
+use super::*;
+use crate::rng::Rng;
+use proptest::prelude::*;
+
+const POLICY: SlotPolicy = SlotPolicy {
+    slots: 8,
+    open_share_percent: 30,
+    rule: PaidRule::TopK,
+    rate_min: Rate::new(10),
+};
+
+fn at(secs: u64) -> Instant {
+    Instant::ZERO.after(Duration::from_secs(secs))
+}
+
+fn waiting(peer: u64, since_secs: u64) -> Candidate {
+    Candidate {
+        seeding: true,
+        interested_since: Some(at(since_secs)),
+        sent_rate: 50_000,
+        ..Candidate::new(PeerIndex(peer))
+    }
+}
+
+fn leeching(peer: u64, received_rate: u64) -> Candidate {
+    Candidate {
+        seeding: false,
+        received_rate,
+        ..waiting(peer, 0)
+    }
+}
+
+fn paying(peer: u64, bid: u64) -> Candidate {
+    Candidate {
+        bid: Rate::new(bid),
+        pays: true,
+        ..waiting(peer, 0)
+    }
+}
+
+fn slots(slots: usize) -> SlotPolicy {
+    SlotPolicy { slots, ..POLICY }
+}
+
+fn new_rows(candidates: &[Candidate]) -> Vec<Row> {
+    let row = |one: &Candidate| Row {
+        candidate: *one,
+        choke: Choke::Choked { since: None },
+        group_turn: None,
+    };
+    candidates.iter().map(row).collect()
+}
+
+fn ranked(candidates: &[Candidate], policy: &SlotPolicy) -> Ranking {
+    rank(&new_rows(candidates), policy, at(100))
+}
+
+fn peers_in(ranking: &Ranking, class: Class) -> Vec<u64> {
+    let of_class = ranking
+        .decisions
+        .iter()
+        .filter(|one| one.class == Some(class));
+    of_class.map(|one| one.peer.0).collect()
+}
+
+fn reason_of(ranking: &Ranking, peer: u64) -> Reason {
+    let found = ranking.decisions.iter().find(|one| one.peer.0 == peer);
+    found.expect("every candidate is decided about").reason
+}
+
+#[test]
+fn one_slot_in_30_minutes_is_shared_equally_by_20_peers() {
+    // The oracle of libtorrent's simulation/test_optimistic_unchoke.cpp: 20 peers, one slot.
+    let mut choker = Choker::new(slots(1), at(0));
+    let candidates: Vec<Candidate> = (0..20).map(|peer| waiting(peer, 0)).collect();
+    let mut unchoked_secs = vec![0_u64; 20];
+    for second in 0..1_800 {
+        if at(second) >= choker.next_round() {
+            choker.decide(at(second), &candidates);
+        }
+        for (peer, secs) in (0..).zip(&mut unchoked_secs) {
+            *secs += u64::from(choker.choke(PeerIndex(peer)).is_unchoked());
+        }
+    }
+    assert_eq!(unchoked_secs.iter().sum::<u64>(), 1_790);
+    assert!(
+        unchoked_secs.iter().all(|secs| (80..=90).contains(secs)),
+        "{unchoked_secs:?}"
+    );
+}
+
+#[test]
+fn a_busy_seed_gives_fast_and_slow_peers_similar_time() {
+    let mut choker = Choker::new(POLICY, at(0));
+    let mut candidates: Vec<Candidate> = (0..30).map(|peer| waiting(peer, 0)).collect();
+    // Slow peers must not hold their slots longer than the rest.
+    for slow in candidates.iter_mut().skip(1).step_by(3) {
+        slow.sent_rate = 2_000;
+    }
+    let mut unchoked_secs = vec![0_u64; 30];
+    for second in 0..7_200 {
+        if at(second) >= choker.next_round() {
+            choker.decide(at(second), &candidates);
+            assert!(choker.unchoked_count() == 8);
+        }
+        for (peer, secs) in (0..).zip(&mut unchoked_secs) {
+            *secs += u64::from(choker.choke(PeerIndex(peer)).is_unchoked());
+        }
+    }
+    let mean = 7_190 * 8 / 30;
+    // Who is let go first among equals is settled by the order of meeting, hence the slack.
+    let near = |secs: &u64| secs.abs_diff(mean) <= mean * 30 / 100;
+    assert!(
+        unchoked_secs.iter().all(near),
+        "mean {mean}: {unchoked_secs:?}"
+    );
+}
+
+#[test]
+fn paid_slots_go_to_the_highest_bids_and_the_open_share_is_kept() {
+    let mut candidates: Vec<Candidate> = (0..10).map(|peer| paying(peer, 100 + peer)).collect();
+    candidates.extend((10..20).map(|peer| waiting(peer, 0)));
+    let ranking = ranked(&candidates, &POLICY);
+    assert_eq!(peers_in(&ranking, Class::Paid), [4, 5, 6, 7, 8, 9]);
+    assert_eq!(peers_in(&ranking, Class::Optimistic).len(), 1);
+    assert_eq!(peers_in(&ranking, Class::Reciprocal).len(), 1);
+    assert_eq!(reason_of(&ranking, 9), Reason::Paid);
+    assert_eq!(reason_of(&ranking, 3), Reason::Outranked);
+    assert_eq!(ranking.clearing_price, None);
+}
+
+#[test]
+fn unused_slots_fall_through_both_ways() {
+    let many_open: Vec<Candidate> = (0..20).map(|peer| waiting(peer, 0)).collect();
+    let ranking = ranked(&many_open, &POLICY);
+    assert_eq!(peers_in(&ranking, Class::Reciprocal).len(), 7);
+    assert_eq!(peers_in(&ranking, Class::Optimistic).len(), 1);
+
+    // Only the optimistic slot is kept for somebody who may come.
+    let many_paid: Vec<Candidate> = (0..20).map(|peer| paying(peer, 50)).collect();
+    let ranking = ranked(&many_paid, &POLICY);
+    assert_eq!(peers_in(&ranking, Class::Paid).len(), 7);
+    assert_eq!(peers_in(&ranking, Class::Optimistic), [7]);
+}
+
+#[test]
+fn friends_rank_above_every_bid_and_set_no_price() {
+    let friend = Candidate {
+        friend: true,
+        ..waiting(50, 90)
+    };
+    let mut candidates: Vec<Candidate> = (0..9).map(|peer| paying(peer, 100 + peer)).collect();
+    candidates.push(friend);
+    let uniform = SlotPolicy {
+        rule: PaidRule::UniformPrice,
+        ..POLICY
+    };
+    let ranking = ranked(&candidates, &uniform);
+    assert_eq!(reason_of(&ranking, 50), Reason::Friend);
+    assert_eq!(peers_in(&ranking, Class::Paid), [3, 4, 5, 6, 7, 8, 50]);
+    assert_eq!(ranking.clearing_price, Some(Rate::new(102)));
+}
+
+#[test]
+fn a_uniform_price_is_the_highest_losing_bid_or_the_reserve() {
+    let uniform = SlotPolicy {
+        rule: PaidRule::UniformPrice,
+        ..POLICY
+    };
+    let few: Vec<Candidate> = (0..3).map(|peer| paying(peer, 100 + peer)).collect();
+    assert_eq!(ranked(&few, &uniform).clearing_price, Some(Rate::new(10)));
+    assert_eq!(ranked(&[], &uniform).clearing_price, Some(Rate::new(10)));
+}
+
+#[test]
+fn proportional_shares_follow_the_bids() {
+    let proportional = SlotPolicy {
+        rule: PaidRule::Proportional,
+        ..POLICY
+    };
+    let friend = Candidate {
+        friend: true,
+        ..waiting(3, 0)
+    };
+    let candidates = [paying(0, 100), paying(1, 300), waiting(2, 0), friend];
+    let ranking = ranked(&candidates, &proportional);
+    let weights: Vec<u64> = ranking.decisions.iter().map(|one| one.weight).collect();
+    assert_eq!(weights, [100, 300, 1, 300]);
+}
+
+#[test]
+fn a_bid_below_the_reserve_or_without_a_lock_is_open() {
+    let no_lock = Candidate {
+        pays: false,
+        ..paying(0, 500)
+    };
+    let ranking = ranked(&[no_lock, paying(1, 9), paying(2, 10)], &POLICY);
+    assert_eq!(peers_in(&ranking, Class::Paid), [2]);
+    assert_eq!(peers_in(&ranking, Class::Reciprocal), [0, 1]);
+}
+
+#[test]
+fn tit_for_tat_first_then_standing_then_the_longest_wait() {
+    let standing = |peer, standing| Candidate {
+        standing,
+        ..waiting(peer, 0)
+    };
+    let candidates = [
+        leeching(0, 5_000),
+        leeching(1, 9_000),
+        leeching(2, 10),
+        standing(3, 7),
+        standing(4, 900),
+        waiting(5, 50),
+        waiting(6, 20),
+        standing(7, -5),
+    ];
+    let expect = |slots_count: usize, expected: &[u64]| {
+        let ranking = ranked(&candidates, &slots(slots_count));
+        assert_eq!(
+            peers_in(&ranking, Class::Reciprocal),
+            expected,
+            "{slots_count} slots"
+        );
+    };
+    expect(2, &[1]);
+    expect(3, &[0, 1]);
+    expect(4, &[0, 1, 4]);
+    expect(5, &[0, 1, 3, 4]);
+    let ranking = ranked(&candidates, &slots(5));
+    assert_eq!(reason_of(&ranking, 1), Reason::Reciprocal);
+    assert_eq!(reason_of(&ranking, 4), Reason::Standing);
+    assert_eq!(peers_in(&ranking, Class::Optimistic), [2]);
+}
+
+#[test]
+fn newcomers_in_any_number_do_not_displace_positive_standing() {
+    let mut candidates: Vec<Candidate> = (0..500).map(|peer| waiting(peer, 0)).collect();
+    for peer in 500..507 {
+        candidates.push(Candidate {
+            standing: 1,
+            ..waiting(peer, 99)
+        });
+    }
+    let ranking = ranked(&candidates, &POLICY);
+    assert_eq!(
+        peers_in(&ranking, Class::Reciprocal),
+        (500..507).collect::<Vec<u64>>()
+    );
+    assert_eq!(peers_in(&ranking, Class::Optimistic).len(), 1);
+}
+
+#[test]
+fn peers_of_one_address_group_take_turns_as_one() {
+    let mut choker = Choker::new(slots(1), at(0));
+    let crowd = (0..19).map(|peer| Candidate {
+        group: Some(7),
+        ..waiting(peer, 0)
+    });
+    let mut candidates: Vec<Candidate> = crowd.collect();
+    candidates.push(waiting(19, 0));
+    let mut alone_secs = 0_u64;
+    for second in 0..3_600 {
+        if at(second) >= choker.next_round() {
+            choker.decide(at(second), &candidates);
+        }
+        alone_secs += u64::from(choker.choke(PeerIndex(19)).is_unchoked());
+    }
+    assert!((1_700..=1_830).contains(&alone_secs), "{alone_secs}");
+}
+
+#[test]
+fn a_snubbing_peer_gets_only_what_is_left_over() {
+    let snubbing = Candidate {
+        snubbed: true,
+        ..leeching(0, 90_000)
+    };
+    let mut candidates = vec![snubbing];
+    assert_eq!(
+        reason_of(&ranked(&candidates, &POLICY), 0),
+        Reason::FreeSlot
+    );
+    candidates.extend((1..10).map(|peer| leeching(peer, 2_000)));
+    candidates[9].interested_since = Some(at(0));
+    candidates[0].interested_since = Some(at(1));
+    let ranking = ranked(&candidates, &POLICY);
+    assert_eq!(reason_of(&ranking, 0), Reason::Snubbed);
+}
+
+#[test]
+fn whoever_may_not_be_unchoked_is_told_why() {
+    let stopped = Candidate {
+        torrent_active: false,
+        ..waiting(0, 0)
+    };
+    let seed = Candidate {
+        is_seed: true,
+        ..waiting(1, 0)
+    };
+    let bored = Candidate {
+        interested_since: None,
+        ..paying(2, 500)
+    };
+    let ranking = ranked(&[stopped, seed, bored], &POLICY);
+    assert_eq!(reason_of(&ranking, 0), Reason::TorrentStopped);
+    assert_eq!(reason_of(&ranking, 1), Reason::Seed);
+    assert_eq!(reason_of(&ranking, 2), Reason::NotInterested);
+    assert!(ranking.decisions.iter().all(|one| one.class.is_none()));
+}
+
+#[test]
+fn a_choked_paid_order_gets_in_at_once_and_nobody_in_dwell_is_choked_for_it() {
+    let mut choker = Choker::new(POLICY, at(0));
+    let mut candidates: Vec<Candidate> = (0..20).map(|peer| waiting(peer, 0)).collect();
+    choker.decide(at(10), &candidates);
+    assert!(!choker.choke(PeerIndex(15)).is_unchoked());
+    candidates[15] = paying(15, 100);
+    let change = choker
+        .admit_paid(at(11), &candidates[15])
+        .expect("admitted");
+    assert!(change.flipped);
+    assert_eq!(change.decision.class, Some(Class::Paid));
+    assert_eq!(choker.unchoked_count(), 9);
+    assert_eq!(choker.admit_paid(at(11), &candidates[15]), None);
+
+    // The place above the slots is taken: the second order brings the round forward instead.
+    candidates[16] = paying(16, 100);
+    assert_eq!(choker.admit_paid(at(11), &candidates[16]), None);
+    assert!(choker.next_round() <= at(12));
+    let changes = choker.decide(at(12), &candidates);
+    assert!(
+        changes.iter().all(|change| !change.flipped),
+        "everybody is within dwell"
+    );
+    // In a running swarm somebody is past dwell, and the early round makes room.
+    choker.decide(at(21), &candidates);
+    assert!(choker.unchoked_count() <= 9);
+    assert_eq!(choker.class_count(Class::Paid), 2);
+}
+
+#[test]
+fn two_paid_orders_in_a_running_swarm_are_both_in_within_a_second() {
+    let mut choker = Choker::new(POLICY, at(0));
+    let mut candidates: Vec<Candidate> = (0..20).map(|peer| waiting(peer, 0)).collect();
+    for round in 1..6 {
+        choker.decide(at(10 * round), &candidates);
+    }
+    for peer in [15, 16, 17] {
+        candidates[peer] = paying(u64::try_from(peer).unwrap(), 100);
+        choker.admit_paid(at(53), &candidates[peer]);
+    }
+    assert_eq!(choker.next_round(), at(53));
+    choker.decide(choker.next_round(), &candidates);
+    assert_eq!(choker.class_count(Class::Paid), 3);
+    assert!(choker.unchoked_count() <= 8);
+}
+
+#[test]
+fn a_losing_bid_is_not_admitted_between_rounds() {
+    let mut choker = Choker::new(POLICY, at(0));
+    let mut candidates: Vec<Candidate> = (0..6).map(|peer| paying(peer, 100)).collect();
+    candidates.extend((6..20).map(|peer| waiting(peer, 0)));
+    choker.decide(at(10), &candidates);
+    assert_eq!(choker.class_count(Class::Paid), 6);
+    assert_eq!(choker.admit_paid(at(12), &paying(15, 100)), None);
+    assert_eq!(choker.next_round(), at(20));
+    assert!(choker.admit_paid(at(12), &paying(15, 101)).is_some());
+    assert_eq!(choker.admit_paid(at(12), &paying(16, 9)), None);
+    let sells_nothing = Choker::new(slots(1), at(0)).admit_paid(at(1), &paying(1, 100));
+    assert_eq!(sells_nothing, None);
+}
+
+#[test]
+fn an_unchoked_peer_that_starts_to_pay_changes_class_without_a_flip() {
+    let mut choker = Choker::new(POLICY, at(0));
+    let changes = choker.admit_free(at(1), &[waiting(3, 0)]);
+    assert!(changes[0].flipped);
+    let change = choker
+        .admit_paid(at(2), &paying(3, 100))
+        .expect("class changes");
+    assert!(!change.flipped);
+    assert_eq!(change.decision.class, Some(Class::Paid));
+}
+
+#[test]
+fn free_slots_are_filled_at_once_by_the_longest_wait() {
+    let mut choker = Choker::new(slots(2), at(0));
+    let candidates = [waiting(0, 5), waiting(1, 3), waiting(2, 4)];
+    let changes = choker.admit_free(at(6), &candidates);
+    let admitted: Vec<u64> = changes
+        .iter()
+        .map(|change| change.decision.peer.0)
+        .collect();
+    assert_eq!(admitted, [1, 2]);
+    assert!(
+        changes
+            .iter()
+            .all(|change| change.decision.reason == Reason::FreeSlot)
+    );
+    assert!(choker.admit_free(at(7), &candidates).is_empty());
+    choker.disconnected(PeerIndex(1));
+    assert_eq!(choker.admit_free(at(7), &candidates).len(), 1);
+}
+
+#[test]
+fn a_peer_choked_just_now_is_not_unchoked_for_a_free_slot() {
+    let mut choker = Choker::new(slots(2), at(0));
+    choker.admit_free(at(1), &[waiting(0, 0)]);
+    let bored = Candidate {
+        interested_since: None,
+        ..waiting(0, 0)
+    };
+    assert!(
+        !choker.decide(at(10), &[bored])[0].flipped,
+        "9 s are not 10 s"
+    );
+    assert!(choker.decide(at(20), &[bored])[0].flipped);
+    assert!(choker.admit_free(at(25), &[waiting(0, 24)]).is_empty());
+    choker.decide(at(26), &[waiting(0, 24)]);
+    assert_eq!(
+        choker.decision(PeerIndex(0)).unwrap().reason,
+        Reason::JustChoked
+    );
+    assert_eq!(choker.admit_free(at(30), &[waiting(0, 24)]).len(), 1);
+}
+
+#[test]
+fn a_stopped_torrent_chokes_without_waiting() {
+    let mut choker = Choker::new(POLICY, at(0));
+    choker.admit_free(at(1), &[waiting(0, 0)]);
+    let stopped = Candidate {
+        torrent_active: false,
+        ..waiting(0, 0)
+    };
+    assert!(choker.decide(at(2), &[stopped])[0].flipped);
+}
+
+#[test]
+fn slot_counts_are_sane_for_every_policy() {
+    for slots in [0, 1, 2, 4, 8, 100, usize::MAX] {
+        for open_share_percent in [0, 1, 30, 100, 255] {
+            let policy = SlotPolicy {
+                slots,
+                open_share_percent,
+                ..POLICY
+            };
+            assert!(policy.open_count_min() <= slots);
+            assert!(policy.optimistic_count() <= policy.open_count_min());
+            assert!(slots == 0 || policy.open_count_min() >= 1);
+        }
+    }
+    assert_eq!(POLICY.paid_count_max(), 6);
+    assert!(
+        ranked(&[waiting(0, 0)], &slots(0)).decisions[0]
+            .class
+            .is_none()
+    );
+}
+
+#[test]
+fn remembered_groups_are_bounded() {
+    let mut choker = Choker::new(slots(GROUPS_MAX + 10), at(0));
+    let groups = 0..u64::try_from(GROUPS_MAX + 10).unwrap();
+    let crowd: Vec<Candidate> = groups
+        .map(|peer| Candidate {
+            group: Some(peer),
+            ..waiting(peer, 0)
+        })
+        .collect();
+    choker.decide(at(10), &crowd);
+    choker.check_invariants();
+}
+
+fn any_candidate(peer: u64) -> impl Strategy<Value = Candidate> {
+    let flags = (
+        prop::bool::weighted(0.95),
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+    );
+    let more = (
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.05),
+        any::<bool>(),
+    );
+    let numbers = (0_u64..4_000, 0_u64..4_000, -3_i64..4, 0_u64..30);
+    let since = prop::option::weighted(0.85, 0_u64..20);
+    (flags, more, numbers, since, prop::option::of(0_u64..3)).prop_map(
+        move |(flags, more, numbers, since, group)| Candidate {
+            peer: PeerIndex(peer),
+            torrent_active: flags.0,
+            seeding: flags.1,
+            is_seed: flags.2,
+            interested_since: since.map(at),
+            snubbed: more.0,
+            received_rate: numbers.0,
+            sent_rate: numbers.1,
+            standing: numbers.2,
+            bid: Rate::new(numbers.3),
+            friend: more.1,
+            pays: more.2,
+            group,
+        },
+    )
+}
+
+fn any_swarm() -> impl Strategy<Value = Vec<Candidate>> {
+    (1_u64..30).prop_flat_map(|count| (0..count).map(any_candidate).collect::<Vec<_>>())
+}
+
+fn any_policy() -> impl Strategy<Value = SlotPolicy> {
+    let rules = prop::sample::select(vec![
+        PaidRule::TopK,
+        PaidRule::Proportional,
+        PaidRule::UniformPrice,
+    ]);
+    (0_usize..12, 0_u8..110, rules).prop_map(|(slots, open_share_percent, rule)| SlotPolicy {
+        slots,
+        open_share_percent,
+        rule,
+        rate_min: Rate::new(10),
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_rows_changes_nothing(
+        swarm in any_swarm(), policy in any_policy(), rng_seed in any::<u64>()
+    ) {
+        let rows = new_rows(&swarm);
+        let mut shuffled = rows.clone();
+        Rng::new(rng_seed).shuffle(&mut shuffled);
+        prop_assert_eq!(rank(&rows, &policy, at(100)), rank(&shuffled, &policy, at(100)));
+    }
+
+    #[test]
+    fn no_slot_is_idle_while_somebody_may_have_it(swarm in any_swarm(), policy in any_policy()) {
+        let ranking = ranked(&swarm, &policy);
+        let unchoked = ranking.decisions.iter().filter(|one| one.class.is_some()).count();
+        let eligible = swarm.iter().filter(|one| one.refusal().is_none()).count();
+        prop_assert_eq!(unchoked, eligible.min(policy.slots));
+    }
+
+    #[test]
+    fn the_open_share_is_never_sold(swarm in any_swarm(), policy in any_policy()) {
+        let ranking = ranked(&swarm, &policy);
+        let open_wanted = swarm
+            .iter()
+            .filter(|one| one.refusal().is_none() && !one.is_payer(&policy))
+            .count();
+        let open_due = open_wanted.min(policy.open_count_min());
+        prop_assert!(peers_in(&ranking, Class::Paid).len() <= policy.slots - open_due);
+        prop_assert!(peers_in(&ranking, Class::Paid).len() <= policy.slots - policy.optimistic_count());
+    }
+
+    /// A random life of a swarm: slots, dwell and reasons hold at every step.
+    #[test]
+    fn slots_and_dwell_hold_in_any_history(
+        policy in any_policy(),
+        steps in prop::collection::vec((any_swarm(), 0_u64..12, 0_u8..4), 1..40),
+    ) {
+        let mut choker = Choker::new(policy, at(20));
+        let mut flips: BTreeMap<PeerIndex, Vec<(u64, bool, Candidate)>> = BTreeMap::new();
+        let mut second = 20;
+        for (swarm, wait, kind) in steps {
+            second += wait;
+            let now = at(second);
+            let held = swarm.iter().filter(|one| choker.choke(one.peer).holds(now)).count();
+            let changes = match kind {
+                0 => swarm.iter().filter_map(|one| choker.admit_paid(now, one)).collect(),
+                1 => choker.admit_free(now, &swarm),
+                _ => {
+                    flips.retain(|peer, _| swarm.iter().any(|one| one.peer == *peer));
+                    let changes = choker.decide(now, &swarm);
+                    prop_assert!(choker.unchoked_count() <= policy.slots.max(held));
+                    changes
+                }
+            };
+            choker.check_invariants();
+            prop_assert!(choker.unchoked_count() <= policy.slots + 1);
+            for change in changes {
+                let facts = swarm.iter().find(|one| one.peer == change.decision.peer).unwrap();
+                let unchoked = change.decision.class.is_some();
+                if change.flipped {
+                    flips.entry(facts.peer).or_default().push((second, unchoked, *facts));
+                }
+            }
+        }
+        for history in flips.values() {
+            for pair in history.windows(2) {
+                let (before, after) = (pair[0], pair[1]);
+                prop_assert!(before.1 != after.1);
+                let excused = match after.1 {
+                    true => after.2.is_payer(&policy),
+                    false => !after.2.torrent_active,
+                };
+                prop_assert!(excused || after.0 - before.0 >= 10, "{:?}", pair);
+            }
+        }
+    }
+}

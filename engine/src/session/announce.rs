@@ -1,0 +1,76 @@
+//! Trackers: what is due is asked, what they answer becomes addresses.
+
+use seedbank_ledger::Instant;
+
+use crate::session::Session;
+use crate::session::event::SessionEvent;
+use crate::session::output::Output;
+use crate::session::torrent::Torrent;
+use crate::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
+use crate::units::InfoHash;
+
+/// Peers asked for in an announce.
+const NUM_WANT: u32 = 100;
+/// A torrent that downloads with fewer connections than this asks for more peers early.
+const PEERS_FEW: usize = 5;
+
+impl Session {
+    /// Announces whatever is due.
+    pub(super) fn announce_due(&mut self, now: Instant) {
+        for torrent in self.torrents.values_mut() {
+            while let Some(announce) = torrent.trackers.poll(now) {
+                let request = AnnounceRequest {
+                    info_hash: torrent.info_hash,
+                    client_id: self.config.client_id,
+                    port: self.config.listen_port,
+                    uploaded: torrent.counters.uploaded.get(),
+                    downloaded: torrent.counters.downloaded.get(),
+                    left: torrent.left(),
+                    event: announce.event,
+                    num_want: if announce.event == AnnounceEvent::Stopped { 0 } else { NUM_WANT },
+                    key: self.announce_key,
+                };
+                self.outputs.push_back(Output::Announce {
+                    info_hash: torrent.info_hash,
+                    tracker: announce.url,
+                    request,
+                });
+            }
+        }
+    }
+
+    pub(super) fn announced(
+        &mut self,
+        info_hash: InfoHash,
+        tracker: &str,
+        result: Result<AnnounceReply, AnnounceError>,
+        now: Instant,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        torrent.trackers.answered(tracker, result.as_ref(), now);
+        match result {
+            Ok(reply) => {
+                reply.peers.into_iter().for_each(|addr| torrent.addresses.add(addr, false));
+                self.dial_due(now);
+            }
+            Err(error) => {
+                let tracker = tracker.to_owned();
+                let reason = error.to_string();
+                let failed = SessionEvent::TrackerFailed { info_hash, tracker, reason };
+                self.outputs.push_back(Output::Event(failed));
+            }
+        }
+        self.announce_due(now);
+    }
+
+    /// Downloads that know too few peers ask again before their time.
+    pub(super) fn hurry_trackers(&mut self, now: Instant) {
+        let lonely = |torrent: &&mut Torrent| {
+            torrent.is_active() && !torrent.is_seed() && torrent.peers.len() < PEERS_FEW
+        };
+        for torrent in self.torrents.values_mut().filter(lonely) {
+            torrent.trackers.hurry(now);
+        }
+        self.announce_due(now);
+    }
+}

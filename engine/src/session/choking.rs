@@ -1,0 +1,134 @@
+//! Who may ask: eligible → snapshot → [`rank`](crate::choker::rank) → apply.
+
+use std::net::IpAddr;
+
+use seedbank_ledger::{Instant, Rate};
+
+use crate::choker::{Candidate, Change};
+use crate::limiter::Side;
+use crate::session::Session;
+use crate::session::event::{ChokeDecision, SessionEvent};
+use crate::session::output::Output;
+use crate::session::peer::Peer;
+use crate::units::PeerIndex;
+use crate::wire::message::Message;
+
+/// Requests still served to a peer without the Fast Extension after a choke: 2 MiB.
+const DRAIN_MAX: usize = 128;
+
+impl Session {
+    /// Somebody's wish or standing changed: free slots and paid orders need not wait for a round.
+    pub(super) fn choke_soon(&mut self, now: Instant) {
+        let candidates = self.candidates(now);
+        let mut changes = Vec::new();
+        for candidate in &candidates {
+            changes.extend(self.choker.admit_paid(now, candidate));
+        }
+        changes.extend(self.choker.admit_free(now, &candidates));
+        self.apply_chokes(&changes, now);
+    }
+
+    /// A round, if it is due.
+    pub(super) fn choke_round(&mut self, now: Instant) {
+        if self.peers.is_empty() || now < self.choker.next_round() {
+            return;
+        }
+        let candidates = self.candidates(now);
+        let changes = self.choker.decide(now, &candidates);
+        self.apply_chokes(&changes, now);
+    }
+
+    fn candidates(&self, now: Instant) -> Vec<Candidate> {
+        self.peers.values().filter_map(|peer| self.candidate(peer, now)).collect()
+    }
+
+    fn candidate(&self, peer: &Peer, now: Instant) -> Option<Candidate> {
+        let link = peer.live()?;
+        let torrent = self.torrents.get(&peer.info_hash?)?;
+        let standing = self.market_standing(peer.index);
+        let bid = link.upload.bid_min().unwrap_or(standing.bid);
+        Some(Candidate {
+            torrent_active: torrent.is_active() && torrent.open().is_some(),
+            seeding: torrent.is_seed(),
+            is_seed: link.is_seed(),
+            interested_since: link.interested_since,
+            snubbed: link.download.pipeline.is_snubbed() && !torrent.is_seed(),
+            received_rate: link.download.rate.per_second(now),
+            sent_rate: link.upload.rate.per_second(now),
+            standing: standing.standing,
+            bid: if standing.pays { bid } else { Rate::ZERO },
+            friend: standing.friend,
+            pays: standing.pays,
+            group: group_of(peer.addr.ip()),
+            ..Candidate::new(peer.index)
+        })
+    }
+
+    fn apply_chokes(&mut self, changes: &[Change], now: Instant) {
+        for change in changes {
+            self.apply_choke(change, now);
+        }
+        if !changes.is_empty() {
+            self.pump_uploads(now);
+        }
+    }
+
+    fn apply_choke(&mut self, change: &Change, now: Instant) {
+        let decision = change.decision;
+        let peer = decision.peer;
+        let Some(info_hash) = self.peers.get(&peer).and_then(|entry| entry.info_hash) else {
+            return;
+        };
+        self.market_class(peer, decision.class, now);
+        if change.flipped {
+            let unchoked = decision.class.is_some();
+            let reason = decision.reason;
+            let event = ChokeDecision { at: now, info_hash, peer, unchoked, reason };
+            self.outputs.push_back(Output::Event(SessionEvent::Choke(event)));
+            if unchoked { self.unchoke(peer, now) } else { self.choke(peer, now) }
+        }
+        let side = decision.class.map(|class| (Side::from(class), decision.weight));
+        self.serve_as(peer, side, now);
+    }
+
+    fn unchoke(&mut self, peer: PeerIndex, now: Instant) {
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        // A drain that is overtaken by an unchoke never told the peer that it was choked.
+        if !std::mem::replace(&mut link.upload.draining, false) {
+            self.send(peer, Message::Unchoke, now);
+        }
+    }
+
+    fn choke(&mut self, peer: PeerIndex, now: Instant) {
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        if !link.fast && !link.upload.queue.is_empty() {
+            link.upload.queue.truncate(DRAIN_MAX);
+            link.upload.draining = true;
+            return;
+        }
+        let refused = std::mem::take(&mut link.upload.queue);
+        let fast = link.fast;
+        self.send(peer, Message::Choke, now);
+        if fast {
+            for queued in refused {
+                self.send(peer, Message::Reject(queued.block), now);
+            }
+        }
+    }
+
+    /// Whether this peer's requests are accepted now.
+    pub(super) fn is_unchoked(&self, peer: PeerIndex) -> bool {
+        self.choker.choke(peer).is_unchoked()
+    }
+}
+
+/// Peers of one /24 or /64 take turns as one; loopback and private ranges are exempt.
+fn group_of(ip: IpAddr) -> Option<u64> {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => None,
+        IpAddr::V4(ip) => Some(u64::from(ip.to_bits() >> 8)),
+        IpAddr::V6(ip) if ip.is_loopback() || ip.is_unique_local() => None,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => None,
+        IpAddr::V6(ip) => u64::try_from(ip.to_bits() >> 64).ok(),
+    }
+}

@@ -1,0 +1,180 @@
+//! BEP 10: extended handshakes, and metadata asked and served (BEP 9).
+
+use seedbank_ledger::Instant;
+
+use crate::metainfo::Metainfo;
+use crate::session::Session;
+use crate::session::event::SessionEvent;
+use crate::session::output::Output;
+use crate::session::peer::{Peer, QUEUE_ADVERTISED};
+use crate::session::torrent::Content;
+use crate::units::{InfoHash, PeerIndex};
+use crate::wire::extended::{
+    ExtendedHandshake, HANDSHAKE_ID, RECEIPT, RECEIPT_ID, UT_METADATA, UT_METADATA_ID,
+};
+use crate::wire::message::Message;
+use crate::wire::metadata::{METADATA_PIECE_LEN, MetadataMessage};
+
+/// What we call ourselves in extended handshakes.
+const CLIENT_NAME: &str = concat!("Seedbank ", env!("CARGO_PKG_VERSION"));
+
+impl Session {
+    pub(super) fn send_extended_handshake(&mut self, peer: PeerIndex, now: Instant) {
+        let Some(entry) = self.peers.get(&peer) else { return };
+        let Some(info_hash) = entry.info_hash else { return };
+        if !entry.live().is_some_and(|link| link.extended) {
+            return;
+        }
+        let torrent = &self.torrents[&info_hash];
+        let info_len = torrent.metainfo().map(|metainfo| metainfo.info_bytes.len());
+        let receipt = self.receipt_offer();
+        let mut extensions: std::collections::BTreeMap<String, u8> =
+            [(UT_METADATA.to_owned(), UT_METADATA_ID)].into();
+        if receipt.is_some() {
+            extensions.insert(RECEIPT.to_owned(), RECEIPT_ID);
+        }
+        let handshake = ExtendedHandshake {
+            extensions,
+            client: Some(CLIENT_NAME.to_owned()),
+            port: Some(self.config.listen_port).filter(|port| *port != 0),
+            request_queue: Some(QUEUE_ADVERTISED),
+            your_ip: Some(entry.addr.ip()),
+            metadata_size: info_len.and_then(|len| u32::try_from(len).ok()),
+            // A magnet wants the metainfo: it must not look like a seed (BEP 21).
+            upload_only: torrent.is_seed().then_some(true),
+            receipt,
+        };
+        let message = Message::Extended { id: HANDSHAKE_ID, payload: handshake.encode() };
+        self.send(peer, message, now);
+    }
+
+    pub(super) fn extended_arrived(
+        &mut self,
+        peer: PeerIndex,
+        id: u8,
+        payload: &[u8],
+        now: Instant,
+    ) {
+        match id {
+            HANDSHAKE_ID => match ExtendedHandshake::decode(payload) {
+                Ok(handshake) => self.extended_handshaken(peer, handshake, now),
+                Err(error) => self.misbehaved(peer, format!("extended handshake: {error}")),
+            },
+            UT_METADATA_ID => match MetadataMessage::decode(payload) {
+                Ok(Some(message)) => self.metadata_message(peer, message, now),
+                Ok(None) => {}
+                Err(error) => self.misbehaved(peer, format!("ut_metadata: {error}")),
+            },
+            RECEIPT_ID => self.receipt_arrived(peer, payload, now),
+            // Not an id that we gave out: some clients send such; they mean nothing to us.
+            _ => {}
+        }
+    }
+
+    fn extended_handshaken(&mut self, peer: PeerIndex, said: ExtendedHandshake, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        link.remote.merge(said);
+        if let Some(reqq) = link.remote.request_queue {
+            link.download.pipeline.set_reqq(reqq);
+        }
+        let metadata_size = link.remote.metadata_size;
+        if let (Content::Unknown(fetch), Some(size)) = (&mut torrent.content, metadata_size) {
+            fetch.offered(peer, size);
+        }
+        self.ask_metadata(peer, now);
+        self.market_opened(peer, now);
+        self.choke_soon(now);
+    }
+
+    /// Asks a peer for pieces of a magnet's metadata, if it offers them.
+    pub(super) fn ask_metadata(&mut self, peer: PeerIndex, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let (Content::Unknown(fetch), Some(id)) =
+            (&mut torrent.content, link.remote.id_of(UT_METADATA))
+        else {
+            return;
+        };
+        for piece in fetch.requests(peer, now) {
+            let payload = MetadataMessage::Request { piece }.encode();
+            self.send(peer, Message::Extended { id, payload }, now);
+        }
+    }
+
+    fn metadata_message(&mut self, peer: PeerIndex, message: MetadataMessage, now: Instant) {
+        match message {
+            MetadataMessage::Request { piece } => self.serve_metadata(peer, piece, now),
+            MetadataMessage::Reject { .. } => {
+                if let Some((_, torrent)) = self.link_and_torrent(peer)
+                    && let Content::Unknown(fetch) = &mut torrent.content
+                {
+                    fetch.rejected(peer);
+                }
+            }
+            MetadataMessage::Data { piece, data, .. } => {
+                let Some((_, torrent)) = self.link_and_torrent(peer) else { return };
+                let info_hash = torrent.info_hash;
+                let Content::Unknown(fetch) = &mut torrent.content else { return };
+                match fetch.arrived(peer, piece, data) {
+                    Some(info) => self.metadata_complete(info_hash, &info),
+                    None => self.ask_metadata(peer, now),
+                }
+            }
+        }
+    }
+
+    fn serve_metadata(&mut self, peer: PeerIndex, piece: u32, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some(id) = link.remote.id_of(UT_METADATA) else { return };
+        let info = torrent.metainfo().map(|metainfo| metainfo.info_bytes.as_slice());
+        let message = info
+            .and_then(|info| metadata_piece(info, piece))
+            .unwrap_or(MetadataMessage::Reject { piece });
+        self.send(peer, Message::Extended { id, payload: message.encode() }, now);
+    }
+
+    /// A magnet's `info` dictionary matched its hash: the driver opens storage and checks it.
+    fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8]) {
+        let torrent = self.torrents.get_mut(&info_hash).expect("the caller found it");
+        match Metainfo::from_info(info, info_hash) {
+            Ok(mut metainfo) => {
+                metainfo.trackers = torrent.trackers.tiers();
+                torrent.name.clone_from(&metainfo.name);
+                torrent.content = Content::Checking(Box::new(metainfo.clone()));
+                let metainfo = Box::new(metainfo);
+                self.outputs.push_back(Output::MetadataComplete { metainfo });
+            }
+            Err(error) => {
+                let reason = format!("metadata is no torrent: {error}");
+                torrent.failure = Some(reason.clone());
+                let failed = SessionEvent::TorrentFailed { info_hash, reason };
+                self.outputs.push_back(Output::Event(failed));
+            }
+        }
+    }
+
+    /// Records that a peer broke a rule, and closes it.
+    pub(super) fn misbehaved(&mut self, peer: PeerIndex, what: String) {
+        let event = SessionEvent::PeerMisbehaved { peer, what: what.clone() };
+        self.outputs.push_back(Output::Event(event));
+        self.close(peer, what);
+    }
+
+    /// Sends a message, and remembers when, for keep-alives.
+    pub(super) fn send(&mut self, peer: PeerIndex, message: Message, now: Instant) {
+        if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
+            link.last_sent = now;
+            self.flush_serving(peer);
+            self.outputs.push_back(Output::Send { peer, message });
+        }
+    }
+}
+
+/// One 16 KiB piece of the `info` dictionary; `None` past its end.
+fn metadata_piece(info: &[u8], piece: u32) -> Option<MetadataMessage> {
+    let total_size = u32::try_from(info.len()).ok()?;
+    let begin = usize::try_from(piece.checked_mul(METADATA_PIECE_LEN)?).ok()?;
+    let len = usize::try_from(METADATA_PIECE_LEN).ok()?;
+    let rest = info.get(begin..).filter(|rest| !rest.is_empty())?;
+    let data = rest[..rest.len().min(len)].to_vec();
+    Some(MetadataMessage::Data { piece, total_size, data })
+}

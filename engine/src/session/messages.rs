@@ -1,0 +1,150 @@
+//! What each message of a peer means now.
+
+use seedbank_ledger::Instant;
+
+use crate::bitfield::Bitfield;
+use crate::session::Session;
+use crate::session::input::PeerEvent;
+use crate::session::peer::{Link, PeerPieces};
+use crate::session::torrent::{Content, Torrent};
+use crate::units::{InfoHash, PeerIndex, PieceIndex};
+use crate::wire::message::Message;
+
+impl Session {
+    /// Everything one socket read brought.
+    pub(super) fn received(&mut self, peer: PeerIndex, events: Vec<PeerEvent>, now: Instant) {
+        for event in events {
+            if self.peers.get(&peer).is_none_or(|entry| entry.live().is_none()) {
+                return;
+            }
+            match event {
+                PeerEvent::Message(message) => self.message(peer, message, now),
+                PeerEvent::Block { block, fate } => self.block_arrived(peer, block, fate, now),
+            }
+        }
+        self.refill_peer(peer, now);
+        self.pump_uploads(now);
+    }
+
+    fn message(&mut self, peer: PeerIndex, message: Message, now: Instant) {
+        match message {
+            // A DHT port, a suggestion and the allowed-fast set are hints that we do not take.
+            Message::KeepAlive
+            | Message::Port(_)
+            | Message::Suggest(_)
+            | Message::AllowedFast(_) => {}
+            Message::Choke => self.choked_by(peer, now),
+            Message::Unchoke => self.unchoked_by(peer, now),
+            Message::Interested => self.set_interested(peer, true, now),
+            Message::NotInterested => self.set_interested(peer, false, now),
+            Message::Have(piece) => self.peer_has(peer, piece, now),
+            Message::Bitfield(bits) => self.peer_bitfield(peer, Said::Bits(bits), now),
+            Message::HaveAll => self.peer_bitfield(peer, Said::All, now),
+            Message::HaveNone => self.peer_bitfield(peer, Said::None, now),
+            Message::Request(block) => self.request_arrived(peer, block, now),
+            Message::Cancel(block) => self.cancel_arrived(peer, &block, now),
+            Message::Reject(block) => self.reject_arrived(peer, block, now),
+            Message::Extended { id, payload } => self.extended_arrived(peer, id, &payload, now),
+        }
+    }
+
+    /// A torrent and one of its live links, for changes that touch both.
+    pub(super) fn link_and_torrent(
+        &mut self,
+        peer: PeerIndex,
+    ) -> Option<(&mut Link, &mut Torrent)> {
+        let entry = self.peers.get_mut(&peer)?;
+        let info_hash = entry.info_hash?;
+        Some((entry.live_mut()?, self.torrents.get_mut(&info_hash)?))
+    }
+
+    fn set_interested(&mut self, peer: PeerIndex, interested: bool, now: Instant) {
+        let Some(link) = self.peers.get_mut(&peer).and_then(|entry| entry.live_mut()) else {
+            return;
+        };
+        if link.interested_since.is_some() == interested {
+            return;
+        }
+        link.interested_since = interested.then_some(now);
+        self.choke_soon(now);
+    }
+
+    fn peer_has(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        match (&mut link.pieces, &mut torrent.content) {
+            (PeerPieces::Early(early), _) => early.have(piece),
+            (PeerPieces::Known(pieces), Content::Open(open)) => {
+                if piece.get() >= pieces.piece_count() {
+                    return self.close(peer, "has a piece that the torrent has not");
+                }
+                if pieces.set(piece) {
+                    open.picker.peer_has(piece);
+                }
+            }
+            (PeerPieces::Known(_), Content::Unknown(_) | Content::Checking(_)) => {}
+        }
+        self.update_interest(peer, now);
+    }
+
+    fn peer_bitfield(&mut self, peer: PeerIndex, said: Said, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        match (&mut link.pieces, &mut torrent.content) {
+            (PeerPieces::Early(early), _) => match said {
+                Said::All => early.all = true,
+                Said::None => {}
+                Said::Bits(bits) => early.bitfield = Some(bits),
+            },
+            (PeerPieces::Known(pieces), Content::Open(open)) => {
+                let Some(new) = said.check(pieces.piece_count()) else {
+                    return self.close(peer, "bitfield does not fit the torrent");
+                };
+                open.picker.remove_availability(pieces);
+                open.picker.add_availability(&new);
+                *pieces = new;
+            }
+            (PeerPieces::Known(_), Content::Unknown(_) | Content::Checking(_)) => {}
+        }
+        self.update_interest(peer, now);
+    }
+
+    /// Says whether we want something of this peer, if that changed.
+    pub(super) fn update_interest(&mut self, peer: PeerIndex, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let (Some(open), Some(pieces)) = (torrent.open(), link.pieces.known()) else { return };
+        let wants = !open.have.is_complete() && pieces.has_more_than(&open.have);
+        if link.interesting != wants {
+            link.interesting = wants;
+            let message = if wants { Message::Interested } else { Message::NotInterested };
+            self.send(peer, message, now);
+        }
+    }
+
+    /// Tells every peer of a torrent of a piece that was just verified, but for those that have it.
+    pub(super) fn broadcast_have(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
+        let Some(torrent) = self.torrents.get(&info_hash) else { return };
+        for peer in torrent.peers.clone() {
+            let Some(link) = self.peers.get(&peer).and_then(|entry| entry.live()) else { continue };
+            if !link.pieces.known().is_some_and(|pieces| pieces.get(piece)) {
+                self.send(peer, Message::Have(piece), now);
+            }
+            self.update_interest(peer, now);
+        }
+    }
+}
+
+/// What a peer says it has.
+enum Said {
+    All,
+    None,
+    Bits(Vec<u8>),
+}
+
+impl Said {
+    fn check(self, piece_count: u32) -> Option<Bitfield> {
+        match self {
+            Self::All => Some(Bitfield::all(piece_count)),
+            Self::None => Some(Bitfield::none(piece_count)),
+            Self::Bits(bits) => Bitfield::from_wire(&bits, piece_count).ok(),
+        }
+    }
+}

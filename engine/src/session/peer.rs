@@ -1,0 +1,195 @@
+//! One connection as the session sees it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use seedbank_ledger::{Bytes, Instant, Rate};
+
+use crate::bitfield::{Bitfield, BitfieldError};
+use crate::pipeline::Pipeline;
+use crate::rate::RateMeter;
+use crate::units::{Block, ClientId, InfoHash, PeerIndex, PieceIndex};
+use crate::wire::extended::ExtendedHandshake;
+
+/// Requests of one peer that are kept; past it they are rejected (BEP 6) or ignored. Advertised as
+/// half of it, since clients without the Fast Extension overrun what they were told.
+pub(crate) const QUEUE_MAX: usize = 1_000;
+/// `reqq` as advertised.
+pub(crate) const QUEUE_ADVERTISED: u32 = 500;
+/// Rejected or ignored requests in a row after which a peer is closed: it is not listening.
+pub(crate) const REFUSED_MAX: u32 = 5_000;
+/// `have` messages kept while the metainfo is unknown.
+const EARLY_HAVES_MAX: usize = 100_000;
+
+/// A connection, from accept or dial on.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) index: PeerIndex,
+    pub(crate) addr: SocketAddr,
+    pub(crate) incoming: bool,
+    /// Its torrent, once known: a dial's from the start, an accepted one's with its handshake.
+    pub(crate) info_hash: Option<InfoHash>,
+    /// Both handshakes are done.
+    pub(crate) link: Option<Box<Link>>,
+    /// We asked the driver to close it; what still comes is ignored.
+    pub(crate) closing: bool,
+}
+
+/// A connection after both handshakes.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) client_id: ClientId,
+    /// Both sides speak the Fast Extension (BEP 6).
+    pub(crate) fast: bool,
+    /// Both sides speak the extension protocol (BEP 10).
+    pub(crate) extended: bool,
+    /// What it said in its extended handshakes.
+    pub(crate) remote: ExtendedHandshake,
+    pub(crate) pieces: PeerPieces,
+    /// It will not answer requests.
+    pub(crate) choking_us: bool,
+    /// Since when it has said that it wants something; `None` if it does not.
+    pub(crate) interested_since: Option<Instant>,
+    /// We said that we want something.
+    pub(crate) interesting: bool,
+    pub(crate) upload: Upload,
+    pub(crate) download: Download,
+    pub(crate) last_sent: Instant,
+}
+
+/// Which pieces a peer has.
+#[derive(Debug)]
+pub(crate) enum PeerPieces {
+    /// The metainfo is unknown: what it said, unchecked.
+    Early(EarlyPieces),
+    /// Checked against the torrent.
+    Known(Bitfield),
+}
+
+/// What a peer said before anybody could check it.
+#[derive(Debug, Default)]
+pub(crate) struct EarlyPieces {
+    pub(crate) all: bool,
+    pub(crate) bitfield: Option<Vec<u8>>,
+    haves: BTreeSet<PieceIndex>,
+}
+
+/// Serving a peer.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// Requests not granted, oldest first, each with the bid in force when it was read.
+    pub(crate) queue: VecDeque<Queued>,
+    /// Blocks granted and not reported as sent.
+    pub(crate) granted: VecDeque<GrantedBlock>,
+    /// Their bytes.
+    pub(crate) granted_bytes: u64,
+    /// Payload sent.
+    pub(crate) sent: Bytes,
+    pub(crate) rate: RateMeter,
+    /// Requests refused since one was accepted.
+    pub(crate) refused: u32,
+    /// Choked, but without the Fast Extension: what it asked for before is served first, because
+    /// some clients never forget a request that a choke dropped.
+    pub(crate) draining: bool,
+}
+
+/// A request that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Queued {
+    pub(crate) block: Block,
+    pub(crate) bid: Rate,
+}
+
+/// A request that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GrantedBlock {
+    pub(crate) len: u32,
+    /// What it counts at: zero for the open class.
+    pub(crate) rate: Rate,
+}
+
+/// Being served by a peer.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub(crate) pipeline: Pipeline,
+    /// Payload received, wanted or not.
+    pub(crate) received: Bytes,
+    pub(crate) rate: RateMeter,
+}
+
+impl EarlyPieces {
+    /// Remembers a `have`.
+    pub(crate) fn have(&mut self, piece: PieceIndex) {
+        if self.haves.len() < EARLY_HAVES_MAX {
+            self.haves.insert(piece);
+        }
+    }
+
+    /// Checks what was said, now that the number of pieces is known; haves past it are dropped.
+    pub(crate) fn check(&self, piece_count: u32) -> Result<Bitfield, BitfieldError> {
+        let mut pieces = match &self.bitfield {
+            _ if self.all => Bitfield::all(piece_count),
+            Some(bits) => Bitfield::from_wire(bits, piece_count)?,
+            None => Bitfield::none(piece_count),
+        };
+        for piece in self.haves.iter().filter(|piece| piece.get() < piece_count) {
+            pieces.set(*piece);
+        }
+        Ok(pieces)
+    }
+}
+
+impl PeerPieces {
+    /// Its pieces, once they can be known.
+    pub(crate) fn known(&self) -> Option<&Bitfield> {
+        match self {
+            Self::Early(_) => None,
+            Self::Known(pieces) => Some(pieces),
+        }
+    }
+}
+
+impl Peer {
+    /// The link, if both handshakes are done and nobody is closing it.
+    pub(crate) fn live(&self) -> Option<&Link> {
+        self.link.as_deref().filter(|_| !self.closing)
+    }
+
+    /// The link, if both handshakes are done and nobody is closing it.
+    pub(crate) fn live_mut(&mut self) -> Option<&mut Link> {
+        self.link.as_deref_mut().filter(|_| !self.closing)
+    }
+}
+
+impl Link {
+    /// Whether it has every piece, or says that it wants none (BEP 21).
+    pub(crate) fn is_seed(&self) -> bool {
+        self.pieces.known().is_some_and(Bitfield::is_complete)
+            || self.remote.upload_only == Some(true)
+    }
+}
+
+impl Upload {
+    pub(crate) fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            granted: VecDeque::new(),
+            granted_bytes: 0,
+            sent: Bytes::ZERO,
+            rate: RateMeter::new(),
+            refused: 0,
+            draining: false,
+        }
+    }
+
+    /// Takes a request off the queue; `false` if it is not there (granted, or never made).
+    pub(crate) fn cancel(&mut self, block: &Block) -> bool {
+        let position = self.queue.iter().position(|queued| queued.block == *block);
+        position.and_then(|position| self.queue.remove(position)).is_some()
+    }
+
+    /// The lowest bid among queued requests: bidding high over cheap requests gains nothing.
+    pub(crate) fn bid_min(&self) -> Option<Rate> {
+        self.queue.iter().map(|queued| queued.bid).min()
+    }
+}

@@ -1,0 +1,163 @@
+//! Serving: which queued request goes next, from which share of the rate, at what price.
+//!
+//! A peer's requests wait here, each with the bid in force when it was read; what is granted is
+//! named to the driver block by block, and leaves in lumps.
+
+use seedbank_ledger::{Bytes, Instant, Rate};
+
+use crate::limiter::{Side, UploadPeer};
+use crate::session::Session;
+use crate::session::market::Price;
+use crate::session::output::Output;
+use crate::session::peer::{GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
+use crate::units::{Block, PeerIndex};
+use crate::wire::message::Message;
+
+/// Least bytes granted ahead of what the driver has sent.
+const AHEAD_MIN: u64 = 128 * 1024;
+/// Most bytes granted ahead: more would only make chokes and cancels late.
+const AHEAD_MAX: u64 = 1024 * 1024;
+
+impl Session {
+    pub(super) fn request_arrived(&mut self, peer: PeerIndex, block: Block, now: Instant) {
+        let unchoked = self.is_unchoked(peer);
+        let bid = self.market_bid(peer);
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let servable = torrent.open().is_some_and(|open| {
+            open.metainfo.geometry.contains(&block) && open.have.get(block.piece)
+        });
+        let room = link.upload.queue.len() < QUEUE_MAX;
+        if !servable || !unchoked || !room || link.upload.draining {
+            return self.refuse(peer, block, now);
+        }
+        link.upload.refused = 0;
+        link.upload.queue.push_back(Queued { block, bid });
+        // Some clients ask without ever saying that they are interested.
+        link.interested_since.get_or_insert(now);
+        self.want(peer, now);
+    }
+
+    fn refuse(&mut self, peer: PeerIndex, block: Block, now: Instant) {
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        link.upload.refused += 1;
+        if link.upload.refused > REFUSED_MAX {
+            return self.misbehaved(peer, "asks on although it is refused".to_owned());
+        }
+        if link.fast {
+            self.send(peer, Message::Reject(block), now);
+        }
+    }
+
+    pub(super) fn cancel_arrived(&mut self, peer: PeerIndex, block: &Block, now: Instant) {
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let fast = link.fast;
+        // With the Fast Extension every request gets one answer, a cancelled one too.
+        if link.upload.cancel(block) && fast {
+            self.send(peer, Message::Reject(*block), now);
+        }
+        self.want(peer, now);
+    }
+
+    /// The driver handed blocks to the kernel.
+    pub(super) fn sent(&mut self, peer: PeerIndex, bytes: u64, blocks: u32, now: Instant) {
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let (Some(link), Some(info_hash)) = (&mut entry.link, entry.info_hash) else { return };
+        for _ in 0..blocks {
+            let block = link.upload.granted.pop_front().expect("the driver sends what is granted");
+            link.upload.granted_bytes -= u64::from(block.len);
+        }
+        link.upload.sent = link.upload.sent.saturating_add(Bytes::new(bytes));
+        link.upload.rate.add(bytes, now);
+        link.last_sent = now;
+        if let Some(torrent) = self.torrents.get_mut(&info_hash) {
+            let counters = &mut torrent.counters;
+            counters.uploaded = counters.uploaded.saturating_add(Bytes::new(bytes));
+            counters.upload_rate.add(bytes, now);
+        }
+        self.want(peer, now);
+        self.pump_uploads(now);
+    }
+
+    /// Tells the upload queue how a peer is served from now on; `None` if it was choked.
+    pub(super) fn serve_as(&mut self, peer: PeerIndex, side: Option<(Side, u64)>, now: Instant) {
+        let draining = self.peers.get(&peer).and_then(Peer::live);
+        let draining = draining.is_some_and(|link| link.upload.draining);
+        let torrent = self.peers.get(&peer).and_then(|entry| entry.info_hash);
+        match (side, torrent) {
+            (Some((side, weight)), Some(torrent)) => {
+                self.uploads.set_peer(peer, UploadPeer { torrent, side, weight });
+            }
+            (None, Some(torrent)) if draining => {
+                let how = UploadPeer { torrent, side: Side::Open, weight: 1 };
+                self.uploads.set_peer(peer, how);
+            }
+            (None | Some(_), _) => self.uploads.remove_peer(peer),
+        }
+        self.want(peer, now);
+    }
+
+    /// Tells the upload queue what a peer would be sent next.
+    pub(super) fn want(&mut self, peer: PeerIndex, now: Instant) {
+        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else { return };
+        let next = link.upload.queue.front().filter(|_| link.upload.granted_bytes < ahead(link, now));
+        self.uploads.set_wanted(peer, next.map(|queued| queued.block.len));
+    }
+
+    /// Grants what slots, rates, windows and locks allow.
+    pub(super) fn pump_uploads(&mut self, now: Instant) {
+        while let Some((peer, len)) = self.uploads.next(now) {
+            if !self.grant_next(peer, now) {
+                let entry = self.peers.get(&peer).and_then(|entry| entry.info_hash);
+                if let Some(info_hash) = entry {
+                    self.uploads.give_back(info_hash, u64::from(len));
+                }
+            }
+        }
+        while let Some((peer, blocks)) = self.serving.pop_first() {
+            self.outputs.push_back(Output::Serve { peer, blocks });
+        }
+        self.upload_refill = self.uploads.next_refill(now);
+    }
+
+    /// Grants a peer's oldest request; `false` if it may not be served now.
+    fn grant_next(&mut self, peer: PeerIndex, now: Instant) -> bool {
+        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else { return false };
+        let Some(Queued { block, bid }) = link.upload.queue.front().copied() else { return false };
+        let price = self.market_grant(peer, Bytes::new(u64::from(block.len)), bid, now);
+        let rate = match price {
+            Price::Paid(rate) => rate,
+            Price::Open => Rate::ZERO,
+            Price::Hold => return false,
+        };
+        let link = self.peers.get_mut(&peer).and_then(Peer::live_mut).expect("seen above");
+        link.upload.queue.pop_front();
+        link.upload.granted.push_back(GrantedBlock { len: block.len, rate });
+        link.upload.granted_bytes += u64::from(block.len);
+        self.serving.entry(peer).or_default().push(block);
+        self.want(peer, now);
+        self.end_drain(peer, now);
+        true
+    }
+
+    /// The last request accepted before a choke was granted: now the choke can be said.
+    fn end_drain(&mut self, peer: PeerIndex, now: Instant) {
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        if link.upload.draining && link.upload.queue.is_empty() {
+            link.upload.draining = false;
+            self.uploads.remove_peer(peer);
+            self.send(peer, Message::Choke, now);
+        }
+    }
+
+    /// What was granted to a peer goes out before what follows.
+    pub(super) fn flush_serving(&mut self, peer: PeerIndex) {
+        if let Some(blocks) = self.serving.remove(&peer) {
+            self.outputs.push_back(Output::Serve { peer, blocks });
+        }
+    }
+}
+
+/// Half a second's worth, within bounds.
+fn ahead(link: &Link, now: Instant) -> u64 {
+    (link.upload.rate.per_second(now) / 2).clamp(AHEAD_MIN, AHEAD_MAX)
+}

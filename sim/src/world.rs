@@ -1,0 +1,429 @@
+//! The single-threaded driver: nodes, links and a settlement node under virtual time.
+//!
+//! The same `Session` and the same ledgers as in `seedbankd`; links, disks and trackers are modelled.
+//! Nothing here depends on anything but its inputs, so that a run is a function of its scenario.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use seedbank_engine::session::Session;
+use seedbank_engine::session::command::{Command, CommandError, CommandReply};
+use seedbank_engine::session::event::SessionEvent;
+use seedbank_engine::session::input::{Input, PeerEvent};
+use seedbank_engine::session::output::Output;
+use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::tracker::{AnnounceError, AnnounceReply};
+use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::wire::handshake::Handshake;
+use seedbank_engine::wire::message::Message;
+use seedbank_ledger::{Duration, Instant, UnixTime};
+
+use crate::books::{Books, SimSettlement};
+use crate::network::{End, Item, LinkConfig, Network, NodeIndex, Transmission};
+use crate::node::{PieceProgress, SimNode};
+use crate::queue::EventQueue;
+
+/// Wall-clock time at the start of every run: 2026-01-01.
+pub const START: UnixTime = UnixTime::from_secs(1_767_225_600);
+/// What a settlement node takes to answer.
+const SETTLEMENT_DELAY: Duration = Duration::from_millis(20);
+/// What a tracker takes to answer.
+const TRACKER_DELAY: Duration = Duration::from_millis(20);
+/// Hash and write of a piece, whatever its length.
+const DISK_DELAY: Duration = Duration::from_millis(2);
+/// Events in one run after which it is thought to be going round in circles.
+const EVENTS_MAX: u64 = 200_000_000;
+
+/// Something that happens to a node.
+#[derive(Debug)]
+enum Event {
+    Wake(NodeIndex),
+    Clock(NodeIndex),
+    UplinkFree(NodeIndex),
+    Input(NodeIndex, Box<Input>),
+    /// A dial reaches its address.
+    Dial { from: NodeIndex, info_hash: InfoHash, addr: SocketAddr },
+    Arrive { to: End, item: Item },
+    Settle { node: NodeIndex, request: u64, what: Box<SettlementRequest> },
+    Written { node: NodeIndex, info_hash: InfoHash, piece: PieceIndex },
+}
+
+/// Nodes and everything between them.
+#[derive(Debug)]
+pub struct World {
+    queue: EventQueue<Event>,
+    network: Network,
+    nodes: Vec<SimNode>,
+    by_addr: BTreeMap<SocketAddr, NodeIndex>,
+    /// The network's settlement node, if there is one.
+    pub settlement: Option<SimSettlement>,
+    /// What sessions reported, in order.
+    pub events: Vec<(Instant, NodeIndex, SessionEvent)>,
+    /// Call every `check_invariants` after every event.
+    pub paranoid: bool,
+    handled: u64,
+}
+
+impl World {
+    /// Nobody there.
+    pub fn new(settlement: Option<SimSettlement>) -> Self {
+        Self {
+            queue: EventQueue::default(),
+            network: Network::default(),
+            nodes: Vec::new(),
+            by_addr: BTreeMap::new(),
+            settlement,
+            events: Vec::new(),
+            paranoid: false,
+            handled: 0,
+        }
+    }
+
+    /// Adds a node that is down; it listens on an address of its own.
+    pub fn add_node(&mut self, name: &str, books: Books, link: LinkConfig) -> NodeIndex {
+        let node = NodeIndex(self.nodes.len());
+        let number = u32::try_from(self.nodes.len() + 1).expect("worlds are small");
+        let ip = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number));
+        let addr = SocketAddr::new(ip, 6881);
+        self.nodes.push(SimNode::new(name.to_owned(), addr, books));
+        self.by_addr.insert(addr, node);
+        self.network.add_node(node, link);
+        node
+    }
+
+    /// Starts a node with a session made for it.
+    pub fn start(&mut self, node: NodeIndex, session: Session) {
+        self.nodes[node.0].session = Some(session);
+        self.queue.push(self.queue.now(), Event::Clock(node));
+    }
+
+    /// Stops a node as `kill -9` would: its ledger and its verified pieces are what is left.
+    pub fn crash(&mut self, node: NodeIndex) {
+        for end in self.network.ends_of(node) {
+            self.cut(end, "connection reset");
+        }
+        self.nodes[node.0].crash();
+    }
+
+    /// Gives a node a wish of its owner.
+    pub fn command(
+        &mut self,
+        node: NodeIndex,
+        command: Command,
+    ) -> Result<CommandReply, CommandError> {
+        let now = self.queue.now();
+        let target = &mut self.nodes[node.0];
+        if let Some(recording) = &mut target.recording {
+            recording.push((now, Input::Command(command.clone())));
+        }
+        let session = target.session.as_mut().expect("commands go to nodes that are up");
+        let reply = session.command(command, now);
+        self.drain(node);
+        reply
+    }
+
+    /// Tells a node what is on its disk.
+    pub fn checked(&mut self, node: NodeIndex, info_hash: InfoHash) {
+        let have = self.nodes[node.0].have_bits(&info_hash);
+        self.input(node, Input::Checked { info_hash, have });
+    }
+
+    /// Lets things happen until `done`, or `deadline`; whether it was done.
+    pub fn run_until(&mut self, deadline: Instant, mut done: impl FnMut(&Self) -> bool) -> bool {
+        while !done(self) {
+            if self.queue.peek().is_none_or(|at| at > deadline) {
+                return false;
+            }
+            self.step();
+        }
+        true
+    }
+
+    /// One event; `false` if nothing will ever happen again.
+    pub fn step(&mut self) -> bool {
+        let Some((now, event)) = self.queue.pop() else { return false };
+        self.handled += 1;
+        assert!(self.handled < EVENTS_MAX, "the world goes round in circles");
+        match event {
+            Event::Wake(node) => {
+                if self.nodes[node.0].wake_at == Some(now) {
+                    self.nodes[node.0].wake_at = None;
+                    self.input(node, Input::Tick);
+                }
+            }
+            Event::Clock(node) => {
+                self.input(node, Input::Clock(self.unix()));
+                if self.nodes[node.0].session.is_some() {
+                    self.queue.push(now.after(Duration::from_secs(60)), Event::Clock(node));
+                }
+            }
+            Event::UplinkFree(node) => self.transmit(node),
+            Event::Input(node, input) => self.input(node, *input),
+            Event::Dial { from, info_hash, addr } => self.dial(from, info_hash, addr),
+            Event::Arrive { to, item } => self.arrive(to, item),
+            Event::Settle { node, request, what } => self.settle(node, request, &what),
+            Event::Written { node, info_hash, piece } => {
+                self.nodes[node.0].disk.entry(info_hash).or_default().insert(piece);
+                self.input(node, Input::PieceVerified { info_hash, piece });
+            }
+        }
+        true
+    }
+
+    /// Virtual time.
+    pub fn now(&self) -> Instant {
+        self.queue.now()
+    }
+
+    /// Virtual wall-clock time.
+    pub fn unix(&self) -> UnixTime {
+        START.plus_secs(self.now().as_nanos() / 1_000_000_000)
+    }
+
+    /// A node.
+    pub fn node(&self, node: NodeIndex) -> &SimNode {
+        &self.nodes[node.0]
+    }
+
+    /// A node.
+    pub fn node_mut(&mut self, node: NodeIndex) -> &mut SimNode {
+        &mut self.nodes[node.0]
+    }
+
+    /// Every node.
+    pub fn nodes(&self) -> &[SimNode] {
+        &self.nodes
+    }
+
+    /// Cuts every connection between two nodes, as a fault on the way would.
+    pub fn disconnect(&mut self, a: NodeIndex, b: NodeIndex) {
+        for end in self.network.ends_of(a) {
+            if self.network.other(end).is_some_and(|other| other.node == b) {
+                self.cut(end, "connection reset");
+            }
+        }
+    }
+
+    fn input(&mut self, node: NodeIndex, input: Input) {
+        let now = self.queue.now();
+        let target = &mut self.nodes[node.0];
+        let Some(session) = &mut target.session else { return };
+        if let Some(recording) = &mut target.recording {
+            recording.push((now, input.clone()));
+        }
+        session.handle(input, now);
+        self.drain(node);
+    }
+
+    fn drain(&mut self, node: NodeIndex) {
+        while let Some(output) =
+            self.nodes[node.0].session.as_mut().and_then(Session::poll_output)
+        {
+            self.carry_out(node, output);
+        }
+        let target = &mut self.nodes[node.0];
+        let Some(session) = &target.session else { return };
+        if self.paranoid {
+            session.check_invariants();
+        }
+        let wake_at = session.next_timeout().map(|at| at.max(self.queue.now()));
+        if wake_at != target.wake_at {
+            target.wake_at = wake_at;
+            if let Some(at) = wake_at {
+                self.queue.push(at, Event::Wake(node));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, node: NodeIndex, output: Output) {
+        let now = self.queue.now();
+        match output {
+            Output::Dial { info_hash, addr } => {
+                let at = now.after(self.network.delay(node));
+                self.queue.push(at, Event::Dial { from: node, info_hash, addr });
+            }
+            Output::Handshake { peer, handshake } => {
+                if let Some(connection) = self.nodes[node.0].connections.get_mut(&peer) {
+                    connection.info_hash = Some(handshake.info_hash);
+                }
+                self.enqueue(End { node, peer }, Item::Handshake(handshake));
+            }
+            Output::Send { peer, message } => {
+                self.enqueue(End { node, peer }, Item::Message(message));
+            }
+            Output::Request { peer, blocks } => {
+                self.nodes[node.0].requested(peer, &blocks);
+                for block in blocks {
+                    self.enqueue(End { node, peer }, Item::Message(Message::Request(block)));
+                }
+            }
+            Output::Cancel { peer, block } => {
+                self.enqueue(End { node, peer }, Item::Message(Message::Cancel(block)));
+            }
+            Output::Serve { peer, blocks } => {
+                let garbage = self.nodes[node.0].garbage;
+                for block in blocks {
+                    self.enqueue(End { node, peer }, Item::Block { block, garbage });
+                }
+            }
+            Output::Close { peer, .. } => self.enqueue(End { node, peer }, Item::Fin),
+            Output::Release { info_hash, piece } => {
+                self.nodes[node.0].release(info_hash, piece);
+            }
+            Output::MetadataComplete { metainfo } => {
+                let info_hash = metainfo.info_hash;
+                self.nodes[node.0].geometry.insert(info_hash, metainfo.geometry);
+                let have = self.nodes[node.0].have_bits(&info_hash);
+                let checked = Box::new(Input::Checked { info_hash, have });
+                self.queue.push(now.after(DISK_DELAY), Event::Input(node, checked));
+            }
+            Output::Announce { info_hash, tracker, .. } => {
+                let result = self.announce(node, info_hash);
+                let announced = Box::new(Input::Announced { info_hash, tracker, result });
+                self.queue.push(now.after(TRACKER_DELAY), Event::Input(node, announced));
+            }
+            Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
+            Output::Append(command) => {
+                let unix = self.unix();
+                self.nodes[node.0].books.append(unix, command);
+            }
+            Output::Settle { request, what } => {
+                let what = Box::new(what);
+                let settle = Event::Settle { node, request, what };
+                self.queue.push(now.after(SETTLEMENT_DELAY), settle);
+            }
+            Output::Event(event) => self.events.push((now, node, event)),
+        }
+    }
+
+    /// A tracker that knows every node that has the torrent.
+    fn announce(
+        &self,
+        node: NodeIndex,
+        info_hash: InfoHash,
+    ) -> Result<AnnounceReply, AnnounceError> {
+        let others = self.nodes.iter().enumerate().filter(|(index, _)| *index != node.0);
+        let peers = others
+            .filter(|(_, other)| other.session.is_some())
+            .filter(|(_, other)| other.geometry.contains_key(&info_hash))
+            .map(|(_, other)| other.addr)
+            .collect();
+        Ok(AnnounceReply {
+            interval: Duration::from_secs(1_800),
+            interval_min: None,
+            seeds: None,
+            leechers: None,
+            peers,
+            warning: None,
+        })
+    }
+
+    fn dial(&mut self, from: NodeIndex, info_hash: InfoHash, addr: SocketAddr) {
+        let now = self.queue.now();
+        let listening = |node: &&NodeIndex| self.nodes[node.0].session.is_some();
+        let Some(to) = self.by_addr.get(&addr).filter(listening).copied() else {
+            return self.input(from, Input::DialFailed { info_hash, addr });
+        };
+        let dialler_addr = self.nodes[from.0].addr;
+        let ours = End { node: from, peer: self.nodes[from.0].meet() };
+        let theirs = End { node: to, peer: self.nodes[to.0].meet() };
+        self.network.connect(ours, theirs);
+        let dialled = Input::Dialled { peer: ours.peer, info_hash, addr };
+        let at = now.after(self.network.delay(to));
+        self.queue.push(at, Event::Input(from, Box::new(dialled)));
+        self.input(to, Input::Accepted { peer: theirs.peer, addr: dialler_addr });
+    }
+
+    fn enqueue(&mut self, from: End, item: Item) {
+        if self.network.enqueue(from, item) {
+            self.queue.push(self.queue.now(), Event::UplinkFree(from.node));
+        }
+    }
+
+    fn transmit(&mut self, node: NodeIndex) {
+        let Some(sent) = self.network.transmit(node, self.queue.now()) else { return };
+        let Transmission { from, to, item, free_at, arrives_at } = sent;
+        self.queue.push(free_at, Event::UplinkFree(node));
+        if let Item::Block { block, .. } = &item {
+            let bytes = u64::from(block.len);
+            let sent = Input::Sent { peer: from.peer, bytes, blocks: 1 };
+            self.queue.push(free_at, Event::Input(node, Box::new(sent)));
+        }
+        if let Some(to) = to {
+            self.queue.push(arrives_at, Event::Arrive { to, item });
+        }
+    }
+
+    fn arrive(&mut self, to: End, item: Item) {
+        if self.network.other(to).is_none() {
+            return;
+        }
+        match item {
+            Item::Handshake(handshake) => self.handshake(to, handshake),
+            Item::Message(message) => {
+                if let Message::Reject(block) = &message {
+                    self.nodes[to.node.0].rejected(to.peer, block);
+                }
+                self.received(to, PeerEvent::Message(message));
+            }
+            Item::Block { block, garbage } => self.block(to, block, garbage),
+            Item::Fin => self.cut(to, "closed by the peer"),
+        }
+    }
+
+    fn handshake(&mut self, to: End, handshake: Handshake) {
+        self.input(to.node, Input::Handshake { peer: to.peer, handshake });
+    }
+
+    fn received(&mut self, to: End, event: PeerEvent) {
+        self.input(to.node, Input::Received { peer: to.peer, events: vec![event] });
+    }
+
+    fn block(&mut self, to: End, block: Block, garbage: bool) {
+        let node = &mut self.nodes[to.node.0];
+        let info_hash = node.connections.get(&to.peer).and_then(|peer| peer.info_hash);
+        let (event, progress) = node.receive(to.peer, block, garbage);
+        self.received(to, event);
+        let Some(info_hash) = info_hash else { return };
+        let at = self.queue.now().after(DISK_DELAY);
+        let (node, piece) = (to.node, block.piece);
+        match progress {
+            PieceProgress::Partial => {}
+            PieceProgress::Good => {
+                self.queue.push(at, Event::Written { node, info_hash, piece });
+            }
+            PieceProgress::Bad => {
+                let failed = Box::new(Input::PieceFailed { info_hash, piece });
+                self.queue.push(at, Event::Input(node, failed));
+            }
+        }
+    }
+
+    /// Both sides lose a connection.
+    fn cut(&mut self, end: End, reason: &str) {
+        let Some(other) = self.network.cut(end) else { return };
+        for end in [end, other] {
+            self.nodes[end.node.0].connections.remove(&end.peer);
+            self.input(end.node, closed(end.peer, reason));
+        }
+    }
+
+    fn settle(&mut self, node: NodeIndex, request: u64, what: &SettlementRequest) {
+        let account = match &self.nodes[node.0].session {
+            Some(session) => session.node_id(),
+            None => return,
+        };
+        let unix = self.unix();
+        let reply = match &mut self.settlement {
+            Some(settlement) => settlement.answer(account, what, unix),
+            None => SettlementReply::Unreachable("no settlement node".to_owned()),
+        };
+        let settled = Box::new(Input::Settled { request, reply });
+        let at = self.queue.now().after(SETTLEMENT_DELAY);
+        self.queue.push(at, Event::Input(node, settled));
+    }
+}
+
+fn closed(peer: PeerIndex, reason: &str) -> Input {
+    Input::Closed { peer, reason: reason.to_owned() }
+}

@@ -1,0 +1,410 @@
+//! What no compiler checks: arrows between crates, sizes, names, and facts that are stated twice.
+//!
+//! Each test reads the tree and lists every offender at once, so that one run shows all there is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use seedbank_tests::repository::{files, root};
+use toml::Table;
+
+/// Who may depend on which of our crates (docs/ARCHITECTURE.md).
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("proto", &[]),
+    ("ledger", &[]),
+    ("engine", &["ledger"]),
+    ("node", &["engine", "ledger", "proto"]),
+    ("client", &["ledger", "proto"]),
+    ("sim", &["engine", "ledger"]),
+    (
+        "tests",
+        &["client", "engine", "ledger", "node", "proto", "sim"],
+    ),
+];
+
+/// What the pure crates may not name as a dependency, the ledger's optional RocksDB apart.
+const IMPURE: [&str; 8] = [
+    "tokio", "tonic", "prost", "rocksdb", "rustix", "socket2", "reqwest", "tracing",
+];
+const PURE: [&str; 3] = ["ledger", "engine", "sim"];
+
+/// What may lie at the top of the tree; anything else wants a decision record.
+const TOP: [&str; 21] = [
+    ".ci",
+    ".git",
+    ".gitignore",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "Makefile",
+    "README.md",
+    "client",
+    "clippy.toml",
+    "deny.toml",
+    "docs",
+    "engine",
+    "ledger",
+    "node",
+    "proto",
+    "rustfmt.toml",
+    "sim",
+    "target",
+    "tests",
+];
+
+const COLUMNS_MAX: usize = 100;
+const FILE_LINES_MAX: usize = 600;
+const README_LINES_MAX: usize = 120;
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn manifest(folder: &str) -> Table {
+    read(Path::new(folder).join("Cargo.toml")).parse().unwrap()
+}
+
+fn with_extension(extensions: &[&str]) -> Vec<PathBuf> {
+    let wanted = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|found| extensions.iter().any(|one| found == *one))
+    };
+    files(&root()).unwrap().into_iter().filter(wanted).collect()
+}
+
+fn assert_none(offenders: &[String], rule: &str) {
+    assert!(
+        offenders.is_empty(),
+        "{rule}:\n  {}",
+        offenders.join("\n  ")
+    );
+}
+
+/// The names and values of every dependency of a crate, of all three kinds.
+fn dependencies(manifest: &Table) -> Vec<(String, toml::Value)> {
+    ["dependencies", "dev-dependencies", "build-dependencies"]
+        .iter()
+        .filter_map(|kind| manifest.get(*kind)?.as_table())
+        .flatten()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+#[test]
+fn crates_depend_on_each_other_only_along_the_arrows() {
+    let mut offenders = Vec::new();
+    for (folder, allowed) in ARROWS {
+        for (name, _) in dependencies(&manifest(folder)) {
+            let Some(ours) = name.strip_prefix("seedbank-") else {
+                continue;
+            };
+            if !allowed.contains(&ours) {
+                offenders.push(format!("{folder} -> {ours}"));
+            }
+        }
+    }
+    assert_none(&offenders, "arrows that docs/ARCHITECTURE.md does not draw");
+}
+
+#[test]
+fn pure_crates_name_no_runtime_and_no_store() {
+    let mut offenders = Vec::new();
+    for folder in PURE {
+        for (name, value) in dependencies(&manifest(folder)) {
+            let optional = value.get("optional").and_then(toml::Value::as_bool) == Some(true);
+            let store_of_ledger = folder == "ledger" && name == "rocksdb" && optional;
+            if IMPURE.contains(&name.as_str()) && !store_of_ledger {
+                offenders.push(format!("{folder} -> {name}"));
+            }
+        }
+    }
+    assert_none(&offenders, "dependencies that a pure crate may not have");
+    let default = manifest("ledger")["features"]["default"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(default, 0, "the ledger builds without RocksDB unless asked");
+}
+
+#[test]
+fn dependencies_are_listed_once_in_the_workspace() {
+    let mut offenders = Vec::new();
+    for (folder, _) in ARROWS {
+        for (name, value) in dependencies(&manifest(folder)) {
+            if value.get("workspace").and_then(toml::Value::as_bool) != Some(true) {
+                offenders.push(format!("{folder}: {name}"));
+            }
+        }
+    }
+    assert_none(&offenders, "dependencies without `workspace = true`");
+}
+
+#[test]
+fn members_are_the_drawn_crates_and_inherit_the_lints() {
+    let workspace = manifest("");
+    let members: BTreeSet<&str> = workspace["workspace"]["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| member.as_str().unwrap())
+        .collect();
+    assert_eq!(members, ARROWS.iter().map(|(folder, _)| *folder).collect());
+    for (folder, _) in ARROWS {
+        let inherits = manifest(folder)
+            .get("lints")
+            .and_then(|lints| lints.get("workspace").cloned());
+        assert_eq!(
+            inherits,
+            Some(toml::Value::Boolean(true)),
+            "{folder}: [lints] workspace = true"
+        );
+    }
+}
+
+#[test]
+fn only_crates_with_io_relax_the_strict_clippy_file() {
+    // Clippy reads the nearest file only: one more file anywhere would lift the bans unnoticed.
+    let mut relaxed: Vec<String> = Vec::new();
+    for path in files(&root()).unwrap() {
+        if path
+            .file_name()
+            .is_some_and(|name| name == "clippy.toml" || name == ".clippy.toml")
+        {
+            relaxed.push(path.parent().unwrap().display().to_string());
+        }
+    }
+    assert_eq!(relaxed, ["client", "", "node", "tests"]);
+    let strict: Table = read("clippy.toml").parse().unwrap();
+    for folder in ["client", "node", "tests"] {
+        for (key, value) in &manifest_like(folder, "clippy.toml") {
+            assert_eq!(Some(value), strict.get(key), "{folder}/clippy.toml: {key}");
+        }
+    }
+}
+
+fn manifest_like(folder: &str, file: &str) -> Table {
+    read(Path::new(folder).join(file)).parse().unwrap()
+}
+
+#[test]
+fn nothing_new_joins_the_top_of_the_tree() {
+    let mut offenders = Vec::new();
+    for entry in root().read_dir().unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !TOP.contains(&name.as_str()) {
+            offenders.push(name);
+        }
+    }
+    assert_none(&offenders, "top-level entries without a decision record");
+}
+
+#[test]
+fn lines_are_at_most_100_columns() {
+    let mut offenders = Vec::new();
+    for path in with_extension(&["rs", "py", "proto"]) {
+        for (index, line) in read(&path).lines().enumerate() {
+            if line.chars().count() > COLUMNS_MAX {
+                offenders.push(format!("{}:{}", path.display(), index + 1));
+            }
+        }
+    }
+    assert_none(&offenders, "lines over 100 columns");
+}
+
+/// Lines before the unit tests that close a file; all of them where there are none.
+fn lines_before_tests(text: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let starts_tests = |index: usize| {
+        lines[index] == "#[cfg(test)]"
+            && lines[index..]
+                .iter()
+                .skip(1)
+                .find(|line| !line.starts_with('#'))
+                .is_some_and(|line| {
+                    line.trim_start_matches("pub ").starts_with("mod ") && line.ends_with('{')
+                })
+    };
+    (0..lines.len())
+        .find(|index| starts_tests(*index))
+        .unwrap_or(lines.len())
+}
+
+#[test]
+fn files_are_at_most_600_lines_before_their_tests() {
+    let mut offenders = Vec::new();
+    for path in with_extension(&["rs"]) {
+        let of_tests = path.ends_with("tests.rs")
+            || path
+                .parent()
+                .is_some_and(|folder| folder.ends_with("tests") && folder != Path::new("tests"));
+        let count = lines_before_tests(&read(&path));
+        if count > FILE_LINES_MAX && !of_tests {
+            offenders.push(format!("{}: {count} lines", path.display()));
+        }
+    }
+    assert_none(
+        &offenders,
+        "files over 600 lines: split where a concept has a name",
+    );
+}
+
+#[test]
+fn every_source_file_opens_with_what_it_is_for() {
+    let mut offenders = Vec::new();
+    for path in with_extension(&["rs"]) {
+        if !read(&path).starts_with("//! ") {
+            offenders.push(path.display().to_string());
+        }
+    }
+    assert_none(&offenders, "files that do not open with `//!`");
+}
+
+#[test]
+fn no_file_is_named_after_nothing() {
+    let nothing = [
+        "mod", "util", "utils", "common", "helper", "helpers", "misc",
+    ];
+    let mut offenders = Vec::new();
+    for path in with_extension(&["rs"]) {
+        if nothing
+            .iter()
+            .any(|name| path.file_stem().is_some_and(|stem| stem == *name))
+        {
+            offenders.push(path.display().to_string());
+        }
+    }
+    assert_none(&offenders, "file names that say nothing");
+}
+
+#[test]
+fn nothing_is_promised_for_later_in_the_code() {
+    // Written in halves, or this file would find itself.
+    let words = [
+        concat!("FIX", "ME"),
+        concat!("TO", "DO"),
+        concat!("X", "XX"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("not implemented", " yet"),
+    ];
+    assert_no_line(&["rs", "py", "proto", "toml", "md"], &words, "promises");
+}
+
+#[test]
+fn no_file_names_a_path_of_one_machine() {
+    let words = [
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/Us", "ers/"),
+    ];
+    assert_no_line(
+        &["rs", "py", "proto", "toml", "md"],
+        &words,
+        "paths of one machine",
+    );
+}
+
+/// No file with one of `extensions` has a line with one of `words`; the style guide may name them.
+fn assert_no_line(extensions: &[&str], words: &[&str], rule: &str) {
+    let mut offenders = Vec::new();
+    for path in with_extension(extensions) {
+        if path == Path::new("docs/STYLE.md") {
+            continue;
+        }
+        for (index, line) in read(&path).lines().enumerate() {
+            if words.iter().any(|word| line.contains(word)) {
+                offenders.push(format!("{}:{}: {}", path.display(), index + 1, line.trim()));
+            }
+        }
+    }
+    assert_none(&offenders, rule);
+}
+
+/// Paths that a page names: targets of links, and code spans that begin with one of our folders.
+fn paths_named(text: &str) -> Vec<String> {
+    let spans = text.split('`').skip(1).step_by(2).filter(|span| {
+        let first = span.split('/').next().unwrap_or_default();
+        span.contains('/') && (TOP.contains(&first)) && !span.contains(char::is_whitespace)
+    });
+    let links = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    spans
+        .chain(links.filter(|link| !link.contains("://") && !link.starts_with('#')))
+        .map(|path| path.split('#').next().unwrap_or(path).to_owned())
+        .filter(|path| !path.contains(['*', '{', '<', '…']))
+        .collect()
+}
+
+#[test]
+fn every_path_named_in_readme_and_docs_exists() {
+    let mut offenders = Vec::new();
+    for page in with_extension(&["md"]) {
+        let beside = root().join(&page).parent().unwrap().to_owned();
+        for path in paths_named(&read(&page)) {
+            if !root().join(&path).exists() && !beside.join(&path).exists() {
+                offenders.push(format!("{}: {path}", page.display()));
+            }
+        }
+    }
+    assert_none(&offenders, "paths that do not exist");
+}
+
+#[test]
+fn readme_leads_with_the_two_commands_and_stays_short() {
+    let readme = read("README.md");
+    assert!(
+        readme.lines().count() <= README_LINES_MAX,
+        "README.md is over 120 lines"
+    );
+    let first = |text: &str| {
+        readme
+            .find(text)
+            .unwrap_or_else(|| panic!("README lacks {text}"))
+    };
+    assert!(
+        first("make demo") < first("## "),
+        "the demo comes before the first section"
+    );
+    assert!(
+        first("make test") < first("## "),
+        "the tests come before the first section"
+    );
+}
+
+#[test]
+fn facts_stated_twice_agree() {
+    let workspace = manifest("");
+    let package = &workspace["workspace"]["package"];
+    let readme = read("README.md");
+
+    let rust = package["rust-version"].as_str().unwrap();
+    assert!(
+        readme.contains(&format!("Rust {rust}")),
+        "README names another Rust than {rust}"
+    );
+
+    let licence = package["license"].as_str().unwrap();
+    assert!(
+        readme.contains(licence),
+        "README names another licence than {licence}"
+    );
+    for file in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        assert!(
+            root().join(file).is_file() && readme.contains(file),
+            "{file}"
+        );
+    }
+
+    let makefile = read("Makefile");
+    for folder in PURE {
+        assert!(
+            makefile.contains(&format!("-p seedbank-{folder}")),
+            "Makefile: PURE lacks {folder}"
+        );
+    }
+}
