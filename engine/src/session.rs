@@ -74,6 +74,8 @@ pub struct Session {
     /// Granted in this event and not handed to the driver yet.
     serving: BTreeMap<PeerIndex, Vec<Block>>,
     downloads: Limiter,
+    /// When a download that a limit held back may go on.
+    download_refill: Option<Instant>,
     market: Market,
     outputs: VecDeque<Output>,
     now: Instant,
@@ -94,6 +96,7 @@ impl Session {
             uploads: UploadQueue::new(policy.open_share_percent),
             downloads: Limiter::new(),
             upload_refill: None,
+            download_refill: None,
             serving: BTreeMap::new(),
             torrents: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -173,8 +176,10 @@ impl Session {
         if self.upload_refill.is_some_and(|at| at <= now) {
             self.pump_uploads(now);
         }
+        if self.download_refill.is_some_and(|at| at <= now) {
+            self.download_refilled(now);
+        }
         self.market_drain(now);
-        self.pump_uploads_if_wanted(now);
     }
 
     fn housekeep(&mut self, now: Instant) {
@@ -219,7 +224,13 @@ impl Session {
             return None;
         }
         let choke = (!self.peers.is_empty()).then(|| self.choker.next_round());
-        [Some(self.housekeeping_at), self.upload_refill, choke, self.market.next_timeout()]
+        [
+            Some(self.housekeeping_at),
+            self.upload_refill,
+            self.download_refill,
+            choke,
+            self.market.next_timeout(),
+        ]
             .into_iter()
             .flatten()
             .min()

@@ -2,11 +2,14 @@
 //!
 //! The only crate with real sockets, files and clocks. No globals: many nodes run in one process.
 
-pub(crate) mod bitmap;
+pub(crate) mod connection;
 pub mod datadir;
 pub mod durable;
 pub(crate) mod hex;
+pub(crate) mod inbox;
 pub mod keys;
+pub(crate) mod lease;
+pub(crate) mod plane;
 pub(crate) mod pool;
 pub(crate) mod storage;
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl Session {
         Some(Candidate {
             torrent_active: torrent.is_active() && torrent.open().is_some(),
             seeding: torrent.is_seed(),
-            is_seed: link.is_seed(),
+            is_seed: link.is_seed,
             interested_since: link.interested_since,
             snubbed: link.download.pipeline.is_snubbed() && !torrent.is_seed(),
             received_rate: link.download.rate.per_second(now),

@@ -6,8 +6,7 @@ use seedbank_ledger::Instant;
 
 use crate::session::Session;
 use crate::session::output::Output;
-use crate::session::peer::{Download, EarlyPieces, Link, Peer, PeerPieces, Upload};
-use crate::bitfield::Bitfield;
+use crate::session::peer::{Download, EarlyPieces, Link, Peer, Upload};
 use crate::pipeline::Pipeline;
 use crate::rate::RateMeter;
 use crate::session::torrent::Content;
@@ -109,19 +108,21 @@ impl Session {
         let entry = self.peers.get_mut(&peer).expect("the caller found it");
         let incoming = entry.incoming;
         entry.info_hash = Some(theirs.info_hash);
-        let torrent = &self.torrents[&theirs.info_hash];
-        let pieces = match &torrent.content {
-            Content::Open(open) => {
-                PeerPieces::Known(Bitfield::none(open.metainfo.geometry.piece_count()))
+        let torrent = self.torrents.get_mut(&theirs.info_hash).expect("the caller found it");
+        let early = match torrent.open_mut() {
+            Some(open) => {
+                open.picker.join(peer);
+                None
             }
-            Content::Unknown(_) | Content::Checking(_) => PeerPieces::Early(EarlyPieces::default()),
+            None => Some(EarlyPieces::default()),
         };
         entry.link = Some(Box::new(Link {
             client_id: theirs.client_id,
             fast: theirs.fast,
             extended: theirs.extended,
             remote: crate::wire::extended::ExtendedHandshake::default(),
-            pieces,
+            early,
+            is_seed: false,
             choking_us: true,
             interested_since: None,
             interesting: false,
@@ -152,7 +153,7 @@ impl Session {
         let Some(link) = self.peers.get(&peer).and_then(Peer::live) else { return };
         let info_hash = self.peers[&peer].info_hash.expect("a link has a torrent");
         let fast = link.fast;
-        let have = self.torrents[&info_hash].open().map(|open| &open.have);
+        let have = self.torrents[&info_hash].open().map(|open| open.picker.have());
         let message = match have {
             Some(have) if fast && have.is_complete() => Some(Message::HaveAll),
             Some(have) if !have.is_empty() => Some(Message::Bitfield(have.to_wire())),
@@ -185,10 +186,8 @@ impl Session {
         if let Content::Unknown(fetch) = &mut torrent.content {
             fetch.gone(peer);
         }
+        let released = torrent.open_mut().map(|open| open.picker.leave(peer));
         if let Some(link) = &entry.link {
-            if let (Some(open), Some(pieces)) = (torrent.open_mut(), link.pieces.known()) {
-                open.picker.remove_peer(peer, pieces);
-            }
             if !link.download.received.is_zero() || !link.upload.sent.is_zero() {
                 torrent.addresses.useful(entry.addr);
             }
@@ -196,7 +195,9 @@ impl Session {
         if !entry.incoming {
             torrent.addresses.failed(entry.addr, now);
         }
-        self.refill_torrent(info_hash, now);
+        if let Some(released) = released {
+            self.released(info_hash, released, now);
+        }
     }
 
     /// Dials what is due, as far as limits allow.

@@ -5,8 +5,8 @@ use seedbank_ledger::Instant;
 use crate::bitfield::Bitfield;
 use crate::session::Session;
 use crate::session::input::PeerEvent;
-use crate::session::peer::{Link, PeerPieces};
-use crate::session::torrent::{Content, Torrent};
+use crate::session::peer::{Link, Peer};
+use crate::session::torrent::Torrent;
 use crate::units::{InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 
@@ -71,47 +71,46 @@ impl Session {
 
     fn peer_has(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
         let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
-        match (&mut link.pieces, &mut torrent.content) {
-            (PeerPieces::Early(early), _) => early.have(piece),
-            (PeerPieces::Known(pieces), Content::Open(open)) => {
-                if piece.get() >= pieces.piece_count() {
-                    return self.close(peer, "has a piece that the torrent has not");
+        match (&mut link.early, torrent.open_mut()) {
+            (Some(early), _) => early.have(piece),
+            (None, Some(open)) => {
+                if piece.get() >= open.metainfo.geometry.piece_count() {
+                    let what = "says it has a piece that the torrent has not".to_owned();
+                    return self.misbehaved(peer, what);
                 }
-                if pieces.set(piece) {
-                    open.picker.peer_has(piece);
-                }
+                open.picker.add_piece(peer, piece);
             }
-            (PeerPieces::Known(_), Content::Unknown(_) | Content::Checking(_)) => {}
+            (None, None) => {}
         }
         self.update_interest(peer, now);
     }
 
     fn peer_bitfield(&mut self, peer: PeerIndex, said: Said, now: Instant) {
         let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
-        match (&mut link.pieces, &mut torrent.content) {
-            (PeerPieces::Early(early), _) => match said {
+        match (&mut link.early, torrent.open_mut()) {
+            (Some(early), _) => match said {
                 Said::All => early.all = true,
                 Said::None => {}
                 Said::Bits(bits) => early.bitfield = Some(bits),
             },
-            (PeerPieces::Known(pieces), Content::Open(open)) => {
-                let Some(new) = said.check(pieces.piece_count()) else {
-                    return self.close(peer, "bitfield does not fit the torrent");
+            (None, Some(open)) => {
+                let Some(pieces) = said.check(open.metainfo.geometry.piece_count()) else {
+                    return self.misbehaved(peer, "bitfield does not fit the torrent".to_owned());
                 };
-                open.picker.remove_availability(pieces);
-                open.picker.add_availability(&new);
-                *pieces = new;
+                open.picker.set_pieces(peer, pieces);
             }
-            (PeerPieces::Known(_), Content::Unknown(_) | Content::Checking(_)) => {}
+            (None, None) => {}
         }
         self.update_interest(peer, now);
     }
 
-    /// Says whether we want something of this peer, if that changed.
+    /// Says whether we want something of this peer, if that changed; notes whether it is a seed.
     pub(super) fn update_interest(&mut self, peer: PeerIndex, now: Instant) {
         let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
-        let (Some(open), Some(pieces)) = (torrent.open(), link.pieces.known()) else { return };
-        let wants = !open.have.is_complete() && pieces.has_more_than(&open.have);
+        let Some(open) = torrent.open() else { return };
+        let complete = open.picker.pieces_of(peer).is_some_and(Bitfield::is_complete);
+        link.is_seed = complete || link.remote.upload_only == Some(true);
+        let wants = open.picker.is_interesting(peer);
         if link.interesting != wants {
             link.interesting = wants;
             let message = if wants { Message::Interested } else { Message::NotInterested };
@@ -119,12 +118,18 @@ impl Session {
         }
     }
 
+    /// What a peer has, once that can be known.
+    pub(super) fn pieces_of(&self, peer: &Peer) -> Option<&Bitfield> {
+        let torrent = self.torrents.get(&peer.info_hash?)?;
+        torrent.open()?.picker.pieces_of(peer.index)
+    }
+
     /// Tells every peer of a torrent of a piece that was just verified, but for those that have it.
     pub(super) fn broadcast_have(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
         let Some(torrent) = self.torrents.get(&info_hash) else { return };
         for peer in torrent.peers.clone() {
-            let Some(link) = self.peers.get(&peer).and_then(|entry| entry.live()) else { continue };
-            if !link.pieces.known().is_some_and(|pieces| pieces.get(piece)) {
+            let has_it = self.peers.get(&peer).and_then(|entry| self.pieces_of(entry));
+            if !has_it.is_some_and(|pieces| pieces.get(piece)) {
                 self.send(peer, Message::Have(piece), now);
             }
             self.update_interest(peer, now);
@@ -133,6 +138,7 @@ impl Session {
 }
 
 /// What a peer says it has.
+#[derive(Debug)]
 enum Said {
     All,
     None,

@@ -86,13 +86,13 @@ impl Session {
             failure: None,
             peers: Default::default(),
             addresses,
-            trackers: Trackers::new(tiers, self.rng.next_u64()),
+            trackers: Trackers::new(&tiers, self.rng.next_u64()),
             counters: Counters::new(),
             completed_at: None,
             downloaded_here: false,
         };
         self.torrents.insert(info_hash, torrent);
-        self.uploads.set_torrent_rate(info_hash, upload_limit, now);
+        self.uploads.limiter_mut().set_torrent_rate(info_hash, upload_limit, now);
         self.downloads.set_torrent_rate(info_hash, download_limit, now);
         if start {
             self.start_torrent(info_hash, now).expect("it was just added");
@@ -106,12 +106,11 @@ impl Session {
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
         self.stop_torrent(info_hash, now)?;
-        self.announce_now(info_hash, now);
         let torrent = self.torrents.remove(&info_hash).expect("it was just stopped");
         for peer in torrent.peers {
             self.close(peer, "torrent removed");
         }
-        self.uploads.set_torrent_rate(info_hash, None, now);
+        self.uploads.limiter_mut().set_torrent_rate(info_hash, None, now);
         self.downloads.set_torrent_rate(info_hash, None, now);
         self.market_torrent_gone(info_hash, now);
         Ok(CommandReply::Done)
@@ -126,6 +125,7 @@ impl Session {
         torrent.failure = None;
         if !std::mem::replace(&mut torrent.started, true) {
             torrent.addresses.reset();
+            torrent.trackers.start(now);
             self.announce_due(now);
             self.dial_due(now);
         }
@@ -139,7 +139,7 @@ impl Session {
     ) -> Result<CommandReply, CommandError> {
         let torrent = self.torrent_mut(info_hash)?;
         torrent.started = false;
-        torrent.trackers.stop(now);
+        torrent.trackers.stop();
         for peer in torrent.peers.clone() {
             self.close(peer, "torrent stopped");
         }

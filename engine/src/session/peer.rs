@@ -45,7 +45,10 @@ pub(crate) struct Link {
     pub(crate) extended: bool,
     /// What it said in its extended handshakes.
     pub(crate) remote: ExtendedHandshake,
-    pub(crate) pieces: PeerPieces,
+    /// Which pieces it said it has while nobody could check it; the picker knows them since.
+    pub(crate) early: Option<EarlyPieces>,
+    /// It has every piece, or says that it wants none (BEP 21).
+    pub(crate) is_seed: bool,
     /// It will not answer requests.
     pub(crate) choking_us: bool,
     /// Since when it has said that it wants something; `None` if it does not.
@@ -55,15 +58,6 @@ pub(crate) struct Link {
     pub(crate) upload: Upload,
     pub(crate) download: Download,
     pub(crate) last_sent: Instant,
-}
-
-/// Which pieces a peer has.
-#[derive(Debug)]
-pub(crate) enum PeerPieces {
-    /// The metainfo is unknown: what it said, unchecked.
-    Early(EarlyPieces),
-    /// Checked against the torrent.
-    Known(Bitfield),
 }
 
 /// What a peer said before anybody could check it.
@@ -139,16 +133,6 @@ impl EarlyPieces {
     }
 }
 
-impl PeerPieces {
-    /// Its pieces, once they can be known.
-    pub(crate) fn known(&self) -> Option<&Bitfield> {
-        match self {
-            Self::Early(_) => None,
-            Self::Known(pieces) => Some(pieces),
-        }
-    }
-}
-
 impl Peer {
     /// The link, if both handshakes are done and nobody is closing it.
     pub(crate) fn live(&self) -> Option<&Link> {
@@ -158,14 +142,6 @@ impl Peer {
     /// The link, if both handshakes are done and nobody is closing it.
     pub(crate) fn live_mut(&mut self) -> Option<&mut Link> {
         self.link.as_deref_mut().filter(|_| !self.closing)
-    }
-}
-
-impl Link {
-    /// Whether it has every piece, or says that it wants none (BEP 21).
-    pub(crate) fn is_seed(&self) -> bool {
-        self.pieces.known().is_some_and(Bitfield::is_complete)
-            || self.remote.upload_only == Some(true)
     }
 }
 

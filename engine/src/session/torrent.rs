@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use seedbank_ledger::{Bytes, Instant};
 
-use crate::bitfield::Bitfield;
 use crate::metainfo::Metainfo;
 use crate::picker::Picker;
 use crate::rate::RateMeter;
@@ -51,7 +50,7 @@ pub(crate) enum Content {
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) metainfo: Box<Metainfo>,
-    pub(crate) have: Bitfield,
+    /// What we have, what peers have, and who is asked for what.
     pub(crate) picker: Picker,
 }
 
@@ -99,17 +98,17 @@ impl Torrent {
 
     /// Whether every piece is here.
     pub(crate) fn is_seed(&self) -> bool {
-        self.open().is_some_and(|open| open.have.is_complete())
+        self.open().is_some_and(|open| open.picker.is_complete())
     }
 
     /// Bytes of verified pieces.
     pub(crate) fn have_bytes(&self) -> Bytes {
         let Some(open) = self.open() else { return Bytes::ZERO };
         let geometry = &open.metainfo.geometry;
-        if open.have.is_complete() {
+        if open.picker.is_complete() {
             return Bytes::new(geometry.total_len());
         }
-        let lens = open.have.iter().map(|piece| u64::from(geometry.len_of(piece)));
+        let lens = open.picker.have().iter().map(|piece| u64::from(geometry.len_of(piece)));
         Bytes::new(lens.sum())
     }
 
@@ -128,7 +127,7 @@ impl Torrent {
             _ if !self.started => TorrentState::Stopped,
             Content::Unknown(_) => TorrentState::FetchingMetadata,
             Content::Checking(_) => TorrentState::Checking,
-            Content::Open(open) if open.have.is_complete() => TorrentState::Seeding,
+            Content::Open(open) if open.picker.is_complete() => TorrentState::Seeding,
             Content::Open(_) => TorrentState::Downloading,
         }
     }

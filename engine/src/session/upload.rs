@@ -24,7 +24,7 @@ impl Session {
         let bid = self.market_bid(peer);
         let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
         let servable = torrent.open().is_some_and(|open| {
-            open.metainfo.geometry.contains(&block) && open.have.get(block.piece)
+            open.metainfo.geometry.contains(&block) && open.picker.have().get(block.piece)
         });
         let room = link.upload.queue.len() < QUEUE_MAX;
         if !servable || !unchoked || !room || link.upload.draining {

@@ -70,11 +70,11 @@ struct Tracker {
 impl Trackers {
     /// From the tiers of a torrent; each is shuffled. URLs that cannot be asked, that come again or
     /// that are past [`TRACKERS_MAX`] are left out.
-    pub fn new(tiers: &[Vec<String>], rng_seed: u64) -> Self {
+    pub fn new(tiers: Vec<Vec<String>>, rng_seed: u64) -> Self {
         let mut rng = Rng::new(rng_seed);
         let mut seen = BTreeSet::new();
         let mut ours: Vec<Vec<Tracker>> = Vec::new();
-        for tier in tiers {
+        for tier in &tiers {
             let urls = tier.iter().filter(|url| TrackerUrl::parse(url).is_ok());
             let mut trackers = Vec::new();
             for url in urls {
@@ -89,7 +89,7 @@ impl Trackers {
         }
         Self {
             tiers: ours,
-            original: tiers.to_vec(),
+            original: tiers,
             phase: Phase::Idle,
             completed: false,
             due: Instant::ZERO,
@@ -122,7 +122,7 @@ impl Trackers {
     }
 
     /// The torrent stops: every tracker that knows us is to hear it once.
-    pub fn stop(&mut self) {
+    pub fn stop(&mut self, now: Instant) {
         if let Phase::Asking(announce) = &self.phase
             && announce.event == AnnounceEvent::Started
         {
@@ -133,6 +133,7 @@ impl Trackers {
             }
         }
         self.phase = Phase::Stopping;
+        self.due = now;
         self.completed = false;
         self.last = None;
     }
@@ -172,7 +173,7 @@ impl Trackers {
     pub fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Idle | Phase::Asking(_) => None,
-            Phase::Stopping => Some(Instant::ZERO),
+            Phase::Stopping => Some(self.due),
             Phase::Waiting => (!self.tiers.is_empty()).then_some(self.due),
         }
     }

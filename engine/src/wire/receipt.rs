@@ -7,7 +7,7 @@
 //! micro-credits per GiB, windows are bytes. A question mark follows a key that may be absent.
 //!
 //! - `t` 0, HELLO: `v` version; `no` nonce, 16 bytes; `is` list of issuer keys, 32 bytes each, at
-//!   most 16; `ra` lowest rate; `wi` window.
+//!   most 16; `ra`? lowest rate, absent if it takes no payment; `wi` window.
 //! - `t` 1, AUTH: `sg` signature, 64 bytes.
 //! - `t` 2, BID: `ra` rate.
 //! - `t` 3, QUOTE: `st` state, 0 open, 1 queued, 2 paid; `ra`? rate, absent for no cap, and
@@ -91,8 +91,8 @@ pub struct Hello {
     pub nonce: [u8; 16],
     /// Settlement keys whose locks the sender accepts, at most [`ISSUERS_MAX`].
     pub issuers: Vec<NodeId>,
-    /// The lowest rate that the sender serves as paid.
-    pub rate_min: Rate,
+    /// The lowest rate that the sender serves as paid; `None` if it takes no payment.
+    pub rate_min: Option<Rate>,
     /// The unpaid bytes that the sender allows at first.
     pub window: Bytes,
 }

@@ -8,9 +8,9 @@ use seedbank_engine::metainfo::Metainfo;
 use seedbank_engine::units::PieceIndex;
 use sha1::{Digest as _, Sha1};
 
-use crate::bitmap::Bitmap;
 use crate::pool::Pool;
 use crate::storage::{Storage, StorageError};
+use seedbank_engine::bitfield::Bitfield;
 
 /// Bytes that one job of the pool reads and hashes: short enough that others get their turn.
 const JOB_LEN: u64 = 16 * 1024 * 1024;
@@ -39,10 +39,10 @@ pub(crate) fn matches(metainfo: &Metainfo, piece: PieceIndex, bytes: &[u8]) -> b
 /// was cancelled.
 pub(crate) async fn check(
     storage: &Arc<Storage>,
-    trusted: Bitmap,
+    trusted: Bitfield,
     pool: &Pool,
     progress: &Arc<CheckProgress>,
-) -> Result<Option<Bitmap>, StorageError> {
+) -> Result<Option<Bitfield>, StorageError> {
     let geometry = storage.metainfo().geometry;
     let mut have = trusted;
     let mut batches = Vec::new();

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bitmap::Bitmap;
 use crate::storage::{FileStamp, Storage};
+use seedbank_engine::bitfield::Bitfield;
 
 /// What a resume file remembers about a torrent's data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,26 +21,26 @@ pub(crate) struct ResumeData {
 impl ResumeData {
     /// A record of now. `have` must have been read before this is called: a piece written since
     /// changes a file's stamp, never the other way round.
-    pub(crate) fn of(storage: &Storage, have: &Bitmap) -> Self {
+    pub(crate) fn of(storage: &Storage, have: &Bitfield) -> Self {
         Self {
-            have: crate::hex::encode(have.as_bytes()),
+            have: crate::hex::encode(have.as_wire()),
             files: storage.stamps(),
         }
     }
 
     /// The verified pieces all of whose files look as they did; no piece if the record does not
     /// fit the torrent.
-    pub(crate) fn trusted(&self, storage: &Storage) -> Bitmap {
+    pub(crate) fn trusted(&self, storage: &Storage) -> Bitfield {
         let geometry = storage.metainfo().geometry;
-        let bitmap =
-            crate::hex::decode(&self.have).and_then(|bytes| Bitmap::from_bytes(bytes, &geometry));
+        let bitmap = crate::hex::decode(&self.have)
+            .and_then(|bytes| Bitfield::from_wire(&bytes, geometry.piece_count()).ok());
         let Some(mut have) = bitmap else {
-            return Bitmap::empty(&geometry);
+            return Bitfield::none(geometry.piece_count());
         };
         let now = storage.stamps();
         let files = &storage.metainfo().files;
         if self.files.len() != files.len() {
-            return Bitmap::empty(&geometry);
+            return Bitfield::none(geometry.piece_count());
         }
         for piece in geometry.pieces() {
             let changed = have.get(piece)

@@ -9,9 +9,9 @@ use sha1::{Digest as _, Sha1};
 use super::check::{CheckProgress, check};
 use super::resume::ResumeData;
 use super::*;
-use crate::bitmap::Bitmap;
 use crate::pool::Pool;
 use crate::testing::{content, metainfo_of};
+use seedbank_engine::bitfield::Bitfield;
 
 const PIECE_LEN: u32 = 1000;
 
@@ -55,7 +55,7 @@ fn open(metainfo: &Arc<Metainfo>, folder: &Path) -> Arc<Storage> {
     Arc::new(Storage::open(Arc::clone(metainfo), folder, pool).unwrap())
 }
 
-async fn have(storage: &Arc<Storage>, trusted: Bitmap) -> (Vec<u8>, u32) {
+async fn have(storage: &Arc<Storage>, trusted: Bitfield) -> (Vec<u8>, u32) {
     let pool = Pool::start("hash", 2).unwrap();
     let progress = Arc::new(CheckProgress::default());
     let found = check(storage, trusted, &pool, &progress)
@@ -63,7 +63,7 @@ async fn have(storage: &Arc<Storage>, trusted: Bitmap) -> (Vec<u8>, u32) {
         .unwrap()
         .unwrap();
     let done = progress.done.load(Ordering::Relaxed);
-    (found.as_bytes().to_vec(), done)
+    (found.as_wire().to_vec(), done)
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn pieces_cross_files_and_pads_and_come_back() {
     storage.read_now(1400, &mut middle).unwrap();
     storage.read(1400, &mut middle).unwrap();
     assert_eq!(middle, bytes[1400..2600]);
-    let empty = Bitmap::empty(&metainfo.geometry);
+    let empty = Bitfield::none(metainfo.geometry.piece_count());
     assert_eq!(have(&storage, empty).await, (vec![0b1111_1000], 5));
 }
 
@@ -97,7 +97,7 @@ async fn missing_and_damaged_pieces_are_found_out() {
     let (metainfo, bytes) = torrent();
     let storage = open(&metainfo, folder.path());
     write(&storage, &bytes, &[0, 3]);
-    let empty = || Bitmap::empty(&metainfo.geometry);
+    let empty = || Bitfield::none(metainfo.geometry.piece_count());
     assert_eq!(have(&storage, empty()).await, (vec![0b1001_0000], 5));
     write(&storage, &bytes[1..], &[0]);
     assert_eq!(have(&storage, empty()).await, (vec![0b0001_0000], 5));
@@ -112,8 +112,10 @@ async fn resume_trusts_only_files_that_look_the_same() {
     let (metainfo, bytes) = torrent();
     let storage = open(&metainfo, folder.path());
     write(&storage, &bytes, &[0, 1, 2, 3, 4]);
-    let mut full = Bitmap::empty(&metainfo.geometry);
-    metainfo.geometry.pieces().for_each(|piece| full.set(piece));
+    let mut full = Bitfield::none(metainfo.geometry.piece_count());
+    metainfo.geometry.pieces().for_each(|piece| {
+        full.set(piece);
+    });
     let resume = ResumeData::of(&storage, &full);
     assert_eq!(resume.trusted(&storage), full);
 
@@ -126,11 +128,11 @@ async fn resume_trusts_only_files_that_look_the_same() {
         .unwrap()
         .set_modified(long_ago)
         .unwrap();
-    assert_eq!(resume.trusted(&storage).as_bytes(), [0b0011_1000]);
+    assert_eq!(resume.trusted(&storage).as_wire(), [0b0011_1000]);
 
     std::fs::remove_file(&path).unwrap();
     let reopened = open(&metainfo, folder.path());
-    assert_eq!(resume.trusted(&reopened).as_bytes(), [0b0011_1000]);
+    assert_eq!(resume.trusted(&reopened).as_wire(), [0b0011_1000]);
     std::fs::write(folder.path().join("torrent/sub/b"), b"short").unwrap();
     assert_eq!(resume.trusted(&reopened).count(), 0);
 
@@ -149,7 +151,7 @@ async fn a_cancelled_check_says_nothing() {
     let pool = Pool::start("hash", 1).unwrap();
     let progress = Arc::new(CheckProgress::default());
     progress.cancelled.store(true, Ordering::Relaxed);
-    let empty = Bitmap::empty(&metainfo.geometry);
+    let empty = Bitfield::none(metainfo.geometry.piece_count());
     let result = check(&storage, empty, &pool, &progress).await.unwrap();
     assert_eq!(result, None);
 }

@@ -9,7 +9,7 @@ use super::*;
 fn trackers(tiers: &[&[&str]]) -> Trackers {
     let tier = |urls: &&[&str]| urls.iter().map(|url| (*url).to_owned()).collect();
     let tiers: Vec<Vec<String>> = tiers.iter().map(tier).collect();
-    let mut trackers = Trackers::new(&tiers, 1);
+    let mut trackers = Trackers::new(tiers, 1);
     trackers.start(at(0));
     trackers
 }
@@ -65,7 +65,7 @@ fn announces_follow_the_interval() {
 
 #[test]
 fn nothing_is_said_before_the_start_or_without_trackers() {
-    let mut idle = Trackers::new(&[vec!["http://a/".to_owned()]], 1);
+    let mut idle = Trackers::new(vec![vec!["http://a/".to_owned()]], 1);
     assert_eq!(idle.poll(at(0)), None);
     assert_eq!(idle.next_timeout(), None);
     let mut none = trackers(&[]);
@@ -98,7 +98,7 @@ fn who_answers_moves_to_the_front_of_its_tier() {
 fn tiers_are_shuffled_by_the_seed() {
     let urls: Vec<String> = (0..20).map(|i| format!("http://{i}/")).collect();
     let order = |rng_seed| {
-        let trackers = Trackers::new(std::slice::from_ref(&urls), rng_seed);
+        let trackers = Trackers::new(vec![urls.clone()], rng_seed);
         let views = trackers.views().into_iter();
         views.map(|view| view.url).collect::<Vec<_>>()
     };
@@ -151,8 +151,8 @@ fn those_who_know_us_hear_that_we_leave_and_nobody_else_does() {
     fails(&mut three, 0);
     succeeds(&mut three, 0);
     succeeds(&mut three, 1800);
-    three.stop();
-    assert_eq!(three.next_timeout(), Some(at(0)));
+    three.stop(at(1801));
+    assert_eq!(three.next_timeout(), Some(at(1801)));
     let stop = |url: &str| {
         let url = url.to_owned();
         Some(Announce {
@@ -174,7 +174,7 @@ fn those_who_know_us_hear_that_we_leave_and_nobody_else_does() {
 fn a_stop_while_started_is_under_way_is_told_too() {
     let mut one = trackers(&[&["http://a/"]]);
     asks(&mut one, 0);
-    one.stop();
+    one.stop(at(0));
     assert_eq!(one.poll(at(0)).unwrap().event, Stopped);
     one.answered("http://a/", Ok(&reply(1800, None)), at(1));
     assert_eq!(one.poll(at(1)), None);
@@ -219,7 +219,7 @@ fn what_cannot_be_asked_is_left_out_but_kept_for_the_torrent_file() {
     assert_eq!(few.tiers().len(), 3);
     assert_eq!(succeeds(&mut few, 0), is("http://a/", Started));
     let many: Vec<String> = (0..1000).map(|i| format!("http://{i}/")).collect();
-    assert_eq!(Trackers::new(&[many], 1).views().len(), TRACKERS_MAX);
+    assert_eq!(Trackers::new(vec![many], 1).views().len(), TRACKERS_MAX);
 }
 
 #[test]
@@ -282,7 +282,7 @@ proptest! {
                     if let Some(announce) = asked.take() {
                         known.insert(announce.url);
                     }
-                    trackers.stop();
+                    trackers.stop(at(now));
                     stopping = true;
                 }
                 Act::Start => {

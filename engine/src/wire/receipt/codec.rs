@@ -157,7 +157,7 @@ impl Hello {
         dict.with("v", self.version)
             .with("no", &self.nonce[..])
             .with("is", issuers.collect::<Vec<_>>())
-            .with("ra", self.rate_min.get())
+            .with_some("ra", self.rate_min.map(Rate::get))
             .with("wi", self.window.get())
     }
 
@@ -171,7 +171,7 @@ impl Hello {
             version: narrow(dict, "v")?,
             nonce: array(dict, "no")?,
             issuers,
-            rate_min: Rate::new(number(dict, "ra")?),
+            rate_min: rate(dict)?,
             window: Bytes::new(number(dict, "wi")?),
         })
     }
@@ -203,10 +203,9 @@ impl Quote {
             2 => QuoteState::Paid,
             _ => return Err(ReceiptMessageError::Field("st")),
         };
-        let rate = match (state, dict.get("ra")) {
-            (QuoteState::Open, _) => Rate::ZERO,
-            (QuoteState::Queued | QuoteState::Paid, None) => Rate::MAX,
-            (QuoteState::Queued | QuoteState::Paid, Some(_)) => Rate::new(number(dict, "ra")?),
+        let rate = match state {
+            QuoteState::Open => Rate::ZERO,
+            QuoteState::Queued | QuoteState::Paid => rate(dict)?.unwrap_or(Rate::MAX),
         };
         let window = Bytes::new(number(dict, "wi")?);
         Ok(Self {
@@ -274,6 +273,13 @@ fn note(dict: Node<'_>) -> Result<String> {
     let note = note.and_then(|note| std::str::from_utf8(note).ok());
     let note = note.ok_or(ReceiptMessageError::Field("nt"))?;
     Ok(printable(note.as_bytes(), NOTE_LEN_MAX))
+}
+
+fn rate(dict: Node<'_>) -> Result<Option<Rate>> {
+    match dict.get("ra") {
+        None => Ok(None),
+        Some(_) => Ok(Some(Rate::new(number(dict, "ra")?))),
+    }
 }
 
 fn channel_id(dict: Node<'_>) -> Result<Option<ChannelId>> {

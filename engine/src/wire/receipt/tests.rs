@@ -80,14 +80,14 @@ fn syncs() -> impl Strategy<Value = Vec<SyncEntry>> {
 
 fn messages() -> impl Strategy<Value = ReceiptMessage> {
     let issuers = prop::collection::vec(any::<[u8; 32]>(), 0..=16);
-    let hello = (any::<(u32, [u8; 16], u64, u64)>(), issuers);
+    let hello = (any::<(u32, [u8; 16], Option<u64>, u64)>(), issuers);
     prop_oneof![
         hello.prop_map(|((version, nonce, rate, window), issuers)| {
             ReceiptMessage::Hello(Hello {
                 version,
                 nonce,
                 issuers: issuers.into_iter().map(NodeId::from_bytes).collect(),
-                rate_min: Rate::new(rate),
+                rate_min: rate.map(Rate::new),
                 window: Bytes::new(window),
             })
         }),
@@ -209,6 +209,7 @@ fn malformed_fields_are_named() {
             .with("wi", 1_u8)
     };
     assert_eq!(field(hello()), None);
+    assert_eq!(field(hello().with("ra", -1_i64)), Some("ra"));
     assert_eq!(field(hello().with("v", -1_i64)), Some("v"));
     assert_eq!(field(hello().with("v", u64::MAX)), Some("v"));
     assert_eq!(field(hello().with("no", &[0; 15][..])), Some("no"));

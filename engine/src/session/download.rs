@@ -1,0 +1,282 @@
+//! Fetching: which blocks to ask whom for, and what becomes of those that come.
+
+use seedbank_ledger::{Bytes, Instant};
+
+use crate::bitfield::Bitfield;
+use crate::picker::{Picked, Picker, PickLimits, Released};
+use crate::session::Session;
+use crate::session::event::SessionEvent;
+use crate::session::input::BlockFate;
+use crate::session::output::Output;
+use crate::session::peer::Peer;
+use crate::session::torrent::{Content, Open};
+use crate::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
+use crate::wire::message::Message;
+
+impl Session {
+    pub(super) fn choked_by(&mut self, peer: PeerIndex, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        link.choking_us = true;
+        if !link.fast {
+            // Without the Fast Extension a choke is the only answer that its requests get.
+            link.download.pipeline.clear();
+        }
+        let info_hash = torrent.info_hash;
+        if let Some(released) = torrent.open_mut().map(|open| open.picker.release(peer)) {
+            self.released(info_hash, released, now);
+        }
+        self.market_choked(peer, now);
+    }
+
+    pub(super) fn unchoked_by(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
+            link.choking_us = false;
+            link.download.pipeline.unchoked(now);
+        }
+        self.market_unchoked(peer, now);
+    }
+
+    pub(super) fn reject_arrived(&mut self, peer: PeerIndex, block: Block, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        if !link.download.pipeline.rejected(&block) {
+            return;
+        }
+        let (info_hash, choked) = (torrent.info_hash, link.choking_us);
+        let refused = torrent.open_mut().filter(|_| !choked);
+        let released = refused.map(|open| open.picker.refused(peer, block, now));
+        self.market_unanswered(peer, block);
+        if let Some(released) = released {
+            self.released(info_hash, released, now);
+        }
+    }
+
+    pub(super) fn block_arrived(
+        &mut self,
+        peer: PeerIndex,
+        block: Block,
+        fate: BlockFate,
+        now: Instant,
+    ) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let len = Bytes::new(u64::from(block.len));
+        link.download.received = link.download.received.saturating_add(len);
+        link.download.rate.add(len.get(), now);
+        torrent.counters.downloaded = torrent.counters.downloaded.saturating_add(len);
+        torrent.counters.download_rate.add(len.get(), now);
+        if fate != BlockFate::Stored {
+            torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
+        }
+        if fate == BlockFate::Unrequested {
+            // BEP 6: such a peer must be closed. Without it, a block may cross a choke.
+            if link.fast {
+                self.misbehaved(peer, "sent a block that nobody asked for".to_owned());
+            }
+            return;
+        }
+        link.download.pipeline.arrived(&block, now);
+        let Some(open) = torrent.open_mut() else { return };
+        let arrival = open.picker.received(peer, block, fate, now);
+        self.market_arrived(peer, block, fate, now);
+        for (other, block) in arrival.cancels {
+            self.cancel(other, block);
+        }
+    }
+
+    fn cancel(&mut self, peer: PeerIndex, block: Block) {
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        if link.download.pipeline.cancelled(&block) {
+            self.outputs.push_back(Output::Cancel { peer, block });
+        }
+    }
+
+    /// Asks a peer for as much as pipeline, limits and window allow.
+    pub(super) fn refill_peer(&mut self, peer: PeerIndex, now: Instant) {
+        let lease_len: u64 = self.torrents.values().filter_map(|torrent| torrent.open()).map(lease_len).sum();
+        let lease_len_max = self.config.lease_bytes_max.saturating_sub(lease_len);
+        let open_len_max = self.market_window_left(peer);
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let Some(torrent) = entry.info_hash.and_then(|hash| self.torrents.get_mut(&hash)) else {
+            return;
+        };
+        let Some(link) = entry.live_mut() else { return };
+        if link.choking_us || !link.interesting || !torrent.is_active() {
+            return;
+        }
+        let info_hash = torrent.info_hash;
+        let Some(open) = torrent.open_mut() else { return };
+        let room = link.download.pipeline.room(now);
+        let allowed = self.downloads.take_blocks(info_hash, BLOCK_LEN, room, now);
+        if allowed == 0 {
+            if room > 0 {
+                self.download_refill = self.downloads.ready_at(info_hash, BLOCK_LEN.into(), now);
+            }
+            return;
+        }
+        let limits =
+            PickLimits { blocks_max: allowed, open_len_max, lease_len_max, share_paid: false };
+        let picked = open.picker.pick(peer, limits, now);
+        let unused = allowed.saturating_sub(picked.blocks.len());
+        let unused = u64::try_from(unused).unwrap_or_default() * u64::from(BLOCK_LEN);
+        self.downloads.give_back(info_hash, unused);
+        link.download.pipeline.limited(picked.is_limited);
+        for block in &picked.blocks {
+            link.download.pipeline.requested(*block, now);
+        }
+        self.request(peer, info_hash, picked, now);
+    }
+
+    fn request(&mut self, peer: PeerIndex, info_hash: InfoHash, picked: Picked, now: Instant) {
+        for piece in picked.dropped {
+            self.outputs.push_back(Output::Release { info_hash, piece });
+        }
+        for (other, block) in picked.cancels {
+            self.cancel(other, block);
+        }
+        if !picked.blocks.is_empty() {
+            self.market_requested(peer, info_hash, &picked.blocks, now);
+            if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
+                link.last_sent = now;
+            }
+            self.outputs.push_back(Output::Request { peer, blocks: picked.blocks });
+        }
+    }
+
+    /// Asks every peer of a torrent.
+    pub(super) fn refill_torrent(&mut self, info_hash: InfoHash, now: Instant) {
+        let Some(torrent) = self.torrents.get(&info_hash) else { return };
+        for peer in torrent.peers.clone() {
+            self.refill_peer(peer, now);
+        }
+    }
+
+    /// Pieces were handed back: others may take them over.
+    pub(super) fn released(&mut self, info_hash: InfoHash, released: Released, now: Instant) {
+        for piece in released.dropped {
+            self.outputs.push_back(Output::Release { info_hash, piece });
+        }
+        self.refill_torrent(info_hash, now);
+    }
+
+    pub(super) fn verified(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(open) = torrent.open_mut() else { return };
+        if open.picker.have().get(piece) {
+            return;
+        }
+        open.picker.verified(piece);
+        let complete = open.picker.is_complete();
+        torrent.downloaded_here = true;
+        // What is due for the piece is written before anybody hears that we have it (S3).
+        self.market_verified(info_hash, piece, now);
+        self.broadcast_have(info_hash, piece, now);
+        if complete {
+            self.completed(info_hash, now);
+        } else {
+            self.refill_torrent(info_hash, now);
+        }
+    }
+
+    fn completed(&mut self, info_hash: InfoHash, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        torrent.completed_at = Some(now);
+        torrent.trackers.completed(now);
+        self.outputs.push_back(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
+        self.market_torrent_gone(info_hash, now);
+        self.announce_due(now);
+        self.choke_soon(now);
+    }
+
+    pub(super) fn failed(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(open) = torrent.open_mut() else { return };
+        let len = Bytes::new(u64::from(open.metainfo.geometry.len_of(piece)));
+        let Some(blame) = open.picker.failed(piece, now) else { return };
+        torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
+        self.outputs.push_back(Output::Event(SessionEvent::PieceFailed { info_hash, piece }));
+        self.market_failed(info_hash, piece, now);
+        if blame.certain {
+            for peer in blame.contributors {
+                self.misbehaved(peer, format!("piece {} does not match its hash", piece.get()));
+            }
+        }
+        self.refill_torrent(info_hash, now);
+    }
+
+    /// Storage is open and what is there is known.
+    pub(super) fn checked(&mut self, info_hash: InfoHash, have: &[u8], now: Instant) {
+        let rng = self.rng.fork();
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Content::Checking(metainfo) = &torrent.content else { return };
+        let metainfo = metainfo.clone();
+        let geometry = metainfo.geometry;
+        let have = Bitfield::from_wire(have, geometry.piece_count())
+            .expect("the driver gives one bit per piece");
+        let picker = Picker::new(geometry, have, rng);
+        torrent.content = Content::Open(Box::new(Open { metainfo, picker }));
+        for peer in torrent.peers.clone() {
+            self.introduce(peer, now);
+        }
+        self.market_torrent_known(info_hash, now);
+        self.dial_due(now);
+        self.announce_due(now);
+    }
+
+    /// A connection from before the metainfo was known: what was said then is checked now.
+    fn introduce(&mut self, peer: PeerIndex, now: Instant) {
+        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some(open) = torrent.open_mut() else { return };
+        open.picker.join(peer);
+        let early = link.early.take().unwrap_or_default();
+        match early.check(open.metainfo.geometry.piece_count()) {
+            Ok(pieces) => open.picker.set_pieces(peer, pieces),
+            Err(error) => {
+                return self.misbehaved(peer, format!("bitfield does not fit: {error}"));
+            }
+        }
+        let have: Vec<PieceIndex> = open.picker.have().iter().collect();
+        self.send_extended_handshake(peer, now);
+        for piece in have {
+            self.send(peer, Message::Have(piece), now);
+        }
+        self.update_interest(peer, now);
+        self.refill_peer(peer, now);
+    }
+
+    pub(super) fn storage_failed(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        torrent.failure = Some(reason.clone());
+        torrent.trackers.stop();
+        for peer in torrent.peers.clone() {
+            self.close(peer, "storage failed");
+        }
+        self.outputs.push_back(Output::Event(SessionEvent::TorrentFailed { info_hash, reason }));
+        self.announce_due(now);
+    }
+
+    /// Requests that took too long, pieces that stall, and limits that have refilled.
+    pub(super) fn download_timeouts(&mut self, now: Instant) {
+        for peer in self.peers.keys().copied().collect::<Vec<_>>() {
+            let Some((link, torrent)) = self.link_and_torrent(peer) else { continue };
+            let timed_out = link.download.pipeline.timeouts(now);
+            let info_hash = torrent.info_hash;
+            if let Some(open) = torrent.open_mut().filter(|_| timed_out) {
+                let released = open.picker.release(peer);
+                self.released(info_hash, released, now);
+            }
+            self.ask_metadata(peer, now);
+            self.refill_peer(peer, now);
+        }
+    }
+
+    /// Download limits have refilled.
+    pub(super) fn download_refilled(&mut self, now: Instant) {
+        self.download_refill = None;
+        for peer in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.refill_peer(peer, now);
+        }
+    }
+}
+
+fn lease_len(open: &Open) -> u64 {
+    open.picker.lease_len()
+}

@@ -1,0 +1,94 @@
+//! One task per connection: it owns the socket, parses what comes, and writes what the session
+//! queued, in batches. Payload goes between socket and lease or storage here and nowhere else.
+
+pub(crate) mod link;
+pub(crate) mod outbox;
+mod reader;
+mod writer;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seedbank_engine::session::input::Input;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+
+use crate::connection::link::PeerLink;
+use crate::connection::reader::Reader;
+use crate::connection::writer::Writer;
+use crate::inbox::ToSession;
+use crate::plane::DataPlane;
+
+/// Time for the peer's 68 bytes.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer silent for longer is gone; clients send something every two minutes (BEP 3).
+const SILENCE_MAX: Duration = Duration::from_secs(180);
+/// Time for what is queued to leave once the session has closed a connection.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the peer to read what was flushed and close its side, so that no reset destroys it.
+const LINGER: Duration = Duration::from_secs(1);
+/// Bytes the kernel may hold unsent: choke and cancel take effect after at most so much.
+const UNSENT_MAX: u32 = 128 * 1024;
+
+/// Serves one connection to its end.
+///
+/// `first` says how it came about (`Accepted` or `Dialled`). `pending` is held until the peer's
+/// handshake is here. The last thing the session hears of it is `Closed`.
+pub(crate) async fn run(
+    plane: Arc<DataPlane>,
+    link: Arc<PeerLink>,
+    mut stream: TcpStream,
+    first: Input,
+    pending: OwnedSemaphorePermit,
+) {
+    let connected = ToSession::Connected {
+        link: Arc::clone(&link),
+        input: first,
+    };
+    if !plane.inbox.send(connected).await {
+        return;
+    }
+    match configure(&stream) {
+        Ok(()) => {
+            let (read_half, write_half) = stream.split();
+            let reader = Reader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
+            let writer = Writer::new(Arc::clone(&plane), Arc::clone(&link), write_half);
+            tokio::join!(reader.run(pending), writer.run(), deadline(&link));
+        }
+        Err(error) => link.end(error.to_string()),
+    }
+    let closed = Input::Closed {
+        peer: link.index(),
+        reason: link.ended().await,
+    };
+    plane.inbox.input(closed).await;
+}
+
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX)?;
+    Ok(())
+}
+
+/// Ends a connection that the session closed and whose peer does not take the rest.
+async fn deadline(link: &PeerLink) {
+    link.closing().await;
+    if timeout(FLUSH_TIMEOUT, link.ended()).await.is_err() {
+        link.end("did not read the rest in time".to_owned());
+    }
+}
+
+/// Waits a while for the peer to close its side too.
+async fn linger(link: &PeerLink) {
+    tokio::select! {
+        _ = link.ended() => {}
+        () = sleep(LINGER) => link.end("closed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

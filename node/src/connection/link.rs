@@ -1,0 +1,309 @@
+//! The two ends of one connection's state: what the session thread and the connection's task
+//! share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use seedbank_engine::units::{Block, InfoHash, PeerIndex};
+use seedbank_engine::wire::handshake::Handshake;
+use seedbank_engine::wire::message::Message;
+use tokio::sync::watch;
+
+use crate::connection::outbox::{Item, Outbox};
+
+/// Requests withdrawn by a cancel or a choke whose blocks may still come; the oldest are forgotten.
+const WITHDRAWN_MAX: usize = 1024;
+
+/// One connection, as seen from the session thread.
+#[derive(Debug)]
+pub(crate) struct PeerLink {
+    index: PeerIndex,
+    addr: SocketAddr,
+    outbox: Outbox,
+    asked: Mutex<Asked>,
+    torrent: OnceLock<InfoHash>,
+    fast_ours: AtomicBool,
+    fast_theirs: AtomicBool,
+    phase: watch::Sender<Phase>,
+}
+
+/// How far the end is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In use.
+    Open,
+    /// The session closed it; what is queued still leaves.
+    Closing(String),
+    /// Over; both halves stop at once.
+    Ended(String),
+}
+
+/// Blocks that were requested and have not been answered.
+#[derive(Debug, Default)]
+struct Asked {
+    waiting: BTreeMap<Block, u32>,
+    withdrawn: VecDeque<Block>,
+}
+
+impl PeerLink {
+    pub(crate) fn new(index: PeerIndex, addr: SocketAddr) -> Self {
+        Self {
+            index,
+            addr,
+            outbox: Outbox::default(),
+            asked: Mutex::default(),
+            torrent: OnceLock::new(),
+            fast_ours: AtomicBool::new(false),
+            fast_theirs: AtomicBool::new(false),
+            phase: watch::Sender::new(Phase::Open),
+        }
+    }
+
+    /// Its number.
+    pub(crate) fn index(&self) -> PeerIndex {
+        self.index
+    }
+
+    /// The remote address.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What is to be sent.
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The torrent it belongs to, once our handshake was queued.
+    pub(crate) fn torrent(&self) -> Option<InfoHash> {
+        self.torrent.get().copied()
+    }
+
+    /// Queues our handshake; from here the connection belongs to its torrent.
+    pub(crate) fn send_handshake(&self, handshake: Handshake) {
+        let same = *self.torrent.get_or_init(|| handshake.info_hash) == handshake.info_hash;
+        assert!(same, "a connection belongs to one torrent for life");
+        self.fast_ours.store(handshake.fast, Ordering::Relaxed);
+        self.send(Item::Handshake(handshake));
+    }
+
+    /// Queues requests and remembers that they were asked.
+    pub(crate) fn send_requests(&self, blocks: Vec<Block>) {
+        let mut asked = self.asked();
+        for block in &blocks {
+            *asked.waiting.entry(*block).or_default() += 1;
+        }
+        drop(asked);
+        self.send(Item::Requests(blocks));
+    }
+
+    /// Queues a cancel; the block is still one that was asked for.
+    pub(crate) fn send_cancel(&self, block: Block) {
+        self.asked().withdraw(&block);
+        self.send(Item::Message(Message::Cancel(block)));
+    }
+
+    /// Queues anything else. A peer that lets too much wait is closed.
+    pub(crate) fn send(&self, item: Item) {
+        if let Err(overflow) = self.outbox.push(item) {
+            self.end(overflow.to_string());
+        }
+    }
+
+    /// Closes once everything queued has left.
+    pub(crate) fn close(&self, reason: String) {
+        self.phase.send_if_modified(|phase| {
+            let open = *phase == Phase::Open;
+            if open {
+                *phase = Phase::Closing(reason);
+            }
+            open
+        });
+        self.outbox.close();
+    }
+
+    /// Ends at once. The first reason stands, and one of the session's before any other.
+    pub(crate) fn end(&self, reason: String) {
+        self.phase.send_if_modified(|phase| {
+            let reason = match phase {
+                Phase::Open => reason,
+                Phase::Closing(first) => std::mem::take(first),
+                Phase::Ended(_) => return false,
+            };
+            *phase = Phase::Ended(reason);
+            true
+        });
+        self.outbox.close();
+    }
+
+    /// Waits until the connection is over; gives the reason.
+    pub(crate) async fn ended(&self) -> String {
+        let mut phase = self.phase.subscribe();
+        let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended(_)));
+        match ended.await.as_deref() {
+            Ok(Phase::Ended(reason)) => reason.clone(),
+            _ => unreachable!("the sender lives as long as this link"),
+        }
+    }
+
+    /// Waits until the session has closed the connection, or it is over.
+    pub(crate) async fn closing(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender lives as long as this link.
+        let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
+    }
+
+    /// Whether the connection is over.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Ended(_))
+    }
+
+    /// Takes note of the peer's handshake.
+    pub(crate) fn received_handshake(&self, handshake: &Handshake) {
+        self.fast_theirs.store(handshake.fast, Ordering::Relaxed);
+    }
+
+    /// Takes note of a message that ends requests.
+    pub(crate) fn received(&self, message: &Message) {
+        match message {
+            Message::Reject(block) => {
+                self.asked().answer(block);
+            }
+            // Without BEP 6 a choke voids every request, silently.
+            Message::Choke if !self.is_fast() => self.asked().withdraw_all(),
+            _ => {}
+        }
+    }
+
+    /// Whether a block was asked of this peer; each request is answered once.
+    pub(crate) fn answered(&self, block: &Block) -> bool {
+        self.asked().answer(block)
+    }
+
+    fn is_fast(&self) -> bool {
+        self.fast_ours.load(Ordering::Relaxed) && self.fast_theirs.load(Ordering::Relaxed)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        // Nothing under this lock leaves it half done.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asked {
+    fn answer(&mut self, block: &Block) -> bool {
+        if self.take(block) {
+            return true;
+        }
+        let position = self.withdrawn.iter().position(|old| old == block);
+        position
+            .and_then(|index| self.withdrawn.remove(index))
+            .is_some()
+    }
+
+    fn withdraw(&mut self, block: &Block) {
+        if self.take(block) {
+            self.withdrawn.push_back(*block);
+            self.forget_oldest();
+        }
+    }
+
+    fn withdraw_all(&mut self) {
+        for (block, count) in std::mem::take(&mut self.waiting) {
+            for _ in 0..count {
+                self.withdrawn.push_back(block);
+            }
+        }
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        let excess = self.withdrawn.len().saturating_sub(WITHDRAWN_MAX);
+        self.withdrawn.drain(..excess);
+    }
+
+    fn take(&mut self, block: &Block) -> bool {
+        let Some(count) = self.waiting.get_mut(block) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.waiting.remove(block);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seedbank_engine::units::{ClientId, PieceIndex};
+
+    use super::*;
+
+    fn block(begin: u32) -> Block {
+        Block {
+            piece: PieceIndex::unchecked(0),
+            begin: begin * 16_384,
+            len: 16_384,
+        }
+    }
+
+    fn link() -> PeerLink {
+        PeerLink::new(PeerIndex(0), "127.0.0.1:1".parse().unwrap())
+    }
+
+    fn handshake(fast: bool) -> Handshake {
+        Handshake {
+            info_hash: InfoHash([1; 20]),
+            client_id: ClientId([2; 20]),
+            extended: true,
+            fast,
+        }
+    }
+
+    #[test]
+    fn each_request_is_answered_once_even_if_cancelled() {
+        let link = link();
+        link.send_requests(vec![block(0), block(1), block(0)]);
+        link.send_cancel(block(1));
+        assert!(link.answered(&block(0)));
+        assert!(link.answered(&block(0)));
+        assert!(!link.answered(&block(0)));
+        assert!(link.answered(&block(1)), "a cancel may come too late");
+        assert!(!link.answered(&block(1)));
+        assert!(!link.answered(&block(2)));
+    }
+
+    #[test]
+    fn a_reject_is_an_answer_and_a_choke_voids_only_without_bep_6() {
+        let fast = link();
+        fast.send_handshake(handshake(true));
+        fast.received_handshake(&handshake(true));
+        fast.send_requests(vec![block(0), block(1)]);
+        fast.received(&Message::Choke);
+        fast.received(&Message::Reject(block(0)));
+        assert!(!fast.answered(&block(0)));
+        assert_eq!(fast.asked().waiting.len(), 1);
+
+        let plain = link();
+        plain.send_handshake(handshake(true));
+        plain.received_handshake(&handshake(false));
+        plain.send_requests((0..2000).map(block).collect());
+        plain.received(&Message::Choke);
+        assert_eq!(plain.asked().waiting.len(), 0);
+        assert_eq!(plain.asked().withdrawn.len(), WITHDRAWN_MAX);
+        assert!(plain.answered(&block(1999)), "may have crossed the choke");
+    }
+
+    #[tokio::test]
+    async fn the_sessions_reason_stands_before_any_other() {
+        let link = link();
+        link.close("self-connection".to_owned());
+        link.end("connection reset".to_owned());
+        link.end("again".to_owned());
+        assert_eq!(link.ended().await, "self-connection");
+        assert!(link.is_ended());
+    }
+}

@@ -1,0 +1,262 @@
+//! What is to be sent to one peer, first in first out: the order of the session's outputs is the
+//! order on the wire.
+//!
+//! The session pushes and never waits; a peer that lets more pile up than the bounds allow is
+//! closed.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use seedbank_engine::units::{Block, PieceIndex};
+use seedbank_engine::wire::handshake::Handshake;
+use seedbank_engine::wire::message::Message;
+use tokio::sync::Notify;
+
+/// Most items that wait; haves in a row are one item.
+pub(crate) const ITEMS_MAX: usize = 8 * 1024;
+/// Most bytes of messages that wait; blocks to serve are not read yet and count nothing.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// One thing to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// The 68 bytes.
+    Handshake(Handshake),
+    /// A message.
+    Message(Message),
+    /// `have` messages.
+    Haves(Vec<PieceIndex>),
+    /// `request` messages.
+    Requests(Vec<Block>),
+    /// `piece` messages, whose payload is read when their turn comes.
+    Serve(Vec<Block>),
+}
+
+/// The queue of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: Mutex<Queue>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    message_bytes: usize,
+    closed: bool,
+}
+
+/// The queue holds more than its bounds allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("does not read: more than {ITEMS_MAX} messages or {MESSAGE_BYTES_MAX} bytes wait")]
+pub(crate) struct Overflow;
+
+impl Outbox {
+    /// Puts an item behind all others; ignored once the queue is closed.
+    pub(crate) fn push(&self, item: Item) -> Result<(), Overflow> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Ok(());
+        }
+        let was_empty = queue.items.is_empty();
+        match (queue.items.back_mut(), item) {
+            (Some(Item::Haves(haves)), Item::Message(Message::Have(piece))) => haves.push(piece),
+            (_, Item::Message(Message::Have(piece))) => {
+                queue.items.push_back(Item::Haves(vec![piece]));
+            }
+            (_, item) => {
+                queue.message_bytes += message_bytes(&item);
+                queue.items.push_back(item);
+            }
+        }
+        let overflow = queue.items.len() > ITEMS_MAX || queue.message_bytes > MESSAGE_BYTES_MAX;
+        drop(queue);
+        if was_empty {
+            self.filled.notify_one();
+        }
+        if overflow { Err(Overflow) } else { Ok(()) }
+    }
+
+    /// Takes no more items; `take` says so once the queue is empty.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits until there is something to take, or the queue is closed. For one task only.
+    pub(crate) async fn filled(&self) {
+        loop {
+            let notified = self.filled.notified();
+            {
+                let queue = self.lock();
+                if queue.closed || !queue.items.is_empty() {
+                    return;
+                }
+            }
+            notified.await;
+        }
+    }
+
+    /// Takes items off the front until their payload reaches `payload_max` bytes or `block_max`
+    /// blocks; a serve item is split there. False if the queue is closed and empty.
+    pub(crate) fn take(&self, into: &mut Vec<Item>, payload_max: usize, block_max: usize) -> bool {
+        let mut queue = self.lock();
+        let mut payload = 0;
+        let mut blocks = 0;
+        let mut messages = 0;
+        while payload < payload_max && blocks < block_max && messages < payload_max {
+            match queue.items.pop_front() {
+                Some(Item::Serve(mut serve)) => {
+                    let mut count = 0;
+                    for block in serve.iter().take(block_max - blocks) {
+                        if payload >= payload_max {
+                            break;
+                        }
+                        payload += len_of(block);
+                        count += 1;
+                    }
+                    blocks += count;
+                    if count < serve.len() {
+                        queue.items.push_front(Item::Serve(serve.split_off(count)));
+                    }
+                    into.push(Item::Serve(serve));
+                }
+                Some(item) => {
+                    queue.message_bytes -= message_bytes(&item);
+                    messages += message_bytes(&item);
+                    into.push(item);
+                }
+                None => break,
+            }
+        }
+        !(into.is_empty() && queue.closed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing under this lock leaves it half done.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Payload bytes of a block.
+pub(crate) fn len_of(block: &Block) -> usize {
+    usize::try_from(block.len).expect("a block fits memory")
+}
+
+/// About how many bytes an item holds in memory; exact enough for a bound. The same at push and
+/// take, so haves, which grow in between, count nothing: there are at most as many as pieces.
+fn message_bytes(item: &Item) -> usize {
+    match item {
+        Item::Handshake(_) => 68,
+        Item::Message(Message::Bitfield(bytes)) => 5 + bytes.len(),
+        Item::Message(Message::Extended { payload, .. }) => 6 + payload.len(),
+        Item::Message(_) => 17,
+        Item::Requests(blocks) => 17 * blocks.len(),
+        Item::Haves(_) | Item::Serve(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(begin: u32) -> Block {
+        Block {
+            piece: PieceIndex::unchecked(0),
+            begin: begin * 16_384,
+            len: 16_384,
+        }
+    }
+
+    fn taken(outbox: &Outbox, payload_max: usize) -> Vec<Item> {
+        let mut items = Vec::new();
+        outbox.take(&mut items, payload_max, 256);
+        items
+    }
+
+    #[test]
+    fn order_is_kept_and_serves_are_split_at_the_batch() {
+        let outbox = Outbox::default();
+        let serve: Vec<Block> = (0..5).map(block).collect();
+        outbox.push(Item::Message(Message::Unchoke)).unwrap();
+        outbox.push(Item::Serve(serve.clone())).unwrap();
+        outbox.push(Item::Message(Message::Choke)).unwrap();
+        assert_eq!(
+            taken(&outbox, 32_768),
+            [
+                Item::Message(Message::Unchoke),
+                Item::Serve(serve[..2].to_vec())
+            ]
+        );
+        assert_eq!(
+            taken(&outbox, 1 << 20),
+            [
+                Item::Serve(serve[2..].to_vec()),
+                Item::Message(Message::Choke)
+            ]
+        );
+        assert_eq!(taken(&outbox, 1 << 20), []);
+    }
+
+    #[test]
+    fn haves_in_a_row_are_one_item_but_never_overtake() {
+        let outbox = Outbox::default();
+        let have = |index| Item::Message(Message::Have(PieceIndex::unchecked(index)));
+        for item in [have(1), have(2), Item::Message(Message::Choke), have(3)] {
+            outbox.push(item).unwrap();
+        }
+        let pieces = |list: &[u32]| list.iter().copied().map(PieceIndex::unchecked).collect();
+        assert_eq!(
+            taken(&outbox, 1 << 20),
+            [
+                Item::Haves(pieces(&[1, 2])),
+                Item::Message(Message::Choke),
+                Item::Haves(pieces(&[3]))
+            ]
+        );
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_overflows_by_count_or_by_bytes() {
+        let outbox = Outbox::default();
+        for _ in 0..ITEMS_MAX {
+            outbox.push(Item::Message(Message::KeepAlive)).unwrap();
+        }
+        let one_more = outbox.push(Item::Message(Message::KeepAlive));
+        assert_eq!(one_more, Err(Overflow));
+
+        let outbox = Outbox::default();
+        let big = Item::Message(Message::Extended {
+            id: 1,
+            payload: vec![0; 16 * 1024],
+        });
+        let pushed = (0..300)
+            .filter(|_| outbox.push(big.clone()).is_ok())
+            .count();
+        assert_eq!(pushed, MESSAGE_BYTES_MAX / (16 * 1024 + 6));
+    }
+
+    #[test]
+    fn taking_gives_the_room_back() {
+        let outbox = Outbox::default();
+        for _ in 0..10 {
+            outbox
+                .push(Item::Requests((0..100).map(block).collect()))
+                .unwrap();
+            taken(&outbox, 1 << 20);
+        }
+        assert_eq!(outbox.lock().message_bytes, 0);
+    }
+
+    #[test]
+    fn a_closed_queue_drains_and_then_says_so() {
+        let outbox = Outbox::default();
+        outbox.push(Item::Message(Message::Choke)).unwrap();
+        outbox.close();
+        outbox.push(Item::Message(Message::Unchoke)).unwrap();
+        let mut items = Vec::new();
+        assert!(outbox.take(&mut items, 1, 1));
+        assert_eq!(items, [Item::Message(Message::Choke)]);
+        assert!(!outbox.take(&mut Vec::new(), 1, 1));
+    }
+}

@@ -1,0 +1,305 @@
+//! The reading half: one read, many messages, one `Received`.
+//!
+//! Blocks are copied into their lease as they are parsed; the session hears only what became of
+//! them. The buffer grows while reads fill it and is given back when the peer falls silent.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+
+use seedbank_engine::session::input::{BlockFate, Input, PeerEvent};
+use seedbank_engine::units::Block;
+use seedbank_engine::wire::codec::{self, Decoded, Limits, WireError};
+use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::ReadHalf;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::connection::link::PeerLink;
+use crate::connection::{HANDSHAKE_TIMEOUT, SILENCE_MAX};
+use crate::lease::{FullPiece, Stored};
+use crate::plane::DataPlane;
+
+/// Bytes of the first read, and of a slow peer's.
+const READ_MIN: usize = 16 * 1024;
+/// Bytes of the largest read.
+const READ_MAX: usize = 256 * 1024;
+/// Most events in one `Received`; the read that brought more is told in parts.
+const EVENTS_MAX: usize = 4 * 1024;
+/// How long an empty buffer is kept.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The reading half of a connection.
+pub(crate) struct Reader<'a> {
+    plane: Arc<DataPlane>,
+    link: Arc<PeerLink>,
+    socket: ReadHalf<'a>,
+    buffer: ReadBuffer,
+    limits: Limits,
+}
+
+/// Bytes read and not parsed yet, at `start..end`.
+#[derive(Debug, Default)]
+struct ReadBuffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Bytes to make room for at the next read.
+    target: usize,
+}
+
+/// What one pass over the buffer found.
+#[derive(Debug, Default)]
+struct Parsed {
+    events: Vec<PeerEvent>,
+    full: Vec<FullPiece>,
+    /// Asked-for blocks without a lease, with their place among the events.
+    late: Vec<(usize, Block, Vec<u8>)>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(plane: Arc<DataPlane>, link: Arc<PeerLink>, socket: ReadHalf<'a>) -> Self {
+        Self {
+            plane,
+            link,
+            socket,
+            buffer: ReadBuffer::default(),
+            limits: Limits::DEFAULT,
+        }
+    }
+
+    /// Reads until the connection is over.
+    pub(crate) async fn run(mut self, pending: OwnedSemaphorePermit) {
+        let link = Arc::clone(&self.link);
+        let reason = match timeout(HANDSHAKE_TIMEOUT, self.read_handshake()).await {
+            Ok(Ok(Some(handshake))) => {
+                drop(pending);
+                link.received_handshake(&handshake);
+                let peer = link.index();
+                let input = Input::Handshake { peer, handshake };
+                self.plane.inbox.input(input).await;
+                match self.read_messages().await {
+                    Ok(()) => "closed by the peer".to_owned(),
+                    Err(error) => error,
+                }
+            }
+            Ok(Ok(None)) => "closed by the peer before its handshake".to_owned(),
+            Ok(Err(error)) => error,
+            Err(_) => "no handshake in time".to_owned(),
+        };
+        link.end(reason);
+    }
+
+    /// The first 68 bytes; `None` at the end of the stream. What follows them stays in the buffer.
+    async fn read_handshake(&mut self) -> Result<Option<Handshake>, String> {
+        let link = Arc::clone(&self.link);
+        let mut ended = pin!(link.ended());
+        loop {
+            if let Some(bytes) = self.buffer.filled().first_chunk::<HANDSHAKE_LEN>() {
+                let handshake = Handshake::decode(bytes).map_err(|error| error.to_string())?;
+                self.buffer.consume(HANDSHAKE_LEN);
+                return Ok(Some(handshake));
+            }
+            let read = self.buffer.read(&mut self.socket, HANDSHAKE_LEN);
+            tokio::select! {
+                _ = &mut ended => return Ok(None),
+                len = read => match len {
+                    Ok(0) => return Ok(None),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        }
+    }
+
+    async fn read_messages(&mut self) -> Result<(), String> {
+        let link = Arc::clone(&self.link);
+        let mut ended = pin!(link.ended());
+        let mut idle = interval(IDLE);
+        idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_read = Instant::now();
+        loop {
+            // Never cut short between copying a block and telling the session of it.
+            let need = self.parse_all().await.map_err(|error| error.to_string())?;
+            if link.is_ended() {
+                return Ok(());
+            }
+            loop {
+                tokio::select! {
+                    _ = &mut ended => return Ok(()),
+                    len = self.buffer.read(&mut self.socket, need) => match len {
+                        Ok(0) => return Ok(()),
+                        Ok(_) => break,
+                        Err(error) => return Err(error.to_string()),
+                    },
+                    now = idle.tick() => {
+                        let silence = now.duration_since(last_read);
+                        if silence > SILENCE_MAX {
+                            return Err(format!("silent for {} s", silence.as_secs()));
+                        }
+                        if silence > IDLE {
+                            self.buffer.give_back();
+                        }
+                    }
+                }
+            }
+            last_read = Instant::now();
+        }
+    }
+
+    /// Tells the session everything the buffer holds; gives the bytes needed to go on.
+    async fn parse_all(&mut self) -> Result<usize, WireError> {
+        loop {
+            let mut parsed = Parsed::default();
+            let outcome = self.parse(&mut parsed);
+            for (place, block, payload) in std::mem::take(&mut parsed.late) {
+                let fate = self.compare(block, payload).await;
+                parsed.events[place] = PeerEvent::Block { block, fate };
+            }
+            if !parsed.events.is_empty() {
+                let peer = self.link.index();
+                let events = parsed.events;
+                self.plane
+                    .inbox
+                    .input(Input::Received { peer, events })
+                    .await;
+            }
+            // Behind the event of their last block, so that the session hears of that first.
+            for full in parsed.full {
+                self.plane.verify(full).await;
+            }
+            match outcome? {
+                Some(need) => return Ok(need),
+                // A bounded pass; let the writing half have its turn.
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// Parses up to `EVENTS_MAX` events; the bytes needed to go on, or `None` if there may be more.
+    fn parse(&mut self, parsed: &mut Parsed) -> Result<Option<usize>, WireError> {
+        while parsed.events.len() < EVENTS_MAX {
+            let filled = self.buffer.filled();
+            match codec::decode(filled, &self.limits)? {
+                Decoded::Need(need) => return Ok(Some(need)),
+                Decoded::Skip { len } => self.buffer.consume(len),
+                Decoded::Message { message, len } => {
+                    self.link.received(&message);
+                    parsed.events.push(PeerEvent::Message(message));
+                    self.buffer.consume(len);
+                }
+                Decoded::Piece { block, header_len } => {
+                    let len = header_len + crate::connection::outbox::len_of(&block);
+                    let Some(payload) = filled.get(header_len..len) else {
+                        return Ok(Some(len));
+                    };
+                    let fate = take_block(&self.plane, &self.link, block, payload, parsed);
+                    parsed.events.push(PeerEvent::Block { block, fate });
+                    self.buffer.consume(len);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What became of a block that was asked for and has no lease any more. Rare: end game, and
+    /// requests withdrawn too late.
+    async fn compare(&self, block: Block, payload: Vec<u8>) -> BlockFate {
+        let torrent = self.link.torrent();
+        let torrent = torrent.and_then(|torrent| self.plane.torrent(&torrent));
+        let Some(torrent) = torrent.filter(|torrent| torrent.has(block.piece)) else {
+            // Nothing to compare it with: of no use to anybody, and proves nothing.
+            return BlockFate::Different;
+        };
+        let read = self.plane.disk.run(move || {
+            let mut there = vec![0; payload.len()];
+            let offset = torrent
+                .storage
+                .metainfo()
+                .geometry
+                .piece_offset(block.piece);
+            let read = torrent
+                .storage
+                .read(offset + u64::from(block.begin), &mut there);
+            read.is_ok() && there == payload
+        });
+        if read.await {
+            BlockFate::Equal
+        } else {
+            BlockFate::Different
+        }
+    }
+}
+
+/// Copies a block into its lease. Only a block that was asked of this peer is looked at.
+fn take_block(
+    plane: &DataPlane,
+    link: &PeerLink,
+    block: Block,
+    payload: &[u8],
+    parsed: &mut Parsed,
+) -> BlockFate {
+    let Some(torrent) = link.torrent().filter(|_| link.answered(&block)) else {
+        return BlockFate::Unrequested;
+    };
+    match plane.leases.store(torrent, &block, payload) {
+        Stored::New(full) => {
+            parsed.full.extend(full);
+            BlockFate::Stored
+        }
+        Stored::Equal => BlockFate::Equal,
+        Stored::Different => BlockFate::Different,
+        Stored::NoLease => {
+            parsed
+                .late
+                .push((parsed.events.len(), block, payload.to_vec()));
+            BlockFate::Different
+        }
+    }
+}
+
+impl ReadBuffer {
+    /// What has been read and not consumed.
+    fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Passes over the first `len` bytes.
+    fn consume(&mut self, len: usize) {
+        self.start += len;
+        assert!(self.start <= self.end, "consumed more than was read");
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Reads once, with room for at least `need` bytes in all; 0 at the end of the stream. Grows
+    /// while reads fill the room; without room, waits for something to come before making any.
+    async fn read(&mut self, socket: &mut ReadHalf<'_>, need: usize) -> io::Result<usize> {
+        if self.bytes.is_empty() {
+            socket.readable().await?;
+        }
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        let want = need.max(self.target).max(READ_MIN);
+        if self.bytes.len() < want {
+            self.bytes.resize(want, 0);
+        }
+        let len = socket.read(&mut self.bytes[self.end..want]).await?;
+        self.end += len;
+        if self.end == want {
+            self.target = (want * 2).min(READ_MAX);
+        } else if len < want / 8 {
+            self.target = want / 2;
+        }
+        Ok(len)
+    }
+
+    /// Frees the room if nothing is in it.
+    fn give_back(&mut self) {
+        if self.start == self.end {
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The way into the session thread: one bounded queue, first in first out.
+//!
+//! Whoever has something to say waits while the queue is full; that is the back-pressure that
+//! stops reading sockets. The session thread waits for nobody.
+
+use std::sync::Arc;
+
+use seedbank_engine::session::Session;
+use seedbank_engine::session::command::{Command, CommandError, CommandReply};
+use seedbank_engine::session::input::Input;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::link::PeerLink;
+
+/// Most messages that wait for the session thread.
+const INBOX_MAX: usize = 256;
+
+/// A question about the session, answered on its thread.
+pub(crate) type Query = Box<dyn FnOnce(&Session) + Send>;
+
+/// What the session thread takes.
+pub(crate) enum ToSession {
+    /// An event.
+    Input(Input),
+    /// A new connection, with `Accepted` or `Dialled`.
+    Connected {
+        /// How to reach it.
+        link: Arc<PeerLink>,
+        /// The event.
+        input: Input,
+    },
+    /// A wish of the owner.
+    Command {
+        /// What.
+        command: Command,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<CommandReply, CommandError>>,
+    },
+    /// A question.
+    Query(Query),
+    /// Stop without further ado: the graceful way took too long.
+    Stop,
+}
+
+/// The sending end; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox {
+    sender: mpsc::Sender<ToSession>,
+}
+
+impl Inbox {
+    /// A queue; the other end belongs to the session thread.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<ToSession>) {
+        let (sender, receiver) = mpsc::channel(INBOX_MAX);
+        (Self { sender }, receiver)
+    }
+
+    /// Delivers an event. Nothing happens once the session thread has ended.
+    pub(crate) async fn input(&self, input: Input) {
+        self.send(ToSession::Input(input)).await;
+    }
+
+    /// Delivers an event from a thread that may wait.
+    pub(crate) fn input_blocking(&self, input: Input) {
+        let _ended = self.sender.blocking_send(ToSession::Input(input));
+    }
+
+    /// Delivers anything; false once the session thread has ended.
+    pub(crate) async fn send(&self, message: ToSession) -> bool {
+        self.sender.send(message).await.is_ok()
+    }
+}
+
+impl std::fmt::Debug for ToSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Input(input) => f.debug_tuple("Input").field(input).finish(),
+            Self::Connected { input, .. } => f.debug_tuple("Connected").field(input).finish(),
+            Self::Command { command, .. } => f.debug_tuple("Command").field(command).finish(),
+            Self::Query(_) => f.write_str("Query"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Leased pieces: one buffer per piece being downloaded, shared by the connections that fill it.
+//!
+//! A lease opens with the first request for its piece, takes each block once, and is handed on
+//! whole, once, when the last block lands. Until the piece is written, what comes late is compared
+//! with it. How many leases there may be is the session's business (`Config::lease_bytes_max`).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use seedbank_engine::units::{Block, InfoHash, PieceIndex};
+
+/// Bytes of buffers kept for the next lease of the same length.
+const SPARE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Every open lease of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    table: Mutex<Table>,
+}
+
+/// A piece whose every block has arrived, to be verified and written by whoever holds this.
+#[derive(Debug)]
+pub(crate) struct FullPiece {
+    /// Torrent.
+    pub(crate) info_hash: InfoHash,
+    /// Which piece.
+    pub(crate) piece: PieceIndex,
+    /// All of its bytes.
+    pub(crate) bytes: Arc<Vec<u8>>,
+}
+
+/// What became of a block.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// Copied in; with the whole piece, if it was the last.
+    New(Option<FullPiece>),
+    /// Was there, and equal.
+    Equal,
+    /// Was there, and different.
+    Different,
+    /// There is no lease: released, or verified and written since.
+    NoLease,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    leases: BTreeMap<(InfoHash, PieceIndex), Arc<Mutex<Lease>>>,
+    spare: Vec<Vec<u8>>,
+    spare_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Lease {
+    Filling(PieceBuffer),
+    Full(Arc<Vec<u8>>),
+}
+
+/// A piece's bytes and which of its blocks have arrived, one bit per piece-relative 16 KiB.
+#[derive(Debug)]
+struct PieceBuffer {
+    bytes: Vec<u8>,
+    arrived: Vec<bool>,
+    missing_count: usize,
+}
+
+impl Leases {
+    /// Opens the lease of a piece of `len` bytes in `block_count` blocks, unless it is open.
+    pub(crate) fn open(&self, info_hash: InfoHash, piece: PieceIndex, len: usize, blocks: usize) {
+        let mut table = self.lock();
+        if table.leases.contains_key(&(info_hash, piece)) {
+            return;
+        }
+        let lease = Lease::Filling(PieceBuffer {
+            bytes: table.buffer(len),
+            arrived: vec![false; blocks],
+            missing_count: blocks,
+        });
+        let lease = Arc::new(Mutex::new(lease));
+        table.leases.insert((info_hash, piece), lease);
+    }
+
+    /// Forgets a lease that is still being filled; a full one is on its way to the disk and ends
+    /// with `finish`.
+    pub(crate) fn release(&self, info_hash: InfoHash, piece: PieceIndex) {
+        let mut table = self.lock();
+        let Some(lease) = table.leases.get(&(info_hash, piece)) else {
+            return;
+        };
+        let filling = matches!(*lock(lease), Lease::Filling(_));
+        if filling {
+            table.take(info_hash, piece);
+        }
+    }
+
+    /// Ends the lease of a piece that was verified or failed.
+    pub(crate) fn finish(&self, full: FullPiece) {
+        let (info_hash, piece) = (full.info_hash, full.piece);
+        drop(full);
+        self.lock().take(info_hash, piece);
+    }
+
+    /// Copies a block into its lease, or compares it with what is there.
+    ///
+    /// # Panics
+    /// If the block does not fit the piece that the lease was opened for; only blocks that this
+    /// node asked for get here.
+    pub(crate) fn store(&self, info_hash: InfoHash, block: &Block, payload: &[u8]) -> Stored {
+        let lease = self.lock().leases.get(&(info_hash, block.piece)).cloned();
+        let Some(lease) = lease else {
+            return Stored::NoLease;
+        };
+        let mut lease = lock(&lease);
+        let begin = usize::try_from(block.begin).expect("a piece fits memory");
+        let range = begin..begin + payload.len();
+        match &mut *lease {
+            Lease::Full(bytes) => Stored::compared(&bytes[range], payload),
+            Lease::Filling(buffer) => {
+                let index = block.index().expect("requests lie on the 16 KiB grid");
+                let index = usize::try_from(index).expect("a block count fits memory");
+                if buffer.arrived[index] {
+                    return Stored::compared(&buffer.bytes[range], payload);
+                }
+                buffer.bytes[range].copy_from_slice(payload);
+                buffer.arrived[index] = true;
+                buffer.missing_count -= 1;
+                if buffer.missing_count > 0 {
+                    return Stored::New(None);
+                }
+                let bytes = Arc::new(std::mem::take(&mut buffer.bytes));
+                *lease = Lease::Full(Arc::clone(&bytes));
+                Stored::New(Some(FullPiece {
+                    info_hash,
+                    piece: block.piece,
+                    bytes,
+                }))
+            }
+        }
+    }
+
+    /// How many leases are open.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.lock().leases.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing under this lock leaves it half done.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stored {
+    fn compared(there: &[u8], payload: &[u8]) -> Self {
+        if there == payload {
+            Self::Equal
+        } else {
+            Self::Different
+        }
+    }
+}
+
+impl Table {
+    /// A buffer of `len` bytes, whatever they are.
+    fn buffer(&mut self, len: usize) -> Vec<u8> {
+        let Some(index) = self.spare.iter().position(|spare| spare.len() == len) else {
+            return vec![0; len];
+        };
+        self.spare_bytes -= len;
+        self.spare.swap_remove(index)
+    }
+
+    /// Removes a lease and keeps its buffer for the next, if nobody else holds it.
+    fn take(&mut self, info_hash: InfoHash, piece: PieceIndex) {
+        let lease = self.leases.remove(&(info_hash, piece));
+        let lease = lease.and_then(Arc::into_inner);
+        let Some(lease) = lease else { return };
+        let bytes = match lease.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Lease::Filling(buffer) => buffer.bytes,
+            Lease::Full(bytes) => match Arc::into_inner(bytes) {
+                Some(bytes) => bytes,
+                None => return,
+            },
+        };
+        if self.spare_bytes + bytes.len() <= SPARE_BYTES_MAX {
+            self.spare_bytes += bytes.len();
+            self.spare.push(bytes);
+        }
+    }
+}
+
+fn lock(lease: &Mutex<Lease>) -> MutexGuard<'_, Lease> {
+    lease.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use seedbank_engine::units::Geometry;
+
+    use super::*;
+
+    const TORRENT: InfoHash = InfoHash([1; 20]);
+
+    fn block(index: u32) -> Block {
+        let geometry = Geometry::new(40_000, 40_000).unwrap();
+        let piece = PieceIndex::new(0, &geometry).unwrap();
+        geometry.block(piece, index).unwrap()
+    }
+
+    fn opened() -> Leases {
+        let leases = Leases::default();
+        leases.open(TORRENT, block(0).piece, 40_000, 3);
+        leases
+    }
+
+    fn payload(index: u32, byte: u8) -> Vec<u8> {
+        vec![byte; usize::try_from(block(index).len).unwrap()]
+    }
+
+    #[test]
+    fn the_last_block_hands_the_piece_on_once() {
+        let leases = opened();
+        for (index, byte) in [(2, 3), (0, 1)] {
+            let stored = leases.store(TORRENT, &block(index), &payload(index, byte));
+            assert!(matches!(stored, Stored::New(None)));
+        }
+        let stored = leases.store(TORRENT, &block(1), &payload(1, 2));
+        let Stored::New(Some(full)) = stored else {
+            panic!("{stored:?}");
+        };
+        assert_eq!(full.bytes.len(), 40_000);
+        assert_eq!(full.bytes[..16_384], payload(0, 1));
+        assert_eq!(full.bytes[32_768..], payload(2, 3));
+
+        let late = leases.store(TORRENT, &block(1), &payload(1, 2));
+        assert!(matches!(late, Stored::Equal));
+        let late = leases.store(TORRENT, &block(1), &payload(1, 9));
+        assert!(matches!(late, Stored::Different));
+        leases.finish(full);
+        let late = leases.store(TORRENT, &block(1), &payload(1, 2));
+        assert!(matches!(late, Stored::NoLease));
+        assert_eq!(leases.count(), 0);
+    }
+
+    #[test]
+    fn a_block_that_is_there_is_never_overwritten() {
+        let leases = opened();
+        leases.store(TORRENT, &block(0), &payload(0, 1));
+        let stored = leases.store(TORRENT, &block(0), &payload(0, 2));
+        assert!(matches!(stored, Stored::Different));
+        leases.open(TORRENT, block(0).piece, 40_000, 3);
+        let stored = leases.store(TORRENT, &block(0), &payload(0, 1));
+        assert!(matches!(stored, Stored::Equal));
+    }
+
+    #[test]
+    fn release_forgets_a_filling_lease_and_leaves_a_full_one() {
+        let leases = opened();
+        leases.release(TORRENT, block(0).piece);
+        assert_eq!(leases.count(), 0);
+        leases.open(TORRENT, block(0).piece, 40_000, 3);
+        (0..3).for_each(|index| {
+            leases.store(TORRENT, &block(index), &payload(index, 1));
+        });
+        leases.release(TORRENT, block(0).piece);
+        assert_eq!(leases.count(), 1);
+    }
+
+    #[test]
+    fn buffers_are_used_again() {
+        let leases = opened();
+        leases.release(TORRENT, block(0).piece);
+        assert_eq!(leases.lock().spare_bytes, 40_000);
+        leases.open(TORRENT, block(0).piece, 40_000, 3);
+        assert_eq!(leases.lock().spare_bytes, 0);
+    }
+}

@@ -1,0 +1,166 @@
+//! The data plane: what connections, pools and the session thread share. Payload lives here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use seedbank_engine::bitfield::Bitfield;
+use seedbank_engine::session::input::Input;
+use seedbank_engine::units::{InfoHash, PeerIndex, PieceIndex};
+
+use crate::inbox::Inbox;
+use crate::lease::{FullPiece, Leases};
+use crate::pool::Pool;
+use crate::storage::check;
+use crate::storage::files::FilePool;
+use crate::storage::{Storage, StorageError};
+
+/// Threads that read and write files; more than disks have heads, few enough to be idle cheaply.
+const DISK_THREADS: usize = 4;
+/// Most threads that hash, whatever the machine.
+const HASH_THREADS_MAX: usize = 4;
+
+/// Leases, open storages, pools and the way to the session.
+#[derive(Debug)]
+pub(crate) struct DataPlane {
+    /// Pieces being filled.
+    pub(crate) leases: Leases,
+    /// Verifies pieces and checks torrents.
+    pub(crate) hash: Pool,
+    /// Reads what is not in memory.
+    pub(crate) disk: Pool,
+    /// The session thread's queue.
+    pub(crate) inbox: Inbox,
+    /// Open files of all torrents.
+    pub(crate) files: Arc<FilePool>,
+    torrents: Mutex<BTreeMap<InfoHash, Arc<TorrentData>>>,
+    next_peer: AtomicU64,
+}
+
+/// A torrent whose storage is open.
+#[derive(Debug)]
+pub(crate) struct TorrentData {
+    /// Its files.
+    pub(crate) storage: Arc<Storage>,
+    have: Mutex<Bitfield>,
+    dirty: AtomicBool,
+}
+
+impl DataPlane {
+    /// Starts the pools.
+    pub(crate) fn start(inbox: Inbox) -> io::Result<Arc<Self>> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Arc::new(Self {
+            leases: Leases::default(),
+            hash: Pool::start("hash", cores.min(HASH_THREADS_MAX))?,
+            disk: Pool::start("disk", DISK_THREADS)?,
+            inbox,
+            files: Arc::new(FilePool::default()),
+            torrents: Mutex::default(),
+            next_peer: AtomicU64::new(0),
+        }))
+    }
+
+    /// The number of the next connection.
+    pub(crate) fn next_peer(&self) -> PeerIndex {
+        PeerIndex(self.next_peer.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A torrent whose storage is open.
+    pub(crate) fn torrent(&self, info_hash: &InfoHash) -> Option<Arc<TorrentData>> {
+        self.table().get(info_hash).cloned()
+    }
+
+    /// Every torrent whose storage is open.
+    pub(crate) fn torrents(&self) -> Vec<Arc<TorrentData>> {
+        self.table().values().cloned().collect()
+    }
+
+    /// Adds a torrent whose storage was opened; replaces one of the same name.
+    pub(crate) fn insert(&self, data: Arc<TorrentData>) {
+        self.table().insert(data.storage.info_hash(), data);
+    }
+
+    /// Forgets a torrent; its files close when their last use ends.
+    pub(crate) fn remove(&self, info_hash: &InfoHash) -> Option<Arc<TorrentData>> {
+        self.table().remove(info_hash)
+    }
+
+    /// Verifies a full piece on the hash pool and writes it; the session hears of it afterwards.
+    pub(crate) async fn verify(self: &Arc<Self>, full: FullPiece) {
+        let plane = Arc::clone(self);
+        self.hash.submit(move || plane.verify_now(full)).await;
+    }
+
+    fn verify_now(&self, full: FullPiece) {
+        let (info_hash, piece) = (full.info_hash, full.piece);
+        let outcome = match self.torrent(&info_hash) {
+            Some(torrent) => torrent.take_in(&full),
+            // Removed meanwhile: nobody waits for the piece.
+            None => Ok(false),
+        };
+        // Before the session hears of it, because it may lease the piece again at once.
+        self.leases.finish(full);
+        self.inbox.input_blocking(match outcome {
+            Ok(true) => Input::PieceVerified { info_hash, piece },
+            Ok(false) => Input::PieceFailed { info_hash, piece },
+            Err(error) => Input::StorageFailed {
+                info_hash,
+                reason: error.to_string(),
+            },
+        });
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<InfoHash, Arc<TorrentData>>> {
+        // Nothing under this lock leaves it half done.
+        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TorrentData {
+    pub(crate) fn new(storage: Storage) -> Arc<Self> {
+        let none = Bitfield::none(storage.metainfo().geometry.piece_count());
+        Arc::new(Self {
+            storage: Arc::new(storage),
+            have: Mutex::new(none),
+            dirty: AtomicBool::new(false),
+        })
+    }
+
+    /// The pieces that are verified and written.
+    pub(crate) fn have(&self) -> Bitfield {
+        self.lock().clone()
+    }
+
+    /// Whether a piece is verified and written.
+    pub(crate) fn has(&self, piece: PieceIndex) -> bool {
+        self.lock().get(piece)
+    }
+
+    /// Replaces the pieces by what a check found.
+    pub(crate) fn set_have(&self, have: Bitfield) {
+        *self.lock() = have;
+        self.dirty.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether pieces were added since this was last asked.
+    pub(crate) fn take_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::Relaxed)
+    }
+
+    fn take_in(&self, full: &FullPiece) -> Result<bool, StorageError> {
+        if !check::matches(self.storage.metainfo(), full.piece, &full.bytes) {
+            return Ok(false);
+        }
+        self.storage.write_piece(full.piece, &full.bytes)?;
+        self.lock().set(full.piece);
+        self.dirty.store(true, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Bitfield> {
+        // Nothing under this lock leaves it half done.
+        self.have.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
