@@ -11,6 +11,7 @@ pub mod keys;
 pub(crate) mod lease;
 pub(crate) mod plane;
 pub(crate) mod pool;
+pub mod rpc;
 pub(crate) mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
