@@ -85,6 +85,21 @@ impl Writer {
         self.bytes(&value.to_le_bytes())
     }
 
+    /// Appends 1 for `true` and 0 for `false`.
+    #[must_use]
+    pub fn flag(self, value: bool) -> Self {
+        self.u8(u8::from(value))
+    }
+
+    /// Appends a flag, and the bytes if there are any.
+    #[must_use]
+    pub fn optional(self, bytes: Option<&[u8]>) -> Self {
+        match bytes {
+            Some(bytes) => self.flag(true).bytes(bytes),
+            None => self.flag(false),
+        }
+    }
+
     /// Appends a u16 length and the bytes.
     ///
     /// # Panics
@@ -154,6 +169,31 @@ impl<'a> Reader<'a> {
     /// The next little-endian u128.
     pub fn u128(&mut self) -> Result<u128, LayoutError> {
         self.array().map(u128::from_le_bytes)
+    }
+
+    /// 0 or 1; `field` names it if it is neither.
+    pub fn flag(&mut self, field: &'static str) -> Result<bool, LayoutError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            value => Err(LayoutError::Value {
+                field,
+                value: value.into(),
+            }),
+        }
+    }
+
+    /// A flag, and what `read` takes if it is set.
+    pub fn optional<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&mut Self) -> Result<T, LayoutError>,
+    ) -> Result<Option<T>, LayoutError> {
+        if self.flag(field)? {
+            read(self).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// A u16 length and that many bytes, at most `max`.

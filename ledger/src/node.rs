@@ -1,10 +1,40 @@
 //! The node chart: what this node owns, owes and is owed, each line with its cause.
+//!
+//! A network operation enters with the settlement node's certified line as its cause, a channel's
+//! change with its newest receipt, a write-off as this node's own word. `node/chart.rs` decides,
+//! `node/explain.rs` sums it up for the owner.
 
-use crate::identity::NodeId;
+mod channel;
+mod chart;
+mod command;
+mod explain;
+mod rows;
+mod settled;
+
+#[cfg(test)]
+mod tests;
+
+use crate::account::AccountId;
+use crate::entry::Entry;
+use crate::identity::{NetworkId, NodeId};
+use crate::ledger::check::{CheckError, CheckReport, for_each_account};
+use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
 use crate::signed::channel::Channel;
+use crate::signed::lock::LockId;
 use crate::signed::receipt::SignedReceipt;
+use crate::state::State;
 use crate::statement::StatementLine;
-use crate::units::{Bytes, MicroCredits};
+use crate::store::Store;
+use crate::time::UnixTime;
+use crate::units::{Bytes, MicroCredits, Sequence};
+
+pub use chart::NodeChart;
+pub use command::NodeCause;
+pub use explain::{Explanation, ExplanationLine, Reason};
+use rows::{CURSOR_KEY, CursorRow, MEMBERSHIP_KEY};
+
+/// Most shares of one summary.
+pub const ATTRIBUTION_MAX: usize = 64;
 
 /// Which torrent a share of a channel's change belongs to; local, never signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,9 +54,11 @@ pub struct ChannelSummary {
     pub channel: Channel,
     /// Its newest receipt: the cause.
     pub receipt: SignedReceipt,
-    /// The lock's amount, above which a receipt is worth nothing; zero for acknowledgements.
+    /// The lock's amount, above which a receipt is worth nothing; zero for acknowledgements. A
+    /// payer's ledger goes by the certified amount instead.
     pub lock_amount: MicroCredits,
-    /// Where the difference came from, at most 64 shares.
+    /// Where the difference came from, at most [`ATTRIBUTION_MAX`] shares. Their sums may be smaller
+    /// than the difference (a crash forgets shares), never larger.
     pub attribution: Vec<Attribution>,
 }
 
@@ -44,4 +76,200 @@ pub enum NodeCommand {
         /// How much he was given.
         bytes: Bytes,
     },
+}
+
+/// The network a node has joined; once in its ledger, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Whose credit.
+    pub network_id: NetworkId,
+    /// The key that signs its locks and certificates.
+    pub settlement: NodeId,
+}
+
+/// What this node has, by its own ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Free to spend at the settlement node.
+    pub available: MicroCredits,
+    /// Reserved in locks and not signed away.
+    pub locked: MicroCredits,
+    /// Signed away by receipts and not claimed yet.
+    pub signed: MicroCredits,
+    /// Earned by receipts and not claimed yet.
+    pub claimable: MicroCredits,
+    /// The newest certified line, and its settlement time.
+    pub as_of: Option<(Sequence, UnixTime)>,
+}
+
+/// Bytes counted with one peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerBytes {
+    /// Received and acknowledged by my receipts.
+    pub taken: Bytes,
+    /// Served and acknowledged by his receipts.
+    pub given: Bytes,
+    /// Served in the paid class and never paid for.
+    pub unsigned: Bytes,
+}
+
+/// A node's own ledger.
+#[derive(Debug)]
+pub struct NodeLedger<S>(Ledger<NodeChart, S>);
+
+impl Balance {
+    /// Everything that is the node's: available, locked and claimable. What is signed away is not.
+    /// `None` past 2⁶⁴ − 1.
+    pub fn total(&self) -> Option<MicroCredits> {
+        self.available
+            .checked_add(self.locked)?
+            .checked_add(self.claimable)
+    }
+}
+
+impl<S: Store + Clone + 'static> NodeLedger<S> {
+    /// Opens `owner`'s ledger in `store`, or begins it at `now`; joins `network` if none was joined.
+    pub fn open(
+        store: S,
+        owner: NodeId,
+        network: Option<Membership>,
+        now: UnixTime,
+    ) -> Result<Self, OpenError> {
+        let mut ledger = Self(Ledger::open(store, NodeChart::new(owner), now)?);
+        match (ledger.membership()?, network) {
+            (None, Some(network)) => {
+                ledger.0.append(now, &[NodeCause::Join(network)])?;
+            }
+            (Some(joined), Some(network)) if joined.network_id != network.network_id => {
+                return Err(OpenError::OtherNetwork {
+                    joined: joined.network_id,
+                    configured: network.network_id,
+                });
+            }
+            (Some(joined), Some(network)) if joined.settlement != network.settlement => {
+                return Err(OpenError::OtherKey {
+                    needed: joined.settlement,
+                    given: network.settlement,
+                });
+            }
+            (Some(_), Some(_)) | (_, None) => {}
+        }
+        Ok(ledger)
+    }
+}
+
+impl<S: Store> NodeLedger<S> {
+    /// Enters a group of commands in order, as one batch that is fsynced when this returns.
+    /// Idempotent: a line or receipt that was entered before is `Known`.
+    pub fn append(
+        &mut self,
+        now: UnixTime,
+        group: &[NodeCommand],
+    ) -> Result<Vec<Outcome>, LedgerError> {
+        let causes: Vec<_> = group.iter().cloned().map(NodeCause::Command).collect();
+        self.0.append(now, &causes)
+    }
+
+    /// Whose ledger it is.
+    pub fn owner(&self) -> NodeId {
+        self.0.chart().owner()
+    }
+
+    /// The network this node has joined, if any.
+    pub fn membership(&self) -> Result<Option<Membership>, LedgerError> {
+        self.0.state().row(MEMBERSHIP_KEY)
+    }
+
+    /// Where the ledger ends.
+    pub fn head(&self) -> Head {
+        self.0.head()
+    }
+
+    /// Sequence of the newest certified line; ask the settlement node for what came after.
+    pub fn newest_line(&self) -> Result<Option<Sequence>, LedgerError> {
+        let cursor: Option<CursorRow> = self.0.state().row(CURSOR_KEY)?;
+        Ok(cursor.map(|cursor| cursor.sequence))
+    }
+
+    /// At most `limit` (and [`crate::ledger::ENTRIES_MAX`]) entries from `from` on, oldest first.
+    pub fn entries(&self, from: Sequence, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        self.0.entries(from, limit)
+    }
+
+    /// What caused an entry.
+    pub fn cause(&self, entry: &Entry) -> Result<NodeCause, LedgerError> {
+        self.0.cause(entry)
+    }
+
+    /// What this node has. O(locks ever).
+    pub fn balance(&self) -> Result<Balance, LedgerError> {
+        balance(&self.0.state())
+    }
+
+    /// Bytes counted with `peer`.
+    pub fn peer_bytes(&self, peer: &NodeId) -> Result<PeerBytes, LedgerError> {
+        let state = self.0.state();
+        let bytes = |account| amount_of(&state, &account).map(|raw| Bytes::new(raw.get()));
+        Ok(PeerBytes {
+            taken: bytes(AccountId::Taken(*peer))?,
+            given: bytes(AccountId::Given(*peer))?,
+            unsigned: bytes(AccountId::Unsigned(*peer))?,
+        })
+    }
+
+    /// Sums the entries from `since` on by reason. Every number is a sum over entries, and opening
+    /// plus lines is closing, exactly (L8). O(entries).
+    pub fn explain(&self, since: UnixTime) -> Result<Explanation, LedgerError> {
+        explain::explain(&self.0, since)
+    }
+
+    /// Makes the whole ledger again from its entries and compares (L5); O(entries).
+    pub fn check(&self) -> Result<CheckReport, CheckError> {
+        let report = self.0.check()?;
+        self.explain(UnixTime::ZERO)?;
+        Ok(report)
+    }
+
+    /// Checks rows against each other and against the sums over entries; O(entries).
+    pub fn check_invariants(&self) -> Result<(), CheckError> {
+        self.0.check_invariants()?;
+        self.explain(UnixTime::ZERO)?;
+        Ok(())
+    }
+}
+
+fn balance(state: &State<'_>) -> Result<Balance, LedgerError> {
+    let cursor: Option<CursorRow> = state.row(CURSOR_KEY)?;
+    let any = LockId::new(0);
+    Ok(Balance {
+        available: amount_of(state, &AccountId::Network)?,
+        locked: sum_of(state, AccountId::Locked(any))?,
+        signed: sum_of(state, AccountId::Signed(any))?,
+        claimable: sum_of(state, AccountId::Claimable(any))?,
+        as_of: cursor.map(|cursor| (cursor.sequence, cursor.time)),
+    })
+}
+
+/// Balance of one account.
+fn amount_of(state: &State<'_>, account: &AccountId) -> Result<MicroCredits, LedgerError> {
+    let balance = state.balance(account)?;
+    u64::try_from(balance)
+        .map(MicroCredits::new)
+        .map_err(|_| LedgerError::Overflow { account: *account })
+}
+
+/// Σ balances of every account of the kind of `any`.
+fn sum_of(state: &State<'_>, any: AccountId) -> Result<MicroCredits, LedgerError> {
+    let overflow = || LedgerError::Overflow { account: any };
+    let mut sum = 0;
+    for_each_account(state, &[any.code()], |account, row| {
+        let balance = row
+            .balance(&account)
+            .ok_or(LedgerError::BelowZero { account })?;
+        sum = u128::checked_add(sum, balance).ok_or_else(overflow)?;
+        Ok::<(), LedgerError>(())
+    })?;
+    u64::try_from(sum)
+        .map(MicroCredits::new)
+        .map_err(|_| overflow())
 }

@@ -1,5 +1,9 @@
 //! Why a command was refused: stable codes in the order in which they are checked.
 
+use std::fmt;
+
+use crate::layout::{LayoutError, Reader};
+
 /// A refusal. A refused command changes nothing, except that an order consumes its nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
@@ -46,4 +50,104 @@ pub enum Refusal {
     KeyRotated = 20,
     /// An account row would leave its range: the peer has signed more than its lock holds.
     LockExhausted = 21,
+}
+
+impl Refusal {
+    /// Every refusal, in check order.
+    pub const ALL: [Self; 21] = [
+        Self::WrongNetwork,
+        Self::BadSignature,
+        Self::WrongNonce,
+        Self::Expired,
+        Self::NotIssuer,
+        Self::BadAmount,
+        Self::InsufficientCredit,
+        Self::SameParty,
+        Self::LockUnknown,
+        Self::LockClosed,
+        Self::NotParty,
+        Self::LockExists,
+        Self::BadLifetime,
+        Self::BadReceipt,
+        Self::ReceiptRegressed,
+        Self::AlreadyDone,
+        Self::Overflow,
+        Self::BadCertificate,
+        Self::OutOfOrder,
+        Self::KeyRotated,
+        Self::LockExhausted,
+    ];
+
+    /// The number that stands for it on disk and in the API; never changes, never 0.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::WrongNetwork => 1,
+            Self::BadSignature => 2,
+            Self::WrongNonce => 3,
+            Self::Expired => 4,
+            Self::NotIssuer => 5,
+            Self::BadAmount => 6,
+            Self::InsufficientCredit => 7,
+            Self::SameParty => 8,
+            Self::LockUnknown => 9,
+            Self::LockClosed => 10,
+            Self::NotParty => 11,
+            Self::LockExists => 12,
+            Self::BadLifetime => 13,
+            Self::BadReceipt => 14,
+            Self::ReceiptRegressed => 15,
+            Self::AlreadyDone => 16,
+            Self::Overflow => 17,
+            Self::BadCertificate => 18,
+            Self::OutOfOrder => 19,
+            Self::KeyRotated => 20,
+            Self::LockExhausted => 21,
+        }
+    }
+
+    /// The refusal of that number, if there is one.
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.code() == code)
+    }
+
+    /// Reads a code; 0 stands for no refusal.
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Option<Self>, LayoutError> {
+        match from.u16()? {
+            0 => Ok(None),
+            code => Self::from_code(code).map(Some).ok_or(LayoutError::Value {
+                field: "refusal",
+                value: code.into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongNetwork => "it is signed for another network",
+            Self::BadSignature => "the signature does not match, or the key is weak",
+            Self::WrongNonce => "the nonce is not the account's last plus 1",
+            Self::Expired => "settlement time is past its end",
+            Self::NotIssuer => "only an issuer may do this",
+            Self::BadAmount => "the amount is zero or past a limit",
+            Self::InsufficientCredit => "the account has less available",
+            Self::SameParty => "both sides are the same",
+            Self::LockUnknown => "there is no such lock",
+            Self::LockClosed => "the lock is closed or has expired",
+            Self::NotParty => "it is not by a party that may give it",
+            Self::LockExists => "a live lock for this pair exists",
+            Self::BadLifetime => "the lifetime is past a limit, or zero",
+            Self::BadReceipt => "the receipt is for another channel, or not the payer's",
+            Self::ReceiptRegressed => "a total in the receipt went back",
+            Self::AlreadyDone => "it was done before",
+            Self::Overflow => "a sum would leave its range",
+            Self::BadCertificate => {
+                "the certificate is not this network's, or not for this account"
+            }
+            Self::OutOfOrder => "the line leaves out an earlier one, or contradicts one",
+            Self::KeyRotated => "the account has been handed over to another key",
+            Self::LockExhausted => "the lock holds less than was signed",
+        })
+    }
 }

@@ -1,14 +1,18 @@
 //! What a settlement node tells one account: every entry that touched it, in order, certified.
 //!
-//! A node copies these lines into its own ledger; the certificate is the cause of the copy.
+//! A node copies these lines into its own ledger; the certificate is the cause of the copy. A line has
+//! one byte string (`to_bytes`), which is what a node's entry keeps and what may travel.
 
+use crate::entry::EntryKind;
 use crate::identity::NodeId;
+use crate::layout::{LayoutError, Reader, Writer};
 use crate::refusal::Refusal;
 use crate::signed::certificate::SignedCertificate;
 use crate::signed::claim::SignedClaim;
 use crate::signed::lock::{LockId, SignedLock};
-use crate::signed::order::SignedOrder;
-use crate::units::MicroCredits;
+use crate::signed::order::{OrderKind, SignedOrder};
+use crate::signed::{Body as _, Signed};
+use crate::units::{MicroCredits, Sequence};
 
 /// What a network entry was caused by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,9 @@ pub struct StatementLine {
     pub amount: MicroCredits,
     /// The lock it concerned, as it stood afterwards.
     pub lock: Option<LockStatus>,
+    /// The account's line before this one; `None` for its first. A node that has seen another newest
+    /// line has missed one.
+    pub previous: Option<Sequence>,
     /// The settlement node's word for sequence, hash, time and the account's credit afterwards.
     pub certificate: SignedCertificate,
 }
@@ -58,4 +65,149 @@ pub struct AccountStatus {
     pub reserved: MicroCredits,
     /// Nonce of its newest order; the next is this plus 1.
     pub nonce: u64,
+}
+
+impl Operation {
+    /// Under which kind it is entered.
+    pub fn kind(&self) -> EntryKind {
+        match self {
+            Self::Claim(_) => EntryKind::Claim,
+            Self::Expiry(_) => EntryKind::LockExpiry,
+            Self::Order(order) => match order.body.kind {
+                OrderKind::Transfer { .. } => EntryKind::Transfer,
+                OrderKind::OpenLock { .. } => EntryKind::LockOpen,
+                OrderKind::TopUp { .. } => EntryKind::LockTopUp,
+                OrderKind::CloseLock { .. } => EntryKind::LockClose,
+                OrderKind::RotateKey { .. } => EntryKind::KeyRotation,
+                OrderKind::Grant { .. } => EntryKind::Grant,
+                OrderKind::Burn { .. } => EntryKind::Burn,
+            },
+        }
+    }
+
+    /// The exact bytes: an order or claim with its signature, or a lock number.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Order(order) => order.to_bytes(),
+            Self::Claim(claim) => claim.to_bytes(),
+            Self::Expiry(lock_id) => Writer::new().u64(lock_id.get()).finish(),
+        }
+    }
+
+    /// Parses the bytes of an operation that is entered under `kind`.
+    pub fn from_bytes(kind: EntryKind, bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let operation = Self::read(kind, &mut reader)?;
+        reader.end()?;
+        Ok(operation)
+    }
+
+    fn read(kind: EntryKind, from: &mut Reader<'_>) -> Result<Self, LayoutError> {
+        let operation = match kind {
+            EntryKind::Claim => Self::Claim(Signed::read(from)?),
+            EntryKind::LockExpiry => Self::Expiry(LockId::new(from.u64()?)),
+            EntryKind::Grant
+            | EntryKind::Burn
+            | EntryKind::Transfer
+            | EntryKind::LockOpen
+            | EntryKind::LockTopUp
+            | EntryKind::LockClose
+            | EntryKind::KeyRotation => Self::Order(Signed::read(from)?),
+            EntryKind::Genesis
+            | EntryKind::ChannelSummary
+            | EntryKind::WriteOff
+            | EntryKind::Join => return Err(other_kind(kind)),
+        };
+        if operation.kind() == kind {
+            Ok(operation)
+        } else {
+            Err(other_kind(kind))
+        }
+    }
+}
+
+fn other_kind(kind: EntryKind) -> LayoutError {
+    LayoutError::Value {
+        field: "kind of operation",
+        value: kind.code().into(),
+    }
+}
+
+impl LockStatus {
+    fn write(&self, out: Writer) -> Writer {
+        self.lock
+            .write(out)
+            .u64(self.claimed.get())
+            .flag(self.closed)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
+        Ok(Self {
+            lock: Signed::read(from)?,
+            claimed: MicroCredits::new(from.u64()?),
+            closed: from.flag("closed")?,
+        })
+    }
+
+    /// The status's bytes: signed lock, claimed u64, closed u8.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.write(Writer::new()).finish()
+    }
+
+    /// Parses exactly one status; no signature is checked.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let status = Self::read(&mut reader)?;
+        reader.end()?;
+        Ok(status)
+    }
+}
+
+impl StatementLine {
+    /// Longest line in bytes: a claim with its lock.
+    pub const LEN_MAX: usize = 1
+        + crate::signed::claim::Claim::LEN
+        + 64
+        + 2
+        + 8
+        + (1 + crate::signed::lock::Lock::LEN + 64 + 9)
+        + 9
+        + crate::signed::certificate::Certificate::LEN
+        + 64;
+
+    /// The line's bytes: kind u8, operation, refusal u16, amount u64, optional lock, optional previous
+    /// u64, certificate. Optional fields have a flag in front and are left out when it is 0.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let lock = self.lock.as_ref().map(LockStatus::to_bytes);
+        let previous = self.previous.map(|previous| previous.get().to_le_bytes());
+        let out = Writer::new()
+            .u8(self.operation.kind().code())
+            .bytes(&self.operation.to_bytes())
+            .u16(self.refusal.map_or(0, Refusal::code))
+            .u64(self.amount.get())
+            .optional(lock.as_deref())
+            .optional(previous.as_ref().map(<[u8; 8]>::as_slice));
+        self.certificate.write(out).finish()
+    }
+
+    /// Parses exactly one line; no signature is checked.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let from = &mut reader;
+        let kind = from.u8()?;
+        let kind = EntryKind::from_code(kind).ok_or(LayoutError::Value {
+            field: "kind",
+            value: kind.into(),
+        })?;
+        let line = Self {
+            operation: Operation::read(kind, from)?,
+            refusal: Refusal::read(from)?,
+            amount: MicroCredits::new(from.u64()?),
+            lock: from.optional("lock", LockStatus::read)?,
+            previous: from.optional("previous", |from| Ok(Sequence::new(from.u64()?)))?,
+            certificate: Signed::read(from)?,
+        };
+        reader.end()?;
+        Ok(line)
+    }
 }

@@ -3,11 +3,18 @@
 //! They are overwritten in place, written before the message that depends on them is sent, and
 //! fsynced within a second. The log gets one summary entry per channel from time to time.
 
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
 use crate::identity::NodeId;
+use crate::ledger::LedgerError;
 use crate::signed::channel::Channel;
 use crate::signed::lock::SignedLock;
 use crate::signed::order::SignedOrder;
 use crate::signed::receipt::SignedReceipt;
+use crate::store::{Batch, Durability, Store, StoreError, for_each};
 use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits, RawCost};
 
@@ -86,4 +93,54 @@ pub struct OrderRow {
     pub order: SignedOrder,
     /// Whether it was answered.
     pub answered: bool,
+}
+
+/// The tally inside a store, which it may share with a node ledger.
+#[derive(Clone, Debug)]
+pub struct Tally<S>(S);
+
+impl<S: Store> Tally<S> {
+    /// The tally in `store`.
+    pub fn new(store: S) -> Self {
+        Self(store)
+    }
+
+    /// Overwrites rows, all or none. Returns once they are in the write-ahead log and handed to the
+    /// kernel: they survive the process, and the power only after [`Self::sync`].
+    ///
+    /// # Panics
+    /// If a boost is longer than [`BOOST_LEN_MAX`].
+    pub fn write(&self, rows: &[TallyRow]) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for row in rows {
+            let (table, key) = row.place();
+            match row.value() {
+                Some(value) => batch.put(table, key, value),
+                None => batch.delete(table, key),
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.0.write(&batch, Durability::Written)
+    }
+
+    /// Makes every row written so far survive the power.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+
+    /// Every row, ordered by kind and key; the same rows always in the same order.
+    pub fn load(&self) -> Result<Vec<TallyRow>, LedgerError> {
+        let mut rows = Vec::new();
+        for table in rows::TABLES {
+            for_each(&self.0, table, &[], |key, value| {
+                let row = TallyRow::from_bytes(table, key, value)
+                    .map_err(|error| LedgerError::row(table, key, error))?;
+                rows.push(row);
+                Ok::<(), LedgerError>(())
+            })?;
+        }
+        Ok(rows)
+    }
 }

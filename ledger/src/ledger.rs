@@ -1,0 +1,559 @@
+//! One ledger: a chart's state machine over an ordered log, in a store.
+//!
+//! `append` applies a group of causes to a view of the store, seals the entries into the hash chain,
+//! hands them to the log, and writes entries, rows and head as one batch that is fsynced before
+//! anything is answered. How entries are made is the chart's business (`network.rs`, `node.rs`);
+//! `ledger/check.rs` makes all of it again and compares.
+
+pub mod check;
+
+use std::fmt;
+
+use crate::account::AccountId;
+use crate::entry::{Entry, EntryHash, EntryKind};
+use crate::layout::{LayoutError, Reader, Writer};
+use crate::log::{EmbeddedLog, LogError, OrderedLog};
+use crate::posting::Postings;
+use crate::refusal::Refusal;
+use crate::signed::order::SignedOrder;
+use crate::state::{Row, State, sequence_key};
+use crate::store::{Durability, Store, StoreError, Table};
+use crate::time::UnixTime;
+use crate::units::Sequence;
+use check::CheckError;
+
+/// Most causes in one group.
+pub const GROUP_MAX: usize = 1_024;
+
+/// Most entries that [`Ledger::entries`] returns at once.
+pub const ENTRIES_MAX: usize = 1_024;
+
+/// Most entries that fall due in one batch; more follow in the next.
+const DUE_MAX: usize = 256;
+
+const HEAD_KEY: &[u8] = b"head";
+
+/// A chart of accounts and the rules by which its entries are made.
+///
+/// `apply` is a pure function of its arguments: the same when a cause is first accepted, checked by
+/// an auditor, run in a simulator or followed by a replica.
+pub trait Chart {
+    /// Everything that can bring an entry about.
+    type Cause: Clone + fmt::Debug + PartialEq;
+
+    /// What this chart calls its ledger, for messages.
+    const NAME: &'static str;
+
+    /// The cause of entry 0.
+    fn genesis(&self) -> Self::Cause;
+
+    /// Under which kind a cause is entered.
+    fn kind(cause: &Self::Cause) -> EntryKind;
+
+    /// The cause's exact bytes.
+    fn encode(cause: &Self::Cause) -> Vec<u8>;
+
+    /// Parses the cause of an entry of this kind.
+    fn decode(kind: EntryKind, bytes: &[u8]) -> Result<Self::Cause, LayoutError>;
+
+    /// What falls due by itself at `now`, in order, at most `limit`.
+    fn due(
+        &self,
+        state: &State<'_>,
+        now: UnixTime,
+        limit: usize,
+    ) -> Result<Vec<Self::Cause>, LedgerError>;
+
+    /// Decides on a cause and, if it is entered, changes `state` and says what moved.
+    fn apply(
+        &self,
+        state: &mut State<'_>,
+        at: Position,
+        cause: &Self::Cause,
+    ) -> Result<Verdict, LedgerError>;
+
+    /// Checks what the rows of this chart promise each other, in the order of the invariants.
+    fn check_invariants(&self, state: &State<'_>) -> Result<(), CheckError>;
+}
+
+/// Where an entry would stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its sequence.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: UnixTime,
+}
+
+/// What a chart decides about a cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It becomes an entry.
+    Enter {
+        /// Why it changes nothing but a nonce, if it is refused.
+        refusal: Option<Refusal>,
+        /// What it moves.
+        postings: Postings,
+    },
+    /// It changes nothing and leaves nothing.
+    Answer(Outcome),
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is entry `sequence`, for good or as refused.
+    Entered {
+        /// Where.
+        sequence: Sequence,
+        /// Why it changed nothing but a nonce.
+        refusal: Option<Refusal>,
+    },
+    /// It was done before, as entry `sequence`; this is the answer of then.
+    Known {
+        /// Where.
+        sequence: Sequence,
+        /// Why it changed nothing but a nonce.
+        refusal: Option<Refusal>,
+    },
+    /// Its nonce was used by another order.
+    NonceUsed {
+        /// Where.
+        sequence: Sequence,
+        /// By which.
+        order: Box<SignedOrder>,
+    },
+    /// It was refused and left no entry.
+    Refused(Refusal),
+}
+
+impl Outcome {
+    /// Why it was refused, if it was.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Entered { refusal, .. } | Self::Known { refusal, .. } => *refusal,
+            Self::NonceUsed { .. } => Some(Refusal::WrongNonce),
+            Self::Refused(refusal) => Some(*refusal),
+        }
+    }
+
+    /// The entry that answers it, if there is one.
+    pub fn sequence(&self) -> Option<Sequence> {
+        match self {
+            Self::Entered { sequence, .. }
+            | Self::Known { sequence, .. }
+            | Self::NonceUsed { sequence, .. } => Some(*sequence),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+/// Why a ledger cannot go on. The first one poisons it: every later append fails with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log did not take a group.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A row does not read back.
+    #[error("row {key} of table {table} does not parse: {source}")]
+    Row {
+        /// Its table.
+        table: Table,
+        /// Its key in hex.
+        key: String,
+        /// Why.
+        source: LayoutError,
+    },
+    /// A row that another row speaks of is not there.
+    #[error("row {key} of table {table} is missing")]
+    RowMissing {
+        /// Its table.
+        table: Table,
+        /// Its key in hex.
+        key: String,
+    },
+    /// An account is below zero.
+    #[error("account {account:?} is below zero")]
+    BelowZero {
+        /// Which.
+        account: AccountId,
+    },
+    /// A total would pass 2¹²⁸ − 1, or a balance 2⁶⁴ − 1.
+    #[error("account {account:?} is out of range")]
+    Overflow {
+        /// Which.
+        account: AccountId,
+    },
+    /// The sum over entries is not what the rows hold.
+    #[error("rows hold {rows}, entries add up to {entries}")]
+    Unexplained {
+        /// By the rows.
+        rows: u128,
+        /// By the entries.
+        entries: u128,
+    },
+    /// A group is too long; nothing of it was done. Does not poison.
+    #[error("a group of {len} is longer than {max}")]
+    GroupTooLong {
+        /// Its length.
+        len: usize,
+        /// The longest.
+        max: usize,
+    },
+}
+
+impl LedgerError {
+    pub(crate) fn row(table: Table, key: &[u8], source: LayoutError) -> Self {
+        Self::Row {
+            table,
+            key: crate::hex::encode(key),
+            source,
+        }
+    }
+
+    pub(crate) fn missing(table: Table, key: &[u8]) -> Self {
+        Self::RowMissing {
+            table,
+            key: crate::hex::encode(key),
+        }
+    }
+}
+
+/// Why a ledger does not open. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// There are entries and no head.
+    #[error("the {ledger} ledger has entries but no head")]
+    HeadMissing {
+        /// Which ledger.
+        ledger: &'static str,
+    },
+    /// The head speaks of an entry that is not there, or that is another.
+    #[error("the {ledger} ledger ends at {head}, but that entry is missing or another")]
+    TailMissing {
+        /// Which ledger.
+        ledger: &'static str,
+        /// Its last entry by its head.
+        head: Sequence,
+    },
+    /// There are entries after the head.
+    #[error("the {ledger} ledger ends before {next}, but there is an entry")]
+    TailLonger {
+        /// Which ledger.
+        ledger: &'static str,
+        /// First entry after the head.
+        next: Sequence,
+    },
+    /// An entry near the end does not follow from the one before it.
+    #[error("entry {sequence} of the {ledger} ledger does not follow from the one before")]
+    ChainBroken {
+        /// Which ledger.
+        ledger: &'static str,
+        /// Where.
+        sequence: Sequence,
+    },
+    /// It was begun by another owner, or for another network.
+    #[error("this is another's {ledger} ledger: it began with another genesis")]
+    OtherGenesis {
+        /// Which ledger.
+        ledger: &'static str,
+    },
+    /// The key given is not the one the ledger names.
+    #[error("needs the key of {needed}, was given that of {given}")]
+    OtherKey {
+        /// Named by genesis.
+        needed: crate::NodeId,
+        /// Given.
+        given: crate::NodeId,
+    },
+    /// This node has joined another network before.
+    #[error("this node joined network {joined}, not {configured}")]
+    OtherNetwork {
+        /// In the ledger.
+        joined: crate::NetworkId,
+        /// In the configuration.
+        configured: crate::NetworkId,
+    },
+}
+
+/// Where a ledger ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// How many entries there are; the sequence of the next.
+    pub next: Sequence,
+    /// Hash of the last entry.
+    pub hash: EntryHash,
+    /// Time of the last entry.
+    pub time: UnixTime,
+}
+
+impl Head {
+    const START: Self = Self {
+        next: Sequence::ZERO,
+        hash: EntryHash::NONE,
+        time: UnixTime::ZERO,
+    };
+
+    /// Sequence of the last entry; `None` before genesis.
+    pub fn last(&self) -> Option<Sequence> {
+        self.next.get().checked_sub(1).map(Sequence::new)
+    }
+
+    fn after(self, bytes: &[u8], time: UnixTime) -> Self {
+        Self {
+            next: self.next.next(),
+            hash: EntryHash::of(bytes),
+            time,
+        }
+    }
+}
+
+impl Row for Head {
+    const TABLE: Table = Table::Meta;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Writer::new()
+            .u64(self.next.get())
+            .bytes(self.hash.as_bytes())
+            .u64(self.time.as_secs())
+            .finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let head = Self {
+            next: Sequence::new(reader.u64()?),
+            hash: EntryHash::from_bytes(reader.array()?),
+            time: UnixTime::from_secs(reader.u64()?),
+        };
+        reader.end()?;
+        Ok(head)
+    }
+}
+
+/// A chart's ledger in a store. One writer; readers see what is written.
+pub struct Ledger<C: Chart, S> {
+    chart: C,
+    store: S,
+    log: Box<dyn OrderedLog>,
+    head: Head,
+    poison: Option<LedgerError>,
+}
+
+impl<C: Chart + fmt::Debug, S> fmt::Debug for Ledger<C, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger")
+            .field("chart", &self.chart)
+            .field("head", &self.head)
+            .field("poison", &self.poison)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Chart, S: Store + Clone + 'static> Ledger<C, S> {
+    /// Opens the ledger in `store`, or begins it at `now` if the store is empty. Checks the head,
+    /// the last entries and the genesis, and makes nothing again: O(1).
+    pub fn open(store: S, chart: C, now: UnixTime) -> Result<Self, OpenError> {
+        let log = Box::new(EmbeddedLog::new(store.clone()));
+        Self::open_with_log(store, log, chart, now)
+    }
+}
+
+impl<C: Chart, S: Store> Ledger<C, S> {
+    /// Like [`Self::open`], with a log of the caller's choice.
+    pub fn open_with_log(
+        store: S,
+        log: Box<dyn OrderedLog>,
+        chart: C,
+        now: UnixTime,
+    ) -> Result<Self, OpenError> {
+        let head: Option<Head> = State::new(&store).row(HEAD_KEY)?;
+        let mut ledger = Self {
+            chart,
+            store,
+            log,
+            head: head.unwrap_or(Head::START),
+            poison: None,
+        };
+        ledger.check_tail()?;
+        if head.is_none() {
+            let genesis = ledger.chart.genesis();
+            ledger.append(now, &[genesis])?;
+        }
+        Ok(ledger)
+    }
+
+    /// Applies a group in order at `now` (or at the time of the last entry, if that is later) and
+    /// returns once all of it is fsynced. What has fallen due by then is entered first.
+    ///
+    /// Any grouping of the same causes at the same times gives the same bytes (L5).
+    pub fn append(
+        &mut self,
+        now: UnixTime,
+        group: &[C::Cause],
+    ) -> Result<Vec<Outcome>, LedgerError> {
+        if group.len() > GROUP_MAX {
+            return Err(LedgerError::GroupTooLong {
+                len: group.len(),
+                max: GROUP_MAX,
+            });
+        }
+        if let Some(first) = &self.poison {
+            return Err(first.clone());
+        }
+        let outcomes = self.append_at(now.max(self.head.time), group);
+        if let Err(error) = &outcomes {
+            self.poison = Some(error.clone());
+        }
+        outcomes
+    }
+
+    /// Where the ledger ends.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The rules it follows.
+    pub fn chart(&self) -> &C {
+        &self.chart
+    }
+
+    /// A view of its rows.
+    pub fn state(&self) -> State<'_> {
+        State::new(&self.store)
+    }
+
+    /// At most `limit` (and [`ENTRIES_MAX`]) entries from `from` on, oldest first.
+    pub fn entries(&self, from: Sequence, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        let rows = self.log.read(from, limit.min(ENTRIES_MAX))?;
+        rows.iter()
+            .zip(from.get()..)
+            .map(|(bytes, sequence)| {
+                Entry::from_bytes(bytes)
+                    .map_err(|error| LedgerError::row(Table::Entry, &sequence.to_be_bytes(), error))
+            })
+            .collect()
+    }
+
+    /// The cause of an entry of this ledger, as a value.
+    pub fn cause(&self, entry: &Entry) -> Result<C::Cause, LedgerError> {
+        C::decode(entry.kind, &entry.cause).map_err(|error| {
+            LedgerError::row(Table::Entry, &entry.sequence.get().to_be_bytes(), error)
+        })
+    }
+
+    fn append_at(
+        &mut self,
+        time: UnixTime,
+        group: &[C::Cause],
+    ) -> Result<Vec<Outcome>, LedgerError> {
+        if self.head != Head::START {
+            loop {
+                let due = self.chart.due(&self.state(), time, DUE_MAX)?;
+                if due.is_empty() {
+                    break;
+                }
+                self.commit(time, &due)?;
+            }
+        }
+        self.commit(time, group)
+    }
+
+    /// One group: one batch, one fsync. Nothing is visible before the write returns.
+    fn commit(&mut self, time: UnixTime, group: &[C::Cause]) -> Result<Vec<Outcome>, LedgerError> {
+        let mut state = State::new(&self.store);
+        let mut head = self.head;
+        let mut entries = Vec::new();
+        let mut outcomes = Vec::with_capacity(group.len());
+        for cause in group {
+            let sequence = head.next;
+            let at = Position { sequence, time };
+            outcomes.push(match self.chart.apply(&mut state, at, cause)? {
+                Verdict::Answer(outcome) => outcome,
+                Verdict::Enter { refusal, postings } => {
+                    let bytes = seal::<C>(head, time, cause, refusal, postings);
+                    head = head.after(&bytes, time);
+                    state.put(Table::Entry, sequence_key(sequence), bytes.clone());
+                    entries.push(bytes);
+                    Outcome::Entered { sequence, refusal }
+                }
+            });
+        }
+        if !entries.is_empty() {
+            state.put_row(HEAD_KEY.to_vec(), &head);
+            self.log.append(self.head.next, &entries)?;
+            let batch = state.into_batch();
+            self.store.write(&batch, Durability::Synced)?;
+            self.head = head;
+        }
+        Ok(outcomes)
+    }
+
+    /// Compares the head with the entries before and after it, and entry 0 with the chart's genesis.
+    fn check_tail(&self) -> Result<(), OpenError> {
+        const TAIL: u64 = 16;
+        let ledger = C::NAME;
+        let next = self.head.next;
+        if self.state().entry(next)?.is_some() {
+            return Err(if next == Sequence::ZERO {
+                OpenError::HeadMissing { ledger }
+            } else {
+                OpenError::TailLonger { ledger, next }
+            });
+        }
+        let Some(last) = self.head.last() else {
+            return Ok(());
+        };
+        let first = Sequence::new(last.get().saturating_sub(TAIL));
+        let mut hash = None;
+        for (sequence, entry) in (first.get()..next.get()).zip(self.tail(first)?) {
+            let follows = hash.is_none_or(|hash| entry.prev_hash == hash);
+            if !follows || entry.sequence.get() != sequence {
+                return Err(OpenError::ChainBroken {
+                    ledger,
+                    sequence: Sequence::new(sequence),
+                });
+            }
+            hash = Some(EntryHash::of(&entry.to_bytes()));
+        }
+        if hash != Some(self.head.hash) {
+            return Err(OpenError::TailMissing { ledger, head: last });
+        }
+        let genesis = self.state().entry(Sequence::ZERO)?;
+        match genesis {
+            Some(entry) if entry.cause == C::encode(&self.chart.genesis()) => Ok(()),
+            _ => Err(OpenError::OtherGenesis { ledger }),
+        }
+    }
+
+    fn tail(&self, first: Sequence) -> Result<Vec<Entry>, LedgerError> {
+        self.entries(first, ENTRIES_MAX)
+    }
+}
+
+/// The bytes of the entry that follows `head`.
+fn seal<C: Chart>(
+    head: Head,
+    time: UnixTime,
+    cause: &C::Cause,
+    refusal: Option<Refusal>,
+    postings: Postings,
+) -> Vec<u8> {
+    assert!(time >= head.time, "ledger time never goes back");
+    Entry {
+        sequence: head.next,
+        time,
+        prev_hash: head.hash,
+        kind: C::kind(cause),
+        refusal,
+        cause: C::encode(cause),
+        postings,
+    }
+    .to_bytes()
+}

@@ -1,0 +1,192 @@
+//! A store seen through the changes of a group that is not written yet.
+//!
+//! State machines read and change a [`State`]; nothing they do is visible to anybody else before the
+//! whole group is written as one batch.
+
+use crate::account::{AccountId, AccountRow};
+use crate::entry::Entry;
+use crate::layout::LayoutError;
+use crate::ledger::LedgerError;
+use crate::posting::Postings;
+use crate::store::{Batch, KeyValue, Store, Table, key_after};
+use crate::units::Sequence;
+
+/// A row with a layout of its own.
+pub trait Row: Sized {
+    /// Where such rows live.
+    const TABLE: Table;
+
+    /// The row's bytes.
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// Parses exactly one row.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError>;
+}
+
+/// Rows as they will be once the current group is written.
+pub struct State<'a> {
+    store: &'a dyn Store,
+    changes: Batch,
+}
+
+impl std::fmt::Debug for State<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> State<'a> {
+    /// What `store` holds, with no changes yet.
+    pub fn new(store: &'a dyn Store) -> Self {
+        Self {
+            store,
+            changes: Batch::new(),
+        }
+    }
+
+    /// Writes a row.
+    pub fn put_row<R: Row>(&mut self, key: Vec<u8>, row: &R) {
+        self.put(R::TABLE, key, row.to_bytes());
+    }
+
+    /// Writes raw bytes.
+    pub fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.changes.put(table, key, value);
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, table: Table, key: Vec<u8>) {
+        self.changes.delete(table, key);
+    }
+
+    /// Adds `postings` to their accounts. `false`, and nothing changed, if an account would end
+    /// below zero (L2).
+    pub fn post(&mut self, postings: &Postings) -> Result<bool, LedgerError> {
+        assert!(postings.is_balanced(), "postings sum to zero");
+        let mut rows: Vec<(AccountId, AccountRow)> = Vec::new();
+        for posting in postings.iter() {
+            let known = rows
+                .iter()
+                .find(|(account, _)| *account == posting.account)
+                .map(|(_, row)| *row);
+            let before = match known {
+                Some(row) => row,
+                None => self.account(&posting.account)?,
+            };
+            let after = before
+                .plus(posting.side, posting.amount)
+                .ok_or(LedgerError::Overflow {
+                    account: posting.account,
+                })?;
+            rows.retain(|(account, _)| *account != posting.account);
+            rows.push((posting.account, after));
+        }
+        if rows
+            .iter()
+            .any(|(account, row)| row.balance(account).is_none())
+        {
+            return Ok(false);
+        }
+        for (account, row) in rows {
+            self.put_row(account.to_bytes(), &row);
+        }
+        Ok(true)
+    }
+
+    /// The raw bytes under `key`.
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        match self.changes.change(table, key) {
+            Some(change) => Ok(change.map(<[u8]>::to_vec)),
+            None => Ok(self.store.get(table, key)?),
+        }
+    }
+
+    /// The row under `key`.
+    pub fn row<R: Row>(&self, key: &[u8]) -> Result<Option<R>, LedgerError> {
+        self.get(R::TABLE, key)?
+            .map(|bytes| {
+                R::from_bytes(&bytes).map_err(|error| LedgerError::row(R::TABLE, key, error))
+            })
+            .transpose()
+    }
+
+    /// The first row of `table` at or after `from`.
+    pub fn next(&self, table: Table, from: &[u8]) -> Result<Option<KeyValue>, LedgerError> {
+        let mut at = from.to_vec();
+        let stored = loop {
+            let Some((key, value)) = self.store.scan(table, &at, None, 1)?.pop() else {
+                break None;
+            };
+            match self.changes.change(table, &key) {
+                None => break Some((key, value)),
+                Some(_) => at = key_after(&key),
+            }
+        };
+        let changed = self
+            .changes
+            .next_put(table, from)
+            .map(|(key, value)| (key.to_vec(), value.to_vec()));
+        Ok(match (stored, changed) {
+            (Some(stored), Some(changed)) => Some(stored.min(changed)),
+            (stored, changed) => stored.or(changed),
+        })
+    }
+
+    /// An account's totals; zero if nothing was ever posted to it.
+    pub fn account(&self, account: &AccountId) -> Result<AccountRow, LedgerError> {
+        Ok(self.row(&account.to_bytes())?.unwrap_or_default())
+    }
+
+    /// An account's balance on its normal side.
+    pub fn balance(&self, account: &AccountId) -> Result<u128, LedgerError> {
+        self.account(account)?
+            .balance(account)
+            .ok_or(LedgerError::BelowZero { account: *account })
+    }
+
+    /// The entry at `sequence`.
+    pub fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, LedgerError> {
+        self.row(&sequence_key(sequence))
+    }
+
+    /// The store below, without the changes.
+    pub fn store(&self) -> &'a dyn Store {
+        self.store
+    }
+
+    /// The changes, to be written.
+    pub fn into_batch(self) -> Batch {
+        self.changes
+    }
+}
+
+/// The key of what lies at `sequence`.
+pub fn sequence_key(sequence: Sequence) -> Vec<u8> {
+    sequence.get().to_be_bytes().to_vec()
+}
+
+impl Row for AccountRow {
+    const TABLE: Table = Table::Account;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Self::to_bytes(self)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        Self::from_bytes(bytes)
+    }
+}
+
+impl Row for Entry {
+    const TABLE: Table = Table::Entry;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Self::to_bytes(self)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        Self::from_bytes(bytes)
+    }
+}
