@@ -11,6 +11,8 @@ pub mod choker;
 pub mod limiter;
 pub mod magnet;
 pub mod metainfo;
+pub mod picker;
+pub mod pipeline;
 pub mod rate;
 pub mod rng;
 pub mod session;

@@ -128,11 +128,19 @@ impl Session {
                 let _ = self.carry_out(command, now);
             }
             Input::Accepted { peer, addr } => self.accepted(peer, addr),
-            Input::Dialled { peer, info_hash, addr } => self.dialled(peer, info_hash, addr),
+            Input::Dialled {
+                peer,
+                info_hash,
+                addr,
+            } => self.dialled(peer, info_hash, addr),
             Input::DialFailed { info_hash, addr } => self.dial_failed(info_hash, addr, now),
             Input::Handshake { peer, handshake } => self.handshaken(peer, handshake, now),
             Input::Received { peer, events } => self.received(peer, events, now),
-            Input::Sent { peer, bytes, blocks } => self.sent(peer, bytes, blocks, now),
+            Input::Sent {
+                peer,
+                bytes,
+                blocks,
+            } => self.sent(peer, bytes, blocks, now),
             Input::Closed { peer, .. } => self.closed(peer, now),
             Input::PieceVerified { info_hash, piece } => self.verified(info_hash, piece, now),
             Input::PieceFailed { info_hash, piece } => self.failed(info_hash, piece, now),
@@ -140,7 +148,11 @@ impl Session {
             Input::StorageFailed { info_hash, reason } => {
                 self.storage_failed(info_hash, reason, now);
             }
-            Input::Announced { info_hash, tracker, result } => {
+            Input::Announced {
+                info_hash,
+                tracker,
+                result,
+            } => {
                 self.announced(info_hash, &tracker, result, now);
             }
             Input::Settled { request, reply } => self.settled(request, reply, now),
@@ -161,8 +173,16 @@ impl Session {
     }
 
     fn advance(&mut self, now: Instant) {
-        assert!(now >= self.now, "time never goes back: {} after {}", now, self.now);
-        assert!(self.outputs.is_empty(), "outputs are drained before the next input");
+        assert!(
+            now >= self.now,
+            "time never goes back: {} after {}",
+            now,
+            self.now
+        );
+        assert!(
+            self.outputs.is_empty(),
+            "outputs are drained before the next input"
+        );
         self.now = now;
     }
 
@@ -194,7 +214,11 @@ impl Session {
     fn keep_alive(&mut self, now: Instant) {
         let silent = self.peers.values().filter_map(|peer| {
             let link = peer.live()?;
-            let hasty = link.remote.client.as_deref().is_some_and(|name| name.contains("rqbit"));
+            let hasty = link
+                .remote
+                .client
+                .as_deref()
+                .is_some_and(|name| name.contains("rqbit"));
             let limit = if hasty { KEEP_ALIVE_SHORT } else { KEEP_ALIVE };
             (now.since(link.last_sent) >= limit).then_some(peer.index)
         });
@@ -207,8 +231,11 @@ impl Session {
     fn apply_policy(&mut self, now: Instant) {
         self.choker.set_policy(slot_policy(&self.policy));
         self.uploads.set_open_share(self.policy.open_share_percent);
-        self.uploads.limiter_mut().set_node_rate(self.policy.upload_limit, now);
-        self.downloads.set_node_rate(self.policy.download_limit, now);
+        self.uploads
+            .limiter_mut()
+            .set_node_rate(self.policy.upload_limit, now);
+        self.downloads
+            .set_node_rate(self.policy.download_limit, now);
         self.market_policy(now);
         self.pump_uploads(now);
     }
@@ -231,9 +258,9 @@ impl Session {
             choke,
             self.market.next_timeout(),
         ]
-            .into_iter()
-            .flatten()
-            .min()
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether a shutdown has done all it can: every connection is closed and every last word said,
@@ -252,14 +279,29 @@ impl Session {
                 open.picker.check_invariants();
             }
             for peer in &torrent.peers {
-                let entry = self.peers.get(peer).expect("a torrent's peers are connected");
-                assert_eq!(entry.info_hash, Some(torrent.info_hash), "and they are its own");
+                let entry = self
+                    .peers
+                    .get(peer)
+                    .expect("a torrent's peers are connected");
+                assert_eq!(
+                    entry.info_hash,
+                    Some(torrent.info_hash),
+                    "and they are its own"
+                );
             }
         }
         for peer in self.peers.values() {
             let Some(link) = &peer.link else { continue };
-            let granted: u64 = link.upload.granted.iter().map(|block| u64::from(block.len)).sum();
-            assert_eq!(granted, link.upload.granted_bytes, "granted bytes are counted");
+            let granted: u64 = link
+                .upload
+                .granted
+                .iter()
+                .map(|block| u64::from(block.len))
+                .sum();
+            assert_eq!(
+                granted, link.upload.granted_bytes,
+                "granted bytes are counted"
+            );
         }
         self.market.check_invariants();
     }
@@ -281,19 +323,26 @@ impl Session {
 
     /// Every torrent, by info hash.
     pub fn torrents(&self) -> Vec<TorrentView> {
-        self.torrents.values().map(|torrent| self.torrent_view(torrent, self.now)).collect()
+        self.torrents
+            .values()
+            .map(|torrent| self.torrent_view(torrent, self.now))
+            .collect()
     }
 
     /// One torrent.
     pub fn torrent(&self, info_hash: &InfoHash) -> Option<TorrentView> {
-        self.torrents.get(info_hash).map(|torrent| self.torrent_view(torrent, self.now))
+        self.torrents
+            .get(info_hash)
+            .map(|torrent| self.torrent_view(torrent, self.now))
     }
 
     /// Every connection, or those of one torrent, in the order in which we met.
     pub fn peers(&self, of: Option<InfoHash>) -> Vec<PeerView> {
         let wanted = |peer: &&Peer| of.is_none() || peer.info_hash == of;
         let peers = self.peers.values().filter(wanted);
-        peers.filter_map(|peer| self.peer_view(peer, self.now)).collect()
+        peers
+            .filter_map(|peer| self.peer_view(peer, self.now))
+            .collect()
     }
 
     /// Every boost, oldest first.

@@ -101,7 +101,14 @@ pub struct Transmission {
 impl Network {
     /// Gives a node its uplink.
     pub fn add_node(&mut self, node: NodeIndex, config: LinkConfig) {
-        self.uplinks.insert(node, Uplink { config, turn: VecDeque::new(), busy: false });
+        self.uplinks.insert(
+            node,
+            Uplink {
+                config,
+                turn: VecDeque::new(),
+                busy: false,
+            },
+        );
     }
 
     /// A node's one-way delay.
@@ -134,15 +141,24 @@ impl Network {
 
     /// Every end that belongs to `node`.
     pub fn ends_of(&self, node: NodeIndex) -> Vec<End> {
-        self.ends.keys().filter(|end| end.node == node).copied().collect()
+        self.ends
+            .keys()
+            .filter(|end| end.node == node)
+            .copied()
+            .collect()
     }
 
     /// Queues an item; true if the uplink was idle and must be served now.
     #[must_use]
     pub fn enqueue(&mut self, from: End, item: Item) -> bool {
-        let Some(queue) = self.queues.get_mut(&from) else { return false };
+        let Some(queue) = self.queues.get_mut(&from) else {
+            return false;
+        };
         queue.push_back(item);
-        let uplink = self.uplinks.get_mut(&from.node).expect("every node has an uplink");
+        let uplink = self
+            .uplinks
+            .get_mut(&from.node)
+            .expect("every node has an uplink");
         if queue.len() == 1 {
             uplink.turn.push_back(from);
         }
@@ -151,10 +167,17 @@ impl Network {
 
     /// The uplink takes its next item; `None` if there is none, and it is idle then.
     pub fn transmit(&mut self, node: NodeIndex, now: Instant) -> Option<Transmission> {
-        let uplink = self.uplinks.get_mut(&node).expect("every node has an uplink");
+        let uplink = self
+            .uplinks
+            .get_mut(&node)
+            .expect("every node has an uplink");
         while let Some(from) = uplink.turn.pop_front() {
-            let Some(queue) = self.queues.get_mut(&from) else { continue };
-            let Some(item) = queue.pop_front() else { continue };
+            let Some(queue) = self.queues.get_mut(&from) else {
+                continue;
+            };
+            let Some(item) = queue.pop_front() else {
+                continue;
+            };
             if !queue.is_empty() {
                 uplink.turn.push_back(from);
             }
@@ -163,7 +186,13 @@ impl Network {
             let free_at = now.after(Duration::from_nanos(nanos));
             let arrives_at = free_at.after(uplink.config.delay);
             let to = self.ends.get(&from).copied();
-            return Some(Transmission { from, to, item, free_at, arrives_at });
+            return Some(Transmission {
+                from,
+                to,
+                item,
+                free_at,
+                arrives_at,
+            });
         }
         uplink.busy = false;
         None

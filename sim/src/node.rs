@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use seedbank_engine::session::Session;
-use seedbank_engine::session::input::{BlockFate, Input, PeerEvent};
+use seedbank_engine::session::input::{BlockFate, PeerEvent};
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
 use seedbank_ledger::Instant;
 
 use crate::books::Books;
+use crate::recording::Recording;
 
 /// A node and what the driver keeps for it.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct SimNode {
     /// When its session wants to be woken; events for other instants are stale.
     pub wake_at: Option<Instant>,
     /// Every input so far, if they are being recorded.
-    pub recording: Option<Vec<(Instant, Input)>>,
+    pub recording: Option<Recording>,
     /// Payload served and not reported, per connection.
     pub connections: BTreeMap<PeerIndex, SimConnection>,
     /// Part-received pieces.
@@ -99,7 +100,9 @@ impl SimNode {
 
     /// Pieces on disk as a wire bitfield.
     pub fn have_bits(&self, info_hash: &InfoHash) -> Vec<u8> {
-        let Some(geometry) = self.geometry.get(info_hash) else { return Vec::new() };
+        let Some(geometry) = self.geometry.get(info_hash) else {
+            return Vec::new();
+        };
         let mut bits = vec![0_u8; geometry.piece_count().div_ceil(8) as usize];
         for piece in self.disk.get(info_hash).into_iter().flatten() {
             bits[piece.as_usize() / 8] |= 0x80 >> (piece.as_usize() % 8);
@@ -118,17 +121,34 @@ impl SimNode {
         (PeerEvent::Block { block, fate }, progress)
     }
 
-    fn store(&mut self, peer: PeerIndex, block: Block, garbage: bool) -> (BlockFate, PieceProgress) {
+    fn store(
+        &mut self,
+        peer: PeerIndex,
+        block: Block,
+        garbage: bool,
+    ) -> (BlockFate, PieceProgress) {
         let unrequested = (BlockFate::Unrequested, PieceProgress::Partial);
-        let Some(connection) = self.connections.get_mut(&peer) else { return unrequested };
-        let Some(info_hash) = connection.info_hash else { return unrequested };
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return unrequested;
+        };
+        let Some(info_hash) = connection.info_hash else {
+            return unrequested;
+        };
         match connection.outstanding.get_mut(&block) {
             Some(count) if *count > 1 => *count -= 1,
             Some(_) => drop(connection.outstanding.remove(&block)),
             None => return unrequested,
         }
-        let same = if garbage { BlockFate::Different } else { BlockFate::Equal };
-        if self.disk.get(&info_hash).is_some_and(|pieces| pieces.contains(&block.piece)) {
+        let same = if garbage {
+            BlockFate::Different
+        } else {
+            BlockFate::Equal
+        };
+        if self
+            .disk
+            .get(&info_hash)
+            .is_some_and(|pieces| pieces.contains(&block.piece))
+        {
             return (same, PieceProgress::Partial);
         }
         let Some(lease) = self.leases.get_mut(&(info_hash, block.piece)) else {
@@ -136,7 +156,11 @@ impl SimNode {
         };
         let index = block.index().expect("sessions request on the grid");
         if !lease.blocks.insert(index) {
-            let fate = if garbage == lease.garbage { BlockFate::Equal } else { same };
+            let fate = if garbage == lease.garbage {
+                BlockFate::Equal
+            } else {
+                same
+            };
             return (fate, PieceProgress::Partial);
         }
         lease.garbage |= garbage;
@@ -146,14 +170,22 @@ impl SimNode {
         }
         let bad = lease.garbage;
         self.leases.remove(&(info_hash, block.piece));
-        let progress = if bad { PieceProgress::Bad } else { PieceProgress::Good };
+        let progress = if bad {
+            PieceProgress::Bad
+        } else {
+            PieceProgress::Good
+        };
         (BlockFate::Stored, progress)
     }
 
     /// Requests left: leases open.
     pub fn requested(&mut self, peer: PeerIndex, blocks: &[Block]) {
-        let Some(connection) = self.connections.get_mut(&peer) else { return };
-        let Some(info_hash) = connection.info_hash else { return };
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return;
+        };
+        let Some(info_hash) = connection.info_hash else {
+            return;
+        };
         for block in blocks {
             *connection.outstanding.entry(*block).or_default() += 1;
             self.leases.entry((info_hash, block.piece)).or_default();
@@ -162,7 +194,9 @@ impl SimNode {
 
     /// A reject answered a request.
     pub fn rejected(&mut self, peer: PeerIndex, block: &Block) {
-        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return;
+        };
         if let Some(count) = connection.outstanding.get_mut(block) {
             *count -= 1;
             if *count == 0 {

@@ -14,7 +14,11 @@ pub struct EventQueue<E> {
 
 impl<E> Default for EventQueue<E> {
     fn default() -> Self {
-        Self { events: BTreeMap::new(), inserted: 0, now: Instant::ZERO }
+        Self {
+            events: BTreeMap::new(),
+            inserted: 0,
+            now: Instant::ZERO,
+        }
     }
 }
 

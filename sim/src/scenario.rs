@@ -3,18 +3,7 @@
 //! [`Demo`] is the scenario of `seedbankd demo`: its numbers live here once, and the daemon's demo
 //! runs the same ones on real sockets.
 
-use seedbank_engine::metainfo::Metainfo;
-use seedbank_engine::metainfo::build::{Builder, FileSpec};
-use seedbank_engine::session::Session;
-use seedbank_engine::session::command::{AddTorrent, BoostOrder, Command, TorrentSource};
-use seedbank_engine::session::config::{Config, Policy};
-use seedbank_engine::units::{ClientId, InfoHash};
-use seedbank_ledger::{Duration, Identity, Instant, MicroCredits, Rate};
-
-use crate::books::{Books, SimSettlement};
-use crate::network::{LinkConfig, NodeIndex};
-use crate::rng::Rng;
-use crate::world::World;
+use seedbank_ledger::{MicroCredits, Rate};
 
 /// The demo: one seeder, one leecher that pays, some that do not.
 #[derive(Clone, Copy, Debug)]

@@ -22,6 +22,7 @@ use crate::books::{Books, SimSettlement};
 use crate::network::{End, Item, LinkConfig, Network, NodeIndex, Transmission};
 use crate::node::{PieceProgress, SimNode};
 use crate::queue::EventQueue;
+use crate::recording::unix;
 
 /// Wall-clock time at the start of every run: 2026-01-01.
 pub const START: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -42,10 +43,25 @@ enum Event {
     UplinkFree(NodeIndex),
     Input(NodeIndex, Box<Input>),
     /// A dial reaches its address.
-    Dial { from: NodeIndex, info_hash: InfoHash, addr: SocketAddr },
-    Arrive { to: End, item: Item },
-    Settle { node: NodeIndex, request: u64, what: Box<SettlementRequest> },
-    Written { node: NodeIndex, info_hash: InfoHash, piece: PieceIndex },
+    Dial {
+        from: NodeIndex,
+        info_hash: InfoHash,
+        addr: SocketAddr,
+    },
+    Arrive {
+        to: End,
+        item: Item,
+    },
+    Settle {
+        node: NodeIndex,
+        request: u64,
+        what: Box<SettlementRequest>,
+    },
+    Written {
+        node: NodeIndex,
+        info_hash: InfoHash,
+        piece: PieceIndex,
+    },
 }
 
 /// Nodes and everything between them.
@@ -114,9 +130,12 @@ impl World {
         let now = self.queue.now();
         let target = &mut self.nodes[node.0];
         if let Some(recording) = &mut target.recording {
-            recording.push((now, Input::Command(command.clone())));
+            recording.input(now, &Input::Command(command.clone()));
         }
-        let session = target.session.as_mut().expect("commands go to nodes that are up");
+        let session = target
+            .session
+            .as_mut()
+            .expect("commands go to nodes that are up");
         let reply = session.command(command, now);
         self.drain(node);
         reply
@@ -141,7 +160,9 @@ impl World {
 
     /// One event; `false` if nothing will ever happen again.
     pub fn step(&mut self) -> bool {
-        let Some((now, event)) = self.queue.pop() else { return false };
+        let Some((now, event)) = self.queue.pop() else {
+            return false;
+        };
         self.handled += 1;
         assert!(self.handled < EVENTS_MAX, "the world goes round in circles");
         match event {
@@ -154,16 +175,33 @@ impl World {
             Event::Clock(node) => {
                 self.input(node, Input::Clock(self.unix()));
                 if self.nodes[node.0].session.is_some() {
-                    self.queue.push(now.after(Duration::from_secs(60)), Event::Clock(node));
+                    self.queue
+                        .push(now.after(Duration::from_secs(60)), Event::Clock(node));
                 }
             }
             Event::UplinkFree(node) => self.transmit(node),
             Event::Input(node, input) => self.input(node, *input),
-            Event::Dial { from, info_hash, addr } => self.dial(from, info_hash, addr),
+            Event::Dial {
+                from,
+                info_hash,
+                addr,
+            } => self.dial(from, info_hash, addr),
             Event::Arrive { to, item } => self.arrive(to, item),
-            Event::Settle { node, request, what } => self.settle(node, request, &what),
-            Event::Written { node, info_hash, piece } => {
-                self.nodes[node.0].disk.entry(info_hash).or_default().insert(piece);
+            Event::Settle {
+                node,
+                request,
+                what,
+            } => self.settle(node, request, &what),
+            Event::Written {
+                node,
+                info_hash,
+                piece,
+            } => {
+                self.nodes[node.0]
+                    .disk
+                    .entry(info_hash)
+                    .or_default()
+                    .insert(piece);
                 self.input(node, Input::PieceVerified { info_hash, piece });
             }
         }
@@ -177,7 +215,7 @@ impl World {
 
     /// Virtual wall-clock time.
     pub fn unix(&self) -> UnixTime {
-        START.plus_secs(self.now().as_nanos() / 1_000_000_000)
+        unix(self.now())
     }
 
     /// A node.
@@ -207,22 +245,28 @@ impl World {
     fn input(&mut self, node: NodeIndex, input: Input) {
         let now = self.queue.now();
         let target = &mut self.nodes[node.0];
-        let Some(session) = &mut target.session else { return };
+        let Some(session) = &mut target.session else {
+            return;
+        };
         if let Some(recording) = &mut target.recording {
-            recording.push((now, input.clone()));
+            recording.input(now, &input);
         }
         session.handle(input, now);
         self.drain(node);
     }
 
     fn drain(&mut self, node: NodeIndex) {
-        while let Some(output) =
-            self.nodes[node.0].session.as_mut().and_then(Session::poll_output)
+        while let Some(output) = self.nodes[node.0]
+            .session
+            .as_mut()
+            .and_then(Session::poll_output)
         {
             self.carry_out(node, output);
         }
         let target = &mut self.nodes[node.0];
-        let Some(session) = &target.session else { return };
+        let Some(session) = &target.session else {
+            return;
+        };
         if self.paranoid {
             session.check_invariants();
         }
@@ -237,10 +281,20 @@ impl World {
 
     fn carry_out(&mut self, node: NodeIndex, output: Output) {
         let now = self.queue.now();
+        if let Some(recording) = &mut self.nodes[node.0].recording {
+            recording.output(&output);
+        }
         match output {
             Output::Dial { info_hash, addr } => {
                 let at = now.after(self.network.delay(node));
-                self.queue.push(at, Event::Dial { from: node, info_hash, addr });
+                self.queue.push(
+                    at,
+                    Event::Dial {
+                        from: node,
+                        info_hash,
+                        addr,
+                    },
+                );
             }
             Output::Handshake { peer, handshake } => {
                 if let Some(connection) = self.nodes[node.0].connections.get_mut(&peer) {
@@ -272,15 +326,25 @@ impl World {
             }
             Output::MetadataComplete { metainfo } => {
                 let info_hash = metainfo.info_hash;
-                self.nodes[node.0].geometry.insert(info_hash, metainfo.geometry);
+                self.nodes[node.0]
+                    .geometry
+                    .insert(info_hash, metainfo.geometry);
                 let have = self.nodes[node.0].have_bits(&info_hash);
                 let checked = Box::new(Input::Checked { info_hash, have });
-                self.queue.push(now.after(DISK_DELAY), Event::Input(node, checked));
+                self.queue
+                    .push(now.after(DISK_DELAY), Event::Input(node, checked));
             }
-            Output::Announce { info_hash, tracker, .. } => {
+            Output::Announce {
+                info_hash, tracker, ..
+            } => {
                 let result = self.announce(node, info_hash);
-                let announced = Box::new(Input::Announced { info_hash, tracker, result });
-                self.queue.push(now.after(TRACKER_DELAY), Event::Input(node, announced));
+                let announced = Box::new(Input::Announced {
+                    info_hash,
+                    tracker,
+                    result,
+                });
+                self.queue
+                    .push(now.after(TRACKER_DELAY), Event::Input(node, announced));
             }
             Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
             Output::Append(command) => {
@@ -289,7 +353,11 @@ impl World {
             }
             Output::Settle { request, what } => {
                 let what = Box::new(what);
-                let settle = Event::Settle { node, request, what };
+                let settle = Event::Settle {
+                    node,
+                    request,
+                    what,
+                };
                 self.queue.push(now.after(SETTLEMENT_DELAY), settle);
             }
             Output::Event(event) => self.events.push((now, node, event)),
@@ -302,7 +370,11 @@ impl World {
         node: NodeIndex,
         info_hash: InfoHash,
     ) -> Result<AnnounceReply, AnnounceError> {
-        let others = self.nodes.iter().enumerate().filter(|(index, _)| *index != node.0);
+        let others = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != node.0);
         let peers = others
             .filter(|(_, other)| other.session.is_some())
             .filter(|(_, other)| other.geometry.contains_key(&info_hash))
@@ -325,28 +397,57 @@ impl World {
             return self.input(from, Input::DialFailed { info_hash, addr });
         };
         let dialler_addr = self.nodes[from.0].addr;
-        let ours = End { node: from, peer: self.nodes[from.0].meet() };
-        let theirs = End { node: to, peer: self.nodes[to.0].meet() };
+        let ours = End {
+            node: from,
+            peer: self.nodes[from.0].meet(),
+        };
+        let theirs = End {
+            node: to,
+            peer: self.nodes[to.0].meet(),
+        };
         self.network.connect(ours, theirs);
-        let dialled = Input::Dialled { peer: ours.peer, info_hash, addr };
+        let dialled = Input::Dialled {
+            peer: ours.peer,
+            info_hash,
+            addr,
+        };
         let at = now.after(self.network.delay(to));
         self.queue.push(at, Event::Input(from, Box::new(dialled)));
-        self.input(to, Input::Accepted { peer: theirs.peer, addr: dialler_addr });
+        self.input(
+            to,
+            Input::Accepted {
+                peer: theirs.peer,
+                addr: dialler_addr,
+            },
+        );
     }
 
     fn enqueue(&mut self, from: End, item: Item) {
         if self.network.enqueue(from, item) {
-            self.queue.push(self.queue.now(), Event::UplinkFree(from.node));
+            self.queue
+                .push(self.queue.now(), Event::UplinkFree(from.node));
         }
     }
 
     fn transmit(&mut self, node: NodeIndex) {
-        let Some(sent) = self.network.transmit(node, self.queue.now()) else { return };
-        let Transmission { from, to, item, free_at, arrives_at } = sent;
+        let Some(sent) = self.network.transmit(node, self.queue.now()) else {
+            return;
+        };
+        let Transmission {
+            from,
+            to,
+            item,
+            free_at,
+            arrives_at,
+        } = sent;
         self.queue.push(free_at, Event::UplinkFree(node));
         if let Item::Block { block, .. } = &item {
             let bytes = u64::from(block.len);
-            let sent = Input::Sent { peer: from.peer, bytes, blocks: 1 };
+            let sent = Input::Sent {
+                peer: from.peer,
+                bytes,
+                blocks: 1,
+            };
             self.queue.push(free_at, Event::Input(node, Box::new(sent)));
         }
         if let Some(to) = to {
@@ -372,16 +473,31 @@ impl World {
     }
 
     fn handshake(&mut self, to: End, handshake: Handshake) {
-        self.input(to.node, Input::Handshake { peer: to.peer, handshake });
+        self.input(
+            to.node,
+            Input::Handshake {
+                peer: to.peer,
+                handshake,
+            },
+        );
     }
 
     fn received(&mut self, to: End, event: PeerEvent) {
-        self.input(to.node, Input::Received { peer: to.peer, events: vec![event] });
+        self.input(
+            to.node,
+            Input::Received {
+                peer: to.peer,
+                events: vec![event],
+            },
+        );
     }
 
     fn block(&mut self, to: End, block: Block, garbage: bool) {
         let node = &mut self.nodes[to.node.0];
-        let info_hash = node.connections.get(&to.peer).and_then(|peer| peer.info_hash);
+        let info_hash = node
+            .connections
+            .get(&to.peer)
+            .and_then(|peer| peer.info_hash);
         let (event, progress) = node.receive(to.peer, block, garbage);
         self.received(to, event);
         let Some(info_hash) = info_hash else { return };
@@ -390,7 +506,14 @@ impl World {
         match progress {
             PieceProgress::Partial => {}
             PieceProgress::Good => {
-                self.queue.push(at, Event::Written { node, info_hash, piece });
+                self.queue.push(
+                    at,
+                    Event::Written {
+                        node,
+                        info_hash,
+                        piece,
+                    },
+                );
             }
             PieceProgress::Bad => {
                 let failed = Box::new(Input::PieceFailed { info_hash, piece });
@@ -401,7 +524,9 @@ impl World {
 
     /// Both sides lose a connection.
     fn cut(&mut self, end: End, reason: &str) {
-        let Some(other) = self.network.cut(end) else { return };
+        let Some(other) = self.network.cut(end) else {
+            return;
+        };
         for end in [end, other] {
             self.nodes[end.node.0].connections.remove(&end.peer);
             self.input(end.node, closed(end.peer, reason));
@@ -425,5 +550,8 @@ impl World {
 }
 
 fn closed(peer: PeerIndex, reason: &str) -> Input {
-    Input::Closed { peer, reason: reason.to_owned() }
+    Input::Closed {
+        peer,
+        reason: reason.to_owned(),
+    }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use seedbank_ledger::{Duration, Instant};
 
 /// Most addresses kept for one torrent; further ones are ignored.
-pub const ADDRESSES_MAX: usize = 2_000;
+pub(crate) const ADDRESSES_MAX: usize = 2_000;
 /// Wait before the second try of an address; doubles with each failure.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait between two tries.
@@ -18,7 +18,7 @@ const FAILURES_MAX: u32 = 8;
 
 /// The addresses of one torrent.
 #[derive(Clone, Debug, Default)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     known: BTreeMap<SocketAddr, Address>,
 }
 
@@ -45,7 +45,7 @@ enum State {
 
 impl Addresses {
     /// Remembers `addr`; `lasting` if the owner named it.
-    pub fn add(&mut self, addr: SocketAddr, lasting: bool) {
+    pub(crate) fn add(&mut self, addr: SocketAddr, lasting: bool) {
         let addr = canonical(addr);
         if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
             return;
@@ -68,7 +68,7 @@ impl Addresses {
     /// The next address to dial, if any is due; it counts as being dialled from now on.
     ///
     /// Addresses that failed less often come first.
-    pub fn take_due(&mut self, now: Instant) -> Option<SocketAddr> {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<SocketAddr> {
         let due = |address: &Address| matches!(address.state, State::Idle(at) if at <= now);
         let next = self
             .known
@@ -81,19 +81,19 @@ impl Addresses {
     }
 
     /// A dial succeeded.
-    pub fn connected(&mut self, addr: SocketAddr) {
+    pub(crate) fn connected(&mut self, addr: SocketAddr) {
         self.set(addr, State::Connected);
     }
 
     /// The connection did useful work: its past failures are forgotten.
-    pub fn useful(&mut self, addr: SocketAddr) {
+    pub(crate) fn useful(&mut self, addr: SocketAddr) {
         if let Some(known) = self.known.get_mut(&canonical(addr)) {
             known.failures = 0;
         }
     }
 
     /// A dial failed, or a connection that we dialled ended.
-    pub fn failed(&mut self, addr: SocketAddr, now: Instant) {
+    pub(crate) fn failed(&mut self, addr: SocketAddr, now: Instant) {
         let addr = canonical(addr);
         let Some(known) = self.known.get_mut(&addr) else {
             return;
@@ -112,12 +112,12 @@ impl Addresses {
     }
 
     /// Behind this address is ourselves: never again.
-    pub fn is_own(&mut self, addr: SocketAddr) {
+    pub(crate) fn is_own(&mut self, addr: SocketAddr) {
         self.set(addr, State::Own);
     }
 
     /// Every address may be tried again at once: the torrent was started.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         for address in self.known.values_mut() {
             if address.state != State::Own {
                 *address = Address {
@@ -130,7 +130,7 @@ impl Addresses {
     }
 
     /// Dials under way.
-    pub fn dialling_count(&self) -> usize {
+    pub(crate) fn dialling_count(&self) -> usize {
         self.known
             .values()
             .filter(|address| address.state == State::Dialling)

@@ -27,7 +27,11 @@ impl Session {
                     downloaded: torrent.counters.downloaded.get(),
                     left: torrent.left(),
                     event: announce.event,
-                    num_want: if announce.event == AnnounceEvent::Stopped { 0 } else { NUM_WANT },
+                    num_want: if announce.event == AnnounceEvent::Stopped {
+                        0
+                    } else {
+                        NUM_WANT
+                    },
                     key: self.announce_key,
                 };
                 self.outputs.push_back(Output::Announce {
@@ -46,17 +50,26 @@ impl Session {
         result: Result<AnnounceReply, AnnounceError>,
         now: Instant,
     ) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
         torrent.trackers.answered(tracker, result.as_ref(), now);
         match result {
             Ok(reply) => {
-                reply.peers.into_iter().for_each(|addr| torrent.addresses.add(addr, false));
+                reply
+                    .peers
+                    .into_iter()
+                    .for_each(|addr| torrent.addresses.add(addr, false));
                 self.dial_due(now);
             }
             Err(error) => {
                 let tracker = tracker.to_owned();
                 let reason = error.to_string();
-                let failed = SessionEvent::TrackerFailed { info_hash, tracker, reason };
+                let failed = SessionEvent::TrackerFailed {
+                    info_hash,
+                    tracker,
+                    reason,
+                };
                 self.outputs.push_back(Output::Event(failed));
             }
         }

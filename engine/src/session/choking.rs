@@ -39,7 +39,10 @@ impl Session {
     }
 
     fn candidates(&self, now: Instant) -> Vec<Candidate> {
-        self.peers.values().filter_map(|peer| self.candidate(peer, now)).collect()
+        self.peers
+            .values()
+            .filter_map(|peer| self.candidate(peer, now))
+            .collect()
     }
 
     fn candidate(&self, peer: &Peer, now: Instant) -> Option<Candidate> {
@@ -83,16 +86,31 @@ impl Session {
         if change.flipped {
             let unchoked = decision.class.is_some();
             let reason = decision.reason;
-            let event = ChokeDecision { at: now, info_hash, peer, unchoked, reason };
-            self.outputs.push_back(Output::Event(SessionEvent::Choke(event)));
-            if unchoked { self.unchoke(peer, now) } else { self.choke(peer, now) }
+            let event = ChokeDecision {
+                at: now,
+                info_hash,
+                peer,
+                unchoked,
+                reason,
+            };
+            self.outputs
+                .push_back(Output::Event(SessionEvent::Choke(event)));
+            if unchoked {
+                self.unchoke(peer, now)
+            } else {
+                self.choke(peer, now)
+            }
         }
-        let side = decision.class.map(|class| (Side::from(class), decision.weight));
+        let side = decision
+            .class
+            .map(|class| (Side::from(class), decision.weight));
         self.serve_as(peer, side, now);
     }
 
     fn unchoke(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         // A drain that is overtaken by an unchoke never told the peer that it was choked.
         if !std::mem::replace(&mut link.upload.draining, false) {
             self.send(peer, Message::Unchoke, now);
@@ -100,7 +118,9 @@ impl Session {
     }
 
     fn choke(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         if !link.fast && !link.upload.queue.is_empty() {
             link.upload.queue.truncate(DRAIN_MAX);
             link.upload.draining = true;

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::Instant;
 
+use crate::pipeline::Pipeline;
+use crate::rate::RateMeter;
 use crate::session::Session;
 use crate::session::output::Output;
 use crate::session::peer::{Download, EarlyPieces, Link, Peer, Upload};
-use crate::pipeline::Pipeline;
-use crate::rate::RateMeter;
 use crate::session::torrent::Content;
 use crate::units::{InfoHash, PeerIndex};
 use crate::wire::handshake::Handshake;
@@ -33,7 +33,10 @@ impl Session {
     /// A dial of ours succeeded.
     pub(super) fn dialled(&mut self, peer: PeerIndex, info_hash: InfoHash, addr: SocketAddr) {
         self.insert_peer(peer, addr, Some(info_hash));
-        let Some(torrent) = self.torrents.get_mut(&info_hash).filter(|torrent| torrent.is_active())
+        let Some(torrent) = self
+            .torrents
+            .get_mut(&info_hash)
+            .filter(|torrent| torrent.is_active())
         else {
             return self.close(peer, "torrent is not running");
         };
@@ -44,7 +47,14 @@ impl Session {
 
     fn insert_peer(&mut self, peer: PeerIndex, addr: SocketAddr, info_hash: Option<InfoHash>) {
         let incoming = info_hash.is_none();
-        let entry = Peer { index: peer, addr, incoming, info_hash, link: None, closing: false };
+        let entry = Peer {
+            index: peer,
+            addr,
+            incoming,
+            info_hash,
+            link: None,
+            closing: false,
+        };
         let before = self.peers.insert(peer, entry);
         assert!(before.is_none(), "the driver never reuses an index");
     }
@@ -58,12 +68,17 @@ impl Session {
 
     /// A peer's 68 bytes arrived.
     pub(super) fn handshaken(&mut self, peer: PeerIndex, theirs: Handshake, now: Instant) {
-        let Some(entry) = self.peers.get(&peer).filter(|entry| !entry.closing) else { return };
+        let Some(entry) = self.peers.get(&peer).filter(|entry| !entry.closing) else {
+            return;
+        };
         let (addr, incoming) = (entry.addr, entry.incoming);
         if entry.link.is_some() {
             return self.close(peer, "second handshake");
         }
-        if entry.info_hash.is_some_and(|info_hash| info_hash != theirs.info_hash) {
+        if entry
+            .info_hash
+            .is_some_and(|info_hash| info_hash != theirs.info_hash)
+        {
             return self.close(peer, "answered for another torrent");
         }
         let Some(torrent) = self.torrents.get_mut(&theirs.info_hash) else {
@@ -94,9 +109,14 @@ impl Session {
         let torrent = &self.torrents[&theirs.info_hash];
         let same = |other: &&Peer| {
             other.index != peer
-                && other.live().is_some_and(|link| link.client_id == theirs.client_id)
+                && other
+                    .live()
+                    .is_some_and(|link| link.client_id == theirs.client_id)
         };
-        let peers = torrent.peers.iter().filter_map(|index| self.peers.get(index));
+        let peers = torrent
+            .peers
+            .iter()
+            .filter_map(|index| self.peers.get(index));
         let other = peers.clone().find(same)?;
         let keep_incoming = theirs.client_id.0 < self.config.client_id.0;
         let incoming = self.peers[&peer].incoming;
@@ -108,7 +128,10 @@ impl Session {
         let entry = self.peers.get_mut(&peer).expect("the caller found it");
         let incoming = entry.incoming;
         entry.info_hash = Some(theirs.info_hash);
-        let torrent = self.torrents.get_mut(&theirs.info_hash).expect("the caller found it");
+        let torrent = self
+            .torrents
+            .get_mut(&theirs.info_hash)
+            .expect("the caller found it");
         let early = match torrent.open_mut() {
             Some(open) => {
                 open.picker.join(peer);
@@ -142,18 +165,28 @@ impl Session {
 
     fn send_handshake(&mut self, peer: PeerIndex, info_hash: InfoHash) {
         let client_id = self.config.client_id;
-        let handshake = Handshake { info_hash, client_id, extended: true, fast: true };
-        self.outputs.push_back(Output::Handshake { peer, handshake });
+        let handshake = Handshake {
+            info_hash,
+            client_id,
+            extended: true,
+            fast: true,
+        };
+        self.outputs
+            .push_back(Output::Handshake { peer, handshake });
     }
 
     /// The order that every client expects: extended handshake first, then exactly one of bitfield,
     /// have-all and have-none (BEP 6, BEP 10).
     fn greet(&mut self, peer: PeerIndex, now: Instant) {
         self.send_extended_handshake(peer, now);
-        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else { return };
+        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else {
+            return;
+        };
         let info_hash = self.peers[&peer].info_hash.expect("a link has a torrent");
         let fast = link.fast;
-        let have = self.torrents[&info_hash].open().map(|open| open.picker.have());
+        let have = self.torrents[&info_hash]
+            .open()
+            .map(|open| open.picker.have());
         let message = match have {
             Some(have) if fast && have.is_complete() => Some(Message::HaveAll),
             Some(have) if !have.is_empty() => Some(Message::Bitfield(have.to_wire())),
@@ -167,21 +200,32 @@ impl Session {
 
     /// Closes a connection: everything about it is forgotten once the driver says `Closed`.
     pub(super) fn close(&mut self, peer: PeerIndex, reason: impl Into<String>) {
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
         if !std::mem::replace(&mut entry.closing, true) {
             self.uploads.remove_peer(peer);
             self.flush_serving(peer);
-            self.outputs.push_back(Output::Close { peer, reason: reason.into() });
+            self.outputs.push_back(Output::Close {
+                peer,
+                reason: reason.into(),
+            });
         }
     }
 
     /// A connection is gone.
     pub(super) fn closed(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(entry) = self.peers.remove(&peer) else { return };
-        let Some(info_hash) = entry.info_hash else { return };
+        let Some(entry) = self.peers.remove(&peer) else {
+            return;
+        };
+        let Some(info_hash) = entry.info_hash else {
+            return;
+        };
         self.choker.disconnected(peer);
         self.market_closed(&entry, now);
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
         torrent.peers.remove(&peer);
         if let Content::Unknown(fetch) = &mut torrent.content {
             fetch.gone(peer);
@@ -203,11 +247,17 @@ impl Session {
     /// Dials what is due, as far as limits allow.
     pub(super) fn dial_due(&mut self, now: Instant) {
         let mut free = self.config.connections_max.saturating_sub(self.peers.len());
-        for torrent in self.torrents.values_mut().filter(|torrent| torrent.is_active()) {
+        for torrent in self
+            .torrents
+            .values_mut()
+            .filter(|torrent| torrent.is_active())
+        {
             let dialling = torrent.addresses.dialling_count();
             let room = DIALLED_PER_TORRENT_MAX.saturating_sub(torrent.peers.len() + dialling);
             for _ in 0..room.min(DIALLING_MAX.saturating_sub(dialling)).min(free) {
-                let Some(addr) = torrent.addresses.take_due(now) else { break };
+                let Some(addr) = torrent.addresses.take_due(now) else {
+                    break;
+                };
                 let info_hash = torrent.info_hash;
                 self.outputs.push_back(Output::Dial { info_hash, addr });
                 free -= 1;

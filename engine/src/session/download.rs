@@ -3,7 +3,7 @@
 use seedbank_ledger::{Bytes, Instant};
 
 use crate::bitfield::Bitfield;
-use crate::picker::{Picked, Picker, PickLimits, Released};
+use crate::picker::{PickLimits, Picked, Picker, Released};
 use crate::session::Session;
 use crate::session::event::SessionEvent;
 use crate::session::input::BlockFate;
@@ -13,9 +13,14 @@ use crate::session::torrent::{Content, Open};
 use crate::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 
+/// Blocks asked for a second time at once, of a peer that owes us nothing.
+const COPIES_MAX: usize = 2;
+
 impl Session {
     pub(super) fn choked_by(&mut self, peer: PeerIndex, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         link.choking_us = true;
         if !link.fast {
             // Without the Fast Extension a choke is the only answer that its requests get.
@@ -37,7 +42,9 @@ impl Session {
     }
 
     pub(super) fn reject_arrived(&mut self, peer: PeerIndex, block: Block, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         if !link.download.pipeline.rejected(&block) {
             return;
         }
@@ -57,7 +64,9 @@ impl Session {
         fate: BlockFate,
         now: Instant,
     ) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         let len = Bytes::new(u64::from(block.len));
         link.download.received = link.download.received.saturating_add(len);
         link.download.rate.add(len.get(), now);
@@ -74,7 +83,9 @@ impl Session {
             return;
         }
         link.download.pipeline.arrived(&block, now);
-        let Some(open) = torrent.open_mut() else { return };
+        let Some(open) = torrent.open_mut() else {
+            return;
+        };
         let arrival = open.picker.received(peer, block, fate, now);
         self.market_arrived(peer, block, fate, now);
         for (other, block) in arrival.cancels {
@@ -83,7 +94,9 @@ impl Session {
     }
 
     fn cancel(&mut self, peer: PeerIndex, block: Block) {
-        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         if link.download.pipeline.cancelled(&block) {
             self.outputs.push_back(Output::Cancel { peer, block });
         }
@@ -91,11 +104,21 @@ impl Session {
 
     /// Asks a peer for as much as pipeline, limits and window allow.
     pub(super) fn refill_peer(&mut self, peer: PeerIndex, now: Instant) {
-        let lease_len: u64 = self.torrents.values().filter_map(|torrent| torrent.open()).map(lease_len).sum();
+        let lease_len: u64 = self
+            .torrents
+            .values()
+            .filter_map(|torrent| torrent.open())
+            .map(lease_len)
+            .sum();
         let lease_len_max = self.config.lease_bytes_max.saturating_sub(lease_len);
         let open_len_max = self.market_window_left(peer);
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
-        let Some(torrent) = entry.info_hash.and_then(|hash| self.torrents.get_mut(&hash)) else {
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let Some(torrent) = entry
+            .info_hash
+            .and_then(|hash| self.torrents.get_mut(&hash))
+        else {
             return;
         };
         let Some(link) = entry.live_mut() else { return };
@@ -103,7 +126,9 @@ impl Session {
             return;
         }
         let info_hash = torrent.info_hash;
-        let Some(open) = torrent.open_mut() else { return };
+        let Some(open) = torrent.open_mut() else {
+            return;
+        };
         let room = link.download.pipeline.room(now);
         let allowed = self.downloads.take_blocks(info_hash, BLOCK_LEN, room, now);
         if allowed == 0 {
@@ -112,8 +137,18 @@ impl Session {
             }
             return;
         }
-        let limits =
-            PickLimits { blocks_max: allowed, open_len_max, lease_len_max, share_paid: false };
+        let copies_max = if link.download.pipeline.outstanding() == 0 {
+            COPIES_MAX
+        } else {
+            0
+        };
+        let limits = PickLimits {
+            blocks_max: allowed,
+            open_len_max,
+            lease_len_max,
+            copies_max,
+            share_paid: false,
+        };
         let picked = open.picker.pick(peer, limits, now);
         let unused = allowed.saturating_sub(picked.blocks.len());
         let unused = u64::try_from(unused).unwrap_or_default() * u64::from(BLOCK_LEN);
@@ -137,13 +172,18 @@ impl Session {
             if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
                 link.last_sent = now;
             }
-            self.outputs.push_back(Output::Request { peer, blocks: picked.blocks });
+            self.outputs.push_back(Output::Request {
+                peer,
+                blocks: picked.blocks,
+            });
         }
     }
 
     /// Asks every peer of a torrent.
     pub(super) fn refill_torrent(&mut self, info_hash: InfoHash, now: Instant) {
-        let Some(torrent) = self.torrents.get(&info_hash) else { return };
+        let Some(torrent) = self.torrents.get(&info_hash) else {
+            return;
+        };
         for peer in torrent.peers.clone() {
             self.refill_peer(peer, now);
         }
@@ -158,8 +198,12 @@ impl Session {
     }
 
     pub(super) fn verified(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
-        let Some(open) = torrent.open_mut() else { return };
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        let Some(open) = torrent.open_mut() else {
+            return;
+        };
         if open.picker.have().get(piece) {
             return;
         }
@@ -177,26 +221,42 @@ impl Session {
     }
 
     fn completed(&mut self, info_hash: InfoHash, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
         torrent.completed_at = Some(now);
         torrent.trackers.completed(now);
-        self.outputs.push_back(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
+        self.outputs
+            .push_back(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
         self.market_torrent_gone(info_hash, now);
         self.announce_due(now);
         self.choke_soon(now);
     }
 
     pub(super) fn failed(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
-        let Some(open) = torrent.open_mut() else { return };
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        let Some(open) = torrent.open_mut() else {
+            return;
+        };
         let len = Bytes::new(u64::from(open.metainfo.geometry.len_of(piece)));
-        let Some(blame) = open.picker.failed(piece, now) else { return };
+        let Some(blame) = open.picker.failed(piece, now) else {
+            return;
+        };
         torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
-        self.outputs.push_back(Output::Event(SessionEvent::PieceFailed { info_hash, piece }));
+        self.outputs
+            .push_back(Output::Event(SessionEvent::PieceFailed {
+                info_hash,
+                piece,
+            }));
         self.market_failed(info_hash, piece, now);
         if blame.certain {
             for peer in blame.contributors {
-                self.misbehaved(peer, format!("piece {} does not match its hash", piece.get()));
+                self.misbehaved(
+                    peer,
+                    format!("piece {} does not match its hash", piece.get()),
+                );
             }
         }
         self.refill_torrent(info_hash, now);
@@ -205,8 +265,12 @@ impl Session {
     /// Storage is open and what is there is known.
     pub(super) fn checked(&mut self, info_hash: InfoHash, have: &[u8], now: Instant) {
         let rng = self.rng.fork();
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
-        let Content::Checking(metainfo) = &torrent.content else { return };
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        let Content::Checking(metainfo) = &torrent.content else {
+            return;
+        };
         let metainfo = metainfo.clone();
         let geometry = metainfo.geometry;
         let have = Bitfield::from_wire(have, geometry.piece_count())
@@ -223,8 +287,12 @@ impl Session {
 
     /// A connection from before the metainfo was known: what was said then is checked now.
     fn introduce(&mut self, peer: PeerIndex, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
-        let Some(open) = torrent.open_mut() else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
+        let Some(open) = torrent.open_mut() else {
+            return;
+        };
         open.picker.join(peer);
         let early = link.early.take().unwrap_or_default();
         match early.check(open.metainfo.geometry.piece_count()) {
@@ -243,20 +311,28 @@ impl Session {
     }
 
     pub(super) fn storage_failed(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else { return };
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
         torrent.failure = Some(reason.clone());
-        torrent.trackers.stop();
+        torrent.trackers.stop(now);
         for peer in torrent.peers.clone() {
             self.close(peer, "storage failed");
         }
-        self.outputs.push_back(Output::Event(SessionEvent::TorrentFailed { info_hash, reason }));
+        self.outputs
+            .push_back(Output::Event(SessionEvent::TorrentFailed {
+                info_hash,
+                reason,
+            }));
         self.announce_due(now);
     }
 
     /// Requests that took too long, pieces that stall, and limits that have refilled.
     pub(super) fn download_timeouts(&mut self, now: Instant) {
         for peer in self.peers.keys().copied().collect::<Vec<_>>() {
-            let Some((link, torrent)) = self.link_and_torrent(peer) else { continue };
+            let Some((link, torrent)) = self.link_and_torrent(peer) else {
+                continue;
+            };
             let timed_out = link.download.pipeline.timeouts(now);
             let info_hash = torrent.info_hash;
             if let Some(open) = torrent.open_mut().filter(|_| timed_out) {

@@ -20,8 +20,12 @@ const CLIENT_NAME: &str = concat!("Seedbank ", env!("CARGO_PKG_VERSION"));
 
 impl Session {
     pub(super) fn send_extended_handshake(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(entry) = self.peers.get(&peer) else { return };
-        let Some(info_hash) = entry.info_hash else { return };
+        let Some(entry) = self.peers.get(&peer) else {
+            return;
+        };
+        let Some(info_hash) = entry.info_hash else {
+            return;
+        };
         if !entry.live().is_some_and(|link| link.extended) {
             return;
         }
@@ -44,7 +48,10 @@ impl Session {
             upload_only: torrent.is_seed().then_some(true),
             receipt,
         };
-        let message = Message::Extended { id: HANDSHAKE_ID, payload: handshake.encode() };
+        let message = Message::Extended {
+            id: HANDSHAKE_ID,
+            payload: handshake.encode(),
+        };
         self.send(peer, message, now);
     }
 
@@ -72,7 +79,9 @@ impl Session {
     }
 
     fn extended_handshaken(&mut self, peer: PeerIndex, said: ExtendedHandshake, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         link.remote.merge(said);
         if let Some(reqq) = link.remote.request_queue {
             link.download.pipeline.set_reqq(reqq);
@@ -88,7 +97,9 @@ impl Session {
 
     /// Asks a peer for pieces of a magnet's metadata, if it offers them.
     pub(super) fn ask_metadata(&mut self, peer: PeerIndex, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         let (Content::Unknown(fetch), Some(id)) =
             (&mut torrent.content, link.remote.id_of(UT_METADATA))
         else {
@@ -111,9 +122,13 @@ impl Session {
                 }
             }
             MetadataMessage::Data { piece, data, .. } => {
-                let Some((_, torrent)) = self.link_and_torrent(peer) else { return };
+                let Some((_, torrent)) = self.link_and_torrent(peer) else {
+                    return;
+                };
                 let info_hash = torrent.info_hash;
-                let Content::Unknown(fetch) = &mut torrent.content else { return };
+                let Content::Unknown(fetch) = &mut torrent.content else {
+                    return;
+                };
                 match fetch.arrived(peer, piece, data) {
                     Some(info) => self.metadata_complete(info_hash, &info),
                     None => self.ask_metadata(peer, now),
@@ -123,25 +138,42 @@ impl Session {
     }
 
     fn serve_metadata(&mut self, peer: PeerIndex, piece: u32, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
-        let Some(id) = link.remote.id_of(UT_METADATA) else { return };
-        let info = torrent.metainfo().map(|metainfo| metainfo.info_bytes.as_slice());
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
+        let Some(id) = link.remote.id_of(UT_METADATA) else {
+            return;
+        };
+        let info = torrent
+            .metainfo()
+            .map(|metainfo| metainfo.info_bytes.as_slice());
         let message = info
             .and_then(|info| metadata_piece(info, piece))
             .unwrap_or(MetadataMessage::Reject { piece });
-        self.send(peer, Message::Extended { id, payload: message.encode() }, now);
+        self.send(
+            peer,
+            Message::Extended {
+                id,
+                payload: message.encode(),
+            },
+            now,
+        );
     }
 
     /// A magnet's `info` dictionary matched its hash: the driver opens storage and checks it.
     fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8]) {
-        let torrent = self.torrents.get_mut(&info_hash).expect("the caller found it");
+        let torrent = self
+            .torrents
+            .get_mut(&info_hash)
+            .expect("the caller found it");
         match Metainfo::from_info(info, info_hash) {
             Ok(mut metainfo) => {
                 metainfo.trackers = torrent.trackers.tiers();
                 torrent.name.clone_from(&metainfo.name);
                 torrent.content = Content::Checking(Box::new(metainfo.clone()));
                 let metainfo = Box::new(metainfo);
-                self.outputs.push_back(Output::MetadataComplete { metainfo });
+                self.outputs
+                    .push_back(Output::MetadataComplete { metainfo });
             }
             Err(error) => {
                 let reason = format!("metadata is no torrent: {error}");
@@ -154,7 +186,10 @@ impl Session {
 
     /// Records that a peer broke a rule, and closes it.
     pub(super) fn misbehaved(&mut self, peer: PeerIndex, what: String) {
-        let event = SessionEvent::PeerMisbehaved { peer, what: what.clone() };
+        let event = SessionEvent::PeerMisbehaved {
+            peer,
+            what: what.clone(),
+        };
         self.outputs.push_back(Output::Event(event));
         self.close(peer, what);
     }
@@ -176,5 +211,9 @@ fn metadata_piece(info: &[u8], piece: u32) -> Option<MetadataMessage> {
     let len = usize::try_from(METADATA_PIECE_LEN).ok()?;
     let rest = info.get(begin..).filter(|rest| !rest.is_empty())?;
     let data = rest[..rest.len().min(len)].to_vec();
-    Some(MetadataMessage::Data { piece, total_size, data })
+    Some(MetadataMessage::Data {
+        piece,
+        total_size,
+        data,
+    })
 }

@@ -106,7 +106,14 @@ impl Session {
     pub(super) fn market_window_left(&self, _peer: PeerIndex) -> u64 {
         u64::MAX
     }
-    pub(super) fn market_requested(&mut self, _peer: PeerIndex, _: InfoHash, _blocks: &[Block], _now: Instant) {}
+    pub(super) fn market_requested(
+        &mut self,
+        _peer: PeerIndex,
+        _: InfoHash,
+        _blocks: &[Block],
+        _now: Instant,
+    ) {
+    }
     pub(super) fn market_choked(&mut self, _peer: PeerIndex, _now: Instant) {}
     pub(super) fn market_unchoked(&mut self, _peer: PeerIndex, _now: Instant) {}
     pub(super) fn market_torrent_known(&mut self, _: InfoHash, _now: Instant) {}

@@ -14,7 +14,11 @@ impl Session {
     /// Everything one socket read brought.
     pub(super) fn received(&mut self, peer: PeerIndex, events: Vec<PeerEvent>, now: Instant) {
         for event in events {
-            if self.peers.get(&peer).is_none_or(|entry| entry.live().is_none()) {
+            if self
+                .peers
+                .get(&peer)
+                .is_none_or(|entry| entry.live().is_none())
+            {
                 return;
             }
             match event {
@@ -70,7 +74,9 @@ impl Session {
     }
 
     fn peer_has(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         match (&mut link.early, torrent.open_mut()) {
             (Some(early), _) => early.have(piece),
             (None, Some(open)) => {
@@ -86,7 +92,9 @@ impl Session {
     }
 
     fn peer_bitfield(&mut self, peer: PeerIndex, said: Said, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         match (&mut link.early, torrent.open_mut()) {
             (Some(early), _) => match said {
                 Said::All => early.all = true,
@@ -106,14 +114,23 @@ impl Session {
 
     /// Says whether we want something of this peer, if that changed; notes whether it is a seed.
     pub(super) fn update_interest(&mut self, peer: PeerIndex, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         let Some(open) = torrent.open() else { return };
-        let complete = open.picker.pieces_of(peer).is_some_and(Bitfield::is_complete);
+        let complete = open
+            .picker
+            .pieces_of(peer)
+            .is_some_and(Bitfield::is_complete);
         link.is_seed = complete || link.remote.upload_only == Some(true);
         let wants = open.picker.is_interesting(peer);
         if link.interesting != wants {
             link.interesting = wants;
-            let message = if wants { Message::Interested } else { Message::NotInterested };
+            let message = if wants {
+                Message::Interested
+            } else {
+                Message::NotInterested
+            };
             self.send(peer, message, now);
         }
     }
@@ -126,9 +143,14 @@ impl Session {
 
     /// Tells every peer of a torrent of a piece that was just verified, but for those that have it.
     pub(super) fn broadcast_have(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        let Some(torrent) = self.torrents.get(&info_hash) else { return };
+        let Some(torrent) = self.torrents.get(&info_hash) else {
+            return;
+        };
         for peer in torrent.peers.clone() {
-            let has_it = self.peers.get(&peer).and_then(|entry| self.pieces_of(entry));
+            let has_it = self
+                .peers
+                .get(&peer)
+                .and_then(|entry| self.pieces_of(entry));
             if !has_it.is_some_and(|pieces| pieces.get(piece)) {
                 self.send(peer, Message::Have(piece), now);
             }

@@ -19,7 +19,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// One magnet's metadata, part-fetched.
 #[derive(Clone, Debug)]
-pub struct MetadataFetch {
+pub(crate) struct MetadataFetch {
     info_hash: InfoHash,
     /// Peers and the size each one offers.
     offers: BTreeMap<PeerIndex, u32>,
@@ -33,7 +33,7 @@ pub struct MetadataFetch {
 
 impl MetadataFetch {
     /// Nothing fetched yet.
-    pub fn new(info_hash: InfoHash) -> Self {
+    pub(crate) fn new(info_hash: InfoHash) -> Self {
         Self {
             info_hash,
             offers: BTreeMap::new(),
@@ -45,25 +45,25 @@ impl MetadataFetch {
     }
 
     /// A peer says how long the metadata is; sizes of 0 or past the bound are ignored.
-    pub fn offered(&mut self, peer: PeerIndex, len: u32) {
+    pub(crate) fn offered(&mut self, peer: PeerIndex, len: u32) {
         if (1..=INFO_LEN_MAX).contains(&len) {
             self.offers.insert(peer, len);
         }
     }
 
     /// A peer is gone.
-    pub fn gone(&mut self, peer: PeerIndex) {
+    pub(crate) fn gone(&mut self, peer: PeerIndex) {
         self.offers.remove(&peer);
         self.asked.retain(|(asked, _), _| *asked != peer);
     }
 
     /// A peer will not send this piece: it is not asked for metadata again.
-    pub fn rejected(&mut self, peer: PeerIndex) {
+    pub(crate) fn rejected(&mut self, peer: PeerIndex) {
         self.gone(peer);
     }
 
     /// The pieces to ask this peer for now.
-    pub fn requests(&mut self, peer: PeerIndex, now: Instant) -> Vec<u32> {
+    pub(crate) fn requests(&mut self, peer: PeerIndex, now: Instant) -> Vec<u32> {
         self.asked.retain(|_, at| now.since(*at) < ANSWER_MAX);
         let Some(offer) = self.offers.get(&peer).copied() else {
             return Vec::new();
@@ -90,7 +90,12 @@ impl MetadataFetch {
     /// A piece arrived. Gives the whole once it is complete and matches the info hash.
     ///
     /// What was not asked for, or has the wrong length, is ignored.
-    pub fn arrived(&mut self, peer: PeerIndex, piece: u32, bytes: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn arrived(
+        &mut self,
+        peer: PeerIndex,
+        piece: u32,
+        bytes: Vec<u8>,
+    ) -> Option<Vec<u8>> {
         self.asked.remove(&(peer, piece))?;
         let len = self.len?;
         let begin = piece.checked_mul(METADATA_PIECE_LEN)?;

@@ -4,9 +4,7 @@ use seedbank_ledger::Instant;
 
 use crate::session::Session;
 use crate::session::addresses::Addresses;
-use crate::session::command::{
-    AddTorrent, Command, CommandError, CommandReply, TorrentSource,
-};
+use crate::session::command::{AddTorrent, Command, CommandError, CommandReply, TorrentSource};
 use crate::session::config::Policy;
 use crate::session::metadata::MetadataFetch;
 use crate::session::torrent::{Content, Counters, Torrent};
@@ -30,16 +28,20 @@ impl Session {
             Command::Recheck(info_hash) => self.recheck(info_hash),
             Command::AddPeers { info_hash, peers } => {
                 let torrent = self.torrent_mut(info_hash)?;
-                peers.into_iter().for_each(|addr| torrent.addresses.add(addr, true));
+                peers
+                    .into_iter()
+                    .for_each(|addr| torrent.addresses.add(addr, true));
                 self.dial_due(now);
                 Ok(CommandReply::Done)
             }
             Command::SetPolicy(policy) => self.set_policy(policy, now),
             Command::Boost(order) => self.boost(order, now),
             Command::CancelBoost(id) => self.cancel_boost(id, now),
-            Command::Transfer { request_id, to, amount } => {
-                self.transfer(request_id, to, amount, now)
-            }
+            Command::Transfer {
+                request_id,
+                to,
+                amount,
+            } => self.transfer(request_id, to, amount, now),
             Command::Shutdown => {
                 self.shut_down(now);
                 Ok(CommandReply::Done)
@@ -51,53 +53,80 @@ impl Session {
         &mut self,
         info_hash: InfoHash,
     ) -> Result<&mut Torrent, CommandError> {
-        self.torrents.get_mut(&info_hash).ok_or(CommandError::TorrentUnknown(info_hash))
+        self.torrents
+            .get_mut(&info_hash)
+            .ok_or(CommandError::TorrentUnknown(info_hash))
     }
 
     fn add_torrent(&mut self, add: AddTorrent, now: Instant) -> CommandReply {
-        let AddTorrent { source, peers, start, upload_limit, download_limit } = add;
-        let (info_hash, name, tiers, private, content, magnet_peers) = match source {
+        let AddTorrent {
+            source,
+            peers,
+            start,
+            upload_limit,
+            download_limit,
+        } = add;
+        let (info_hash, name, tiers, content, magnet_peers) = match source {
             TorrentSource::Metainfo(metainfo) => {
                 let (name, tiers) = (metainfo.name.clone(), metainfo.trackers.clone());
-                let (info_hash, private) = (metainfo.info_hash, metainfo.private);
-                (info_hash, name, tiers, private, Content::Checking(metainfo), Vec::new())
+                let info_hash = metainfo.info_hash;
+                (
+                    info_hash,
+                    name,
+                    tiers,
+                    Content::Checking(metainfo),
+                    Vec::new(),
+                )
             }
             TorrentSource::Magnet(magnet) => {
                 let info_hash = magnet.info_hash;
                 let name = magnet.name.unwrap_or_else(|| info_hash.to_string());
                 let tiers = magnet.trackers.into_iter().map(|url| vec![url]).collect();
                 let content = Content::Unknown(MetadataFetch::new(info_hash));
-                (info_hash, name, tiers, false, content, magnet.peers)
+                (info_hash, name, tiers, content, magnet.peers)
             }
         };
         if let Some(torrent) = self.torrents.get_mut(&info_hash) {
-            peers.into_iter().for_each(|addr| torrent.addresses.add(addr, true));
-            return CommandReply::Torrent { info_hash, existed: true };
+            peers
+                .into_iter()
+                .for_each(|addr| torrent.addresses.add(addr, true));
+            return CommandReply::Torrent {
+                info_hash,
+                existed: true,
+            };
         }
         let mut addresses = Addresses::default();
         peers.into_iter().for_each(|addr| addresses.add(addr, true));
-        magnet_peers.into_iter().for_each(|addr| addresses.add(addr, true));
+        magnet_peers
+            .into_iter()
+            .for_each(|addr| addresses.add(addr, true));
         let torrent = Torrent {
             info_hash,
             name,
             content,
-            private,
             started: false,
             failure: None,
             peers: Default::default(),
             addresses,
-            trackers: Trackers::new(&tiers, self.rng.next_u64()),
+            trackers: Trackers::new(tiers, self.rng.next_u64()),
             counters: Counters::new(),
             completed_at: None,
             downloaded_here: false,
         };
         self.torrents.insert(info_hash, torrent);
-        self.uploads.limiter_mut().set_torrent_rate(info_hash, upload_limit, now);
-        self.downloads.set_torrent_rate(info_hash, download_limit, now);
+        self.uploads
+            .limiter_mut()
+            .set_torrent_rate(info_hash, upload_limit, now);
+        self.downloads
+            .set_torrent_rate(info_hash, download_limit, now);
         if start {
-            self.start_torrent(info_hash, now).expect("it was just added");
+            self.start_torrent(info_hash, now)
+                .expect("it was just added");
         }
-        CommandReply::Torrent { info_hash, existed: false }
+        CommandReply::Torrent {
+            info_hash,
+            existed: false,
+        }
     }
 
     fn remove_torrent(
@@ -106,11 +135,16 @@ impl Session {
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
         self.stop_torrent(info_hash, now)?;
-        let torrent = self.torrents.remove(&info_hash).expect("it was just stopped");
+        let torrent = self
+            .torrents
+            .remove(&info_hash)
+            .expect("it was just stopped");
         for peer in torrent.peers {
             self.close(peer, "torrent removed");
         }
-        self.uploads.limiter_mut().set_torrent_rate(info_hash, None, now);
+        self.uploads
+            .limiter_mut()
+            .set_torrent_rate(info_hash, None, now);
         self.downloads.set_torrent_rate(info_hash, None, now);
         self.market_torrent_gone(info_hash, now);
         Ok(CommandReply::Done)
@@ -139,7 +173,7 @@ impl Session {
     ) -> Result<CommandReply, CommandError> {
         let torrent = self.torrent_mut(info_hash)?;
         torrent.started = false;
-        torrent.trackers.stop();
+        torrent.trackers.stop(now);
         for peer in torrent.peers.clone() {
             self.close(peer, "torrent stopped");
         }

@@ -161,7 +161,9 @@ impl Upload {
     /// Takes a request off the queue; `false` if it is not there (granted, or never made).
     pub(crate) fn cancel(&mut self, block: &Block) -> bool {
         let position = self.queue.iter().position(|queued| queued.block == *block);
-        position.and_then(|position| self.queue.remove(position)).is_some()
+        position
+            .and_then(|position| self.queue.remove(position))
+            .is_some()
     }
 
     /// The lowest bid among queued requests: bidding high over cheap requests gains nothing.

@@ -20,8 +20,6 @@ pub(crate) struct Torrent {
     /// The metainfo's name, or the magnet's, or the info hash.
     pub(crate) name: String,
     pub(crate) content: Content,
-    /// No peers but from its trackers and its owner (BEP 27).
-    pub(crate) private: bool,
     /// The owner wants it to run.
     pub(crate) started: bool,
     /// Why it stopped by itself.
@@ -103,12 +101,18 @@ impl Torrent {
 
     /// Bytes of verified pieces.
     pub(crate) fn have_bytes(&self) -> Bytes {
-        let Some(open) = self.open() else { return Bytes::ZERO };
+        let Some(open) = self.open() else {
+            return Bytes::ZERO;
+        };
         let geometry = &open.metainfo.geometry;
         if open.picker.is_complete() {
             return Bytes::new(geometry.total_len());
         }
-        let lens = open.picker.have().iter().map(|piece| u64::from(geometry.len_of(piece)));
+        let lens = open
+            .picker
+            .have()
+            .iter()
+            .map(|piece| u64::from(geometry.len_of(piece)));
         Bytes::new(lens.sum())
     }
 

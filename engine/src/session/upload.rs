@@ -22,7 +22,9 @@ impl Session {
     pub(super) fn request_arrived(&mut self, peer: PeerIndex, block: Block, now: Instant) {
         let unchoked = self.is_unchoked(peer);
         let bid = self.market_bid(peer);
-        let Some((link, torrent)) = self.link_and_torrent(peer) else { return };
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
         let servable = torrent.open().is_some_and(|open| {
             open.metainfo.geometry.contains(&block) && open.picker.have().get(block.piece)
         });
@@ -38,7 +40,9 @@ impl Session {
     }
 
     fn refuse(&mut self, peer: PeerIndex, block: Block, now: Instant) {
-        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         link.upload.refused += 1;
         if link.upload.refused > REFUSED_MAX {
             return self.misbehaved(peer, "asks on although it is refused".to_owned());
@@ -49,7 +53,9 @@ impl Session {
     }
 
     pub(super) fn cancel_arrived(&mut self, peer: PeerIndex, block: &Block, now: Instant) {
-        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         let fast = link.fast;
         // With the Fast Extension every request gets one answer, a cancelled one too.
         if link.upload.cancel(block) && fast {
@@ -60,10 +66,18 @@ impl Session {
 
     /// The driver handed blocks to the kernel.
     pub(super) fn sent(&mut self, peer: PeerIndex, bytes: u64, blocks: u32, now: Instant) {
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
-        let (Some(link), Some(info_hash)) = (&mut entry.link, entry.info_hash) else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let (Some(link), Some(info_hash)) = (&mut entry.link, entry.info_hash) else {
+            return;
+        };
         for _ in 0..blocks {
-            let block = link.upload.granted.pop_front().expect("the driver sends what is granted");
+            let block = link
+                .upload
+                .granted
+                .pop_front()
+                .expect("the driver sends what is granted");
             link.upload.granted_bytes -= u64::from(block.len);
         }
         link.upload.sent = link.upload.sent.saturating_add(Bytes::new(bytes));
@@ -85,10 +99,21 @@ impl Session {
         let torrent = self.peers.get(&peer).and_then(|entry| entry.info_hash);
         match (side, torrent) {
             (Some((side, weight)), Some(torrent)) => {
-                self.uploads.set_peer(peer, UploadPeer { torrent, side, weight });
+                self.uploads.set_peer(
+                    peer,
+                    UploadPeer {
+                        torrent,
+                        side,
+                        weight,
+                    },
+                );
             }
             (None, Some(torrent)) if draining => {
-                let how = UploadPeer { torrent, side: Side::Open, weight: 1 };
+                let how = UploadPeer {
+                    torrent,
+                    side: Side::Open,
+                    weight: 1,
+                };
                 self.uploads.set_peer(peer, how);
             }
             (None | Some(_), _) => self.uploads.remove_peer(peer),
@@ -98,9 +123,16 @@ impl Session {
 
     /// Tells the upload queue what a peer would be sent next.
     pub(super) fn want(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else { return };
-        let next = link.upload.queue.front().filter(|_| link.upload.granted_bytes < ahead(link, now));
-        self.uploads.set_wanted(peer, next.map(|queued| queued.block.len));
+        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else {
+            return;
+        };
+        let next = link
+            .upload
+            .queue
+            .front()
+            .filter(|_| link.upload.granted_bytes < ahead(link, now));
+        self.uploads
+            .set_wanted(peer, next.map(|queued| queued.block.len));
     }
 
     /// Grants what slots, rates, windows and locks allow.
@@ -121,17 +153,28 @@ impl Session {
 
     /// Grants a peer's oldest request; `false` if it may not be served now.
     fn grant_next(&mut self, peer: PeerIndex, now: Instant) -> bool {
-        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else { return false };
-        let Some(Queued { block, bid }) = link.upload.queue.front().copied() else { return false };
+        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else {
+            return false;
+        };
+        let Some(Queued { block, bid }) = link.upload.queue.front().copied() else {
+            return false;
+        };
         let price = self.market_grant(peer, Bytes::new(u64::from(block.len)), bid, now);
         let rate = match price {
             Price::Paid(rate) => rate,
             Price::Open => Rate::ZERO,
             Price::Hold => return false,
         };
-        let link = self.peers.get_mut(&peer).and_then(Peer::live_mut).expect("seen above");
+        let link = self
+            .peers
+            .get_mut(&peer)
+            .and_then(Peer::live_mut)
+            .expect("seen above");
         link.upload.queue.pop_front();
-        link.upload.granted.push_back(GrantedBlock { len: block.len, rate });
+        link.upload.granted.push_back(GrantedBlock {
+            len: block.len,
+            rate,
+        });
         link.upload.granted_bytes += u64::from(block.len);
         self.serving.entry(peer).or_default().push(block);
         self.want(peer, now);
@@ -141,7 +184,9 @@ impl Session {
 
     /// The last request accepted before a choke was granted: now the choke can be said.
     fn end_drain(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else { return };
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         if link.upload.draining && link.upload.queue.is_empty() {
             link.upload.draining = false;
             self.uploads.remove_peer(peer);

@@ -11,7 +11,10 @@ use crate::session::view::{PeerView, TorrentView};
 impl Session {
     pub(super) fn torrent_view(&self, torrent: &Torrent, now: Instant) -> TorrentView {
         let geometry = torrent.metainfo().map(|metainfo| metainfo.geometry);
-        let links = torrent.peers.iter().filter_map(|peer| self.peers.get(peer)?.live());
+        let links = torrent
+            .peers
+            .iter()
+            .filter_map(|peer| self.peers.get(peer)?.live());
         let counters = &torrent.counters;
         TorrentView {
             info_hash: torrent.info_hash,
@@ -43,7 +46,11 @@ impl Session {
             info_hash: peer.info_hash?,
             addr: peer.addr,
             incoming: peer.incoming,
-            client: link.remote.client.clone().unwrap_or_else(|| client_of(&link.client_id.0)),
+            client: link
+                .remote
+                .client
+                .clone()
+                .unwrap_or_else(|| client_of(&link.client_id.0)),
             node_id: market.node_id,
             piece_have_count: self.pieces_of(peer).map_or(0, Bitfield::count),
             interested: link.interested_since.is_some(),

@@ -91,6 +91,69 @@ proptest! {
     }
 }
 
+/// What a connection task makes of a stream that arrives in the given cuts: messages and blocks in
+/// order, with the payload of each block.
+fn read(stream: &[u8], cuts: &[usize]) -> Result<Vec<String>, WireError> {
+    let mut events = Vec::new();
+    let mut buf = Vec::new();
+    let mut rest = stream;
+    let mut cuts = cuts.iter().cycle();
+    while !rest.is_empty() {
+        let cut = cuts.next().copied().unwrap_or(1).clamp(1, rest.len());
+        buf.extend_from_slice(&rest[..cut]);
+        rest = &rest[cut..];
+        loop {
+            let len = match decode(&buf, &Limits::DEFAULT)? {
+                Decoded::Need(_) => break,
+                Decoded::Message { message, len } => {
+                    events.push(format!("{message:?}"));
+                    len
+                }
+                Decoded::Skip { len } => len,
+                Decoded::Piece { block, header_len } => {
+                    let end = header_len + usize::try_from(block.len).unwrap();
+                    let Some(payload) = buf.get(header_len..end) else {
+                        break;
+                    };
+                    events.push(format!("{block:?} {payload:?}"));
+                    end
+                }
+            };
+            buf.drain(..len);
+        }
+    }
+    assert!(buf.is_empty(), "the stream ends with a message");
+    Ok(events)
+}
+
+proptest! {
+    #[test]
+    fn a_stream_is_read_alike_however_it_is_cut(
+        parts in prop::collection::vec((messages(), 0_u32..40, any::<bool>()), 0..12),
+        cuts in prop::collection::vec(1_usize..60, 1..20),
+    ) {
+        let mut stream = Vec::new();
+        let mut count = 0;
+        for (message, len, unknown) in parts {
+            message.encode(&mut stream);
+            count += 1;
+            if len > 0 {
+                let piece = PieceIndex::unchecked(len);
+                let header = piece_header(&Block { piece, begin: 0, len });
+                stream.extend_from_slice(&header);
+                stream.extend((0..len).map(|byte| byte.to_le_bytes()[0]));
+                count += 1;
+            }
+            if unknown {
+                stream.extend([0, 0, 0, 3, 200, 1, 2]);
+            }
+        }
+        let whole = read(&stream, &[usize::MAX]).unwrap();
+        prop_assert_eq!(whole.len(), count);
+        prop_assert_eq!(read(&stream, &cuts).unwrap(), whole);
+    }
+}
+
 fn frame(len: u32, id: u8) -> Vec<u8> {
     [&len.to_be_bytes()[..], &[id]].concat()
 }

@@ -1,0 +1,208 @@
+//! A piece somebody works on: its blocks, who holds the lease, who else was asked.
+
+use std::collections::BTreeSet;
+
+use seedbank_ledger::Instant;
+
+use crate::units::{Block, Geometry, PeerIndex, PieceIndex};
+
+/// State of a block of an open piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BlockState {
+    /// Nobody is asked for it.
+    Missing,
+    /// These are asked for it: one outside end game.
+    Asked(Vec<PeerIndex>),
+    /// It came from this peer.
+    Stored(PeerIndex),
+}
+
+/// An open piece: it has a buffer, leased to `holder` or waiting for the next.
+#[derive(Clone, Debug)]
+pub(super) struct OpenPiece {
+    pub(super) piece: PieceIndex,
+    /// Bytes, also of its buffer.
+    pub(super) len: u32,
+    /// Who fetches it; `None` when it was handed back.
+    pub(super) holder: Option<PeerIndex>,
+    pub(super) blocks: Vec<BlockState>,
+    pub(super) missing_count: usize,
+    pub(super) stored_count: usize,
+    /// No block before this one is missing.
+    missing_from: usize,
+    /// It failed its hash before: all blocks must come from the one holder.
+    pub(super) whole: bool,
+    /// When the lease began or a block came last.
+    pub(super) progress_at: Instant,
+    /// Sent a block that differs from what another peer sent.
+    pub(super) contradicting: BTreeSet<PeerIndex>,
+}
+
+impl OpenPiece {
+    pub(super) fn new(
+        piece: PieceIndex,
+        geometry: &Geometry,
+        holder: PeerIndex,
+        whole: bool,
+        now: Instant,
+    ) -> Self {
+        let count = geometry.block_count(piece);
+        let blocks: Vec<BlockState> = (0..count).map(|_| BlockState::Missing).collect();
+        Self {
+            piece,
+            len: geometry.len_of(piece),
+            holder: Some(holder),
+            missing_count: blocks.len(),
+            stored_count: 0,
+            missing_from: 0,
+            blocks,
+            whole,
+            progress_at: now,
+            contradicting: BTreeSet::new(),
+        }
+    }
+
+    /// Every block is there; the hash decides.
+    pub(super) fn is_full(&self) -> bool {
+        self.stored_count == self.blocks.len()
+    }
+
+    /// Asks `peer` for up to `max` missing blocks, in order.
+    pub(super) fn ask_missing(
+        &mut self,
+        peer: PeerIndex,
+        max: usize,
+        geometry: &Geometry,
+        asked: &mut Vec<Block>,
+    ) {
+        let mut left = max.min(self.missing_count);
+        let first = u32::try_from(self.missing_from).expect("pieces have fewer blocks than bytes");
+        for (index, state) in (first..).zip(&mut self.blocks[self.missing_from..]) {
+            if left == 0 {
+                break;
+            }
+            if *state == BlockState::Missing {
+                *state = BlockState::Asked(vec![peer]);
+                self.missing_count -= 1;
+                left -= 1;
+                asked.extend(geometry.block(self.piece, index));
+            }
+            self.missing_from += 1;
+        }
+    }
+
+    /// Asks `peer` too for a block that fewer than `copies_max` others are asked for; whether it did.
+    pub(super) fn ask_again(&mut self, peer: PeerIndex, index: usize, copies_max: usize) -> bool {
+        match &mut self.blocks[index] {
+            BlockState::Asked(askers) if !askers.contains(&peer) && askers.len() < copies_max => {
+                askers.push(peer);
+                true
+            }
+            BlockState::Missing | BlockState::Asked(_) | BlockState::Stored(_) => false,
+        }
+    }
+
+    /// Stops asking `peer` for a block; whether it was asked.
+    pub(super) fn withdraw(&mut self, peer: PeerIndex, index: usize) -> bool {
+        let Some(BlockState::Asked(askers)) = self.blocks.get_mut(index) else {
+            return false;
+        };
+        let before = askers.len();
+        askers.retain(|asker| *asker != peer);
+        let was_asked = askers.len() < before;
+        if askers.is_empty() {
+            self.blocks[index] = BlockState::Missing;
+            self.missing_count += 1;
+            self.missing_from = self.missing_from.min(index);
+        }
+        was_asked
+    }
+
+    /// Stops asking `peer` for anything here; the blocks it had been asked for, by index.
+    pub(super) fn withdraw_all(&mut self, peer: PeerIndex) -> Vec<usize> {
+        (0..self.blocks.len())
+            .filter(|index| self.withdraw(peer, *index))
+            .collect()
+    }
+
+    /// A block came from `peer`; the others that were asked for it, or `None` if it was there.
+    pub(super) fn store(
+        &mut self,
+        peer: PeerIndex,
+        index: usize,
+        now: Instant,
+    ) -> Option<Vec<PeerIndex>> {
+        let state = self.blocks.get_mut(index)?;
+        if let BlockState::Stored(_) = state {
+            return None;
+        }
+        self.progress_at = self.progress_at.max(now);
+        self.stored_count += 1;
+        match std::mem::replace(state, BlockState::Stored(peer)) {
+            BlockState::Missing => {
+                self.missing_count -= 1;
+                Some(Vec::new())
+            }
+            BlockState::Asked(askers) => {
+                Some(askers.into_iter().filter(|asker| *asker != peer).collect())
+            }
+            BlockState::Stored(_) => None,
+        }
+    }
+
+    /// Whether anybody is asked for a block.
+    pub(super) fn is_asked(&self) -> bool {
+        self.missing_count + self.stored_count < self.blocks.len()
+    }
+
+    /// Whether `peer` holds the lease, is asked for a block, or has stored one.
+    pub(super) fn involves(&self, peer: PeerIndex) -> bool {
+        self.holder == Some(peer)
+            || self.blocks.iter().any(|state| match state {
+                BlockState::Missing => false,
+                BlockState::Asked(askers) => askers.contains(&peer),
+                BlockState::Stored(from) => *from == peer,
+            })
+    }
+
+    /// Who stored a block or sent a different one, in order.
+    pub(super) fn contributors(&self) -> BTreeSet<PeerIndex> {
+        let from = |state: &BlockState| match state {
+            BlockState::Stored(from) => Some(*from),
+            BlockState::Missing | BlockState::Asked(_) => None,
+        };
+        let stored = self.blocks.iter().filter_map(from);
+        stored.chain(self.contradicting.iter().copied()).collect()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let missing = self
+            .blocks
+            .iter()
+            .filter(|state| **state == BlockState::Missing)
+            .count();
+        assert_eq!(missing, self.missing_count, "missing blocks are counted");
+        let is_stored = |state: &&BlockState| matches!(state, BlockState::Stored(_));
+        let stored = self.blocks.iter().filter(is_stored).count();
+        assert_eq!(stored, self.stored_count, "stored blocks are counted");
+        let skipped = &self.blocks[..self.missing_from];
+        assert!(
+            !skipped.contains(&BlockState::Missing),
+            "no missing block is passed over"
+        );
+        for state in &self.blocks {
+            if let BlockState::Asked(askers) = state {
+                let distinct: BTreeSet<_> = askers.iter().collect();
+                assert_eq!(
+                    distinct.len(),
+                    askers.len(),
+                    "nobody is asked twice for a block"
+                );
+                assert!(
+                    !askers.is_empty(),
+                    "an asked block has somebody who is asked"
+                );
+            }
+        }
+    }
+}

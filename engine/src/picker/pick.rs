@@ -1,0 +1,366 @@
+//! The decision: what to ask a peer for next.
+//!
+//! In this order: what it already holds; what another handed back; a new piece (drawn at first, then
+//! the rarest); a piece that stalls at another peer; in end game, what others are asked for.
+
+use seedbank_ledger::Instant;
+
+use super::open::BlockState;
+use super::{COPIES_MAX, Picker, RANDOM_FIRST_COUNT, STALL};
+use crate::units::{Block, PeerIndex, PieceIndex};
+
+/// How much denser than this a peer's pieces must lie among the unopened ones for the order to be
+/// walked; otherwise the two sets are cut, eight pieces a step.
+const SPARSE_FACTOR: usize = 64;
+
+/// What bounds a pick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PickLimits {
+    /// Blocks that the peer's pipeline has room for.
+    pub blocks_max: usize,
+    /// Bytes of further pieces that may be opened at this peer: what is left of its window (S2).
+    pub open_len_max: u64,
+    /// Bytes of further buffers that may be leased.
+    pub lease_len_max: u64,
+    /// Blocks that others were asked for and that may be asked for again in end game: few, and none
+    /// while this peer still owes us an answer, or end game costs more than it saves.
+    pub copies_max: usize,
+    /// Let a piece be open at several paid peers at once.
+    pub share_paid: bool,
+}
+
+/// What to ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picked {
+    /// Blocks to request, grouped by piece.
+    pub blocks: Vec<Block>,
+    /// Pieces for which a buffer was leased with this pick.
+    pub leased: Vec<PieceIndex>,
+    /// Blocks that another peer was asked for, in a piece that is handed on: a Cancel is due.
+    pub cancels: Vec<(PeerIndex, Block)>,
+    /// Buffers to be forgotten.
+    pub dropped: Vec<PieceIndex>,
+    /// There was something to ask for, but the window or the buffers forbid it. Not a snub.
+    pub is_limited: bool,
+}
+
+/// A pick in progress.
+struct Draft {
+    peer: PeerIndex,
+    now: Instant,
+    blocks_left: usize,
+    open_len_left: u64,
+    lease_len_left: u64,
+    copies_left: usize,
+    share_paid: bool,
+    picked: Picked,
+}
+
+impl Picker {
+    /// Decides what to ask a peer for, and records that it was asked. Only for a peer that lets us
+    /// request. Amortised O(log peers) per block; opening a piece costs O(peers), and at worst one
+    /// pass over a bitfield.
+    pub fn pick(&mut self, peer: PeerIndex, limits: PickLimits, now: Instant) -> Picked {
+        let mut draft = Draft {
+            peer,
+            now,
+            blocks_left: limits.blocks_max,
+            open_len_left: limits.open_len_max,
+            lease_len_left: limits.lease_len_max,
+            copies_left: limits.copies_max,
+            share_paid: limits.share_paid,
+            picked: Picked::default(),
+        };
+        if !self.is_interesting(peer) {
+            return draft.picked;
+        }
+        self.continue_leases(&mut draft);
+        while draft.blocks_left > 0 {
+            if !self.take_over_waiting(&mut draft) && !self.open_next(&mut draft) {
+                break;
+            }
+        }
+        if draft.picked.blocks.is_empty() && draft.blocks_left > 0 {
+            self.take_over_stalled(&mut draft);
+        }
+        if draft.blocks_left > 0 && self.is_end_game() {
+            self.share_in_end_game(&mut draft);
+        }
+        draft.picked
+    }
+
+    fn continue_leases(&mut self, draft: &mut Draft) {
+        let Some(source) = self.peers.get(&draft.peer) else {
+            return;
+        };
+        for piece in &source.open {
+            let Some(open) = self.open.get_mut(piece) else {
+                continue;
+            };
+            if open.holder == Some(draft.peer) && source.has.get(*piece) {
+                let before = draft.picked.blocks.len();
+                let blocks = &mut draft.picked.blocks;
+                open.ask_missing(draft.peer, draft.blocks_left, &self.geometry, blocks);
+                draft.blocks_left -= blocks.len() - before;
+            }
+        }
+    }
+
+    /// Leases the fullest waiting piece that the peer has; whether there was one.
+    fn take_over_waiting(&mut self, draft: &mut Draft) -> bool {
+        let best = self
+            .waiting
+            .iter()
+            .filter(|piece| {
+                let open = &self.open[piece];
+                open.missing_count > 0 && self.may_join(**piece, None, draft)
+            })
+            .max_by_key(|piece| self.open[piece].stored_count);
+        let Some(piece) = best.copied() else {
+            return false;
+        };
+        if !draft.fits_window(self, piece) {
+            return false;
+        }
+        self.waiting.remove(&piece);
+        self.lease(piece, draft);
+        true
+    }
+
+    /// Opens a new piece; whether there was one that fits.
+    fn open_next(&mut self, draft: &mut Draft) -> bool {
+        let Some(piece) = self.choose_unopened(draft) else {
+            return false;
+        };
+        let len = u64::from(self.geometry.len_of(piece));
+        if !draft.fits_window(self, piece) || !draft.fits_buffers(len) {
+            return false;
+        }
+        draft.lease_len_left -= len;
+        draft.picked.leased.push(piece);
+        self.open_at(draft.peer, piece, draft.now);
+        draft.open_len_left = draft.open_len_left.saturating_sub(len);
+        self.ask_missing(piece, draft);
+        true
+    }
+
+    fn choose_unopened(&mut self, draft: &Draft) -> Option<PieceIndex> {
+        let source = self.peers.get(&draft.peer)?;
+        let order_len = self.rarity.order().len();
+        let unopened = PieceIndex::unchecked(source.unopened_count).as_usize();
+        if unopened == 0 {
+            return None;
+        }
+        let is_random = self.have.count() < RANDOM_FIRST_COUNT;
+        let start = if is_random {
+            self.rng.index(order_len)
+        } else {
+            0
+        };
+        let fits = |piece: &PieceIndex| self.may_ask(draft.peer, *piece, draft.now);
+        if unopened.saturating_mul(SPARSE_FACTOR) >= order_len {
+            let order = self.rarity.order();
+            let turned = order[start..].iter().chain(&order[..start]);
+            let source = &self.peers[&draft.peer];
+            return turned
+                .copied()
+                .find(|piece| source.has.get(*piece) && fits(piece));
+        }
+        // Places before `start` come last, so that both ways of looking find the same piece.
+        let turned = |piece: &PieceIndex| {
+            self.rarity
+                .place(*piece)
+                .map(|place| (place < start, place))
+        };
+        let both = self.peers[&draft.peer]
+            .has
+            .as_wire()
+            .iter()
+            .zip(self.unopened.as_wire());
+        let bytes = (0_u32..)
+            .zip(both)
+            .filter(|(_, (has, unopened))| *has & *unopened != 0);
+        bytes
+            .flat_map(|(byte, (has, unopened))| {
+                let bits = has & unopened;
+                let is_set = move |bit: &u32| bits & (0x80 >> bit) != 0;
+                (0..8)
+                    .filter(is_set)
+                    .map(move |bit| PieceIndex::unchecked(byte * 8 + bit))
+            })
+            .filter(fits)
+            .min_by_key(turned)
+    }
+
+    /// Hands on a piece of which nothing came for [`STALL`].
+    fn take_over_stalled(&mut self, draft: &mut Draft) {
+        let is_stalled = |piece: &PieceIndex| {
+            let open = &self.open[piece];
+            let other = open.holder.filter(|holder| *holder != draft.peer);
+            let is_old = draft.now.since(open.progress_at) >= STALL;
+            let is_free =
+                self.has_piece(draft.peer, *piece) && self.may_ask(draft.peer, *piece, draft.now);
+            other.filter(|_| is_old && is_free && !open.is_full())
+        };
+        let found = self
+            .open
+            .keys()
+            .find_map(|piece| Some((*piece, is_stalled(piece)?)));
+        let Some((piece, holder)) = found else {
+            return;
+        };
+        if !draft.fits_window(self, piece) {
+            return;
+        }
+        let open = self.open.get_mut(&piece).expect("found in this map");
+        let asked = open.withdraw_all(holder);
+        for index in asked
+            .into_iter()
+            .filter_map(|index| u32::try_from(index).ok())
+        {
+            let block = self.geometry.block(piece, index);
+            draft
+                .picked
+                .cancels
+                .extend(block.map(|block| (holder, block)));
+        }
+        if open.whole {
+            // What is in it came from the other one: all of it again, from this one.
+            self.close(piece);
+            draft.picked.dropped.push(piece);
+            self.open_next(draft);
+            return;
+        }
+        self.lease(piece, draft);
+        self.note_involvement(holder, piece);
+    }
+
+    /// Asks for what others hold: first what nobody is asked for, then copies.
+    fn share_in_end_game(&mut self, draft: &mut Draft) {
+        let mut pieces: Vec<PieceIndex> = self
+            .open
+            .values()
+            .filter(|open| !open.is_full() && !open.whole)
+            .map(|open| open.piece)
+            .filter(|piece| self.may_join(*piece, None, draft))
+            .collect();
+        self.rng.shuffle(&mut pieces);
+        for piece in &pieces {
+            let is_missing_some = self.open[piece].missing_count > 0;
+            if draft.blocks_left > 0 && is_missing_some && draft.fits_window(self, *piece) {
+                self.ask_missing(*piece, draft);
+            }
+        }
+        let mut copies_left = draft.blocks_left.min(draft.copies_left);
+        // Least asked first, so that copies spread before they pile up.
+        for copies_max in 2..=COPIES_MAX {
+            for piece in &pieces {
+                copies_left -= self.ask_copies(*piece, copies_max, copies_left, draft);
+            }
+        }
+    }
+
+    /// Asks for up to `max` blocks of a piece that fewer than `copies_max` are asked for.
+    fn ask_copies(
+        &mut self,
+        piece: PieceIndex,
+        copies_max: usize,
+        max: usize,
+        draft: &mut Draft,
+    ) -> usize {
+        if max == 0 || !draft.fits_window(self, piece) {
+            return 0;
+        }
+        let open = self
+            .open
+            .get_mut(&piece)
+            .expect("chosen among the open ones");
+        let start = self.rng.index(open.blocks.len());
+        let mut count = 0;
+        for step in 0..open.blocks.len() {
+            let index = (start + step) % open.blocks.len();
+            if count < max && open.ask_again(draft.peer, index, copies_max) {
+                count += 1;
+                let index = u32::try_from(index).expect("a piece has fewer blocks than bytes");
+                draft
+                    .picked
+                    .blocks
+                    .extend(self.geometry.block(piece, index));
+            }
+        }
+        draft.blocks_left -= count;
+        self.count_as_open(piece, draft);
+        count
+    }
+
+    /// Makes the peer the holder of an open piece and asks it for what is missing.
+    fn lease(&mut self, piece: PieceIndex, draft: &mut Draft) {
+        let open = self
+            .open
+            .get_mut(&piece)
+            .expect("chosen among the open ones");
+        open.holder = Some(draft.peer);
+        open.progress_at = draft.now;
+        self.ask_missing(piece, draft);
+    }
+
+    /// Counts a piece as open at the peer if it now is.
+    fn count_as_open(&mut self, piece: PieceIndex, draft: &mut Draft) {
+        let before = self.open_len(draft.peer);
+        self.note_involvement(draft.peer, piece);
+        let added = self.open_len(draft.peer).saturating_sub(before);
+        draft.open_len_left = draft.open_len_left.saturating_sub(added);
+    }
+
+    fn ask_missing(&mut self, piece: PieceIndex, draft: &mut Draft) {
+        let Some(open) = self.open.get_mut(&piece) else {
+            return;
+        };
+        let before = draft.picked.blocks.len();
+        let blocks = &mut draft.picked.blocks;
+        open.ask_missing(draft.peer, draft.blocks_left, &self.geometry, blocks);
+        draft.blocks_left -= blocks.len() - before;
+        self.count_as_open(piece, draft);
+    }
+
+    fn has_piece(&self, peer: PeerIndex, piece: PieceIndex) -> bool {
+        self.peers
+            .get(&peer)
+            .is_some_and(|source| source.has.get(piece))
+    }
+
+    /// Whether the peer may work on an open piece beside whoever does, but for `replaced`.
+    fn may_join(&self, piece: PieceIndex, replaced: Option<PeerIndex>, draft: &Draft) -> bool {
+        let is_paid = |peer: &PeerIndex| self.peers.get(peer).is_some_and(|source| source.paid);
+        let open = &self.open[&piece];
+        let paid_elsewhere = || {
+            let asked = open.blocks.iter().flat_map(|state| match state {
+                BlockState::Asked(askers) => askers.as_slice(),
+                BlockState::Missing | BlockState::Stored(_) => &[],
+            });
+            let involved = asked.chain(&open.holder);
+            let is_other = |one: &&PeerIndex| **one != draft.peer && Some(**one) != replaced;
+            involved.filter(is_other).any(is_paid)
+        };
+        self.has_piece(draft.peer, piece)
+            && self.may_ask(draft.peer, piece, draft.now)
+            && (draft.share_paid || !is_paid(&draft.peer) || !paid_elsewhere())
+    }
+}
+
+impl Draft {
+    /// Whether a piece is open at the peer or may be opened there.
+    fn fits_window(&mut self, picker: &Picker, piece: PieceIndex) -> bool {
+        let source = &picker.peers[&self.peer];
+        let len = u64::from(picker.geometry.len_of(piece));
+        let fits = source.open.contains(&piece) || len <= self.open_len_left;
+        self.picked.is_limited |= !fits;
+        fits
+    }
+
+    fn fits_buffers(&mut self, len: u64) -> bool {
+        let fits = len <= self.lease_len_left;
+        self.picked.is_limited |= !fits;
+        fits
+    }
+}

@@ -1,0 +1,668 @@
+use super::{
+    Bitfield, Block, BlockFate, COPIES_MAX, Duration, FAILURE_PAUSE, Geometry, Instant, PeerIndex,
+    PickLimits, Picked, Picker, PieceIndex, REFUSAL_PAUSE, Rng, STALL,
+};
+use crate::units::BLOCK_LEN;
+use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
+use std::collections::{BTreeMap, BTreeSet};
+
+const BLOCKS_PER_PIECE: u32 = 4;
+const A: PeerIndex = PeerIndex(0);
+const B: PeerIndex = PeerIndex(1);
+const C: PeerIndex = PeerIndex(2);
+const NO_LIMIT: PickLimits = PickLimits {
+    blocks_max: usize::MAX,
+    open_len_max: u64::MAX,
+    lease_len_max: u64::MAX,
+    copies_max: 16,
+    share_paid: false,
+};
+const PIECE_LEN: u64 = 4 * 16 * 1024;
+
+fn at(secs: u64) -> Instant {
+    Instant::ZERO.after(Duration::from_secs(secs))
+}
+
+fn blocks(count: usize) -> PickLimits {
+    PickLimits {
+        blocks_max: count,
+        ..NO_LIMIT
+    }
+}
+
+fn piece(raw: u32) -> PieceIndex {
+    PieceIndex::unchecked(raw)
+}
+
+fn geometry(piece_count: u32) -> Geometry {
+    let piece_len = BLOCKS_PER_PIECE * BLOCK_LEN;
+    // The last block is short.
+    let total_len = u64::from(piece_len) * u64::from(piece_count) - 100;
+    Geometry::new(total_len, piece_len).unwrap()
+}
+
+/// A picker that has had its first pieces, so that it picks the rarest; `peers` have everything.
+fn picker(piece_count: u32, peers: &[PeerIndex]) -> Picker {
+    let geometry = geometry(piece_count + 4);
+    let mut have = Bitfield::none(geometry.piece_count());
+    for first in 0..4 {
+        have.set(piece(piece_count + first));
+    }
+    let mut picker = Picker::new(geometry, have, Rng::new(1));
+    for peer in peers {
+        picker.join(*peer);
+        picker.set_pieces(*peer, Bitfield::all(geometry.piece_count()));
+    }
+    picker.check_invariants();
+    picker
+}
+
+fn store(picker: &mut Picker, peer: PeerIndex, blocks: &[Block], now: Instant) -> Vec<PieceIndex> {
+    let mut full = Vec::new();
+    for block in blocks {
+        let arrival = picker.received(peer, *block, BlockFate::Stored, now);
+        full.extend(arrival.piece_is_full.then_some(block.piece));
+    }
+    picker.check_invariants();
+    full
+}
+
+fn pieces_of(picked: &Picked) -> BTreeSet<PieceIndex> {
+    picked.blocks.iter().map(|block| block.piece).collect()
+}
+
+#[test]
+fn first_pieces_are_drawn_and_then_the_rarest_comes_first() {
+    let geometry = geometry(50);
+    let everything = Bitfield::all(50);
+    let mut first = BTreeSet::new();
+    for rng_seed in 0..40 {
+        let have = Bitfield::none(50);
+        let mut picker = Picker::new(geometry, have, Rng::new(rng_seed));
+        for peer in [A, B] {
+            picker.join(peer);
+        }
+        let mut all_but_7 = everything.clone();
+        all_but_7.clear(piece(7));
+        picker.set_pieces(B, all_but_7);
+        picker.set_pieces(A, everything.clone());
+        first.extend(pieces_of(&picker.pick(A, blocks(1), at(0))));
+        for had in 20..24 {
+            picker.verified(piece(had));
+        }
+        picker.release(A);
+        assert_eq!(
+            pieces_of(&picker.pick(A, blocks(1), at(0))),
+            [piece(7)].into()
+        );
+    }
+    assert!(first.len() > 15, "{} different first pieces", first.len());
+}
+
+#[test]
+fn equally_rare_pieces_are_opened_in_a_drawn_order() {
+    let mut orders = BTreeSet::new();
+    for rng_seed in 0..10 {
+        let mut picker = picker(20, &[A]);
+        picker.rng = Rng::new(rng_seed);
+        let mut mirror = Bitfield::none(24);
+        for raw in 0..20 {
+            mirror.set(piece(raw));
+        }
+        picker.join(B);
+        picker.set_pieces(B, mirror);
+        orders.insert(picker.pick(A, NO_LIMIT, at(0)).leased);
+    }
+    assert_eq!(orders.len(), 10);
+}
+
+#[test]
+fn a_piece_is_leased_to_one_peer() {
+    let mut picker = picker(10, &[A, B]);
+    let from_a = picker.pick(A, blocks(20), at(0));
+    let from_b = picker.pick(B, blocks(20), at(0));
+    assert_eq!(from_a.blocks.len(), 20);
+    assert_eq!(from_b.blocks.len(), 20);
+    assert!(pieces_of(&from_a).is_disjoint(&pieces_of(&from_b)));
+    assert_eq!(picker.lease_len(), picker.open_len(A) + picker.open_len(B));
+    picker.check_invariants();
+}
+
+#[test]
+fn a_started_piece_is_finished_before_another_is_opened() {
+    let mut picker = picker(10, &[A]);
+    let first = picker.pick(A, blocks(3), at(0));
+    let next = picker.pick(A, blocks(2), at(0));
+    assert_eq!(next.blocks[0].piece, first.blocks[0].piece);
+    assert_ne!(next.blocks[1].piece, first.blocks[0].piece);
+    assert_eq!(next.leased.len(), 1);
+}
+
+#[test]
+fn a_choked_lease_is_taken_over_with_what_is_in_it() {
+    let mut picker = picker(10, &[A, B]);
+    let from_a = picker.pick(A, blocks(4), at(0));
+    let handed = from_a.blocks[0].piece;
+    store(&mut picker, A, &from_a.blocks[..1], at(1));
+    let released = picker.release(A);
+    assert_eq!(released.waiting, [handed]);
+    assert!(released.dropped.is_empty());
+    let from_b = picker.pick(B, blocks(4), at(2));
+    assert_eq!(from_b.blocks[..3], from_a.blocks[1..]);
+    assert_eq!(picker.holder(handed), Some(B));
+    // What A gave is still unpaid for, so the piece is still open there.
+    assert_eq!(picker.open_len(A), PIECE_LEN);
+    let full = store(&mut picker, B, &from_b.blocks[..3], at(3));
+    assert_eq!(full, [handed]);
+    picker.verified(handed);
+    assert_eq!(picker.open_len(A), 0);
+    picker.check_invariants();
+}
+
+#[test]
+fn an_empty_lease_is_dropped_when_handed_back() {
+    let mut picker = picker(10, &[A]);
+    let leased = picker.pick(A, blocks(4), at(0)).leased;
+    assert_eq!(picker.leave(A).dropped, leased);
+    assert_eq!(picker.lease_len(), 0);
+    picker.check_invariants();
+}
+
+#[test]
+fn end_game_asks_twice_and_cancels_the_slower() {
+    let mut picker = picker(1, &[A, B]);
+    let from_a = picker.pick(A, NO_LIMIT, at(0));
+    assert!(picker.is_end_game());
+    let from_b = picker.pick(B, NO_LIMIT, at(0));
+    assert_eq!(from_b.blocks.len(), 4);
+    assert!(from_b.leased.is_empty(), "there is never a second buffer");
+    let arrival = picker.received(B, from_a.blocks[0], BlockFate::Stored, at(1));
+    assert_eq!(arrival.cancels, [(A, from_a.blocks[0])]);
+    let late = picker.received(A, from_a.blocks[0], BlockFate::Equal, at(1));
+    assert!(late.cancels.is_empty());
+    picker.check_invariants();
+}
+
+#[test]
+fn copies_of_a_block_are_bounded() {
+    let peers: Vec<PeerIndex> = (0..10).map(PeerIndex).collect();
+    let mut picker = picker(1, &peers);
+    let asked: usize = peers
+        .iter()
+        .map(|peer| picker.pick(*peer, NO_LIMIT, at(0)).blocks.len())
+        .sum();
+    assert_eq!(asked, 4 * COPIES_MAX);
+}
+
+#[test]
+fn end_game_shares_what_a_slow_holder_has_not_asked_for() {
+    let mut picker = picker(1, &[A, B]);
+    let from_a = picker.pick(A, blocks(1), at(0));
+    let from_b = picker.pick(B, blocks(3), at(0));
+    assert!(!from_b.blocks.contains(&from_a.blocks[0]));
+    assert_eq!(from_b.blocks.len(), 3);
+    picker.check_invariants();
+}
+
+#[test]
+fn a_piece_is_open_at_one_paid_peer_at_a_time() {
+    let mut picker = picker(1, &[A, B, C]);
+    picker.set_paid(A, true);
+    picker.set_paid(B, true);
+    picker.pick(A, NO_LIMIT, at(0));
+    assert!(picker.pick(B, NO_LIMIT, at(0)).blocks.is_empty());
+    assert_eq!(picker.pick(C, NO_LIMIT, at(0)).blocks.len(), 4);
+    let shared = PickLimits {
+        copies_max: 16,
+        share_paid: true,
+        ..NO_LIMIT
+    };
+    assert_eq!(picker.pick(B, shared, at(0)).blocks.len(), 4);
+    // On choke the lease may go to another paid peer.
+    picker.release(B);
+    picker.release(A);
+    assert_eq!(picker.pick(B, NO_LIMIT, at(0)).blocks.len(), 4);
+    picker.check_invariants();
+}
+
+#[test]
+fn no_piece_is_opened_beyond_the_window_or_the_buffers() {
+    let mut picker = picker(10, &[A]);
+    let window = PickLimits {
+        open_len_max: 2 * PIECE_LEN + 1,
+        ..NO_LIMIT
+    };
+    let picked = picker.pick(A, window, at(0));
+    assert_eq!(picked.leased.len(), 2);
+    assert!(picked.is_limited);
+    assert_eq!(picker.open_len(A), 2 * PIECE_LEN);
+    let closed = PickLimits {
+        open_len_max: 0,
+        ..NO_LIMIT
+    };
+    let picked = picker.pick(A, closed, at(0));
+    assert!(picked.blocks.is_empty() && picked.is_limited);
+    let no_buffers = PickLimits {
+        lease_len_max: PIECE_LEN - 1,
+        ..NO_LIMIT
+    };
+    let picked = picker.pick(A, no_buffers, at(0));
+    assert!(picked.blocks.is_empty() && picked.is_limited);
+}
+
+#[test]
+fn a_failed_piece_is_fetched_whole_from_one_other_peer() {
+    let mut picker = picker(1, &[A, B, C]);
+    let from_a = picker.pick(A, blocks(2), at(0));
+    let failed = from_a.blocks[0].piece;
+    store(&mut picker, A, &from_a.blocks, at(0));
+    picker.release(A);
+    let from_b = picker.pick(B, blocks(2), at(0));
+    store(&mut picker, B, &from_b.blocks, at(0));
+    let blame = picker.failed(failed, at(1)).unwrap();
+    assert_eq!(blame.contributors, [A, B]);
+    assert!(!blame.certain);
+    assert_eq!(picker.failed(failed, at(1)), None);
+
+    assert!(picker.pick(A, NO_LIMIT, at(1)).blocks.is_empty());
+    let from_c = picker.pick(C, blocks(3), at(1));
+    assert_eq!(from_c.leased, [failed]);
+    // Nobody may mix in, neither in end game nor after a choke.
+    assert!(picker.pick(B, NO_LIMIT, at(1)).blocks.is_empty());
+    store(&mut picker, C, &from_c.blocks, at(2));
+    assert_eq!(picker.release(C).dropped, [failed]);
+    let again = picker.pick(C, NO_LIMIT, at(2));
+    assert_eq!(again.blocks.len(), 4);
+    store(&mut picker, C, &again.blocks, at(3));
+    let blame = picker.failed(failed, at(3)).unwrap();
+    assert_eq!(blame.contributors, [C]);
+    assert!(blame.certain);
+    // Everybody who has it has failed: better from one of them than never.
+    assert_eq!(picker.pick(A, NO_LIMIT, at(4)).blocks.len(), 4);
+    picker.check_invariants();
+}
+
+#[test]
+fn a_peer_that_failed_is_asked_again_when_the_other_does_not_come() {
+    let mut picker = picker(1, &[A, B]);
+    let from_a = picker.pick(A, NO_LIMIT, at(0));
+    store(&mut picker, A, &from_a.blocks, at(0));
+    picker.failed(piece(0), at(0)).unwrap();
+    assert!(picker.pick(A, NO_LIMIT, at(59)).blocks.is_empty());
+    let later = Instant::ZERO.after(FAILURE_PAUSE);
+    assert_eq!(picker.pick(A, NO_LIMIT, later).blocks.len(), 4);
+}
+
+#[test]
+fn a_contradicting_copy_is_remembered_for_blame() {
+    let mut picker = picker(1, &[A, B]);
+    let from_a = picker.pick(A, NO_LIMIT, at(0));
+    picker.pick(B, NO_LIMIT, at(0));
+    store(&mut picker, A, &from_a.blocks, at(0));
+    picker.received(B, from_a.blocks[0], BlockFate::Different, at(0));
+    assert_eq!(picker.failed(piece(0), at(1)).unwrap().contributors, [A, B]);
+}
+
+#[test]
+fn a_refused_piece_is_not_asked_for_again_at_once() {
+    let mut picker = picker(1, &[A, B]);
+    let from_a = picker.pick(A, blocks(2), at(0));
+    let released = picker.refused(A, from_a.blocks[0], at(0));
+    assert_eq!(released.dropped, [piece(0)]);
+    assert!(
+        picker
+            .refused(A, from_a.blocks[0], at(0))
+            .dropped
+            .is_empty()
+    );
+    assert!(picker.pick(A, NO_LIMIT, at(1)).blocks.is_empty());
+    let later = Instant::ZERO.after(REFUSAL_PAUSE);
+    assert_eq!(picker.pick(A, blocks(1), later).blocks.len(), 1);
+    picker.check_invariants();
+}
+
+#[test]
+fn a_stalled_piece_is_handed_on_after_30_seconds() {
+    let mut picker = picker(2, &[A, B]);
+    picker.pick(A, NO_LIMIT, at(0));
+    // Not end game: one piece is left that B does not have.
+    picker.verified(piece(1));
+    picker.add_piece(C, piece(0));
+    let from_a: Vec<Block> = (0..4)
+        .map(|index| geometry(6).block(piece(0), index).unwrap())
+        .collect();
+    store(&mut picker, A, &from_a[..1], at(5));
+    assert_eq!(picker.next_stall(), Some(at(35)));
+    let paid_elsewhere = |picker: &mut Picker| {
+        picker.set_paid(A, true);
+        picker.set_paid(B, true);
+    };
+    paid_elsewhere(&mut picker);
+    assert!(picker.pick(B, NO_LIMIT, at(34)).blocks.is_empty());
+    let from_b = picker.pick(B, NO_LIMIT, at(5).after(STALL));
+    assert_eq!(from_b.blocks, from_a[1..]);
+    assert_eq!(
+        from_b.cancels,
+        [(A, from_a[1]), (A, from_a[2]), (A, from_a[3])]
+    );
+    assert_eq!(picker.holder(piece(0)), Some(B));
+    // The late block counts all the same.
+    let arrival = picker.received(A, from_a[1], BlockFate::Stored, at(36));
+    assert_eq!(arrival.cancels, [(B, from_a[1])]);
+    picker.check_invariants();
+}
+
+#[test]
+fn nonsense_from_peers_changes_nothing() {
+    let mut picker = picker(3, &[A]);
+    picker.set_pieces(A, Bitfield::all(99));
+    picker.set_pieces(B, Bitfield::all(7));
+    assert!(!picker.add_piece(A, piece(0)));
+    assert!(!picker.add_piece(A, piece(u32::MAX)));
+    assert!(!picker.add_piece(B, piece(0)));
+    let odd = Block {
+        piece: piece(0),
+        begin: 1,
+        len: 7,
+    };
+    let beyond = Block {
+        piece: piece(77),
+        begin: 0,
+        len: BLOCK_LEN,
+    };
+    for block in [odd, beyond] {
+        let arrival = picker.received(A, block, BlockFate::Stored, at(0));
+        assert_eq!(arrival, super::Arrival::default());
+        assert_eq!(picker.refused(A, block, at(0)), super::Released::default());
+    }
+    picker.verified(piece(77));
+    assert_eq!(picker.failed(piece(77), at(0)), None);
+    assert_eq!(picker.pick(B, NO_LIMIT, at(0)), Picked::default());
+    picker.leave(B);
+    picker.leave(A);
+    assert_eq!(picker.availability(piece(0)), 0);
+    picker.check_invariants();
+}
+
+#[test]
+fn a_piece_nobody_finishes_can_be_dropped_for_its_buffer() {
+    let mut picker = picker(5, &[A]);
+    assert_eq!(picker.drop_waiting(), None);
+    let from_a = picker.pick(A, blocks(8), at(0));
+    store(&mut picker, A, &from_a.blocks[..1], at(0));
+    store(&mut picker, A, &from_a.blocks[4..7], at(0));
+    picker.release(A);
+    assert_eq!(picker.drop_waiting(), Some(from_a.blocks[0].piece));
+    assert_eq!(picker.drop_waiting(), Some(from_a.blocks[4].piece));
+    assert_eq!(picker.lease_len(), 0);
+    picker.check_invariants();
+}
+
+#[test]
+fn sparse_and_dense_peers_find_the_same_rarest_piece() {
+    let geometry = geometry(2_000);
+    for rng_seed in 0..5 {
+        let mut picker = Picker::new(geometry, Bitfield::none(2_000), Rng::new(rng_seed));
+        let mut rng = Rng::new(rng_seed);
+        for had in 1_990..1_994 {
+            picker.verified(piece(had));
+        }
+        let mut few = Bitfield::none(2_000);
+        for _ in 0..10 {
+            few.set(piece(u32::try_from(rng.below(1_990)).unwrap()));
+        }
+        for peer in 1..6 {
+            picker.join(PeerIndex(peer));
+            for raw in 0..1_990 {
+                if rng.chance(1, 2) {
+                    picker.add_piece(PeerIndex(peer), piece(raw));
+                }
+            }
+        }
+        picker.join(A);
+        picker.set_pieces(A, few.clone());
+        let order = picker.rarity.order().to_vec();
+        let expected = order.iter().find(|piece| few.get(**piece)).unwrap();
+        assert_eq!(picker.pick(A, blocks(1), at(0)).leased, [*expected]);
+        picker.check_invariants();
+    }
+}
+
+#[test]
+fn a_hundred_thousand_pieces_complete() {
+    let piece_count = 100_000;
+    let geometry = Geometry::new(2 * u64::from(BLOCK_LEN) * 100_000, 2 * BLOCK_LEN).unwrap();
+    let mut rng = Rng::new(4);
+    let mut picker = Picker::new(geometry, Bitfield::none(piece_count), Rng::new(3));
+    let peers: Vec<PeerIndex> = (0..20).map(PeerIndex).collect();
+    for peer in &peers {
+        picker.join(*peer);
+        let mut has = Bitfield::none(piece_count);
+        for piece in geometry.pieces().filter(|_| rng.chance(9, 10)) {
+            has.set(piece);
+        }
+        picker.set_pieces(*peer, has);
+    }
+    picker.join(PeerIndex(99));
+    picker.set_pieces(PeerIndex(99), Bitfield::all(piece_count));
+    while !picker.is_complete() {
+        for peer in peers.iter().chain(&[PeerIndex(99)]) {
+            for block in picker.pick(*peer, blocks(64), at(0)).blocks {
+                if picker
+                    .received(*peer, block, BlockFate::Stored, at(0))
+                    .piece_is_full
+                {
+                    picker.verified(block.piece);
+                }
+            }
+        }
+    }
+    assert!(!picker.is_interesting(A));
+}
+
+/// A swarm driven at random, with a model that knows only who is asked for what.
+struct Swarm {
+    picker: Picker,
+    rng: Rng,
+    now: Instant,
+    asked: BTreeMap<Block, BTreeSet<PeerIndex>>,
+    buffers: BTreeSet<PieceIndex>,
+    stored: BTreeMap<PieceIndex, BTreeSet<u32>>,
+    /// Who is connected; an index is never used again.
+    peers: Vec<PeerIndex>,
+    next_peer: u64,
+}
+
+impl Swarm {
+    fn step(&mut self) {
+        let slot = self.rng.index(self.peers.len());
+        let peer = self.peers[slot];
+        let piece_count = self.picker.geometry.piece_count();
+        let some = piece(u32::try_from(self.rng.below(u64::from(piece_count))).unwrap());
+        self.now = self.now.after(Duration::from_millis(self.rng.below(3_000)));
+        match self.rng.below(20) {
+            0 => self.picker.join(peer),
+            1 => {
+                let released = self.picker.leave(peer);
+                self.withdraw(peer, &released.dropped);
+                self.peers[slot] = PeerIndex(self.next_peer);
+                self.next_peer += 1;
+            }
+            2 => self.set_pieces(peer),
+            3 | 4 => {
+                self.picker.add_piece(peer, some);
+            }
+            5 => self.picker.set_paid(peer, self.rng.chance(1, 3)),
+            6 => {
+                let released = self.picker.release(peer);
+                self.withdraw(peer, &released.dropped);
+            }
+            7 => self.refuse(peer),
+            8..=13 => self.arrive(peer),
+            _ => self.pick(peer),
+        }
+        self.picker.check_invariants();
+        assert_eq!(self.buffers, self.picker.open.keys().copied().collect());
+    }
+
+    fn set_pieces(&mut self, peer: PeerIndex) {
+        let piece_count = self.picker.geometry.piece_count();
+        let mut has = Bitfield::none(piece_count);
+        let percent = self.rng.below(130);
+        for piece in self.picker.geometry.pieces() {
+            if self.rng.below(100) < percent {
+                has.set(piece);
+            }
+        }
+        self.picker.set_pieces(peer, has);
+    }
+
+    fn pick(&mut self, peer: PeerIndex) {
+        let limits = PickLimits {
+            blocks_max: self.rng.index(12),
+            open_len_max: PIECE_LEN * self.rng.below(5),
+            lease_len_max: PIECE_LEN * self.rng.below(5),
+            copies_max: 16,
+            share_paid: false,
+        };
+        let window_before = self.picker.open_len(peer);
+        let picked = self.picker.pick(peer, limits, self.now);
+        assert!(picked.blocks.len() <= limits.blocks_max);
+        assert!(self.picker.open_len(peer) <= window_before + limits.open_len_max);
+        let leased = u64::try_from(picked.leased.len()).unwrap() * PIECE_LEN;
+        assert!(leased <= limits.lease_len_max + 100);
+        for (other, block) in &picked.cancels {
+            assert!(
+                self.asked.get_mut(block).unwrap().remove(other),
+                "cancel what was asked"
+            );
+        }
+        for dropped in &picked.dropped {
+            self.buffers.remove(dropped);
+            self.stored.remove(dropped);
+        }
+        self.buffers.extend(&picked.leased);
+        for block in picked.blocks {
+            assert!(self.buffers.contains(&block.piece), "no lease, no request");
+            let stored = self.stored.get(&block.piece);
+            assert!(!stored.is_some_and(|stored| stored.contains(&block.begin)));
+            let askers = self.asked.entry(block).or_default();
+            assert!(askers.insert(peer), "nobody is asked twice");
+            let is_alone = askers.len() == 1;
+            assert!(
+                is_alone || self.picker.is_end_game(),
+                "a copy outside end game"
+            );
+            assert!(askers.len() <= COPIES_MAX);
+        }
+    }
+
+    fn arrive(&mut self, peer: PeerIndex) {
+        let asked_of = |(_, askers): &(&Block, &BTreeSet<PeerIndex>)| askers.contains(&peer);
+        let Some((block, _)) = self.asked.iter().find(asked_of) else {
+            return;
+        };
+        let block = *block;
+        let arrival = self
+            .picker
+            .received(peer, block, BlockFate::Stored, self.now);
+        let others = self.asked.remove(&block).unwrap();
+        let cancelled: BTreeSet<PeerIndex> = arrival.cancels.iter().map(|(who, _)| *who).collect();
+        let expected: BTreeSet<_> = others.into_iter().filter(|other| *other != peer).collect();
+        assert_eq!(cancelled, expected, "everybody else who was asked is told");
+        self.stored
+            .entry(block.piece)
+            .or_default()
+            .insert(block.begin);
+        let stored = self.stored[&block.piece].len();
+        assert_eq!(arrival.piece_is_full, stored == 4);
+        if arrival.piece_is_full {
+            self.buffers.remove(&block.piece);
+            self.stored.remove(&block.piece);
+            if self.rng.chance(1, 10) {
+                let blame = self.picker.failed(block.piece, self.now).unwrap();
+                assert!(!blame.contributors.is_empty());
+            } else {
+                self.picker.verified(block.piece);
+            }
+        }
+    }
+
+    fn refuse(&mut self, peer: PeerIndex) {
+        let asked_of = |(_, askers): &(&Block, &BTreeSet<PeerIndex>)| askers.contains(&peer);
+        let Some((block, _)) = self.asked.iter().find(asked_of) else {
+            return;
+        };
+        let block = *block;
+        let released = self.picker.refused(peer, block, self.now);
+        for (asked, askers) in &mut self.asked {
+            if asked.piece == block.piece {
+                askers.remove(&peer);
+            }
+        }
+        self.drop_buffers(&released.dropped);
+    }
+
+    fn withdraw(&mut self, peer: PeerIndex, dropped: &[PieceIndex]) {
+        for askers in self.asked.values_mut() {
+            askers.remove(&peer);
+        }
+        self.drop_buffers(dropped);
+    }
+
+    fn drop_buffers(&mut self, dropped: &[PieceIndex]) {
+        for piece in dropped {
+            assert!(
+                self.buffers.remove(piece),
+                "only a leased buffer is dropped"
+            );
+            self.stored.remove(piece);
+        }
+        self.asked.retain(|_, askers| !askers.is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_history_keeps_one_request_per_block_and_ends_complete(
+        rng_seed in any::<u64>(), piece_count in 1_u32..25, peer_count in 1_u64..6,
+    ) {
+        let mut rng = Rng::new(rng_seed);
+        let have = Bitfield::none(piece_count);
+        let picker = Picker::new(geometry(piece_count), have, rng.fork());
+        let mut swarm = Swarm {
+            picker,
+            rng,
+            now: Instant::ZERO,
+            asked: BTreeMap::new(),
+            buffers: BTreeSet::new(),
+            stored: BTreeMap::new(),
+            peers: (0..peer_count).map(PeerIndex).collect(),
+            next_peer: peer_count,
+        };
+        for _ in 0..400 {
+            swarm.step();
+        }
+        // From now on one seed serves whatever it is asked for.
+        let seed = PeerIndex(u64::MAX);
+        swarm.picker.join(seed);
+        swarm.picker.set_pieces(seed, Bitfield::all(piece_count));
+        let mut steps = 0;
+        while !swarm.picker.is_complete() {
+            steps += 1;
+            prop_assert!(steps < 200, "it never ends");
+            swarm.now = swarm.now.after(STALL);
+            let picked = swarm.picker.pick(seed, NO_LIMIT, swarm.now);
+            for block in picked.blocks {
+                let arrival = swarm.picker.received(seed, block, BlockFate::Stored, swarm.now);
+                if arrival.piece_is_full {
+                    swarm.picker.verified(block.piece);
+                }
+            }
+            swarm.picker.check_invariants();
+        }
+        prop_assert_eq!(swarm.picker.lease_len(), 0);
+    }
+}

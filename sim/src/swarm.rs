@@ -1,0 +1,191 @@
+//! Building blocks of scenarios: torrents without payload, and nodes that seed or leech them.
+
+use seedbank_engine::metainfo::Metainfo;
+use seedbank_engine::metainfo::build::{Content, Draft};
+use seedbank_engine::session::Session;
+use seedbank_engine::session::command::{AddTorrent, Command, TorrentSource};
+use seedbank_engine::session::config::{Config, Policy};
+use seedbank_engine::units::{ClientId, InfoHash};
+use seedbank_ledger::Identity;
+
+use crate::network::{LinkConfig, NodeIndex};
+use crate::world::World;
+
+/// The tracker that every simulated torrent names; the world answers for it.
+pub const TRACKER: &str = "http://tracker.invalid/announce";
+
+/// A torrent of which nobody needs the bytes: in the simulator pieces are good or garbage, and
+/// hashes are zero.
+pub fn torrent(name: &str, total_len: u64, piece_len: u32) -> Metainfo {
+    let draft = Draft {
+        name: name.to_owned(),
+        content: Content::File(total_len),
+        piece_len,
+        trackers: vec![vec![TRACKER.to_owned()]],
+        private: false,
+        comment: None,
+        created_by: None,
+        creation_date: None,
+    };
+    let piece_count = draft
+        .geometry()
+        .expect("scenarios have bytes")
+        .piece_count();
+    let hashes = vec![[0; 20]; piece_count as usize];
+    draft
+        .finish(&hashes)
+        .expect("scenarios make sound torrents")
+}
+
+/// A key that depends on nothing but a number.
+pub fn identity(number: u64) -> Identity {
+    let mut secret = [0x5b; 32];
+    secret[..8].copy_from_slice(&number.to_le_bytes());
+    Identity::from_secret(secret)
+}
+
+/// A session's settings that depend on nothing but a number.
+pub fn config(number: u64, rng_seed: u64) -> Config {
+    let mut client_id = *b"-Sb0001-000000000000";
+    client_id[12..].copy_from_slice(&number.to_be_bytes());
+    Config {
+        client_id: ClientId(client_id),
+        listen_port: 6881,
+        rng_seed: rng_seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        network: None,
+        receipts: true,
+        connections_max: 200,
+        lease_bytes_max: 64 << 20,
+    }
+}
+
+/// Starts a node: the number gives its key, its name on the wire and its choices.
+pub fn start(world: &mut World, node: NodeIndex, config: Config, policy: Policy) {
+    let number = u64::from_be_bytes(config.client_id.0[12..].try_into().expect("8 bytes"));
+    let rows = world.node(node).books.rows();
+    let session = Session::new(config, identity(number), rows, world.now());
+    world.start(node, session);
+    world
+        .command(node, Command::SetPolicy(policy))
+        .expect("scenarios have sound policies");
+}
+
+/// Adds a torrent to a node that has all of it, or nothing.
+pub fn add(world: &mut World, node: NodeIndex, metainfo: &Metainfo, complete: bool) -> InfoHash {
+    let info_hash = metainfo.info_hash;
+    let target = world.node_mut(node);
+    target.geometry.insert(info_hash, metainfo.geometry);
+    if complete {
+        target
+            .disk
+            .insert(info_hash, metainfo.geometry.pieces().collect());
+    }
+    let source = TorrentSource::Metainfo(Box::new(metainfo.clone()));
+    let add = AddTorrent {
+        source,
+        peers: Vec::new(),
+        start: true,
+        upload_limit: None,
+        download_limit: None,
+    };
+    world
+        .command(node, Command::AddTorrent(Box::new(add)))
+        .expect("sound torrents are taken");
+    world.checked(node, info_hash);
+    info_hash
+}
+
+/// Links fast enough that limits of the sessions are what binds.
+pub fn fast_link() -> LinkConfig {
+    LinkConfig {
+        uplink: 100 << 20,
+        delay: seedbank_ledger::Duration::from_millis(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::books::Books;
+    use crate::recording::{Recording, replay};
+    use seedbank_engine::session::view::TorrentState;
+    use seedbank_ledger::{Duration, Instant};
+
+    fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, InfoHash) {
+        let mut world = World::new(None);
+        for number in 0..=leechers {
+            let node = world.add_node(&format!("node-{number}"), Books::default(), fast_link());
+            world.node_mut(node).recording = Some(Recording::default());
+            start(
+                &mut world,
+                node,
+                config(number, rng_seed),
+                Policy::default(),
+            );
+        }
+        for number in 0..=leechers {
+            let node = NodeIndex(usize::try_from(number).unwrap());
+            add(&mut world, node, metainfo, number == 0);
+        }
+        (world, metainfo.info_hash)
+    }
+
+    fn run(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> World {
+        let (mut world, info_hash) = swarm(leechers, metainfo, rng_seed);
+        let deadline = Instant::ZERO.after(Duration::from_secs(120));
+        assert!(
+            world.run_until(deadline, |world| all_seed(world, &info_hash)),
+            "it completes"
+        );
+        world
+    }
+
+    fn digests(world: &World) -> Vec<String> {
+        let recordings = world
+            .nodes()
+            .iter()
+            .map(|node| node.recording.as_ref().unwrap());
+        recordings.map(Recording::digest).collect()
+    }
+
+    fn all_seed(world: &World, info_hash: &InfoHash) -> bool {
+        world.nodes().iter().all(|node| {
+            let session = node.session.as_ref().unwrap();
+            session.torrent(info_hash).unwrap().state == TorrentState::Seeding
+        })
+    }
+
+    #[test]
+    fn a_swarm_of_five_completes_with_every_invariant_held_at_every_step() {
+        let metainfo = torrent("five", (3 << 20) + 12_345, 64 << 10);
+        let (mut world, info_hash) = swarm(5, &metainfo, 7);
+        world.paranoid = true;
+        let deadline = Instant::ZERO.after(Duration::from_secs(120));
+        assert!(world.run_until(deadline, |world| all_seed(world, &info_hash)));
+    }
+
+    #[test]
+    fn twenty_peers_do_the_same_twice_and_something_else_with_another_seed() {
+        let metainfo = torrent("twenty", 4 << 20, 64 << 10);
+        let first = digests(&run(20, &metainfo, 1));
+        assert_eq!(first, digests(&run(20, &metainfo, 1)));
+        assert_ne!(first, digests(&run(20, &metainfo, 2)));
+    }
+
+    #[test]
+    fn a_replayed_input_log_gives_identical_outputs() {
+        let metainfo = torrent("replayed", 2 << 20, 64 << 10);
+        let world = run(4, &metainfo, 3);
+        for (node, number) in world.nodes().iter().zip(0..) {
+            let recording = node.recording.as_ref().unwrap();
+            let session = Session::new(
+                config(number, 3),
+                identity(number),
+                Vec::new(),
+                Instant::ZERO,
+            );
+            let mut books = Books::default();
+            assert_eq!(replay(session, &mut books, recording), recording.digest());
+        }
+    }
+}
