@@ -6,7 +6,9 @@
 
 mod auth;
 mod boost;
+mod entry;
 mod error;
+mod explain;
 mod field;
 pub mod journal;
 mod listen;
@@ -18,6 +20,7 @@ mod peers;
 mod policy;
 mod request;
 mod torrent;
+mod wallet;
 mod watching;
 
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use seedbank_proto::v1::boost_service_server::BoostServiceServer;
 use seedbank_proto::v1::node_service_server::NodeServiceServer;
 use seedbank_proto::v1::policy_service_server::PolicyServiceServer;
 use seedbank_proto::v1::torrent_service_server::TorrentServiceServer;
+use seedbank_proto::v1::wallet_service_server::WalletServiceServer;
 use tokio::sync::watch;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
@@ -134,6 +138,9 @@ fn routes(owner: Arc<dyn Owner>, stop: watch::Receiver<bool>) -> Result<Routes, 
     let boosts = boost::Boosts {
         owner: owner.clone(),
     };
+    let wallet = wallet::Wallet {
+        owner: owner.clone(),
+    };
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(health)
@@ -145,6 +152,7 @@ fn routes(owner: Arc<dyn Owner>, stop: watch::Receiver<bool>) -> Result<Routes, 
                 .max_decoding_message_size(MESSAGE_LEN_MAX)
                 .max_encoding_message_size(MESSAGE_LEN_MAX),
         )
+        .add_service(WalletServiceServer::new(wallet).max_encoding_message_size(MESSAGE_LEN_MAX))
         .add_service(BoostServiceServer::new(boosts))
         .add_service(PolicyServiceServer::new(policy::Policies::new(owner)));
     Ok(routes.routes())

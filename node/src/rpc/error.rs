@@ -8,7 +8,8 @@ use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
 
 use crate::rpc::journal::Pruned;
-use crate::rpc::owner::{Stopping, TorrentError};
+use crate::rpc::message;
+use crate::rpc::owner::{BooksError, GrantError, Stopping, TorrentError};
 
 pub(super) fn of_command(error: &CommandError) -> Failure {
     let reason = match error {
@@ -72,6 +73,31 @@ pub(super) fn of_stopping(stopping: Stopping) -> Failure {
 
 pub(super) fn of_pruned(pruned: Pruned) -> Failure {
     Failure::new(ErrorReason::HistoryPruned, pruned).with("oldest", pruned.oldest)
+}
+
+pub(super) fn of_books(error: &BooksError) -> Failure {
+    let reason = match error {
+        BooksError::Ledger(_) | BooksError::Check(_) => ErrorReason::LedgerPoisoned,
+        BooksError::Stopping(_) => ErrorReason::ShuttingDown,
+    };
+    Failure::new(reason, error)
+}
+
+pub(super) fn of_grant(error: &GrantError) -> Failure {
+    match error {
+        GrantError::NotIssuer => Failure::new(ErrorReason::NotIssuer, error),
+        GrantError::RequestIdReused(id) => {
+            Failure::new(ErrorReason::RequestIdReused, error).with("request_id", id)
+        }
+        GrantError::Refused(refusal) => {
+            let name = message::refusal(Some(*refusal)).as_str_name();
+            let name = name.strip_prefix("REFUSAL_").unwrap_or(name);
+            Failure::new(ErrorReason::Refused, error).with("refusal", name)
+        }
+        GrantError::Ledger(_) => Failure::new(ErrorReason::LedgerPoisoned, error),
+        GrantError::Busy(_) => Failure::new(ErrorReason::QueueFull, error),
+        GrantError::Stopping(_) => Failure::new(ErrorReason::ShuttingDown, error),
+    }
 }
 
 fn reason_of(kind: io::ErrorKind) -> ErrorReason {

@@ -6,6 +6,7 @@ use seedbank_engine::session::config::{PaidRule, Policy};
 use seedbank_engine::session::view::{
     BoostQuote, BoostState, BoostView, PayeeView, PeerView, TorrentState, TrackerView,
 };
+use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, Rate, UnixTime};
 use seedbank_proto::v1;
 
@@ -214,4 +215,11 @@ fn paid_rule(rule: PaidRule) -> v1::PaidRule {
         PaidRule::Proportional => v1::PaidRule::Proportional,
         PaidRule::UniformPrice => v1::PaidRule::UniformPrice,
     }
+}
+
+/// Both sides number refusals alike; 0 is none.
+pub(super) fn refusal(refusal: Option<Refusal>) -> v1::Refusal {
+    refusal
+        .and_then(|refusal| v1::Refusal::try_from(i32::from(refusal.code())).ok())
+        .unwrap_or_default()
 }

@@ -10,7 +10,12 @@ use seedbank_engine::session::command::{Command, CommandError, CommandReply};
 use seedbank_engine::session::config::Policy;
 use seedbank_engine::session::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use seedbank_engine::units::InfoHash;
-use seedbank_ledger::{NetworkId, NodeId, Rate, UnixTime};
+use seedbank_ledger::entry::{Entry, EntryHash};
+use seedbank_ledger::ledger::check::{CheckError, CheckReport};
+use seedbank_ledger::ledger::{Head, LedgerError};
+use seedbank_ledger::node::{Balance, Explanation, NodeCause};
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::{MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;
 
 use crate::rpc::journal::Journal;
@@ -45,6 +50,21 @@ pub trait Owner: Send + Sync + 'static {
     ) -> Result<Option<BoostQuote>, Stopping>;
     /// Credit as the session knows it.
     async fn wallet(&self) -> Result<WalletView, Stopping>;
+
+    /// What the node has by its own ledger, and where that ledger ends.
+    async fn balance(&self) -> Result<(Balance, Head), BooksError>;
+    /// At most `limit` entries of the node's ledger from `from` on, oldest first, with their causes.
+    async fn entries(
+        &self,
+        from: Sequence,
+        limit: usize,
+    ) -> Result<Vec<(Entry, NodeCause)>, BooksError>;
+    /// Where the balance came from.
+    async fn explain(&self, since: UnixTime) -> Result<Explanation, BooksError>;
+    /// Makes the ledger again from its entries and compares.
+    async fn check_ledger(&self) -> Result<CheckReport, BooksError>;
+    /// Creates credit, on a settlement node that holds the issuer key.
+    async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError>;
 
     /// Adds a torrent; one that is there already is no error.
     async fn add_torrent(&self, torrent: NewTorrent) -> Result<AddedTorrent, TorrentError>;
@@ -187,6 +207,67 @@ pub enum CreateStep {
         /// A magnet link for it.
         magnet: String,
     },
+}
+
+/// Credit to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewGrant {
+    /// Idempotency key; the same again gives the same answer, with another body it is refused.
+    pub request_id: String,
+    /// Receiver.
+    pub to: NodeId,
+    /// How much, above 0.
+    pub amount: MicroCredits,
+    /// Why, for people; its hash is in the signed order.
+    pub reason: String,
+}
+
+/// Credit that was created; durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Entry in the network ledger.
+    pub sequence: Sequence,
+    /// That entry's identity.
+    pub entry_hash: EntryHash,
+    /// Nonce of the issuer's order.
+    pub nonce: u64,
+}
+
+/// Why the books could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BooksError {
+    /// The ledger cannot be read.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Something in it does not add up.
+    #[error("{0}")]
+    Check(#[from] CheckError),
+    /// The node is on its way down.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// Why credit was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// This node keeps no network's ledger, or holds no issuer key.
+    #[error("this node holds no issuer key: grants are made on the settlement node")]
+    NotIssuer,
+    /// The request id was used for something else.
+    #[error("request id {0:?} was used for something else")]
+    RequestIdReused(String),
+    /// The network ledger refused.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The network ledger cannot go on.
+    #[error("network ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Too much is waiting.
+    #[error("{0} requests wait already")]
+    Busy(usize),
+    /// The node is on its way down.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
 }
 
 /// Why something about a torrent failed.
