@@ -14,6 +14,7 @@ pub mod metainfo;
 pub mod picker;
 pub mod pipeline;
 pub mod rate;
+pub mod receipts;
 pub mod rng;
 pub mod session;
 pub mod text;

@@ -10,7 +10,6 @@ mod entry;
 mod error;
 mod explain;
 mod field;
-pub mod journal;
 mod listen;
 mod message;
 mod node;
@@ -23,6 +22,9 @@ mod torrent;
 mod wallet;
 mod watching;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use seedbank_proto::v1::policy_service_server::PolicyServiceServer;
 use seedbank_proto::v1::torrent_service_server::TorrentServiceServer;
 use seedbank_proto::v1::wallet_service_server::WalletServiceServer;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
 use tonic::transport::Server;
@@ -90,14 +93,17 @@ pub async fn serve(
         served
     };
     let over_tcp = async {
-        let Some((listener, token)) = listening.tcp else {
-            return Ok(());
-        };
-        let guard = InterceptorLayer::new(auth::TokenGuard(token));
-        let server = server().layer(guard).add_routes(routes.clone());
-        let incoming = TcpListenerStream::new(listener);
-        let served = server.serve_with_incoming_shutdown(incoming, stopped(stop.clone()));
-        served.await
+        let mut servers = JoinSet::new();
+        for (listener, token) in listening.tcp {
+            let guard = InterceptorLayer::new(auth::TokenGuard(token));
+            let server = server().layer(guard).add_routes(routes.clone());
+            let incoming = TcpListenerStream::new(listener);
+            servers.spawn(server.serve_with_incoming_shutdown(incoming, stopped(stop.clone())));
+        }
+        while let Some(served) = servers.join_next().await {
+            served.expect("a server task does not panic")?;
+        }
+        Ok(())
     };
     let grace_over = async {
         stopped(stop.clone()).await;

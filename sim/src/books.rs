@@ -1,31 +1,78 @@
-//! A simulated node's ledger and rows, and the settlement node.
+//! A simulated node's ledger and rows, in memory; they survive its crashes, as a disk would.
 
+use seedbank_engine::session::config::Network;
 use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
-use seedbank_ledger::node::NodeCommand;
-use seedbank_ledger::tally::TallyRow;
-use seedbank_ledger::{NodeId, UnixTime};
+use seedbank_ledger::node::{Membership, NodeCommand, NodeLedger};
+use seedbank_ledger::store::memory::Memory;
+use seedbank_ledger::tally::{Tally, TallyRow};
+use seedbank_ledger::{NodeId, Sequence, UnixTime};
 
-/// temporary
-#[derive(Debug, Default)]
+/// The ledger of a node, and the rows it writes beside it.
+#[derive(Debug)]
 pub struct Books {
-    pub rows: Vec<TallyRow>,
-    pub commands: Vec<NodeCommand>,
+    ledger: NodeLedger<Memory>,
+    tally: Tally<Memory>,
 }
+
 impl Books {
-    pub fn rows(&self) -> Vec<TallyRow> {
-        self.rows.clone()
+    /// Empty books of `owner`, begun at `now`.
+    pub fn new(owner: NodeId, network: Option<Network>, now: UnixTime) -> Self {
+        let store = Memory::new();
+        let membership = network.map(|network| Membership {
+            network_id: network.id,
+            settlement: network.settlement,
+        });
+        let ledger = NodeLedger::open(store.clone(), owner, membership, now);
+        let ledger = ledger.expect("an empty memory store opens");
+        Self {
+            ledger,
+            tally: Tally::new(store),
+        }
     }
+
+    /// Overwrites rows.
     pub fn tally(&mut self, rows: &[TallyRow]) {
-        self.rows.extend_from_slice(rows);
+        self.tally.write(rows).expect("memory does not fail");
     }
-    pub fn append(&mut self, _unix: UnixTime, command: NodeCommand) {
-        self.commands.push(command);
+
+    /// Every row, as a session that starts is given it.
+    pub fn rows(&self) -> Vec<TallyRow> {
+        self.tally.load().expect("rows were written by this code")
+    }
+
+    /// Appends an entry.
+    pub fn append(&mut self, now: UnixTime, command: NodeCommand) {
+        self.ledger
+            .append(now, &[command])
+            .expect("memory does not fail");
+    }
+
+    /// The ledger itself.
+    pub fn ledger(&self) -> &NodeLedger<Memory> {
+        &self.ledger
+    }
+
+    /// The bytes of every entry, in order: what two equal ledgers have in common.
+    pub fn bytes(&self) -> Vec<Vec<u8>> {
+        let mut entries = Vec::new();
+        while let Ok(page) = self
+            .ledger
+            .entries(Sequence::new(entries.len() as u64), 1_000)
+        {
+            if page.is_empty() {
+                break;
+            }
+            entries.extend(page.iter().map(|entry| entry.to_bytes()));
+        }
+        entries
     }
 }
+
 /// temporary
 #[derive(Debug)]
 pub struct SimSettlement;
 impl SimSettlement {
+    /// temporary
     pub fn answer(
         &mut self,
         _account: NodeId,

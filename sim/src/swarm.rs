@@ -108,13 +108,15 @@ mod tests {
     use super::*;
     use crate::books::Books;
     use crate::recording::{Recording, replay};
+    use crate::world::START;
     use seedbank_engine::session::view::TorrentState;
     use seedbank_ledger::{Duration, Instant};
 
     fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, InfoHash) {
         let mut world = World::new(None);
         for number in 0..=leechers {
-            let node = world.add_node(&format!("node-{number}"), Books::default(), fast_link());
+            let books = Books::new(identity(number).id(), None, START);
+            let node = world.add_node(&format!("node-{number}"), books, fast_link());
             world.node_mut(node).recording = Some(Recording::default());
             start(
                 &mut world,
@@ -184,8 +186,13 @@ mod tests {
                 Vec::new(),
                 Instant::ZERO,
             );
-            let mut books = Books::default();
+            let mut books = Books::new(identity(number).id(), None, START);
             assert_eq!(replay(session, &mut books, recording), recording.digest());
+            assert_eq!(
+                books.bytes(),
+                node.books.bytes(),
+                "and a byte-identical ledger"
+            );
         }
     }
 }

@@ -1,6 +1,10 @@
 //! One binary for all tests across crates.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "a test says what it saw")]
 
+mod interop;
+mod mixed_swarm;
+mod rig;
 mod setup;
 mod tidy;

@@ -118,11 +118,41 @@ impl OpenPiece {
         was_asked
     }
 
-    /// Stops asking `peer` for anything here; the blocks it had been asked for, by index.
-    pub(super) fn withdraw_all(&mut self, peer: PeerIndex) -> Vec<usize> {
-        (0..self.blocks.len())
-            .filter(|index| self.withdraw(peer, *index))
-            .collect()
+    /// Stops asking `peer` for anything here.
+    pub(super) fn withdraw_all(&mut self, peer: PeerIndex) {
+        for index in 0..self.blocks.len() {
+            self.withdraw(peer, index);
+        }
+    }
+
+    /// Stops asking anybody for anything here; who was asked for which block, by index.
+    pub(super) fn withdraw_everybody(&mut self) -> Vec<(PeerIndex, u32)> {
+        let mut withdrawn = Vec::new();
+        for (index, state) in (0_u32..).zip(&mut self.blocks) {
+            if let BlockState::Asked(askers) = state {
+                withdrawn.extend(askers.iter().map(|asker| (*asker, index)));
+                *state = BlockState::Missing;
+                self.missing_count += 1;
+            }
+        }
+        self.missing_from = 0;
+        withdrawn
+    }
+
+    /// Everybody who is asked for a block, once per block.
+    pub(super) fn askers(&self) -> impl Iterator<Item = PeerIndex> + '_ {
+        self.blocks
+            .iter()
+            .flat_map(|state| match state {
+                BlockState::Asked(askers) => askers.as_slice(),
+                BlockState::Missing | BlockState::Stored(_) => &[],
+            })
+            .copied()
+    }
+
+    /// Whether `peer` is asked for a block.
+    pub(super) fn asks(&self, peer: PeerIndex) -> bool {
+        self.askers().any(|asker| asker == peer)
     }
 
     /// A block came from `peer`; the others that were asked for it, or `None` if it was there.
@@ -157,12 +187,8 @@ impl OpenPiece {
 
     /// Whether `peer` holds the lease, is asked for a block, or has stored one.
     pub(super) fn involves(&self, peer: PeerIndex) -> bool {
-        self.holder == Some(peer)
-            || self.blocks.iter().any(|state| match state {
-                BlockState::Missing => false,
-                BlockState::Asked(askers) => askers.contains(&peer),
-                BlockState::Stored(from) => *from == peer,
-            })
+        let stored = BlockState::Stored(peer);
+        self.holder == Some(peer) || self.asks(peer) || self.blocks.contains(&stored)
     }
 
     /// Who stored a block or sent a different one, in order.

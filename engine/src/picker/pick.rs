@@ -5,7 +5,7 @@
 
 use seedbank_ledger::Instant;
 
-use super::open::BlockState;
+use super::open::OpenPiece;
 use super::{COPIES_MAX, Picker, RANDOM_FIRST_COUNT, STALL};
 use crate::units::{Block, PeerIndex, PieceIndex};
 
@@ -113,7 +113,7 @@ impl Picker {
             .iter()
             .filter(|piece| {
                 let open = &self.open[piece];
-                open.missing_count > 0 && self.may_join(**piece, None, draft)
+                open.missing_count > 0 && self.may_join(**piece, draft)
             })
             .max_by_key(|piece| self.open[piece].stored_count);
         let Some(piece) = best.copied() else {
@@ -194,35 +194,29 @@ impl Picker {
 
     /// Hands on a piece of which nothing came for [`STALL`].
     fn take_over_stalled(&mut self, draft: &mut Draft) {
-        let is_stalled = |piece: &PieceIndex| {
-            let open = &self.open[piece];
-            let other = open.holder.filter(|holder| *holder != draft.peer);
+        let is_stalled = |open: &&OpenPiece| {
             let is_old = draft.now.since(open.progress_at) >= STALL;
-            let is_free =
-                self.has_piece(draft.peer, *piece) && self.may_ask(draft.peer, *piece, draft.now);
-            other.filter(|_| is_old && is_free && !open.is_full())
+            is_old && !open.is_full() && !open.asks(draft.peer)
         };
-        let found = self
-            .open
-            .keys()
-            .find_map(|piece| Some((*piece, is_stalled(piece)?)));
-        let Some((piece, holder)) = found else {
-            return;
-        };
-        if !draft.fits_window(self, piece) {
-            return;
-        }
-        let open = self.open.get_mut(&piece).expect("found in this map");
-        let asked = open.withdraw_all(holder);
-        for index in asked
+        let stalled = self.open.values().filter(is_stalled).map(|open| open.piece);
+        let stalled = stalled.filter(|piece| {
+            self.has_piece(draft.peer, *piece) && self.may_ask(draft.peer, *piece, draft.now)
+        });
+        let stalled: Vec<PieceIndex> = stalled.collect();
+        let Some(piece) = stalled
             .into_iter()
-            .filter_map(|index| u32::try_from(index).ok())
-        {
+            .find(|piece| draft.fits_window(self, *piece))
+        else {
+            return;
+        };
+        let open = self.open.get_mut(&piece).expect("found in this map");
+        let others: Vec<PeerIndex> = open.holder.into_iter().chain(open.askers()).collect();
+        for (other, index) in open.withdraw_everybody() {
             let block = self.geometry.block(piece, index);
             draft
                 .picked
                 .cancels
-                .extend(block.map(|block| (holder, block)));
+                .extend(block.map(|block| (other, block)));
         }
         if open.whole {
             // What is in it came from the other one: all of it again, from this one.
@@ -231,8 +225,11 @@ impl Picker {
             self.open_next(draft);
             return;
         }
+        self.waiting.remove(&piece);
         self.lease(piece, draft);
-        self.note_involvement(holder, piece);
+        for other in others {
+            self.note_involvement(other, piece);
+        }
     }
 
     /// Asks for what others hold: first what nobody is asked for, then copies.
@@ -242,7 +239,7 @@ impl Picker {
             .values()
             .filter(|open| !open.is_full() && !open.whole)
             .map(|open| open.piece)
-            .filter(|piece| self.may_join(*piece, None, draft))
+            .filter(|piece| self.may_join(*piece, draft))
             .collect();
         self.rng.shuffle(&mut pieces);
         for piece in &pieces {
@@ -329,18 +326,13 @@ impl Picker {
             .is_some_and(|source| source.has.get(piece))
     }
 
-    /// Whether the peer may work on an open piece beside whoever does, but for `replaced`.
-    fn may_join(&self, piece: PieceIndex, replaced: Option<PeerIndex>, draft: &Draft) -> bool {
+    /// Whether the peer may work on an open piece beside whoever does.
+    fn may_join(&self, piece: PieceIndex, draft: &Draft) -> bool {
         let is_paid = |peer: &PeerIndex| self.peers.get(peer).is_some_and(|source| source.paid);
         let open = &self.open[&piece];
         let paid_elsewhere = || {
-            let asked = open.blocks.iter().flat_map(|state| match state {
-                BlockState::Asked(askers) => askers.as_slice(),
-                BlockState::Missing | BlockState::Stored(_) => &[],
-            });
-            let involved = asked.chain(&open.holder);
-            let is_other = |one: &&PeerIndex| **one != draft.peer && Some(**one) != replaced;
-            involved.filter(is_other).any(is_paid)
+            let mut others = open.holder.into_iter().chain(open.askers());
+            others.any(|other| other != draft.peer && is_paid(&other))
         };
         self.has_piece(draft.peer, piece)
             && self.may_ask(draft.peer, piece, draft.now)

@@ -353,6 +353,23 @@ fn a_stalled_piece_is_handed_on_after_30_seconds() {
 }
 
 #[test]
+fn copies_that_all_stall_are_handed_on_too() {
+    // Found by the property below: nobody could be asked any more, seed 6939039477377661250.
+    let peers: Vec<PeerIndex> = (0..4).map(PeerIndex).collect();
+    let mut picker = picker(1, &peers);
+    for peer in &peers[..3] {
+        picker.pick(*peer, NO_LIMIT, at(0));
+    }
+    let last = peers[3];
+    assert!(picker.pick(last, NO_LIMIT, at(29)).blocks.is_empty());
+    let picked = picker.pick(last, NO_LIMIT, at(30));
+    assert_eq!(picked.blocks.len(), 4);
+    assert_eq!(picked.cancels.len(), 12);
+    assert_eq!(picker.holder(piece(0)), Some(last));
+    picker.check_invariants();
+}
+
+#[test]
 fn nonsense_from_peers_changes_nothing() {
     let mut picker = picker(3, &[A]);
     picker.set_pieces(A, Bitfield::all(99));
@@ -480,16 +497,17 @@ impl Swarm {
         let piece_count = self.picker.geometry.piece_count();
         let some = piece(u32::try_from(self.rng.below(u64::from(piece_count))).unwrap());
         self.now = self.now.after(Duration::from_millis(self.rng.below(3_000)));
-        match self.rng.below(20) {
-            0 => self.picker.join(peer),
-            1 => {
+        match self.rng.below(40) {
+            0 => {
                 let released = self.picker.leave(peer);
                 self.withdraw(peer, &released.dropped);
                 self.peers[slot] = PeerIndex(self.next_peer);
                 self.next_peer += 1;
+                self.picker.join(self.peers[slot]);
+                self.set_pieces(self.peers[slot]);
             }
-            2 => self.set_pieces(peer),
-            3 | 4 => {
+            1 => self.set_pieces(peer),
+            2..=4 => {
                 self.picker.add_piece(peer, some);
             }
             5 => self.picker.set_paid(peer, self.rng.chance(1, 3)),
@@ -498,7 +516,7 @@ impl Swarm {
                 self.withdraw(peer, &released.dropped);
             }
             7 => self.refuse(peer),
-            8..=13 => self.arrive(peer),
+            8..=25 => self.arrive(peer),
             _ => self.pick(peer),
         }
         self.picker.check_invariants();
@@ -579,7 +597,7 @@ impl Swarm {
         if arrival.piece_is_full {
             self.buffers.remove(&block.piece);
             self.stored.remove(&block.piece);
-            if self.rng.chance(1, 10) {
+            if self.rng.chance(1, 5) {
                 let blame = self.picker.failed(block.piece, self.now).unwrap();
                 assert!(!blame.contributors.is_empty());
             } else {
@@ -642,6 +660,10 @@ proptest! {
             peers: (0..peer_count).map(PeerIndex).collect(),
             next_peer: peer_count,
         };
+        for peer in swarm.peers.clone() {
+            swarm.picker.join(peer);
+            swarm.set_pieces(peer);
+        }
         for _ in 0..400 {
             swarm.step();
         }

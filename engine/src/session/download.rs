@@ -36,7 +36,7 @@ impl Session {
     pub(super) fn unchoked_by(&mut self, peer: PeerIndex, now: Instant) {
         if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
             link.choking_us = false;
-            link.download.pipeline.unchoked(now);
+            link.download.pipeline.excuse(now);
         }
         self.market_unchoked(peer, now);
     }
@@ -45,13 +45,13 @@ impl Session {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
-        if !link.download.pipeline.rejected(&block) {
+        if !link.download.pipeline.answered(block, now) {
             return;
         }
         let (info_hash, choked) = (torrent.info_hash, link.choking_us);
         let refused = torrent.open_mut().filter(|_| !choked);
         let released = refused.map(|open| open.picker.refused(peer, block, now));
-        self.market_unanswered(peer, block);
+        self.market_unanswered(peer, block, now);
         if let Some(released) = released {
             self.released(info_hash, released, now);
         }
@@ -82,7 +82,8 @@ impl Session {
             }
             return;
         }
-        link.download.pipeline.arrived(&block, now);
+        let rate = link.download.rate.per_second(now);
+        link.download.pipeline.arrived(block, rate, now);
         let Some(open) = torrent.open_mut() else {
             return;
         };
@@ -97,7 +98,16 @@ impl Session {
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;
         };
-        if link.download.pipeline.cancelled(&block) {
+        if link
+            .download
+            .pipeline
+            .outstanding()
+            .any(|asked| *asked == block)
+        {
+            if !link.fast {
+                // Without the Fast Extension a cancelled request gets no answer.
+                link.download.pipeline.answered(block, self.now);
+            }
             self.outputs.push_back(Output::Cancel { peer, block });
         }
     }
@@ -129,7 +139,7 @@ impl Session {
         let Some(open) = torrent.open_mut() else {
             return;
         };
-        let room = link.download.pipeline.room(now);
+        let room = link.download.pipeline.room();
         let allowed = self.downloads.take_blocks(info_hash, BLOCK_LEN, room, now);
         if allowed == 0 {
             if room > 0 {
@@ -137,7 +147,7 @@ impl Session {
             }
             return;
         }
-        let copies_max = if link.download.pipeline.outstanding() == 0 {
+        let copies_max = if link.download.pipeline.outstanding().len() == 0 {
             COPIES_MAX
         } else {
             0
@@ -153,10 +163,7 @@ impl Session {
         let unused = allowed.saturating_sub(picked.blocks.len());
         let unused = u64::try_from(unused).unwrap_or_default() * u64::from(BLOCK_LEN);
         self.downloads.give_back(info_hash, unused);
-        link.download.pipeline.limited(picked.is_limited);
-        for block in &picked.blocks {
-            link.download.pipeline.requested(*block, now);
-        }
+        link.download.pipeline.requested(&picked.blocks, now);
         self.request(peer, info_hash, picked, now);
     }
 
@@ -333,14 +340,42 @@ impl Session {
             let Some((link, torrent)) = self.link_and_torrent(peer) else {
                 continue;
             };
-            let timed_out = link.download.pipeline.timeouts(now);
+            let rate = link.download.rate.per_second(now);
+            let overdue = link.download.pipeline.check(rate, now);
             let info_hash = torrent.info_hash;
-            if let Some(open) = torrent.open_mut().filter(|_| timed_out) {
-                let released = open.picker.release(peer);
-                self.released(info_hash, released, now);
+            for block in overdue.lost {
+                self.lost(peer, block, now);
+            }
+            if overdue.is_newly_snubbed {
+                self.snubbed(peer, info_hash, now);
             }
             self.ask_metadata(peer, now);
             self.refill_peer(peer, now);
+        }
+    }
+
+    /// A request that will not be answered any more.
+    fn lost(&mut self, peer: PeerIndex, block: Block, now: Instant) {
+        let Some((_, torrent)) = self.link_and_torrent(peer) else {
+            return;
+        };
+        let info_hash = torrent.info_hash;
+        let released = torrent
+            .open_mut()
+            .map(|open| open.picker.refused(peer, block, now));
+        self.market_unanswered(peer, block, now);
+        if let Some(released) = released {
+            self.released(info_hash, released, now);
+        }
+    }
+
+    /// A peer that lets us ask sends nothing: others may take over what it holds.
+    fn snubbed(&mut self, peer: PeerIndex, info_hash: InfoHash, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        if let Some(released) = torrent.open_mut().map(|open| open.picker.release(peer)) {
+            self.released(info_hash, released, now);
         }
     }
 

@@ -84,7 +84,7 @@ impl Session {
         };
         link.remote.merge(said);
         if let Some(reqq) = link.remote.request_queue {
-            link.download.pipeline.set_reqq(reqq);
+            link.download.pipeline.set_reqq(reqq.into());
         }
         let metadata_size = link.remote.metadata_size;
         if let (Content::Unknown(fetch), Some(size)) = (&mut torrent.content, metadata_size) {

@@ -125,7 +125,7 @@ impl Session {
         _now: Instant,
     ) {
     }
-    pub(super) fn market_unanswered(&mut self, _peer: PeerIndex, _block: Block) {}
+    pub(super) fn market_unanswered(&mut self, _peer: PeerIndex, _block: Block, _now: Instant) {}
     pub(super) fn market_verified(&mut self, _: InfoHash, _piece: PieceIndex, _now: Instant) {}
     pub(super) fn market_failed(&mut self, _: InfoHash, _piece: PieceIndex, _now: Instant) {}
     pub(super) fn settled(&mut self, _request: u64, _reply: SettlementReply, _now: Instant) {}

@@ -7,7 +7,7 @@ use seedbank_engine::units::InfoHash;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
 
-use crate::rpc::journal::Pruned;
+use crate::events::Pruned;
 use crate::rpc::message;
 use crate::rpc::owner::{BooksError, GrantError, Stopping, TorrentError};
 

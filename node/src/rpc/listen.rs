@@ -14,8 +14,8 @@ use super::auth::{Token, TokenError};
 pub struct ApiConfig {
     /// Path of the unix socket; `None` for none.
     pub unix: Option<PathBuf>,
-    /// Loopback address; `None` for none. Port 0 lets the system choose.
-    pub tcp: Option<SocketAddr>,
+    /// Loopback addresses. Port 0 lets the system choose.
+    pub tcp: Vec<SocketAddr>,
     /// Where the token for TCP is, or is to be put.
     pub token_file: PathBuf,
 }
@@ -49,7 +49,7 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Listening {
     pub(super) unix: Option<UnixSocket>,
-    pub(super) tcp: Option<(TcpListener, Token)>,
+    pub(super) tcp: Vec<(TcpListener, Token)>,
 }
 
 /// A bound unix socket, whose file goes when this goes.
@@ -70,34 +70,32 @@ impl Listening {
             Some(path) => Some(UnixSocket::bind(path)?),
             None => None,
         };
-        let tcp = match config.tcp {
-            Some(addr) if !addr.ip().is_loopback() => return Err(ListenError::NotLoopback(addr)),
-            Some(addr) => {
-                let token = Token::load_or_create(&config.token_file)?;
-                let listener = TcpListener::bind(addr).await;
-                let listener = listener.map_err(|source| ListenError::Io {
-                    place: addr.to_string(),
-                    source,
-                })?;
-                Some((listener, token))
+        let mut tcp = Vec::new();
+        for addr in &config.tcp {
+            if !addr.ip().is_loopback() {
+                return Err(ListenError::NotLoopback(*addr));
             }
-            None => None,
-        };
+            let token = Token::load_or_create(&config.token_file)?;
+            let listener = TcpListener::bind(addr).await;
+            let listener = listener.map_err(|source| ListenError::Io {
+                place: addr.to_string(),
+                source,
+            })?;
+            tcp.push((listener, token));
+        }
         Ok(Self { unix, tcp })
     }
 
-    /// Where callers can come, as users write it.
+    /// Where callers can come, as users write it; ports as the system chose them.
     pub fn addresses(&self) -> Vec<String> {
         let unix = self.unix.iter();
         let unix = unix.map(|socket| format!("unix:{}", socket.file.0.display()));
-        let tcp = self.tcp_addr().map(|addr| format!("http://{addr}"));
-        unix.chain(tcp).collect()
-    }
-
-    /// The TCP address, its port as the system chose it.
-    pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        let (listener, _) = self.tcp.as_ref()?;
-        listener.local_addr().ok()
+        let addrs = self
+            .tcp
+            .iter()
+            .filter_map(|(listener, _)| listener.local_addr().ok());
+        unix.chain(addrs.map(|addr| format!("http://{addr}")))
+            .collect()
     }
 }
 
@@ -155,7 +153,7 @@ mod tests {
     fn config(folder: &Path) -> ApiConfig {
         ApiConfig {
             unix: Some(folder.join("run/api.sock")),
-            tcp: None,
+            tcp: Vec::new(),
             token_file: folder.join("api.token"),
         }
     }
@@ -189,7 +187,7 @@ mod tests {
     async fn anything_but_loopback_is_refused_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let config = ApiConfig {
-            tcp: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
+            tcp: vec![SocketAddr::from(([0, 0, 0, 0], 0))],
             ..config(folder.path())
         };
         let error = Listening::open(&config).await.unwrap_err().to_string();

@@ -72,7 +72,7 @@ impl NodeService for Node {
         request: Request<v1::WatchEventsRequest>,
     ) -> Answer<Self::WatchEventsStream> {
         let events = watching::events(
-            self.owner.clone(),
+            &*self.owner,
             &self.watches,
             self.stop.clone(),
             request.into_inner(),

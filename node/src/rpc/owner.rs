@@ -18,7 +18,7 @@ use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;
 
-use crate::rpc::journal::Journal;
+use crate::events::Events;
 
 /// A running node, as its owner may use it. Every answer may fail because the node is stopping.
 #[tonic::async_trait]
@@ -26,7 +26,7 @@ pub trait Owner: Send + Sync + 'static {
     /// Who the node is; fixed for its life.
     fn info(&self) -> &NodeInfo;
     /// What happened, for watchers.
-    fn journal(&self) -> &Journal;
+    fn events(&self) -> &Events;
     /// Begins a clean stop; returns at once.
     fn shutdown(&self);
 

@@ -7,12 +7,13 @@ use seedbank_engine::session::event::SessionEvent;
 use seedbank_proto::v1::{ErrorReason, EventKind, WatchEventsRequest, WatchEventsResponse};
 use seedbank_proto::{Failure, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::journal::Recorded;
 use super::owner::{Owner, Stopping};
 use super::{error, message};
+use crate::events::{EventRecord, EventStream, Events};
 
 /// Streams open at once.
 pub(super) const WATCHES_MAX: usize = 64;
@@ -20,9 +21,6 @@ pub(super) const WATCHES_MAX: usize = 64;
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
 /// Messages a slow reader may leave lying.
 pub(super) const BACKLOG_MAX: usize = 64;
-
-/// Events read at once.
-const BATCH_MAX: usize = 256;
 
 /// Counts open streams.
 #[derive(Clone, Debug)]
@@ -44,116 +42,89 @@ impl Watches {
 
 /// Starts a stream of events.
 pub(super) fn events(
-    owner: Arc<dyn Owner>,
+    owner: &dyn Owner,
     watches: &Watches,
     stop: watch::Receiver<bool>,
     request: WatchEventsRequest,
 ) -> Result<ReceiverStream<Result<WatchEventsResponse, Status>>, Failure> {
     let place = watches.enter()?;
-    let next = owner.journal().next();
-    let from = match request.from_sequence {
-        None => *next.borrow(),
-        Some(from) => {
-            u64::try_from(from).map_err(|_| super::field::bad("from_sequence", "is below zero"))?
-        }
-    };
-    // Tell at once, not in the stream, that what is asked for is gone.
-    owner.journal().read(from, 0).map_err(error::of_pruned)?;
+    let from = request.from_sequence.map(u64::try_from).transpose();
+    let from = from.map_err(|_| super::field::bad("from_sequence", "is below zero"))?;
+    let events = owner.events().clone();
     let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
     let follower = Follower {
-        owner,
+        stream: events.follow(from),
+        events,
         sender,
         kinds: request.kinds,
-        next,
         stop,
     };
     tokio::spawn(async move {
-        follower.run(from).await;
+        follower.run().await;
         drop(place);
     });
     Ok(ReceiverStream::new(receiver))
 }
 
 struct Follower {
-    owner: Arc<dyn Owner>,
+    events: Events,
+    stream: EventStream,
     sender: mpsc::Sender<Result<WatchEventsResponse, Status>>,
     kinds: Vec<i32>,
-    next: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
 }
 
 impl Follower {
     /// Sends events until the reader is gone, the node stops, or the reader was too slow.
-    async fn run(mut self, mut from: u64) {
-        loop {
-            self.next.borrow_and_update();
-            let batch = match self.owner.journal().read(from, BATCH_MAX) {
-                Ok(batch) => batch,
-                Err(pruned) => {
-                    let failure = error::of_pruned(pruned);
-                    let _ = self.sender.send(Err(failure.into())).await;
-                    return;
-                }
-            };
-            for recorded in &batch {
-                from = recorded.sequence + 1;
-                let event = event(recorded);
-                if !self.wants(&event) {
-                    continue;
-                }
-                if self.sender.send(Ok(event)).await.is_err() {
-                    return;
-                }
-            }
-            if !batch.is_empty() {
-                continue;
-            }
-            if !self.wait(from).await {
-                return;
-            }
-        }
-    }
-
-    fn wants(&self, event: &WatchEventsResponse) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&event.kind)
-    }
-
-    /// Waits for the next event, with heartbeats; false when it is time to end.
-    async fn wait(&mut self, from: u64) -> bool {
-        loop {
+    async fn run(mut self) {
+        let mut silent_since = Instant::now();
+        let failure = loop {
             tokio::select! {
-                changed = self.next.changed() => return changed.is_ok(),
-                () = self.sender.closed() => return false,
-                () = super::stopped(self.stop.clone()) => {
-                    let failure = error::of_stopping(Stopping);
-                    let _ = self.sender.send(Err(failure.into())).await;
-                    return false;
-                }
-                () = tokio::time::sleep(HEARTBEAT) => {
-                    if self.sender.send(Ok(heartbeat(from))).await.is_err() {
-                        return false;
+                // In order: what happened before the stop is told before it.
+                biased;
+                () = self.sender.closed() => return,
+                next = self.stream.next() => match next {
+                    Ok(Some(record)) => {
+                        let event = event(&record);
+                        if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
+                            continue;
+                        }
+                        if self.sender.send(Ok(event)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => break error::of_stopping(Stopping),
+                    Err(pruned) => break error::of_pruned(pruned),
+                },
+                () = super::stopped(self.stop.clone()) => break error::of_stopping(Stopping),
+                () = sleep_until(silent_since + HEARTBEAT) => {
+                    if self.sender.send(Ok(heartbeat(self.events.newest()))).await.is_err() {
+                        return;
                     }
                 }
             }
-        }
+            silent_since = Instant::now();
+        };
+        // A reader that is gone has no use for the reason.
+        let _ = self.sender.send(Err(failure.into())).await;
     }
 }
 
-fn heartbeat(next: u64) -> WatchEventsResponse {
+fn heartbeat(newest: u64) -> WatchEventsResponse {
     WatchEventsResponse {
-        sequence: message::number(next.saturating_sub(1)),
+        sequence: message::number(newest),
         kind: EventKind::Heartbeat.into(),
         ..WatchEventsResponse::default()
     }
 }
 
-fn event(recorded: &Recorded) -> WatchEventsResponse {
+fn event(record: &EventRecord) -> WatchEventsResponse {
     let shell = WatchEventsResponse {
-        sequence: message::number(recorded.sequence),
-        create_time: Some(message::time(recorded.time)),
+        sequence: message::number(record.sequence),
+        create_time: Some(message::time(record.at)),
         ..WatchEventsResponse::default()
     };
-    match &recorded.event {
+    match &record.event {
         SessionEvent::Choke(decision) => {
             let verb = if decision.unchoked {
                 "unchoked"
@@ -195,7 +166,7 @@ fn event(recorded: &Recorded) -> WatchEventsResponse {
         | SessionEvent::WrittenOff { .. }
         | SessionEvent::PeerMisbehaved { .. }
         | SessionEvent::TrackerFailed { .. }
-        | SessionEvent::Conflict { .. } => credit_event(&recorded.event, shell),
+        | SessionEvent::Conflict { .. } => credit_event(&record.event, shell),
     }
 }
 
@@ -262,4 +233,51 @@ fn words(reason: v1::UnchokeReason) -> String {
     let name = reason.as_str_name();
     let name = name.strip_prefix("UNCHOKE_REASON_").unwrap_or(name);
     name.to_ascii_lowercase().replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use seedbank_engine::units::InfoHash;
+    use seedbank_ledger::UnixTime;
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+
+    /// Time is paused: it jumps to the next timer whenever everybody waits.
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_every_30_seconds() {
+        let events = Events::new();
+        let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
+        let (_stop, stop) = watch::channel(false);
+        let follower = Follower {
+            stream: events.follow(None),
+            events: events.clone(),
+            sender,
+            kinds: vec![EventKind::TorrentCompleted.into()],
+            stop,
+        };
+        tokio::spawn(follower.run());
+        let begin = Instant::now();
+        let mut messages = ReceiverStream::new(receiver);
+        let first = messages.next().await.unwrap().unwrap();
+        assert_eq!(first.kind(), EventKind::Heartbeat);
+        assert_eq!(begin.elapsed(), HEARTBEAT);
+        events.push(
+            SessionEvent::TorrentCompleted(InfoHash([1; 20])),
+            UnixTime::ZERO,
+        );
+        let second = messages.next().await.unwrap().unwrap();
+        assert_eq!(second.kind(), EventKind::TorrentCompleted);
+        let third = messages.next().await.unwrap().unwrap();
+        assert_eq!(third.kind(), EventKind::Heartbeat);
+        assert_eq!(third.sequence, second.sequence);
+        assert_eq!(begin.elapsed(), HEARTBEAT * 2);
+        events.end();
+        let status = messages.next().await.unwrap().unwrap_err();
+        assert_eq!(
+            Failure::of(&status).unwrap().reason,
+            ErrorReason::ShuttingDown
+        );
+        assert!(messages.next().await.is_none());
+    }
 }

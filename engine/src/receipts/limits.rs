@@ -1,0 +1,161 @@
+//! Every bound and delay of the receipt protocol, named (docs/PROTOCOL.md §5 to §7).
+//!
+//! [`Window`] is *protocol*: both sides count on it, a simulation may make it smaller. The rest are
+//! delays and bounds that one side alone keeps.
+
+use seedbank_ledger::{Bytes, Duration, Rate};
+
+/// Size of the exposure that a payee allows (P1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Least window of a key that has paid, whatever its pieces.
+    pub min: Bytes,
+    /// Largest window before the bonus, and largest piece that can be paid for at all.
+    pub max: Bytes,
+    /// Most that paid bytes add.
+    pub bonus_max: Bytes,
+}
+
+/// Version of the protocol in the extended handshake.
+pub const VERSION: u64 = 1;
+
+/// A window grows by this share of the bytes paid: one part in 16.
+pub const WINDOW_BONUS_SHARE: u64 = 16;
+/// Written-off bytes that are forgiven: one piece, and one part in 32 of the bytes paid (P4).
+pub const LOST_SHARE: u64 = 32;
+/// Most blocks in one exposure queue; 80 MiB of whole blocks are 5,120.
+pub const EXPOSURE_BLOCKS_MAX: usize = 8_192;
+/// Highest rate in a bid or a quote: a billion credits per GiB.
+pub const RATE_MAX: Rate = Rate::new(1 << 50);
+
+/// Most pairs in memory; past it the longest unseen without credit are forgotten.
+pub const PAIRS_MAX: usize = 16_384;
+/// Most locks of one pair and role that are not closed; a peer's further ones are refused.
+pub const LOCKS_OPEN_MAX: usize = 12;
+/// Most closed locks of one pair and role that are remembered until their credit has returned.
+pub const LOCKS_CLOSED_MAX: usize = 64;
+/// Most entries of a SYNC: both roles' open locks, as many closed ones, two acknowledgements.
+pub const SYNC_ENTRIES_MAX: usize = 36;
+/// Most closed locks that a SYNC of ours tells of, newest first.
+pub const SYNC_CLOSED_MAX: usize = 8;
+/// Most requests in flight on one connection.
+pub const REQUESTS_MAX: usize = 8_192;
+/// Most shares in one channel summary; the ledger's bound.
+pub const ATTRIBUTION_MAX: usize = 64;
+
+/// Bids one connection may send at once.
+pub const BID_BURST: u64 = 4;
+/// Time after which a connection may send one more bid.
+pub const BID_INTERVAL: Duration = Duration::from_secs(1);
+/// SYNCs and ERRs that one connection's peer can make us send at once.
+pub const SYNC_BURST: u64 = 4;
+/// Time after which it can make us send one more.
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A burst of receipts is verified once it grew by this much…
+pub const RECEIPT_STEP: Bytes = Bytes::new(64 * 1024);
+/// …though not more often than this, unless a block would be refused otherwise…
+pub const RECEIPT_GAP: Duration = Duration::from_millis(20);
+/// …and after this long in any case (P3).
+pub const RECEIPT_DELAY: Duration = Duration::from_secs(1);
+/// An acknowledgement is signed once this much was verified…
+pub const ACKNOWLEDGE_STEP: Bytes = Bytes::new(256 * 1024);
+/// …or after this long.
+pub const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(1);
+
+/// F non-empty without a grant or a rise for this long is late (P4).
+pub const IDLE_LATE: Duration = Duration::from_secs(60);
+/// Least time from late to the open class.
+pub const LATE_MIN: Duration = Duration::from_secs(5);
+/// Most time from late to the open class.
+pub const LATE_MAX: Duration = Duration::from_secs(60);
+/// Time from the open class to the write-off.
+pub const WRITE_OFF_DELAY: Duration = Duration::from_secs(30);
+/// First back-off, in seconds; doubled each time.
+pub const BACKOFF_SECS: u64 = 60;
+/// Longest back-off, in seconds.
+pub const BACKOFF_SECS_MAX: u64 = 3_600;
+/// Doublings until the longest back-off.
+pub const BACKOFF_LEVEL_MAX: u8 = 6;
+
+/// Least grace of a lock that is served on, in seconds (P5).
+pub const LOCK_GRACE_MIN_SECS: u32 = 3_600;
+/// Least time to expiry of a lock that is new to us, in seconds.
+pub const LOCK_LEFT_MIN_SECS: u64 = 600;
+/// Serving on a lock ends this long before it expires, in seconds.
+pub const LOCK_SERVE_MARGIN_SECS: u64 = 60;
+/// A lock is claimed at this share of its amount, in percent, and per further tenth.
+pub const CLAIM_USE_PERCENT: u128 = 80;
+/// Further use that is worth another claim, in percent of the lock's amount.
+pub const CLAIM_STEP_PERCENT: u128 = 10;
+/// Time between claims of a lock with anything to claim, in seconds.
+pub const CLAIM_INTERVAL_SECS: u64 = 3_600;
+/// A payee closes a lock that saw no grant, rise, LOCK or top-up for this long.
+pub const LOCK_IDLE: Duration = Duration::from_secs(600);
+/// A payer's close waits at most this long for blocks that are under way.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(600);
+
+/// A pair is looked at once in this time at most because time passed.
+pub const TURN_GAP: Duration = Duration::from_millis(10);
+
+/// A channel that changed is summarised in the ledger after this long…
+pub const SUMMARY_DELAY: Duration = Duration::from_secs(60);
+/// …or after this many bytes.
+pub const SUMMARY_STEP: Bytes = Bytes::new(64 * 1024 * 1024);
+
+/// A payee that choked within this time of a raise gets no further raise for a while (S5).
+pub const RAISE_REGRET: Duration = Duration::from_secs(60);
+/// How long a payee that choked after a raise gets none.
+pub const RAISE_PAUSE: Duration = Duration::from_secs(300);
+/// Unchoked rounds in a row after which a bid is lowered.
+pub const LOWER_AFTER_ROUNDS: u8 = 3;
+
+const _: () = assert!(SYNC_ENTRIES_MAX >= 2 + 2 * LOCKS_OPEN_MAX + SYNC_CLOSED_MAX);
+const _: () = assert!(LOCK_SERVE_MARGIN_SECS < LOCK_LEFT_MIN_SECS);
+const _: () = assert!(BACKOFF_SECS << BACKOFF_LEVEL_MAX >= BACKOFF_SECS_MAX);
+
+impl Window {
+    /// The window of version 1.
+    pub const V1: Self = Self {
+        min: Bytes::new(1 << 20),
+        max: Bytes::new(64 << 20),
+        bonus_max: Bytes::new(16 << 20),
+    };
+
+    /// The exposure allowed to a key that paid for `paid_bytes` and with whom the largest piece
+    /// shared is `piece_len` long. A key that never paid is allowed one piece.
+    pub fn of(&self, piece_len: Bytes, paid_bytes: Bytes) -> Bytes {
+        if paid_bytes.is_zero() {
+            return piece_len.min(self.max);
+        }
+        let two_pieces = piece_len.saturating_add(piece_len);
+        let bonus = Bytes::new(paid_bytes.get() / WINDOW_BONUS_SHARE).min(self.bonus_max);
+        two_pieces.max(self.min).min(self.max).saturating_add(bonus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn window(piece: u64, paid: u64) -> u64 {
+        Window::V1.of(Bytes::new(piece), Bytes::new(paid)).get()
+    }
+
+    #[test]
+    fn a_key_that_never_paid_is_allowed_one_piece() {
+        assert_eq!(window(256 * 1024, 0), 256 * 1024);
+        assert_eq!(window(16 * MIB, 0), 16 * MIB);
+        assert_eq!(window(512 * MIB, 0), 64 * MIB);
+    }
+
+    #[test]
+    fn a_window_holds_two_pieces_and_grows_with_what_was_paid() {
+        assert_eq!(window(256 * 1024, 16), MIB + 1);
+        assert_eq!(window(4 * MIB, 1), 8 * MIB);
+        assert_eq!(window(64 * MIB, 1 << 40), 80 * MIB);
+        assert_eq!(window(u64::MAX, u64::MAX), 80 * MIB);
+    }
+}
