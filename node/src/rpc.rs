@@ -18,6 +18,7 @@ mod page;
 mod peers;
 mod policy;
 mod request;
+pub mod settlement;
 mod torrent;
 mod wallet;
 mod watching;
