@@ -92,8 +92,6 @@ pub const CLAIM_STEP_PERCENT: u128 = 10;
 pub const CLAIM_INTERVAL_SECS: u64 = 3_600;
 /// A payee closes a lock that saw no grant, rise, LOCK or top-up for this long.
 pub const LOCK_IDLE: Duration = Duration::from_secs(600);
-/// A payer's close waits at most this long for blocks that are under way.
-pub const CLOSE_WAIT: Duration = Duration::from_secs(600);
 
 /// A pair is looked at once in this time at most because time passed.
 pub const TURN_GAP: Duration = Duration::from_millis(10);

@@ -237,6 +237,11 @@ impl Exchange {
             }
             if closed {
                 self.lock_refused(peer, lock.body.channel().id());
+            } else {
+                let key = self.connection_mut(peer).key;
+                if let Some(known) = self.pair_mut(key).payer.locks.get_mut(&lock_id) {
+                    known.reopen();
+                }
             }
             return Ok(());
         }
@@ -475,10 +480,8 @@ impl Exchange {
         let Some(lock) = locks.find(|lock| lock.channel_id == channel_id && lock.is_open()) else {
             return;
         };
-        lock.state = Paying::Closed;
-        let row = lock.row();
+        lock.refuse();
         let lock_id = lock.lock.body.lock_id;
-        self.tally(vec![TallyRow::Lock(row)]);
         self.outputs.push_back(ExchangeOutput::AskLock(lock_id));
     }
 
@@ -522,7 +525,8 @@ impl Exchange {
         };
         let mut messages = Vec::new();
         let open = pair.payer.locks.values().filter(|lock| lock.is_open());
-        for lock in open.filter(|lock| lock.is_undelivered()) {
+        let wanted = open.filter(|lock| lock.state != Paying::Refused);
+        for lock in wanted.filter(|lock| lock.is_undelivered()) {
             messages.push(ReceiptMessage::Lock(lock.lock));
             messages.extend(lock.receipt.map(ReceiptMessage::Receipt));
         }
