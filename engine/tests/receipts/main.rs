@@ -8,10 +8,18 @@
 //!
 //! [`Exchange`]: seedbank_engine::receipts::Exchange
 
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test says what it did and may be told how long to go on"
+)]
+
 mod chaos;
 mod checks;
+mod duo;
 mod node;
 mod settlement;
+mod traces;
 mod traffic;
 mod world;
 
@@ -34,7 +42,7 @@ struct Totals {
 
 /// One schedule, from its seed to its end.
 fn run(rng_seed: u64, plays: &[Play], rough: Roughness) -> World {
-    let mut world = World::new(rng_seed, plays);
+    let mut world = World::new(rng_seed, plays, 16);
     world.seed(0, 0);
     world.seed(1, 1);
     if plays.contains(&Play::Garbage) {
