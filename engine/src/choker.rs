@@ -1,8 +1,8 @@
 //! Who is unchoked: slots, rounds and reasons (docs/ARCHITECTURE.md, BEP 3).
 //!
 //! [`rank`] decides a round and is a pure function of plain rows; [`Choker`] keeps what must be
-//! remembered between rounds and turns rankings into changes. How fast an unchoked peer is served is
-//! decided in `limiter.rs`, at what price by the receipt protocol.
+//! remembered between rounds and turns rankings into changes. How fast an unchoked peer is served
+//! is decided in `limiter.rs`, at what price by the receipt protocol.
 
 mod rank;
 #[cfg(test)]

@@ -27,7 +27,6 @@ mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
 use crate::choker::{Choker, SlotPolicy};
@@ -42,6 +41,7 @@ use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::session::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use crate::units::{Block, InfoHash, PeerIndex};
+use crate::wallet::WalletBook;
 use crate::wire::message::Message;
 
 /// Time between two rounds of dials, keep-alives, time-outs and plans.
@@ -85,12 +85,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with no torrents, whose pairs, locks and boosts are as `rows` say.
-    pub fn new(config: Config, identity: Identity, rows: Vec<TallyRow>, now: Instant) -> Self {
+    /// A session with no torrents, whose pairs, locks, orders and boosts are as `book` says.
+    pub fn new(config: Config, identity: Identity, book: &WalletBook, now: Instant) -> Self {
         let policy = Policy::default();
         let mut rng = Rng::new(config.rng_seed);
         let announce_key = u32::try_from(rng.below(1 << 32)).expect("below 2^32");
-        let market = Market::new(&config, identity, rows, rng.fork(), now);
+        let market = Market::new(&config, identity, book, &mut rng, now);
         let mut session = Self {
             choker: Choker::new(slot_policy(&policy), now),
             uploads: UploadQueue::new(policy.open_share_percent),

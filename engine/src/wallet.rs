@@ -1,29 +1,29 @@
 //! This node's account at its settlement node: orders by nonce, claims, locks, statement lines.
 //!
 //! It is driven by `tick` and `answer` and polled for outputs; it reads no clock. One order is
-//! unanswered at a time and stored before it leaves, so that a crash, a lost answer or a restored
-//! backup never signs a nonce for two bodies (docs/PROTOCOL.md §8, protocol-review F23). Whom to
-//! pay is decided in `boost.rs`; receipts live in the exchange.
+//! unanswered at a time and stored before it leaves, so that a crash or a lost answer never signs a
+//! nonce for two bodies (docs/PROTOCOL.md §8). Whom to pay is decided in `boost.rs`; locks and
+//! receipts, and when to claim and close, are the exchange's (`receipts/exchange.rs`), which hands
+//! its claims in here and takes every `LockChanged` back.
 
 mod answers;
 mod clock;
 pub mod config;
+mod errands;
 mod link;
-mod locks;
 mod orders;
 mod questions;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use seedbank_ledger::node::NodeCommand;
-use seedbank_ledger::signed::certificate::Certificate;
-use seedbank_ledger::signed::lock::{LockId, SignedLock};
+use seedbank_ledger::signed::claim::SignedClaim;
+use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
-use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::statement::{AccountStatus, LockStatus};
 use seedbank_ledger::tally::{OrderRow, TallyRow};
 use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTime};
@@ -34,9 +34,9 @@ use crate::session::event::SessionEvent;
 use crate::session::settlement::{SettlementReply, SettlementRequest};
 use crate::session::view::WalletView;
 use clock::Clock;
-use config::{LOCK_TTL_SECS, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
+use config::{LOCK_TTL_SECS, LOCKS_MAX, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
+use errands::Errands;
 use link::Link;
-use locks::{Locks, Moment};
 use orders::{Orders, Transfer, Wanted};
 
 /// What the wallet asks of its owner, in order.
@@ -53,7 +53,9 @@ pub enum WalletOutput {
     },
     /// Append an entry to the node ledger.
     Append(NodeCommand),
-    /// What is known of a lock changed, or the settlement node confirmed it for the first time.
+    /// The settlement node's word on a lock, its signature checked. The session hands it to the
+    /// exchange and has the rows that follow from it written before the next output of the wallet:
+    /// a line is appended only after its lock is stored.
     LockChanged(LockStatus),
     /// Something a user or a log may want to know.
     Event(SessionEvent),
@@ -64,8 +66,11 @@ pub enum WalletOutput {
 pub struct WalletBook {
     /// Tally rows; only orders and locks are read.
     pub rows: Vec<TallyRow>,
-    /// Certificate of the newest settled line in the node ledger; `None` for none.
-    pub newest: Option<Certificate>,
+    /// The newest settled line in the node ledger and its time; `None` for none, which asks for
+    /// every line again.
+    pub as_of: Option<(Sequence, UnixTime)>,
+    /// Available credit as of that line.
+    pub available: MicroCredits,
     /// Newest transfers of ours in the node ledger, oldest first, so that their request ids keep
     /// their meaning; only the last [`config::REQUEST_IDS_MAX`] count.
     pub transfers: Vec<SignedOrder>,
@@ -122,79 +127,89 @@ pub struct Wallet {
     nonce_lost: bool,
     was_sound: bool,
     draining: bool,
+    awaits_return: bool,
     /// When lines were told last; `None` asks at once.
     told_at: Option<Instant>,
     /// The unanswered order is not repeated before.
     order_at: Instant,
     orders: Orders,
-    locks: Locks,
+    errands: Errands,
+    /// Payees of our open locks.
+    payees: BTreeMap<LockId, NodeId>,
     link: Link,
     clock: Clock,
     outputs: VecDeque<WalletOutput>,
 }
 
 impl Wallet {
-    /// A wallet as the book left it. Asks for its statement and its locks at the first `tick`.
+    /// A wallet as the book left it. At the first `tick` it repeats the unanswered order, if any,
+    /// asks for its statement and for its own open locks.
     pub fn new(network: Network, identity: Arc<Identity>, book: &WalletBook, now: Instant) -> Self {
         let own = identity.id();
-        let newest = book.newest.as_ref();
         let mut orders = Orders::default();
         for transfer in &book.transfers {
             orders.note(&transfer.body);
         }
-        let mut locks = Locks::new(own);
+        let mut errands = Errands::default();
+        let mut payees = BTreeMap::new();
         for row in &book.rows {
             match row {
-                TallyRow::Lock(row) => locks.restore(row, now),
+                TallyRow::Lock(row) if row.lock.body.payer == own && !row.closed => {
+                    errands.ask(row.lock.body.lock_id);
+                    payees.insert(row.lock.body.lock_id, row.lock.body.payee);
+                }
                 TallyRow::Order(row) if row.order.body.account != own => {}
                 TallyRow::Order(row) if row.answered => orders.note(&row.order.body),
                 TallyRow::Order(row) => orders.begin(row.order, 1),
-                TallyRow::Receipt(_) | TallyRow::Pair(_) | TallyRow::Boost { .. } => {}
+                TallyRow::Lock(_)
+                | TallyRow::Receipt(_)
+                | TallyRow::Pair(_)
+                | TallyRow::Boost { .. } => {}
             }
         }
         let account = AccountStatus {
             account: own,
-            available: newest.map_or(MicroCredits::ZERO, |newest| newest.available_after),
+            available: book.available,
             reserved: MicroCredits::ZERO,
             nonce: 0,
         };
+        let (seen, as_of) = book.as_of.unzip();
         Self {
             identity,
             network,
             account,
-            as_of: newest.map_or(UnixTime::ZERO, |newest| newest.time),
-            seen: newest.map(|newest| newest.sequence),
+            as_of: as_of.unwrap_or_default(),
+            seen,
             synced: false,
             retired: false,
             nonce_lost: false,
             was_sound: true,
             draining: false,
+            awaits_return: false,
             told_at: None,
             order_at: now,
             orders,
-            locks,
+            errands,
+            payees,
             link: Link::default(),
             clock: Clock::default(),
             outputs: VecDeque::new(),
         }
     }
 
-    /// Does what is due: questions, the next order, claims, closes. Call at `next_timeout`, after
+    /// Does what is due: questions, the next order, claims. Call at `next_timeout`, after
     /// every other call that may have queued something, and when the wall clock is told.
     pub fn tick(&mut self, now: Instant, unix: UnixTime) {
         self.clock.observe(now, unix);
         self.link.expire(now);
-        let moment = self.moment(now, unix);
-        self.locks.tend(&moment);
         self.watch_clock();
         if !self.link.may_ask(now) {
             return;
         }
-        self.queue_closes(now);
         if !self.link.main_is_busy() {
             self.send_main(now, unix);
         }
-        self.send_claims(&moment);
+        self.send_claims(now);
         self.send_questions(now);
     }
 
@@ -301,12 +316,10 @@ impl Wallet {
         amount: MicroCredits,
         now: Instant,
     ) -> Result<(), WantError> {
-        let open = |status: &LockStatus| status.lock.body.payer == self.identity.id();
-        let status = self.lock(lock_id).filter(open);
-        let Some(status) = status.filter(|status| !status.closed) else {
+        let Some(payee) = self.payees.get(&lock_id) else {
             return Err(WantError::LockUnknown(lock_id));
         };
-        if self.purse().busy.contains(&status.lock.body.payee) {
+        if self.purse().busy.contains(payee) {
             return Err(WantError::UnderWay);
         }
         let ttl_secs = LOCK_TTL_SECS;
@@ -321,49 +334,32 @@ impl Wallet {
         )
     }
 
-    /// Notes that the payee of a lock of ours was asked to close it: nothing more is signed on it.
-    /// The row is written before the question leaves.
-    pub fn ask_close(&mut self, lock_id: LockId) {
-        if self.locks.ask_close(lock_id) {
-            self.write_lock(lock_id);
-            self.announce_lock(lock_id);
-        }
+    /// Delivers a claim of the exchange's, repeated until it is answered. A larger claim on the same
+    /// lock takes its place.
+    pub fn claim(&mut self, claim: SignedClaim) {
+        self.errands.claim(claim);
     }
 
-    /// A lock that its payer showed us, its signature checked by the caller. It is stored, and
-    /// provisional until the settlement node has told about it. False if there is no room for it
-    /// or it does not pay us.
-    pub fn show_lock(&mut self, lock: &SignedLock, now: Instant) -> bool {
-        if lock.body.payee != self.identity.id() || lock.body.network_id != self.network.id {
-            return false;
-        }
-        match self.locks.show(lock, now) {
-            None => false,
-            Some(false) => true,
-            Some(true) => {
-                self.write_lock(lock.body.lock_id);
-                self.announce_lock(lock.body.lock_id);
-                true
-            }
-        }
+    /// Asks the settlement node about a lock until it is answered with `LockChanged`.
+    pub fn ask_lock(&mut self, lock_id: LockId) {
+        self.errands.ask(lock_id);
     }
 
-    /// The newest receipt held on a lock that pays us, checked and stored by the caller. Cheap.
-    pub fn hold(&mut self, lock_id: LockId, receipt: &SignedReceipt) {
-        self.locks.hold(lock_id, receipt);
-    }
-
-    /// The exchange says that a lock which pays us can be closed: nothing granted on it is unpaid,
-    /// and its payer asked or it was idle for long (DESIGN P5). From here on it is closed for
-    /// service and receipts; what is held is claimed, then the close is ordered.
+    /// Orders the close of a lock that pays us, in its turn. A crash forgets it before it is signed;
+    /// the exchange wants it again at the next start.
     pub fn close_lock(&mut self, lock_id: LockId) {
-        if self.locks.close(lock_id) {
-            self.write_lock(lock_id);
-            self.announce_lock(lock_id);
+        if !self.orders.closes(lock_id) {
+            self.errands.close(lock_id);
         }
     }
 
-    /// The session ends: claims everything, signs nothing new. Done when `is_quiet`.
+    /// Whether the close of a lock of ours was asked for and has not come: lines are then asked for
+    /// more often.
+    pub fn await_return(&mut self, awaits: bool) {
+        self.awaits_return = awaits;
+    }
+
+    /// The session ends: no new order is signed. What can be done is done when `is_quiet`.
     pub fn shutdown(&mut self) {
         self.draining = true;
     }
@@ -382,16 +378,10 @@ impl Wallet {
         waits.min(self.statement_at().max(self.link.retry_at()))
     }
 
-    /// Nothing is under way at the settlement node.
+    /// Nothing is under way at the settlement node and no claim waits for it, or it is out of reach.
     pub fn is_quiet(&self) -> bool {
-        self.link.is_quiet()
-    }
-
-    /// Whether the settlement node has told, in this run, what was claimed on this lock.
-    pub fn is_confirmed(&self, lock_id: LockId) -> bool {
-        self.locks
-            .get(lock_id)
-            .is_some_and(locks::Record::is_confirmed)
+        let waits = self.errands.has_claims() && self.link.is_reachable();
+        self.link.is_quiet() && !waits
     }
 
     /// Whether locks may be taken and opened: not with a clock off by more than 10 minutes.
@@ -399,37 +389,16 @@ impl Wallet {
         self.clock.is_sound() && !self.retired && !self.draining
     }
 
-    /// Settlement time, as far as known.
+    /// Settlement time, as far as known; what the exchange is told as its clock.
     pub fn settlement_time(&self, unix: UnixTime) -> UnixTime {
         self.clock.settlement(unix)
-    }
-
-    /// What is known of a lock. Closed by either side's word.
-    pub fn lock(&self, lock_id: LockId) -> Option<LockStatus> {
-        self.locks.get(lock_id).map(locks::Record::status)
-    }
-
-    /// Every lock we pay from that can still hold credit or was lately closed, by number, each with
-    /// whether its close was asked for.
-    pub fn own_locks(&self) -> impl Iterator<Item = (LockStatus, bool)> {
-        self.locks
-            .ours()
-            .map(|record| (record.status(), record.is_close_asked()))
-    }
-
-    /// Every lock that pays us, by number.
-    pub fn paying_locks(&self) -> impl Iterator<Item = LockStatus> {
-        self.locks.theirs().map(|(_, record)| record.status())
     }
 
     /// What can be spent.
     pub fn purse(&self) -> Purse {
         let payee = |kind: OrderKind| match kind {
             OrderKind::OpenLock { payee, .. } => Some(payee),
-            OrderKind::TopUp { lock_id, .. } => {
-                let record = self.locks.get(lock_id)?;
-                Some(record.status().lock.body.payee)
-            }
+            OrderKind::TopUp { lock_id, .. } => self.payees.get(&lock_id).copied(),
             OrderKind::Transfer { .. }
             | OrderKind::CloseLock { .. }
             | OrderKind::RotateKey { .. }
@@ -446,13 +415,12 @@ impl Wallet {
         }
     }
 
-    /// The account as users see it.
-    pub fn view(&self) -> WalletView {
-        let claimable = self.locks.theirs().map(|(_, record)| record.claimable());
+    /// The account as users see it; `claimable` is the exchange's to say.
+    pub fn view(&self, claimable: MicroCredits) -> WalletView {
         WalletView {
             available: self.account.available,
             locked: self.account.reserved,
-            claimable: claimable.fold(MicroCredits::ZERO, MicroCredits::saturating_add),
+            claimable,
             as_of: self.as_of,
             reachable: self.link.is_reachable(),
         }
@@ -472,9 +440,7 @@ impl Wallet {
                 "only own orders are sent"
             );
         }
-        for (id, record) in self.locks.iter() {
-            assert_eq!(*id, record.status().lock.body.lock_id, "locks by number");
-        }
+        assert!(self.payees.len() <= LOCKS_MAX, "own locks are bounded");
     }
 
     fn spendable(&self) -> MicroCredits {
@@ -485,11 +451,7 @@ impl Wallet {
 
     /// When the next statement is due.
     fn statement_at(&self) -> Instant {
-        let closing = self
-            .locks
-            .ours()
-            .any(|record| record.is_close_asked() && !record.is_settled_closed());
-        let pause = if closing || !self.orders.is_idle() {
+        let pause = if self.expects_change() {
             POLL_PENDING
         } else {
             POLL_IDLE
@@ -497,12 +459,9 @@ impl Wallet {
         self.told_at.map_or(Instant::ZERO, |told| told.after(pause))
     }
 
-    fn moment(&self, now: Instant, unix: UnixTime) -> Moment {
-        Moment {
-            now,
-            time: self.clock.settlement(unix),
-            draining: self.draining,
-        }
+    /// An order waits, or credit is to come back from a lock.
+    fn expects_change(&self) -> bool {
+        !self.orders.is_idle() || self.errands.has_closes() || self.awaits_return
     }
 
     fn reserve(
@@ -548,19 +507,6 @@ impl Wallet {
     fn write_order(&mut self, order: SignedOrder, answered: bool) {
         let row = TallyRow::Order(OrderRow { order, answered });
         self.outputs.push_back(WalletOutput::Tally(vec![row]));
-    }
-
-    fn write_lock(&mut self, lock_id: LockId) {
-        if let Some(record) = self.locks.get(lock_id) {
-            let row = TallyRow::Lock(record.row());
-            self.outputs.push_back(WalletOutput::Tally(vec![row]));
-        }
-    }
-
-    fn announce_lock(&mut self, lock_id: LockId) {
-        if let Some(status) = self.lock(lock_id) {
-            self.outputs.push_back(WalletOutput::LockChanged(status));
-        }
     }
 
     fn event(&mut self, event: SessionEvent) {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use seedbank_engine::session::config::{PaidRule, Policy};
-use seedbank_ledger::{MicroCredits, NodeId, Rate};
+use seedbank_ledger::{Genesis, MicroCredits, NodeId, Rate};
 
 use layers::{ConfigError, Key, Layers, Origin};
 
@@ -36,6 +36,7 @@ const KEYS: &[Key] = &[
     one("settlement.enabled", "false"),
     one("settlement.listen", "127.0.0.1:4621"),
     one("settlement.key", ""),
+    one("settlement.issuer_key", ""),
     one("ledger.store", DEFAULT_STORE),
     one("api.unix", "auto"),
     list("api.listen", "127.0.0.1:4620"),
@@ -89,6 +90,8 @@ pub struct SettlementRole {
     pub listen: SocketAddr,
     /// The key that signs locks and certificates.
     pub key: PathBuf,
+    /// The key that grants credit, if it is kept here.
+    pub issuer_key: Option<PathBuf>,
 }
 
 /// What holds a ledger.
@@ -193,6 +196,22 @@ impl Config {
         Self::from_layers(&sources.layers()?, sources)
     }
 
+    /// Reads and checks the genesis file, if one is named.
+    pub fn read_genesis(&self) -> Result<Option<Genesis>, ConfigError> {
+        let Some(path) = &self.genesis else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let genesis = Genesis::parse(&text).map_err(|error| ConfigError::Genesis {
+            path: path.clone(),
+            error,
+        })?;
+        Ok(Some(genesis))
+    }
+
     fn from_layers(layers: &Layers, sources: &Sources) -> Result<Self, ConfigError> {
         let path = |text: &str| sources.expand(text);
         let optional = |text: &str| match text {
@@ -205,6 +224,7 @@ impl Config {
             true => Some(SettlementRole {
                 listen: layers.parse("settlement.listen", address)?,
                 key: layers.parse("settlement.key", path)?,
+                issuer_key: layers.parse("settlement.issuer_key", optional)?,
             }),
         };
         Ok(Self {

@@ -46,7 +46,11 @@ impl Dialler {
             Ok(Ok(stream)) => {
                 let peer = self.plane.next_peer();
                 let link = Arc::new(PeerLink::new(peer, addr));
-                let first = Input::Dialled { peer, info_hash, addr };
+                let first = Input::Dialled {
+                    peer,
+                    info_hash,
+                    addr,
+                };
                 connection::run(Arc::clone(&self.plane), link, stream, first, permit).await;
             }
             Ok(Err(_)) | Err(_) => {
@@ -62,7 +66,9 @@ impl Dialler {
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         // A node that listens at one address is known by it.
-        let source = self.source.filter(|source| source.is_ipv4() == addr.is_ipv4());
+        let source = self
+            .source
+            .filter(|source| source.is_ipv4() == addr.is_ipv4());
         if let Some(source) = source {
             socket.bind(SocketAddr::new(source, 0))?;
         }

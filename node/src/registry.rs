@@ -32,7 +32,8 @@ pub(crate) struct Registry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
-    version: u32,
+    /// Of the layout.
+    pub(crate) version: u32,
     /// Folder that its files lie in.
     pub(crate) download_dir: PathBuf,
     /// Stopped by the owner.

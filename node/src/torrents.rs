@@ -16,6 +16,8 @@ use seedbank_engine::session::command::{AddTorrent, Command, CommandError, Torre
 use seedbank_engine::session::input::Input;
 use seedbank_engine::units::InfoHash;
 
+use tokio::sync::watch;
+
 use crate::plane::{DataPlane, TorrentData};
 use crate::registry::{Entry, Record, Registry, Source};
 use crate::storage::check::{CheckProgress, check};
@@ -26,6 +28,8 @@ use crate::storage::{Storage, StorageError};
 pub const TORRENTS_MAX: usize = 10_000;
 /// Most peers of a torrent that are remembered from its addition.
 const PEERS_MAX: usize = 1_000;
+/// Between two steps of a check.
+const CHECK_STEP: Duration = Duration::from_millis(200);
 /// How often new pieces are put on record.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -84,6 +88,42 @@ pub struct Added {
     pub existed: bool,
 }
 
+/// A check that is running.
+#[derive(Debug)]
+pub struct Checking {
+    progress: Arc<CheckProgress>,
+    ended: watch::Receiver<bool>,
+    total: u64,
+    over: bool,
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckStep {
+    /// Bytes checked so far.
+    pub checked: u64,
+    /// Bytes to check in all.
+    pub total: u64,
+    /// Of the checked, good.
+    pub have: u64,
+}
+
+impl Checking {
+    /// Where the check is a moment from now, or at its end; `None` behind the end.
+    pub async fn next(&mut self) -> Option<CheckStep> {
+        if self.over {
+            return None;
+        }
+        let ended = self.ended.wait_for(|ended| *ended);
+        self.over = tokio::time::timeout(CHECK_STEP, ended).await.is_ok();
+        Some(CheckStep {
+            checked: self.progress.checked.load(Ordering::Relaxed),
+            total: self.total,
+            have: self.progress.have.load(Ordering::Relaxed),
+        })
+    }
+}
+
 /// All torrents of one node.
 #[derive(Debug)]
 pub(crate) struct Torrents {
@@ -135,7 +175,13 @@ impl Torrents {
 
     /// Adds a torrent: on record, then in the session, then its storage is opened and checked.
     pub(crate) async fn add(self: &Arc<Self>, request: AddRequest) -> Result<Added, AddError> {
-        let AddRequest { source, download_dir, peers, start, .. } = request;
+        let AddRequest {
+            source,
+            download_dir,
+            peers,
+            start,
+            ..
+        } = request;
         let peers: Vec<SocketAddr> = peers.into_iter().take(PEERS_MAX).collect();
         let mut record = Record {
             stopped: !start,
@@ -159,7 +205,10 @@ impl Torrents {
         let _changing = self.changing.lock().await;
         if self.get(&info_hash).is_some() {
             self.plane.inbox.command(record.command(source)).await?;
-            return Ok(Added { info_hash, existed: true });
+            return Ok(Added {
+                info_hash,
+                existed: true,
+            });
         }
         if self.table().len() >= TORRENTS_MAX {
             return Err(AddError::TooMany);
@@ -180,7 +229,10 @@ impl Torrents {
             return Err(error.into());
         }
         self.begin_check(info_hash, &managed, None);
-        Ok(Added { info_hash, existed: false })
+        Ok(Added {
+            info_hash,
+            existed: false,
+        })
     }
 
     /// Removes a torrent that the session has let go of, and its data if the owner says so.
@@ -201,7 +253,9 @@ impl Torrents {
 
     /// Takes note that the owner started a torrent; opens its storage if that failed before.
     pub(crate) async fn started(self: &Arc<Self>, info_hash: InfoHash) {
-        let Some(managed) = self.get(&info_hash) else { return };
+        let Some(managed) = self.get(&info_hash) else {
+            return;
+        };
         managed.record().stopped = false;
         self.save_record(info_hash, &managed).await;
         if !managed.checked.load(Ordering::Relaxed) && managed.progress().is_none() {
@@ -212,22 +266,26 @@ impl Torrents {
 
     /// Takes note that the owner stopped a torrent.
     pub(crate) async fn stopped(&self, info_hash: InfoHash) {
-        let Some(managed) = self.get(&info_hash) else { return };
+        let Some(managed) = self.get(&info_hash) else {
+            return;
+        };
         managed.record().stopped = true;
         self.save_record(info_hash, &managed).await;
     }
 
-    /// Verifies everything on disk, trusting nothing.
-    pub(crate) fn recheck(self: &Arc<Self>, info_hash: InfoHash) {
-        if let Some(managed) = self.get(&info_hash) {
-            self.begin_check(info_hash, &managed, None);
-        }
+    /// Verifies everything on disk, trusting nothing; `None` without metainfo.
+    pub(crate) fn recheck(self: &Arc<Self>, info_hash: InfoHash) -> Option<Checking> {
+        let managed = self.get(&info_hash)?;
+        self.begin_check(info_hash, &managed, None);
+        self.checking(&info_hash)
     }
 
     /// A magnet's metainfo is here: puts it on record and opens storage.
     pub(crate) async fn metadata_complete(self: Arc<Self>, mut metainfo: Metainfo) {
         let info_hash = metainfo.info_hash;
-        let Some(managed) = self.get(&info_hash) else { return };
+        let Some(managed) = self.get(&info_hash) else {
+            return;
+        };
         let link = managed.record().magnet.clone();
         let magnet = link.and_then(|link| Magnet::parse(&link).ok());
         if let Some(magnet) = magnet.filter(|_| metainfo.trackers.is_empty()) {
@@ -238,15 +296,23 @@ impl Torrents {
         if let Err(error) = self.plane.disk.run(save).await {
             tracing::warn!(%info_hash, %error, "metainfo is not on record");
         }
-        *managed.metainfo.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Arc::new(metainfo));
+        *managed
+            .metainfo
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(metainfo));
         self.begin_check(info_hash, &managed, None);
     }
 
-    /// Pieces looked at by the check that is running, if one is.
-    pub(crate) fn check_progress(&self, info_hash: &InfoHash) -> Option<u32> {
-        let progress = self.get(info_hash)?.progress()?;
-        Some(progress.done.load(Ordering::Relaxed))
+    /// The check of a torrent that is running, if one is.
+    pub(crate) fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
+        let managed = self.get(info_hash)?;
+        let progress = managed.progress()?;
+        Some(Checking {
+            total: managed.metainfo()?.geometry.total_len(),
+            ended: progress.ended.subscribe(),
+            progress,
+            over: false,
+        })
     }
 
     /// Where a torrent's files lie.
@@ -273,7 +339,9 @@ impl Torrents {
     pub(crate) async fn save_resumes(&self, sync: bool) {
         for data in self.plane.torrents() {
             let info_hash = data.storage.info_hash();
-            let Some(managed) = self.get(&info_hash) else { continue };
+            let Some(managed) = self.get(&info_hash) else {
+                continue;
+            };
             let known = managed.checked.load(Ordering::Relaxed);
             if !known || !(data.take_dirty() || sync) {
                 continue;
@@ -298,7 +366,9 @@ impl Torrents {
 
     /// Ends every check early.
     pub(crate) fn cancel_checks(&self) {
-        self.table().values().for_each(|managed| managed.cancel_check());
+        self.table()
+            .values()
+            .for_each(|managed| managed.cancel_check());
     }
 
     async fn take_up(self: &Arc<Self>, entry: Entry) {
@@ -322,21 +392,32 @@ impl Torrents {
         managed: &Arc<Managed>,
         resume: Option<ResumeData>,
     ) {
-        let Some(metainfo) = managed.metainfo() else { return };
+        let Some(metainfo) = managed.metainfo() else {
+            return;
+        };
         let progress = managed.new_check();
         let (torrents, managed) = (Arc::clone(self), Arc::clone(managed));
         tokio::spawn(async move {
             let dir = managed.record().download_dir.clone();
-            let outcome = torrents.open_and_check(metainfo, dir, resume, &progress).await;
+            let outcome = torrents
+                .open_and_check(metainfo, dir, resume, &progress)
+                .await;
             let input = match outcome {
                 Ok(Some(have)) => {
                     managed.checked.store(true, Ordering::Relaxed);
                     Input::Checked { info_hash, have }
                 }
-                Ok(None) => return,
-                Err(error) => Input::StorageFailed { info_hash, reason: error.to_string() },
+                Ok(None) => {
+                    progress.ended.send_replace(true);
+                    return;
+                }
+                Err(error) => Input::StorageFailed {
+                    info_hash,
+                    reason: error.to_string(),
+                },
             };
             managed.end_check(&progress);
+            progress.ended.send_replace(true);
             torrents.plane.inbox.input(input).await;
         });
     }
@@ -375,7 +456,11 @@ impl Torrents {
 
     async fn forget(&self, info_hash: InfoHash) {
         let registry = self.registry.clone();
-        let removed = self.plane.disk.run(move || registry.remove(info_hash)).await;
+        let removed = self
+            .plane
+            .disk
+            .run(move || registry.remove(info_hash))
+            .await;
         if let Err(error) = removed {
             tracing::warn!(%info_hash, %error, "torrent is still on record");
         }
@@ -406,11 +491,17 @@ impl Managed {
     }
 
     fn metainfo(&self) -> Option<Arc<Metainfo>> {
-        self.metainfo.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.metainfo
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn progress(&self) -> Option<Arc<CheckProgress>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn new_check(&self) -> Arc<CheckProgress> {
@@ -425,7 +516,10 @@ impl Managed {
 
     fn end_check(&self, progress: &Arc<CheckProgress>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.as_ref().is_some_and(|current| Arc::ptr_eq(current, progress)) {
+        if running
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, progress))
+        {
             *running = None;
         }
     }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use seedbank_ledger::{Instant, Rate};
 
 use crate::choker::{Candidate, Change};
-use crate::limiter::Side;
 use crate::session::Session;
 use crate::session::event::{ChokeDecision, SessionEvent};
 use crate::session::output::Output;
@@ -50,6 +49,7 @@ impl Session {
         let torrent = self.torrents.get(&peer.info_hash?)?;
         let standing = self.market_standing(peer.index);
         let bid = link.upload.bid_min().unwrap_or(standing.bid);
+        let pays = self.market_pays(peer.index, bid, now);
         Some(Candidate {
             torrent_active: torrent.is_active() && torrent.open().is_some(),
             seeding: torrent.is_seed(),
@@ -59,9 +59,9 @@ impl Session {
             received_rate: link.download.rate.per_second(now),
             sent_rate: link.upload.rate.per_second(now),
             standing: standing.standing,
-            bid: if standing.pays { bid } else { Rate::ZERO },
+            bid: if pays { bid } else { Rate::ZERO },
             friend: standing.friend,
-            pays: standing.pays,
+            pays,
             group: group_of(peer.addr.ip()),
             ..Candidate::new(peer.index)
         })
@@ -101,10 +101,7 @@ impl Session {
                 self.choke(peer, now)
             }
         }
-        let side = decision
-            .class
-            .map(|class| (Side::from(class), decision.weight));
-        self.serve_as(peer, side, now);
+        self.want(peer, now);
     }
 
     fn unchoke(&mut self, peer: PeerIndex, now: Instant) {

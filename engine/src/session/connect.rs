@@ -200,6 +200,10 @@ impl Session {
 
     /// Closes a connection: everything about it is forgotten once the driver says `Closed`.
     pub(super) fn close(&mut self, peer: PeerIndex, reason: impl Into<String>) {
+        if self.peers.get(&peer).is_none_or(|entry| entry.closing) {
+            return;
+        }
+        self.market_closing(peer, self.now);
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };

@@ -28,9 +28,9 @@ impl Session {
         }
         let info_hash = torrent.info_hash;
         if let Some(released) = torrent.open_mut().map(|open| open.picker.release(peer)) {
+            self.handed_on(peer, &released, now);
             self.released(info_hash, released, now);
         }
-        self.market_choked(peer, now);
     }
 
     pub(super) fn unchoked_by(&mut self, peer: PeerIndex, now: Instant) {
@@ -38,7 +38,6 @@ impl Session {
             link.choking_us = false;
             link.download.pipeline.excuse(now);
         }
-        self.market_unchoked(peer, now);
     }
 
     pub(super) fn reject_arrived(&mut self, peer: PeerIndex, block: Block, now: Instant) {
@@ -87,8 +86,9 @@ impl Session {
         let Some(open) = torrent.open_mut() else {
             return;
         };
+        let had = open.picker.have().get(block.piece);
         let arrival = open.picker.received(peer, block, fate, now);
-        self.market_arrived(peer, block, fate, now);
+        self.market_arrived(peer, block, fate, had, now);
         for (other, block) in arrival.cancels {
             self.cancel(other, block);
         }
@@ -169,6 +169,7 @@ impl Session {
 
     fn request(&mut self, peer: PeerIndex, info_hash: InfoHash, picked: Picked, now: Instant) {
         for piece in picked.dropped {
+            self.market_discarded(info_hash, piece, now);
             self.outputs.push_back(Output::Release { info_hash, piece });
         }
         for (other, block) in picked.cancels {
@@ -196,9 +197,15 @@ impl Session {
         }
     }
 
+    /// What a peer held is fetched from somebody else now.
+    fn handed_on(&mut self, peer: PeerIndex, released: &Released, now: Instant) {
+        self.market_handed_on(peer, &released.waiting, now);
+    }
+
     /// Pieces were handed back: others may take them over.
     pub(super) fn released(&mut self, info_hash: InfoHash, released: Released, now: Instant) {
         for piece in released.dropped {
+            self.market_discarded(info_hash, piece, now);
             self.outputs.push_back(Output::Release { info_hash, piece });
         }
         self.refill_torrent(info_hash, now);
@@ -257,7 +264,7 @@ impl Session {
                 info_hash,
                 piece,
             }));
-        self.market_failed(info_hash, piece, now);
+        self.market_discarded(info_hash, piece, now);
         if blame.certain {
             for peer in blame.contributors {
                 self.misbehaved(
@@ -375,6 +382,7 @@ impl Session {
             return;
         };
         if let Some(released) = torrent.open_mut().map(|open| open.picker.release(peer)) {
+            self.handed_on(peer, &released, now);
             self.released(info_hash, released, now);
         }
     }

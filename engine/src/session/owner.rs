@@ -41,7 +41,7 @@ impl Session {
                 request_id,
                 to,
                 amount,
-            } => self.transfer(request_id, to, amount, now),
+            } => self.transfer(&request_id, to, amount, now),
             Command::Shutdown => {
                 self.shut_down(now);
                 Ok(CommandReply::Done)

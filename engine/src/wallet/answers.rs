@@ -3,14 +3,12 @@
 use seedbank_ledger::node::NodeCommand;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::{Order, SignedOrder};
+use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
 use seedbank_ledger::statement::{AccountStatus, LockStatus, Operation, StatementLine};
-use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Instant, MicroCredits, UnixTime};
 
-use super::config::{FRESH, LINES_PAGE, RETRY_MAX};
+use super::config::{FRESH, LINES_PAGE, LOCKS_MAX, RETRY_MAX};
 use super::link::{Asked, Question};
-use super::locks::Moment;
 use super::orders::{self, Answer, Told, Wanted};
 use super::{Wallet, WalletOutput};
 use crate::session::event::SessionEvent;
@@ -27,7 +25,7 @@ impl Wallet {
     ) -> Result<(), &'static str> {
         match (asked.question, reply) {
             (Question::Lock(lock_id), SettlementReply::Lock(status)) => {
-                self.lock_told(lock_id, status, now)
+                self.lock_told(lock_id, status)
             }
             (
                 Question::Order { .. } | Question::Claim { .. } | Question::Statement,
@@ -68,19 +66,17 @@ impl Wallet {
         if account.account != own {
             return Err("an account that is not ours");
         }
-        let mut newest = None;
-        for line in lines {
+        let mut newest = self.seen;
+        let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;
+        for line in lines.iter().filter(is_new) {
             let body = &line.certificate.body;
             if body.account != own || body.network_id != self.network.id {
                 return Err("a certificate that is not for us");
             }
-            if newest.is_some_and(|newest| body.sequence <= newest) {
-                return Err("lines out of order");
+            if line.previous != newest || Some(body.sequence) <= newest {
+                return Err("lines that do not follow ours");
             }
             newest = Some(body.sequence);
-            if self.seen.is_some_and(|seen| body.sequence <= seen) {
-                continue;
-            }
             if line.certificate.verify(&self.network.settlement).is_err() {
                 return Err("a certificate with a wrong signature");
             }
@@ -104,36 +100,37 @@ impl Wallet {
         &mut self,
         lock_id: LockId,
         status: Option<LockStatus>,
-        now: Instant,
     ) -> Result<(), &'static str> {
         match status {
-            Some(status) if status.lock.body.lock_id != lock_id => Err("another lock"),
+            Some(status) if status.lock.body.lock_id != lock_id => return Err("another lock"),
             Some(status) => {
                 self.check_lock(&status)?;
-                if self.locks.confirm(&status, now) {
-                    self.write_lock(lock_id);
-                    self.announce_lock(lock_id);
-                }
-                Ok(())
+                self.lock_changed(&status);
             }
-            None => {
-                if self.locks.disown(lock_id).is_some() {
-                    self.conflict(format!("lock {lock_id} is signed and then unknown"));
-                    self.write_lock(lock_id);
-                    self.announce_lock(lock_id);
-                }
-                Ok(())
-            }
+            None => self.conflict(format!("lock {lock_id} is signed and then unknown")),
         }
+        self.errands.lock_told(lock_id);
+        Ok(())
     }
 
-    /// Takes over an answer that was checked: rows first, then the entries, then the news.
+    fn lock_changed(&mut self, status: &LockStatus) {
+        let lock = &status.lock.body;
+        if status.closed {
+            self.payees.remove(&lock.lock_id);
+        } else if lock.payer == self.identity.id() && self.payees.len() < LOCKS_MAX {
+            self.payees.insert(lock.lock_id, lock.payee);
+        }
+        self.outputs.push_back(WalletOutput::LockChanged(*status));
+    }
+
+    /// Takes over an answer that was checked: locks and orders first, then the
+    /// entries, so that a crash between them reads the lines again.
     fn lines_told(&mut self, asked: &Asked, told: &Told<'_>, now: Instant, unix: UnixTime) {
         let last = told.lines.last().map(|line| line.certificate.body.sequence);
         let version = last.or(asked.after);
         let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;
         let lines: Vec<&StatementLine> = told.lines.iter().filter(is_new).collect();
-        let changed = self.take_lines(&lines, now, unix);
+        self.take_lines(&lines, unix);
         if version >= self.seen {
             self.seen = version;
             self.account = *told.account;
@@ -148,7 +145,7 @@ impl Wallet {
             lock_id, amount, ..
         } = asked.question
         {
-            self.claim_told(lock_id, amount, told.refusal, &self.moment(now, unix));
+            self.claim_told(lock_id, amount, told);
         }
         self.watch_nonce();
         for line in &lines {
@@ -156,20 +153,10 @@ impl Wallet {
             self.outputs
                 .push_back(WalletOutput::Append(NodeCommand::Settled(line)));
         }
-        for lock_id in changed {
-            self.announce_lock(lock_id);
-        }
         self.told_at = (told.lines.len() < LINES_PAGE).then_some(now);
     }
 
-    /// Takes over new lines and writes the locks they changed; returns those.
-    fn take_lines(
-        &mut self,
-        lines: &[&StatementLine],
-        now: Instant,
-        unix: UnixTime,
-    ) -> Vec<LockId> {
-        let mut changed = Vec::new();
+    fn take_lines(&mut self, lines: &[&StatementLine], unix: UnixTime) {
         for line in lines {
             let body = &line.certificate.body;
             self.as_of = self.as_of.max(body.time);
@@ -180,24 +167,10 @@ impl Wallet {
                 self.orders.note(&order.body);
                 self.orders.forget_queued(&order.body);
             }
-            if let Some(status) = &line.lock
-                && self.locks.confirm(status, now)
-            {
-                changed.push(status.lock.body.lock_id);
+            if let Some(status) = &line.lock {
+                self.lock_changed(status);
             }
         }
-        changed.sort_unstable();
-        changed.dedup();
-        let row = |id: &LockId| {
-            self.locks
-                .get(*id)
-                .map(|record| TallyRow::Lock(record.row()))
-        };
-        let rows: Vec<TallyRow> = changed.iter().filter_map(row).collect();
-        if !rows.is_empty() {
-            self.outputs.push_back(WalletOutput::Tally(rows));
-        }
-        changed
     }
 
     /// An order or claim that was carried out while we waited tells settlement time.
@@ -241,12 +214,19 @@ impl Wallet {
                 self.orders.note(&other);
                 self.finish_order(current.order);
                 let same = other.memo_hash == order.memo_hash;
-                if orders::is_transfer(&order.kind) && !same {
-                    self.orders.push_again(Wanted {
+                match order.kind {
+                    OrderKind::Transfer { .. } if !same => self.orders.push_again(Wanted {
                         kind: order.kind,
                         memo_hash: order.memo_hash,
                         since: now,
-                    });
+                    }),
+                    OrderKind::CloseLock { lock_id } => self.errands.close(lock_id),
+                    OrderKind::Transfer { .. }
+                    | OrderKind::OpenLock { .. }
+                    | OrderKind::TopUp { .. }
+                    | OrderKind::RotateKey { .. }
+                    | OrderKind::Grant { .. }
+                    | OrderKind::Burn { .. } => {}
                 }
             }
             Answer::Forged => {
@@ -273,15 +253,20 @@ impl Wallet {
         self.write_order(order, true);
     }
 
-    fn claim_told(
-        &mut self,
-        lock_id: LockId,
-        amount: MicroCredits,
-        refusal: Option<Refusal>,
-        moment: &Moment,
-    ) {
-        self.locks.claim_answered(lock_id, amount, moment);
-        if let Some(refusal) = refusal.filter(|refusal| *refusal != Refusal::AlreadyDone) {
+    fn claim_told(&mut self, lock_id: LockId, amount: MicroCredits, told: &Told<'_>) {
+        self.errands.claim_answered(lock_id, amount);
+        let shows = |line: &StatementLine| {
+            let lock = line.lock.as_ref();
+            lock.is_some_and(|status| status.lock.body.lock_id == lock_id)
+        };
+        if !told.lines.iter().any(shows) {
+            // Paid earlier than we knew, or refused: the lock itself tells.
+            self.errands.ask(lock_id);
+        }
+        let refusal = told
+            .refusal
+            .filter(|refusal| *refusal != Refusal::AlreadyDone);
+        if let Some(refusal) = refusal {
             let what = format!("claim on lock {lock_id}");
             self.event(SessionEvent::SettlementRefused { what, refusal });
         }
@@ -297,6 +282,9 @@ impl Wallet {
     }
 
     fn order_refused(&mut self, order: &Order, refusal: Refusal) {
+        if let OrderKind::TopUp { lock_id, .. } | OrderKind::CloseLock { lock_id } = order.kind {
+            self.errands.ask(lock_id);
+        }
         let what = format!("order {}: {:?}", order.nonce, order.kind);
         self.event(SessionEvent::SettlementRefused { what, refusal });
     }

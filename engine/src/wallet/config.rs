@@ -8,8 +8,10 @@ pub const QUEUE_MAX: usize = 32;
 pub const REQUEST_IDS_MAX: usize = 256;
 /// Longest request id, in bytes.
 pub const REQUEST_ID_LEN_MAX: usize = 64;
-/// Locks known at once, ours and those that pay us.
+/// Locks of ours that are open at once.
 pub const LOCKS_MAX: usize = 4096;
+/// Claims, questions about locks and closes that wait at once, of each.
+pub const ERRANDS_MAX: usize = 65_536;
 /// Claims and questions about locks under way at once, beside the one order or statement.
 pub const BESIDE_MAX: usize = 8;
 /// A question without an answer for so long counts as unreachable.
@@ -38,12 +40,6 @@ pub const ORDER_VALID_SECS: u64 = 600;
 pub const TRANSFER_VALID_SECS: u64 = 86_400;
 /// An operation about a lock that could not be signed for this long is dropped; plans change.
 pub const WANTED_FOR: Duration = Duration::from_secs(600);
-/// Use of a lock, in percent, that is claimed at once.
-pub const CLAIM_USE_PERCENT: u64 = 80;
-/// What is claimable is claimed this often.
-pub const CLAIM_EVERY: Duration = Duration::from_secs(3600);
-/// An open lock past its end is asked about this often.
-pub const OVERDUE_EVERY: Duration = Duration::from_secs(600);
 
 const _: () = assert!(
     RETRY_MIN.as_nanos() < RETRY_MAX.as_nanos(),

@@ -1,15 +1,13 @@
 //! What goes to the settlement node next.
 
 use seedbank_ledger::signed::Body;
-use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind};
-use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Instant, Sequence, UnixTime};
 
 use super::config::{ORDER_VALID_SECS, TRANSFER_VALID_SECS};
+use super::errands::Errand;
 use super::link::Question;
-use super::locks::Moment;
 use super::orders::{self, Wanted};
 use super::{Wallet, WalletOutput};
 use crate::session::settlement::SettlementRequest;
@@ -24,11 +22,22 @@ impl Wallet {
                 SettlementRequest::Statement { after }
             });
         } else if self.may_sign()
-            && let Some(wanted) = self.orders.pop(now)
+            && let Some(wanted) = self.next_wanted(now)
         {
             self.sign(&wanted, unix);
             self.send_order(now);
         }
+    }
+
+    fn next_wanted(&mut self, now: Instant) -> Option<Wanted> {
+        self.orders.pop(now).or_else(|| {
+            let lock_id = self.errands.pop_close()?;
+            Some(Wanted {
+                kind: OrderKind::CloseLock { lock_id },
+                memo_hash: [0; 32],
+                since: now,
+            })
+        })
     }
 
     fn may_sign(&self) -> bool {
@@ -69,53 +78,23 @@ impl Wallet {
         });
     }
 
-    pub(super) fn queue_closes(&mut self, now: Instant) {
-        if !self.synced || self.draining {
-            return;
-        }
-        let due: Vec<LockId> = self
-            .locks
-            .theirs()
-            .filter(|(id, record)| record.close_is_due() && !self.orders.closes(*id))
-            .map(|(id, _)| id)
-            .collect();
-        for lock_id in due {
-            let wanted = Wanted {
-                kind: OrderKind::CloseLock { lock_id },
-                memo_hash: [0; 32],
-                since: now,
-            };
-            if !self.orders.push(wanted) {
-                break;
-            }
-        }
-    }
-
-    pub(super) fn send_claims(&mut self, moment: &Moment) {
+    pub(super) fn send_claims(&mut self, now: Instant) {
         let room = self.link.room_beside();
-        let due: Vec<(LockId, SignedReceipt, bool)> = self
-            .locks
-            .theirs()
-            .filter(|(id, record)| record.claim_is_due(moment) && !self.link.concerns(*id))
-            .filter_map(|(id, record)| Some((id, *record.held()?, record.is_first_claim())))
+        let due: Vec<(LockId, Errand)> = self
+            .errands
+            .claims()
+            .filter(|(id, _)| !self.link.concerns(*id))
             .take(room)
             .collect();
-        for (lock_id, receipt, first) in due {
-            let claim = Claim {
-                network_id: self.network.id,
-                lock_id,
-                payee: self.identity.id(),
-                receipt,
-            };
-            let claim = claim.sign(&self.identity);
-            self.locks.claim_sent(lock_id);
-            let amount = receipt.body.amount;
+        for (lock_id, errand) in due {
+            self.errands.claim_sent(lock_id);
+            let claim = errand.claim;
             let question = Question::Claim {
                 lock_id,
-                amount,
-                first,
+                amount: claim.body.receipt.body.amount,
+                first: !errand.sent,
             };
-            self.send(question, moment.now, |after| SettlementRequest::Claim {
+            self.send(question, now, |after| SettlementRequest::Claim {
                 claim,
                 after,
             });
@@ -125,8 +104,8 @@ impl Wallet {
     pub(super) fn send_questions(&mut self, now: Instant) {
         let room = self.link.room_beside();
         let due: Vec<LockId> = self
-            .locks
-            .questions(now)
+            .errands
+            .locks()
             .filter(|id| !self.link.concerns(*id))
             .take(room)
             .collect();

@@ -10,7 +10,7 @@ use seedbank_ledger::signed::order::Order;
 use seedbank_ledger::{Duration, MicroCredits, UnixTime};
 
 use super::*;
-use bench::{Bench, Fate, receipt};
+use bench::{Bench, Fate, claim};
 
 const CREDIT: u64 = 1_000_000;
 
@@ -22,8 +22,8 @@ fn cr(amount: u64) -> MicroCredits {
 fn a_grant_is_seen_and_booked_with_its_certificate() {
     let mut bench = Bench::new();
     bench.run(1);
-    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT));
-    assert!(bench.wallet(0).view().reachable);
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT));
+    assert!(bench.view(0).reachable);
     assert_eq!(bench.store(0).lines.len(), 1);
 }
 
@@ -41,7 +41,7 @@ fn an_order_is_written_before_it_leaves_and_repeated_with_the_same_bytes() {
     assert!(bench.submissions(0).len() > 3);
     let first = bench.submissions(0)[0];
     assert!(bench.submissions(0).iter().all(|order| *order == first));
-    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 5));
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT - 5));
     assert!(bench.store(0).order.unwrap().answered);
 }
 
@@ -64,7 +64,7 @@ fn a_request_id_means_one_transfer_even_after_a_restart() {
     bench.run(5);
     assert_eq!(send(&mut bench, "rent", 100), Ok(1));
     bench.run(5);
-    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 100));
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT - 100));
     assert_eq!(send(&mut bench, "more", 1), Ok(2));
 }
 
@@ -140,7 +140,7 @@ fn a_restored_backup_adopts_the_order_that_used_its_nonce() {
     bench.fate = Fate::Delivered;
     bench.restored = true;
     bench.run(120);
-    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 18));
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT - 18));
     let nonces: Vec<u64> = bench.submissions(0).iter().map(|o| o.body.nonce).collect();
     assert_eq!(nonces.last(), Some(&2));
     let retry = bench.with(0, |wallet, now| wallet.transfer("old", to, cr(7), now));
@@ -202,11 +202,11 @@ fn a_settlement_node_that_forgot_an_order_gets_no_new_one() {
     assert_eq!(bench.submissions(0).len(), 1);
     bench.fate = Fate::Delivered;
     bench.run(120);
-    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 14));
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT - 14));
 }
 
 #[test]
-fn a_lock_is_opened_topped_up_and_survives_a_restart_provisionally() {
+fn a_lock_is_opened_and_topped_up_and_asked_about_after_a_restart() {
     let mut bench = Bench::new();
     bench.run(1);
     let payee = bench.id(1);
@@ -218,26 +218,22 @@ fn a_lock_is_opened_topped_up_and_survives_a_restart_provisionally() {
     assert_eq!(again, Err(WantError::UnderWay));
     bench.fate = Fate::Delivered;
     bench.run(5);
-    let (status, _) = bench.wallet(0).own_locks().next().unwrap();
-    let id = status.lock.body.lock_id;
-    assert!(bench.wallet(0).is_confirmed(id));
+    let id = bench.lock();
     bench
         .with(0, |wallet, now| wallet.top_up(id, cr(500), now))
         .unwrap();
     bench.run(5);
-    assert_eq!(
-        bench.wallet(0).lock(id).unwrap().lock.body.amount,
-        cr(CREDIT + 500)
-    );
+    assert_eq!(bench.model.locks[&id].lock.body.amount, cr(CREDIT + 500));
     bench.fate = Fate::Unreachable;
     bench.restart(0);
     bench.run(20);
-    assert!(!bench.wallet(0).is_confirmed(id));
     assert!(!bench.wallet(0).purse().ready);
     bench.fate = Fate::Delivered;
+    let before = bench.lock_questions(0);
     bench.run(60);
-    assert!(bench.wallet(0).is_confirmed(id));
-    assert_eq!(bench.wallet(0).view().locked, cr(CREDIT + 500));
+    assert!(bench.wallet(0).purse().ready);
+    assert_eq!(bench.lock_questions(0), before + 1, "asked until answered");
+    assert_eq!(bench.view(0).locked, cr(CREDIT + 500));
 }
 
 #[test]
@@ -267,7 +263,7 @@ fn a_clock_ten_minutes_off_takes_no_locks_and_says_so() {
     assert!(bench.events(0).iter().any(said));
 }
 
-/// A lock of 1 cr from node 0 to node 1, shown to node 1.
+/// A lock of 1 cr from node 0 to node 1.
 fn funded() -> (Bench, LockId) {
     let mut bench = Bench::new();
     bench.run(1);
@@ -276,80 +272,78 @@ fn funded() -> (Bench, LockId) {
         .with(0, |wallet, now| wallet.open_lock(payee, cr(CREDIT), now))
         .unwrap();
     bench.run(2);
-    let (status, _) = bench.wallet(0).own_locks().next().unwrap();
-    bench.with(1, |wallet, now| wallet.show_lock(&status.lock, now));
-    bench.run(2);
-    (bench, status.lock.body.lock_id)
-}
-
-fn pay(bench: &mut Bench, id: LockId, amount: u64) {
-    let receipt = receipt(bench, id, amount);
-    bench.with(1, |wallet, _| wallet.hold(id, &receipt));
+    let id = bench.lock();
+    (bench, id)
 }
 
 #[test]
-fn a_claim_goes_out_at_80_percent_and_then_hourly() {
+fn a_claim_is_repeated_until_it_is_answered_and_paid_once() {
     let (mut bench, id) = funded();
-    pay(&mut bench, id, 799_999);
-    bench.run(10);
-    assert_eq!(bench.wallet(1).view().claimable, cr(799_999));
-    pay(&mut bench, id, 800_000);
-    bench.run(10);
-    assert_eq!(bench.wallet(1).view().available, cr(800_000));
-    pay(&mut bench, id, 900_000);
+    bench.fate = Fate::Held;
+    let small = claim(&bench, id, 1_000);
+    bench.with(1, |wallet, _| wallet.claim(small));
+    bench.run(100);
+    let large = claim(&bench, id, 3_000);
+    bench.with(1, |wallet, _| wallet.claim(large));
+    bench.with(1, |wallet, _| wallet.claim(small));
+    bench.fate = Fate::Delivered;
+    bench.run(100);
+    assert_eq!(bench.view(1).available, cr(3_000));
+    let sent = bench.claims(1);
     bench.run(1000);
-    assert_eq!(bench.wallet(1).view().available, cr(800_000));
-    bench.run(2700);
-    assert_eq!(bench.wallet(1).view().available, cr(900_000));
-    assert_eq!(bench.claims(1), 2);
+    assert_eq!(bench.claims(1), sent, "answered claims are not repeated");
 }
 
 #[test]
-fn the_last_claim_comes_after_expiry_and_half_the_grace() {
+fn a_claim_that_was_paid_before_is_answered_with_the_lock() {
     let (mut bench, id) = funded();
-    bench.fate = Fate::Unreachable;
-    pay(&mut bench, id, 10);
-    bench.skip(3600 + 43_200);
-    bench.fate = Fate::Delivered;
-    bench.run(120);
-    assert_eq!(bench.wallet(1).view().available, cr(10));
+    let paid = claim(&bench, id, 1_000);
+    let own = bench.id(1);
+    let question = SettlementRequest::Claim {
+        claim: paid,
+        after: None,
+    };
+    bench.model.handle(own, &question);
+    bench.run(70);
+    let before = bench.lock_questions(1);
+    bench.with(1, |wallet, _| wallet.claim(paid));
+    bench.run(1);
+    assert_eq!(bench.lock_questions(1), before + 1);
+    assert!(bench.events(1).is_empty());
 }
 
 #[test]
-fn a_close_claims_first_and_returns_the_rest() {
+fn a_close_is_ordered_and_returns_the_rest() {
     let (mut bench, id) = funded();
-    pay(&mut bench, id, 300_000);
-    bench.with(0, |wallet, _| wallet.ask_close(id));
-    bench.with(1, |wallet, _| wallet.close_lock(id));
-    assert!(bench.wallet(1).lock(id).unwrap().closed);
-    bench.run(30);
-    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 300_000));
-    assert_eq!(bench.wallet(1).view().available, cr(300_000));
-    assert!(bench.wallet(0).lock(id).unwrap().closed);
-    bench.model.check();
+    let last = claim(&bench, id, 300_000);
+    bench.with(1, |wallet, _| {
+        wallet.claim(last);
+        wallet.close_lock(id);
+        wallet.close_lock(id);
+    });
+    bench.with(0, |wallet, _| wallet.await_return(true));
+    bench.run(12);
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT - 300_000));
+    assert_eq!(bench.view(1).available, cr(300_000));
+    assert_eq!(bench.submissions(1).len(), 1);
+    let known = bench.with(0, |wallet, now| wallet.top_up(id, cr(1), now));
+    assert_eq!(known, Err(WantError::LockUnknown(id)));
 }
 
 #[test]
-fn a_closed_lock_stays_closed_over_a_restart_and_is_closed_in_the_end() {
+fn shutdown_delivers_claims_signs_nothing_and_is_quiet() {
     let (mut bench, id) = funded();
-    bench.fate = Fate::Unreachable;
-    bench.with(1, |wallet, _| wallet.close_lock(id));
-    bench.restart(1);
-    assert!(bench.wallet(1).lock(id).unwrap().closed);
-    bench.fate = Fate::Delivered;
-    bench.run(120);
-    assert!(bench.model.locks[&id].closed);
-    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT));
-}
-
-#[test]
-fn shutdown_claims_everything_and_then_is_quiet() {
-    let (mut bench, id) = funded();
-    pay(&mut bench, id, 5);
-    bench.with(1, |wallet, _| wallet.shutdown());
+    let last = claim(&bench, id, 5);
+    bench.with(1, |wallet, _| {
+        wallet.claim(last);
+        wallet.close_lock(id);
+        wallet.shutdown();
+    });
     bench.run(1);
     assert!(bench.wallet(1).is_quiet());
     assert_eq!(bench.model.account(bench.id(1)).available, cr(5));
+    assert!(bench.submissions(1).is_empty());
+    assert_eq!(bench.wallet(1).next_timeout(), Instant::MAX);
 }
 
 #[test]
@@ -379,9 +373,72 @@ fn an_answer_with_a_wrong_signature_is_not_used() {
             account,
         },
     );
-    assert_eq!(bench.wallet(0).view(), WalletView::default());
+    assert_eq!(bench.view(0), WalletView::default());
     assert!(bench.store(0).lines.is_empty());
     assert!(!bench.events(0).is_empty());
+}
+
+#[test]
+fn a_missing_line_is_noticed_and_nothing_after_it_is_used() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let issuer = Identity::from_secret([8; 32]);
+    let own = bench.id(0);
+    bench.model.grant(own, 1, &issuer);
+    bench.model.grant(own, 2, &issuer);
+    bench.fate = Fate::Held;
+    bench.run(60);
+    let reply = bench.model.statement(own);
+    let SettlementReply::Lines {
+        mut lines, account, ..
+    } = reply
+    else {
+        panic!("lines were asked for");
+    };
+    lines.remove(1);
+    bench.answer_newest(
+        0,
+        SettlementReply::Lines {
+            refusal: None,
+            used_by: None,
+            lines,
+            account,
+        },
+    );
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT));
+    bench.fate = Fate::Delivered;
+    bench.run(60);
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT + 3));
+}
+
+#[test]
+fn an_answer_overtaken_by_a_newer_one_changes_nothing() {
+    let (mut bench, id) = funded();
+    bench.run(60);
+    bench.fate = Fate::Held;
+    let paid = claim(&bench, id, 10);
+    bench.with(1, |wallet, _| wallet.claim(paid));
+    bench.run(1);
+    let own = bench.id(1);
+    let after = bench
+        .store(1)
+        .lines
+        .last()
+        .map(|line| line.certificate.body.sequence);
+    let question = SettlementRequest::Claim { claim: paid, after };
+    let late = bench.model.handle(own, &question);
+    bench.model.grant(own, 7, &Identity::from_secret([8; 32]));
+    let newer = bench
+        .model
+        .handle(own, &SettlementRequest::Statement { after });
+    while bench.held(1) < 2 {
+        bench.run(1);
+    }
+    bench.answer_newest(1, newer);
+    assert_eq!(bench.view(1).available, cr(17));
+    bench.answer_newest(1, late);
+    assert_eq!(bench.view(1).available, cr(17));
+    assert_eq!(bench.store(1).lines.len(), 2);
 }
 
 #[test]
@@ -408,7 +465,7 @@ fn the_queue_is_bounded_and_transfers_go_first() {
         second.unwrap().body.kind,
         OrderKind::Transfer { .. }
     ));
-    assert_eq!(bench.wallet(0).own_locks().count(), 32);
+    assert_eq!(bench.model.locks.len(), 32);
 }
 
 #[test]

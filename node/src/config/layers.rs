@@ -66,6 +66,14 @@ pub enum ConfigError {
         /// What is wrong.
         problem: String,
     },
+    /// The genesis file that it names is none.
+    #[error("{}: {error}", path.display())]
+    Genesis {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: seedbank_ledger::genesis::GenesisError,
+    },
     /// There is no such setting.
     #[error("{origin}: unknown setting {key:?}{}", suggestion(similar.as_deref()))]
     Unknown {

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use seedbank_ledger::signed::Body;
+use seedbank_ledger::signed::claim::Claim;
+use seedbank_ledger::signed::lock::Lock;
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::tally::LockRow;
 use seedbank_ledger::{Bytes, Duration};
@@ -22,7 +25,7 @@ pub(super) enum Fate {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stored {
     pub(super) order: Option<OrderRow>,
-    locks: std::collections::BTreeMap<LockId, LockRow>,
+    locks: BTreeMap<LockId, LockRow>,
     pub(super) lines: Vec<seedbank_ledger::statement::StatementLine>,
 }
 
@@ -30,11 +33,30 @@ impl Stored {
     pub(super) fn write(&mut self, row: &TallyRow) {
         match row {
             TallyRow::Order(row) => self.order = Some(*row),
-            TallyRow::Lock(row) => {
-                self.locks.insert(row.lock.body.lock_id, *row);
-            }
-            TallyRow::Receipt(_) | TallyRow::Pair(_) | TallyRow::Boost { .. } => {}
+            TallyRow::Lock(_)
+            | TallyRow::Receipt(_)
+            | TallyRow::Pair(_)
+            | TallyRow::Boost { .. } => panic!("not a row of the wallet"),
         }
+    }
+
+    /// What the exchange writes when it hears of a lock.
+    pub(super) fn write_lock(&mut self, status: &LockStatus) {
+        let id = status.lock.body.lock_id;
+        let known = self.locks.get(&id);
+        let row = LockRow {
+            lock: status.lock,
+            claimed: status.claimed,
+            closed: status.closed || known.is_some_and(|known| known.closed),
+            close_asked: false,
+        };
+        self.locks.insert(id, row);
+    }
+
+    /// Own locks that are open, as far as this node knows.
+    pub(super) fn own_locks(&self, own: NodeId) -> Vec<LockRow> {
+        let mine = |row: &&LockRow| row.lock.body.payer == own && !row.closed;
+        self.locks.values().filter(mine).copied().collect()
     }
 
     pub(super) fn append(&mut self, command: &NodeCommand) {
@@ -58,9 +80,11 @@ impl Stored {
             }
             _ => None,
         });
+        let newest = self.lines.last().map(|line| line.certificate.body);
         WalletBook {
             rows,
-            newest: self.lines.last().map(|line| line.certificate.body),
+            as_of: newest.map(|body| (body.sequence, body.time)),
+            available: newest.map_or(MicroCredits::ZERO, |body| body.available_after),
             transfers: transfers.collect(),
         }
     }
@@ -74,6 +98,7 @@ struct Node {
     submissions: Vec<SignedOrder>,
     claims: u32,
     asked: u32,
+    lock_questions: u32,
     events: Vec<SessionEvent>,
 }
 
@@ -103,6 +128,7 @@ impl Bench {
                 submissions: Vec::new(),
                 claims: 0,
                 asked: 0,
+                lock_questions: 0,
                 events: Vec::new(),
             }
         });
@@ -124,6 +150,23 @@ impl Bench {
 
     pub(super) fn wallet(&self, node: usize) -> &Wallet {
         &self.nodes[node].wallet
+    }
+
+    pub(super) fn view(&self, node: usize) -> WalletView {
+        self.wallet(node).view(MicroCredits::ZERO)
+    }
+
+    /// The newest lock.
+    pub(super) fn lock(&self) -> LockId {
+        *self.model.locks.keys().next_back().expect("a lock is open")
+    }
+
+    pub(super) fn held(&self, node: usize) -> usize {
+        self.nodes[node].held.len()
+    }
+
+    pub(super) fn lock_questions(&self, node: usize) -> u32 {
+        self.nodes[node].lock_questions
     }
 
     pub(super) fn store(&self, node: usize) -> &Stored {
@@ -208,7 +251,7 @@ impl Bench {
             match output {
                 WalletOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
                 WalletOutput::Append(command) => node.store.append(&command),
-                WalletOutput::LockChanged(_) => {}
+                WalletOutput::LockChanged(status) => node.store.write_lock(&status),
                 WalletOutput::Event(event) => node.events.push(event),
                 WalletOutput::Settle { request, what } => {
                     node.asked += 1;
@@ -219,7 +262,8 @@ impl Bench {
                             node.submissions.push(*order);
                         }
                         SettlementRequest::Claim { .. } => node.claims += 1,
-                        SettlementRequest::Statement { .. } | SettlementRequest::Lock(_) => {}
+                        SettlementRequest::Lock(_) => node.lock_questions += 1,
+                        SettlementRequest::Statement { .. } => {}
                     }
                     let reply = match self.fate {
                         Fate::Delivered => self.model.handle(own, &what),
@@ -237,14 +281,36 @@ impl Bench {
     }
 }
 
-/// A receipt of node 0 on a lock.
-pub(super) fn receipt(bench: &Bench, id: LockId, amount: u64) -> SignedReceipt {
-    let channel = bench.model.locks[&id].lock.body.channel();
-    let body = Receipt {
+/// A claim by node 1 of a receipt of node 0.
+pub(super) fn claim(bench: &Bench, id: LockId, amount: u64) -> SignedClaim {
+    let lock = bench.model.locks[&id].lock.body;
+    signed_claim(
+        &lock,
+        amount,
+        &bench.nodes[0].identity,
+        &bench.nodes[1].identity,
+    )
+}
+
+/// A claim on a lock, with the receipt behind it.
+pub(super) fn signed_claim(
+    lock: &Lock,
+    amount: u64,
+    payer: &Identity,
+    payee: &Identity,
+) -> SignedClaim {
+    let channel = lock.channel();
+    let receipt = Receipt {
         network_id: channel.network_id,
         channel_id: channel.id(),
         bytes: Bytes::new(amount),
         amount: cr(amount),
     };
-    body.sign(&bench.nodes[0].identity)
+    let claim = Claim {
+        network_id: channel.network_id,
+        lock_id: lock.lock_id,
+        payee: payee.id(),
+        receipt: receipt.sign(payer),
+    };
+    claim.sign(payee)
 }

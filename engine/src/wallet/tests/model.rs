@@ -193,50 +193,12 @@ impl Model {
                 payee,
                 amount,
                 ttl_secs,
-            } => {
-                let live = |s: &LockStatus| {
-                    let body = &s.lock.body;
-                    (body.payer, body.payee) == (payer, payee)
-                        && !s.closed
-                        && self.time < body.expires_at
-                        && s.claimed < body.amount
-                };
-                if self.locks.values().any(live) {
-                    return Err(Refusal::LockExists);
-                }
-                self.take(payer, amount)?;
-                let lock_id = LockId::new(self.next);
-                let lock = Lock {
-                    network_id: NETWORK,
-                    lock_id,
-                    payer,
-                    payee,
-                    amount,
-                    expires_at: self.time.plus_secs(ttl_secs.into()),
-                    grace_secs: GRACE_SECS,
-                };
-                self.put(lock, MicroCredits::ZERO, false);
-                self.line(&[payer], operation, None, amount.get(), Some(lock_id));
-            }
+            } => self.open(order, payee, amount, ttl_secs)?,
             OrderKind::TopUp {
                 lock_id,
                 amount,
                 ttl_secs,
-            } => {
-                let status = *self.locks.get(&lock_id).ok_or(Refusal::LockUnknown)?;
-                let mut lock = status.lock.body;
-                if lock.payer != payer {
-                    return Err(Refusal::NotParty);
-                }
-                if status.closed || self.time >= lock.expires_at {
-                    return Err(Refusal::LockClosed);
-                }
-                self.take(payer, amount)?;
-                lock.amount = lock.amount.checked_add(amount).unwrap();
-                lock.expires_at = lock.expires_at.max(self.time.plus_secs(ttl_secs.into()));
-                self.put(lock, status.claimed, false);
-                self.line(&[payer], operation, None, amount.get(), Some(lock_id));
-            }
+            } => self.top_up(order, lock_id, amount, ttl_secs)?,
             OrderKind::CloseLock { lock_id } => {
                 let status = self.locks.get(&lock_id).ok_or(Refusal::LockUnknown)?;
                 if status.lock.body.payee != payer {
@@ -251,6 +213,66 @@ impl Model {
                 return Err(Refusal::NotIssuer);
             }
         }
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        order: &SignedOrder,
+        payee: NodeId,
+        amount: MicroCredits,
+        ttl_secs: u32,
+    ) -> Result<(), Refusal> {
+        let payer = order.body.account;
+        let operation = Operation::Order(*order);
+        let live = |s: &LockStatus| {
+            let body = &s.lock.body;
+            (body.payer, body.payee) == (payer, payee)
+                && !s.closed
+                && self.time < body.expires_at
+                && s.claimed < body.amount
+        };
+        if self.locks.values().any(live) {
+            return Err(Refusal::LockExists);
+        }
+        self.take(payer, amount)?;
+        let lock_id = LockId::new(self.next);
+        let lock = Lock {
+            network_id: NETWORK,
+            lock_id,
+            payer,
+            payee,
+            amount,
+            expires_at: self.time.plus_secs(ttl_secs.into()),
+            grace_secs: GRACE_SECS,
+        };
+        self.put(lock, MicroCredits::ZERO, false);
+        self.line(&[payer], operation, None, amount.get(), Some(lock_id));
+        Ok(())
+    }
+
+    fn top_up(
+        &mut self,
+        order: &SignedOrder,
+        lock_id: LockId,
+        amount: MicroCredits,
+        ttl_secs: u32,
+    ) -> Result<(), Refusal> {
+        let payer = order.body.account;
+        let operation = Operation::Order(*order);
+        let status = *self.locks.get(&lock_id).ok_or(Refusal::LockUnknown)?;
+        let mut lock = status.lock.body;
+        if lock.payer != payer {
+            return Err(Refusal::NotParty);
+        }
+        if status.closed || self.time >= lock.expires_at {
+            return Err(Refusal::LockClosed);
+        }
+        self.take(payer, amount)?;
+        lock.amount = lock.amount.checked_add(amount).unwrap();
+        lock.expires_at = lock.expires_at.max(self.time.plus_secs(ttl_secs.into()));
+        self.put(lock, status.claimed, false);
+        self.line(&[payer], operation, None, amount.get(), Some(lock_id));
         Ok(())
     }
 
@@ -333,7 +355,9 @@ impl Model {
                 account: *id,
                 available_after: MicroCredits::new(account.available),
             };
+            let previous = account.lines.last();
             account.lines.push(StatementLine {
+                previous: previous.map(|line| line.certificate.body.sequence),
                 operation: operation.clone(),
                 refusal,
                 amount: MicroCredits::new(amount),

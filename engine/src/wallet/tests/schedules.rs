@@ -1,42 +1,17 @@
 //! Three wallets under random schedules: answers lost, doubled, late, refused; nodes that die
 //! between any two outputs; stores restored from backups. Each seed is one schedule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use seedbank_ledger::signed::receipt::Receipt;
-use seedbank_ledger::{Bytes, Duration};
+use seedbank_ledger::Duration;
 
-use super::bench::Stored;
+use super::bench::{Stored, signed_claim};
 use super::model::Model;
 use super::*;
+use crate::rng::Rng;
 
 const NODES: usize = 3;
 const GRANT: u64 = 5_000;
-
-/// SplitMix64: enough for schedules.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn node(&mut self) -> usize {
-        usize::try_from(self.below(3)).unwrap()
-    }
-}
 
 enum Parcel {
     Question(SettlementRequest),
@@ -58,13 +33,14 @@ struct Node {
     run: u32,
     store: Stored,
     backup: Stored,
-    /// Receipts held, kept by the exchange.
-    receipts: BTreeMap<LockId, SignedReceipt>,
+    /// Claims and closes that the exchange wants.
+    claims: BTreeMap<LockId, SignedClaim>,
+    closes: BTreeSet<LockId>,
     asked_ids: Vec<String>,
 }
 
 struct World {
-    dice: Dice,
+    dice: Rng,
     model: Model,
     nodes: Vec<Node>,
     wire: Vec<Sent>,
@@ -89,12 +65,13 @@ impl World {
                 run: 0,
                 store: Stored::default(),
                 backup: Stored::default(),
-                receipts: BTreeMap::new(),
+                claims: BTreeMap::new(),
+                closes: BTreeSet::new(),
                 asked_ids: Vec::new(),
             }
         });
         Self {
-            dice: Dice::new(seed),
+            dice: Rng::new(seed),
             model,
             nodes: nodes.into(),
             wire: Vec::new(),
@@ -123,8 +100,8 @@ impl World {
     }
 
     fn act(&mut self) {
-        let node = self.dice.node();
-        let other = (node + 1 + self.dice.node() % 2) % NODES;
+        let node = self.dice.index(NODES);
+        let other = (node + 1 + self.dice.index(2)) % NODES;
         let other = self.nodes[other].identity.id();
         let now = self.now;
         match self.dice.below(12) {
@@ -134,23 +111,14 @@ impl World {
                 let _ = self.nodes[node].wallet.open_lock(other, amount, now);
             }
             5 => {
-                if let Some(id) = self.pick_lock(node, true) {
+                if let Some(id) = self.pick_lock(node) {
                     let amount = MicroCredits::new(self.dice.below(200));
                     let _ = self.nodes[node].wallet.top_up(id, amount, now);
                 }
             }
-            6..=8 => self.pay(node),
-            9 => {
-                if let Some(id) = self.pick_lock(node, false) {
-                    self.nodes[node].wallet.close_lock(id);
-                }
-            }
-            10 => {
-                if let Some(id) = self.pick_lock(node, true) {
-                    self.nodes[node].wallet.ask_close(id);
-                }
-            }
-            _ if self.dice.one_in(3) => self.crash(node),
+            6..=8 => self.pay(node, false),
+            9 | 10 => self.pay(node, true),
+            _ if self.dice.chance(1, 3) => self.crash(node),
             _ => self.nodes[node].backup = self.nodes[node].store.clone(),
         }
         self.drain(node);
@@ -171,50 +139,40 @@ impl World {
         node.asked_ids.push(id);
     }
 
-    fn pick_lock(&mut self, node: usize, ours: bool) -> Option<LockId> {
-        let wallet = &self.nodes[node].wallet;
-        let ids: Vec<LockId> = if ours {
-            let open = wallet.own_locks().filter(|(status, _)| !status.closed);
-            open.map(|(status, _)| status.lock.body.lock_id).collect()
-        } else {
-            let open = wallet.paying_locks().filter(|status| !status.closed);
-            open.map(|status| status.lock.body.lock_id).collect()
-        };
-        let bound = u64::try_from(ids.len()).unwrap();
-        (bound > 0).then(|| ids[usize::try_from(self.dice.below(bound)).unwrap()])
+    fn pick_lock(&mut self, node: usize) -> Option<LockId> {
+        let node = &self.nodes[node];
+        let locks = node.store.own_locks(node.identity.id());
+        let bound = u64::try_from(locks.len()).unwrap();
+        let pick = (bound > 0).then(|| usize::try_from(self.dice.below(bound)).unwrap())?;
+        Some(locks[pick].lock.body.lock_id)
     }
 
-    /// A payer shows its lock to the payee and signs some of it away.
-    fn pay(&mut self, payer: usize) {
-        let Some(id) = self.pick_lock(payer, true) else {
+    /// A payee claims what its payer signed; or a little more, and then closes.
+    fn pay(&mut self, payer: usize, close: bool) {
+        let Some(id) = self.pick_lock(payer) else {
             return;
         };
-        let status = self.nodes[payer].wallet.lock(id).unwrap();
-        let lock = status.lock.body;
+        let lock = self.model.locks[&id].lock.body;
         let payee = (0..NODES).find(|node| self.nodes[*node].identity.id() == lock.payee);
         let payee = payee.unwrap();
-        let held = self.nodes[payee].receipts.get(&id);
-        let held = held.map_or(0, |held| held.body.amount.get());
+        let node = &self.nodes[payee];
+        let held = node.claims.get(&id);
+        let held = held.map_or(0, |held| held.body.receipt.body.amount.get());
         let amount = (held + 1 + self.dice.below(200)).min(lock.amount.get());
-        let channel = lock.channel();
-        let receipt = Receipt {
-            network_id: channel.network_id,
-            channel_id: channel.id(),
-            bytes: Bytes::new(amount),
-            amount: MicroCredits::new(amount),
+        if !node.closes.contains(&id) {
+            let claim = signed_claim(&lock, amount, &self.nodes[payer].identity, &node.identity);
+            self.nodes[payee].claims.insert(id, claim);
+            self.nodes[payee].wallet.claim(claim);
         }
-        .sign(&self.nodes[payer].identity);
-        let now = self.now;
-        let node = &mut self.nodes[payee];
-        if node.wallet.show_lock(&status.lock, now) && !node.wallet.lock(id).unwrap().closed {
-            node.receipts.insert(id, receipt);
-            node.wallet.hold(id, &receipt);
+        if close {
+            self.nodes[payee].closes.insert(id);
+            self.nodes[payee].wallet.close_lock(id);
         }
         self.drain(payee);
     }
 
     fn crash(&mut self, index: usize) {
-        let restore = self.restores && self.dice.one_in(3);
+        let restore = self.restores && self.dice.chance(1, 3);
         let network = self.model.network();
         let node = &mut self.nodes[index];
         if restore {
@@ -222,8 +180,13 @@ impl World {
         }
         let book = node.store.book(node.identity.id());
         node.wallet = Wallet::new(network, node.identity.clone(), &book, self.now);
-        for (id, receipt) in &node.receipts {
-            node.wallet.hold(*id, receipt);
+        for claim in node.claims.values() {
+            node.wallet.claim(*claim);
+        }
+        for lock_id in &node.closes {
+            if !self.model.locks[lock_id].closed {
+                node.wallet.close_lock(*lock_id);
+            }
         }
         node.run += 1;
     }
@@ -234,14 +197,15 @@ impl World {
             match output {
                 WalletOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
                 WalletOutput::Append(command) => node.store.append(&command),
-                WalletOutput::LockChanged(_) | WalletOutput::Event(_) => {}
+                WalletOutput::LockChanged(status) => node.store.write_lock(&status),
+                WalletOutput::Event(_) => {}
                 WalletOutput::Settle { request, what } => {
                     let run = node.run;
                     self.post(index, run, request, Parcel::Question(what));
                 }
             }
             self.nodes[index].wallet.check_invariants();
-            if !self.calm && self.dice.one_in(60) {
+            if !self.calm && self.dice.chance(1, 60) {
                 self.crash(index);
             }
         }
@@ -267,7 +231,7 @@ impl World {
         self.wire = later;
         let due: Vec<Sent> = due;
         for sent in due {
-            if !self.calm && self.dice.one_in(6) {
+            if !self.calm && self.dice.chance(1, 6) {
                 continue;
             }
             match sent.parcel {
@@ -285,10 +249,10 @@ impl World {
     fn answer(&mut self, node: usize, run: u32, request: u64, what: &SettlementRequest) {
         let own = self.nodes[node].identity.id();
         let mut reply = self.model.handle(own, what);
-        if !self.calm && self.dice.one_in(8) {
+        if !self.calm && self.dice.chance(1, 8) {
             reply = SettlementReply::Unreachable("lost".to_owned());
         }
-        if self.dice.one_in(6) {
+        if self.dice.chance(1, 6) {
             self.post(node, run, request, Parcel::Answer(reply.clone()));
         }
         self.post(node, run, request, Parcel::Answer(reply));
@@ -296,14 +260,27 @@ impl World {
 
     fn finish(&mut self) {
         self.calm = true;
-        for _ in 0..60 {
+        for _ in 0..150 {
             self.step();
         }
         for node in &self.nodes {
             let own = node.identity.id();
             let account = self.model.account(own);
-            assert_eq!(node.wallet.view().available, account.available);
-            assert_eq!(node.wallet.view().locked, account.reserved);
+            let view = node.wallet.view(MicroCredits::ZERO);
+            assert_eq!(view.available, account.available);
+            assert_eq!(view.locked, account.reserved);
+            for (id, claim) in &node.claims {
+                let paid = self.model.locks[id].claimed >= claim.body.receipt.body.amount;
+                assert!(paid, "every claim is paid, before its lock is closed");
+            }
+            for id in &node.closes {
+                assert!(self.model.locks[id].closed, "every close is carried out");
+            }
+            let open = node.store.own_locks(own);
+            let settled = open
+                .iter()
+                .all(|row| !self.model.locks[&row.lock.body.lock_id].closed);
+            assert!(settled, "every close is known to the payer");
             let answered = node.store.order.is_none_or(|order| order.answered);
             assert!(answered, "everything is answered in the end");
             let SettlementReply::Lines { lines, .. } = self.model.statement(own) else {
