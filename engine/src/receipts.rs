@@ -7,6 +7,7 @@
 //! lose credit.
 
 pub mod acknowledgement;
+pub mod autobid;
 pub mod class;
 pub mod clock;
 pub mod conduct;

@@ -242,7 +242,7 @@ impl Exchange {
             match row {
                 TallyRow::Pair(row) => self.load_pair(row, at),
                 TallyRow::Receipt(row) => {
-                    self.load_acknowledgement(me, &row.channel, &receipts, at)
+                    self.load_acknowledgement(me, &row.channel, &receipts, at);
                 }
                 TallyRow::Lock(_) | TallyRow::Order(_) | TallyRow::Boost { .. } => {}
             }

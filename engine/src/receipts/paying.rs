@@ -120,11 +120,11 @@ impl PayingLock {
     /// Signs a receipt that is `bytes` and `amount` more than the last.
     pub fn sign(&mut self, by: &Identity, bytes: Bytes, amount: MicroCredits, now: Instant) {
         self.bytes = self.bytes.saturating_add(bytes);
-        self.signed = self.signed.saturating_add(amount);
         assert!(
-            self.signed <= self.lock.body.amount,
+            amount <= self.room(),
             "nothing is signed above a lock's amount"
         );
+        self.signed = self.signed.saturating_add(amount);
         let body = Receipt {
             network_id: self.lock.body.network_id,
             channel_id: self.channel_id,

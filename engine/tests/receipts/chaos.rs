@@ -274,10 +274,10 @@ impl World {
             ),
             _ => ReceiptMessage::Auth(Signature::from_bytes([0; 64])),
         };
-        if let ReceiptMessage::Receipt(receipt) = &message {
-            if receipt.verify(&me.id()).is_ok() {
-                self.note_signed(index, &message);
-            }
+        if let ReceiptMessage::Receipt(receipt) = &message
+            && receipt.verify(&me.id()).is_ok()
+        {
+            self.note_signed(index, &message);
         }
         let state = self.nodes[index].peers.get_mut(&peer);
         let state = state.expect("looked up above");
@@ -355,7 +355,7 @@ impl World {
     }
 
     fn fund_and_bid(&mut self, index: usize, round: usize) {
-        if round % 10 != 0 {
+        if !round.is_multiple_of(10) {
             return;
         }
         let me = self.nodes[index].id();

@@ -69,7 +69,7 @@ pub(crate) enum Out {
 
 pub(crate) enum Ask {
     Status(LockId),
-    Claim(SignedClaim),
+    Claim(Box<SignedClaim>),
     Close(LockId),
     Open { payee: NodeId, amount: u64 },
     TopUp { lock_id: LockId, amount: u64 },

@@ -103,7 +103,7 @@ impl World {
                 self.drain(index);
             }
             Wire::Piece(block, content, price) => {
-                self.block_came(index, peer, block, content, price)
+                self.block_came(index, peer, block, content, price);
             }
         }
     }
@@ -239,11 +239,11 @@ impl World {
         if !unchoke {
             self.take_back_unsent(index, peer);
         }
-        if let Some(state) = self.nodes[index].peers.get_mut(&peer) {
-            if turned {
-                let wire = if unchoke { Wire::Unchoke } else { Wire::Choke };
-                state.out.push_back(Out::Wire(wire));
-            }
+        if let Some(state) = self.nodes[index].peers.get_mut(&peer)
+            && turned
+        {
+            let wire = if unchoke { Wire::Unchoke } else { Wire::Choke };
+            state.out.push_back(Out::Wire(wire));
         }
     }
 
@@ -305,7 +305,7 @@ impl World {
             let block = geometry.block(piece, n).expect("a block of the piece");
             let empty = lease.blocks[usize::try_from(n).expect("small")].is_none();
             let asked = state.requested.contains(&block);
-            ((empty || end_game) && (!asked || end_game)).then_some(block)
+            (end_game || empty && !asked).then_some(block)
         });
         let Some(block) = missing else {
             return false;

@@ -8,7 +8,7 @@ use seedbank_engine::receipts::{Class, ExchangeEvent, ExchangeOutput, Granted, O
 use seedbank_engine::rng::Rng;
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
-use seedbank_engine::wire::receipt::{ReceiptMessage, SyncEntry};
+use seedbank_engine::wire::receipt::{MESSAGE_LEN_MAX, ReceiptMessage, SyncEntry};
 use seedbank_ledger::node::NodeCommand;
 use seedbank_ledger::signed::channel::ChannelKind;
 use seedbank_ledger::signed::lock::LockId;
@@ -71,7 +71,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(rng_seed: u64, plays: &[Play]) -> Self {
+    /// Nodes, and two torrents of about `pieces` pieces.
+    pub(crate) fn new(rng_seed: u64, plays: &[Play], pieces: u64) -> Self {
         let mut rng = Rng::new(rng_seed);
         let mut settlement = Settlement::new();
         let network = settlement.network;
@@ -85,7 +86,8 @@ impl World {
         let torrents = (0..2)
             .map(|index| {
                 let piece_len = [32_768, 49_152][rng.index(2)];
-                let len = 8 * u64::from(piece_len) + 1 + rng.below(8 * u64::from(piece_len));
+                let half = pieces * u64::from(piece_len) / 2;
+                let len = half + 1 + rng.below(half);
                 Torrent {
                     info_hash: InfoHash([index; 20]),
                     geometry: Geometry::new(len, piece_len).expect("a torrent has a length"),
@@ -205,7 +207,7 @@ impl World {
             }
             ExchangeOutput::Append(NodeCommand::Settled(_)) => {}
             ExchangeOutput::AskLock(lock_id) => node.asks.push_back(Ask::Status(lock_id)),
-            ExchangeOutput::Claim(claim) => node.asks.push_back(Ask::Claim(claim)),
+            ExchangeOutput::Claim(claim) => node.asks.push_back(Ask::Claim(Box::new(claim))),
             ExchangeOutput::CloseLock(lock_id) => node.asks.push_back(Ask::Close(lock_id)),
             ExchangeOutput::Spent { amount, .. } => node.spent += amount.get(),
             ExchangeOutput::Event(event) => match event {
@@ -245,6 +247,10 @@ impl World {
             | ReceiptMessage::Tip { .. }
             | ReceiptMessage::Error { .. } => {}
         }
+        let encoded = message.encode();
+        assert!(encoded.len() <= MESSAGE_LEN_MAX);
+        let decoded = ReceiptMessage::decode(&encoded).expect("an encoded message is one");
+        assert_eq!(decoded, message);
         let message = match (node.play, message) {
             (Play::NeverPays, ReceiptMessage::Receipt(_)) => return,
             (Play::NeverPays, ReceiptMessage::Close { lock_id, .. }) => ReceiptMessage::Close {
