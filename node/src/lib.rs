@@ -24,6 +24,7 @@ pub mod node;
 pub(crate) mod plane;
 pub(crate) mod pool;
 pub(crate) mod registry;
+pub mod rpc;
 pub mod settlement;
 pub(crate) mod storage;
 #[cfg(test)]
