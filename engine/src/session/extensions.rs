@@ -191,6 +191,9 @@ impl Session {
             what: what.clone(),
         };
         self.outputs.push_back(Output::Event(event));
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.faulty = true;
+        }
         self.close(peer, what);
     }
 

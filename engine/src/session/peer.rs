@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) link: Option<Box<Link>>,
     /// We asked the driver to close it; what still comes is ignored.
     pub(crate) closing: bool,
+    /// It broke a rule: whatever it sent, it was of no use.
+    pub(crate) faulty: bool,
 }
 
 /// A connection after both handshakes.
