@@ -77,6 +77,8 @@ pub struct Session {
     /// When a download that a limit held back may go on.
     download_refill: Option<Instant>,
     market: Market,
+    /// Somebody may be let in before the next round.
+    choke_due: Option<Instant>,
     outputs: VecDeque<Output>,
     now: Instant,
     housekeeping_at: Instant,
@@ -100,6 +102,7 @@ impl Session {
             serving: BTreeMap::new(),
             torrents: BTreeMap::new(),
             peers: BTreeMap::new(),
+            choke_due: None,
             outputs: VecDeque::new(),
             housekeeping_at: now,
             finishing: None,
@@ -193,6 +196,7 @@ impl Session {
             self.housekeep(now);
         }
         self.choke_round(now);
+        self.choke_now(now);
         if self.upload_refill.is_some_and(|at| at <= now) {
             self.pump_uploads(now);
         }
@@ -200,6 +204,10 @@ impl Session {
             self.download_refilled(now);
         }
         self.market_drain(now);
+        if self.choke_due.is_some() {
+            self.choke_now(now);
+            self.market_drain(now);
+        }
     }
 
     fn housekeep(&mut self, now: Instant) {
@@ -255,6 +263,7 @@ impl Session {
             Some(self.housekeeping_at),
             self.upload_refill,
             self.download_refill,
+            self.choke_due,
             choke,
             self.market.next_timeout(),
         ]

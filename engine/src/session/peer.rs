@@ -84,9 +84,9 @@ pub(crate) struct Upload {
     pub(crate) rate: RateMeter,
     /// Requests refused since one was accepted.
     pub(crate) refused: u32,
-    /// Choked, but without the Fast Extension: what it asked for before is served first, because
-    /// some clients never forget a request that a choke dropped.
-    pub(crate) draining: bool,
+    /// Choked, but without the Fast Extension: so many more blocks that it asks for are served
+    /// before it is told, because some clients never forget a request that a choke dropped.
+    pub(crate) drain_left: Option<usize>,
 }
 
 /// A request that waits.
@@ -156,7 +156,7 @@ impl Upload {
             sent: Bytes::ZERO,
             rate: RateMeter::new(),
             refused: 0,
-            draining: false,
+            drain_left: None,
         }
     }
 
