@@ -94,6 +94,26 @@ impl Session {
         }
     }
 
+    /// A block of a peer that is being closed. Nobody is thanked for it, but the data plane has
+    /// stored it already: whoever completes the piece must not be blamed for what is in it.
+    pub(super) fn block_behind_close(
+        &mut self,
+        peer: PeerIndex,
+        block: Block,
+        fate: BlockFate,
+        now: Instant,
+    ) {
+        let info_hash = self.peers.get(&peer).and_then(|entry| entry.info_hash);
+        let torrent = info_hash.and_then(|info_hash| self.torrents.get_mut(&info_hash));
+        let Some(open) = torrent.and_then(|torrent| torrent.open_mut()) else {
+            return;
+        };
+        let arrival = open.picker.received(peer, block, fate, now);
+        for (other, block) in arrival.cancels {
+            self.cancel(other, block);
+        }
+    }
+
     fn cancel(&mut self, peer: PeerIndex, block: Block) {
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;

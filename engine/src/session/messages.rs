@@ -14,16 +14,16 @@ impl Session {
     /// Everything one socket read brought.
     pub(super) fn received(&mut self, peer: PeerIndex, events: Vec<PeerEvent>, now: Instant) {
         for event in events {
-            if self
-                .peers
-                .get(&peer)
-                .is_none_or(|entry| entry.live().is_none())
-            {
-                return;
-            }
-            match event {
-                PeerEvent::Message(message) => self.message(peer, message, now),
-                PeerEvent::Block { block, fate } => self.block_arrived(peer, block, fate, now),
+            let is_live = self.peers.get(&peer).and_then(Peer::live).is_some();
+            match (event, is_live) {
+                (PeerEvent::Message(message), true) => self.message(peer, message, now),
+                (PeerEvent::Block { block, fate }, true) => {
+                    self.block_arrived(peer, block, fate, now);
+                }
+                (PeerEvent::Block { block, fate }, false) => {
+                    self.block_behind_close(peer, block, fate, now);
+                }
+                (PeerEvent::Message(_), false) => {}
             }
         }
         self.refill_peer(peer, now);
