@@ -149,7 +149,7 @@ impl Session {
             Input::PieceFailed { info_hash, piece } => self.failed(info_hash, piece, now),
             Input::Checked { info_hash, have } => self.checked(info_hash, &have, now),
             Input::StorageFailed { info_hash, reason } => {
-                self.storage_failed(info_hash, reason, now);
+                self.fail_torrent(info_hash, reason, now);
             }
             Input::Announced {
                 info_hash,

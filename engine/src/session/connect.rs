@@ -158,6 +158,7 @@ impl Session {
             download: Download {
                 pipeline: Pipeline::new(now),
                 received: Bytes::ZERO,
+                unrequested: 0,
                 rate: RateMeter::new(),
             },
             last_sent: now,

@@ -130,7 +130,7 @@ impl Session {
                     return;
                 };
                 match fetch.arrived(peer, piece, data) {
-                    Some(info) => self.metadata_complete(info_hash, &info),
+                    Some(info) => self.metadata_complete(info_hash, &info, now),
                     None => self.ask_metadata(peer, now),
                 }
             }
@@ -161,7 +161,7 @@ impl Session {
     }
 
     /// A magnet's `info` dictionary matched its hash: the driver opens storage and checks it.
-    fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8]) {
+    fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8], now: Instant) {
         let torrent = self
             .torrents
             .get_mut(&info_hash)
@@ -177,9 +177,7 @@ impl Session {
             }
             Err(error) => {
                 let reason = format!("metadata is no torrent: {error}");
-                torrent.failure = Some(reason.clone());
-                let failed = SessionEvent::TorrentFailed { info_hash, reason };
-                self.outputs.push_back(Output::Event(failed));
+                self.fail_torrent(info_hash, reason, now);
             }
         }
     }

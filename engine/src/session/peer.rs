@@ -110,6 +110,8 @@ pub(crate) struct Download {
     pub(crate) pipeline: Pipeline,
     /// Payload received, wanted or not.
     pub(crate) received: Bytes,
+    /// Blocks that nobody asked for.
+    pub(crate) unrequested: u32,
     pub(crate) rate: RateMeter,
 }
 
