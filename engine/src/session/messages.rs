@@ -10,6 +10,10 @@ use crate::session::torrent::Torrent;
 use crate::units::{InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 
+/// Bitfields, `have_all` and `have_none` of one peer. One is due (BEP 6); some clients are less
+/// strict, but each costs us a pass over all pieces, and the peer as little as five bytes.
+const SETS_MAX: u32 = 8;
+
 impl Session {
     /// Everything one socket read brought.
     pub(super) fn received(&mut self, peer: PeerIndex, events: Vec<PeerEvent>, now: Instant) {
@@ -95,6 +99,11 @@ impl Session {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
+        link.sets_said += 1;
+        if link.sets_said > SETS_MAX {
+            let what = "says all over again what it has".to_owned();
+            return self.misbehaved(peer, what);
+        }
         match (&mut link.early, torrent.open_mut()) {
             (Some(early), _) => match said {
                 Said::All => early.all = true,
