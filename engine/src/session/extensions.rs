@@ -133,7 +133,7 @@ impl Session {
                 if let Some((_, torrent)) = self.link_and_torrent(peer)
                     && let Content::Unknown(fetch) = &mut torrent.content
                 {
-                    fetch.rejected(peer);
+                    fetch.rejected(peer, now);
                 }
             }
             MetadataMessage::Data { piece, data, .. } => {
