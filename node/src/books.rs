@@ -12,11 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seedbank_ledger::NodeId;
-use seedbank_ledger::ledger::{GROUP_MAX, LedgerError, OpenError};
-use seedbank_ledger::node::{Membership, NodeCommand, NodeLedger};
+use seedbank_engine::wallet::WalletBook;
+use seedbank_engine::wallet::config::REQUEST_IDS_MAX;
+use seedbank_ledger::entry::EntryKind;
+use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, LedgerError, OpenError};
+use seedbank_ledger::node::{Membership, NodeCause, NodeCommand, NodeLedger};
+use seedbank_ledger::signed::order::SignedOrder;
+use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Memory, Store, StoreError};
 use seedbank_ledger::tally::{Tally, TallyRow};
+use seedbank_ledger::{NodeId, Sequence};
 
 use crate::clock::unix_now;
 use crate::config::StoreKind;
@@ -27,6 +32,8 @@ pub type AnyStore = Arc<dyn Store>;
 
 /// Most entries that wait to be appended; the session waits beyond, as nothing may be lost.
 const QUEUE_MAX: usize = 1024;
+/// Pages of the newest entries that are searched for transfers at start: 64 Ki entries.
+const TRANSFER_PAGES_MAX: usize = 64;
 /// How long a tally row may stay unsynced.
 const SYNC_EVERY: Duration = Duration::from_millis(900);
 
@@ -95,9 +102,16 @@ impl Books {
         })
     }
 
-    /// Every tally row, for a session that starts.
-    pub(crate) fn rows(&self) -> Result<Vec<TallyRow>, LedgerError> {
-        self.shared.tally.load()
+    /// What a session that starts is given of the run before.
+    pub(crate) fn book(&self) -> Result<WalletBook, LedgerError> {
+        let ledger = self.shared.ledger();
+        let balance = ledger.balance()?;
+        Ok(WalletBook {
+            rows: self.shared.tally.load()?,
+            as_of: balance.as_of,
+            available: balance.available,
+            transfers: newest_transfers(&ledger)?,
+        })
     }
 
     /// Writes tally rows: they survive the process when this returns, the power within a second.
@@ -182,6 +196,37 @@ impl Shared {
             .lock()
             .expect("nothing panics while it holds the ledger")
     }
+}
+
+/// The newest transfers that the owner ordered, oldest first.
+fn newest_transfers(ledger: &NodeLedger<AnyStore>) -> Result<Vec<SignedOrder>, LedgerError> {
+    let page_len = u64::try_from(ENTRIES_MAX).expect("a page is short");
+    let mut transfers = Vec::new();
+    let mut end = ledger.head().next.get();
+    for _ in 0..TRANSFER_PAGES_MAX {
+        let start = end.saturating_sub(page_len);
+        let len = usize::try_from(end - start).expect("a page is short");
+        for entry in ledger.entries(Sequence::new(start), len)?.iter().rev() {
+            if entry.kind != EntryKind::Transfer || transfers.len() >= REQUEST_IDS_MAX {
+                continue;
+            }
+            let NodeCause::Command(NodeCommand::Settled(line)) = ledger.cause(entry)? else {
+                continue;
+            };
+            match line.operation {
+                Operation::Order(order) if order.body.account == ledger.owner() => {
+                    transfers.push(order);
+                }
+                Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => {}
+            }
+        }
+        end = start;
+        if end == 0 || transfers.len() >= REQUEST_IDS_MAX {
+            break;
+        }
+    }
+    transfers.reverse();
+    Ok(transfers)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

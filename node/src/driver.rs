@@ -15,7 +15,6 @@ use seedbank_engine::session::event::SessionEvent;
 use seedbank_engine::session::input::Input;
 use seedbank_engine::session::output::Output;
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex};
-use seedbank_engine::wire::message::Message;
 use seedbank_ledger::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};

@@ -146,6 +146,7 @@ struct Inner {
     torrents: Arc<Torrents>,
     events: Events,
     node_id: NodeId,
+    data_dir: PathBuf,
     listen: Vec<SocketAddr>,
     ended: watch::Receiver<Option<Ended>>,
     tasks: Vec<AbortHandle>,
@@ -163,6 +164,14 @@ impl Node {
     /// their checks go on behind.
     pub async fn start(options: NodeOptions) -> Result<NodeHandle, StartError> {
         let data_dir = DataDir::open(&options.data_dir)?;
+        Self::start_in(data_dir, options).await
+    }
+
+    /// The same in a data folder that is open, and so locked, already.
+    pub async fn start_in(
+        data_dir: DataDir,
+        options: NodeOptions,
+    ) -> Result<NodeHandle, StartError> {
         let identity = keys::load_or_create(&data_dir.identity_key())?;
         let (inbox, receiver) = Inbox::new();
         let node_id = identity.id();
@@ -212,6 +221,7 @@ impl Node {
                 torrents,
                 events,
                 node_id,
+                data_dir: options.data_dir,
                 listen,
                 ended,
                 tasks,
@@ -273,6 +283,11 @@ impl NodeHandle {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         held.as_ref().map(|held| held.books.view())
+    }
+
+    /// Where everything that survives a restart lives.
+    pub fn data_dir(&self) -> PathBuf {
+        self.inner.data_dir.clone()
     }
 
     /// This node's key.
@@ -470,7 +485,7 @@ fn session(
         connections_max: options.connections_max,
         lease_bytes_max: options.lease_bytes_max,
     };
-    Ok(Session::new(config, identity, books.rows()?, clock.now()))
+    Ok(Session::new(config, identity, &books.book()?, clock.now()))
 }
 
 fn bind_all(

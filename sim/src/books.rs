@@ -1,7 +1,6 @@
 //! A simulated node's ledger and rows, in memory; they survive its crashes, as a disk would.
 
 use seedbank_engine::session::config::Network;
-use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
 use seedbank_engine::wallet::WalletBook;
 use seedbank_ledger::node::{Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::store::memory::Memory;
@@ -73,20 +72,5 @@ impl Books {
             entries.extend(page.iter().map(|entry| entry.to_bytes()));
         }
         entries
-    }
-}
-
-/// temporary
-#[derive(Debug)]
-pub struct SimSettlement;
-impl SimSettlement {
-    /// temporary
-    pub fn answer(
-        &mut self,
-        _account: NodeId,
-        _what: &SettlementRequest,
-        _unix: UnixTime,
-    ) -> SettlementReply {
-        SettlementReply::Unreachable("no settlement".into())
     }
 }

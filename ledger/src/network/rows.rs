@@ -278,3 +278,24 @@ impl Row for NonceRow {
         Ok(row)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::state::testing::check_one_reading;
+
+    proptest! {
+        #[test]
+        fn a_row_has_one_reading(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..2_u8], 0..160)
+        ) {
+            check_one_reading::<OwnerRow>(&bytes);
+            check_one_reading::<LockRow>(&bytes);
+            check_one_reading::<StatementRow>(&bytes);
+            check_one_reading::<PairRow>(&bytes);
+            check_one_reading::<NonceRow>(&bytes);
+        }
+    }
+}

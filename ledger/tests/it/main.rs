@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod codecs;
+mod laws;
 mod network;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 mod settled;
+mod vectors;
 mod world;
