@@ -20,6 +20,8 @@ pub mod output;
 mod owner;
 mod peer;
 pub mod settlement;
+#[cfg(test)]
+mod tests;
 mod torrent;
 mod upload;
 pub mod view;

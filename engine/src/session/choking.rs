@@ -106,9 +106,9 @@ impl Session {
             self.outputs
                 .push_back(Output::Event(SessionEvent::Choke(event)));
             if unchoked {
-                self.unchoke(peer, now)
+                self.unchoke(peer, now);
             } else {
-                self.choke(peer, now)
+                self.choke(peer, now);
             }
         }
         self.want(peer, now);
