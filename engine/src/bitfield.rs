@@ -143,6 +143,20 @@ impl Bitfield {
             || beyond.copied().any(|byte| byte != 0)
     }
 
+    /// Pieces of this set that `other`, of the same torrent, lacks, in order. Eight pieces a step
+    /// where there are none.
+    pub fn iter_beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = PieceIndex> + 'a {
+        let bytes = (0_u32..).zip(self.bytes.iter().zip(&other.bytes));
+        bytes.flat_map(|(byte, (mine, theirs))| {
+            let beyond = mine & !theirs;
+            let count = if beyond == 0 { 0 } else { 8 };
+            let is_set = move |bit: &u32| beyond & (0x80 >> bit) != 0;
+            (0..count)
+                .filter(is_set)
+                .map(move |bit| PieceIndex::unchecked(byte * 8 + bit))
+        })
+    }
+
     /// The payload of a `bitfield` message.
     pub fn to_wire(&self) -> Vec<u8> {
         self.bytes.clone()
@@ -178,6 +192,17 @@ mod tests {
 
     fn piece(raw: u32) -> PieceIndex {
         PieceIndex::unchecked(raw)
+    }
+
+    #[test]
+    fn what_one_set_has_beyond_another_is_found() {
+        let mut mine = Bitfield::none(21);
+        let mut theirs = Bitfield::none(21);
+        [0, 7, 8, 20].map(|piece| mine.set(PieceIndex::unchecked(piece)));
+        [7, 9, 19].map(|piece| theirs.set(PieceIndex::unchecked(piece)));
+        let beyond: Vec<u32> = mine.iter_beyond(&theirs).map(PieceIndex::get).collect();
+        assert_eq!(beyond, [0, 8, 20]);
+        assert_eq!(mine.iter_beyond(&mine).count(), 0);
     }
 
     #[test]

@@ -193,6 +193,23 @@ impl Picker {
         source.unopened_count = unopened_count;
     }
 
+    /// A peer has all of these, beside what it said before: for one that repeats itself. O(pieces)
+    /// the first time; then O(1) for a piece that is new, and next to nothing for one that is not.
+    pub fn add_pieces(&mut self, peer: PeerIndex, has: Bitfield) {
+        let Some(source) = self.peers.get(&peer) else {
+            return;
+        };
+        if source.has.is_empty() {
+            return self.set_pieces(peer, has);
+        }
+        if has.piece_count() == self.geometry.piece_count() {
+            let fresh: Vec<PieceIndex> = has.iter_beyond(&source.has).collect();
+            for piece in fresh {
+                self.add_piece(peer, piece);
+            }
+        }
+    }
+
     /// A peer has one more piece; whether we want it.
     pub fn add_piece(&mut self, peer: PeerIndex, piece: PieceIndex) -> bool {
         let Some(source) = self.peers.get_mut(&peer) else {

@@ -150,7 +150,6 @@ impl Session {
             extended: theirs.extended,
             remote: crate::wire::extended::ExtendedHandshake::default(),
             early,
-            sets_said: 0,
             metadata_sent: 0,
             is_seed: false,
             choking_us: true,

@@ -10,10 +10,6 @@ use crate::session::torrent::Torrent;
 use crate::units::{InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 
-/// Bitfields, `have_all` and `have_none` of one peer. One is due (BEP 6); some clients are less
-/// strict, but each costs us a pass over all pieces, and the peer as little as five bytes.
-const SETS_MAX: u32 = 8;
-
 impl Session {
     /// Everything one socket read brought.
     pub(super) fn received(&mut self, peer: PeerIndex, events: Vec<PeerEvent>, now: Instant) {
@@ -95,15 +91,12 @@ impl Session {
         self.update_interest(peer, now);
     }
 
+    /// One such message is due, after the handshake (BEP 6). But aria2 sends another whenever many
+    /// pieces became complete at once, so it may come at any time and adds to what was said before.
     fn peer_bitfield(&mut self, peer: PeerIndex, said: Said, now: Instant) {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
-        link.sets_said += 1;
-        if link.sets_said > SETS_MAX {
-            let what = "says all over again what it has".to_owned();
-            return self.misbehaved(peer, what);
-        }
         match (&mut link.early, torrent.open_mut()) {
             (Some(early), _) => match said {
                 Said::All => early.all = true,
@@ -111,10 +104,16 @@ impl Session {
                 Said::Bits(bits) => early.bitfield = Some(bits),
             },
             (None, Some(open)) => {
+                let known = open.picker.pieces_of(peer);
+                let knows_all = known.is_some_and(Bitfield::is_complete);
+                // Neither says anything new, and five bytes must not cost a pass over all pieces.
+                if matches!(said, Said::None) || matches!(said, Said::All) && knows_all {
+                    return;
+                }
                 let Some(pieces) = said.check(open.metainfo.geometry.piece_count()) else {
                     return self.misbehaved(peer, "bitfield does not fit the torrent".to_owned());
                 };
-                open.picker.set_pieces(peer, pieces);
+                open.picker.add_pieces(peer, pieces);
             }
             (None, None) => {}
         }

@@ -49,8 +49,6 @@ pub(crate) struct Link {
     pub(crate) remote: ExtendedHandshake,
     /// Which pieces it said it has while nobody could check it; the picker knows them since.
     pub(crate) early: Option<EarlyPieces>,
-    /// Bitfields, `have_all` and `have_none` so far.
-    pub(crate) sets_said: u32,
     /// Metadata pieces sent to it.
     pub(crate) metadata_sent: u32,
     /// It has every piece, or says that it wants none (BEP 21).

@@ -228,3 +228,29 @@ fn a_magnet_says_that_it_has_nothing_and_does_not_look_like_a_seed() {
     assert_eq!(said.metadata_size, None);
     assert_eq!(sent[1], Message::HaveNone);
 }
+
+/// Pieces that a peer is thought to have.
+fn has(rig: &Rig, peer: PeerIndex) -> u32 {
+    let views = rig.session.peers(None);
+    let view = views.iter().find(|view| view.peer == peer);
+    view.expect("connected").piece_have_count
+}
+
+#[test]
+fn a_peer_may_repeat_its_bitfield_whenever_it_has_more() {
+    let mut rig = Rig::new();
+    let torrent = rig.seed(&metainfo("t", 40, 1));
+    let peer = rig.join_leecher(torrent, Remote::modern(1));
+    for count in 1..=40 {
+        let have = (0..40).map(|piece| u8::from(piece < count));
+        let have: Vec<u8> = have.collect();
+        let bits = have
+            .chunks(8)
+            .map(|byte| byte.iter().fold(0, |bits, bit| bits << 1 | bit));
+        rig.says(peer, [Message::Bitfield(bits.collect())]);
+        assert_eq!(has(&rig, peer), count);
+    }
+    rig.says(peer, [Message::HaveNone, Message::HaveAll]);
+    assert_eq!(has(&rig, peer), 40);
+    assert!(!rig.wire(peer).closing);
+}
