@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "seedbank/v1/boost_service.proto",
     "seedbank/v1/error_reason.proto",
     "seedbank/v1/node_service.proto",
     "seedbank/v1/peer.proto",
     "seedbank/v1/policy_service.proto",
+    "seedbank/v1/refusal.proto",
     "seedbank/v1/settlement_service.proto",
     "seedbank/v1/torrent_service.proto",
     "seedbank/v1/wallet_service.proto",

@@ -60,15 +60,15 @@ pub type Api = InterceptedService<Channel, Caller>;
 /// One connection, and a client for each service.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// NodeService.
+    /// `NodeService`.
     pub node: NodeServiceClient<Api>,
-    /// TorrentService.
+    /// `TorrentService`.
     pub torrents: TorrentServiceClient<Api>,
-    /// WalletService.
+    /// `WalletService`.
     pub wallet: WalletServiceClient<Api>,
-    /// BoostService.
+    /// `BoostService`.
     pub boosts: BoostServiceClient<Api>,
-    /// PolicyService.
+    /// `PolicyService`.
     pub policy: PolicyServiceClient<Api>,
     /// grpc.health.v1.
     pub health: HealthClient<Api>,

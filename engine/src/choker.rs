@@ -1,8 +1,8 @@
 //! Who is unchoked: slots, rounds and reasons (docs/ARCHITECTURE.md, BEP 3).
 //!
 //! [`rank`] decides a round and is a pure function of plain rows; [`Choker`] keeps what must be
-//! remembered between rounds and turns rankings into changes. How fast an unchoked peer is served is
-//! decided in `limiter.rs`, at what price by the receipt protocol.
+//! remembered between rounds and turns rankings into changes. How fast an unchoked peer is served
+//! is decided in `limiter.rs`, at what price by the receipt protocol.
 
 mod rank;
 #[cfg(test)]
@@ -381,6 +381,18 @@ impl Choker {
             changes.extend(self.apply(before, decision, row.candidate.bid_rank(), now));
         }
         changes
+    }
+
+    /// A peer was told only now that it is choked, because what it was promised came first: its
+    /// rest begins now. No effect on one that is not choked.
+    pub fn choke_said(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some(PeerState {
+            choke: Choke::Choked { since },
+            ..
+        }) = self.peers.get_mut(&peer)
+        {
+            *since = Some(now);
+        }
     }
 
     /// Forgets a peer whose connection is gone; its slot is free.

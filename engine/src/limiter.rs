@@ -26,8 +26,8 @@ const NANOS_PER_SEC: u128 = 1_000_000_000;
 
 /// Tokens for bytes: fills at a rate, holds at most a burst, never goes below zero.
 ///
-/// Over any time `t` it passes at most `rate × t + burst` bytes. Counted in billionths of a byte, so
-/// that no rounding adds up over days.
+/// Over any time `t` it passes at most `rate × t + burst` bytes. Counted in billionths of a byte,
+/// so that no rounding adds up over days.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     /// Bytes per second.

@@ -1,7 +1,7 @@
 //! Which block to ask whom for: rarest first, one lease per piece, end game, blame.
 //!
-//! The picker owns what peers say they have and the state of every block; it knows no sockets and no
-//! prices. A piece is *unopened*, *open* (it has a buffer, leased to one peer or waiting for the
+//! The picker owns what peers say they have and the state of every block; it knows no sockets and
+//! no prices. A piece is *unopened*, *open* (it has a buffer, leased to one peer or waiting for the
 //! next), or *had*. `picker/pick.rs` decides, this file records. How many blocks to ask for at once
 //! is decided in `pipeline.rs`.
 
@@ -29,7 +29,8 @@ pub const RANDOM_FIRST_COUNT: u32 = 4;
 pub const STALL: Duration = Duration::from_secs(30);
 /// How long a peer is not asked again for a piece of which it refused a block.
 pub const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
-/// How long a peer that took part in a failed piece is not asked for it again, while another has it.
+/// How long a peer that took part in a failed piece is not asked for it again, while another has
+/// it.
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 /// Peers asked for one block in end game.
 pub const COPIES_MAX: usize = 3;
@@ -163,9 +164,9 @@ impl Picker {
         released
     }
 
-    /// What a peer has, all at once (bitfield, `have_all`, `have_none`); replaces what it said before.
-    /// A set for another number of pieces changes nothing. O(pieces), but O(1) from the order for a
-    /// complete peer.
+    /// What a peer has, all at once (bitfield, `have_all`, `have_none`); replaces what it said
+    /// before. A set for another number of pieces changes nothing. O(pieces), but O(1) from the
+    /// order for a complete peer.
     pub fn set_pieces(&mut self, peer: PeerIndex, has: Bitfield) {
         if has.piece_count() != self.geometry.piece_count() || !self.peers.contains_key(&peer) {
             return;
@@ -311,6 +312,29 @@ impl Picker {
         })
     }
 
+    /// The buffer of a piece is gone although it was not full: all of it is fetched again. Whether
+    /// it was open.
+    pub fn lost(&mut self, piece: PieceIndex) -> bool {
+        let is_open = self.open.contains_key(&piece);
+        self.close(piece);
+        is_open
+    }
+
+    /// Gives up every open piece that is not full: their buffers are to be forgotten.
+    pub fn drop_unfinished(&mut self) -> Vec<PieceIndex> {
+        let unfinished = self.open.values().filter(|open| !open.is_full());
+        let pieces: Vec<PieceIndex> = unfinished.map(|open| open.piece).collect();
+        pieces.iter().for_each(|piece| self.close(*piece));
+        pieces
+    }
+
+    /// Gives up every open piece: nobody will say what became of the full ones.
+    pub fn drop_all(&mut self) -> Vec<PieceIndex> {
+        let pieces: Vec<PieceIndex> = self.open.keys().copied().collect();
+        pieces.iter().for_each(|piece| self.close(*piece));
+        pieces
+    }
+
     /// Gives up the waiting piece with the least in it, if no buffer can be leased otherwise: its
     /// buffer is to be forgotten.
     pub fn drop_waiting(&mut self) -> Option<PieceIndex> {
@@ -361,8 +385,8 @@ impl Picker {
         self.unopened.is_empty() && !self.is_complete()
     }
 
-    /// Bytes of the pieces open at a peer: those it holds, is asked for, or has sent a block of, and
-    /// that are not verified (docs/PROTOCOL.md, S2).
+    /// Bytes of the pieces open at a peer: those it holds, is asked for, or has sent a block of,
+    /// and that are not verified (docs/PROTOCOL.md, S2).
     pub fn open_len(&self, peer: PeerIndex) -> u64 {
         self.peers.get(&peer).map_or(0, |source| source.open_len)
     }

@@ -18,18 +18,21 @@ pub const DEPTH_MIN: usize = 4;
 pub const DEPTH_MAX: usize = 500;
 /// Requests that a peer is thought to take in when it does not say (BEP 10, `reqq`).
 pub const REQQ_DEFAULT: usize = 250;
-/// No block for so long, although asked: the peer snubs us. Slow peers get the time that one block
-/// takes on top.
+/// No block for so long, although asked: the peer snubs us.
 pub const SNUB_AFTER: Duration = Duration::from_secs(30);
+/// A slow peer gets the time that its last blocks took on top, but no more than this.
+pub const SLOW_ALLOWANCE_MAX: Duration = Duration::from_secs(30);
 /// A request that has been first in line for so long is lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(60);
+/// Most requests remembered that a snubbing peer was asked for and may still answer.
+pub const ABANDONED_MAX: usize = DEPTH_MAX;
 
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
 /// What has waited too long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overdue {
-    /// The peer has just become snubbed.
+    /// The peer has just become snubbed: nothing that it was asked for is waited for any more.
     pub is_newly_snubbed: bool,
     /// Requests given up, in the order they were made.
     pub lost: Vec<Block>,
@@ -40,10 +43,14 @@ pub struct Overdue {
 pub struct Pipeline {
     /// In the order they were made, at most [`DEPTH_MAX`] unless the caller asks for more.
     outstanding: VecDeque<Block>,
+    /// Not waited for since the peer snubbed us: they take no room, but an answer may still come.
+    abandoned: VecDeque<Block>,
     /// When the first of them became the first: waiting behind others is not held against it.
     first_since: Instant,
     /// When a block came last, or the peer was last excused.
     progress_at: Instant,
+    /// Time between the last blocks, halved with each that comes sooner.
+    block_gap: Duration,
     depth: usize,
     depth_max: usize,
     is_slow_start: bool,
@@ -64,8 +71,10 @@ impl Pipeline {
     pub fn new(now: Instant) -> Self {
         Self {
             outstanding: VecDeque::new(),
+            abandoned: VecDeque::new(),
             first_since: now,
             progress_at: now,
+            block_gap: Duration::ZERO,
             depth: DEPTH_MIN,
             depth_max: REQQ_DEFAULT,
             is_slow_start: true,
@@ -100,6 +109,8 @@ impl Pipeline {
         if !was_outstanding {
             return false;
         }
+        let halved = Duration::from_nanos(self.block_gap.as_nanos() / 2);
+        self.block_gap = now.since(self.progress_at).max(halved);
         self.progress_at = self.progress_at.max(now);
         self.is_snubbed = false;
         let still_grows = self.second.count(block.len, now);
@@ -120,7 +131,10 @@ impl Pipeline {
     /// cancels); whether it was outstanding.
     pub fn answered(&mut self, block: Block, now: Instant) -> bool {
         let Some(place) = self.outstanding.iter().position(|one| *one == block) else {
-            return false;
+            let abandoned = self.abandoned.iter().position(|one| *one == block);
+            return abandoned
+                .and_then(|place| self.abandoned.remove(place))
+                .is_some();
         };
         self.outstanding.remove(place);
         if place == 0 {
@@ -129,8 +143,9 @@ impl Pipeline {
         true
     }
 
-    /// Everything outstanding is void: the peer choked us. Returns it in order.
+    /// Everything outstanding is void: the peer choked us. Returns what was waited for, in order.
     pub fn clear(&mut self) -> Vec<Block> {
+        self.abandoned.clear();
         self.outstanding.drain(..).collect()
     }
 
@@ -141,19 +156,24 @@ impl Pipeline {
         self.progress_at = self.progress_at.max(now);
     }
 
-    /// Gives up what has waited too long. `rate` as in [`Pipeline::arrived`]. Never while nothing is
-    /// outstanding: what we do not ask for (a full window, no buffer) is no snub.
-    pub fn check(&mut self, rate: u64, now: Instant) -> Overdue {
+    /// Gives up what has waited too long. Never while nothing is outstanding: what we do not ask for
+    /// (a full window, no buffer) is no snub. The rate is not looked at: a meter fades in the very
+    /// silence that is judged here.
+    pub fn check(&mut self, _rate: u64, now: Instant) -> Overdue {
         let mut overdue = Overdue::default();
         if self.outstanding.is_empty() {
             return overdue;
         }
-        if !self.is_snubbed && now.since(self.progress_at) >= patience(rate) {
+        if !self.is_snubbed && now.since(self.progress_at) >= self.patience() {
             self.is_snubbed = true;
             self.is_slow_start = false;
             overdue.is_newly_snubbed = true;
-        }
-        if now.since(self.first_since) >= LOST_AFTER {
+            // Otherwise they would fill the one place that is left, and the peer could never show
+            // that it is back.
+            self.abandoned.append(&mut self.outstanding);
+            let surplus = self.abandoned.len().saturating_sub(ABANDONED_MAX);
+            self.abandoned.drain(..surplus);
+        } else if now.since(self.first_since) >= LOST_AFTER {
             overdue.lost.extend(self.outstanding.pop_front());
             self.first_since = now;
         }
@@ -161,11 +181,11 @@ impl Pipeline {
     }
 
     /// When [`Pipeline::check`] can next find something; `None` while nothing is outstanding.
-    pub fn next_check(&self, rate: u64) -> Option<Instant> {
+    pub fn next_check(&self) -> Option<Instant> {
         let lost_at = self.first_since.after(LOST_AFTER);
         let snubbed_at = match self.is_snubbed {
             true => lost_at,
-            false => self.progress_at.after(patience(rate)),
+            false => self.progress_at.after(self.patience()),
         };
         (!self.outstanding.is_empty()).then_some(lost_at.min(snubbed_at))
     }
@@ -183,7 +203,7 @@ impl Pipeline {
         }
     }
 
-    /// Requests without an answer, oldest first.
+    /// Requests that are waited for, oldest first.
     pub fn outstanding(&self) -> impl ExactSizeIterator<Item = &Block> {
         self.outstanding.iter()
     }
@@ -192,13 +212,12 @@ impl Pipeline {
     pub const fn is_snubbed(&self) -> bool {
         self.is_snubbed
     }
-}
 
-/// How long a peer of this rate may send no block.
-fn patience(rate: u64) -> Duration {
-    let block_ms = u64::from(BLOCK_LEN) * 1_000 / rate.max(1);
-    let allowance = Duration::from_millis(block_ms).min(SNUB_AFTER);
-    Duration::from_nanos(SNUB_AFTER.as_nanos() + allowance.as_nanos())
+    /// How long the peer may send no block: longer if one takes it long.
+    fn patience(&self) -> Duration {
+        let allowance = self.block_gap.min(SLOW_ALLOWANCE_MAX);
+        Duration::from_nanos(SNUB_AFTER.as_nanos() + allowance.as_nanos())
+    }
 }
 
 impl Second {
@@ -302,21 +321,49 @@ mod tests {
     fn silence_is_a_snub_and_a_block_ends_it() {
         let mut pipeline = Pipeline::new(at_ms(0));
         pipeline.requested(&blocks(4), at_ms(100_000));
-        assert_eq!(pipeline.check(u64::MAX, at_ms(129_999)), Overdue::default());
-        assert_eq!(pipeline.next_check(u64::MAX), Some(at_ms(130_000)));
-        assert!(pipeline.check(u64::MAX, at_ms(130_000)).is_newly_snubbed);
-        assert!(!pipeline.check(u64::MAX, at_ms(131_000)).is_newly_snubbed);
-        assert_eq!((pipeline.depth(), pipeline.room()), (1, 0));
-        assert!(pipeline.arrived(block(0), 1, at_ms(132_000)));
+        // The meter reads nothing after so long a silence; that must not buy more time.
+        assert_eq!(pipeline.check(0, at_ms(129_999)), Overdue::default());
+        assert_eq!(pipeline.next_check(), Some(at_ms(130_000)));
+        let overdue = pipeline.check(0, at_ms(130_000));
+        assert!(overdue.is_newly_snubbed && overdue.lost.is_empty());
+        assert!(!pipeline.check(0, at_ms(131_000)).is_newly_snubbed);
+        assert!(pipeline.is_snubbed());
+    }
+
+    #[test]
+    fn a_snubbing_peer_is_asked_for_one_block_at_a_time() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(4), at_ms(0));
+        assert!(pipeline.check(0, at_ms(30_000)).is_newly_snubbed);
+        assert_eq!((pipeline.outstanding().len(), pipeline.room()), (0, 1));
+        pipeline.requested(&[block(9)], at_ms(30_000));
+        assert_eq!(pipeline.room(), 0);
+        assert_eq!(pipeline.check(0, at_ms(89_999)), Overdue::default());
+        assert_eq!(pipeline.check(0, at_ms(90_000)).lost, [block(9)]);
+        assert_eq!(pipeline.room(), 1);
+        // What it owed from before counts when it comes, and can come once.
+        assert!(pipeline.arrived(block(2), 1, at_ms(95_000)));
+        assert!(!pipeline.arrived(block(2), 1, at_ms(95_000)));
+        assert!(pipeline.answered(block(3), at_ms(95_000)));
         assert!(!pipeline.is_snubbed());
         assert!(pipeline.depth() >= DEPTH_MIN);
+    }
+
+    #[test]
+    fn what_a_snubbing_peer_owes_is_bounded() {
+        let mut pipeline = Pipeline::new(at_ms(0));
+        pipeline.requested(&blocks(2_000), at_ms(0));
+        assert!(pipeline.check(0, at_ms(30_000)).is_newly_snubbed);
+        assert_eq!(pipeline.abandoned.len(), ABANDONED_MAX);
+        assert!(!pipeline.answered(block(0), at_ms(30_000)));
+        assert!(pipeline.answered(block(1_999), at_ms(30_000)));
     }
 
     #[test]
     fn what_was_not_asked_for_is_no_snub() {
         let mut pipeline = Pipeline::new(at_ms(0));
         assert_eq!(pipeline.check(0, Instant::MAX), Overdue::default());
-        assert_eq!(pipeline.next_check(0), None);
+        assert_eq!(pipeline.next_check(), None);
         // A closed window for ten minutes, then one request: its own time counts.
         pipeline.requested(&blocks(1), at_ms(600_000));
         assert_eq!(pipeline.check(0, at_ms(600_001)), Overdue::default());
@@ -333,26 +380,30 @@ mod tests {
     #[test]
     fn a_slow_peer_gets_the_time_that_a_block_takes() {
         let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(4), at_ms(0));
-        // 820 B/s: a block every 20 s.
-        assert!(!pipeline.check(820, at_ms(49_900)).is_newly_snubbed);
-        assert!(pipeline.check(820, at_ms(49_981)).is_newly_snubbed);
+        pipeline.requested(&blocks(6), at_ms(0));
+        assert!(pipeline.arrived(block(0), 820, at_ms(20_000)));
+        assert!(!pipeline.check(0, at_ms(69_999)).is_newly_snubbed);
+        assert!(pipeline.check(0, at_ms(70_000)).is_newly_snubbed);
     }
 
     #[test]
     fn a_request_is_lost_by_its_own_time_at_the_front() {
         let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(3), at_ms(0));
-        // Block 1 and then others come, block 0 never does.
-        assert!(pipeline.arrived(block(1), 1_000, at_ms(50_000)));
-        assert!(!pipeline.arrived(block(1), 1_000, at_ms(50_000)));
-        let overdue = pipeline.check(1_000, at_ms(60_000));
+        pipeline.requested(&blocks(60), at_ms(0));
+        // Every second a block comes, but never block 0.
+        for raw in 1..59 {
+            let now = at_ms(u64::from(raw) * 1_000);
+            assert!(pipeline.arrived(block(raw), 16_384, now));
+            assert_eq!(pipeline.check(16_384, now), Overdue::default());
+        }
+        let overdue = pipeline.check(16_384, at_ms(60_000));
         assert_eq!(overdue.lost, [block(0)]);
-        // Block 2 has been first only since then, however long ago it was asked for.
-        assert!(pipeline.check(1_000, at_ms(61_000)).lost.is_empty());
-        assert!(pipeline.answered(block(2), at_ms(62_000)));
+        assert!(!overdue.is_newly_snubbed);
+        // Block 59 has been first only since then, however long ago it was asked for.
+        assert!(pipeline.check(0, at_ms(61_000)).lost.is_empty());
+        assert!(pipeline.answered(block(59), at_ms(62_000)));
         assert_eq!(pipeline.outstanding().len(), 0);
-        assert_eq!(pipeline.next_check(1), None);
+        assert_eq!(pipeline.next_check(), None);
     }
 
     #[test]

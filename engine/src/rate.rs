@@ -155,7 +155,8 @@ mod tests {
                 moved.push((ms, bytes));
             }
             let oldest_sec = (ms / 1_000 + 1).saturating_sub(10);
-            let recent: u64 = moved.iter().filter(|(at, _)| at / 1_000 >= oldest_sec).map(|(_, b)| b).sum();
+            let is_recent = |(at, _): &&(u64, u64)| at / 1_000 >= oldest_sec;
+            let recent: u64 = moved.iter().filter(is_recent).map(|(_, bytes)| bytes).sum();
             let elapsed = (ms - (oldest_sec * 1_000).max(moved[0].0)).max(1_000);
             prop_assert_eq!(meter.per_second(at_ms(ms)), recent * 1_000 / elapsed);
         }

@@ -1,8 +1,8 @@
 //! A small seeded generator: the only source of randomness in the engine, so that a run replays.
 //!
-//! xoshiro256++ (Blackman and Vigna, "Scrambled Linear Pseudorandom Number Generators", ACM TOMS 47,
-//! 2021), its state filled by `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014) as its authors advise.
-//! Never for secrets: a few outputs tell its whole state.
+//! xoshiro256++ (Blackman and Vigna, "Scrambled Linear Pseudorandom Number Generators", ACM TOMS
+//! 47, 2021), its state filled by `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014) as its authors
+//! advise. Never for secrets: a few outputs tell its whole state.
 
 /// A deterministic generator. The same seed gives the same numbers on every machine, for ever.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,8 @@ pub mod output;
 mod owner;
 mod peer;
 pub mod settlement;
+#[cfg(test)]
+mod tests;
 mod torrent;
 mod upload;
 pub mod view;
@@ -27,7 +29,6 @@ mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
 use crate::choker::{Choker, SlotPolicy};
@@ -42,6 +43,7 @@ use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::session::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use crate::units::{Block, InfoHash, PeerIndex};
+use crate::wallet::WalletBook;
 use crate::wire::message::Message;
 
 /// Time between two rounds of dials, keep-alives, time-outs and plans.
@@ -77,6 +79,8 @@ pub struct Session {
     /// When a download that a limit held back may go on.
     download_refill: Option<Instant>,
     market: Market,
+    /// Somebody may be let in before the next round.
+    choke_due: Option<Instant>,
     outputs: VecDeque<Output>,
     now: Instant,
     housekeeping_at: Instant,
@@ -85,12 +89,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with no torrents, whose pairs, locks and boosts are as `rows` say.
-    pub fn new(config: Config, identity: Identity, rows: Vec<TallyRow>, now: Instant) -> Self {
+    /// A session with no torrents, whose pairs, locks, orders and boosts are as `book` says.
+    pub fn new(config: Config, identity: Identity, book: &WalletBook, now: Instant) -> Self {
         let policy = Policy::default();
         let mut rng = Rng::new(config.rng_seed);
         let announce_key = u32::try_from(rng.below(1 << 32)).expect("below 2^32");
-        let market = Market::new(&config, identity, rows, rng.fork(), now);
+        let market = Market::new(&config, identity, book, &mut rng, now);
         let mut session = Self {
             choker: Choker::new(slot_policy(&policy), now),
             uploads: UploadQueue::new(policy.open_share_percent),
@@ -100,6 +104,7 @@ impl Session {
             serving: BTreeMap::new(),
             torrents: BTreeMap::new(),
             peers: BTreeMap::new(),
+            choke_due: None,
             outputs: VecDeque::new(),
             housekeeping_at: now,
             finishing: None,
@@ -146,7 +151,7 @@ impl Session {
             Input::PieceFailed { info_hash, piece } => self.failed(info_hash, piece, now),
             Input::Checked { info_hash, have } => self.checked(info_hash, &have, now),
             Input::StorageFailed { info_hash, reason } => {
-                self.storage_failed(info_hash, reason, now);
+                self.fail_torrent(info_hash, reason, now);
             }
             Input::Announced {
                 info_hash,
@@ -193,6 +198,7 @@ impl Session {
             self.housekeep(now);
         }
         self.choke_round(now);
+        self.choke_now(now);
         if self.upload_refill.is_some_and(|at| at <= now) {
             self.pump_uploads(now);
         }
@@ -200,6 +206,10 @@ impl Session {
             self.download_refilled(now);
         }
         self.market_drain(now);
+        if self.choke_due.is_some() {
+            self.choke_now(now);
+            self.market_drain(now);
+        }
     }
 
     fn housekeep(&mut self, now: Instant) {
@@ -255,6 +265,7 @@ impl Session {
             Some(self.housekeeping_at),
             self.upload_refill,
             self.download_refill,
+            self.choke_due,
             choke,
             self.market.next_timeout(),
         ]

@@ -73,16 +73,35 @@ pub enum SignatureError {
 }
 
 impl NodeId {
+    /// Checks that this is a key that can sign anything at all: a canonical point of the curve, not
+    /// of small order.
+    pub fn check(&self) -> Result<(), SignatureError> {
+        self.point().map(|_| ())
+    }
+
     /// Checks `signature` over `message` by RFC 8032 with the strict rules of `verify_strict`:
     /// no small-order key, no small-order R, canonical scalars. 31 µs.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
-        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| SignatureError::Key(*self))?;
-        if key.is_weak() {
-            return Err(SignatureError::Key(*self));
-        }
+        let key = self.point()?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         key.verify_strict(message, &signature)
             .map_err(|_| SignatureError::Mismatch(*self))
+    }
+
+    fn point(&self) -> Result<VerifyingKey, SignatureError> {
+        match VerifyingKey::from_bytes(&self.0) {
+            Ok(key) if !key.is_weak() && self.is_canonical() => Ok(key),
+            Ok(_) | Err(_) => Err(SignatureError::Key(*self)),
+        }
+    }
+
+    /// Whether the y coordinate is below 2²⁵⁵ − 19. Libraries differ on keys that are not, and a
+    /// ledger must not depend on the library.
+    fn is_canonical(&self) -> bool {
+        let [first, middle @ .., last] = &self.0;
+        let is_past_the_prime =
+            *first >= 0xed && last & 0x7f == 0x7f && middle.iter().all(|byte| *byte == 0xff);
+        !is_past_the_prime
     }
 }
 

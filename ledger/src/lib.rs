@@ -1,7 +1,30 @@
 //! The account book of a Seedbank node: signed receipts, entries, balances, and what keeps them.
 //!
 //! Pure: no I/O outside a store, no task, no clock, no randomness, no unordered iteration. It knows
-//! nothing of BitTorrent, so that an auditor can depend on it alone. Start at `signed`.
+//! nothing of BitTorrent, so that an auditor can depend on it alone.
+//!
+//! `signed` is what people sign, `entry` what a ledger keeps, `ledger` how it grows and is checked.
+//! `network` (a community's credit) and `node` (one node's books) are its two charts of accounts,
+//! `tally` the rows that change with every piece, `store` where all of it lies.
+//!
+//! # Invariants
+//!
+//! Asserted always; checked by `check_invariants()` over rows, and by `check()`, which makes the whole
+//! ledger again from its entries.
+//!
+//! - **L1** Network: supply = Σ grants − Σ burns = Σ available + Σ escrow, at most
+//!   [`network::SUPPLY_MAX`].
+//! - **L2** No account is below zero on its normal side; postings sum to zero in each commodity, and
+//!   an account's two totals only grow.
+//! - **L3** 0 ≤ claimed ≤ a lock's amount; a lock's accounts hold exactly what is left of it.
+//! - **L4** A channel's bytes and amount never decrease: what goes back is refused or adds nothing.
+//! - **L5** Replaying the log gives the same hashes, outcomes, postings and rows, whatever the
+//!   grouping.
+//! - **L6** Every certificate has its entry; every certified line in a node's ledger follows the one
+//!   before it.
+//! - **L8** What is reported is a sum over entries, exactly: [`node::NodeLedger::explain`].
+//!
+//! (L7, that nobody is granted more than his window, is the engine's.)
 
 #![warn(missing_docs)]
 #![deny(clippy::float_arithmetic)]
@@ -13,11 +36,13 @@
 
 pub mod account;
 pub mod entry;
+pub mod genesis;
 mod hex;
 pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod log;
+pub mod network;
 pub mod node;
 pub mod posting;
 pub mod refusal;
@@ -30,6 +55,7 @@ pub mod tally;
 pub mod time;
 pub mod units;
 
+pub use genesis::Genesis;
 pub use identity::{Identity, NetworkId, NodeId, Signature};
 pub use time::{Duration, Instant, UnixTime};
 pub use units::{Bytes, MicroCredits, Rate, RawCost, Sequence};

@@ -190,3 +190,50 @@ impl Row for Entry {
         Self::from_bytes(bytes)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What every row must do, for the tests beside the rows.
+
+    use super::Row;
+
+    /// Whatever parses writes the same bytes, and nothing shorter or longer parses.
+    pub(crate) fn check_one_reading<R: Row>(bytes: &[u8]) {
+        for len in 0..=bytes.len() {
+            let (row, rest) = bytes.split_at(len);
+            if let Ok(read) = R::from_bytes(row) {
+                assert_eq!(read.to_bytes(), row);
+                assert!(rest.is_empty() || R::from_bytes(bytes).is_err());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Durability, Memory};
+
+    #[test]
+    fn the_next_row_is_seen_through_changes() {
+        let store = Memory::new();
+        let mut batch = Batch::new();
+        for key in [1_u8, 3, 5] {
+            batch.put(Table::Expiry, vec![key], vec![]);
+        }
+        store.write(&batch, Durability::Written).unwrap();
+        let mut state = State::new(&store);
+        let next = |state: &State<'_>, from: u8| {
+            let row = state.next(Table::Expiry, &[from]).unwrap();
+            row.map(|(key, _)| key[0])
+        };
+        state.delete(Table::Expiry, vec![1]);
+        state.put(Table::Expiry, vec![2], vec![]);
+        state.put(Table::Expiry, vec![6], vec![]);
+        state.delete(Table::Expiry, vec![5]);
+        assert_eq!(next(&state, 0), Some(2));
+        assert_eq!(next(&state, 3), Some(3));
+        assert_eq!(next(&state, 4), Some(6));
+        assert_eq!(next(&state, 7), None);
+    }
+}

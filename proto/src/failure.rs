@@ -107,7 +107,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::RateLimited
         | ErrorReason::QueueFull => Code::ResourceExhausted,
         ErrorReason::HistoryPruned => Code::OutOfRange,
-        ErrorReason::Starting | ErrorReason::ShuttingDown => Code::Unavailable,
+        ErrorReason::Starting | ErrorReason::ShuttingDown | ErrorReason::SettlementUnreachable => {
+            Code::Unavailable
+        }
         ErrorReason::StorageFailed => Code::Internal,
     }
 }

@@ -1,7 +1,7 @@
 //! A simulated node's ledger and rows, in memory; they survive its crashes, as a disk would.
 
 use seedbank_engine::session::config::Network;
-use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::wallet::WalletBook;
 use seedbank_ledger::node::{Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::store::memory::Memory;
 use seedbank_ledger::tally::{Tally, TallyRow};
@@ -35,9 +35,16 @@ impl Books {
         self.tally.write(rows).expect("memory does not fail");
     }
 
-    /// Every row, as a session that starts is given it.
-    pub fn rows(&self) -> Vec<TallyRow> {
-        self.tally.load().expect("rows were written by this code")
+    /// What a session that starts is given.
+    pub fn book(&self) -> WalletBook {
+        let rows = self.tally.load().expect("rows were written by this code");
+        let balance = self.ledger.balance().expect("memory does not fail");
+        WalletBook {
+            rows,
+            as_of: balance.as_of,
+            available: balance.available,
+            transfers: Vec::new(),
+        }
     }
 
     /// Appends an entry.
@@ -65,20 +72,5 @@ impl Books {
             entries.extend(page.iter().map(|entry| entry.to_bytes()));
         }
         entries
-    }
-}
-
-/// temporary
-#[derive(Debug)]
-pub struct SimSettlement;
-impl SimSettlement {
-    /// temporary
-    pub fn answer(
-        &mut self,
-        _account: NodeId,
-        _what: &SettlementRequest,
-        _unix: UnixTime,
-    ) -> SettlementReply {
-        SettlementReply::Unreachable("no settlement".into())
     }
 }

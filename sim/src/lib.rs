@@ -8,5 +8,6 @@ pub mod node;
 pub mod queue;
 pub mod recording;
 pub mod scenario;
+pub mod settlement;
 pub mod swarm;
 pub mod world;

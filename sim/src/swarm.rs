@@ -62,8 +62,8 @@ pub fn config(number: u64, rng_seed: u64) -> Config {
 /// Starts a node: the number gives its key, its name on the wire and its choices.
 pub fn start(world: &mut World, node: NodeIndex, config: Config, policy: Policy) {
     let number = u64::from_be_bytes(config.client_id.0[12..].try_into().expect("8 bytes"));
-    let rows = world.node(node).books.rows();
-    let session = Session::new(config, identity(number), rows, world.now());
+    let book = world.node(node).books.book();
+    let session = Session::new(config, identity(number), &book, world.now());
     world.start(node, session);
     world
         .command(node, Command::SetPolicy(policy))
@@ -110,6 +110,7 @@ mod tests {
     use crate::recording::{Recording, replay};
     use crate::world::START;
     use seedbank_engine::session::view::TorrentState;
+    use seedbank_engine::wallet::WalletBook;
     use seedbank_ledger::{Duration, Instant};
 
     fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, InfoHash) {
@@ -183,7 +184,7 @@ mod tests {
             let session = Session::new(
                 config(number, 3),
                 identity(number),
-                Vec::new(),
+                &WalletBook::default(),
                 Instant::ZERO,
             );
             let mut books = Books::new(identity(number).id(), None, START);
@@ -194,5 +195,27 @@ mod tests {
                 "and a byte-identical ledger"
             );
         }
+    }
+
+    #[test]
+    fn what_one_side_acknowledged_stands_in_both_ledgers() {
+        let metainfo = torrent("acknowledged", 2 << 20, 64 << 10);
+        let mut world = run(3, &metainfo, 5);
+        let later = world.now().after(Duration::from_secs(200));
+        world.run_until(later, |_| false);
+        let keys: Vec<_> = (0..=3).map(|number| identity(number).id()).collect();
+        let mut total = 0;
+        for (taker, taker_key) in world.nodes().iter().zip(&keys) {
+            for (giver, giver_key) in world.nodes().iter().zip(&keys) {
+                let taken = taker.books.ledger().peer_bytes(giver_key).unwrap().taken;
+                let given = giver.books.ledger().peer_bytes(taker_key).unwrap().given;
+                assert_eq!(taken, given, "{} from {}", taker.name, giver.name);
+                total += taken.get();
+            }
+        }
+        assert!(
+            total >= 3 * metainfo.geometry.total_len(),
+            "all of it: {total}"
+        );
     }
 }

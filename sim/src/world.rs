@@ -18,11 +18,12 @@ use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use seedbank_ledger::{Duration, Instant, UnixTime};
 
-use crate::books::{Books, SimSettlement};
+use crate::books::Books;
 use crate::network::{End, Item, LinkConfig, Network, NodeIndex, Transmission};
 use crate::node::{PieceProgress, SimNode};
 use crate::queue::EventQueue;
 use crate::recording::unix;
+use crate::settlement::SimSettlement;
 
 /// Wall-clock time at the start of every run: 2026-01-01.
 pub const START: UnixTime = UnixTime::from_secs(1_767_225_600);

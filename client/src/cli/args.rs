@@ -216,7 +216,7 @@ pub(super) struct Events {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Wallet {
-    /// What is free, locked, earned and spent
+    /// What is free, locked, signed away and claimable
     Balance,
     /// Why the balance is what it is
     Explain {

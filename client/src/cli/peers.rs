@@ -139,6 +139,7 @@ fn verdict(peer: &v1::Peer) -> String {
         UnchokeReason::Snubbed => "snubbed us",
         UnchokeReason::TorrentStopped => "torrent stopped",
         UnchokeReason::Seed => "is a seed",
+        UnchokeReason::JustChoked => "only just choked",
     };
     format!("{answer}: {reason}")
 }

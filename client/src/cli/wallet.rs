@@ -39,14 +39,6 @@ async fn balance(app: &mut App<'_>) -> Result<(), ClientError> {
         page.fact("locked", credit(balance.locked_microcredits));
         page.fact("signed", credit(balance.signed_microcredits));
         page.fact("claimable", credit(balance.claimable_microcredits));
-        page.fact(
-            "earned",
-            format!("{} in all", credit(balance.earned_microcredits)),
-        );
-        page.fact(
-            "spent",
-            format!("{} in all", credit(balance.spent_microcredits)),
-        );
         let as_of = time::relative(balance.as_of_time, time::now());
         let reachable = if balance.settlement_reachable {
             "reachable"

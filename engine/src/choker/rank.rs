@@ -31,15 +31,16 @@ pub struct Row {
 pub struct Ranking {
     /// One per row, in order of peers.
     pub decisions: Vec<Decision>,
-    /// Under `uniform_price`, the highest losing bid or the lowest rate that is served; else `None`.
+    /// Under `uniform_price`, the highest losing bid or the lowest rate that is served; else
+    /// `None`.
     pub clearing_price: Option<Rate>,
 }
 
 /// Decides who is unchoked for the coming round, with a class and a reason for each.
 ///
-/// At most `policy.slots` are unchoked, unless more than that are within dwell. Input order does not
-/// matter; ties go to the longest wait, then to the peer we met first. O(n log n). Choking as in
-/// BEP 3; payment outranks reciprocation on all but the open share of the slots.
+/// At most `policy.slots` are unchoked, unless more than that are within dwell. Input order does
+/// not matter; ties go to the longest wait, then to the peer we met first. O(n log n). Choking as
+/// in BEP 3; payment outranks reciprocation on all but the open share of the slots.
 ///
 /// Optimistic seats go to whoever waited longest, not with triple chance to newcomers as BEP 3
 /// suggests: a new identity is free, so that would reward coming back under another one.

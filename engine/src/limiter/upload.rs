@@ -145,8 +145,8 @@ impl UploadQueue {
         self.peers.remove(&peer);
     }
 
-    /// Says which block the peer would be sent next, by its length (1 byte to 16 KiB, checked by the
-    /// session); `None` if it wants nothing or its connection has enough in flight.
+    /// Says which block the peer would be sent next, by its length (1 byte to 16 KiB, checked by
+    /// the session); `None` if it wants nothing or its connection has enough in flight.
     pub fn set_wanted(&mut self, peer: PeerIndex, len: Option<u32>) {
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.wanted_len = len;

@@ -91,7 +91,8 @@ impl OpenPiece {
         }
     }
 
-    /// Asks `peer` too for a block that fewer than `copies_max` others are asked for; whether it did.
+    /// Asks `peer` too for a block that fewer than `copies_max` others are asked for; whether it
+    /// did.
     pub(super) fn ask_again(&mut self, peer: PeerIndex, index: usize, copies_max: usize) -> bool {
         match &mut self.blocks[index] {
             BlockState::Asked(askers) if !askers.contains(&peer) && askers.len() < copies_max => {

@@ -1,7 +1,7 @@
 //! The decision: what to ask a peer for next.
 //!
-//! In this order: what it already holds; what another handed back; a new piece (drawn at first, then
-//! the rarest); a piece that stalls at another peer; in end game, what others are asked for.
+//! In this order: what it already holds; what another handed back; a new piece (drawn at first,
+//! then the rarest); a piece that stalls at another peer; in end game, what others are asked for.
 
 use seedbank_ledger::Instant;
 

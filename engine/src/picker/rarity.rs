@@ -1,8 +1,8 @@
 //! How many peers have each piece, and the pieces nobody works on in order of rarity.
 //!
-//! The order is one vector cut into runs of equal availability. A piece moves to the next run by one
-//! swap, so a HAVE costs O(1); taking a piece out costs O(runs), which are at most the peers. The
-//! place inside a run is drawn, which is the random tie-break of rarest first.
+//! The order is one vector cut into runs of equal availability. A piece moves to the next run by
+//! one swap, so a HAVE costs O(1); taking a piece out costs O(runs), which are at most the peers.
+//! The place inside a run is drawn, which is the random tie-break of rarest first.
 
 use crate::rng::Rng;
 use crate::units::PieceIndex;

@@ -9,7 +9,6 @@ use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits};
 
 use crate::receipts::clock::Now;
 use crate::receipts::incoming::{Freshness, totals};
-use crate::receipts::limits::CLOSE_WAIT;
 use crate::receipts::summary::Summary;
 
 /// Where a lock of ours stands.
@@ -17,14 +16,15 @@ use crate::receipts::summary::Summary;
 pub enum Paying {
     /// Receipts are signed on it.
     Open,
-    /// No boost wants it: its close is asked for once no paid block of this payee is under way.
-    Ending {
-        /// When it is asked for in any case.
-        until: Instant,
-    },
+    /// No boost wants it: its close is asked for once no paid block of this payee is under way or
+    /// waits to be verified. What became due after CLOSE could not be signed.
+    Ending,
     /// CLOSE was sent, or will be on the next connection: nothing more is signed.
     CloseAsked,
-    /// The payee or the settlement node says that it is closed.
+    /// The payee says that it is closed: nothing is signed, unless he shows it open again (he may
+    /// have been restored from a backup) or the settlement node says that it is closed indeed.
+    Refused,
+    /// The settlement node says that it is closed.
     Closed,
 }
 
@@ -68,7 +68,7 @@ impl PayingLock {
     }
 
     /// A lock as stored, with its newest receipt.
-    pub fn stored(row: &LockRow, receipt: Option<SignedReceipt>) -> Self {
+    pub fn stored(row: &LockRow, receipt: Option<SignedReceipt>, now: Instant) -> Self {
         let mut lock = Self::new(row.lock);
         lock.state = match (row.closed, row.close_asked) {
             (true, _) => Paying::Closed,
@@ -77,7 +77,7 @@ impl PayingLock {
         };
         let (bytes, signed) = totals(receipt.as_ref());
         lock.bytes = bytes;
-        lock.summary = Summary::new(receipt.as_ref());
+        lock.summary = Summary::stored(receipt.as_ref(), now);
         lock.receipt = receipt;
         lock.claimed = row.claimed;
         lock.signed = signed.max(row.claimed);
@@ -91,7 +91,7 @@ impl PayingLock {
             claimed: self.claimed,
             closed: self.state == Paying::Closed,
             close_asked: match self.state {
-                Paying::Open | Paying::Ending { .. } => false,
+                Paying::Open | Paying::Ending | Paying::Refused => false,
                 Paying::CloseAsked | Paying::Closed => true,
             },
         }
@@ -112,19 +112,19 @@ impl PayingLock {
         let quarter_grace = u64::from(self.lock.body.grace_secs / 4);
         let ends = self.lock.body.expires_at.plus_secs(quarter_grace);
         match self.state {
-            Paying::Open | Paying::Ending { .. } => now.unix <= ends,
-            Paying::CloseAsked | Paying::Closed => false,
+            Paying::Open | Paying::Ending => now.unix <= ends,
+            Paying::CloseAsked | Paying::Refused | Paying::Closed => false,
         }
     }
 
     /// Signs a receipt that is `bytes` and `amount` more than the last.
     pub fn sign(&mut self, by: &Identity, bytes: Bytes, amount: MicroCredits, now: Instant) {
         self.bytes = self.bytes.saturating_add(bytes);
-        self.signed = self.signed.saturating_add(amount);
         assert!(
-            self.signed <= self.lock.body.amount,
+            amount <= self.room(),
             "nothing is signed above a lock's amount"
         );
+        self.signed = self.signed.saturating_add(amount);
         let body = Receipt {
             network_id: self.lock.body.network_id,
             channel_id: self.channel_id,
@@ -169,36 +169,38 @@ impl PayingLock {
     }
 
     /// No boost wants it any more.
-    pub fn end(&mut self, now: Instant) {
+    pub fn end(&mut self) {
         if self.state == Paying::Open {
-            let until = now.after(CLOSE_WAIT);
-            self.state = Paying::Ending { until };
+            self.state = Paying::Ending;
         }
     }
 
     /// A boost wants it again, if its close was not asked for yet.
     pub fn keep(&mut self) {
-        if let Paying::Ending { .. } = self.state {
+        if self.state == Paying::Ending {
             self.state = Paying::Open;
         }
     }
 
-    /// Whether CLOSE is to be sent now; `busy` if paid blocks of this payee are under way.
-    pub fn is_close_due(&self, busy: bool, now: Instant) -> bool {
+    /// The payee says that it is closed.
+    pub fn refuse(&mut self) {
         match self.state {
-            Paying::Ending { until } => !busy || now >= until,
-            Paying::Open | Paying::CloseAsked | Paying::Closed => false,
+            Paying::Open | Paying::Ending => self.state = Paying::Refused,
+            Paying::CloseAsked | Paying::Refused | Paying::Closed => {}
+        }
+    }
+
+    /// The payee shows it open.
+    pub fn reopen(&mut self) {
+        if self.state == Paying::Refused {
+            self.state = Paying::Open;
         }
     }
 
     /// When time alone asks for something here.
     pub fn wakes_at(&self, now: Now) -> Option<Instant> {
-        let ending = match self.state {
-            Paying::Ending { until } => Some(until),
-            Paying::Open | Paying::CloseAsked | Paying::Closed => None,
-        };
         let summary = self.summary.due_at(self.receipt.as_ref());
         let gone = now.instant_of(self.lock.body.returns_at().plus_secs(1));
-        [ending, summary, Some(gone)].into_iter().flatten().min()
+        [summary, Some(gone)].into_iter().flatten().min()
     }
 }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use seedbank_ledger::{Instant, Rate};
 
 use crate::choker::{Candidate, Change};
-use crate::limiter::Side;
 use crate::session::Session;
 use crate::session::event::{ChokeDecision, SessionEvent};
 use crate::session::output::Output;
@@ -17,8 +16,18 @@ use crate::wire::message::Message;
 const DRAIN_MAX: usize = 128;
 
 impl Session {
-    /// Somebody's wish or standing changed: free slots and paid orders need not wait for a round.
-    pub(super) fn choke_soon(&mut self, now: Instant) {
+    /// Somebody's wish or standing changed: free slots and paid orders need not wait for a round,
+    /// only for the end of this event.
+    pub(super) const fn choke_soon(&mut self, now: Instant) {
+        self.choke_due = Some(now);
+    }
+
+    /// Lets in who need not wait for a round. Once an event, however often somebody changed its
+    /// mind in it: every call looks at every peer.
+    pub(super) fn choke_now(&mut self, now: Instant) {
+        if self.choke_due.take().is_none() {
+            return;
+        }
         let candidates = self.candidates(now);
         let mut changes = Vec::new();
         for candidate in &candidates {
@@ -50,6 +59,7 @@ impl Session {
         let torrent = self.torrents.get(&peer.info_hash?)?;
         let standing = self.market_standing(peer.index);
         let bid = link.upload.bid_min().unwrap_or(standing.bid);
+        let pays = self.market_pays(peer.index, bid, now);
         Some(Candidate {
             torrent_active: torrent.is_active() && torrent.open().is_some(),
             seeding: torrent.is_seed(),
@@ -59,9 +69,9 @@ impl Session {
             received_rate: link.download.rate.per_second(now),
             sent_rate: link.upload.rate.per_second(now),
             standing: standing.standing,
-            bid: if standing.pays { bid } else { Rate::ZERO },
+            bid: if pays { bid } else { Rate::ZERO },
             friend: standing.friend,
-            pays: standing.pays,
+            pays,
             group: group_of(peer.addr.ip()),
             ..Candidate::new(peer.index)
         })
@@ -96,15 +106,12 @@ impl Session {
             self.outputs
                 .push_back(Output::Event(SessionEvent::Choke(event)));
             if unchoked {
-                self.unchoke(peer, now)
+                self.unchoke(peer, now);
             } else {
-                self.choke(peer, now)
+                self.choke(peer, now);
             }
         }
-        let side = decision
-            .class
-            .map(|class| (Side::from(class), decision.weight));
-        self.serve_as(peer, side, now);
+        self.want(peer, now);
     }
 
     fn unchoke(&mut self, peer: PeerIndex, now: Instant) {
@@ -112,7 +119,7 @@ impl Session {
             return;
         };
         // A drain that is overtaken by an unchoke never told the peer that it was choked.
-        if !std::mem::replace(&mut link.upload.draining, false) {
+        if link.upload.drain_left.take().is_none() {
             self.send(peer, Message::Unchoke, now);
         }
     }
@@ -122,8 +129,7 @@ impl Session {
             return;
         };
         if !link.fast && !link.upload.queue.is_empty() {
-            link.upload.queue.truncate(DRAIN_MAX);
-            link.upload.draining = true;
+            link.upload.drain_left = Some(DRAIN_MAX);
             return;
         }
         let refused = std::mem::take(&mut link.upload.queue);

@@ -5,6 +5,7 @@
 
 use seedbank_ledger::{Bytes, Instant, Rate};
 
+use crate::choker::{Class, Reason};
 use crate::limiter::{Side, UploadPeer};
 use crate::session::Session;
 use crate::session::market::Price;
@@ -29,14 +30,23 @@ impl Session {
             open.metainfo.geometry.contains(&block) && open.picker.have().get(block.piece)
         });
         let room = link.upload.queue.len() < QUEUE_MAX;
-        if !servable || !unchoked || !room || link.upload.draining {
-            return self.refuse(peer, block, now);
-        }
-        link.upload.refused = 0;
-        link.upload.queue.push_back(Queued { block, bid });
+        // A peer that drains has not been told that it is choked, and may never be.
+        let listening = unchoked || link.upload.drain_left.is_some();
         // Some clients ask without ever saying that they are interested.
-        link.interested_since.get_or_insert(now);
-        self.want(peer, now);
+        let was_silent = servable && link.interested_since.is_none();
+        if was_silent {
+            link.interested_since = Some(now);
+        }
+        if servable && listening && room {
+            link.upload.refused = 0;
+            link.upload.queue.push_back(Queued { block, bid });
+            self.want(peer, now);
+        } else {
+            self.refuse(peer, block, now);
+        }
+        if was_silent {
+            self.choke_soon(now);
+        }
     }
 
     fn refuse(&mut self, peer: PeerIndex, block: Block, now: Instant) {
@@ -62,6 +72,7 @@ impl Session {
             self.send(peer, Message::Reject(*block), now);
         }
         self.want(peer, now);
+        self.end_drain(peer, now);
     }
 
     /// The driver handed blocks to the kernel.
@@ -88,51 +99,55 @@ impl Session {
             counters.uploaded = counters.uploaded.saturating_add(Bytes::new(bytes));
             counters.upload_rate.add(bytes, now);
         }
+        self.market_sent(peer, bytes, now);
         self.want(peer, now);
         self.pump_uploads(now);
     }
 
-    /// Tells the upload queue how a peer is served from now on; `None` if it was choked.
-    pub(super) fn serve_as(&mut self, peer: PeerIndex, side: Option<(Side, u64)>, now: Instant) {
-        let draining = self.peers.get(&peer).and_then(Peer::live);
-        let draining = draining.is_some_and(|link| link.upload.draining);
-        let torrent = self.peers.get(&peer).and_then(|entry| entry.info_hash);
-        match (side, torrent) {
-            (Some((side, weight)), Some(torrent)) => {
-                self.uploads.set_peer(
-                    peer,
-                    UploadPeer {
-                        torrent,
-                        side,
-                        weight,
-                    },
-                );
-            }
-            (None, Some(torrent)) if draining => {
-                let how = UploadPeer {
-                    torrent,
-                    side: Side::Open,
-                    weight: 1,
-                };
-                self.uploads.set_peer(peer, how);
-            }
-            (None | Some(_), _) => self.uploads.remove_peer(peer),
-        }
-        self.want(peer, now);
-    }
-
-    /// Tells the upload queue what a peer would be sent next.
+    /// Tells the upload queue what a peer would be sent next, and in which class; takes it out if
+    /// it is choked.
+    ///
+    /// A peer in the paid class is served from the open share while window or lock forbid to serve
+    /// it as paid: what it does not pay for does not come out of what others pay for.
     pub(super) fn want(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(link) = self.peers.get(&peer).and_then(Peer::live) else {
+        let Some(entry) = self.peers.get(&peer) else {
             return;
         };
-        let next = link
-            .upload
-            .queue
-            .front()
-            .filter(|_| link.upload.granted_bytes < ahead(link, now));
-        self.uploads
-            .set_wanted(peer, next.map(|queued| queued.block.len));
+        let (Some(torrent), Some(link)) = (entry.info_hash, entry.live()) else {
+            return;
+        };
+        let decision = self.choker.decision(peer);
+        let class = decision.and_then(|decision| decision.class);
+        let weight = decision.map_or(1, |decision| decision.weight);
+        let next = link.upload.queue.front();
+        let next = next.filter(|_| link.upload.granted_bytes < ahead(link, now));
+        let side = match (class, next) {
+            (None, _) if link.upload.drain_left.is_none() => return self.uploads.remove_peer(peer),
+            (Some(Class::Paid), Some(next)) if !self.is_friend(peer) => {
+                match self.market_price(peer, next.block.len, next.bid, now) {
+                    Price::Paid(_) => Side::Paid,
+                    Price::Open => Side::Open,
+                }
+            }
+            (None, _) => Side::Open,
+            (Some(class), _) => Side::from(class),
+        };
+        let len = next.map(|queued| queued.block.len);
+        self.uploads.set_peer(
+            peer,
+            UploadPeer {
+                torrent,
+                side,
+                weight,
+            },
+        );
+        self.uploads.set_wanted(peer, len);
+    }
+
+    fn is_friend(&self, peer: PeerIndex) -> bool {
+        self.choker
+            .decision(peer)
+            .is_some_and(|decision| decision.reason == Reason::Friend)
     }
 
     /// Grants what slots, rates, windows and locks allow.
@@ -159,37 +174,43 @@ impl Session {
         let Some(Queued { block, bid }) = link.upload.queue.front().copied() else {
             return false;
         };
-        let price = self.market_grant(peer, Bytes::new(u64::from(block.len)), bid, now);
-        let rate = match price {
+        let rate = match self.market_grant(peer, block.len, bid, now) {
             Price::Paid(rate) => rate,
             Price::Open => Rate::ZERO,
-            Price::Hold => return false,
         };
-        let link = self
-            .peers
-            .get_mut(&peer)
-            .and_then(Peer::live_mut)
-            .expect("seen above");
+        // A receipt that was settled for the grant may have been forged, and the peer closed.
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return false;
+        };
         link.upload.queue.pop_front();
         link.upload.granted.push_back(GrantedBlock {
             len: block.len,
             rate,
         });
         link.upload.granted_bytes += u64::from(block.len);
+        if let Some(left) = &mut link.upload.drain_left {
+            *left = left.saturating_sub(1);
+        }
         self.serving.entry(peer).or_default().push(block);
         self.want(peer, now);
         self.end_drain(peer, now);
         true
     }
 
-    /// The last request accepted before a choke was granted: now the choke can be said.
+    /// What a choked peer is still served was granted: now the choke can be said, which voids the
+    /// rest.
     fn end_drain(&mut self, peer: PeerIndex, now: Instant) {
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;
         };
-        if link.upload.draining && link.upload.queue.is_empty() {
-            link.upload.draining = false;
+        let Some(left) = link.upload.drain_left else {
+            return;
+        };
+        if left == 0 || link.upload.queue.is_empty() {
+            link.upload.drain_left = None;
+            link.upload.queue.clear();
             self.uploads.remove_peer(peer);
+            self.choker.choke_said(peer, now);
             self.send(peer, Message::Choke, now);
         }
     }

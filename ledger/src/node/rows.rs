@@ -194,3 +194,24 @@ impl Row for SeenRow {
         Ok(row)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::state::testing::check_one_reading;
+
+    proptest! {
+        #[test]
+        fn a_row_has_one_reading(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..2_u8], 0..160)
+        ) {
+            check_one_reading::<Membership>(&bytes);
+            check_one_reading::<CursorRow>(&bytes);
+            check_one_reading::<SeenRow>(&bytes);
+            check_one_reading::<NodeLockRow>(&bytes);
+            check_one_reading::<ChannelRow>(&bytes);
+        }
+    }
+}

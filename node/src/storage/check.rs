@@ -2,11 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use seedbank_engine::metainfo::Metainfo;
 use seedbank_engine::units::PieceIndex;
 use sha1::{Digest as _, Sha1};
+use tokio::sync::watch;
 
 use crate::pool::Pool;
 use crate::storage::{Storage, StorageError};
@@ -20,10 +21,23 @@ const JOBS_MAX: usize = 4;
 /// How far a check is, and whether it is still wanted.
 #[derive(Debug, Default)]
 pub(crate) struct CheckProgress {
-    /// Pieces looked at.
-    pub(crate) done: AtomicU32,
+    /// Bytes looked at.
+    pub(crate) checked: AtomicU64,
+    /// Bytes of pieces that are there.
+    pub(crate) have: AtomicU64,
+    /// The check is over, well or not.
+    pub(crate) ended: watch::Sender<bool>,
     /// Set to end the check early.
     pub(crate) cancelled: AtomicBool,
+}
+
+impl CheckProgress {
+    fn looked_at(&self, len: u32, good: bool) {
+        self.checked.fetch_add(u64::from(len), Ordering::Relaxed);
+        if good {
+            self.have.fetch_add(u64::from(len), Ordering::Relaxed);
+        }
+    }
 }
 
 /// SHA-1 of a piece's bytes against its torrent's word (BEP 3).
@@ -50,7 +64,7 @@ pub(crate) async fn check(
     let mut batch_len = 0;
     for piece in geometry.pieces() {
         if have.get(piece) {
-            progress.done.fetch_add(1, Ordering::Relaxed);
+            progress.looked_at(geometry.len_of(piece), true);
             continue;
         }
         batch.push(piece);
@@ -97,15 +111,16 @@ fn check_batch(
             usize::try_from(geometry.len_of(piece)).expect("a piece fits memory"),
             0,
         );
-        if is_present(storage, piece)? {
-            match storage.read(geometry.piece_offset(piece), &mut bytes) {
-                Ok(()) if matches(storage.metainfo(), piece, &bytes) => found.push(piece),
-                Ok(()) => {}
-                Err(error) if is_absence(&error) => {}
+        let good = is_present(storage, piece)?
+            && match storage.read(geometry.piece_offset(piece), &mut bytes) {
+                Ok(()) => matches(storage.metainfo(), piece, &bytes),
+                Err(error) if is_absence(&error) => false,
                 Err(error) => return Err(error),
-            }
+            };
+        if good {
+            found.push(piece);
         }
-        progress.done.fetch_add(1, Ordering::Relaxed);
+        progress.looked_at(geometry.len_of(piece), good);
     }
     Ok(found)
 }

@@ -7,11 +7,11 @@ use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
 use crate::receipts::exchange::{Arrived, Exchange, receipt_row};
 use crate::receipts::limits::RATE_MAX;
-use crate::receipts::message::ReceiptMessage;
 use crate::receipts::output::ExchangeOutput;
 use crate::receipts::paying::{Paying, PayingLock};
 use crate::session::input::BlockFate;
 use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::wire::receipt::ReceiptMessage;
 
 impl Exchange {
     /// Our bid in force at this peer.
@@ -29,9 +29,15 @@ impl Exchange {
     }
 
     /// Wants this bid for the requests that follow. It is in force once its BID is among the outputs:
-    /// at once, or up to a second later if there were too many.
+    /// at once, or up to a second later if there were too many. Without a lock of ours that is open
+    /// and wanted, the bid is zero: what it buys could not be signed.
     pub fn place_bid(&mut self, peer: PeerIndex, rate: Rate, at: Instant) {
-        let spend = self.setup.terms.spend;
+        let Some(key) = self.connections.get(&peer).map(|connection| connection.key) else {
+            return;
+        };
+        let mut locks = self.pair_mut(key).payer.locks.values();
+        let funded = locks.any(|lock| lock.state == Paying::Open);
+        let spend = self.setup.terms.spend && funded;
         let Some(connection) = self.connections.get_mut(&peer) else {
             return;
         };
@@ -43,9 +49,8 @@ impl Exchange {
         } else {
             Rate::ZERO
         };
-        let key = connection.key;
         self.send_bid(peer, at);
-        self.touch(key, at);
+        self.turn(key, at);
     }
 
     /// Whether a piece may be opened at this peer under the bid in force: what is open there, over
@@ -62,6 +67,20 @@ impl Exchange {
         };
         let key = (connection.info_hash, piece);
         pair.payer.pieces.used_with(key, piece_len) <= pair.payer.window
+    }
+
+    /// Bytes of further pieces that may be opened at this peer under the bid in force;
+    /// [`Bytes::MAX`] without a bid. Pieces that are open there already are counted whole.
+    pub fn window_left(&self, peer: PeerIndex) -> Bytes {
+        let Some(connection) = self.connections.get(&peer) else {
+            return Bytes::MAX;
+        };
+        match self.pairs.get(&connection.key) {
+            Some(pair) if !connection.own_bid.is_zero() => {
+                pair.payer.window.saturating_sub(pair.payer.pieces.used())
+            }
+            Some(_) | None => Bytes::MAX,
+        }
     }
 
     /// A request went out; the bid in force goes with it.
@@ -184,12 +203,17 @@ impl Exchange {
         }
     }
 
-    /// No boost wants this payee's lock any more: CLOSE goes out once no paid block is under way.
+    /// No boost wants this payee's lock any more: bids at him end, and CLOSE goes out once no paid
+    /// block is under way or waits to be verified.
     pub fn end_lock(&mut self, payee: NodeId, lock_id: LockId, at: Instant) {
-        if let Some(lock) = self.own_lock(payee, lock_id) {
-            lock.end(at);
-            self.turn(payee, at);
+        let Some(lock) = self.own_lock(payee, lock_id) else {
+            return;
+        };
+        lock.end();
+        for peer in self.payable(payee) {
+            self.connection_mut(peer).wanted_bid = Rate::ZERO;
         }
+        self.turn(payee, at);
     }
 
     /// A boost wants this payee's lock again. False if its close was asked for already.
@@ -215,7 +239,7 @@ impl Exchange {
         let rate = connection.wanted_bid;
         if rate != connection.own_bid && connection.is_payable() && connection.bids.take(at) {
             connection.own_bid = rate;
-            self.send(peer, ReceiptMessage::Bid { rate });
+            self.send(peer, ReceiptMessage::Bid(rate));
         }
     }
 

@@ -14,10 +14,10 @@ use crate::receipts::earning::Earning;
 use crate::receipts::exchange::syncing::Source;
 use crate::receipts::exchange::{Exchange, receipt_row};
 use crate::receipts::limits::TURN_GAP;
-use crate::receipts::message::ReceiptMessage;
 use crate::receipts::output::{ExchangeEvent, ExchangeOutput};
 use crate::receipts::paying::Paying;
 use crate::units::PeerIndex;
+use crate::wire::receipt::ReceiptMessage;
 
 impl Exchange {
     /// Does what is due. Called when [`Self::next_timeout`] has passed; harmless at any other time.
@@ -79,7 +79,6 @@ impl Exchange {
         self.judge(key, now);
         self.close_idle_locks(key, now);
         self.claim(key, now);
-        self.ask_closes(key, at);
         let ack_due = self.pair_mut(key).acks.ours.wakes_at();
         if ack_due.is_some_and(|due| at >= due) {
             self.acknowledge(key, at);
@@ -88,6 +87,7 @@ impl Exchange {
         for peer in self.payable(key) {
             self.send_bid(peer, at);
         }
+        self.ask_closes(key);
         let pair = self.pair_mut(key);
         pair.payer.forget_old_locks(now);
         pair.payee.forget_old_locks(now);
@@ -102,7 +102,7 @@ impl Exchange {
         let pair = self.pairs.get(&key)?;
         let owes = !pair.payee.is_settled();
         let conduct = pair.payee.conduct().wakes_at(owes, now);
-        let connected = !pair.connections.is_empty();
+        let connected = !self.live(key, Connection::is_ready).is_empty();
         let acks = [
             pair.acks.his.wakes_at(),
             pair.acks.ours.wakes_at().filter(|_| connected),
@@ -257,26 +257,32 @@ impl Exchange {
     }
 
     /// CLOSE for locks of ours that nobody wants, once no paid block is under way.
-    fn ask_closes(&mut self, key: NodeId, at: Instant) {
+    fn ask_closes(&mut self, key: NodeId) {
+        let bids = self.live(key, |connection| !connection.own_bid.is_zero());
         let pair = self.pair_mut(key);
-        let busy = !pair.payer.pieces.is_idle() || pair.payer.owed() > MicroCredits::ZERO;
-        let due = pair.payer.locks.iter();
-        let due: Vec<LockId> = due
-            .filter(|(_, lock)| lock.is_close_due(busy, at))
+        let owes = pair.payer.owed() > MicroCredits::ZERO;
+        let busy = owes || !pair.payer.pieces.is_idle() || !bids.is_empty();
+        let mut locks = pair.payer.locks.values();
+        // What becomes due later is signed on the next lock, if there is one.
+        if busy && !locks.any(|lock| lock.state == Paying::Open) {
+            return;
+        }
+        let ending = pair.payer.locks.iter();
+        let due: Vec<LockId> = ending
+            .filter(|(_, lock)| lock.state == Paying::Ending)
             .map(|(id, _)| *id)
             .collect();
         for lock_id in due {
-            self.sign(key, at);
             let pair = self.pair_mut(key);
             let Some(lock) = pair.payer.locks.get_mut(&lock_id) else {
                 continue;
             };
             lock.state = Paying::CloseAsked;
-            let receipt = lock.receipt;
+            let newest = lock.receipt;
             let row = TallyRow::Lock(lock.row());
             self.tally(vec![row]);
             if let Some(peer) = self.payable(key).last() {
-                self.send(*peer, ReceiptMessage::Close { lock_id, receipt });
+                self.send(*peer, ReceiptMessage::Close { lock_id, newest });
             }
         }
     }

@@ -1,0 +1,134 @@
+//! What holds for any swarm, any policy and any history.
+
+use super::*;
+use crate::rng::Rng;
+use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
+
+fn any_candidate(peer: u64) -> impl Strategy<Value = Candidate> {
+    let flags = (
+        prop::bool::weighted(0.95),
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+    );
+    let more = (
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.05),
+        any::<bool>(),
+    );
+    let numbers = (0_u64..4_000, 0_u64..4_000, -3_i64..4, 0_u64..30);
+    let since = prop::option::weighted(0.85, 0_u64..20);
+    (flags, more, numbers, since, prop::option::of(0_u64..3)).prop_map(
+        move |(flags, more, numbers, since, group)| Candidate {
+            peer: PeerIndex(peer),
+            torrent_active: flags.0,
+            seeding: flags.1,
+            is_seed: flags.2,
+            interested_since: since.map(at),
+            snubbed: more.0,
+            received_rate: numbers.0,
+            sent_rate: numbers.1,
+            standing: numbers.2,
+            bid: Rate::new(numbers.3),
+            friend: more.1,
+            pays: more.2,
+            group,
+        },
+    )
+}
+
+fn any_swarm() -> impl Strategy<Value = Vec<Candidate>> {
+    (1_u64..30).prop_flat_map(|count| (0..count).map(any_candidate).collect::<Vec<_>>())
+}
+
+fn any_policy() -> impl Strategy<Value = SlotPolicy> {
+    let rules = prop::sample::select(vec![
+        PaidRule::TopK,
+        PaidRule::Proportional,
+        PaidRule::UniformPrice,
+    ]);
+    (0_usize..12, 0_u8..110, rules).prop_map(|(slots, open_share_percent, rule)| SlotPolicy {
+        slots,
+        open_share_percent,
+        rule,
+        rate_min: Rate::new(10),
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_rows_changes_nothing(
+        swarm in any_swarm(), policy in any_policy(), rng_seed in any::<u64>()
+    ) {
+        let rows = new_rows(&swarm);
+        let mut shuffled = rows.clone();
+        Rng::new(rng_seed).shuffle(&mut shuffled);
+        prop_assert_eq!(rank(&rows, &policy, at(100)), rank(&shuffled, &policy, at(100)));
+    }
+
+    #[test]
+    fn no_slot_is_idle_while_somebody_may_have_it(swarm in any_swarm(), policy in any_policy()) {
+        let ranking = ranked(&swarm, &policy);
+        let unchoked = ranking.decisions.iter().filter(|one| one.class.is_some()).count();
+        let eligible = swarm.iter().filter(|one| one.refusal().is_none()).count();
+        prop_assert_eq!(unchoked, eligible.min(policy.slots));
+    }
+
+    #[test]
+    fn the_open_share_is_never_sold(swarm in any_swarm(), policy in any_policy()) {
+        let ranking = ranked(&swarm, &policy);
+        let open_wanted = swarm
+            .iter()
+            .filter(|one| one.refusal().is_none() && !one.is_payer(&policy))
+            .count();
+        let open_due = open_wanted.min(policy.open_count_min());
+        prop_assert!(peers_in(&ranking, Class::Paid).len() <= policy.slots - open_due);
+        let paid_count = peers_in(&ranking, Class::Paid).len();
+        prop_assert!(paid_count <= policy.slots - policy.optimistic_count());
+    }
+
+    /// A random life of a swarm: slots, dwell and reasons hold at every step.
+    #[test]
+    fn slots_and_dwell_hold_in_any_history(
+        policy in any_policy(),
+        steps in prop::collection::vec((any_swarm(), 0_u64..12, 0_u8..4), 1..40),
+    ) {
+        let mut choker = Choker::new(policy, at(20));
+        let mut flips: BTreeMap<PeerIndex, Vec<(u64, bool, Candidate)>> = BTreeMap::new();
+        let mut second = 20;
+        for (swarm, wait, kind) in steps {
+            second += wait;
+            let now = at(second);
+            let held = swarm.iter().filter(|one| choker.choke(one.peer).holds(now)).count();
+            let changes = match kind {
+                0 => swarm.iter().filter_map(|one| choker.admit_paid(now, one)).collect(),
+                1 => choker.admit_free(now, &swarm),
+                _ => {
+                    flips.retain(|peer, _| swarm.iter().any(|one| one.peer == *peer));
+                    let changes = choker.decide(now, &swarm);
+                    prop_assert!(choker.unchoked_count() <= policy.slots.max(held));
+                    changes
+                }
+            };
+            choker.check_invariants();
+            prop_assert!(choker.unchoked_count() <= policy.slots + 1);
+            for change in changes {
+                let facts = swarm.iter().find(|one| one.peer == change.decision.peer).unwrap();
+                let unchoked = change.decision.class.is_some();
+                if change.flipped {
+                    flips.entry(facts.peer).or_default().push((second, unchoked, *facts));
+                }
+            }
+        }
+        for history in flips.values() {
+            for pair in history.windows(2) {
+                let (before, after) = (pair[0], pair[1]);
+                prop_assert!(before.1 != after.1);
+                let excused = match after.1 {
+                    true => after.2.is_payer(&policy),
+                    false => !after.2.torrent_active,
+                };
+                prop_assert!(excused || after.0 - before.0 >= 10, "{:?}", pair);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What must hold after every step, and at the end.
+
+use seedbank_ledger::RawCost;
+use seedbank_ledger::tally::TallyRow;
+
+use crate::node::{Play, RowKey};
+use crate::world::World;
+
+impl World {
+    /// After every step: L1 to L4, L7, and that nobody pays for what he did not get.
+    pub(crate) fn check(&self) {
+        self.settlement.check();
+        self.check_claims();
+        for node in &self.nodes {
+            node.exchange.check_invariants();
+            // What is in memory and matters was written.
+            for row in node.exchange.rows() {
+                if let TallyRow::Receipt(row) = &row {
+                    let stored = node.store.get(&RowKey::Receipt(row.channel));
+                    assert_eq!(
+                        stored,
+                        Some(&TallyRow::Receipt(*row)),
+                        "a receipt is written before it is used"
+                    );
+                }
+            }
+        }
+        self.check_charges();
+        self.check_first_run();
+    }
+
+    /// Of nodes that never went down: what is due is exactly what stream order says, and whatever
+    /// was granted in the paid class is paid, exposed or written off.
+    fn check_first_run(&self) {
+        let never_down = self.nodes.iter().filter(|node| node.starts == 1);
+        for node in never_down {
+            for row in node.exchange.rows() {
+                let TallyRow::Pair(row) = row else {
+                    continue;
+                };
+                let as_payer = (node.id(), row.peer);
+                let verified = self.truth.verified.get(&as_payer);
+                if node.play != Play::Forger {
+                    // A forger's due follows what he signed without owing it.
+                    assert_eq!(row.due, verified.copied().unwrap_or_default());
+                }
+                let as_payee = (row.peer, node.id());
+                let granted = self.truth.granted.get(&as_payee).copied().unwrap_or(0);
+                let view = node.exchange.pair(row.peer).expect("it has a row");
+                let written_off = node.written_off.get(&row.peer).copied().unwrap_or(0);
+                let accounted = row.paid_bytes.get() + view.exposure.get() + written_off;
+                assert!(granted <= accounted, "granted {granted}: {view:?}");
+            }
+        }
+    }
+
+    /// L3: nothing is paid out above what was signed and what is locked.
+    pub(crate) fn check_claims(&self) {
+        for (lock_id, status) in &self.settlement.locks {
+            let signed = self.truth.signed.get(lock_id);
+            let signed = signed.map_or(0, |(_, _, amount)| *amount);
+            assert!(
+                status.claimed.get() <= signed,
+                "claimed {} of {signed} signed on {lock_id}",
+                status.claimed
+            );
+        }
+    }
+
+    /// Σ ever signed ≤ value of verified blocks, for every honest payer, restored or not.
+    fn check_charges(&self) {
+        for payer in self.nodes.iter().filter(|node| node.play != Play::Forger) {
+            for payee in &self.nodes {
+                let pair = (payer.id(), payee.id());
+                let signed: u64 = self
+                    .truth
+                    .signed
+                    .values()
+                    .filter(|(by, to, _)| (*by, *to) == pair)
+                    .map(|(_, _, amount)| *amount)
+                    .sum();
+                let verified = self.truth.verified.get(&pair).copied().unwrap_or_default();
+                assert!(
+                    RawCost::new(u128::from(signed) << 30) <= verified,
+                    "signed {signed} for {} verified",
+                    verified.get() >> 30
+                );
+            }
+        }
+    }
+
+    /// At the end of an honest run: everything is there, exposure is zero, nobody is in default, and
+    /// both sides' books agree.
+    pub(crate) fn check_end(&self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            assert!(self.is_complete(index), "node {index} is complete");
+            for (key, view) in node.exchange.pairs() {
+                assert_eq!(view.exposure.get(), 0, "exposure returns to zero: {view:?}");
+                assert!(!view.backing_off, "nobody ends in default: {view:?}");
+                assert_eq!(view.owed.get(), 0, "nothing stays unsigned: {view:?}");
+                let other = self.nodes.iter().find(|other| other.id() == key);
+                let other = other.expect("keys are of nodes");
+                let mirror = other
+                    .exchange
+                    .pair(node.id())
+                    .expect("a pair has two sides");
+                assert_eq!(view.standing, -mirror.standing, "acknowledgements agree");
+            }
+            for lock in node.exchange.paying_locks().filter(|lock| lock.is_open()) {
+                let lock_id = lock.lock.body.lock_id;
+                let payee = lock.lock.body.payee;
+                let payee = self.nodes.iter().find(|other| other.id() == payee);
+                let payee = payee.expect("keys are of nodes");
+                let held = payee
+                    .exchange
+                    .earning_locks()
+                    .find(|held| held.lock.body.lock_id == lock_id);
+                let held = held.and_then(|held| held.incoming.held());
+                assert_eq!(held, lock.receipt.as_ref(), "books agree on {lock_id}");
+            }
+        }
+    }
+}

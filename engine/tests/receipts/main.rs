@@ -1,0 +1,211 @@
+//! The receipt protocol under attack: random schedules over the real [`Exchange`] with a model of
+//! everything around it.
+//!
+//! A failing schedule prints the command that replays it. The short form runs in every `cargo test`;
+//! the long one with `cargo test --release -p seedbank-engine --test receipts -- --ignored
+//! --nocapture`, its number of schedules per kind in `SEEDBANK_SCHEDULES` if not the usual one.
+//!
+//! [`Exchange`]: seedbank_engine::receipts::Exchange
+
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test says what it did and may be told how long to go on"
+)]
+
+mod chaos;
+mod checks;
+mod duo;
+mod node;
+mod settlement;
+mod traces;
+mod traffic;
+mod world;
+
+use crate::chaos::Roughness;
+use crate::node::Play;
+use crate::world::World;
+
+/// Tallies of many schedules.
+#[derive(Debug, Default)]
+struct Totals {
+    schedules: u64,
+    blocks_paid: u64,
+    blocks_open: [u64; 3],
+    starts: u64,
+    suspended: u64,
+    written_off: u64,
+    misbehaved: u64,
+    rounds_max: usize,
+}
+
+/// One schedule, from its seed to its end.
+fn run(rng_seed: u64, plays: &[Play], rough: Roughness) -> World {
+    let mut world = World::new(rng_seed, plays, 16);
+    world.seed(0, 0);
+    world.seed(1, 1);
+    if plays.contains(&Play::Garbage) {
+        // Somebody else has what the garbage seeder has.
+        world.seed(2, 1);
+    }
+    world.spoilt_per_mille = [0, 0, 5, 30][world.rng.index(4)];
+    if world.rng.chance(3, 4) {
+        world.warm_up();
+    }
+    for _ in 0..rough.steps {
+        world.step(rough);
+    }
+    world
+}
+
+struct Replay<'a>(&'a str, u64);
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!(
+                "replay: SEEDBANK_SEED={} cargo test -p seedbank-engine --test receipts {} -- \
+                 --include-ignored --nocapture",
+                self.1, self.0
+            );
+        }
+    }
+}
+
+fn seeds(count: u64, first: u64) -> Vec<u64> {
+    let read = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if let Some(seed) = read("SEEDBANK_SEED") {
+        return vec![seed];
+    }
+    let count = read("SEEDBANK_SCHEDULES").unwrap_or(count);
+    (first..first + count).collect()
+}
+
+fn honest(name: &str, nodes: usize, seeds: Vec<u64>, rough: Roughness) {
+    let plays = vec![Play::Honest; nodes];
+    let mut totals = Totals::default();
+    for seed in seeds {
+        let _replay = Replay(name, seed);
+        let mut world = run(seed, &plays, rough);
+        let rounds = world.drain_all(3_000);
+        world.quiesce(400);
+        world.check_end();
+        totals.add(&world, rounds);
+    }
+    println!("{name}: {totals:?}");
+}
+
+/// One dishonest node among honest ones: the honest ones complete, pay for nothing but verified
+/// blocks, and grant no more than what is paid, exposed or written off.
+fn dishonest(name: &str, plays: &[Play], seeds: Vec<u64>) {
+    let mut totals = Totals::default();
+    for seed in seeds {
+        let _replay = Replay(name, seed);
+        let mut world = run(seed, plays, ROUGH);
+        let rounds = world.drain_all(3_000);
+        world.quiesce(400);
+        for (index, node) in world.nodes.iter().enumerate() {
+            let complete = node.play != Play::Honest || world.is_complete(index);
+            assert!(complete, "node {index} is complete");
+        }
+        totals.add(&world, rounds);
+    }
+    println!("{name}: {totals:?}");
+}
+
+impl Totals {
+    fn add(&mut self, world: &World, rounds: usize) {
+        self.schedules += 1;
+        self.blocks_paid += world.blocks_paid;
+        for (total, count) in self.blocks_open.iter_mut().zip(world.blocks_open) {
+            *total += count;
+        }
+        self.rounds_max = self.rounds_max.max(rounds);
+        for node in &world.nodes {
+            self.starts += node.starts;
+            self.suspended += node.suspended;
+            self.misbehaved += node.misbehaved;
+            self.written_off += node.written_off.values().sum::<u64>();
+        }
+    }
+}
+
+const SMOOTH: Roughness = Roughness {
+    steps: 600,
+    crashes: false,
+    restores: false,
+    expiry: false,
+};
+const ROUGH: Roughness = Roughness {
+    steps: 600,
+    crashes: true,
+    restores: true,
+    expiry: true,
+};
+
+#[test]
+fn two_honest_nodes_end_with_equal_books() {
+    honest("two_honest_nodes", 2, seeds(60, 1), SMOOTH);
+}
+
+#[test]
+fn two_honest_nodes_survive_crashes_and_restores() {
+    honest("two_honest_nodes_survive", 2, seeds(60, 10_000), ROUGH);
+}
+
+#[test]
+fn three_honest_nodes_survive_crashes_and_restores() {
+    honest("three_honest_nodes_survive", 3, seeds(40, 20_000), ROUGH);
+}
+
+#[test]
+#[ignore = "the long form: minutes, with --release"]
+fn long_form_of_every_schedule() {
+    let long = |steps, rough| Roughness { steps, ..rough };
+    honest("long_form", 2, seeds(2_000, 100_000), SMOOTH);
+    honest("long_form", 2, seeds(3_000, 200_000), ROUGH);
+    honest("long_form", 2, seeds(200, 300_000), long(3_000, ROUGH));
+    honest("long_form", 3, seeds(1_500, 400_000), ROUGH);
+    honest("long_form", 3, seeds(100, 500_000), long(3_000, ROUGH));
+    let cheats = [Play::NeverPays, Play::PaysLate, Play::LyingSync];
+    for (nth, cheat) in (6..).zip(cheats) {
+        let plays = [Play::Honest, cheat];
+        dishonest("long_form", &plays, seeds(500, nth * 100_000));
+        let plays = [Play::Honest, cheat, Play::Honest];
+        dishonest("long_form", &plays, seeds(300, nth * 100_000 + 50_000));
+    }
+    for (nth, cheat) in (9..).zip([Play::Garbage, Play::Forger]) {
+        let plays = [Play::Honest, cheat, Play::Honest];
+        dishonest("long_form", &plays, seeds(500, nth * 100_000));
+    }
+}
+
+#[test]
+fn a_payer_that_never_pays_gains_nothing_but_windows() {
+    let plays = [Play::Honest, Play::NeverPays];
+    dishonest("a_payer_that_never_pays", &plays, seeds(25, 30_000));
+}
+
+#[test]
+fn a_payer_that_pays_late_harms_nobody() {
+    let plays = [Play::Honest, Play::PaysLate];
+    dishonest("a_payer_that_pays_late", &plays, seeds(25, 40_000));
+}
+
+#[test]
+fn a_payer_that_lies_in_sync_gains_nothing_but_windows() {
+    let plays = [Play::Honest, Play::LyingSync];
+    dishonest("a_payer_that_lies_in_sync", &plays, seeds(25, 50_000));
+}
+
+#[test]
+fn a_garbage_seeder_is_never_paid_for_garbage() {
+    let plays = [Play::Honest, Play::Garbage, Play::Honest];
+    dishonest("a_garbage_seeder", &plays, seeds(25, 60_000));
+}
+
+#[test]
+fn a_forger_is_found_out_and_harms_nobody() {
+    let plays = [Play::Honest, Play::Forger, Play::Honest];
+    dishonest("a_forger", &plays, seeds(25, 70_000));
+}

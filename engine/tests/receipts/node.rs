@@ -1,0 +1,223 @@
+//! A node of the model: the real exchange, a store that survives crashes, and just enough of a
+//! BitTorrent session around it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use seedbank_engine::receipts::limits::Window;
+use seedbank_engine::receipts::pair::without_unsigned_due;
+use seedbank_engine::receipts::{Class, Exchange, Granted, Setup, Terms};
+use seedbank_engine::session::config::Network;
+use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::wire::receipt::ReceiptMessage;
+use seedbank_ledger::signed::channel::Channel;
+use seedbank_ledger::signed::claim::SignedClaim;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::tally::TallyRow;
+use seedbank_ledger::{Bytes, Identity, Instant, NodeId, Rate, UnixTime};
+
+pub(crate) type PieceKey = (InfoHash, PieceIndex);
+pub(crate) type Store = BTreeMap<RowKey, TallyRow>;
+
+/// Content of a block: zero is what the torrent says.
+pub(crate) type Content = u32;
+pub(crate) const GOOD: Content = 0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RowKey {
+    Pair(NodeId),
+    Receipt(Channel),
+    Lock(LockId),
+}
+
+/// How a node plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Play {
+    Honest,
+    /// Signs, and sends no receipt.
+    NeverPays,
+    /// Sends receipts 70 s late.
+    PaysLate,
+    /// Shows no receipt of its own in SYNC and sends every second one.
+    LyingSync,
+    /// Serves garbage and asks to be paid.
+    Garbage,
+    /// Sends forged, foreign, replayed, crossed and overdrawn receipts and locks.
+    Forger,
+}
+
+/// One message on a connection's stream, in one direction.
+#[derive(Clone, Debug)]
+pub(crate) enum Wire {
+    Receipt(ReceiptMessage),
+    Choke,
+    Unchoke,
+    /// With the bid that stream order puts in force.
+    Request(Block, Rate),
+    Cancel(Block),
+    Reject(Block),
+    /// With the price that stream order gives it.
+    Piece(Block, Content, Rate),
+}
+
+/// What waits to leave on a stream.
+#[derive(Clone, Debug)]
+pub(crate) enum Out {
+    Wire(Wire),
+    Block(Block, Granted, Rate),
+}
+
+pub(crate) enum Ask {
+    Status(LockId),
+    Claim(Box<SignedClaim>),
+    Close(LockId),
+    Open { payee: NodeId, amount: u64 },
+    TopUp { lock_id: LockId, amount: u64 },
+}
+
+pub(crate) struct Lease {
+    pub(crate) blocks: Vec<Option<Content>>,
+    pub(crate) holder: Option<PeerIndex>,
+    pub(crate) from: BTreeSet<usize>,
+    pub(crate) moved_at: Instant,
+    /// What stream order says each waiting block costs, by whom.
+    pub(crate) owed: Vec<(NodeId, Bytes, Rate)>,
+}
+
+pub(crate) struct Peer {
+    pub(crate) remote: usize,
+    pub(crate) info_hash: InfoHash,
+    pub(crate) fast: bool,
+    pub(crate) out: VecDeque<Out>,
+    /// As stream order has it, for what leaves here.
+    pub(crate) bid_said: Rate,
+    pub(crate) quote_said: Class,
+    pub(crate) unchoked: bool,
+    pub(crate) queue: VecDeque<(Block, Rate)>,
+    pub(crate) unchoked_us: bool,
+    pub(crate) requested: Vec<Block>,
+}
+
+pub(crate) struct Node {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) play: Play,
+    pub(crate) exchange: Exchange,
+    pub(crate) store: Store,
+    pub(crate) backups: Vec<Store>,
+    pub(crate) have: BTreeSet<PieceKey>,
+    pub(crate) leases: BTreeMap<PieceKey, Lease>,
+    /// Peers whose word for a piece was garbage; cleared when nobody is left.
+    pub(crate) avoid: BTreeMap<PieceKey, BTreeSet<usize>>,
+    pub(crate) banned: BTreeSet<usize>,
+    pub(crate) peers: BTreeMap<PeerIndex, Peer>,
+    pub(crate) asks: VecDeque<Ask>,
+    pub(crate) late: VecDeque<(Instant, PeerIndex, ReceiptMessage)>,
+    /// What was restored from a backup: its books may have lost something for good.
+    pub(crate) restored: bool,
+    pub(crate) starts: u64,
+    pub(crate) written_off: BTreeMap<NodeId, u64>,
+    pub(crate) suspended: u64,
+    pub(crate) misbehaved: u64,
+    pub(crate) spent: u64,
+}
+
+pub(crate) fn terms() -> Terms {
+    Terms {
+        earn: true,
+        spend: true,
+        acknowledge: true,
+        rate_min: Rate::new(1_000),
+    }
+}
+
+impl Node {
+    pub(crate) fn new(secret: u8, play: Play, network: Network, window: Window) -> Self {
+        let identity = Arc::new(Identity::from_secret([secret; 32]));
+        let setup = Setup {
+            identity: identity.clone(),
+            network: Some(network),
+            terms: terms(),
+            window,
+            nonce_salt: 0,
+        };
+        let exchange = Exchange::new(setup, &[], Instant::ZERO, UnixTime::ZERO);
+        Self {
+            identity,
+            play,
+            exchange,
+            store: Store::new(),
+            backups: Vec::new(),
+            have: BTreeSet::new(),
+            leases: BTreeMap::new(),
+            avoid: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            peers: BTreeMap::new(),
+            asks: VecDeque::new(),
+            late: VecDeque::new(),
+            restored: false,
+            starts: 0,
+            written_off: BTreeMap::new(),
+            suspended: 0,
+            misbehaved: 0,
+            spent: 0,
+        }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.identity.id()
+    }
+
+    /// Starts again from the store: everything else is lost.
+    pub(crate) fn start(&mut self, network: Network, window: Window, at: Instant, unix: UnixTime) {
+        self.starts += 1;
+        let setup = Setup {
+            identity: self.identity.clone(),
+            network: Some(network),
+            terms: terms(),
+            window,
+            nonce_salt: self.starts,
+        };
+        let rows: Vec<TallyRow> = self.store.values().cloned().collect();
+        self.exchange = Exchange::new(setup, &rows, at, unix);
+        self.leases.clear();
+        self.avoid.clear();
+        self.peers.clear();
+        self.asks.clear();
+        self.late.clear();
+    }
+
+    pub(crate) fn apply(&mut self, rows: Vec<TallyRow>) {
+        for row in rows {
+            let key = match &row {
+                TallyRow::Pair(row) => RowKey::Pair(row.peer),
+                TallyRow::Receipt(row) => RowKey::Receipt(row.channel),
+                TallyRow::Lock(row) => RowKey::Lock(row.lock.body.lock_id),
+                TallyRow::Order(_) | TallyRow::Boost { .. } => continue,
+            };
+            if let (Some(TallyRow::Receipt(before)), TallyRow::Receipt(after)) =
+                (self.store.get(&key), &row)
+            {
+                let (before, after) = (before.receipt.body, after.receipt.body);
+                assert!(
+                    after.bytes >= before.bytes && after.amount >= before.amount,
+                    "L4: a channel went back from {before:?} to {after:?}"
+                );
+            }
+            self.store.insert(key, row);
+        }
+    }
+
+    /// A copy of the store, without unsigned due.
+    pub(crate) fn backup(&mut self) {
+        let mut copy = self.store.clone();
+        for row in copy.values_mut() {
+            if let TallyRow::Pair(pair) = row {
+                *pair = without_unsigned_due(*pair);
+            }
+        }
+        self.backups.push(copy);
+        if self.backups.len() > 3 {
+            self.backups.remove(0);
+        }
+    }
+}

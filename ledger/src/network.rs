@@ -1,0 +1,244 @@
+//! The network chart: a community's credit, as kept by its settlement node.
+//!
+//! Everything enters by a signed order or claim, or by the passing of time. `network/order.rs` and
+//! `network/claim.rs` hold the rules and the order in which they are checked; `network/change.rs`
+//! writes what they decide; the ledger signs certificates and locks only when somebody asks.
+
+mod change;
+mod chart;
+mod claim;
+mod order;
+mod rows;
+
+use crate::account::AccountId;
+use crate::entry::{Entry, EntryHash};
+use crate::genesis::Genesis;
+use crate::identity::{Identity, NetworkId, NodeId};
+use crate::ledger::check::{CheckError, CheckReport};
+use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
+use crate::signed::Body as _;
+use crate::signed::certificate::Certificate;
+use crate::signed::lock::LockId;
+use crate::state::{Row as _, State};
+use crate::statement::{AccountStatus, LockStatus, Operation, StatementLine};
+use crate::store::{Store, Table};
+use crate::time::UnixTime;
+use crate::units::{MicroCredits, Sequence};
+
+pub use chart::{NetworkCause, NetworkChart};
+use rows::{LockRow, LockThen, StatementRow, lock_key, pair_key, statement_key};
+
+/// Most credit that can be in being: what a signed 64-bit API field holds.
+pub const SUPPLY_MAX: MicroCredits = MicroCredits::new(u64::MAX >> 1);
+
+/// Most lines that [`NetworkLedger::statement`] returns at once; each costs two signatures.
+pub const LINES_MAX: usize = 256;
+
+/// A community's ledger, with the key that certifies what it did.
+#[derive(Debug)]
+pub struct NetworkLedger<S> {
+    ledger: Ledger<NetworkChart, S>,
+    settlement: Identity,
+}
+
+/// Where all credit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Supply {
+    /// In being: granted and not burned.
+    pub total: MicroCredits,
+    /// Ever granted.
+    pub granted: u128,
+    /// Ever burned.
+    pub burned: u128,
+}
+
+impl<S: Store + Clone + 'static> NetworkLedger<S> {
+    /// Opens the ledger of the network of `genesis` in `store`, or founds it at `now`. `settlement`
+    /// is the key that the genesis names.
+    pub fn open(
+        store: S,
+        genesis: Genesis,
+        settlement: Identity,
+        now: UnixTime,
+    ) -> Result<Self, OpenError> {
+        if settlement.id() != genesis.settlement {
+            return Err(OpenError::OtherKey {
+                needed: genesis.settlement,
+                given: settlement.id(),
+            });
+        }
+        let ledger = Ledger::open(store, NetworkChart::new(genesis), now)?;
+        Ok(Self { ledger, settlement })
+    }
+}
+
+impl<S: Store> NetworkLedger<S> {
+    /// Carries out a group of orders and claims in arrival order, as one batch that is fsynced when
+    /// this returns; one outcome each. What has fallen due by `now` is entered first, so an empty
+    /// group is how time passes. An expiry that is not due is refused.
+    pub fn append(
+        &mut self,
+        now: UnixTime,
+        group: &[Operation],
+    ) -> Result<Vec<Outcome>, LedgerError> {
+        let causes: Vec<_> = group
+            .iter()
+            .map(|operation| NetworkCause::Operation(Box::new(operation.clone())))
+            .collect();
+        self.ledger.append(now, &causes)
+    }
+
+    /// Which network.
+    pub fn network_id(&self) -> NetworkId {
+        self.ledger.chart().network_id()
+    }
+
+    /// Its genesis file.
+    pub fn genesis(&self) -> &Genesis {
+        self.ledger.chart().genesis_file()
+    }
+
+    /// Where the ledger ends.
+    pub fn head(&self) -> Head {
+        self.ledger.head()
+    }
+
+    /// At most `limit` (and [`crate::ledger::ENTRIES_MAX`]) entries from `from` on, oldest first.
+    pub fn entries(&self, from: Sequence, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        self.ledger.entries(from, limit)
+    }
+
+    /// What caused an entry.
+    pub fn cause(&self, entry: &Entry) -> Result<NetworkCause, LedgerError> {
+        self.ledger.cause(entry)
+    }
+
+    /// The lines of `account` after `after`, oldest first, without a gap; at most `limit` (and
+    /// [`LINES_MAX`]). Each is certified now, with the same bytes every time.
+    pub fn statement(
+        &self,
+        account: &NodeId,
+        after: Option<Sequence>,
+        limit: usize,
+    ) -> Result<Vec<StatementLine>, LedgerError> {
+        let state = self.ledger.state();
+        let first = after.map_or(Sequence::ZERO, Sequence::next);
+        let from = statement_key(account, first);
+        let until = statement_key(account, Sequence::MAX);
+        let rows =
+            state
+                .store()
+                .scan(Table::Statement, &from, Some(&until), limit.min(LINES_MAX))?;
+        rows.iter()
+            .map(|(key, value)| self.line(&state, account, key, value))
+            .collect()
+    }
+
+    /// An account as it stands now.
+    pub fn account(&self, account: &NodeId) -> Result<AccountStatus, LedgerError> {
+        let state = self.ledger.state();
+        let owner = change::owner(&state, account)?;
+        Ok(AccountStatus {
+            account: *account,
+            available: change::available(&state, account)?,
+            reserved: owner.reserved,
+            nonce: owner.nonce,
+        })
+    }
+
+    /// A lock as it stands now, with its newest certificate.
+    pub fn lock(&self, lock_id: LockId) -> Result<Option<LockStatus>, LedgerError> {
+        let state = self.ledger.state();
+        let lock = change::lock(&state, lock_id)?;
+        Ok(lock.map(|lock| self.status(&lock, lock.then(lock_id))))
+    }
+
+    /// The newest lock of a pair, live or not.
+    pub fn lock_between(
+        &self,
+        payer: &NodeId,
+        payee: &NodeId,
+    ) -> Result<Option<LockStatus>, LedgerError> {
+        let pair: Option<rows::PairRow> = self.ledger.state().row(&pair_key(payer, payee))?;
+        pair.map_or(Ok(None), |rows::PairRow(lock_id)| self.lock(lock_id))
+    }
+
+    /// Where all credit is.
+    pub fn supply(&self) -> Result<Supply, LedgerError> {
+        let state = self.ledger.state();
+        Ok(Supply {
+            total: chart::supply(&state)?,
+            granted: state.balance(&AccountId::Issuer)?,
+            burned: state.balance(&AccountId::Burned)?,
+        })
+    }
+
+    /// Makes the whole ledger again from its entries and compares (L5); O(entries).
+    pub fn check(&self) -> Result<CheckReport, CheckError> {
+        self.ledger.check()
+    }
+
+    /// Checks rows against each other: L1, L2, L3, L6; O(rows).
+    pub fn check_invariants(&self) -> Result<(), CheckError> {
+        self.ledger.check_invariants()
+    }
+
+    fn line(
+        &self,
+        state: &State<'_>,
+        account: &NodeId,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<StatementLine, LedgerError> {
+        let unreadable = |error| LedgerError::row(Table::Statement, key, error);
+        let row = StatementRow::from_bytes(value).map_err(unreadable)?;
+        let number: &[u8; 8] = key
+            .last_chunk()
+            .ok_or_else(|| LedgerError::missing(Table::Statement, key))?;
+        let sequence = Sequence::new(u64::from_be_bytes(*number));
+        let missing = || LedgerError::missing(Table::Entry, number);
+        let entry = state.entry(sequence)?.ok_or_else(missing)?;
+        let operation = Operation::from_bytes(entry.kind, &entry.cause)
+            .map_err(|error| LedgerError::row(Table::Entry, number, error))?;
+        let lock = match row.lock {
+            Some(then) => Some(self.lock_then(state, then)?),
+            None => None,
+        };
+        let certificate = Certificate {
+            network_id: self.network_id(),
+            sequence,
+            entry_hash: EntryHash::of(&entry.to_bytes()),
+            time: entry.time,
+            account: *account,
+            available_after: row.available_after,
+        };
+        Ok(StatementLine {
+            operation,
+            refusal: entry.refusal,
+            amount: entry.postings.credit_moved(),
+            lock,
+            previous: row.previous,
+            certificate: certificate.sign(&self.settlement),
+        })
+    }
+
+    fn lock_then(&self, state: &State<'_>, then: LockThen) -> Result<LockStatus, LedgerError> {
+        let lock = change::lock(state, then.lock_id)?
+            .ok_or_else(|| LedgerError::missing(Table::Lock, &lock_key(then.lock_id)))?;
+        Ok(self.status(&lock, then))
+    }
+
+    fn status(&self, lock: &LockRow, then: LockThen) -> LockStatus {
+        let body = LockRow {
+            amount: then.amount,
+            expires_at: then.expires_at,
+            ..*lock
+        }
+        .body(self.network_id(), then.lock_id);
+        LockStatus {
+            lock: body.sign(&self.settlement),
+            claimed: then.claimed,
+            closed: then.closed,
+        }
+    }
+}

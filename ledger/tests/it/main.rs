@@ -1,0 +1,12 @@
+//! What the ledger promises, driven from outside through its public types only.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod codecs;
+mod laws;
+mod network;
+#[cfg(feature = "rocksdb")]
+mod rocks;
+mod settled;
+mod vectors;
+mod world;

@@ -1,0 +1,375 @@
+//! The rules of the network chart, one claim per test.
+
+use seedbank_ledger::ledger::{LedgerError, OpenError, Outcome};
+use seedbank_ledger::network::{NetworkLedger, SUPPLY_MAX};
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::order::OrderKind;
+use seedbank_ledger::statement::Operation;
+use seedbank_ledger::store::{Batch, Durability, Store as _, Table};
+use seedbank_ledger::{Identity, NetworkId, UnixTime};
+
+use crate::world::{
+    GRACE, ISSUER, START, TTL, World, channel, claim, cr, grant, id, identity, open_lock,
+    open_network, order, receipt, transfer,
+};
+
+#[test]
+fn a_nonce_is_consumed_whatever_the_outcome_and_then_answers_for_good() {
+    let mut world = World::funded(2);
+    let first = Operation::Order(order(1, 1, transfer(0, 5_000)));
+    let entered = world.one(first.clone());
+    assert_eq!(entered.refusal(), Some(Refusal::InsufficientCredit));
+    world.order(ISSUER, grant(1, 9_000));
+    let head = world.network.head();
+    // The credit is there now, and the answer is the same.
+    let Outcome::Known { sequence, refusal } = world.one(first) else {
+        panic!("the order was answered before");
+    };
+    assert_eq!(Some(sequence), entered.sequence());
+    assert_eq!(refusal, entered.refusal());
+    let other = Operation::Order(order(1, 1, transfer(0, 1)));
+    let used = world.one(other);
+    assert!(matches!(&used, Outcome::NonceUsed { order, .. } if order.body.nonce == 1));
+    assert_eq!(used.refusal(), Some(Refusal::WrongNonce));
+    for nonce in [0, 3, u64::MAX] {
+        let skipped = Operation::Order(order(1, nonce, transfer(0, 1)));
+        assert_eq!(world.one(skipped), Outcome::Refused(Refusal::WrongNonce));
+    }
+    assert_eq!(world.network.head(), head);
+}
+
+#[test]
+fn what_is_badly_signed_leaves_nothing() {
+    let mut world = World::funded(2);
+    let head = world.network.head();
+    let mut forged = order(1, 1, transfer(0, 5));
+    forged.body.memo_hash = [1; 32];
+    let mut foreign = order(1, 1, transfer(0, 5)).body;
+    foreign.network_id = NetworkId::from_bytes([3; 32]);
+    let foreign = foreign.sign(&identity(1));
+    for (order, refusal) in [
+        (forged, Refusal::BadSignature),
+        (foreign, Refusal::WrongNetwork),
+    ] {
+        let outcome = world.one(Operation::Order(order));
+        assert_eq!(outcome, Outcome::Refused(refusal));
+    }
+    assert_eq!(world.network.head(), head);
+    assert_eq!(world.network.account(&id(1)).unwrap().nonce, 0);
+}
+
+#[test]
+fn orders_are_refused_for_the_first_reason_that_holds() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    let top_up = |lock_id, amount, ttl_secs| OrderKind::TopUp {
+        lock_id,
+        amount: cr(amount),
+        ttl_secs,
+    };
+    let open = |payee: u8, amount, ttl_secs| OrderKind::OpenLock {
+        payee: id(payee),
+        amount: cr(amount),
+        ttl_secs,
+    };
+    let max = 1_000_000_000_000;
+    for (account, kind, refusal) in [
+        (1, grant(1, 5), Refusal::NotIssuer),
+        (1, OrderKind::Burn { amount: cr(1) }, Refusal::NotIssuer),
+        (0, grant(1, 0), Refusal::BadAmount),
+        (0, grant(1, u64::MAX), Refusal::BadAmount),
+        (
+            0,
+            OrderKind::Burn { amount: cr(5_000) },
+            Refusal::InsufficientCredit,
+        ),
+        (1, transfer(1, 0), Refusal::BadAmount),
+        (1, transfer(1, 5_000), Refusal::InsufficientCredit),
+        (1, transfer(1, 5), Refusal::SameParty),
+        (1, open(2, 0, TTL), Refusal::BadAmount),
+        (1, open(2, max + 1, TTL), Refusal::BadAmount),
+        (1, open(2, 901, TTL), Refusal::InsufficientCredit),
+        (1, open(1, 5, TTL), Refusal::SameParty),
+        (1, open(2, 5, 0), Refusal::LockExists),
+        (1, open(0, 5, 0), Refusal::BadLifetime),
+        (1, open(0, 5, u32::MAX), Refusal::BadLifetime),
+        (1, top_up(lock_id, 0, 0), Refusal::BadAmount),
+        (1, top_up(lock_id, max, 0), Refusal::BadAmount),
+        (1, top_up(lock_id, 901, 0), Refusal::InsufficientCredit),
+        (1, top_up(LockId::new(0), 1, 0), Refusal::LockUnknown),
+        (2, top_up(lock_id, 1, 0), Refusal::NotParty),
+        (1, top_up(lock_id, 1, u32::MAX), Refusal::BadLifetime),
+        (1, OrderKind::CloseLock { lock_id }, Refusal::NotParty),
+        (1, OrderKind::RotateKey { to: id(1) }, Refusal::SameParty),
+    ] {
+        assert_eq!(world.order(account, kind), Some(refusal), "{kind:?}");
+    }
+    assert_eq!(world.available(1), 900);
+    world.network.check().unwrap();
+}
+
+#[test]
+fn an_expired_order_is_refused_and_entered() {
+    let mut world = World::funded(2);
+    let mut late = order(1, 1, transfer(0, 5)).body;
+    late.valid_until = START;
+    let on_time = late.sign(&identity(1));
+    world.now = START.plus_secs(1);
+    let outcome = world.one(Operation::Order(on_time));
+    assert_eq!(outcome.refusal(), Some(Refusal::Expired));
+    assert!(outcome.sequence().is_some());
+    late.nonce = 2;
+    late.valid_until = world.now;
+    let outcome = world.one(Operation::Order(late.sign(&identity(1))));
+    assert_eq!(outcome.refusal(), None);
+}
+
+#[test]
+fn supply_is_bounded_and_burning_makes_room() {
+    let mut world = World::new();
+    let max = SUPPLY_MAX.get();
+    assert_eq!(world.order(ISSUER, grant(ISSUER, max)), None);
+    assert_eq!(world.order(ISSUER, grant(1, 1)), Some(Refusal::Overflow));
+    assert_eq!(world.order(ISSUER, OrderKind::Burn { amount: cr(1) }), None);
+    assert_eq!(world.order(ISSUER, grant(1, 1)), None);
+    let supply = world.network.supply().unwrap();
+    assert_eq!(supply.total, SUPPLY_MAX);
+    assert_eq!((supply.granted, supply.burned), (u128::from(max) + 1, 1));
+}
+
+#[test]
+fn a_claim_pays_once_and_at_most_what_the_lock_holds() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    let paid = world.claim(lock_id, (1, 2), (10, 60));
+    assert_eq!(world.available(2), 1_060);
+    let again = world.claim(lock_id, (1, 2), (10, 60));
+    assert_eq!(again.sequence(), paid.sequence());
+    assert_eq!(
+        world.claim(lock_id, (1, 2), (9, 70)),
+        Outcome::Refused(Refusal::ReceiptRegressed)
+    );
+    world.claim(lock_id, (1, 2), (20, 500));
+    assert_eq!(world.available(2), 1_100);
+    // A top-up makes the same receipt worth more.
+    let top_up = OrderKind::TopUp {
+        lock_id,
+        amount: cr(50),
+        ttl_secs: 0,
+    };
+    assert_eq!(world.order(1, top_up), None);
+    world.claim(lock_id, (1, 2), (20, 500));
+    assert_eq!(world.available(2), 1_150);
+    assert_eq!(world.status(lock_id).claimed, cr(150));
+    assert!(!world.status(lock_id).closed);
+}
+
+#[test]
+fn claims_are_refused_for_the_first_reason_that_holds() {
+    let mut world = World::funded(4);
+    let lock_id = world.lock(1, 2, 100);
+    let head = world.network.head();
+    let good = receipt(&channel(lock_id, 1, 2), 1, 10, 60);
+    let other_lock = receipt(&channel(LockId::new(99), 1, 2), 1, 10, 60);
+    let not_payer = receipt(&channel(lock_id, 1, 2), 3, 10, 60);
+    let nothing = receipt(&channel(lock_id, 1, 2), 1, 10, 0);
+    let mut forged = claim(lock_id, 2, good);
+    forged.body.payee = id(3);
+    let mut foreign = claim(lock_id, 2, good).body;
+    foreign.network_id = NetworkId::from_bytes([3; 32]);
+    for (claim, refusal) in [
+        (foreign.sign(&identity(2)), Refusal::WrongNetwork),
+        (forged, Refusal::BadSignature),
+        (claim(lock_id, 2, nothing), Refusal::BadAmount),
+        (claim(LockId::new(0), 2, good), Refusal::LockUnknown),
+        (claim(lock_id, 3, good), Refusal::NotParty),
+        (claim(lock_id, 2, other_lock), Refusal::BadReceipt),
+        (claim(lock_id, 2, not_payer), Refusal::BadReceipt),
+    ] {
+        let outcome = world.one(Operation::Claim(claim));
+        assert_eq!(outcome, Outcome::Refused(refusal));
+    }
+    assert_eq!(world.network.head(), head);
+}
+
+#[test]
+fn a_lock_expires_by_itself_before_whatever_comes_after() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    world.claim(lock_id, (1, 2), (10, 60));
+    world.now = START.plus_secs(u64::from(TTL) + GRACE);
+    world.claim(lock_id, (1, 2), (10, 61));
+    assert_eq!(world.available(2), 1_061);
+    world.now = world.now.plus_secs(1);
+    let late = world.claim(lock_id, (1, 2), (10, 62));
+    assert_eq!(late, Outcome::Refused(Refusal::LockClosed));
+    assert_eq!(world.available(1), 939);
+    assert!(world.status(lock_id).closed);
+    world.network.check().unwrap();
+}
+
+#[test]
+fn an_expiry_cannot_be_asked_for() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    let outcome = world.one(Operation::Expiry(lock_id));
+    assert!(matches!(outcome, Outcome::Refused(_)));
+    assert!(!world.status(lock_id).closed);
+}
+
+#[test]
+fn a_renewed_lock_lives_longer_and_never_shorter() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    let renew = |ttl_secs| OrderKind::TopUp {
+        lock_id,
+        amount: cr(0),
+        ttl_secs,
+    };
+    assert_eq!(world.order(1, renew(2 * TTL)), None);
+    assert_eq!(world.order(1, renew(1)), None);
+    let expires_at = START.plus_secs(u64::from(2 * TTL));
+    assert_eq!(world.status(lock_id).lock.body.expires_at, expires_at);
+    world.pass(u64::from(TTL) + GRACE + 1);
+    assert!(!world.status(lock_id).closed);
+    world.pass(u64::from(TTL));
+    assert!(world.status(lock_id).closed);
+    assert_eq!(world.order(1, renew(TTL)), Some(Refusal::LockClosed));
+}
+
+#[test]
+fn a_pair_has_one_live_lock() {
+    let mut world = World::funded(3);
+    let first = world.lock(1, 2, 100);
+    assert_eq!(world.order(1, open_lock(2, 5)), Some(Refusal::LockExists));
+    // The other direction is another pair.
+    world.lock(2, 1, 5);
+    world.claim(first, (1, 2), (10, 100));
+    let second = world.lock(1, 2, 50);
+    let top_up = |lock_id| OrderKind::TopUp {
+        lock_id,
+        amount: cr(1),
+        ttl_secs: 0,
+    };
+    assert_eq!(world.order(1, top_up(first)), Some(Refusal::LockExists));
+    assert_eq!(world.order(1, top_up(second)), None);
+    world.pass(u64::from(TTL) + 1);
+    assert_eq!(world.order(1, top_up(second)), Some(Refusal::LockClosed));
+    world.lock(1, 2, 7);
+    assert_eq!(world.network.account(&id(1)).unwrap().reserved, cr(58));
+}
+
+#[test]
+fn only_the_payee_closes_and_what_is_left_returns() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    world.claim(lock_id, (1, 2), (10, 60));
+    assert_eq!(world.order(2, OrderKind::CloseLock { lock_id }), None);
+    assert_eq!(world.available(1), 940);
+    assert_eq!(
+        world.order(2, OrderKind::CloseLock { lock_id }),
+        Some(Refusal::LockClosed)
+    );
+    assert_eq!(
+        world.claim(lock_id, (1, 2), (10, 61)),
+        Outcome::Refused(Refusal::LockClosed)
+    );
+}
+
+#[test]
+fn a_handed_over_account_keeps_its_locks_and_nothing_else() {
+    let mut world = World::funded(4);
+    let paying = world.lock(1, 2, 100);
+    let paid = world.lock(2, 1, 100);
+    let rotate = |to: u8| OrderKind::RotateKey { to: id(to) };
+    assert_eq!(world.order(1, rotate(9)), None);
+    assert_eq!((world.available(1), world.available(9)), (0, 900));
+    for kind in [transfer(1, 1), open_lock(1, 1), rotate(1)] {
+        assert_eq!(world.order(3, kind), Some(Refusal::KeyRotated));
+    }
+    // Its locks end as they would have, and it can hand over what they bring.
+    world.claim(paid, (2, 1), (10, 40));
+    assert_eq!(world.order(1, transfer(3, 1)), Some(Refusal::KeyRotated));
+    assert_eq!(world.order(1, OrderKind::CloseLock { lock_id: paid }), None);
+    assert_eq!(world.order(1, rotate(3)), Some(Refusal::KeyRotated));
+    assert_eq!(world.order(1, rotate(9)), None);
+    assert_eq!((world.available(1), world.available(9)), (0, 940));
+    world.pass(u64::from(TTL) + GRACE + 1);
+    assert!(world.status(paying).closed);
+    assert_eq!(world.available(1), 100);
+    world.network.check().unwrap();
+}
+
+#[test]
+fn time_in_the_log_never_goes_back() {
+    let mut world = World::funded(2);
+    world.pass(500);
+    world.order(1, transfer(0, 1));
+    world.now = UnixTime::from_secs(3);
+    world.order(1, transfer(0, 1));
+    assert_eq!(world.network.head().time, START.plus_secs(500));
+    world.network.check().unwrap();
+}
+
+#[test]
+fn certificates_and_locks_are_signed_by_the_settlement_key() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    let lines = world.network.statement(&id(1), None, 99).unwrap();
+    assert_eq!(lines.len(), 2);
+    for line in &lines {
+        line.certificate.verify(&id(200)).unwrap();
+        assert_eq!(line.certificate.body.account, id(1));
+    }
+    assert_eq!(lines[0].previous, None);
+    assert_eq!(lines[1].previous, Some(lines[0].certificate.body.sequence));
+    let opened = lines[1].lock.unwrap();
+    assert_eq!(opened, world.status(lock_id));
+    opened.lock.verify(&id(200)).unwrap();
+    let top_up = OrderKind::TopUp {
+        lock_id,
+        amount: cr(1),
+        ttl_secs: 0,
+    };
+    world.order(1, top_up);
+    // What a line says of its lock is how it stood then.
+    assert_eq!(
+        world.network.statement(&id(1), None, 99).unwrap()[..2],
+        lines
+    );
+    assert_eq!(world.status(lock_id).lock.body.amount, cr(101));
+    world.status(lock_id).lock.verify(&id(200)).unwrap();
+}
+
+#[test]
+fn a_ledger_opens_with_its_own_genesis_and_key_only() {
+    let world = World::funded(2);
+    let head = world.network.head();
+    assert_eq!(open_network(world.store.clone()).head(), head);
+    let wrong_key = NetworkLedger::open(
+        world.store.clone(),
+        crate::world::genesis(),
+        Identity::from_secret([1; 32]),
+        START,
+    );
+    assert!(matches!(wrong_key, Err(OpenError::OtherKey { .. })));
+    let text = seedbank_ledger::Genesis::render("other", id(200), &[id(0)]).unwrap();
+    let other = seedbank_ledger::Genesis::parse(&text).unwrap();
+    let wrong_genesis = NetworkLedger::open(world.store, other, identity(200), START);
+    assert!(matches!(wrong_genesis, Err(OpenError::OtherGenesis { .. })));
+}
+
+#[test]
+fn an_expiry_of_no_lock_stops_the_ledger_and_does_not_spin() {
+    let mut world = World::funded(2);
+    let mut batch = Batch::new();
+    batch.put(Table::Expiry, vec![0; 16], Vec::new());
+    world.store.write(&batch, Durability::Synced).unwrap();
+    let refusal = Refusal::LockUnknown;
+    let error = LedgerError::DueRefused { refusal };
+    assert_eq!(world.network.append(START, &[]), Err(error.clone()));
+    let order = Operation::Order(order(1, 1, transfer(0, 1)));
+    assert_eq!(world.network.append(START, &[order]), Err(error));
+}

@@ -1,0 +1,239 @@
+//! Node ledgers that follow a network: what payer and payee see of one lock, and lines that lie.
+
+use seedbank_ledger::ledger::Outcome;
+use seedbank_ledger::node::{Balance, NodeCommand, Reason};
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::order::OrderKind;
+use seedbank_ledger::statement::StatementLine;
+use seedbank_ledger::store::Memory;
+use seedbank_ledger::{Sequence, UnixTime};
+
+use crate::world::{
+    GRACE, ISSUER, START, TTL, World, cr, grant, id, identity, lines, open_node, transfer,
+};
+
+/// Available, locked, signed, claimable.
+fn holds(balance: Balance) -> [u64; 4] {
+    [
+        balance.available.get(),
+        balance.locked.get(),
+        balance.signed.get(),
+        balance.claimable.get(),
+    ]
+}
+
+fn reasons(world: &mut World, account: u8) -> Vec<(Reason, u64, u64)> {
+    let explanation = world.node(account).explain(UnixTime::ZERO).unwrap();
+    explanation
+        .lines
+        .iter()
+        .map(|line| (line.reason, line.bytes.get(), line.amount.get()))
+        .collect()
+}
+
+#[test]
+fn payer_and_payee_follow_one_lock_to_its_close() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    assert_eq!(holds(world.node(1).balance().unwrap()), [900, 100, 0, 0]);
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_000, 0, 0, 0]);
+
+    world.book(1, lock_id, (1, 2), (10, 30));
+    world.book(2, lock_id, (1, 2), (10, 30));
+    assert_eq!(holds(world.node(1).balance().unwrap()), [900, 70, 30, 0]);
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_000, 0, 0, 30]);
+
+    // The claim is ahead of both summaries: what is missing is booked first.
+    world.claim(lock_id, (1, 2), (20, 60));
+    assert_eq!(holds(world.node(1).balance().unwrap()), [900, 40, 0, 0]);
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_060, 0, 0, 0]);
+
+    // The payee earns more and closes without claiming it.
+    world.book(1, lock_id, (1, 2), (30, 75));
+    world.book(2, lock_id, (1, 2), (30, 75));
+    world.order(2, OrderKind::CloseLock { lock_id });
+    assert_eq!(holds(world.node(1).balance().unwrap()), [940, 0, 0, 0]);
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_060, 0, 0, 0]);
+    assert_eq!(
+        reasons(&mut world, 1),
+        [
+            (Reason::Granted, 0, 1_000),
+            (Reason::Spent, 30, 75),
+            (Reason::Returned, 0, 15)
+        ]
+    );
+    assert_eq!(
+        reasons(&mut world, 2),
+        [
+            (Reason::Granted, 0, 1_000),
+            (Reason::Earned, 30, 75),
+            (Reason::Forfeited, 0, 15)
+        ]
+    );
+    for account in [1, 2] {
+        world.node(account).check().unwrap();
+        let network = world.available(account);
+        let node = world.node(account).balance().unwrap();
+        assert_eq!(node.available.get(), network);
+    }
+}
+
+#[test]
+fn a_receipt_is_booked_once_and_at_most_what_its_lock_holds() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    for owner in [1, 2] {
+        let first = world.book(owner, lock_id, (1, 2), (10, 130));
+        assert!(matches!(first, Outcome::Entered { .. }));
+        let again = world.book(owner, lock_id, (1, 2), (10, 130));
+        assert_eq!(again.sequence(), first.sequence());
+        let crossed = world.book(owner, lock_id, (1, 2), (9, 140));
+        assert_eq!(crossed, Outcome::Refused(Refusal::ReceiptRegressed));
+        let old = world.book(owner, lock_id, (1, 2), (9, 120));
+        assert!(matches!(old, Outcome::Known { .. }));
+    }
+    assert_eq!(holds(world.node(1).balance().unwrap()), [900, 0, 100, 0]);
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_000, 0, 0, 100]);
+    // Once topped up, the same receipt is worth more.
+    let top_up = OrderKind::TopUp {
+        lock_id,
+        amount: cr(50),
+        ttl_secs: 0,
+    };
+    world.order(1, top_up);
+    world.book(1, lock_id, (1, 2), (10, 130));
+    world.book(2, lock_id, (1, 2), (10, 130));
+    assert_eq!(holds(world.node(1).balance().unwrap()), [850, 20, 130, 0]);
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_000, 0, 0, 130]);
+}
+
+#[test]
+fn what_nobody_claimed_returns_at_expiry() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    world.book(1, lock_id, (1, 2), (10, 30));
+    world.book(2, lock_id, (1, 2), (10, 30));
+    world.pass(u64::from(TTL) + GRACE + 1);
+    assert_eq!(holds(world.node(1).balance().unwrap()), [1_000, 0, 0, 0]);
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_000, 0, 0, 0]);
+    // Bytes still count after the lock's end; credit does not.
+    world.book(2, lock_id, (1, 2), (15, 40));
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_000, 0, 0, 0]);
+    let bytes = world.node(2).peer_bytes(&id(1)).unwrap();
+    assert_eq!(bytes.given.get(), 15);
+    world.node(2).check().unwrap();
+}
+
+#[test]
+fn every_kind_of_line_is_copied() {
+    let mut world = World::funded(3);
+    world.order(1, transfer(2, 10));
+    world.order(1, transfer(2, 10_000));
+    world.order(ISSUER, OrderKind::Burn { amount: cr(7) });
+    world.order(2, OrderKind::RotateKey { to: id(9) });
+    assert_eq!(holds(world.node(ISSUER).balance().unwrap())[0], 993);
+    assert_eq!(holds(world.node(1).balance().unwrap())[0], 990);
+    assert_eq!(holds(world.node(2).balance().unwrap())[0], 0);
+    assert_eq!(holds(world.node(9).balance().unwrap())[0], 1_010);
+    assert_eq!(
+        reasons(&mut world, ISSUER),
+        [(Reason::Granted, 0, 1_000), (Reason::Burned, 0, 7)]
+    );
+    assert_eq!(reasons(&mut world, 9), [(Reason::Received, 0, 1_010)]);
+}
+
+#[test]
+fn a_line_seen_before_is_known_and_a_gap_is_refused() {
+    let mut world = World::funded(2);
+    world.order(1, transfer(0, 1));
+    world.order(1, transfer(0, 1));
+    let lines = lines(&world.network, 1, None);
+    let mut ledger = open_node(Memory::new(), 1);
+    ledger.append(START, &lines[..1]).unwrap();
+    let head = ledger.head();
+    let gap = ledger.append(START, &lines[2..]).unwrap();
+    assert_eq!(gap, [Outcome::Refused(Refusal::OutOfOrder)]);
+    let again = ledger.append(START, &lines[..1]).unwrap().remove(0);
+    assert_eq!(again.sequence(), head.last());
+    assert_eq!(ledger.head(), head);
+    let rest = ledger.append(START, &lines).unwrap();
+    assert!(matches!(rest[2], Outcome::Entered { .. }));
+    assert_eq!(ledger.balance().unwrap().available, cr(998));
+}
+
+#[test]
+fn a_line_that_was_tampered_with_is_refused() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    world.claim(lock_id, (1, 2), (10, 60));
+    let commands = lines(&world.network, 1, None);
+    let NodeCommand::Settled(claimed) = &commands[2] else {
+        panic!("lines are lines");
+    };
+    type Change = fn(&mut StatementLine);
+    let changes: [(Change, Refusal); 7] = [
+        (|line| line.amount = cr(59), Refusal::OutOfOrder),
+        (
+            |line| line.lock.as_mut().unwrap().claimed = cr(59),
+            Refusal::OutOfOrder,
+        ),
+        (|line| line.lock = None, Refusal::OutOfOrder),
+        (
+            |line| line.refusal = Some(Refusal::Expired),
+            Refusal::OutOfOrder,
+        ),
+        (
+            |line| line.previous = Some(Sequence::ZERO),
+            Refusal::OutOfOrder,
+        ),
+        (
+            |line| line.certificate.body.available_after = cr(901),
+            Refusal::BadCertificate,
+        ),
+        (
+            |line| {
+                let mut lock = line.lock.unwrap();
+                lock.lock.body.amount = cr(50);
+                lock.lock = lock.lock.body.sign(&identity(3));
+                line.lock = Some(lock);
+            },
+            Refusal::BadCertificate,
+        ),
+    ];
+    for (number, (change, refusal)) in changes.into_iter().enumerate() {
+        let mut ledger = open_node(Memory::new(), 1);
+        ledger.append(START, &commands[..2]).unwrap();
+        let mut line = claimed.as_ref().clone();
+        change(&mut line);
+        let line = NodeCommand::Settled(Box::new(line));
+        let outcome = ledger.append(START, &[line]).unwrap();
+        assert_eq!(outcome, [Outcome::Refused(refusal)], "change {number}");
+    }
+}
+
+#[test]
+fn another_accounts_line_is_refused() {
+    let mut world = World::funded(2);
+    world.order(ISSUER, grant(1, 5));
+    let mut ledger = open_node(Memory::new(), 1);
+    let lines = lines(&world.network, ISSUER, None);
+    let outcome = ledger.append(START, &lines[..1]).unwrap();
+    assert_eq!(outcome, [Outcome::Refused(Refusal::BadCertificate)]);
+}
+
+#[test]
+fn an_explanation_opens_where_the_last_one_closed() {
+    let mut world = World::funded(3);
+    world.node(1);
+    world.pass(10);
+    world.order(1, transfer(2, 10));
+    let later = world.now;
+    let ledger = world.node(1);
+    let explanation = ledger.explain(later).unwrap();
+    assert_eq!(explanation.opening, cr(1_000));
+    assert_eq!(explanation.closing, cr(990));
+    assert_eq!(explanation.lines.len(), 1);
+    assert_eq!(explanation.lines[0].reason, Reason::Sent);
+    assert_eq!(Some(explanation.head), ledger.head().last());
+}

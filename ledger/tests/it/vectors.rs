@@ -1,0 +1,129 @@
+//! The vectors under `tests/vectors`: every signed object, valid and invalid, for any language.
+//!
+//! The files are read and judged as a stranger would. `write` (ignored) makes them again from
+//! `vectors/make.rs`; that they are what it makes is a test of its own, so neither drifts.
+
+mod make;
+
+use std::path::PathBuf;
+
+use seedbank_ledger::signed::auth::Auth;
+use seedbank_ledger::signed::certificate::Certificate;
+use seedbank_ledger::signed::channel::{Channel, ChannelKind};
+use seedbank_ledger::signed::claim::Claim;
+use seedbank_ledger::signed::lock::{Lock, LockId};
+use seedbank_ledger::signed::order::Order;
+use seedbank_ledger::signed::receipt::Receipt;
+use seedbank_ledger::signed::{Body, Signed};
+use seedbank_ledger::{NetworkId, NodeId, Signature};
+use serde_json::Value;
+
+fn path(name: &str) -> PathBuf {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors");
+    PathBuf::from(folder).join(format!("{name}.json"))
+}
+
+fn load(name: &str) -> Value {
+    let text = std::fs::read_to_string(path(name)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
+    vector[field].as_str().unwrap_or_else(|| {
+        panic!("{} has no {field}", vector["name"]);
+    })
+}
+
+fn bytes(vector: &Value, field: &str) -> Vec<u8> {
+    hex::decode(text(vector, field)).unwrap()
+}
+
+fn array<const N: usize>(vector: &Value, field: &str) -> [u8; N] {
+    bytes(vector, field).try_into().unwrap()
+}
+
+/// Judges every vector of one object; returns how many were of each verdict.
+fn judge<B: Body>(name: &str) -> [usize; 3] {
+    let file = load(name);
+    assert_eq!(text(&file, "tag"), B::TAG);
+    assert_eq!(file["body_len"], B::LEN);
+    let mut counts = [0; 3];
+    for vector in file["vectors"].as_array().unwrap() {
+        let named = text(vector, "name");
+        let body = bytes(vector, "body");
+        let signature = Signature::from_bytes(array(vector, "signature"));
+        let key = NodeId::from_bytes(array(vector, "key"));
+        let parsed = B::from_bytes(&body);
+        match text(vector, "verdict") {
+            "malformed" => {
+                let error = parsed.err().unwrap_or_else(|| panic!("{named} parses"));
+                assert_eq!(error.to_string(), text(vector, "reason"), "{named}");
+                counts[0] += 1;
+            }
+            verdict => {
+                let parsed = parsed.unwrap_or_else(|error| panic!("{named}: {error}"));
+                assert_eq!(parsed.to_bytes(), body, "{named}");
+                assert_eq!(parsed.signing_bytes(), bytes(vector, "signing_bytes"));
+                let signed = Signed {
+                    body: parsed,
+                    signature,
+                };
+                let verified = signed.verify(&key).is_ok();
+                assert_eq!(verified, verdict == "valid", "{named}: {verdict}");
+                counts[if verified { 2 } else { 1 }] += 1;
+            }
+        }
+    }
+    counts
+}
+
+#[test]
+fn every_vector_is_judged_as_it_says() {
+    for (name, [malformed, refused, valid]) in [
+        ("auth", judge::<Auth>("auth")),
+        ("receipt", judge::<Receipt>("receipt")),
+        ("lock", judge::<Lock>("lock")),
+        ("order", judge::<Order>("order")),
+        ("claim", judge::<Claim>("claim")),
+        ("cert", judge::<Certificate>("cert")),
+    ] {
+        assert!(malformed >= 2, "{name} has malformed vectors");
+        assert!(refused >= 5, "{name} has vectors that do not verify");
+        assert!(valid >= 2, "{name} has valid vectors");
+    }
+}
+
+#[test]
+fn channel_ids_are_as_the_vectors_say() {
+    for vector in load("channel")["vectors"].as_array().unwrap() {
+        let reference = text(vector, "reference").parse().unwrap();
+        let kind = match vector["kind"].as_u64() {
+            Some(0) => ChannelKind::Acknowledgement,
+            _ => ChannelKind::Lock(LockId::new(reference)),
+        };
+        let channel = Channel {
+            network_id: NetworkId::from_bytes(array(vector, "network_id")),
+            kind,
+            payer: NodeId::from_bytes(array(vector, "payer")),
+            payee: NodeId::from_bytes(array(vector, "payee")),
+        };
+        assert_eq!(channel.id().to_string(), text(vector, "channel_id"));
+    }
+}
+
+#[test]
+fn the_files_are_what_the_generator_makes() {
+    for (name, made) in make::all() {
+        assert_eq!(load(name), made, "{name}.json");
+    }
+}
+
+#[test]
+#[ignore = "writes the files"]
+fn write() {
+    for (name, made) in make::all() {
+        let text = serde_json::to_string_pretty(&made).unwrap();
+        std::fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        std::fs::write(path(name), text + "\n").unwrap();
+    }
+}

@@ -1,0 +1,260 @@
+//! The node's ledger and tally, and the thread that makes them durable.
+//!
+//! Tally rows are written inline by the session thread, before anything that depends on them is
+//! sent; entries go to a thread that appends them in groups, one fsync each, and syncs the tally
+//! within a second. The first error is the last: the node stops.
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use seedbank_engine::wallet::WalletBook;
+use seedbank_engine::wallet::config::REQUEST_IDS_MAX;
+use seedbank_ledger::entry::EntryKind;
+use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, LedgerError, OpenError};
+use seedbank_ledger::node::{Membership, NodeCause, NodeCommand, NodeLedger};
+use seedbank_ledger::signed::order::SignedOrder;
+use seedbank_ledger::statement::Operation;
+use seedbank_ledger::store::{Memory, Store, StoreError};
+use seedbank_ledger::tally::{Tally, TallyRow};
+use seedbank_ledger::{NodeId, Sequence};
+
+use crate::clock::unix_now;
+use crate::config::StoreKind;
+use crate::inbox::{Inbox, ToSession};
+
+/// A store of either kind.
+pub type AnyStore = Arc<dyn Store>;
+
+/// Most entries that wait to be appended; the session waits beyond, as nothing may be lost.
+const QUEUE_MAX: usize = 1024;
+/// Pages of the newest entries that are searched for transfers at start: 64 Ki entries.
+const TRANSFER_PAGES_MAX: usize = 64;
+/// How long a tally row may stay unsynced.
+const SYNC_EVERY: Duration = Duration::from_millis(900);
+
+/// Opens the store of a ledger in `folder`.
+pub fn open_store(kind: StoreKind, folder: &Path) -> Result<AnyStore, StoreError> {
+    match kind {
+        StoreKind::Memory => Ok(Arc::new(Memory::new())),
+        #[cfg(feature = "rocksdb")]
+        StoreKind::RocksDb => Ok(Arc::new(seedbank_ledger::store::Rocks::open(folder)?)),
+        #[cfg(not(feature = "rocksdb"))]
+        StoreKind::RocksDb => {
+            let path = folder.display().to_string();
+            Err(StoreError::Io {
+                path,
+                reason: "this build has no RocksDB".to_owned(),
+            })
+        }
+    }
+}
+
+/// A node's ledger as it stood when this was taken, to be read and nothing else.
+pub struct LedgerView(NodeLedger<AnyStore>);
+
+impl Deref for LedgerView {
+    type Target = NodeLedger<AnyStore>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// The ledger and tally of one node.
+pub(crate) struct Books {
+    shared: Arc<Shared>,
+    queue: Mutex<Option<SyncSender<NodeCommand>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    ledger: Mutex<NodeLedger<AnyStore>>,
+    tally: Tally<AnyStore>,
+    store: AnyStore,
+    unsynced: AtomicBool,
+}
+
+impl Books {
+    /// Opens the books in `store` and starts their thread, which stops the session through
+    /// `inbox` if they fail.
+    pub(crate) fn open(
+        store: AnyStore,
+        owner: NodeId,
+        network: Option<Membership>,
+        inbox: Inbox,
+    ) -> Result<Self, OpenError> {
+        let ledger = NodeLedger::open(Arc::clone(&store), owner, network, unix_now())?;
+        let shared = Arc::new(Shared {
+            ledger: Mutex::new(ledger),
+            tally: Tally::new(Arc::clone(&store)),
+            store,
+            unsynced: AtomicBool::new(false),
+        });
+        let (sender, receiver) = sync_channel(QUEUE_MAX);
+        let books = Arc::clone(&shared);
+        let writer = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || {
+                if let Err(error) = books.keep(&receiver) {
+                    let why = format!("the ledger failed: {error}");
+                    inbox.send_blocking(ToSession::Stop(Some(why)));
+                }
+            })
+            .expect("a node that starts can start a thread");
+        Ok(Self {
+            shared,
+            queue: Mutex::new(Some(sender)),
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    /// What a session that starts is given of the run before.
+    pub(crate) fn book(&self) -> Result<WalletBook, LedgerError> {
+        let ledger = self.shared.ledger();
+        let balance = ledger.balance()?;
+        Ok(WalletBook {
+            rows: self.shared.tally.load()?,
+            as_of: balance.as_of,
+            available: balance.available,
+            transfers: newest_transfers(&ledger)?,
+        })
+    }
+
+    /// Writes tally rows: they survive the process when this returns, the power within a second.
+    pub(crate) fn write(&self, rows: &[TallyRow]) -> Result<(), StoreError> {
+        self.shared.tally.write(rows)?;
+        self.shared.unsynced.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Queues an entry. Waits only while the disk is more than a thousand entries behind.
+    pub(crate) fn append(&self, command: NodeCommand) {
+        let queue = lock(&self.queue).clone();
+        // Without a writer the books have failed, and the session is told to stop.
+        let _ = queue.map(|queue| queue.send(command));
+    }
+
+    /// A reader of the ledger as it stands. O(1); what it is asked may take longer.
+    pub(crate) fn view(&self) -> Result<LedgerView, OpenError> {
+        // Under the writer's lock, so that head and entries are of one moment.
+        let ledger = self.shared.ledger();
+        let view = NodeLedger::open(
+            Arc::clone(&self.shared.store),
+            ledger.owner(),
+            None,
+            unix_now(),
+        );
+        view.map(LedgerView)
+    }
+
+    /// Appends and syncs what is queued and ends the thread. Blocks.
+    pub(crate) fn close(&self) {
+        drop(lock(&self.queue).take());
+        let writer = lock(&self.writer).take();
+        if let Some(writer) = writer {
+            // A panic there has been printed and has stopped the session.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Appends whatever is queued until the queue ends.
+    fn keep(&self, queue: &Receiver<NodeCommand>) -> Result<(), LedgerError> {
+        loop {
+            let first = match queue.recv_timeout(SYNC_EVERY) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.sync()?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.sync()?;
+                    return Ok(());
+                }
+            };
+            let mut group = vec![first];
+            while group.len() < GROUP_MAX {
+                match queue.try_recv() {
+                    Ok(next) => group.push(next),
+                    Err(_) => break,
+                }
+            }
+            let outcomes = self.ledger().append(unix_now(), &group)?;
+            for (command, outcome) in group.iter().zip(outcomes) {
+                if let Some(refusal) = outcome.refusal() {
+                    tracing::warn!(?refusal, ?command, "ledger refused an entry");
+                }
+            }
+            // The append synced the log that both share.
+            self.unsynced.store(false, Ordering::Release);
+        }
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        if self.unsynced.swap(false, Ordering::AcqRel) {
+            self.tally.sync()?;
+        }
+        Ok(())
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, NodeLedger<AnyStore>> {
+        self.ledger
+            .lock()
+            .expect("nothing panics while it holds the ledger")
+    }
+}
+
+/// The newest transfers that the owner ordered, oldest first.
+fn newest_transfers(ledger: &NodeLedger<AnyStore>) -> Result<Vec<SignedOrder>, LedgerError> {
+    let page_len = u64::try_from(ENTRIES_MAX).expect("a page is short");
+    let mut transfers = Vec::new();
+    let mut end = ledger.head().next.get();
+    for _ in 0..TRANSFER_PAGES_MAX {
+        let start = end.saturating_sub(page_len);
+        let len = usize::try_from(end - start).expect("a page is short");
+        for entry in ledger.entries(Sequence::new(start), len)?.iter().rev() {
+            if entry.kind != EntryKind::Transfer || transfers.len() >= REQUEST_IDS_MAX {
+                continue;
+            }
+            let NodeCause::Command(NodeCommand::Settled(line)) = ledger.cause(entry)? else {
+                continue;
+            };
+            match line.operation {
+                Operation::Order(order) if order.body.account == ledger.owner() => {
+                    transfers.push(order);
+                }
+                Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => {}
+            }
+        }
+        end = start;
+        if end == 0 || transfers.len() >= REQUEST_IDS_MAX {
+            break;
+        }
+    }
+    transfers.reverse();
+    Ok(transfers)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks leaves them half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for LedgerView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LedgerView").field(&self.head()).finish()
+    }
+}
+
+impl fmt::Debug for Books {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Books").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,346 @@
+//! The command line of `seedbankd`: what owns files. Everything else is `seedbank`, over gRPC.
+
+mod books;
+mod network;
+mod run;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::layers::ConfigError;
+use crate::config::{self, Config, Sources};
+use crate::datadir::DataDirError;
+use crate::keys;
+
+/// A BitTorrent node that keeps accounts.
+#[derive(Debug, Parser)]
+#[command(name = "seedbankd", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Settings that every command takes; flags win over the environment, the file and defaults.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Settings {
+    /// Configuration file, instead of the usual one
+    #[arg(short, long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Folder of identity, ledger and torrents
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+    /// Folder that torrents go to
+    #[arg(long, value_name = "DIR", global = true)]
+    download_dir: Option<String>,
+    /// Address for peers; several times for several
+    #[arg(long, value_name = "ADDR", global = true)]
+    listen: Vec<String>,
+    /// Address of the API: HOST:PORT, unix:PATH or off; several times for several
+    #[arg(long, value_name = "ADDR", global = true)]
+    api: Vec<String>,
+    /// Which log lines to print, such as debug or warn
+    #[arg(long, value_name = "FILTER", global = true)]
+    log: Option<String>,
+    /// How log lines look: auto, text or json
+    #[arg(long, value_name = "FORMAT", global = true)]
+    log_format: Option<String>,
+    /// Any other setting, such as limits.upload=4MiB/s
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run,
+    /// Look after the ledger while no daemon runs
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Look after this node's key
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Show settings and where they come from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Found a network
+    #[command(subcommand)]
+    Network(NetworkCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Make the ledger again from its entries and compare
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Print this node's public key
+    Show,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every setting in force
+    Show {
+        /// Say who set each
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Read every setting and say nothing if all is well
+    Check,
+    /// Print where the file is looked for
+    Path,
+}
+
+#[derive(Debug, Subcommand)]
+enum NetworkCommand {
+    /// Write a genesis file and the keys of its settlement node
+    Init {
+        /// What the network is called
+        name: String,
+        /// Folder for the files
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+    },
+}
+
+/// How a command failed: what to say, and the exit code that scripts rely on.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    const FAILED: u8 = 1;
+    const USAGE: u8 = 2;
+    const NOT_FOUND: u8 = 5;
+    const VERIFICATION: u8 = 8;
+    const INTERRUPTED: u8 = 130;
+
+    /// The command could not be carried out.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self::with(Self::FAILED, message)
+    }
+
+    /// The command line or configuration asks for something that does not exist.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::with(Self::USAGE, message)
+    }
+
+    /// What the command is about is not there.
+    pub fn not_found(message: impl fmt::Display) -> Self {
+        Self::with(Self::NOT_FOUND, message)
+    }
+
+    /// What was checked does not hold.
+    pub fn verification(message: impl fmt::Display) -> Self {
+        Self::with(Self::VERIFICATION, message)
+    }
+
+    /// The user stopped the command before it was done.
+    pub fn interrupted(message: impl fmt::Display) -> Self {
+        Self::with(Self::INTERRUPTED, message)
+    }
+
+    fn with(code: u8, message: impl fmt::Display) -> Self {
+        Self {
+            code,
+            message: message.to_string(),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<DataDirError> for Failure {
+    fn from(error: DataDirError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// Parses the process's arguments and carries them out; errors go to stderr.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody may be reading stderr.
+            let _ = writeln!(io::stderr(), "seedbankd: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn execute(cli: Cli, out: &mut impl Write) -> Result<(), Failure> {
+    let sources = cli.settings.sources()?;
+    match cli.command {
+        Command::Run => run::run(&Config::load(&sources)?, out),
+        Command::Ledger(LedgerCommand::Check) => books::check(&Config::load(&sources)?, out),
+        Command::Key(KeyCommand::Show) => {
+            let path = Config::load(&sources)?.data_dir.join("identity.key");
+            if !path.exists() {
+                let path = path.display();
+                return Err(Failure::not_found(format!(
+                    "no key at {path}: run the daemon once"
+                )));
+            }
+            let identity = keys::load(&path).map_err(Failure::failed)?;
+            writeln!(out, "{}", identity.id())?;
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Show { origin }) => {
+            Config::load(&sources)?;
+            write!(out, "{}", config::show(&sources.layers()?, origin))?;
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Check) => Ok(Config::load(&sources).map(drop)?),
+        Command::Config(ConfigCommand::Path) => {
+            let path = sources.file.clone().or_else(|| sources.usual_file());
+            let path = path.ok_or_else(|| Failure::not_found("HOME is not set"))?;
+            writeln!(out, "{}", path.display())?;
+            Ok(())
+        }
+        Command::Network(NetworkCommand::Init { name, out: folder }) => {
+            network::init(&name, &folder, out)
+        }
+    }
+}
+
+impl Settings {
+    fn sources(&self) -> Result<Sources, Failure> {
+        let mut flags = Vec::new();
+        let mut flag = |key: &str, value: &str, name: &str| {
+            flags.push((key.to_owned(), value.to_owned(), name.to_owned()));
+        };
+        for (key, value, name) in [
+            ("node.data_dir", &self.data_dir, "--data-dir"),
+            ("node.download_dir", &self.download_dir, "--download-dir"),
+            ("log.filter", &self.log, "--log"),
+            ("log.format", &self.log_format, "--log-format"),
+        ] {
+            value.iter().for_each(|value| flag(key, value, name));
+        }
+        if !self.listen.is_empty() {
+            flag("node.listen", &self.listen.join(","), "--listen");
+        }
+        if !self.api.is_empty() {
+            let unix = self.api.iter().find_map(|addr| addr.strip_prefix("unix:"));
+            let tcp = self
+                .api
+                .iter()
+                .filter(|addr| !addr.starts_with("unix:") && *addr != "off");
+            let tcp: Vec<&str> = tcp.map(String::as_str).collect();
+            flag("api.unix", unix.unwrap_or("off"), "--api");
+            flag("api.listen", &tcp.join(","), "--api");
+        }
+        for setting in &self.set {
+            let (key, value) = setting
+                .split_once('=')
+                .ok_or_else(|| Failure::usage(format!("--set {setting}: write it as KEY=VALUE")))?;
+            flag(key, value, "--set");
+        }
+        Ok(Sources {
+            file: self.config.clone(),
+            environment: environment(),
+            flags,
+        })
+    }
+}
+
+/// Variables that are text; none of ours can be anything else.
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn run(folder: &std::path::Path, args: &[&str]) -> Result<String, Failure> {
+        let data = folder.join("data");
+        let fixed = ["seedbankd", "--data-dir", data.to_str().unwrap()];
+        let cli = Cli::try_parse_from(fixed.iter().chain(args)).unwrap();
+        let mut out = Vec::new();
+        execute(cli, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_win_and_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = [
+            "config",
+            "show",
+            "--origin",
+            "--set",
+            "limits.upload=1MiB/s",
+        ];
+        let shown = run(folder.path(), &args).unwrap();
+        assert!(shown.contains("upload = \"1MiB/s\"  # --set"), "{shown}");
+        let args = ["config", "check", "--set", "limits.uplod=1"];
+        let failure = run(folder.path(), &args).unwrap_err();
+        assert_eq!(failure.code, Failure::USAGE);
+        assert!(
+            failure.message.contains("did you mean"),
+            "{}",
+            failure.message
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_has_its_own_exit_code() {
+        let folder = tempfile::tempdir().unwrap();
+        for args in [["key", "show"], ["ledger", "check"]] {
+            let failure = run(folder.path(), &args).unwrap_err();
+            assert_eq!(failure.code, Failure::NOT_FOUND, "{}", failure.message);
+        }
+        assert!(
+            !folder.path().join("data").exists(),
+            "looking makes nothing"
+        );
+    }
+
+    #[test]
+    fn a_new_network_has_a_genesis_and_two_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().to_str().unwrap();
+        let said = run(folder.path(), &["network", "init", "pond", "--out", out]).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("pond.genesis")).unwrap();
+        let genesis = seedbank_ledger::Genesis::parse(&text).unwrap();
+        assert!(said.contains(&genesis.network_id().to_string()), "{said}");
+        let settlement = keys::load(&folder.path().join("pond.settlement.key")).unwrap();
+        let issuer = keys::load(&folder.path().join("pond.issuer.key")).unwrap();
+        assert_eq!(settlement.id(), genesis.settlement);
+        assert!(genesis.is_issuer(&issuer.id()));
+        let again = run(folder.path(), &["network", "init", "pond", "--out", out]).unwrap_err();
+        assert_eq!(again.code, Failure::FAILED, "nothing is overwritten");
+    }
+}

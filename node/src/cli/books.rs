@@ -1,0 +1,59 @@
+//! `seedbankd ledger check`: an audit of the books while no daemon runs.
+
+use std::io::Write;
+
+use seedbank_ledger::ledger::check::CheckReport;
+use seedbank_ledger::network::NetworkLedger;
+use seedbank_ledger::node::NodeLedger;
+
+use super::Failure;
+use crate::books::open_store;
+use crate::clock::unix_now;
+use crate::config::{Config, StoreKind};
+use crate::datadir::DataDir;
+use crate::keys;
+
+/// Makes every ledger of the data folder again from its entries and compares.
+pub(super) fn check(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+    let folder = &config.data_dir;
+    if config.store == StoreKind::Memory || !folder.join("ledger").exists() {
+        let folder = folder.display();
+        return Err(Failure::not_found(format!("no ledger in {folder}")));
+    }
+    let data_dir = DataDir::open(folder)?;
+    let identity = keys::load(&data_dir.identity_key()).map_err(Failure::failed)?;
+    let store = open_store(config.store, &data_dir.ledger()).map_err(Failure::failed)?;
+    let ledger = NodeLedger::open(store, identity.id(), None, unix_now());
+    let ledger = ledger.map_err(Failure::verification)?;
+    report("node", &ledger.check().map_err(Failure::verification)?, out)?;
+
+    let (Some(role), Some(genesis)) = (&config.settlement_role, config.read_genesis()?) else {
+        return Ok(());
+    };
+    if !data_dir.network_ledger().exists() {
+        return Ok(());
+    }
+    let key = keys::load(&role.key).map_err(Failure::failed)?;
+    let store = open_store(config.store, &data_dir.network_ledger()).map_err(Failure::failed)?;
+    let ledger = NetworkLedger::open(store, genesis, key, unix_now());
+    let ledger = ledger.map_err(Failure::verification)?;
+    report(
+        "network",
+        &ledger.check().map_err(Failure::verification)?,
+        out,
+    )
+}
+
+fn report(name: &str, report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> {
+    let CheckReport {
+        entry_count,
+        head,
+        row_count,
+    } = report;
+    writeln!(
+        out,
+        "{name} ledger: {entry_count} entries and {row_count} rows add up"
+    )?;
+    writeln!(out, "  head {} {}", head.next, head.hash)?;
+    Ok(())
+}

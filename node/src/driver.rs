@@ -1,0 +1,313 @@
+//! The session thread: takes one message after the other, and carries out what the session asks.
+//!
+//! Nothing here waits for a connection, a pool, a tracker or a settlement node. Only the tally is
+//! written inline, because what comes after it depends on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use seedbank_engine::session::Session;
+
+use seedbank_engine::session::command::Command;
+use seedbank_engine::session::event::SessionEvent;
+use seedbank_engine::session::input::Input;
+use seedbank_engine::session::output::Output;
+use seedbank_engine::units::{Block, PeerIndex, PieceIndex};
+use seedbank_ledger::Instant;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use crate::books::Books;
+use crate::clock::{Clock, unix_now};
+use crate::connection::link::PeerLink;
+use crate::connection::outbox::Item;
+use crate::dial::Dialler;
+use crate::events::Events;
+use crate::inbox::ToSession;
+use crate::plane::DataPlane;
+use crate::settlement::Settlement;
+use crate::torrents::Torrents;
+use crate::tracker::Announcer;
+
+/// Messages taken from the queue before timers are looked at again.
+const BATCH_MAX: usize = 64;
+/// How often the session is told the wall clock; the contract asks for once a minute at least.
+const CLOCK_EVERY: Duration = Duration::from_secs(30);
+
+/// Sees every input and output of a session, in order: for replay, and for tests.
+pub trait Observer: Send {
+    /// An input, before the session takes it. Wishes of the owner come as `Input::Command`.
+    fn input(&mut self, input: &Input, now: Instant);
+    /// An output, before it is carried out.
+    fn output(&mut self, output: &Output, now: Instant);
+}
+
+/// How the session thread ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By request.
+    Shutdown,
+    /// By a failure of our own, for people.
+    Failed(String),
+}
+
+/// What the session thread needs.
+pub(crate) struct Driver {
+    pub(crate) session: Session,
+    pub(crate) inbox: mpsc::Receiver<ToSession>,
+    pub(crate) plane: Arc<DataPlane>,
+    pub(crate) clock: Clock,
+    pub(crate) books: Arc<Books>,
+    pub(crate) events: Events,
+    pub(crate) dialler: Arc<Dialler>,
+    pub(crate) announcer: Arc<Announcer>,
+    pub(crate) torrents: Arc<Torrents>,
+    pub(crate) settlement: Arc<dyn Settlement>,
+    pub(crate) observer: Option<Box<dyn Observer>>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) peers: BTreeMap<PeerIndex, Arc<PeerLink>>,
+}
+
+impl Driver {
+    /// Starts the thread; `ended` says when and how it ends.
+    pub(crate) fn start(
+        mut self,
+        ended: watch::Sender<Option<Ended>>,
+    ) -> io::Result<JoinHandle<()>> {
+        let timers = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        std::thread::Builder::new()
+            .name("session".to_owned())
+            .spawn(move || {
+                let tell = TellOnDrop(ended);
+                let how = timers.block_on(self.run());
+                for link in self.peers.values() {
+                    link.end("shutting down".to_owned());
+                }
+                self.events.end();
+                tell.0.send_replace(Some(how));
+            })
+    }
+
+    async fn run(&mut self) -> Ended {
+        let mut clock = interval(CLOCK_EVERY);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            let timeout = self.session.next_timeout();
+            let timer = async {
+                match timeout {
+                    Some(at) => sleep_until(self.clock.at(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let outcome = tokio::select! {
+                count = self.inbox.recv_many(&mut batch, BATCH_MAX) => {
+                    assert!(count > 0, "the plane holds a sender");
+                    batch.drain(..).try_for_each(|message| self.take(message))
+                }
+                () = timer => self.input(Input::Tick),
+                _ = clock.tick() => self.input(Input::Clock(unix_now())),
+            };
+            // Timers are not starved by a queue that is never empty.
+            let overdue = || {
+                self.session
+                    .next_timeout()
+                    .is_some_and(|at| at <= self.clock.now())
+            };
+            let outcome = match outcome {
+                Ok(()) if overdue() => self.input(Input::Tick),
+                other => other,
+            };
+            if let Err(how) = outcome {
+                return how;
+            }
+            if self.session.is_finished() {
+                return Ended::Shutdown;
+            }
+        }
+    }
+
+    fn take(&mut self, message: ToSession) -> Result<(), Ended> {
+        match message {
+            ToSession::Input(input) => {
+                let closed = match &input {
+                    Input::Closed { peer, .. } => Some(*peer),
+                    _ => None,
+                };
+                self.input(input)?;
+                closed.and_then(|peer| self.peers.remove(&peer));
+                Ok(())
+            }
+            ToSession::Connected { link, input } => {
+                self.peers.insert(link.index(), link);
+                self.input(input)
+            }
+            ToSession::Command { command, reply } => {
+                let now = self.clock.now();
+                if let Some(observer) = &mut self.observer {
+                    observer.input(&Input::Command(command.clone()), now);
+                }
+                let forgets = match command {
+                    Command::Recheck(info_hash) | Command::RemoveTorrent(info_hash) => {
+                        Some(info_hash)
+                    }
+                    _ => None,
+                };
+                let answer = self.session.command(command, now);
+                // The session begins the torrent anew, and so do its pieces.
+                if let Some(info_hash) = forgets {
+                    self.plane.leases.release_all(info_hash);
+                }
+                let carried_out = self.carry_out(now);
+                // Whoever asked may have gone.
+                let _ = reply.send(answer);
+                carried_out
+            }
+            ToSession::Query(query) => {
+                query(&self.session);
+                Ok(())
+            }
+            ToSession::Stop(None) => Err(Ended::Shutdown),
+            ToSession::Stop(Some(why)) => Err(Ended::Failed(why)),
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Result<(), Ended> {
+        let now = self.clock.now();
+        if let Some(observer) = &mut self.observer {
+            observer.input(&input, now);
+        }
+        self.session.handle(input, now);
+        self.carry_out(now)
+    }
+
+    fn carry_out(&mut self, now: Instant) -> Result<(), Ended> {
+        while let Some(output) = self.session.poll_output() {
+            if let Some(observer) = &mut self.observer {
+                observer.output(&output, now);
+            }
+            self.output(output)?;
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, output: Output) -> Result<(), Ended> {
+        match output {
+            Output::Dial { info_hash, addr } => {
+                self.runtime
+                    .spawn(Arc::clone(&self.dialler).dial(info_hash, addr));
+            }
+            Output::Handshake { peer, handshake } => {
+                self.to_peer(peer, |link| link.send_handshake(handshake));
+            }
+            Output::Send { peer, message } => {
+                self.to_peer(peer, |link| link.send(Item::Message(message)));
+            }
+            Output::Request { peer, blocks } => self.request(peer, blocks),
+            Output::Cancel { peer, block } => self.to_peer(peer, |link| link.send_cancel(block)),
+            Output::Serve { peer, blocks } => {
+                self.to_peer(peer, |link| link.send(Item::Serve(blocks)));
+            }
+            Output::Close { peer, reason } => self.to_peer(peer, |link| link.close(reason)),
+            Output::Release { info_hash, piece } => self.plane.leases.release(info_hash, piece),
+            Output::MetadataComplete { metainfo } => {
+                self.runtime
+                    .spawn(Arc::clone(&self.torrents).metadata_complete(*metainfo));
+            }
+            Output::Announce {
+                tracker, request, ..
+            } => {
+                self.runtime
+                    .spawn(Arc::clone(&self.announcer).announce(tracker, request));
+            }
+            Output::Tally(rows) => {
+                let written = self.books.write(&rows);
+                written.map_err(|error| Ended::Failed(format!("the ledger failed: {error}")))?;
+            }
+            Output::Append(command) => self.books.append(command),
+            Output::Settle { request, what } => {
+                let settlement = Arc::clone(&self.settlement);
+                let inbox = self.plane.inbox.clone();
+                self.runtime.spawn(async move {
+                    let reply = settlement.ask(what).await;
+                    inbox.input(Input::Settled { request, reply }).await;
+                });
+            }
+            Output::Event(event) => {
+                log(&event);
+                self.events.push(event, unix_now());
+            }
+        }
+        Ok(())
+    }
+
+    /// Leases the pieces of these blocks before anything asks for them.
+    fn request(&self, peer: PeerIndex, blocks: Vec<Block>) {
+        let Some(link) = self.peers.get(&peer) else {
+            return;
+        };
+        let info_hash = link.torrent().expect("requests come behind our handshake");
+        // Closed storage: the torrent was removed, and this connection is about to be closed.
+        let Some(data) = self.plane.torrent(&info_hash) else {
+            return;
+        };
+        let geometry = data.storage.metainfo().geometry;
+        let pieces: BTreeSet<PieceIndex> = blocks.iter().map(|block| block.piece).collect();
+        for piece in pieces {
+            let len = usize::try_from(geometry.len_of(piece)).expect("a piece fits memory");
+            let count = usize::try_from(geometry.block_count(piece)).expect("as do its blocks");
+            self.plane.leases.open(info_hash, piece, len, count);
+        }
+        link.send_requests(blocks);
+    }
+
+    /// A peer may be gone already; what is meant for it goes with it.
+    fn to_peer(&self, peer: PeerIndex, what: impl FnOnce(&PeerLink)) {
+        if let Some(link) = self.peers.get(&peer) {
+            what(link);
+        }
+    }
+}
+
+/// Says that the session thread ended, even if it panicked.
+struct TellOnDrop(watch::Sender<Option<Ended>>);
+
+impl Drop for TellOnDrop {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|ended| {
+            let silent = ended.is_none();
+            if silent {
+                let why = "the session thread panicked".to_owned();
+                *ended = Some(Ended::Failed(why));
+            }
+            silent
+        });
+    }
+}
+
+fn log(event: &SessionEvent) {
+    match event {
+        SessionEvent::Choke(decision) => tracing::debug!(?decision, "choke decision"),
+        SessionEvent::TorrentCompleted(info_hash) => {
+            tracing::info!(%info_hash, "torrent completed");
+        }
+        SessionEvent::TorrentFailed { info_hash, reason } => {
+            tracing::error!(%info_hash, reason, "torrent stopped");
+        }
+        SessionEvent::PieceFailed { info_hash, piece } => {
+            tracing::warn!(%info_hash, piece = piece.get(), "piece failed its hash");
+        }
+        SessionEvent::TrackerFailed {
+            info_hash, reason, ..
+        } => {
+            tracing::info!(%info_hash, reason, "announce failed");
+        }
+        // Rare, and complete as they are.
+        event => tracing::info!(?event, "session"),
+    }
+}

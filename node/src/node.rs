@@ -1,0 +1,527 @@
+//! A running node: how it starts, what it can be asked, how it stops.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use seedbank_engine::metainfo::Metainfo;
+use seedbank_engine::session::Session;
+use seedbank_engine::session::command::{Command, CommandError, CommandReply, TorrentSource};
+use seedbank_engine::session::config::{Config, Network, Policy};
+use seedbank_engine::units::{ClientId, InfoHash};
+use seedbank_ledger::ledger::{LedgerError, OpenError};
+use seedbank_ledger::node::Membership;
+use seedbank_ledger::store::StoreError;
+use seedbank_ledger::{Identity, NodeId};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::books::{Books, LedgerView, open_store};
+use crate::clock::Clock;
+use crate::config::StoreKind;
+use crate::datadir::{DataDir, DataDirError};
+use crate::dial::Dialler;
+use crate::driver::{Driver, Ended, Observer};
+use crate::events::Events;
+use crate::inbox::{Inbox, ToSession};
+use crate::keys::{self, KeyError};
+use crate::listen;
+use crate::plane::DataPlane;
+use crate::registry::Registry;
+use crate::settlement::{NoSettlement, Settlement};
+use crate::torrents::{AddError, AddRequest, AddSource, Added, Checking, Torrents};
+use crate::tracker::Announcer;
+
+/// Time for a graceful shutdown; the session itself takes at most 5 s.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
+/// Bytes in leased piece buffers, unless told otherwise.
+const LEASE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Name and version as peers see it (BEP 20).
+const CLIENT_PREFIX: [u8; 8] = *b"-Sb0001-";
+
+/// What a node needs to start.
+pub struct NodeOptions {
+    /// Where everything that survives a restart lives.
+    pub data_dir: PathBuf,
+    /// Where torrents go unless told otherwise.
+    pub download_dir: PathBuf,
+    /// Where peers reach us; a port of 0 is the system's choice. Empty: nobody does.
+    pub listen: Vec<SocketAddr>,
+    /// Most connections.
+    pub connections_max: usize,
+    /// Most bytes in leased piece buffers.
+    pub lease_bytes_max: u64,
+    /// Speak the receipt protocol at all.
+    pub receipts: bool,
+    /// The owner's policy at start.
+    pub policy: Policy,
+    /// The network, if any; its ledger membership is for good.
+    pub network: Option<Network>,
+    /// The way to the settlement node.
+    pub settlement: Arc<dyn Settlement>,
+    /// What holds the ledger.
+    pub store: StoreKind,
+    /// Seed of every random choice; `None` draws one.
+    pub rng_seed: Option<u64>,
+    /// Sees every input and output of the session.
+    pub observer: Option<Box<dyn Observer>>,
+}
+
+impl NodeOptions {
+    /// A node in these folders with the defaults of everything else: no listener, no network.
+    pub fn new(data_dir: PathBuf, download_dir: PathBuf) -> Self {
+        let store = if cfg!(feature = "rocksdb") {
+            StoreKind::RocksDb
+        } else {
+            StoreKind::Memory
+        };
+        Self {
+            data_dir,
+            download_dir,
+            listen: Vec::new(),
+            connections_max: 200,
+            lease_bytes_max: LEASE_BYTES_MAX,
+            receipts: true,
+            policy: Policy::default(),
+            network: None,
+            settlement: Arc::new(NoSettlement),
+            store,
+            rng_seed: None,
+            observer: None,
+        }
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its data folder.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Its key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Its ledger's files.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its ledger.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// Rows of its tally.
+    #[error(transparent)]
+    Tally(#[from] LedgerError),
+    /// Its listener.
+    #[error("cannot listen at {addr}: {source}")]
+    Listen {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its policy.
+    #[error("policy: {0}")]
+    Policy(#[from] CommandError),
+    /// Its threads, or the folder of its torrents.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A node. [`Node::start`] gives the handle that everything else is done through.
+#[derive(Debug)]
+pub struct Node;
+
+/// A running node. Cheap to clone; the node runs until [`NodeHandle::shutdown`], whoever holds it.
+#[derive(Clone)]
+pub struct NodeHandle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    inbox: Inbox,
+    plane: Arc<DataPlane>,
+    torrents: Arc<Torrents>,
+    events: Events,
+    node_id: NodeId,
+    data_dir: PathBuf,
+    listen: Vec<SocketAddr>,
+    ended: watch::Receiver<Option<Ended>>,
+    tasks: Vec<AbortHandle>,
+    /// What is let go of at the end, so that the same folder can be opened again.
+    held: Mutex<Option<Held>>,
+}
+
+struct Held {
+    books: Arc<Books>,
+    _data_dir: DataDir,
+}
+
+impl Node {
+    /// Starts a node on the runtime that calls this. Torrents of an earlier run are taken up;
+    /// their checks go on behind.
+    pub async fn start(options: NodeOptions) -> Result<NodeHandle, StartError> {
+        let data_dir = DataDir::open(&options.data_dir)?;
+        Self::start_in(data_dir, options).await
+    }
+
+    /// The same in a data folder that is open, and so locked, already.
+    pub async fn start_in(
+        data_dir: DataDir,
+        options: NodeOptions,
+    ) -> Result<NodeHandle, StartError> {
+        let identity = keys::load_or_create(&data_dir.identity_key())?;
+        let (inbox, receiver) = Inbox::new();
+        let node_id = identity.id();
+        let store = open_store(options.store, &data_dir.ledger())?;
+        let membership = options.network.map(|network| Membership {
+            network_id: network.id,
+            settlement: network.settlement,
+        });
+        let books = Arc::new(Books::open(store, node_id, membership, inbox.clone())?);
+        let (listeners, listen) = bind_all(&options.listen)?;
+
+        let plane = DataPlane::start(inbox.clone())?;
+        let registry = Registry::new(data_dir.torrents());
+        let torrents = Torrents::new(Arc::clone(&plane), registry, options.download_dir.clone());
+        let source = source_address(&options.listen);
+        let clock = Clock::start();
+        let events = Events::new();
+        let (tell, ended) = watch::channel(None);
+        let policy = options.policy.clone();
+        Driver {
+            session: session(&options, identity, &listen, &books, clock)?,
+            inbox: receiver,
+            clock,
+            books: Arc::clone(&books),
+            events: events.clone(),
+            dialler: Dialler::new(Arc::clone(&plane), source),
+            announcer: Announcer::new(inbox.clone(), clock, source),
+            torrents: Arc::clone(&torrents),
+            settlement: options.settlement,
+            observer: options.observer,
+            runtime: tokio::runtime::Handle::current(),
+            peers: Default::default(),
+            plane: Arc::clone(&plane),
+        }
+        .start(tell)?;
+        inbox.command(Command::SetPolicy(policy)).await?;
+        torrents.restore().await?;
+        let accepting = listeners.into_iter().map(|listener| {
+            tokio::spawn(listen::accept(Arc::clone(&plane), listener)).abort_handle()
+        });
+        let mut tasks: Vec<AbortHandle> = accepting.collect();
+        tasks.push(tokio::spawn(Arc::clone(&torrents).keep_saving()).abort_handle());
+        Ok(NodeHandle {
+            inner: Arc::new(Inner {
+                inbox,
+                plane,
+                torrents,
+                events,
+                node_id,
+                data_dir: options.data_dir,
+                listen,
+                ended,
+                tasks,
+                held: Mutex::new(Some(Held {
+                    books,
+                    _data_dir: data_dir,
+                })),
+            }),
+        })
+    }
+}
+
+impl NodeHandle {
+    /// Carries out a wish of the owner, and what it means outside the session: storage, checks and
+    /// what is remembered across restarts.
+    pub async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
+        let inner = Arc::clone(&self.inner);
+        // In a task of its own: a caller that goes away must not leave it half done.
+        let done = tokio::spawn(async move { inner.command(command).await });
+        done.await.expect("a command does not panic")
+    }
+
+    /// Adds a torrent.
+    pub async fn add_torrent(&self, request: AddRequest) -> Result<Added, AddError> {
+        let torrents = Arc::clone(&self.inner.torrents);
+        let done = tokio::spawn(async move { torrents.add(request).await });
+        done.await.expect("adding a torrent does not panic")
+    }
+
+    /// Removes a torrent; with `delete_data`, its files too.
+    pub async fn remove_torrent(
+        &self,
+        info_hash: InfoHash,
+        delete_data: bool,
+    ) -> Result<(), CommandError> {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::spawn(async move { inner.remove(info_hash, delete_data).await });
+        done.await.expect("removing a torrent does not panic")
+    }
+
+    /// Asks about the session, on its thread: keep it short. `None` once the node has ended.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Session) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.inner.inbox.query(question).await
+    }
+
+    /// What happened, and what happens.
+    pub fn events(&self) -> &Events {
+        &self.inner.events
+    }
+
+    /// A reader of the ledger as it stands; `None` once the node has ended.
+    pub fn ledger(&self) -> Option<Result<LedgerView, OpenError>> {
+        let held = self
+            .inner
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map(|held| held.books.view())
+    }
+
+    /// Where everything that survives a restart lives.
+    pub fn data_dir(&self) -> PathBuf {
+        self.inner.data_dir.clone()
+    }
+
+    /// This node's key.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.node_id
+    }
+
+    /// The first address that peers reach us at, with the port the system chose.
+    pub fn listen_addr(&self) -> Option<SocketAddr> {
+        self.inner.listen.first().copied()
+    }
+
+    /// Every address that peers reach us at.
+    pub fn listen_addrs(&self) -> &[SocketAddr] {
+        &self.inner.listen
+    }
+
+    /// Verifies everything of a torrent that is on disk and lets the caller watch; `None` for a
+    /// magnet without metainfo.
+    pub async fn verify_torrent(
+        &self,
+        info_hash: InfoHash,
+    ) -> Result<Option<Checking>, CommandError> {
+        self.inner
+            .inbox
+            .command(Command::Recheck(info_hash))
+            .await?;
+        Ok(self.inner.torrents.recheck(info_hash))
+    }
+
+    /// The check of a torrent that is running, if one is.
+    pub fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
+        self.inner.torrents.checking(info_hash)
+    }
+
+    /// Where a torrent's files lie.
+    pub fn download_dir(&self, info_hash: &InfoHash) -> Option<PathBuf> {
+        self.inner.torrents.download_dir(info_hash)
+    }
+
+    /// A torrent's description, once it is here.
+    pub fn metainfo(&self, info_hash: &InfoHash) -> Option<Arc<Metainfo>> {
+        self.inner.torrents.metainfo(info_hash)
+    }
+
+    /// Waits until the node has ended, by `shutdown` or by a failure.
+    pub async fn ended(&self) -> Ended {
+        let mut ended = self.inner.ended.clone();
+        let how = ended.wait_for(Option::is_some).await;
+        match how.as_deref() {
+            Ok(Some(how)) => how.clone(),
+            // The sender is never dropped without a word.
+            Ok(None) | Err(_) => Ended::Failed("the session thread is gone".to_owned()),
+        }
+    }
+
+    /// Ends the node: last receipts and announces, connections closed, pieces on record, ledger
+    /// synced, data folder unlocked. Takes at most about 8 s. Calling it again only waits.
+    pub async fn shutdown(&self) -> Ended {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::spawn(async move { inner.shutdown().await });
+        done.await.expect("a shutdown does not panic");
+        self.ended().await
+    }
+}
+
+impl Inner {
+    async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
+        match command {
+            Command::AddTorrent(add) => {
+                let source = match add.source {
+                    TorrentSource::Metainfo(metainfo) => AddSource::Metainfo(metainfo.to_bytes()),
+                    TorrentSource::Magnet(magnet) => AddSource::Magnet(magnet.to_string()),
+                };
+                let request = AddRequest {
+                    source,
+                    download_dir: None,
+                    peers: add.peers,
+                    start: add.start,
+                    upload_limit: add.upload_limit,
+                    download_limit: add.download_limit,
+                };
+                match self.torrents.add(request).await {
+                    Ok(Added { info_hash, existed }) => {
+                        Ok(CommandReply::Torrent { info_hash, existed })
+                    }
+                    Err(AddError::Command(error)) => Err(error),
+                    Err(error) => {
+                        tracing::error!(%error, "torrent is not added");
+                        let (field, problem) = ("torrent", "cannot be put on record");
+                        Err(CommandError::BadValue { field, problem })
+                    }
+                }
+            }
+            Command::RemoveTorrent(info_hash) => {
+                self.remove(info_hash, false).await?;
+                Ok(CommandReply::Done)
+            }
+            Command::StartTorrent(info_hash) => {
+                if self.torrents.has_failed(&info_hash) {
+                    // What was on its way to the disk is lost: the session begins anew.
+                    self.inbox.command(Command::StopTorrent(info_hash)).await?;
+                    self.inbox.command(Command::Recheck(info_hash)).await?;
+                }
+                let reply = self.inbox.command(command).await?;
+                self.torrents.started(info_hash).await;
+                Ok(reply)
+            }
+            Command::StopTorrent(info_hash) => {
+                let reply = self.inbox.command(command).await?;
+                self.torrents.stopped(info_hash).await;
+                Ok(reply)
+            }
+            Command::Recheck(info_hash) => {
+                let reply = self.inbox.command(command).await?;
+                self.torrents.recheck(info_hash);
+                Ok(reply)
+            }
+            Command::AddPeers { .. }
+            | Command::SetPolicy(_)
+            | Command::Boost(_)
+            | Command::CancelBoost(_)
+            | Command::Transfer { .. }
+            | Command::Shutdown => self.inbox.command(command).await,
+        }
+    }
+
+    async fn remove(&self, info_hash: InfoHash, delete_data: bool) -> Result<(), CommandError> {
+        self.inbox
+            .command(Command::RemoveTorrent(info_hash))
+            .await?;
+        self.torrents.removed(info_hash, delete_data).await;
+        Ok(())
+    }
+
+    async fn shutdown(&self) {
+        let held = self
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(held) = held else { return };
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.torrents.cancel_checks();
+        let mut ended = self.ended.clone();
+        let graceful = async {
+            // An error means that the session has ended by itself.
+            let _ = self.inbox.command(Command::Shutdown).await;
+            let _ = ended.wait_for(Option::is_some).await;
+        };
+        if timeout(SHUTDOWN_TIMEOUT, graceful).await.is_err() {
+            tracing::warn!("shutdown took too long and is cut short");
+            self.inbox.send(ToSession::Stop(None)).await;
+            let _ = self.ended.clone().wait_for(Option::is_some).await;
+        }
+        self.torrents.save_resumes(true).await;
+        let closed = self.plane.disk.run(move || {
+            held.books.close();
+            drop(held);
+        });
+        closed.await;
+    }
+}
+
+impl fmt::Debug for NodeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeHandle")
+            .field("node_id", &self.inner.node_id)
+            .field("listen", &self.inner.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NodeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeOptions")
+            .field("data_dir", &self.data_dir)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+fn session(
+    options: &NodeOptions,
+    identity: Identity,
+    listen: &[SocketAddr],
+    books: &Books,
+    clock: Clock,
+) -> Result<Session, StartError> {
+    let rng_seed = match options.rng_seed {
+        Some(seed) => seed,
+        None => u64::from_le_bytes(keys::random_bytes()?),
+    };
+    let config = Config {
+        client_id: client_id()?,
+        listen_port: listen.first().map_or(0, SocketAddr::port),
+        rng_seed,
+        network: options.network,
+        receipts: options.receipts,
+        connections_max: options.connections_max,
+        lease_bytes_max: options.lease_bytes_max,
+    };
+    Ok(Session::new(config, identity, &books.book()?, clock.now()))
+}
+
+fn bind_all(
+    addrs: &[SocketAddr],
+) -> Result<(Vec<tokio::net::TcpListener>, Vec<SocketAddr>), StartError> {
+    let mut listeners = Vec::new();
+    let mut bound = Vec::new();
+    for &addr in addrs {
+        let listener = listen::bind(addr).map_err(|source| StartError::Listen { addr, source })?;
+        bound.push(listener.local_addr()?);
+        listeners.push(listener);
+    }
+    Ok((listeners, bound))
+}
+
+/// Where dials and announces come from: the address we listen at, if it is one of ours alone.
+fn source_address(listen: &[SocketAddr]) -> Option<IpAddr> {
+    let first = listen.first()?.ip();
+    (!first.is_unspecified()).then_some(first)
+}
+
+/// `-Sb0001-` and twelve characters that say nothing about us.
+fn client_id() -> io::Result<ClientId> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut id = [0; 20];
+    id[..8].copy_from_slice(&CLIENT_PREFIX);
+    for (place, byte) in id[8..].iter_mut().zip(keys::random_bytes::<12>()?) {
+        *place = ALPHABET[usize::from(byte % 32)];
+    }
+    Ok(ClientId(id))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! The gRPC surface of a node: the owner's API (`seedbank.v1` without settlement), and settlement.
+//!
+//! Services translate between messages and the node's own types and never decide. [`Owner`] is the
+//! seam to the rest of the node; `listen.rs` and `auth.rs` say who may call; `settlement.rs` serves
+//! and asks the shared ledger.
+
+mod auth;
+mod boost;
+mod entry;
+mod error;
+mod explain;
+mod field;
+mod listen;
+mod message;
+mod node;
+pub mod owner;
+mod page;
+mod peers;
+mod policy;
+mod request;
+pub mod settlement;
+mod torrent;
+mod wallet;
+mod watching;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seedbank_proto::v1::boost_service_server::BoostServiceServer;
+use seedbank_proto::v1::node_service_server::NodeServiceServer;
+use seedbank_proto::v1::policy_service_server::PolicyServiceServer;
+use seedbank_proto::v1::torrent_service_server::TorrentServiceServer;
+use seedbank_proto::v1::wallet_service_server::WalletServiceServer;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
+use tonic::transport::Server;
+
+pub use auth::{Token, TokenError};
+pub use listen::{ApiConfig, ListenError, Listening};
+pub use owner::Owner;
+
+/// Largest message either way: metainfo of large torrents.
+const MESSAGE_LEN_MAX: usize = 32 << 20;
+/// Calls at once on one connection; more wait.
+const CALLS_MAX: usize = 128;
+/// Between two signs of life on an idle connection.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long calls may go on after a stop was asked for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Services that reflection names; each is served.
+const SERVICES: [&str; 6] = [
+    "grpc.health.v1.Health",
+    "seedbank.v1.BoostService",
+    "seedbank.v1.NodeService",
+    "seedbank.v1.PolicyService",
+    "seedbank.v1.TorrentService",
+    "seedbank.v1.WalletService",
+];
+
+/// Why the API stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The descriptor set of the contract is broken.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("api: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves the owner's API until `stop` holds true, then lets calls finish for a few seconds.
+pub async fn serve(
+    listening: Listening,
+    owner: Arc<dyn Owner>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let routes = routes(owner, stop.clone())?;
+    let over_unix = async {
+        let Some(socket) = listening.unix else {
+            return Ok(());
+        };
+        let guard = InterceptorLayer::new(auth::UserGuard::of_this_process());
+        let server = server().layer(guard).add_routes(routes.clone());
+        let incoming = UnixListenerStream::new(socket.listener);
+        let served = server.serve_with_incoming_shutdown(incoming, stopped(stop.clone()));
+        let served = served.await;
+        drop(socket.file);
+        served
+    };
+    let over_tcp = async {
+        let mut servers = JoinSet::new();
+        for (listener, token) in listening.tcp {
+            let guard = InterceptorLayer::new(auth::TokenGuard(token));
+            let server = server().layer(guard).add_routes(routes.clone());
+            let incoming = TcpListenerStream::new(listener);
+            servers.spawn(server.serve_with_incoming_shutdown(incoming, stopped(stop.clone())));
+        }
+        while let Some(served) = servers.join_next().await {
+            served.expect("a server task does not panic")?;
+        }
+        Ok(())
+    };
+    let grace_over = async {
+        stopped(stop.clone()).await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = async { tokio::try_join!(over_unix, over_tcp) } => {
+            served?;
+        }
+        () = grace_over => {}
+    }
+    Ok(())
+}
+
+fn server() -> Server {
+    Server::builder()
+        .concurrency_limit_per_connection(CALLS_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // Whoever could ask for a stop being gone means the same.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn routes(owner: Arc<dyn Owner>, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
+    let watches = watching::Watches::new();
+    let (_, health) = tonic_health::server::health_reporter();
+    let node = node::Node {
+        owner: owner.clone(),
+        watches,
+        stop,
+    };
+    let torrents = torrent::Torrents {
+        owner: owner.clone(),
+        requests: request::Requests::default(),
+    };
+    let boosts = boost::Boosts {
+        owner: owner.clone(),
+    };
+    let wallet = wallet::Wallet {
+        owner: owner.clone(),
+    };
+    let mut routes = RoutesBuilder::default();
+    routes
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(NodeServiceServer::new(node))
+        .add_service(
+            TorrentServiceServer::new(torrents)
+                .max_decoding_message_size(MESSAGE_LEN_MAX)
+                .max_encoding_message_size(MESSAGE_LEN_MAX),
+        )
+        .add_service(WalletServiceServer::new(wallet).max_encoding_message_size(MESSAGE_LEN_MAX))
+        .add_service(BoostServiceServer::new(boosts))
+        .add_service(PolicyServiceServer::new(policy::Policies::new(owner)));
+    Ok(routes.routes())
+}
+
+fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(seedbank_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    SERVICES
+        .iter()
+        .fold(builder, |builder, name| builder.with_service_name(*name))
+}

@@ -1,0 +1,137 @@
+//! `BoostService`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use seedbank_engine::session::command::{BoostOrder, Command, CommandReply};
+use seedbank_ledger::{Rate, UnixTime};
+use seedbank_proto::v1::boost_service_server::BoostService;
+use seedbank_proto::{Failure, v1};
+use tonic::{Request, Response, Status};
+
+use super::owner::Owner;
+use super::page::page;
+use super::{error, field, message};
+
+/// Spends credit for being unchoked first.
+pub(super) struct Boosts {
+    pub(super) owner: Arc<dyn Owner>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Boosts {
+    async fn get(&self, id: u64) -> Result<v1::Boost, Failure> {
+        let boosts = self.owner.boosts().await.map_err(error::of_stopping)?;
+        let boost = boosts.iter().find(|boost| boost.id == id);
+        boost
+            .map(message::boost)
+            .ok_or_else(|| error::boost_unknown(id))
+    }
+
+    async fn command(&self, command: Command) -> Result<CommandReply, Failure> {
+        let reply = self.owner.command(command).await;
+        reply.map_err(|error| error::of_command(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl BoostService for Boosts {
+    async fn quote_boost(
+        &self,
+        request: Request<v1::QuoteBoostRequest>,
+    ) -> Answer<v1::QuoteBoostResponse> {
+        let request = request.into_inner();
+        let info_hash = field::info_hash(&request.info_hash)?;
+        let bid = bid(request.bid_microcredits_per_gib)?;
+        let quote = self.owner.boost_quote(info_hash, bid).await;
+        let quote = quote.map_err(error::of_stopping)?;
+        let quote = quote.ok_or_else(|| error::torrent_unknown(info_hash))?;
+        Ok(Response::new(message::boost_quote(&quote, bid)))
+    }
+
+    async fn create_boost(
+        &self,
+        request: Request<v1::CreateBoostRequest>,
+    ) -> Answer<v1::CreateBoostResponse> {
+        let request = request.into_inner();
+        let order = BoostOrder {
+            request_id: field::request_id(&request.request_id)?.to_owned(),
+            info_hash: field::info_hash(&request.info_hash)?,
+            max: field::amount("max_microcredits", request.max_microcredits)?,
+            bid: bid(request.bid_microcredits_per_gib)?,
+            until: request.time_to_live.map(|ttl| until(&ttl)).transpose()?,
+        };
+        let CommandReply::Boost(id) = self.command(Command::Boost(order)).await? else {
+            return Err(Status::internal("the session gave no boost"));
+        };
+        Ok(Response::new(v1::CreateBoostResponse {
+            boost: Some(self.get(id).await?),
+        }))
+    }
+
+    async fn get_boost(
+        &self,
+        request: Request<v1::GetBoostRequest>,
+    ) -> Answer<v1::GetBoostResponse> {
+        let id = field::boost_id(&request.get_ref().boost_id)?;
+        Ok(Response::new(v1::GetBoostResponse {
+            boost: Some(self.get(id).await?),
+        }))
+    }
+
+    async fn list_boosts(
+        &self,
+        request: Request<v1::ListBoostsRequest>,
+    ) -> Answer<v1::ListBoostsResponse> {
+        let request = request.into_inner();
+        let size = field::page_size(request.page_size)?;
+        let after = field::page_token(&request.page_token, |text| text.parse::<u64>().ok())?;
+        let mut boosts = self.owner.boosts().await.map_err(error::of_stopping)?;
+        boosts.retain(|boost| {
+            let state = i32::from(message::boost_state(boost.state));
+            request.states.is_empty() || request.states.contains(&state)
+        });
+        boosts.sort_by_key(|boost| std::cmp::Reverse(boost.id));
+        let (boosts, next_page_token) = page(
+            boosts,
+            after,
+            size,
+            |boost, after| boost.id < *after,
+            |boost| boost.id.to_string(),
+        );
+        Ok(Response::new(v1::ListBoostsResponse {
+            boosts: boosts.iter().map(message::boost).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn cancel_boost(
+        &self,
+        request: Request<v1::CancelBoostRequest>,
+    ) -> Answer<v1::CancelBoostResponse> {
+        let id = field::boost_id(&request.get_ref().boost_id)?;
+        self.command(Command::CancelBoost(id)).await?;
+        Ok(Response::new(v1::CancelBoostResponse {
+            boost: Some(self.get(id).await?),
+        }))
+    }
+}
+
+fn bid(raw: Option<i64>) -> Result<Rate, Failure> {
+    match raw {
+        Some(raw) => field::rate("bid_microcredits_per_gib", raw),
+        None => Ok(Rate::PAR),
+    }
+}
+
+fn until(time_to_live: &prost_types::Duration) -> Result<UnixTime, Failure> {
+    let secs = u64::try_from(time_to_live.seconds)
+        .ok()
+        .filter(|secs| *secs > 0)
+        .ok_or_else(|| field::bad("time_to_live", "must be at least a second"))?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(UnixTime::from_secs(now.as_secs()).plus_secs(secs))
+}

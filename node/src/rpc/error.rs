@@ -1,0 +1,112 @@
+//! The node's errors as reasons of the contract.
+
+use std::io;
+
+use seedbank_engine::session::command::CommandError;
+use seedbank_engine::units::InfoHash;
+use seedbank_proto::Failure;
+use seedbank_proto::v1::ErrorReason;
+
+use crate::events::Pruned;
+use crate::rpc::message;
+use crate::rpc::owner::{BooksError, GrantError, Stopping, TorrentError};
+
+pub(super) fn of_command(error: &CommandError) -> Failure {
+    let reason = match error {
+        CommandError::TorrentUnknown(_) => ErrorReason::TorrentUnknown,
+        CommandError::BoostUnknown(_) => ErrorReason::BoostUnknown,
+        CommandError::RequestIdReused(_) => ErrorReason::RequestIdReused,
+        CommandError::SpendingDisabled => ErrorReason::SpendingDisabled,
+        CommandError::InsufficientCredit { .. } => ErrorReason::InsufficientCredit,
+        CommandError::NoSettlement => ErrorReason::NoSettlement,
+        CommandError::BadValue { .. } => ErrorReason::BadField,
+        CommandError::ShuttingDown => ErrorReason::ShuttingDown,
+    };
+    let failure = Failure::new(reason, error);
+    match error {
+        CommandError::InsufficientCredit { needed, available } => failure
+            .with("needed", needed.get())
+            .with("available", available.get()),
+        CommandError::BadValue { field, .. } => failure.with("field", field),
+        CommandError::TorrentUnknown(info_hash) => failure.with("info_hash", info_hash),
+        CommandError::BoostUnknown(boost) => failure.with("boost_id", boost),
+        CommandError::RequestIdReused(id) => failure.with("request_id", id),
+        CommandError::SpendingDisabled
+        | CommandError::NoSettlement
+        | CommandError::ShuttingDown => failure,
+    }
+}
+
+pub(super) fn of_torrent(error: &TorrentError) -> Failure {
+    match error {
+        TorrentError::BadMetainfo(_) => Failure::new(ErrorReason::BadMetainfo, error),
+        TorrentError::BadMagnet(_) => Failure::new(ErrorReason::BadMagnet, error),
+        TorrentError::BadField { field, .. } => {
+            Failure::new(ErrorReason::BadField, error).with("field", field)
+        }
+        TorrentError::Unknown(info_hash) => torrent_unknown(*info_hash),
+        TorrentError::NoMetainfo(info_hash) => {
+            Failure::new(ErrorReason::NoMetainfo, error).with("info_hash", info_hash)
+        }
+        TorrentError::Io { path, source } => {
+            Failure::new(reason_of(source.kind()), error).with("path", path.display())
+        }
+        TorrentError::Command(command) => of_command(command),
+    }
+}
+
+pub(super) fn torrent_unknown(info_hash: InfoHash) -> Failure {
+    Failure::new(
+        ErrorReason::TorrentUnknown,
+        format!("no torrent {info_hash}"),
+    )
+    .with("info_hash", info_hash)
+}
+
+pub(super) fn boost_unknown(boost: u64) -> Failure {
+    Failure::new(ErrorReason::BoostUnknown, format!("no boost {boost}")).with("boost_id", boost)
+}
+
+pub(super) fn of_stopping(stopping: Stopping) -> Failure {
+    Failure::new(ErrorReason::ShuttingDown, stopping)
+}
+
+pub(super) fn of_pruned(pruned: Pruned) -> Failure {
+    Failure::new(ErrorReason::HistoryPruned, pruned).with("oldest", pruned.oldest)
+}
+
+pub(super) fn of_books(error: &BooksError) -> Failure {
+    let reason = match error {
+        BooksError::Ledger(_) | BooksError::Check(_) => ErrorReason::LedgerPoisoned,
+        BooksError::Stopping(_) => ErrorReason::ShuttingDown,
+    };
+    Failure::new(reason, error)
+}
+
+pub(super) fn of_grant(error: &GrantError) -> Failure {
+    match error {
+        GrantError::NotIssuer => Failure::new(ErrorReason::NotIssuer, error),
+        GrantError::RequestIdReused(id) => {
+            Failure::new(ErrorReason::RequestIdReused, error).with("request_id", id)
+        }
+        GrantError::Refused(refusal) => {
+            let name = message::refusal(Some(*refusal)).as_str_name();
+            let name = name.strip_prefix("REFUSAL_").unwrap_or(name);
+            Failure::new(ErrorReason::Refused, error).with("refusal", name)
+        }
+        GrantError::Ledger(_) => Failure::new(ErrorReason::LedgerPoisoned, error),
+        GrantError::Busy(_) => Failure::new(ErrorReason::QueueFull, error),
+        GrantError::Stopping(_) => Failure::new(ErrorReason::ShuttingDown, error),
+    }
+}
+
+fn reason_of(kind: io::ErrorKind) -> ErrorReason {
+    match kind {
+        io::ErrorKind::NotFound => ErrorReason::PathUnknown,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ErrorReason::PathDenied
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorReason::DiskFull,
+        _ => ErrorReason::StorageFailed,
+    }
+}

@@ -1,0 +1,307 @@
+//! What the services ask of the node: the one seam between an API call and the daemon.
+//!
+//! The services translate and never decide; the daemon implements [`Owner`], tests a small one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use seedbank_engine::session::command::{Command, CommandError, CommandReply};
+use seedbank_engine::session::config::Policy;
+use seedbank_engine::session::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
+use seedbank_engine::units::InfoHash;
+use seedbank_ledger::entry::{Entry, EntryHash};
+use seedbank_ledger::ledger::check::{CheckError, CheckReport};
+use seedbank_ledger::ledger::{Head, LedgerError};
+use seedbank_ledger::node::{Balance, Explanation, NodeCause};
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::{MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime};
+use tokio::sync::mpsc;
+
+use crate::events::Events;
+
+/// A running node, as its owner may use it. Every answer may fail because the node is stopping.
+#[tonic::async_trait]
+pub trait Owner: Send + Sync + 'static {
+    /// Who the node is; fixed for its life.
+    fn info(&self) -> &NodeInfo;
+    /// What happened, for watchers.
+    fn events(&self) -> &Events;
+    /// Begins a clean stop; returns at once.
+    fn shutdown(&self);
+
+    /// Carries out a command of the session.
+    async fn command(&self, command: Command) -> Result<CommandReply, CommandError>;
+    /// The policy in force.
+    async fn policy(&self) -> Result<Policy, Stopping>;
+    /// Every torrent, by info hash.
+    async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping>;
+    /// One torrent.
+    async fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentRow>, Stopping>;
+    /// Every connection, or those of one torrent, in the order in which we met.
+    async fn peers(&self, of: Option<InfoHash>) -> Result<Vec<PeerView>, Stopping>;
+    /// Every boost, oldest first.
+    async fn boosts(&self) -> Result<Vec<BoostView>, Stopping>;
+    /// What a boost of this torrent at this bid would meet; `None` if there is no such torrent.
+    async fn boost_quote(
+        &self,
+        info_hash: InfoHash,
+        bid: Rate,
+    ) -> Result<Option<BoostQuote>, Stopping>;
+    /// Credit as the session knows it.
+    async fn wallet(&self) -> Result<WalletView, Stopping>;
+
+    /// What the node has by its own ledger, and where that ledger ends.
+    async fn balance(&self) -> Result<(Balance, Head), BooksError>;
+    /// At most `limit` entries of the node's ledger from `from` on, oldest first, with their causes.
+    async fn entries(
+        &self,
+        from: Sequence,
+        limit: usize,
+    ) -> Result<Vec<(Entry, NodeCause)>, BooksError>;
+    /// Where the balance came from.
+    async fn explain(&self, since: UnixTime) -> Result<Explanation, BooksError>;
+    /// Makes the ledger again from its entries and compares.
+    async fn check_ledger(&self) -> Result<CheckReport, BooksError>;
+    /// Creates credit, on a settlement node that holds the issuer key.
+    async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError>;
+
+    /// Adds a torrent; one that is there already is no error.
+    async fn add_torrent(&self, torrent: NewTorrent) -> Result<AddedTorrent, TorrentError>;
+    /// Forgets a torrent, and removes its files if asked.
+    async fn remove_torrent(
+        &self,
+        info_hash: InfoHash,
+        delete_data: bool,
+    ) -> Result<(), TorrentError>;
+    /// Verifies a torrent's data again; the receiver ends when all is checked.
+    async fn verify_torrent(&self, info_hash: InfoHash) -> Result<Steps<VerifyStep>, TorrentError>;
+    /// Makes metainfo; the receiver ends with [`CreateStep::Done`] or an error.
+    async fn create_metainfo(&self, what: NewMetainfo) -> Result<Steps<CreateStep>, TorrentError>;
+}
+
+/// Progress of long work, a few steps ahead of whoever reads it.
+pub type Steps<T> = mpsc::Receiver<Result<T, TorrentError>>;
+
+/// The node is on its way down and answers nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shutting down")]
+pub struct Stopping;
+
+/// Who a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Its key.
+    pub node_id: NodeId,
+    /// The network it belongs to, if any.
+    pub network: Option<NetworkInfo>,
+    /// Where peers can connect.
+    pub listen_addrs: Vec<SocketAddr>,
+    /// Where its API is, as users write it.
+    pub api_addrs: Vec<String>,
+    /// Identity, ledger and resume data.
+    pub data_dir: PathBuf,
+    /// Where torrents go that name no folder.
+    pub download_dir: PathBuf,
+    /// Wall-clock time at the driver's instant zero.
+    pub started_at: UnixTime,
+}
+
+/// The network a node belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkInfo {
+    /// BLAKE3 of its genesis file.
+    pub id: NetworkId,
+    /// Its name, for people.
+    pub name: String,
+    /// Where its settlement node is.
+    pub settlement_uri: Option<String>,
+    /// Whether this node keeps its ledger.
+    pub kept_here: bool,
+}
+
+/// A torrent, and where its data lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TorrentRow {
+    /// As the session shows it.
+    pub view: TorrentView,
+    /// Folder that holds its data.
+    pub download_dir: PathBuf,
+}
+
+/// A torrent to add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTorrent {
+    /// What.
+    pub source: NewSource,
+    /// Absolute folder for its data; `None` for the configured one.
+    pub download_dir: Option<PathBuf>,
+    /// Start at once.
+    pub start: bool,
+    /// Peers known beforehand.
+    pub peers: Vec<SocketAddr>,
+}
+
+/// Where a new torrent's metainfo comes from; nothing is parsed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewSource {
+    /// The bytes of a metainfo file.
+    Metainfo(Vec<u8>),
+    /// A magnet link.
+    Magnet(String),
+}
+
+/// A torrent that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddedTorrent {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// Whether it was there before.
+    pub existed: bool,
+}
+
+/// Progress of a verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyStep {
+    /// Bytes checked so far.
+    pub checked: u64,
+    /// Bytes to check in all.
+    pub total: u64,
+    /// Of the checked, good.
+    pub have: u64,
+}
+
+/// Metainfo to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMetainfo {
+    /// Absolute file or folder.
+    pub path: PathBuf,
+    /// Announce URLs, each a tier of its own.
+    pub trackers: Vec<String>,
+    /// No peers but from its trackers.
+    pub private: bool,
+    /// Text for people.
+    pub comment: Option<String>,
+    /// Bytes in a piece; `None` to choose by size.
+    pub piece_len: Option<u32>,
+}
+
+/// Progress of making metainfo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateStep {
+    /// So many bytes are hashed.
+    Hashed {
+        /// Hashed so far.
+        bytes: u64,
+        /// To hash in all.
+        total: u64,
+    },
+    /// Finished.
+    Done {
+        /// Bytes hashed.
+        total: u64,
+        /// The metainfo file.
+        metainfo: Vec<u8>,
+        /// Its info hash.
+        info_hash: InfoHash,
+        /// A magnet link for it.
+        magnet: String,
+    },
+}
+
+/// Credit to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewGrant {
+    /// Idempotency key; the same again gives the same answer, with another body it is refused.
+    pub request_id: String,
+    /// Receiver.
+    pub to: NodeId,
+    /// How much, above 0.
+    pub amount: MicroCredits,
+    /// Why, for people; its hash is in the signed order.
+    pub reason: String,
+}
+
+/// Credit that was created; durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Entry in the network ledger.
+    pub sequence: Sequence,
+    /// That entry's identity.
+    pub entry_hash: EntryHash,
+    /// Nonce of the issuer's order.
+    pub nonce: u64,
+}
+
+/// Why the books could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BooksError {
+    /// The ledger cannot be read.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Something in it does not add up.
+    #[error("{0}")]
+    Check(#[from] CheckError),
+    /// The node is on its way down.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// Why credit was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// This node keeps no network's ledger, or holds no issuer key.
+    #[error("this node holds no issuer key: grants are made on the settlement node")]
+    NotIssuer,
+    /// The request id was used for something else.
+    #[error("request id {0:?} was used for something else")]
+    RequestIdReused(String),
+    /// The network ledger refused.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The network ledger cannot go on.
+    #[error("network ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Too much is waiting.
+    #[error("{0} requests wait already")]
+    Busy(usize),
+    /// The node is on its way down.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// Why something about a torrent failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TorrentError {
+    /// Not a valid metainfo file.
+    #[error("not a torrent file: {0}")]
+    BadMetainfo(String),
+    /// Not a magnet link we can use.
+    #[error("not a magnet link: {0}")]
+    BadMagnet(String),
+    /// A number or name is out of range.
+    #[error("{field} {problem}")]
+    BadField {
+        /// Which.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No such torrent.
+    #[error("no torrent {0}")]
+    Unknown(InfoHash),
+    /// A magnet whose metainfo has not arrived.
+    #[error("torrent {0} has no metainfo yet")]
+    NoMetainfo(InfoHash),
+    /// A file or folder cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The session refused.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}

@@ -1,0 +1,143 @@
+//! `PolicyService`.
+
+use std::sync::Arc;
+
+use seedbank_engine::session::command::Command;
+use seedbank_engine::session::config::{PaidRule, Policy};
+use seedbank_proto::v1::policy_service_server::PolicyService;
+use seedbank_proto::{Failure, v1};
+use tokio::sync::Mutex;
+use tonic::{Request, Response, Status};
+
+use super::owner::Owner;
+use super::{error, field, message};
+
+/// Most slots.
+const SLOTS_MAX: usize = 1_000;
+/// Most friends.
+const FRIENDS_MAX: usize = 1_000;
+
+/// What the owner wants, changeable while the node runs.
+pub(super) struct Policies {
+    owner: Arc<dyn Owner>,
+    /// Held from reading the policy to replacing it, so that no change is lost between.
+    turn: Mutex<()>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Policies {
+    pub(super) fn new(owner: Arc<dyn Owner>) -> Self {
+        Self {
+            owner,
+            turn: Mutex::new(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl PolicyService for Policies {
+    async fn get_policy(&self, _: Request<v1::GetPolicyRequest>) -> Answer<v1::GetPolicyResponse> {
+        let policy = self.owner.policy().await.map_err(error::of_stopping)?;
+        Ok(Response::new(v1::GetPolicyResponse {
+            policy: Some(message::policy(&policy)),
+        }))
+    }
+
+    async fn set_policy(
+        &self,
+        request: Request<v1::SetPolicyRequest>,
+    ) -> Answer<v1::SetPolicyResponse> {
+        let request = request.into_inner();
+        let wanted = request.policy.unwrap_or_default();
+        let paths = request.update_mask.unwrap_or_default().paths;
+        if paths.is_empty() {
+            return Err(field::bad("update_mask", "names no field").into());
+        }
+        let _turn = self.turn.lock().await;
+        let mut policy = self.owner.policy().await.map_err(error::of_stopping)?;
+        for path in &paths {
+            apply(&mut policy, &wanted, path)?;
+        }
+        let reply = self.owner.command(Command::SetPolicy(policy.clone()));
+        reply.await.map_err(|error| error::of_command(&error))?;
+        Ok(Response::new(v1::SetPolicyResponse {
+            policy: Some(message::policy(&policy)),
+        }))
+    }
+}
+
+/// Takes one named field over.
+fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Failure> {
+    match path {
+        "earn" => policy.earn = wanted.earn,
+        "spend" => policy.spend = wanted.spend,
+        "min_rate_microcredits_per_gib" => {
+            policy.rate_min = field::rate(path, wanted.min_rate_microcredits_per_gib)?;
+        }
+        "open_share_percent" => {
+            policy.open_share_percent = u8::try_from(wanted.open_share_percent)
+                .ok()
+                .filter(|percent| *percent <= 100)
+                .ok_or_else(|| field::bad(path, "is not 0 to 100"))?;
+        }
+        "paid_rule" => policy.paid_rule = paid_rule(wanted.paid_rule())?,
+        "slot_count" => {
+            policy.slots = usize::try_from(wanted.slot_count)
+                .ok()
+                .filter(|slots| (1..=SLOTS_MAX).contains(slots))
+                .ok_or_else(|| field::bad(path, format!("is not 1 to {SLOTS_MAX}")))?;
+        }
+        "upload_limit_bytes_per_second" => {
+            policy.upload_limit = limit(path, wanted.upload_limit_bytes_per_second)?;
+        }
+        "download_limit_bytes_per_second" => {
+            policy.download_limit = limit(path, wanted.download_limit_bytes_per_second)?;
+        }
+        "max_spend_per_day_microcredits" => {
+            policy.spend_per_day_max = wanted
+                .max_spend_per_day_microcredits
+                .map(|raw| field::amount(path, raw))
+                .transpose()?;
+        }
+        "friends" => {
+            if wanted.friends.len() > FRIENDS_MAX {
+                return Err(field::bad(
+                    path,
+                    format!("has more than {FRIENDS_MAX} keys"),
+                ));
+            }
+            let keys = wanted.friends.iter().map(|key| field::node_id(path, key));
+            policy.friends = keys.collect::<Result<_, _>>()?;
+        }
+        other => {
+            return Err(field::bad(
+                "update_mask",
+                format!("names no field of policy: {other:?}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn limit(path: &str, raw: Option<i64>) -> Result<Option<u64>, Failure> {
+    let Some(raw) = raw else {
+        return Ok(None);
+    };
+    match u64::try_from(raw) {
+        Ok(limit) if limit > 0 => Ok(Some(limit)),
+        _ => Err(field::bad(
+            path,
+            "must be above 0; leave it out for no limit",
+        )),
+    }
+}
+
+fn paid_rule(rule: v1::PaidRule) -> Result<PaidRule, Failure> {
+    match rule {
+        v1::PaidRule::TopK => Ok(PaidRule::TopK),
+        v1::PaidRule::Proportional => Ok(PaidRule::Proportional),
+        v1::PaidRule::UniformPrice => Ok(PaidRule::UniformPrice),
+        v1::PaidRule::Unspecified => Err(field::bad("paid_rule", "is none that this node knows")),
+    }
+}

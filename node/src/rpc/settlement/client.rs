@@ -1,0 +1,284 @@
+//! A node's way to its settlement node: over gRPC, or straight to the keeper in the same process.
+//!
+//! Every question is answered in bounded time, if need be with `Unreachable`; the session repeats
+//! it, so nothing is retried here but the connection.
+
+use std::fmt;
+use std::time::Duration;
+
+use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
+use seedbank_ledger::signed::Signed;
+use seedbank_ledger::signed::claim::SignedClaim;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::order::SignedOrder;
+use seedbank_ledger::{NodeId, Sequence};
+use seedbank_proto::v1;
+use seedbank_proto::v1::settlement_service_client::SettlementServiceClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use super::convert::{self, AnswerError};
+use super::keeper::{Answered, Keeper, KeeperError, LINES_MAX, Statement};
+use crate::settlement::{BoxFuture, Settlement};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for an answer, all its pages together.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Between two signs of life on an idle connection.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// Pages of lines read for one answer; a node that is further behind asks again.
+const PAGES_MAX: usize = 64;
+/// Largest answer: a page of lines of about 700 bytes each.
+const ANSWER_LEN_MAX: usize = 2 << 20;
+
+/// Why an address of a settlement node cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// It is no URL of the kind we speak.
+    #[error("settlement {0:?} is not of the form http://HOST:PORT")]
+    BadUri(String),
+}
+
+/// A settlement node somewhere else. Connects when it is first asked, and again after failures.
+#[derive(Clone)]
+pub struct Remote {
+    uri: String,
+    channel: Channel,
+    own: NodeId,
+}
+
+/// The settlement node of this very process.
+#[derive(Clone, Debug)]
+pub struct Local {
+    keeper: Keeper,
+    own: NodeId,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("{}", .0.message())]
+    Call(Box<Status>),
+    #[error("its answer makes no sense: {0}")]
+    Answer(#[from] AnswerError),
+    #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("it ended the stream without an answer")]
+    Ended,
+}
+
+impl Remote {
+    /// The settlement node at `uri` (`http://HOST:PORT`), asked about the account `own`. Does not
+    /// connect yet; needs a tokio runtime.
+    pub fn new(uri: &str, own: NodeId) -> Result<Self, RemoteError> {
+        let bad = || RemoteError::BadUri(uri.to_owned());
+        if !uri.starts_with("http://") {
+            return Err(bad());
+        }
+        let endpoint = Endpoint::from_shared(uri.to_owned()).map_err(|_| bad())?;
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .connect_lazy();
+        Ok(Self {
+            uri: uri.to_owned(),
+            channel,
+            own,
+        })
+    }
+
+    fn service(&self) -> SettlementServiceClient<Channel> {
+        SettlementServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LEN_MAX)
+    }
+
+    async fn answer(&self, request: SettlementRequest) -> Result<SettlementReply, AskError> {
+        match request {
+            SettlementRequest::Submit { order, after } => self.submit(&order, after).await,
+            SettlementRequest::Claim { claim, after } => self.claim(&claim, after).await,
+            SettlementRequest::Statement { after } => {
+                let first = self.page(after).await?;
+                Ok(lines(unrefused(self.complete(first).await?)))
+            }
+            SettlementRequest::Lock(lock_id) => self.lock(lock_id).await,
+        }
+    }
+
+    async fn submit(
+        &self,
+        order: &SignedOrder,
+        after: Option<Sequence>,
+    ) -> Result<SettlementReply, AskError> {
+        let request = v1::SubmitRequest {
+            signed_order: order.to_bytes(),
+            after_sequence: convert::after(after),
+        };
+        let mut answers = self
+            .service()
+            .submit(tokio_stream::once(request))
+            .await?
+            .into_inner();
+        let answer = answers.message().await?.ok_or(AskError::Ended)?;
+        let used_by = match answer.used_by_order.as_slice() {
+            [] => None,
+            bytes => Some(Box::new(Signed::from_bytes(bytes).map_err(|source| {
+                AnswerError::Layout {
+                    what: "order",
+                    source,
+                }
+            })?)),
+        };
+        let first = convert::read_statement(answer.statement, self.own)?;
+        Ok(lines(Answered {
+            refusal: convert::read_refusal(answer.refusal)?,
+            used_by,
+            statement: self.complete(first).await?,
+        }))
+    }
+
+    async fn claim(
+        &self,
+        claim: &SignedClaim,
+        after: Option<Sequence>,
+    ) -> Result<SettlementReply, AskError> {
+        let request = v1::ClaimRequest {
+            signed_claim: claim.to_bytes(),
+            after_sequence: convert::after(after),
+        };
+        let answer = self.service().claim(request).await?.into_inner();
+        let first = convert::read_statement(answer.statement, self.own)?;
+        Ok(lines(Answered {
+            refusal: convert::read_refusal(answer.refusal)?,
+            ..unrefused(self.complete(first).await?)
+        }))
+    }
+
+    async fn lock(&self, lock_id: LockId) -> Result<SettlementReply, AskError> {
+        let request = v1::GetLockRequest {
+            lock_id: crate::rpc::message::number(lock_id.get()),
+        };
+        match self.service().get_lock(request).await {
+            Ok(answer) => {
+                let lock = answer.into_inner().lock.ok_or(AnswerError::Field("lock"))?;
+                Ok(SettlementReply::Lock(Some(convert::read_lock(&lock)?)))
+            }
+            Err(status) if status.code() == Code::NotFound => Ok(SettlementReply::Lock(None)),
+            Err(status) => Err(status.into()),
+        }
+    }
+
+    async fn page(&self, after: Option<Sequence>) -> Result<Statement, AskError> {
+        let request = v1::GetStatementRequest {
+            account: self.own.to_string(),
+            after_sequence: convert::after(after),
+            page_size: crate::rpc::message::count(LINES_MAX),
+        };
+        let answer = self.service().get_statement(request).await?.into_inner();
+        Ok(convert::read_statement(answer.statement, self.own)?)
+    }
+
+    async fn complete(&self, first: Statement) -> Result<Statement, AskError> {
+        complete(first, |after| self.page(after)).await
+    }
+}
+
+impl Settlement for Remote {
+    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply> {
+        Box::pin(async move {
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.answer(request)).await;
+            match answer.unwrap_or(Err(AskError::TimedOut)) {
+                Ok(reply) => reply,
+                Err(error) => SettlementReply::Unreachable(format!("{}: {error}", self.uri)),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Remote({})", self.uri)
+    }
+}
+
+impl Local {
+    /// The keeper in this process, asked about the account `own`.
+    pub fn new(keeper: Keeper, own: NodeId) -> Self {
+        Self { keeper, own }
+    }
+
+    async fn answer(&self, request: SettlementRequest) -> Result<SettlementReply, KeeperError> {
+        let answered = match request {
+            SettlementRequest::Submit { order, after } => self.keeper.submit(order, after).await?,
+            SettlementRequest::Claim { claim, after } => self.keeper.claim(claim, after).await?,
+            SettlementRequest::Statement { after } => unrefused(self.page(after).await?),
+            SettlementRequest::Lock(lock_id) => {
+                return Ok(SettlementReply::Lock(self.keeper.lock(lock_id).await?));
+            }
+        };
+        let statement = complete(answered.statement, |after| self.page(after)).await?;
+        Ok(lines(Answered {
+            statement,
+            ..answered
+        }))
+    }
+
+    async fn page(&self, after: Option<Sequence>) -> Result<Statement, KeeperError> {
+        self.keeper.statement(self.own, after, LINES_MAX).await
+    }
+}
+
+impl Settlement for Local {
+    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply> {
+        Box::pin(async move {
+            self.answer(request)
+                .await
+                .unwrap_or_else(|error| SettlementReply::Unreachable(error.to_string()))
+        })
+    }
+}
+
+impl From<Status> for AskError {
+    fn from(status: Status) -> Self {
+        Self::Call(Box::new(status))
+    }
+}
+
+/// Reads the pages after the first.
+async fn complete<E, Page>(
+    first: Statement,
+    page: impl Fn(Option<Sequence>) -> Page + Send,
+) -> Result<Statement, E>
+where
+    Page: Future<Output = Result<Statement, E>> + Send,
+{
+    let mut whole = first;
+    for _ in 1..PAGES_MAX {
+        let last = whole.lines.last();
+        let Some(last) = last.filter(|_| whole.more) else {
+            break;
+        };
+        let next = page(Some(last.certificate.body.sequence)).await?;
+        whole.lines.extend(next.lines);
+        whole.account = next.account;
+        whole.more = next.more;
+    }
+    Ok(whole)
+}
+
+fn unrefused(statement: Statement) -> Answered {
+    Answered {
+        refusal: None,
+        used_by: None,
+        statement,
+    }
+}
+
+fn lines(answered: Answered) -> SettlementReply {
+    SettlementReply::Lines {
+        refusal: answered.refusal,
+        used_by: answered.used_by,
+        lines: answered.statement.lines,
+        account: answered.statement.account,
+    }
+}

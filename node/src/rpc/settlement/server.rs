@@ -1,0 +1,414 @@
+//! `SettlementService`: anybody may ask, only signatures are believed, nobody may ask too often.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seedbank_ledger::identity::SignatureError;
+use seedbank_ledger::layout::LayoutError;
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::signed::Signed;
+use seedbank_ledger::signed::claim::SignedClaim;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::order::SignedOrder;
+use seedbank_ledger::{NodeId, Sequence};
+use seedbank_proto::v1::ErrorReason;
+use seedbank_proto::v1::settlement_service_server::{SettlementService, SettlementServiceServer};
+use seedbank_proto::{Failure, v1};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::admission::Door;
+use super::convert;
+use super::keeper::{Answered, Keeper, KeeperError, LINES_MAX, Statement};
+use super::limit::Limiter;
+use crate::rpc::{GRACE, KEEPALIVE, ServeError, field, message, stopped};
+
+/// Largest request: a signed object and a few fields.
+const REQUEST_LEN_MAX: usize = 16 << 10;
+/// Calls at once on one connection; more wait.
+const CALLS_MAX: usize = 32;
+/// Streams of `Watch` at once.
+const WATCHES_MAX: usize = 512;
+/// Longest silence on such a stream.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How often time is let pass when nobody asks.
+const TICK: Duration = Duration::from_secs(10);
+/// Answers that a slow reader may leave lying.
+const BACKLOG_MAX: usize = 8;
+
+/// Orders and claims that one key may send at once, and per second over time.
+const KEY_BURST: u64 = 200;
+const KEY_PER_SECOND: u32 = 20;
+/// Requests that one address may send at once, and per second over time.
+const ADDR_BURST: u64 = 2_000;
+const ADDR_PER_SECOND: u32 = 500;
+/// Lines of an answer that cost as much as a request of its own.
+const LINES_PER_TOKEN: usize = 8;
+
+/// Serves the ledger until `stop` holds true, then lets calls finish for a few seconds.
+pub async fn serve(
+    door: Door,
+    keeper: Keeper,
+    stop: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let service = Settling {
+        shared: Arc::new(Shared {
+            keeper: keeper.clone(),
+            keys: Limiter::new(KEY_BURST, KEY_PER_SECOND),
+            addrs: Limiter::new(ADDR_BURST, ADDR_PER_SECOND),
+            stop: stop.clone(),
+        }),
+        watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+    };
+    let service = SettlementServiceServer::new(service).max_decoding_message_size(REQUEST_LEN_MAX);
+    let served = Server::builder()
+        .concurrency_limit_per_connection(CALLS_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .add_service(service)
+        .serve_with_incoming_shutdown(door.incoming(), stopped(stop.clone()));
+    let grace_over = async {
+        stopped(stop).await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let time_passes = async {
+        loop {
+            tokio::time::sleep(TICK).await;
+            keeper.tick();
+        }
+    };
+    tokio::select! {
+        served = served => served?,
+        () = grace_over => {}
+        () = time_passes => {}
+    }
+    Ok(())
+}
+
+/// The shared ledger of a network.
+struct Settling {
+    shared: Arc<Shared>,
+    watches: Arc<Semaphore>,
+}
+
+/// What streams keep when the call has returned.
+struct Shared {
+    keeper: Keeper,
+    keys: Limiter<NodeId>,
+    addrs: Limiter<IpAddr>,
+    stop: watch::Receiver<bool>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl SettlementService for Settling {
+    type SubmitStream = Messages<v1::SubmitResponse>;
+
+    async fn submit(
+        &self,
+        request: Request<Streaming<v1::SubmitRequest>>,
+    ) -> Answer<Self::SubmitStream> {
+        let from = addr_of(&request);
+        let mut orders = request.into_inner();
+        let shared = self.shared.clone();
+        let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    next = orders.message() => next,
+                    () = sender.closed() => return,
+                    () = stopped(shared.stop.clone()) => return,
+                };
+                let answer = match next {
+                    Ok(Some(order)) => shared.submit(from, order).await.map_err(Status::from),
+                    Ok(None) => return,
+                    Err(status) => Err(status),
+                };
+                let ended = answer.is_err();
+                if sender.send(answer).await.is_err() || ended {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn claim(&self, request: Request<v1::ClaimRequest>) -> Answer<v1::ClaimResponse> {
+        let from = addr_of(&request);
+        let request = request.into_inner();
+        self.shared.admit_addr(from)?;
+        let claim: SignedClaim =
+            Signed::from_bytes(&request.signed_claim).map_err(|error| bad_bytes("claim", error))?;
+        let payee = claim.body.payee;
+        let after = sequence(request.after_sequence)?;
+        let answered = match self.shared.admit_key(payee, claim.verify(&payee))? {
+            Believed::Yes => self.shared.keeper.claim(claim, after).await,
+            Believed::No => self.shared.disbelieved(payee, after).await,
+        };
+        let answered = self.shared.charge(from, answered)?;
+        Ok(Response::new(v1::ClaimResponse {
+            refusal: message::refusal(answered.refusal).into(),
+            statement: Some(convert::statement(&answered.statement)),
+        }))
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<v1::GetAccountRequest>,
+    ) -> Answer<v1::GetAccountResponse> {
+        let from = addr_of(&request);
+        let account = field::node_id("account", &request.get_ref().account)?;
+        let statement = self.shared.statement(from, account, None, 1).await?;
+        Ok(Response::new(v1::GetAccountResponse {
+            account: Some(convert::account(&statement.account)),
+        }))
+    }
+
+    async fn get_lock(&self, request: Request<v1::GetLockRequest>) -> Answer<v1::GetLockResponse> {
+        self.shared.admit_addr(addr_of(&request))?;
+        let raw = request.get_ref().lock_id;
+        let lock_id = u64::try_from(raw).map_err(|_| field::bad("lock_id", "is below zero"))?;
+        let lock = self.shared.keeper.lock(LockId::new(lock_id)).await;
+        let lock = lock.map_err(|error| of_keeper(&error))?.ok_or_else(|| {
+            Failure::new(ErrorReason::LockUnknown, format!("no lock {lock_id}"))
+                .with("lock_id", lock_id)
+        })?;
+        Ok(Response::new(v1::GetLockResponse {
+            lock: Some(convert::lock(&lock)),
+        }))
+    }
+
+    async fn get_statement(
+        &self,
+        request: Request<v1::GetStatementRequest>,
+    ) -> Answer<v1::GetStatementResponse> {
+        let from = addr_of(&request);
+        let request = request.into_inner();
+        let account = field::node_id("account", &request.account)?;
+        let after = sequence(request.after_sequence)?;
+        let limit = field::page_size(request.page_size)?;
+        let statement = self.shared.statement(from, account, after, limit).await?;
+        Ok(Response::new(v1::GetStatementResponse {
+            statement: Some(convert::statement(&statement)),
+        }))
+    }
+
+    type WatchStream = Messages<v1::WatchResponse>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
+        let from = addr_of(&request);
+        let request = request.into_inner();
+        self.shared.admit_addr(from)?;
+        let place = self.watches.clone().try_acquire_owned().map_err(|_| {
+            let message = format!("{WATCHES_MAX} streams are open, that is all");
+            Failure::new(ErrorReason::TooManyWatches, message)
+        })?;
+        let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
+        let follower = Follower {
+            head: self.shared.keeper.head(),
+            shared: self.shared.clone(),
+            account: field::node_id("account", &request.account)?,
+            after: sequence(request.after_sequence)?,
+            sender,
+            _place: place,
+        };
+        tokio::spawn(follower.run());
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+impl Shared {
+    async fn submit(
+        &self,
+        from: IpAddr,
+        request: v1::SubmitRequest,
+    ) -> Result<v1::SubmitResponse, Failure> {
+        self.admit_addr(from)?;
+        let order: SignedOrder =
+            Signed::from_bytes(&request.signed_order).map_err(|error| bad_bytes("order", error))?;
+        let account = order.body.account;
+        let after = sequence(request.after_sequence)?;
+        let answered = match self.admit_key(account, order.verify(&account))? {
+            Believed::Yes => self.keeper.submit(order, after).await,
+            Believed::No => self.disbelieved(account, after).await,
+        };
+        let answered = self.charge(from, answered)?;
+        let used_by = answered.used_by.as_ref();
+        Ok(v1::SubmitResponse {
+            refusal: message::refusal(answered.refusal).into(),
+            used_by_order: used_by.map(|order| order.to_bytes()).unwrap_or_default(),
+            statement: Some(convert::statement(&answered.statement)),
+        })
+    }
+
+    /// Signatures are checked off the ledger's thread, and before they count against a key: nobody
+    /// can use up another's share.
+    fn admit_key(
+        &self,
+        signer: NodeId,
+        verified: Result<(), SignatureError>,
+    ) -> Result<Believed, Failure> {
+        if verified.is_err() {
+            return Ok(Believed::No);
+        }
+        let admitted = self.keys.take(signer, 1, Instant::now());
+        admitted.map_err(|wait| too_often("this key", wait))?;
+        Ok(Believed::Yes)
+    }
+
+    /// The answer to what `signer` did not sign: refused, and nothing is entered.
+    async fn disbelieved(
+        &self,
+        signer: NodeId,
+        after: Option<Sequence>,
+    ) -> Result<Answered, KeeperError> {
+        Ok(Answered {
+            refusal: Some(Refusal::BadSignature),
+            used_by: None,
+            statement: self.keeper.statement(signer, after, LINES_MAX).await?,
+        })
+    }
+
+    async fn statement(
+        &self,
+        from: IpAddr,
+        account: NodeId,
+        after: Option<Sequence>,
+        limit: usize,
+    ) -> Result<Statement, Failure> {
+        self.admit_addr(from)?;
+        let statement = self.keeper.statement(account, after, limit).await;
+        let answered = statement.map(|statement| Answered {
+            refusal: None,
+            used_by: None,
+            statement,
+        });
+        Ok(self.charge(from, answered)?.statement)
+    }
+
+    fn admit_addr(&self, from: IpAddr) -> Result<(), Failure> {
+        let admitted = self.addrs.take(from, 1, Instant::now());
+        admitted.map_err(|wait| too_often("this address", wait))
+    }
+
+    /// Every line costs two signatures: long answers count for more.
+    fn charge(
+        &self,
+        from: IpAddr,
+        answered: Result<Answered, KeeperError>,
+    ) -> Result<Answered, Failure> {
+        let answered = answered.map_err(|error| of_keeper(&error))?;
+        let tokens = answered.statement.lines.len() / LINES_PER_TOKEN;
+        let tokens = u64::try_from(tokens).unwrap_or(u64::MAX);
+        self.addrs.charge(from, tokens, Instant::now());
+        Ok(answered)
+    }
+}
+
+/// Whether a signature is its signer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Believed {
+    Yes,
+    No,
+}
+
+/// One stream of `Watch`.
+struct Follower {
+    shared: Arc<Shared>,
+    head: watch::Receiver<Sequence>,
+    account: NodeId,
+    after: Option<Sequence>,
+    sender: mpsc::Sender<Result<v1::WatchResponse, Status>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut is_due = true;
+        loop {
+            self.head.borrow_and_update();
+            let keeper = &self.shared.keeper;
+            let statement = keeper.statement(self.account, self.after, LINES_MAX).await;
+            let statement = match statement {
+                Ok(statement) => statement,
+                Err(error) => {
+                    let status = of_keeper(&error).into();
+                    // A reader that is gone has no use for the reason.
+                    let _ = self.sender.send(Err(status)).await;
+                    return;
+                }
+            };
+            if let Some(last) = statement.lines.last() {
+                self.after = Some(last.certificate.body.sequence);
+            }
+            if is_due || !statement.lines.is_empty() {
+                let response = v1::WatchResponse {
+                    statement: Some(convert::statement(&statement)),
+                };
+                if self.sender.send(Ok(response)).await.is_err() {
+                    return;
+                }
+            }
+            if statement.more {
+                continue;
+            }
+            tokio::select! {
+                changed = self.head.changed() => {
+                    is_due = false;
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(HEARTBEAT) => is_due = true,
+                () = self.sender.closed() => return,
+                () = stopped(self.shared.stop.clone()) => return,
+            }
+        }
+    }
+}
+
+/// The caller's address; of an IPv6 address the /64 that one subscriber gets.
+fn addr_of<T>(request: &Request<T>) -> IpAddr {
+    match request.remote_addr().map(|addr| addr.ip()) {
+        Some(IpAddr::V6(addr)) => {
+            let [a, b, c, d, ..] = addr.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        Some(addr) => addr,
+        None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+fn sequence(raw: Option<i64>) -> Result<Option<Sequence>, Failure> {
+    raw.map(u64::try_from)
+        .transpose()
+        .map(|raw| raw.map(Sequence::new))
+        .map_err(|_| field::bad("after_sequence", "is below zero"))
+}
+
+fn bad_bytes(what: &str, error: LayoutError) -> Failure {
+    Failure::new(
+        ErrorReason::BadSignedBytes,
+        format!("not a signed {what}: {error}"),
+    )
+}
+
+fn too_often(who: &str, wait: Duration) -> Failure {
+    Failure::new(ErrorReason::RateLimited, format!("{who} asks too often")).retry_after(wait)
+}
+
+fn of_keeper(error: &KeeperError) -> Failure {
+    let reason = match error {
+        KeeperError::Busy => ErrorReason::QueueFull,
+        KeeperError::Ledger(_) => ErrorReason::LedgerPoisoned,
+        KeeperError::Closed => ErrorReason::ShuttingDown,
+    };
+    Failure::new(reason, error)
+}

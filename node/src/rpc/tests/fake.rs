@@ -1,0 +1,345 @@
+//! A small owner: what it is told, it shows; its ledger is a real one in memory.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use seedbank_engine::choker::Reason;
+use seedbank_engine::session::command::{BoostOrder, Command, CommandError, CommandReply};
+use seedbank_engine::session::config::Policy;
+use seedbank_engine::session::event::SessionEvent;
+use seedbank_engine::session::view::{
+    BoostQuote, BoostState, BoostView, PeerView, TorrentState, TorrentView, WalletView,
+};
+use seedbank_engine::units::{InfoHash, PeerIndex};
+use seedbank_ledger::entry::Entry;
+use seedbank_ledger::ledger::Head;
+use seedbank_ledger::ledger::check::CheckReport;
+use seedbank_ledger::node::{Balance, Explanation, NodeCause, NodeCommand, NodeLedger};
+use seedbank_ledger::store::Memory;
+use seedbank_ledger::{
+    Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime,
+};
+use tokio::sync::mpsc;
+
+use crate::events::Events;
+use crate::rpc::owner::{
+    AddedTorrent, BooksError, CreateStep, GrantError, Granted, NetworkInfo, NewGrant, NewMetainfo,
+    NewSource, NewTorrent, NodeInfo, Owner, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
+};
+
+/// What the fake has to spend.
+const AVAILABLE: MicroCredits = MicroCredits::new(1_000);
+const NOW: UnixTime = UnixTime::from_secs(1_000);
+
+pub(super) fn own_key() -> NodeId {
+    Identity::from_secret([1; 32]).id()
+}
+
+pub(super) struct Fake {
+    info: NodeInfo,
+    events: Events,
+    stopping: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    torrents: BTreeMap<InfoHash, TorrentRow>,
+    boosts: Vec<(BoostOrder, BoostView)>,
+    policy: Policy,
+    ledger: NodeLedger<Memory>,
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        let ledger = NodeLedger::open(Memory::new(), own_key(), None, NOW).unwrap();
+        Self {
+            info: NodeInfo {
+                node_id: own_key(),
+                network: Some(NetworkInfo {
+                    id: NetworkId::from_bytes([7; 32]),
+                    name: "testers".into(),
+                    settlement_uri: None,
+                    kept_here: false,
+                }),
+                listen_addrs: Vec::new(),
+                api_addrs: Vec::new(),
+                data_dir: PathBuf::from("/data"),
+                download_dir: PathBuf::from("/downloads"),
+                started_at: NOW,
+            },
+            events: Events::new(),
+            stopping: AtomicBool::new(false),
+            state: Mutex::new(State {
+                torrents: BTreeMap::new(),
+                boosts: Vec::new(),
+                policy: Policy::default(),
+                ledger,
+            }),
+        }
+    }
+
+    pub(super) fn insert(&self, byte: u8) -> InfoHash {
+        let info_hash = InfoHash([byte; 20]);
+        let row = TorrentRow {
+            view: torrent(info_hash),
+            download_dir: PathBuf::from("/downloads"),
+        };
+        self.state().torrents.insert(info_hash, row);
+        info_hash
+    }
+
+    pub(super) fn write_off(&self, count: u8) {
+        for byte in 1..=count {
+            let command = NodeCommand::WriteOff {
+                peer: Identity::from_secret([100 + byte; 32]).id(),
+                bytes: Bytes::new(u64::from(byte)),
+            };
+            self.state().ledger.append(NOW, &[command]).unwrap();
+        }
+    }
+
+    pub(super) fn happened(&self, event: SessionEvent) {
+        self.events.push(event, NOW);
+    }
+
+    pub(super) fn was_asked_to_stop(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn boost(&self, order: BoostOrder) -> Result<CommandReply, CommandError> {
+        let mut state = self.state();
+        let same_id = |known: &&(BoostOrder, BoostView)| known.0.request_id == order.request_id;
+        if let Some((known, view)) = state.boosts.iter().find(same_id) {
+            return if *known == order {
+                Ok(CommandReply::Boost(view.id))
+            } else {
+                Err(CommandError::RequestIdReused(order.request_id))
+            };
+        }
+        if order.max > AVAILABLE {
+            return Err(CommandError::InsufficientCredit {
+                needed: order.max,
+                available: AVAILABLE,
+            });
+        }
+        let id = u64::try_from(state.boosts.len()).unwrap() + 1;
+        let view = BoostView {
+            id,
+            info_hash: order.info_hash,
+            state: BoostState::Active,
+            max: order.max,
+            bid: order.bid,
+            spent: MicroCredits::ZERO,
+            locked: MicroCredits::ZERO,
+            free: order.max,
+            created_at: NOW,
+            until: order.until,
+            payees: Vec::new(),
+        };
+        state.boosts.push((order, view));
+        Ok(CommandReply::Boost(id))
+    }
+}
+
+#[tonic::async_trait]
+impl Owner for Fake {
+    fn info(&self) -> &NodeInfo {
+        &self.info
+    }
+
+    fn events(&self) -> &Events {
+        &self.events
+    }
+
+    fn shutdown(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
+        match command {
+            Command::Boost(order) => self.boost(order),
+            Command::Transfer { .. } => Ok(CommandReply::Transfer { nonce: 1 }),
+            Command::SetPolicy(policy) => {
+                self.state().policy = policy;
+                Ok(CommandReply::Done)
+            }
+            other => panic!("no test sends {other:?}"),
+        }
+    }
+
+    async fn policy(&self) -> Result<Policy, Stopping> {
+        Ok(self.state().policy.clone())
+    }
+
+    async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping> {
+        Ok(self.state().torrents.values().cloned().collect())
+    }
+
+    async fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentRow>, Stopping> {
+        Ok(self.state().torrents.get(&info_hash).cloned())
+    }
+
+    async fn peers(&self, of: Option<InfoHash>) -> Result<Vec<PeerView>, Stopping> {
+        let info_hash = of.unwrap_or(InfoHash([1; 20]));
+        Ok((1..=2).map(|number| peer(number, info_hash)).collect())
+    }
+
+    async fn boosts(&self) -> Result<Vec<BoostView>, Stopping> {
+        let state = self.state();
+        Ok(state.boosts.iter().map(|(_, view)| view.clone()).collect())
+    }
+
+    async fn boost_quote(&self, _: InfoHash, _: Rate) -> Result<Option<BoostQuote>, Stopping> {
+        Ok(None)
+    }
+
+    async fn wallet(&self) -> Result<WalletView, Stopping> {
+        Ok(WalletView::default())
+    }
+
+    async fn balance(&self) -> Result<(Balance, Head), BooksError> {
+        let state = self.state();
+        Ok((state.ledger.balance()?, state.ledger.head()))
+    }
+
+    async fn entries(
+        &self,
+        from: Sequence,
+        limit: usize,
+    ) -> Result<Vec<(Entry, NodeCause)>, BooksError> {
+        let state = self.state();
+        let entries = state.ledger.entries(from, limit)?;
+        let with_cause = |entry: Entry| {
+            let cause = state.ledger.cause(&entry)?;
+            Ok((entry, cause))
+        };
+        entries.into_iter().map(with_cause).collect()
+    }
+
+    async fn explain(&self, since: UnixTime) -> Result<Explanation, BooksError> {
+        Ok(self.state().ledger.explain(since)?)
+    }
+
+    async fn check_ledger(&self) -> Result<CheckReport, BooksError> {
+        Ok(self.state().ledger.check()?)
+    }
+
+    async fn grant(&self, _: NewGrant) -> Result<Granted, GrantError> {
+        Err(GrantError::NotIssuer)
+    }
+
+    async fn add_torrent(&self, torrent: NewTorrent) -> Result<AddedTorrent, TorrentError> {
+        let byte = match torrent.source {
+            NewSource::Metainfo(bytes) => *bytes
+                .first()
+                .ok_or_else(|| TorrentError::BadMetainfo("is empty".into()))?,
+            NewSource::Magnet(_) => return Err(TorrentError::BadMagnet("has no btih".into())),
+        };
+        let info_hash = InfoHash([byte; 20]);
+        let existed = self.state().torrents.contains_key(&info_hash);
+        self.insert(byte);
+        Ok(AddedTorrent { info_hash, existed })
+    }
+
+    async fn remove_torrent(&self, info_hash: InfoHash, _: bool) -> Result<(), TorrentError> {
+        match self.state().torrents.remove(&info_hash) {
+            Some(_) => Ok(()),
+            None => Err(TorrentError::Unknown(info_hash)),
+        }
+    }
+
+    async fn verify_torrent(&self, info_hash: InfoHash) -> Result<Steps<VerifyStep>, TorrentError> {
+        if !self.state().torrents.contains_key(&info_hash) {
+            return Err(TorrentError::Unknown(info_hash));
+        }
+        let (sender, receiver) = mpsc::channel(4);
+        for checked in [0, 50, 100] {
+            let step = VerifyStep {
+                checked,
+                total: 100,
+                have: checked,
+            };
+            sender.send(Ok(step)).await.unwrap();
+        }
+        Ok(receiver)
+    }
+
+    async fn create_metainfo(&self, what: NewMetainfo) -> Result<Steps<CreateStep>, TorrentError> {
+        if what.path == Path::new("/missing") {
+            return Err(TorrentError::Io {
+                path: what.path,
+                source: io::ErrorKind::NotFound.into(),
+            });
+        }
+        let (sender, receiver) = mpsc::channel(4);
+        let hashed = CreateStep::Hashed {
+            bytes: 5,
+            total: 10,
+        };
+        sender.send(Ok(hashed)).await.unwrap();
+        let done = CreateStep::Done {
+            total: 10,
+            metainfo: vec![1, 2, 3],
+            info_hash: InfoHash([3; 20]),
+            magnet: "magnet:?xt=urn:btih:03".into(),
+        };
+        sender.send(Ok(done)).await.unwrap();
+        Ok(receiver)
+    }
+}
+
+fn torrent(info_hash: InfoHash) -> TorrentView {
+    TorrentView {
+        info_hash,
+        name: format!("torrent {}", info_hash.0[0]),
+        state: TorrentState::Seeding,
+        error: None,
+        total: Bytes::new(100),
+        have: Bytes::new(100),
+        piece_count: 1,
+        piece_have_count: 1,
+        uploaded: Bytes::ZERO,
+        downloaded: Bytes::ZERO,
+        wasted: Bytes::ZERO,
+        upload_rate: Bytes::ZERO,
+        download_rate: Bytes::ZERO,
+        peer_count: 2,
+        seed_count: 0,
+        trackers: Vec::new(),
+        completed_at: Some(Instant::ZERO),
+    }
+}
+
+fn peer(number: u64, info_hash: InfoHash) -> PeerView {
+    PeerView {
+        peer: PeerIndex(number),
+        info_hash,
+        addr: ([127, 0, 0, 1], 6881).into(),
+        incoming: true,
+        client: "Fake 1.0".into(),
+        node_id: None,
+        piece_have_count: 0,
+        interested: true,
+        interesting: false,
+        unchoked_us: false,
+        unchoked: true,
+        reason: Some(Reason::Paid),
+        uploaded: Bytes::ZERO,
+        downloaded: Bytes::ZERO,
+        upload_rate: Bytes::ZERO,
+        download_rate: Bytes::ZERO,
+        bid: Rate::PAR,
+        own_bid: Rate::ZERO,
+        exposure: Bytes::ZERO,
+        window: Bytes::ZERO,
+        standing: 0,
+        backing_off: false,
+    }
+}

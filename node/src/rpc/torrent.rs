@@ -1,0 +1,285 @@
+//! `TorrentService`.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use seedbank_engine::session::command::Command;
+use seedbank_engine::units::InfoHash;
+use seedbank_proto::Failure;
+use seedbank_proto::v1;
+use seedbank_proto::v1::add_torrent_request::Source;
+use seedbank_proto::v1::torrent_service_server::TorrentService;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status};
+
+use super::message::Clock;
+use super::owner::{
+    AddedTorrent, CreateStep, NewMetainfo, NewSource, NewTorrent, Owner, VerifyStep,
+};
+use super::page::page;
+use super::peers;
+use super::request::Requests;
+use super::{error, field, message};
+
+/// Most trackers of a new torrent.
+const TRACKERS_MAX: usize = 100;
+
+/// Adds, drives and removes torrents.
+pub(super) struct Torrents {
+    pub(super) owner: Arc<dyn Owner>,
+    pub(super) requests: Requests,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Torrents {
+    fn clock(&self) -> Clock {
+        Clock(self.owner.info().started_at)
+    }
+
+    async fn get(&self, info_hash: InfoHash) -> Result<v1::Torrent, Failure> {
+        let row = self.owner.torrent(info_hash).await;
+        let row = row.map_err(error::of_stopping)?;
+        let row = row.ok_or_else(|| error::torrent_unknown(info_hash))?;
+        Ok(message::torrent(&row, self.clock()))
+    }
+
+    async fn command(&self, command: Command) -> Result<(), Failure> {
+        let reply = self.owner.command(command).await;
+        reply.map(drop).map_err(|error| error::of_command(&error))
+    }
+
+    async fn add(&self, torrent: NewTorrent) -> Result<AddedTorrent, Failure> {
+        let added = self.owner.add_torrent(torrent).await;
+        added.map_err(|error| error::of_torrent(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl TorrentService for Torrents {
+    async fn add_torrent(
+        &self,
+        request: Request<v1::AddTorrentRequest>,
+    ) -> Answer<v1::AddTorrentResponse> {
+        let request = request.into_inner();
+        if !request.request_id.is_empty() {
+            self.requests.admit(&request.request_id, &request)?;
+        }
+        let added = self.add(new_torrent(request)?).await?;
+        Ok(Response::new(v1::AddTorrentResponse {
+            torrent: Some(self.get(added.info_hash).await?),
+            already_present: added.existed,
+        }))
+    }
+
+    async fn get_torrent(
+        &self,
+        request: Request<v1::GetTorrentRequest>,
+    ) -> Answer<v1::GetTorrentResponse> {
+        let info_hash = field::info_hash(&request.get_ref().info_hash)?;
+        Ok(Response::new(v1::GetTorrentResponse {
+            torrent: Some(self.get(info_hash).await?),
+        }))
+    }
+
+    async fn list_torrents(
+        &self,
+        request: Request<v1::ListTorrentsRequest>,
+    ) -> Answer<v1::ListTorrentsResponse> {
+        let request = request.into_inner();
+        let size = field::page_size(request.page_size)?;
+        let after = field::page_token(&request.page_token, |text| field::info_hash(text).ok())?;
+        let mut rows = self.owner.torrents().await.map_err(error::of_stopping)?;
+        rows.retain(|row| {
+            let state = i32::from(message::torrent_state(row.view.state));
+            request.states.is_empty() || request.states.contains(&state)
+        });
+        rows.sort_by_key(|row| row.view.info_hash);
+        let (rows, next_page_token) = page(
+            rows,
+            after,
+            size,
+            |row, after| row.view.info_hash > *after,
+            |row| row.view.info_hash.to_string(),
+        );
+        let clock = self.clock();
+        Ok(Response::new(v1::ListTorrentsResponse {
+            torrents: rows
+                .iter()
+                .map(|row| message::torrent(row, clock))
+                .collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn start_torrent(
+        &self,
+        request: Request<v1::StartTorrentRequest>,
+    ) -> Answer<v1::StartTorrentResponse> {
+        let info_hash = field::info_hash(&request.get_ref().info_hash)?;
+        self.command(Command::StartTorrent(info_hash)).await?;
+        Ok(Response::new(v1::StartTorrentResponse {}))
+    }
+
+    async fn stop_torrent(
+        &self,
+        request: Request<v1::StopTorrentRequest>,
+    ) -> Answer<v1::StopTorrentResponse> {
+        let info_hash = field::info_hash(&request.get_ref().info_hash)?;
+        self.command(Command::StopTorrent(info_hash)).await?;
+        Ok(Response::new(v1::StopTorrentResponse {}))
+    }
+
+    async fn delete_torrent(
+        &self,
+        request: Request<v1::DeleteTorrentRequest>,
+    ) -> Answer<v1::DeleteTorrentResponse> {
+        let request = request.into_inner();
+        let info_hash = field::info_hash(&request.info_hash)?;
+        let removed = self.owner.remove_torrent(info_hash, request.delete_data);
+        removed.await.map_err(|error| error::of_torrent(&error))?;
+        Ok(Response::new(v1::DeleteTorrentResponse {}))
+    }
+
+    type VerifyTorrentStream = Messages<v1::VerifyTorrentResponse>;
+
+    async fn verify_torrent(
+        &self,
+        request: Request<v1::VerifyTorrentRequest>,
+    ) -> Answer<Self::VerifyTorrentStream> {
+        let info_hash = field::info_hash(&request.get_ref().info_hash)?;
+        let steps = self.owner.verify_torrent(info_hash).await;
+        let steps = steps.map_err(|error| error::of_torrent(&error))?;
+        let messages = ReceiverStream::new(steps).map(|step| match step {
+            Ok(step) => Ok(verify_step(step)),
+            Err(error) => Err(error::of_torrent(&error).into()),
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    type CreateMetainfoStream = Messages<v1::CreateMetainfoResponse>;
+
+    async fn create_metainfo(
+        &self,
+        request: Request<v1::CreateMetainfoRequest>,
+    ) -> Answer<Self::CreateMetainfoStream> {
+        let what = new_metainfo(request.into_inner())?;
+        let steps = self.owner.create_metainfo(what).await;
+        let steps = steps.map_err(|error| error::of_torrent(&error))?;
+        let messages = ReceiverStream::new(steps).map(|step| match step {
+            Ok(step) => Ok(create_step(step)),
+            Err(error) => Err(error::of_torrent(&error).into()),
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    async fn list_torrent_peers(
+        &self,
+        request: Request<v1::ListTorrentPeersRequest>,
+    ) -> Answer<v1::ListTorrentPeersResponse> {
+        let request = request.into_inner();
+        let info_hash = field::info_hash(&request.info_hash)?;
+        // An unknown torrent is an error, not an empty list.
+        self.get(info_hash).await?;
+        let of = Some(info_hash);
+        let (peers, next_page_token) =
+            peers::page(&*self.owner, of, request.page_size, &request.page_token).await?;
+        Ok(Response::new(v1::ListTorrentPeersResponse {
+            peers,
+            next_page_token,
+        }))
+    }
+
+    async fn add_peers(
+        &self,
+        request: Request<v1::AddPeersRequest>,
+    ) -> Answer<v1::AddPeersResponse> {
+        let request = request.into_inner();
+        let command = Command::AddPeers {
+            info_hash: field::info_hash(&request.info_hash)?,
+            peers: field::addrs("addresses", &request.addresses)?,
+        };
+        self.command(command).await?;
+        Ok(Response::new(v1::AddPeersResponse {}))
+    }
+}
+
+fn new_torrent(request: v1::AddTorrentRequest) -> Result<NewTorrent, Failure> {
+    let source = match request.source {
+        Some(Source::Metainfo(bytes)) => NewSource::Metainfo(bytes),
+        Some(Source::Magnet(link)) => NewSource::Magnet(field::text("magnet", &link)?.to_owned()),
+        None => {
+            return Err(field::bad(
+                "source",
+                "is missing: send metainfo or a magnet link",
+            ));
+        }
+    };
+    let download_dir = match request.download_dir.as_str() {
+        "" => None,
+        dir => Some(field::absolute_path("download_dir", dir)?),
+    };
+    Ok(NewTorrent {
+        source,
+        download_dir,
+        start: !request.stopped,
+        peers: field::addrs("initial_peers", &request.initial_peers)?,
+    })
+}
+
+fn new_metainfo(request: v1::CreateMetainfoRequest) -> Result<NewMetainfo, Failure> {
+    let path: PathBuf = field::absolute_path("path", &request.path)?;
+    let piece_len = u32::try_from(request.piece_bytes)
+        .map_err(|_| field::bad("piece_bytes", "is below zero"))?;
+    if request.trackers.len() > TRACKERS_MAX {
+        let count = request.trackers.len();
+        return Err(field::bad(
+            "trackers",
+            format!("has {count}, at most {TRACKERS_MAX}"),
+        ));
+    }
+    for tracker in &request.trackers {
+        field::text("trackers", tracker)?;
+    }
+    let comment = field::text("comment", &request.comment)?;
+    Ok(NewMetainfo {
+        path,
+        trackers: request.trackers.clone(),
+        private: request.private,
+        comment: (!comment.is_empty()).then(|| comment.to_owned()),
+        piece_len: (piece_len > 0).then_some(piece_len),
+    })
+}
+
+fn verify_step(step: VerifyStep) -> v1::VerifyTorrentResponse {
+    v1::VerifyTorrentResponse {
+        checked_bytes: message::number(step.checked),
+        total_bytes: message::number(step.total),
+        have_bytes: message::number(step.have),
+    }
+}
+
+fn create_step(step: CreateStep) -> v1::CreateMetainfoResponse {
+    match step {
+        CreateStep::Hashed { bytes, total } => v1::CreateMetainfoResponse {
+            hashed_bytes: message::number(bytes),
+            total_bytes: message::number(total),
+            ..v1::CreateMetainfoResponse::default()
+        },
+        CreateStep::Done {
+            total,
+            metainfo,
+            info_hash,
+            magnet,
+        } => v1::CreateMetainfoResponse {
+            hashed_bytes: message::number(total),
+            total_bytes: message::number(total),
+            metainfo,
+            info_hash: info_hash.to_string(),
+            magnet,
+        },
+    }
+}

@@ -1,0 +1,299 @@
+//! Streams of events: from a number on, then live, with a heartbeat when nothing happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seedbank_engine::session::event::SessionEvent;
+use seedbank_proto::v1::{ErrorReason, EventKind, WatchEventsRequest, WatchEventsResponse};
+use seedbank_proto::{Failure, v1};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::owner::{Owner, Stopping};
+use super::{error, message};
+use crate::events::{EventRecord, EventStream, Events};
+
+/// Streams open at once.
+pub(super) const WATCHES_MAX: usize = 64;
+/// Longest silence on a stream.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Messages a slow reader may leave lying.
+pub(super) const BACKLOG_MAX: usize = 64;
+
+/// Counts open streams.
+#[derive(Clone, Debug)]
+pub(super) struct Watches(Arc<Semaphore>);
+
+impl Watches {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(WATCHES_MAX)))
+    }
+
+    /// A place that is free again when it is dropped.
+    pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        self.0.clone().try_acquire_owned().map_err(|_| {
+            let message = format!("{WATCHES_MAX} streams are open, that is all");
+            Failure::new(ErrorReason::TooManyWatches, message)
+        })
+    }
+}
+
+/// Starts a stream of events.
+pub(super) fn events(
+    owner: &dyn Owner,
+    watches: &Watches,
+    stop: watch::Receiver<bool>,
+    request: WatchEventsRequest,
+) -> Result<ReceiverStream<Result<WatchEventsResponse, Status>>, Failure> {
+    let place = watches.enter()?;
+    let from = request.from_sequence.map(u64::try_from).transpose();
+    let from = from.map_err(|_| super::field::bad("from_sequence", "is below zero"))?;
+    let events = owner.events().clone();
+    let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
+    let follower = Follower {
+        stream: events.follow(from),
+        events,
+        sender,
+        kinds: request.kinds,
+        stop,
+    };
+    tokio::spawn(async move {
+        follower.run().await;
+        drop(place);
+    });
+    Ok(ReceiverStream::new(receiver))
+}
+
+struct Follower {
+    events: Events,
+    stream: EventStream,
+    sender: mpsc::Sender<Result<WatchEventsResponse, Status>>,
+    kinds: Vec<i32>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Follower {
+    /// Sends events until the reader is gone, the node stops, or the reader was too slow.
+    async fn run(mut self) {
+        let mut silent_since = Instant::now();
+        let failure = loop {
+            tokio::select! {
+                // In order: what happened before the stop is told before it.
+                biased;
+                () = self.sender.closed() => return,
+                next = self.stream.next() => match next {
+                    Ok(Some(record)) => {
+                        let event = event(&record);
+                        if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
+                            continue;
+                        }
+                        if self.sender.send(Ok(event)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => break error::of_stopping(Stopping),
+                    Err(pruned) => break error::of_pruned(pruned),
+                },
+                () = super::stopped(self.stop.clone()) => break error::of_stopping(Stopping),
+                () = sleep_until(silent_since + HEARTBEAT) => {
+                    if self.sender.send(Ok(heartbeat(self.events.newest()))).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            silent_since = Instant::now();
+        };
+        // A reader that is gone has no use for the reason.
+        let _ = self.sender.send(Err(failure.into())).await;
+    }
+}
+
+fn heartbeat(newest: u64) -> WatchEventsResponse {
+    WatchEventsResponse {
+        sequence: message::number(newest),
+        kind: EventKind::Heartbeat.into(),
+        ..WatchEventsResponse::default()
+    }
+}
+
+fn event(record: &EventRecord) -> WatchEventsResponse {
+    let shell = WatchEventsResponse {
+        sequence: message::number(record.sequence),
+        create_time: Some(message::time(record.at)),
+        ..WatchEventsResponse::default()
+    };
+    match &record.event {
+        SessionEvent::Choke(decision) => {
+            let verb = if decision.unchoked {
+                "unchoked"
+            } else {
+                "choked"
+            };
+            let reason = message::unchoke_reason(decision.reason);
+            let peer = decision.peer.0;
+            WatchEventsResponse {
+                kind: EventKind::Choke.into(),
+                message: format!("{verb} peer {peer}: {}", words(reason)),
+                info_hash: decision.info_hash.to_string(),
+                peer_id: peer.to_string(),
+                unchoked: decision.unchoked,
+                unchoke_reason: reason.into(),
+                ..shell
+            }
+        }
+        SessionEvent::TorrentCompleted(info_hash) => WatchEventsResponse {
+            kind: EventKind::TorrentCompleted.into(),
+            message: "complete".to_owned(),
+            info_hash: info_hash.to_string(),
+            ..shell
+        },
+        SessionEvent::TorrentFailed { info_hash, reason } => WatchEventsResponse {
+            kind: EventKind::TorrentFailed.into(),
+            message: reason.clone(),
+            info_hash: info_hash.to_string(),
+            ..shell
+        },
+        SessionEvent::PieceFailed { info_hash, piece } => WatchEventsResponse {
+            kind: EventKind::PieceFailed.into(),
+            message: format!("piece {} does not match its hash", piece.get()),
+            info_hash: info_hash.to_string(),
+            ..shell
+        },
+        SessionEvent::BoostFunded { .. }
+        | SessionEvent::BoostEnded { .. }
+        | SessionEvent::WrittenOff { .. }
+        | SessionEvent::PeerMisbehaved { .. }
+        | SessionEvent::TrackerFailed { .. }
+        | SessionEvent::SettlementRefused { .. }
+        | SessionEvent::ClockSkewed { .. }
+        | SessionEvent::Conflict { .. } => credit_event(&record.event, shell),
+    }
+}
+
+/// The events about credit and other sides.
+fn credit_event(event: &SessionEvent, shell: WatchEventsResponse) -> WatchEventsResponse {
+    match event {
+        SessionEvent::BoostFunded {
+            boost,
+            payee,
+            amount,
+        } => WatchEventsResponse {
+            kind: EventKind::BoostFunded.into(),
+            message: format!("boost {boost} reserves {amount} for {payee}"),
+            public_key: payee.to_string(),
+            boost_id: boost.to_string(),
+            amount_microcredits: message::credit(*amount),
+            ..shell
+        },
+        SessionEvent::BoostEnded { boost, why, spent } => WatchEventsResponse {
+            kind: EventKind::BoostEnded.into(),
+            message: format!("boost {boost} ended ({why}), it spent {spent}"),
+            boost_id: boost.to_string(),
+            amount_microcredits: message::credit(*spent),
+            ..shell
+        },
+        SessionEvent::WrittenOff { peer, bytes } => WatchEventsResponse {
+            kind: EventKind::WrittenOff.into(),
+            message: format!("{peer} did not pay for {} bytes", bytes.get()),
+            public_key: peer.to_string(),
+            payload_bytes: message::bytes(*bytes),
+            ..shell
+        },
+        SessionEvent::PeerMisbehaved { peer, what } => WatchEventsResponse {
+            kind: EventKind::PeerMisbehaved.into(),
+            message: what.clone(),
+            peer_id: peer.0.to_string(),
+            ..shell
+        },
+        SessionEvent::TrackerFailed {
+            info_hash,
+            tracker,
+            reason,
+        } => WatchEventsResponse {
+            kind: EventKind::TrackerFailed.into(),
+            message: format!("{tracker}: {reason}"),
+            info_hash: info_hash.to_string(),
+            ..shell
+        },
+        SessionEvent::Conflict { signer, what } => WatchEventsResponse {
+            kind: EventKind::Conflict.into(),
+            message: what.clone(),
+            public_key: signer.to_string(),
+            ..shell
+        },
+        SessionEvent::SettlementRefused { what, refusal } => WatchEventsResponse {
+            kind: EventKind::SettlementRefused.into(),
+            message: format!("{what}: {refusal}"),
+            ..shell
+        },
+        SessionEvent::ClockSkewed { secs, is_sound } => WatchEventsResponse {
+            kind: EventKind::ClockSkewed.into(),
+            message: if *is_sound {
+                "the clock agrees with the settlement node again".to_owned()
+            } else {
+                format!("the clock is {secs} s off settlement time: no locks are taken")
+            },
+            ..shell
+        },
+        SessionEvent::Choke(_)
+        | SessionEvent::TorrentCompleted(_)
+        | SessionEvent::TorrentFailed { .. }
+        | SessionEvent::PieceFailed { .. } => shell,
+    }
+}
+
+/// A reason in words: `NOT_INTERESTED` as "not interested".
+fn words(reason: v1::UnchokeReason) -> String {
+    let name = reason.as_str_name();
+    let name = name.strip_prefix("UNCHOKE_REASON_").unwrap_or(name);
+    name.to_ascii_lowercase().replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use seedbank_engine::units::InfoHash;
+    use seedbank_ledger::UnixTime;
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+
+    /// Time is paused: it jumps to the next timer whenever everybody waits.
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_every_30_seconds() {
+        let events = Events::new();
+        let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
+        let (_stop, stop) = watch::channel(false);
+        let follower = Follower {
+            stream: events.follow(None),
+            events: events.clone(),
+            sender,
+            kinds: vec![EventKind::TorrentCompleted.into()],
+            stop,
+        };
+        tokio::spawn(follower.run());
+        let begin = Instant::now();
+        let mut messages = ReceiverStream::new(receiver);
+        let first = messages.next().await.unwrap().unwrap();
+        assert_eq!(first.kind(), EventKind::Heartbeat);
+        assert_eq!(begin.elapsed(), HEARTBEAT);
+        events.push(
+            SessionEvent::TorrentCompleted(InfoHash([1; 20])),
+            UnixTime::ZERO,
+        );
+        let second = messages.next().await.unwrap().unwrap();
+        assert_eq!(second.kind(), EventKind::TorrentCompleted);
+        let third = messages.next().await.unwrap().unwrap();
+        assert_eq!(third.kind(), EventKind::Heartbeat);
+        assert_eq!(third.sequence, second.sequence);
+        assert_eq!(begin.elapsed(), HEARTBEAT * 2);
+        events.end();
+        let status = messages.next().await.unwrap().unwrap_err();
+        assert_eq!(
+            Failure::of(&status).unwrap().reason,
+            ErrorReason::ShuttingDown
+        );
+        assert!(messages.next().await.is_none());
+    }
+}
