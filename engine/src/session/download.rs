@@ -309,7 +309,7 @@ impl Session {
         }
         self.outputs
             .push_back(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
-        self.market_torrent_gone(info_hash, now);
+        self.market_plan(now);
         self.announce_due(now);
         self.choke_soon(now);
     }
