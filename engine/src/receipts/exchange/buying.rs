@@ -5,6 +5,7 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
+use crate::receipts::connection::Connection;
 use crate::receipts::exchange::{Arrived, Exchange, receipt_row};
 use crate::receipts::limits::RATE_MAX;
 use crate::receipts::output::ExchangeOutput;
@@ -274,9 +275,9 @@ impl Exchange {
         let mut rows = Vec::new();
         let mut after = Vec::new();
         for key in keys {
-            let payable = self.payable(*key);
+            let live = self.live(*key, Connection::takes_receipts);
             let pair = self.pair_mut(*key);
-            let signing = payable
+            let signing = live
                 .last()
                 .and_then(|peer| Some((*peer, pair.payer.sign(&identity, now)?)));
             if due || signing.is_some() {
