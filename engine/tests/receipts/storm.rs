@@ -14,8 +14,8 @@ fn a_thousand_reconnects_between_honest_nodes_leave_no_exposure_and_equal_books(
     let mut world = World::new(4_711, &[Play::Honest, Play::Honest], 1_500);
     world.seed(0, 0);
     world.seed(1, 1);
-    // Three blocks in a hundred are spoilt on the way, so that about one piece in ten fails.
-    world.spoilt_per_mille = 30;
+    // One block in two hundred is spoilt on the way: one piece in seventy fails.
+    world.spoilt_per_mille = 5;
     world.warm_up();
     let mut reconnects = 0;
     while reconnects < RECONNECTS {

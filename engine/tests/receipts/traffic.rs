@@ -326,10 +326,11 @@ impl World {
         let node = &self.nodes[index];
         let state = &node.peers[&peer];
         let (info_hash, remote) = (state.info_hash, state.remote);
-        if node.banned.contains(&remote) {
+        let geometry = self.geometry(info_hash);
+        let complete = node.have_count.get(&info_hash) == Some(&geometry.piece_count());
+        if complete || node.banned.contains(&remote) {
             return None;
         }
-        let geometry = self.geometry(info_hash);
         let fits = |piece: PieceIndex| {
             let len = geometry.len_of(piece);
             node.exchange.may_open_piece(peer, piece, len)
@@ -427,7 +428,7 @@ impl World {
             self.nodes[index].exchange.verified(key.0, key.1, now);
             // The have bit is written after the due (S3): a crash between loses the piece.
             if !self.drain(index) {
-                self.nodes[index].have.insert(key);
+                self.nodes[index].has(key);
             }
             return;
         }
