@@ -204,6 +204,20 @@ impl Exchange {
         }
     }
 
+    /// A torrent is gone with everything of it that was not verified.
+    pub fn forget_torrent(&mut self, info_hash: InfoHash, at: Instant) {
+        let first = (info_hash, PieceIndex::unchecked(0));
+        let last = (info_hash, PieceIndex::unchecked(u32::MAX));
+        let waiting: Vec<PieceIndex> = self
+            .pieces
+            .range(first..=last)
+            .map(|((_, piece), _)| *piece)
+            .collect();
+        for piece in waiting {
+            self.discarded(info_hash, piece, at);
+        }
+    }
+
     /// No boost wants this payee's lock any more: bids at him end, and CLOSE goes out once no paid
     /// block is under way or waits to be verified.
     pub fn end_lock(&mut self, payee: NodeId, lock_id: LockId, at: Instant) {
