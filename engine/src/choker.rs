@@ -383,6 +383,18 @@ impl Choker {
         changes
     }
 
+    /// A peer was told only now that it is choked, because what it was promised came first: its
+    /// rest begins now. No effect on one that is not choked.
+    pub fn choke_said(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some(PeerState {
+            choke: Choke::Choked { since },
+            ..
+        }) = self.peers.get_mut(&peer)
+        {
+            *since = Some(now);
+        }
+    }
+
     /// Forgets a peer whose connection is gone; its slot is free.
     pub fn disconnected(&mut self, peer: PeerIndex) {
         self.peers.remove(&peer);

@@ -312,6 +312,29 @@ impl Picker {
         })
     }
 
+    /// The buffer of a piece is gone although it was not full: all of it is fetched again. Whether
+    /// it was open.
+    pub fn lost(&mut self, piece: PieceIndex) -> bool {
+        let is_open = self.open.contains_key(&piece);
+        self.close(piece);
+        is_open
+    }
+
+    /// Gives up every open piece that is not full: their buffers are to be forgotten.
+    pub fn drop_unfinished(&mut self) -> Vec<PieceIndex> {
+        let unfinished = self.open.values().filter(|open| !open.is_full());
+        let pieces: Vec<PieceIndex> = unfinished.map(|open| open.piece).collect();
+        pieces.iter().for_each(|piece| self.close(*piece));
+        pieces
+    }
+
+    /// Gives up every open piece: nobody will say what became of the full ones.
+    pub fn drop_all(&mut self) -> Vec<PieceIndex> {
+        let pieces: Vec<PieceIndex> = self.open.keys().copied().collect();
+        pieces.iter().for_each(|piece| self.close(*piece));
+        pieces
+    }
+
     /// Gives up the waiting piece with the least in it, if no buffer can be leased otherwise: its
     /// buffer is to be forgotten.
     pub fn drop_waiting(&mut self) -> Option<PieceIndex> {

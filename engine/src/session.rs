@@ -20,6 +20,8 @@ pub mod output;
 mod owner;
 mod peer;
 pub mod settlement;
+#[cfg(test)]
+mod tests;
 mod torrent;
 mod upload;
 pub mod view;
@@ -77,6 +79,8 @@ pub struct Session {
     /// When a download that a limit held back may go on.
     download_refill: Option<Instant>,
     market: Market,
+    /// Somebody may be let in before the next round.
+    choke_due: Option<Instant>,
     outputs: VecDeque<Output>,
     now: Instant,
     housekeeping_at: Instant,
@@ -100,6 +104,7 @@ impl Session {
             serving: BTreeMap::new(),
             torrents: BTreeMap::new(),
             peers: BTreeMap::new(),
+            choke_due: None,
             outputs: VecDeque::new(),
             housekeeping_at: now,
             finishing: None,
@@ -146,7 +151,7 @@ impl Session {
             Input::PieceFailed { info_hash, piece } => self.failed(info_hash, piece, now),
             Input::Checked { info_hash, have } => self.checked(info_hash, &have, now),
             Input::StorageFailed { info_hash, reason } => {
-                self.storage_failed(info_hash, reason, now);
+                self.fail_torrent(info_hash, reason, now);
             }
             Input::Announced {
                 info_hash,
@@ -193,6 +198,7 @@ impl Session {
             self.housekeep(now);
         }
         self.choke_round(now);
+        self.choke_now(now);
         if self.upload_refill.is_some_and(|at| at <= now) {
             self.pump_uploads(now);
         }
@@ -200,6 +206,10 @@ impl Session {
             self.download_refilled(now);
         }
         self.market_drain(now);
+        if self.choke_due.is_some() {
+            self.choke_now(now);
+            self.market_drain(now);
+        }
     }
 
     fn housekeep(&mut self, now: Instant) {
@@ -255,6 +265,7 @@ impl Session {
             Some(self.housekeeping_at),
             self.upload_refill,
             self.download_refill,
+            self.choke_due,
             choke,
             self.market.next_timeout(),
         ]

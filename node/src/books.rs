@@ -5,6 +5,7 @@
 //! within a second. The first error is the last: the node stops.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -13,9 +14,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seedbank_engine::wallet::WalletBook;
+use seedbank_engine::wallet::config::REQUEST_IDS_MAX;
+use seedbank_ledger::entry::EntryKind;
 use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, LedgerError, OpenError};
 use seedbank_ledger::node::{Membership, NodeCause, NodeCommand, NodeLedger};
-use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
+use seedbank_ledger::signed::order::SignedOrder;
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Memory, Store, StoreError};
 use seedbank_ledger::tally::{Tally, TallyRow};
@@ -30,8 +33,8 @@ pub type AnyStore = Arc<dyn Store>;
 
 /// Most entries that wait to be appended; the session waits beyond, as nothing may be lost.
 const QUEUE_MAX: usize = 1024;
-/// Newest entries among which transfers are looked for at a start.
-const TRANSFERS_AMONG: u64 = ENTRIES_MAX as u64;
+/// Pages of the newest entries that are searched for transfers at start: 64 Ki entries.
+const TRANSFER_PAGES_MAX: usize = 64;
 /// How long a tally row may stay unsynced.
 const SYNC_EVERY: Duration = Duration::from_millis(900);
 
@@ -49,6 +52,17 @@ pub fn open_store(kind: StoreKind, folder: &Path) -> Result<AnyStore, StoreError
                 reason: "this build has no RocksDB".to_owned(),
             })
         }
+    }
+}
+
+/// A node's ledger as it stood when this was taken, to be read and nothing else.
+pub struct LedgerView(NodeLedger<AnyStore>);
+
+impl Deref for LedgerView {
+    type Target = NodeLedger<AnyStore>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -100,7 +114,7 @@ impl Books {
         })
     }
 
-    /// What a session that starts needs to know of earlier ones.
+    /// What a session that starts is given of the run before.
     pub(crate) fn book(&self) -> Result<WalletBook, LedgerError> {
         let ledger = self.shared.ledger();
         let balance = ledger.balance()?;
@@ -108,7 +122,7 @@ impl Books {
             rows: self.shared.tally.load()?,
             as_of: balance.as_of,
             available: balance.available,
-            transfers: transfers(&ledger)?,
+            transfers: newest_transfers(&ledger)?,
         })
     }
 
@@ -127,15 +141,16 @@ impl Books {
     }
 
     /// A reader of the ledger as it stands. O(1); what it is asked may take longer.
-    pub(crate) fn view(&self) -> Result<NodeLedger<AnyStore>, OpenError> {
+    pub(crate) fn view(&self) -> Result<LedgerView, OpenError> {
         // Under the writer's lock, so that head and entries are of one moment.
         let ledger = self.shared.ledger();
-        NodeLedger::open(
+        let view = NodeLedger::open(
             Arc::clone(&self.shared.store),
             ledger.owner(),
             None,
             unix_now(),
-        )
+        );
+        view.map(LedgerView)
     }
 
     /// Appends and syncs what is queued and ends the thread. Blocks.
@@ -196,30 +211,50 @@ impl Shared {
     }
 }
 
+/// The newest transfers that the owner ordered, oldest first.
+fn newest_transfers(ledger: &NodeLedger<AnyStore>) -> Result<Vec<SignedOrder>, LedgerError> {
+    let page_len = u64::try_from(ENTRIES_MAX).expect("a page is short");
+    let mut transfers = Vec::new();
+    let mut end = ledger.head().next.get();
+    for _ in 0..TRANSFER_PAGES_MAX {
+        let start = end.saturating_sub(page_len);
+        let len = usize::try_from(end - start).expect("a page is short");
+        for entry in ledger.entries(Sequence::new(start), len)?.iter().rev() {
+            if entry.kind != EntryKind::Transfer || transfers.len() >= REQUEST_IDS_MAX {
+                continue;
+            }
+            let NodeCause::Command(NodeCommand::Settled(line)) = ledger.cause(entry)? else {
+                continue;
+            };
+            match line.operation {
+                Operation::Order(order) if order.body.account == ledger.owner() => {
+                    transfers.push(order);
+                }
+                Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => {}
+            }
+        }
+        end = start;
+        if end == 0 || transfers.len() >= REQUEST_IDS_MAX {
+            break;
+        }
+    }
+    transfers.reverse();
+    Ok(transfers)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks leaves them half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for LedgerView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LedgerView").field(&self.head()).finish()
+    }
 }
 
 impl fmt::Debug for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Books").finish_non_exhaustive()
     }
-}
-
-/// Our transfers among the newest entries, oldest first: their request ids keep their meaning.
-fn transfers(ledger: &NodeLedger<AnyStore>) -> Result<Vec<SignedOrder>, LedgerError> {
-    let newest = ledger.head().next.get().saturating_sub(TRANSFERS_AMONG);
-    let from = Sequence::new(newest);
-    let mut transfers = Vec::new();
-    for entry in ledger.entries(from, ENTRIES_MAX)? {
-        if let NodeCause::Command(NodeCommand::Settled(line)) = ledger.cause(&entry)?
-            && let Operation::Order(order) = line.operation
-            && order.body.account == ledger.owner()
-            && matches!(order.body.kind, OrderKind::Transfer { .. })
-        {
-            transfers.push(order);
-        }
-    }
-    Ok(transfers)
 }

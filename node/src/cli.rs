@@ -44,7 +44,7 @@ pub struct Settings {
     /// Address of the API: HOST:PORT, unix:PATH or off; several times for several
     #[arg(long, value_name = "ADDR", global = true)]
     api: Vec<String>,
-    /// Which log lines to print, such as debug or seedbank_node=trace
+    /// Which log lines to print, such as debug or warn
     #[arg(long, value_name = "FILTER", global = true)]
     log: Option<String>,
     /// How log lines look: auto, text or json

@@ -86,7 +86,7 @@ pub struct Config {
 /// The role of a network's settlement node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettlementRole {
-    /// Where SettlementService listens.
+    /// Where `SettlementService` listens.
     pub listen: SocketAddr,
     /// The key that signs locks and certificates.
     pub key: PathBuf,

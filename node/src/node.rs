@@ -13,14 +13,14 @@ use seedbank_engine::session::command::{Command, CommandError, CommandReply, Tor
 use seedbank_engine::session::config::{Config, Network, Policy};
 use seedbank_engine::units::{ClientId, InfoHash};
 use seedbank_ledger::ledger::{LedgerError, OpenError};
-use seedbank_ledger::node::{Membership, NodeLedger};
+use seedbank_ledger::node::Membership;
 use seedbank_ledger::store::StoreError;
 use seedbank_ledger::{Identity, NodeId};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::books::{AnyStore, Books, open_store};
+use crate::books::{Books, LedgerView, open_store};
 use crate::clock::Clock;
 use crate::config::StoreKind;
 use crate::datadir::{DataDir, DataDirError};
@@ -146,6 +146,7 @@ struct Inner {
     torrents: Arc<Torrents>,
     events: Events,
     node_id: NodeId,
+    data_dir: PathBuf,
     listen: Vec<SocketAddr>,
     ended: watch::Receiver<Option<Ended>>,
     tasks: Vec<AbortHandle>,
@@ -163,6 +164,14 @@ impl Node {
     /// their checks go on behind.
     pub async fn start(options: NodeOptions) -> Result<NodeHandle, StartError> {
         let data_dir = DataDir::open(&options.data_dir)?;
+        Self::start_in(data_dir, options).await
+    }
+
+    /// The same in a data folder that is open, and so locked, already.
+    pub async fn start_in(
+        data_dir: DataDir,
+        options: NodeOptions,
+    ) -> Result<NodeHandle, StartError> {
         let identity = keys::load_or_create(&data_dir.identity_key())?;
         let (inbox, receiver) = Inbox::new();
         let node_id = identity.id();
@@ -212,6 +221,7 @@ impl Node {
                 torrents,
                 events,
                 node_id,
+                data_dir: options.data_dir,
                 listen,
                 ended,
                 tasks,
@@ -266,13 +276,18 @@ impl NodeHandle {
     }
 
     /// A reader of the ledger as it stands; `None` once the node has ended.
-    pub fn ledger(&self) -> Option<Result<NodeLedger<AnyStore>, OpenError>> {
+    pub fn ledger(&self) -> Option<Result<LedgerView, OpenError>> {
         let held = self
             .inner
             .held
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         held.as_ref().map(|held| held.books.view())
+    }
+
+    /// Where everything that survives a restart lives.
+    pub fn data_dir(&self) -> PathBuf {
+        self.inner.data_dir.clone()
     }
 
     /// This node's key.
@@ -372,6 +387,11 @@ impl Inner {
                 Ok(CommandReply::Done)
             }
             Command::StartTorrent(info_hash) => {
+                if self.torrents.has_failed(&info_hash) {
+                    // What was on its way to the disk is lost: the session begins anew.
+                    self.inbox.command(Command::StopTorrent(info_hash)).await?;
+                    self.inbox.command(Command::Recheck(info_hash)).await?;
+                }
                 let reply = self.inbox.command(command).await?;
                 self.torrents.started(info_hash).await;
                 Ok(reply)

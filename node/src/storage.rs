@@ -24,7 +24,7 @@ use layout::Segment;
 
 /// The files of one torrent.
 #[derive(Debug)]
-pub struct Storage {
+pub(crate) struct Storage {
     metainfo: Arc<Metainfo>,
     root: PathBuf,
     paths: Vec<Vec<String>>,
@@ -35,7 +35,7 @@ pub struct Storage {
 /// Why bytes could not be read or written; names the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {}", in_words(source))]
-pub struct StorageError {
+pub(crate) struct StorageError {
     path: String,
     source: io::Error,
 }

@@ -76,3 +76,6 @@ impl Announcer {
 fn unreachable(problem: &dyn std::fmt::Display) -> AnnounceError {
     AnnounceError::Unreachable(problem.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelId, ChannelKind};
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
-use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId};
+use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, RawCost};
 
 use crate::receipts::incoming::{Freshness, Incoming, totals};
 use crate::receipts::limits::{ACKNOWLEDGE_DELAY, ACKNOWLEDGE_STEP};
@@ -47,28 +47,38 @@ pub struct Outgoing {
 }
 
 impl Acknowledgements {
-    /// Of a pair, as stored.
-    pub fn new(
-        me: NodeId,
-        peer: NodeId,
-        ours: Option<SignedReceipt>,
-        his: Option<SignedReceipt>,
-    ) -> Self {
+    /// Of a pair without history.
+    pub fn new(me: NodeId, peer: NodeId) -> Self {
         let his_channel = channel(peer, me);
         let our_channel = channel(me, peer);
         Self {
             ours: Outgoing {
                 channel_id: our_channel.id(),
                 channel: our_channel,
+                receipt: None,
                 unsigned: None,
-                summary: Summary::new(ours.as_ref()),
-                receipt: ours,
+                summary: Summary::default(),
             },
             his_channel_id: his_channel.id(),
             his_channel,
-            his_summary: Summary::new(his.as_ref()),
-            his: Incoming::stored(his),
+            his: Incoming::default(),
+            his_summary: Summary::default(),
         }
+    }
+
+    /// With the newest receipts as stored.
+    #[must_use]
+    pub fn stored(
+        mut self,
+        ours: Option<SignedReceipt>,
+        his: Option<SignedReceipt>,
+        now: Instant,
+    ) -> Self {
+        self.ours.summary = Summary::stored(ours.as_ref(), now);
+        self.ours.receipt = ours;
+        self.his_summary = Summary::stored(his.as_ref(), now);
+        self.his = Incoming::stored(his);
+        self
     }
 
     /// Bytes I acknowledged to him minus bytes he acknowledged to me: what ranks him in my open
@@ -87,8 +97,7 @@ impl Outgoing {
     pub fn verified(&mut self, info_hash: InfoHash, bytes: Bytes, now: Instant) {
         let (before, since) = self.unsigned.unwrap_or((Bytes::ZERO, now));
         self.unsigned = Some((before.saturating_add(bytes), since));
-        let raw = seedbank_ledger::RawCost::ZERO;
-        self.summary.attribute(info_hash, bytes, raw);
+        self.summary.attribute(info_hash, bytes, RawCost::ZERO);
     }
 
     /// When what was verified is to be signed.

@@ -2,8 +2,8 @@
 
 use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate};
 
+use crate::receipts::class::Class;
 use crate::receipts::limits::{BID_BURST, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL};
-use crate::receipts::message::Quote;
 use crate::receipts::requests::Requests;
 use crate::units::InfoHash;
 
@@ -45,14 +45,16 @@ pub struct Connection {
     pub same_network: bool,
     /// How far it has come.
     pub phase: Phase,
-    /// As payee: what he announced that he asks at least.
+    /// As payer: the lowest bid that he serves as paid.
     pub peer_rate_min: Option<Rate>,
+    /// As payer: the window that he allows at first.
+    pub peer_window: Bytes,
     /// As payee: his bid in force.
     pub peer_bid: Rate,
     /// As payee: what the choker wants him to get.
-    pub class: Quote,
+    pub class: Class,
     /// As payee: what QUOTE said last.
-    pub quoted: Quote,
+    pub quoted: Class,
     /// As payee: the window that QUOTE said last.
     pub quoted_window: Bytes,
     /// As payer: our bid in force.
@@ -62,7 +64,7 @@ pub struct Connection {
     /// As payer: how many bids may be sent.
     pub bids: Allowance,
     /// As payer: his QUOTE in force.
-    pub quote: Quote,
+    pub quote: Class,
     /// As payer: requests in flight.
     pub requests: Requests,
     /// SYNCs and ERRs that he can make us send.
@@ -89,14 +91,15 @@ impl Connection {
             same_network: false,
             phase: Phase::Greeted { nonce },
             peer_rate_min: None,
+            peer_window: Bytes::ZERO,
             peer_bid: Rate::ZERO,
-            class: Quote::Open,
-            quoted: Quote::Open,
+            class: Class::Open,
+            quoted: Class::Open,
             quoted_window: Bytes::ZERO,
             own_bid: Rate::ZERO,
             wanted_bid: Rate::ZERO,
             bids: Allowance::new(BID_INTERVAL, BID_BURST),
-            quote: Quote::Open,
+            quote: Class::Open,
             requests: Requests::default(),
             answers: Allowance::new(SYNC_INTERVAL, SYNC_BURST),
         }

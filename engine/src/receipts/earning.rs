@@ -87,7 +87,7 @@ impl EarningLock {
         if row.closed {
             lock.state = Earning::Closing { ordered: false };
         }
-        lock.summary = Summary::new(receipt.as_ref());
+        lock.summary = Summary::stored(receipt.as_ref(), now.at);
         lock.incoming = Incoming::stored(receipt);
         lock.claimed = row.claimed;
         lock.close_asked = row.close_asked;

@@ -23,11 +23,11 @@ use seedbank_ledger::tally::{ChannelRow, LockRow, PairRow, TallyRow};
 use seedbank_ledger::{Bytes, Identity, Instant, NodeId, Rate, UnixTime};
 
 use crate::receipts::acknowledgement::Acknowledgements;
+use crate::receipts::class::Class;
 use crate::receipts::clock::{Clock, Now};
 use crate::receipts::connection::Connection;
 use crate::receipts::earning::EarningLock;
 use crate::receipts::limits::Window;
-use crate::receipts::message::{Quote, ReceiptMessage};
 use crate::receipts::output::{ExchangeEvent, ExchangeOutput};
 use crate::receipts::pair::{Pair, PairView};
 use crate::receipts::payee::Payee;
@@ -36,6 +36,7 @@ use crate::receipts::paying::PayingLock;
 use crate::receipts::requests::PieceKey;
 use crate::session::config::Network;
 use crate::units::PeerIndex;
+use crate::wire::receipt::ReceiptMessage;
 
 /// What the owner decided about receipts; may change while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +242,7 @@ impl Exchange {
             match row {
                 TallyRow::Pair(row) => self.load_pair(row, at),
                 TallyRow::Receipt(row) => {
-                    self.load_acknowledgement(me, &row.channel, &receipts, at)
+                    self.load_acknowledgement(me, &row.channel, &receipts, at);
                 }
                 TallyRow::Lock(_) | TallyRow::Order(_) | TallyRow::Boost { .. } => {}
             }
@@ -282,10 +283,10 @@ impl Exchange {
             (ChannelKind::Acknowledgement, false, true) => channel.payer,
             (ChannelKind::Acknowledgement | ChannelKind::Lock(_), _, _) => return,
         };
-        let fresh = Acknowledgements::new(me, peer, None, None);
+        let fresh = Acknowledgements::new(me, peer);
         let ours = receipts.get(&fresh.ours.channel).copied();
         let his = receipts.get(&fresh.his_channel).copied();
-        self.pair_entry(peer, at).acks = Acknowledgements::new(me, peer, ours, his);
+        self.pair_entry(peer, at).acks = fresh.stored(ours, his, at);
     }
 
     fn load_lock(&mut self, me: NodeId, row: &LockRow, receipt: Option<SignedReceipt>, now: Now) {
@@ -295,7 +296,7 @@ impl Exchange {
         }
         if lock.payer == me {
             let pair = self.pair_entry(lock.payee, now.at);
-            let stored = PayingLock::stored(row, receipt);
+            let stored = PayingLock::stored(row, receipt, now.at);
             pair.payer.locks.insert(lock.lock_id, stored);
         } else if lock.payee == me {
             let pair = self.pair_entry(lock.payer, now.at);
@@ -356,11 +357,11 @@ impl Exchange {
         self.wakes.set(key, wake);
     }
 
-    /// The quote in force from a payee.
-    pub fn quote(&self, peer: PeerIndex) -> Quote {
+    /// The class in which this peer serves us, by its QUOTE in force.
+    pub fn quoted(&self, peer: PeerIndex) -> Class {
         self.connections
             .get(&peer)
-            .map_or(Quote::Open, |connection| connection.quote)
+            .map_or(Class::Open, |connection| connection.quote)
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Pending {
 pub struct Incoming {
     held: Option<SignedReceipt>,
     pending: Option<Pending>,
-    verified_at: Instant,
+    verified_at: Option<Instant>,
 }
 
 impl Freshness {
@@ -113,7 +113,7 @@ impl Incoming {
     /// The receipt was verified: it is held from now.
     pub fn accept(&mut self, receipt: SignedReceipt, now: Instant) {
         self.held = Some(receipt);
-        self.verified_at = now;
+        self.verified_at = Some(now);
     }
 
     /// The newest verified receipt.
@@ -129,7 +129,7 @@ impl Incoming {
     fn due_at(&self, receipt: &SignedReceipt, now: Instant) -> Instant {
         let grown = receipt.body.bytes.saturating_sub(totals(self.held()).0);
         let due_at = if grown >= RECEIPT_STEP {
-            self.verified_at.after(RECEIPT_GAP)
+            self.verified_at.map_or(now, |at| at.after(RECEIPT_GAP))
         } else {
             now.after(RECEIPT_DELAY)
         };

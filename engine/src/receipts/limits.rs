@@ -5,6 +5,8 @@
 
 use seedbank_ledger::{Bytes, Duration, Rate};
 
+use crate::wire::receipt::SYNC_ENTRIES_MAX;
+
 /// Size of the exposure that a payee allows (P1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -15,9 +17,6 @@ pub struct Window {
     /// Most that paid bytes add.
     pub bonus_max: Bytes,
 }
-
-/// Version of the protocol in the extended handshake.
-pub const VERSION: u64 = 1;
 
 /// A window grows by this share of the bytes paid: one part in 16.
 pub const WINDOW_BONUS_SHARE: u64 = 16;
@@ -31,13 +30,11 @@ pub const RATE_MAX: Rate = Rate::new(1 << 50);
 /// Most pairs in memory; past it the longest unseen without credit are forgotten.
 pub const PAIRS_MAX: usize = 16_384;
 /// Most locks of one pair and role that are not closed; a peer's further ones are refused.
-pub const LOCKS_OPEN_MAX: usize = 12;
+pub const LOCKS_OPEN_MAX: usize = 8;
 /// Most closed locks of one pair and role that are remembered until their credit has returned.
 pub const LOCKS_CLOSED_MAX: usize = 64;
-/// Most entries of a SYNC: both roles' open locks, as many closed ones, two acknowledgements.
-pub const SYNC_ENTRIES_MAX: usize = 36;
 /// Most closed locks that a SYNC of ours tells of, newest first.
-pub const SYNC_CLOSED_MAX: usize = 8;
+pub const SYNC_CLOSED_MAX: usize = 7;
 /// Most requests in flight on one connection.
 pub const REQUESTS_MAX: usize = 8_192;
 /// Most shares in one channel summary; the ledger's bound.
@@ -108,7 +105,7 @@ pub const RAISE_PAUSE: Duration = Duration::from_secs(300);
 /// Unchoked rounds in a row after which a bid is lowered.
 pub const LOWER_AFTER_ROUNDS: u8 = 3;
 
-const _: () = assert!(SYNC_ENTRIES_MAX >= 2 + 2 * LOCKS_OPEN_MAX + SYNC_CLOSED_MAX);
+const _: () = assert!(SYNC_ENTRIES_MAX >= 1 + 2 * LOCKS_OPEN_MAX + SYNC_CLOSED_MAX);
 const _: () = assert!(LOCK_SERVE_MARGIN_SECS < LOCK_LEFT_MIN_SECS);
 const _: () = assert!(BACKOFF_SECS << BACKOFF_LEVEL_MAX >= BACKOFF_SECS_MAX);
 

@@ -6,8 +6,9 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId};
 
-use crate::receipts::message::{Quote, ReceiptMessage};
+use crate::receipts::class::Class;
 use crate::units::{InfoHash, PeerIndex};
+use crate::wire::receipt::ReceiptMessage;
 
 /// One thing to do. The session takes these out after every call and before it emits anything of
 /// its own, so that a BID precedes the requests made under it, a QUOTE the blocks served under it,
@@ -62,7 +63,7 @@ pub enum ExchangeEvent {
         /// Connection.
         peer: PeerIndex,
         /// The class.
-        quote: Quote,
+        class: Class,
     },
     /// A payer left the paid class because he does not pay.
     Suspended(NodeId),

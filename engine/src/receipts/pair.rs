@@ -64,7 +64,7 @@ impl Pair {
             piece_len: Bytes::ZERO,
             payer: Payer::default(),
             payee: Payee::new(now),
-            acks: Acknowledgements::new(me, key, None, None),
+            acks: Acknowledgements::new(me, key),
             seen_at: now,
         }
     }

@@ -68,7 +68,7 @@ impl PayingLock {
     }
 
     /// A lock as stored, with its newest receipt.
-    pub fn stored(row: &LockRow, receipt: Option<SignedReceipt>) -> Self {
+    pub fn stored(row: &LockRow, receipt: Option<SignedReceipt>, now: Instant) -> Self {
         let mut lock = Self::new(row.lock);
         lock.state = match (row.closed, row.close_asked) {
             (true, _) => Paying::Closed,
@@ -77,7 +77,7 @@ impl PayingLock {
         };
         let (bytes, signed) = totals(receipt.as_ref());
         lock.bytes = bytes;
-        lock.summary = Summary::new(receipt.as_ref());
+        lock.summary = Summary::stored(receipt.as_ref(), now);
         lock.receipt = receipt;
         lock.claimed = row.claimed;
         lock.signed = signed.max(row.claimed);
@@ -120,11 +120,11 @@ impl PayingLock {
     /// Signs a receipt that is `bytes` and `amount` more than the last.
     pub fn sign(&mut self, by: &Identity, bytes: Bytes, amount: MicroCredits, now: Instant) {
         self.bytes = self.bytes.saturating_add(bytes);
-        self.signed = self.signed.saturating_add(amount);
         assert!(
-            self.signed <= self.lock.body.amount,
+            amount <= self.room(),
             "nothing is signed above a lock's amount"
         );
+        self.signed = self.signed.saturating_add(amount);
         let body = Receipt {
             network_id: self.lock.body.network_id,
             channel_id: self.channel_id,

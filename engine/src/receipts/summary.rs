@@ -30,11 +30,13 @@ struct Share {
 }
 
 impl Summary {
-    /// Nothing changed since `receipt`, which the ledger knows or will be told of at the next change.
-    pub fn new(receipt: Option<&SignedReceipt>) -> Self {
+    /// After a start: whether the ledger knows of `receipt` is unknown, so it is told once more. What
+    /// it was for was forgotten.
+    pub fn stored(receipt: Option<&SignedReceipt>, now: Instant) -> Self {
         Self {
+            since: receipt.map(|_| now),
+            shares: BTreeMap::new(),
             told: totals(receipt),
-            ..Self::default()
         }
     }
 

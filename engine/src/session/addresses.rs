@@ -52,7 +52,12 @@ impl Addresses {
         }
         if let Some(known) = self.known.get_mut(&addr) {
             known.lasting |= lasting;
-        } else if self.known.len() < ADDRESSES_MAX {
+            return;
+        }
+        if lasting && self.known.len() >= ADDRESSES_MAX {
+            self.make_room();
+        }
+        if self.known.len() < ADDRESSES_MAX {
             let state = State::Idle(Instant::ZERO);
             self.known.insert(
                 addr,
@@ -65,16 +70,30 @@ impl Addresses {
         }
     }
 
+    /// Forgets the worst address that nobody is at and that the owner did not name.
+    fn make_room(&mut self) {
+        let is_idle = |address: &Address| matches!(address.state, State::Idle(_));
+        let worst = self
+            .known
+            .iter()
+            .filter(|(_, address)| !address.lasting && is_idle(address))
+            .max_by_key(|(addr, address)| (address.failures, **addr))
+            .map(|(addr, _)| *addr);
+        if let Some(worst) = worst {
+            self.known.remove(&worst);
+        }
+    }
+
     /// The next address to dial, if any is due; it counts as being dialled from now on.
     ///
-    /// Addresses that failed less often come first.
+    /// The owner's come first, then those that failed less often.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<SocketAddr> {
         let due = |address: &Address| matches!(address.state, State::Idle(at) if at <= now);
         let next = self
             .known
             .iter()
             .filter(|(_, address)| due(address))
-            .min_by_key(|(addr, address)| (address.failures, **addr))
+            .min_by_key(|(addr, address)| (!address.lasting, address.failures, **addr))
             .map(|(addr, _)| *addr)?;
         self.set(next, State::Dialling);
         Some(next)
@@ -116,15 +135,13 @@ impl Addresses {
         self.set(addr, State::Own);
     }
 
-    /// Every address may be tried again at once: the torrent was started.
+    /// Every address may be tried again at once: the torrent was started. Where somebody is being
+    /// dialled or still connected, that has to end first.
     pub(crate) fn reset(&mut self) {
         for address in self.known.values_mut() {
-            if address.state != State::Own {
-                *address = Address {
-                    state: State::Idle(Instant::ZERO),
-                    failures: 0,
-                    ..*address
-                };
+            address.failures = 0;
+            if let State::Idle(at) = &mut address.state {
+                *at = Instant::ZERO;
             }
         }
     }
@@ -135,6 +152,12 @@ impl Addresses {
             .values()
             .filter(|address| address.state == State::Dialling)
             .count()
+    }
+
+    /// Addresses kept.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
     }
 
     fn set(&mut self, addr: SocketAddr, state: State) {

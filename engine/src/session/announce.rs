@@ -5,7 +5,7 @@ use seedbank_ledger::Instant;
 use crate::session::Session;
 use crate::session::event::SessionEvent;
 use crate::session::output::Output;
-use crate::session::torrent::Torrent;
+use crate::session::torrent::{Content, Torrent};
 use crate::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
 use crate::units::InfoHash;
 
@@ -18,6 +18,11 @@ impl Session {
     /// Announces whatever is due.
     pub(super) fn announce_due(&mut self, now: Instant) {
         for torrent in self.torrents.values_mut() {
+            // What is left is not known, and nobody could connect.
+            let running = torrent.started && torrent.failure.is_none();
+            if running && matches!(torrent.content, Content::Checking(_)) {
+                continue;
+            }
             while let Some(announce) = torrent.trackers.poll(now) {
                 let request = AnnounceRequest {
                     info_hash: torrent.info_hash,

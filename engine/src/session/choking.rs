@@ -16,8 +16,18 @@ use crate::wire::message::Message;
 const DRAIN_MAX: usize = 128;
 
 impl Session {
-    /// Somebody's wish or standing changed: free slots and paid orders need not wait for a round.
-    pub(super) fn choke_soon(&mut self, now: Instant) {
+    /// Somebody's wish or standing changed: free slots and paid orders need not wait for a round,
+    /// only for the end of this event.
+    pub(super) const fn choke_soon(&mut self, now: Instant) {
+        self.choke_due = Some(now);
+    }
+
+    /// Lets in who need not wait for a round. Once an event, however often somebody changed its
+    /// mind in it: every call looks at every peer.
+    pub(super) fn choke_now(&mut self, now: Instant) {
+        if self.choke_due.take().is_none() {
+            return;
+        }
         let candidates = self.candidates(now);
         let mut changes = Vec::new();
         for candidate in &candidates {
@@ -96,9 +106,9 @@ impl Session {
             self.outputs
                 .push_back(Output::Event(SessionEvent::Choke(event)));
             if unchoked {
-                self.unchoke(peer, now)
+                self.unchoke(peer, now);
             } else {
-                self.choke(peer, now)
+                self.choke(peer, now);
             }
         }
         self.want(peer, now);
@@ -109,7 +119,7 @@ impl Session {
             return;
         };
         // A drain that is overtaken by an unchoke never told the peer that it was choked.
-        if !std::mem::replace(&mut link.upload.draining, false) {
+        if link.upload.drain_left.take().is_none() {
             self.send(peer, Message::Unchoke, now);
         }
     }
@@ -119,8 +129,7 @@ impl Session {
             return;
         };
         if !link.fast && !link.upload.queue.is_empty() {
-            link.upload.queue.truncate(DRAIN_MAX);
-            link.upload.draining = true;
+            link.upload.drain_left = Some(DRAIN_MAX);
             return;
         }
         let refused = std::mem::take(&mut link.upload.queue);

@@ -25,7 +25,9 @@ impl Session {
     pub(super) fn accepted(&mut self, peer: PeerIndex, addr: SocketAddr) {
         let full = self.peers.len() >= self.config.connections_max;
         self.insert_peer(peer, addr, None);
-        if full {
+        if self.finishing.is_some() {
+            self.close(peer, "shutting down");
+        } else if full {
             self.close(peer, "connection limit reached");
         }
     }
@@ -54,6 +56,7 @@ impl Session {
             info_hash,
             link: None,
             closing: false,
+            faulty: false,
         };
         let before = self.peers.insert(peer, entry);
         assert!(before.is_none(), "the driver never reuses an index");
@@ -88,12 +91,13 @@ impl Session {
             return self.close(peer, "torrent is not running");
         }
         if theirs.client_id == self.config.client_id {
-            if !incoming {
-                torrent.addresses.is_own(addr);
+            match incoming {
+                // Without an answer our dialling end would not learn whom it reached.
+                true => self.send_handshake(peer, theirs.info_hash),
+                false => torrent.addresses.is_own(addr),
             }
             return self.close(peer, "connected to ourselves");
         }
-        torrent.peers.insert(peer);
         if let Some(loser) = self.duplicate_of(peer, &theirs) {
             self.close(loser, "connected twice");
             if loser == peer {
@@ -132,6 +136,7 @@ impl Session {
             .torrents
             .get_mut(&theirs.info_hash)
             .expect("the caller found it");
+        torrent.peers.insert(peer);
         let early = match torrent.open_mut() {
             Some(open) => {
                 open.picker.join(peer);
@@ -145,6 +150,8 @@ impl Session {
             extended: theirs.extended,
             remote: crate::wire::extended::ExtendedHandshake::default(),
             early,
+            sets_said: 0,
+            metadata_sent: 0,
             is_seed: false,
             choking_us: true,
             interested_since: None,
@@ -153,6 +160,7 @@ impl Session {
             download: Download {
                 pipeline: Pipeline::new(now),
                 received: Bytes::ZERO,
+                unrequested: 0,
                 rate: RateMeter::new(),
             },
             last_sent: now,
@@ -235,10 +243,10 @@ impl Session {
             fetch.gone(peer);
         }
         let released = torrent.open_mut().map(|open| open.picker.leave(peer));
-        if let Some(link) = &entry.link {
-            if !link.download.received.is_zero() || !link.upload.sent.is_zero() {
-                torrent.addresses.useful(entry.addr);
-            }
+        if let Some(link) = entry.link.as_ref().filter(|_| !entry.faulty)
+            && !(link.download.received.is_zero() && link.upload.sent.is_zero())
+        {
+            torrent.addresses.useful(entry.addr);
         }
         if !entry.incoming {
             torrent.addresses.failed(entry.addr, now);
@@ -250,7 +258,12 @@ impl Session {
 
     /// Dials what is due, as far as limits allow.
     pub(super) fn dial_due(&mut self, now: Instant) {
-        let mut free = self.config.connections_max.saturating_sub(self.peers.len());
+        let dialling = self
+            .torrents
+            .values()
+            .map(|torrent| torrent.addresses.dialling_count());
+        let taken = self.peers.len() + dialling.sum::<usize>();
+        let mut free = self.config.connections_max.saturating_sub(taken);
         for torrent in self
             .torrents
             .values_mut()

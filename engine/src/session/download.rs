@@ -9,10 +9,12 @@ use crate::session::event::SessionEvent;
 use crate::session::input::BlockFate;
 use crate::session::output::Output;
 use crate::session::peer::Peer;
-use crate::session::torrent::{Content, Open};
+use crate::session::torrent::{Content, Open, Torrent};
 use crate::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 
+/// Blocks that a peer without the Fast Extension may send although nobody asked for them.
+const UNREQUESTED_MAX: u32 = 100;
 /// Blocks asked for a second time at once, of a peer that owes us nothing.
 const COPIES_MAX: usize = 2;
 
@@ -75,8 +77,9 @@ impl Session {
             torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
         }
         if fate == BlockFate::Unrequested {
-            // BEP 6: such a peer must be closed. Without it, a block may cross a choke.
-            if link.fast {
+            // BEP 6: such a peer must be closed. Without it, a few blocks may cross a choke.
+            link.download.unrequested += 1;
+            if link.fast || link.download.unrequested > UNREQUESTED_MAX {
                 self.misbehaved(peer, "sent a block that nobody asked for".to_owned());
             }
             return;
@@ -89,6 +92,26 @@ impl Session {
         let had = open.picker.have().get(block.piece);
         let arrival = open.picker.received(peer, block, fate, now);
         self.market_arrived(peer, block, fate, had, now);
+        for (other, block) in arrival.cancels {
+            self.cancel(other, block);
+        }
+    }
+
+    /// A block of a peer that is being closed. Nobody is thanked for it, but the data plane has
+    /// stored it already: whoever completes the piece must not be blamed for what is in it.
+    pub(super) fn block_behind_close(
+        &mut self,
+        peer: PeerIndex,
+        block: Block,
+        fate: BlockFate,
+        now: Instant,
+    ) {
+        let info_hash = self.peers.get(&peer).and_then(|entry| entry.info_hash);
+        let torrent = info_hash.and_then(|info_hash| self.torrents.get_mut(&info_hash));
+        let Some(open) = torrent.and_then(|torrent| torrent.open_mut()) else {
+            return;
+        };
+        let arrival = open.picker.received(peer, block, fate, now);
         for (other, block) in arrival.cancels {
             self.cancel(other, block);
         }
@@ -112,8 +135,13 @@ impl Session {
         }
     }
 
-    /// Asks a peer for as much as pipeline, limits and window allow.
+    /// Asks a peer for as much as pipeline, limits, window and buffers allow.
     pub(super) fn refill_peer(&mut self, peer: PeerIndex, now: Instant) {
+        while !self.try_refill(peer, now) && self.make_room(now) {}
+    }
+
+    /// `false` if the peer is asked for nothing at all, for want of a buffer.
+    fn try_refill(&mut self, peer: PeerIndex, now: Instant) -> bool {
         let lease_len: u64 = self
             .torrents
             .values()
@@ -123,35 +151,34 @@ impl Session {
         let lease_len_max = self.config.lease_bytes_max.saturating_sub(lease_len);
         let open_len_max = self.market_window_left(peer);
         let Some(entry) = self.peers.get_mut(&peer) else {
-            return;
+            return true;
         };
-        let Some(torrent) = entry
-            .info_hash
-            .and_then(|hash| self.torrents.get_mut(&hash))
-        else {
-            return;
+        let torrent = entry.info_hash.map(|hash| self.torrents.get_mut(&hash));
+        let (Some(torrent), Some(link)) = (torrent.flatten(), entry.live_mut()) else {
+            return true;
         };
-        let Some(link) = entry.live_mut() else { return };
         if link.choking_us || !link.interesting || !torrent.is_active() {
-            return;
+            return true;
         }
         let info_hash = torrent.info_hash;
         let Some(open) = torrent.open_mut() else {
-            return;
+            return true;
         };
         let room = link.download.pipeline.room();
         let allowed = self.downloads.take_blocks(info_hash, BLOCK_LEN, room, now);
         if allowed == 0 {
             if room > 0 {
-                self.download_refill = self.downloads.ready_at(info_hash, BLOCK_LEN.into(), now);
+                let ready = self.downloads.ready_at(info_hash, BLOCK_LEN.into(), now);
+                self.download_refill = self.download_refill.into_iter().chain(ready).min();
             }
-            return;
+            return true;
         }
         let copies_max = if link.download.pipeline.outstanding().len() == 0 {
             COPIES_MAX
         } else {
             0
         };
+        let piece_len = u64::from(open.metainfo.geometry.piece_len());
         let limits = PickLimits {
             blocks_max: allowed,
             open_len_max,
@@ -164,13 +191,53 @@ impl Session {
         let unused = u64::try_from(unused).unwrap_or_default() * u64::from(BLOCK_LEN);
         self.downloads.give_back(info_hash, unused);
         link.download.pipeline.requested(&picked.blocks, now);
+        let is_idle = link.download.pipeline.outstanding().len() == 0;
+        let starves = is_idle && picked.is_limited && lease_len_max < piece_len;
         self.request(peer, info_hash, picked, now);
+        !starves
+    }
+
+    /// Gives up a buffer that nobody is filling; `false` if there is none.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let mut torrents = self.torrents.values_mut();
+        let dropped = torrents.find_map(|torrent| {
+            let piece = torrent.open_mut()?.picker.drop_waiting()?;
+            Some((torrent.info_hash, piece))
+        });
+        if let Some((info_hash, piece)) = dropped {
+            self.release(info_hash, piece, now);
+        }
+        dropped.is_some()
+    }
+
+    /// Nobody will complete this buffer.
+    fn release(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
+        self.market_discarded(info_hash, piece, now);
+        self.outputs.push_back(Output::Release { info_hash, piece });
+    }
+
+    /// Gives up every buffer of a torrent, also those whose fate nobody will tell.
+    pub(super) fn drop_buffers(&mut self, info_hash: InfoHash, now: Instant) {
+        let torrent = self.torrents.get_mut(&info_hash);
+        let open = torrent.and_then(|torrent| torrent.open_mut());
+        for piece in open.map(|open| open.picker.drop_all()).unwrap_or_default() {
+            self.release(info_hash, piece, now);
+        }
+    }
+
+    /// Gives up the buffers of a torrent that are not full: a stopped torrent holds none.
+    pub(super) fn drop_unfinished(&mut self, info_hash: InfoHash, now: Instant) {
+        let torrent = self.torrents.get_mut(&info_hash);
+        let open = torrent.and_then(|torrent| torrent.open_mut());
+        let pieces = open.map(|open| open.picker.drop_unfinished());
+        for piece in pieces.unwrap_or_default() {
+            self.release(info_hash, piece, now);
+        }
     }
 
     fn request(&mut self, peer: PeerIndex, info_hash: InfoHash, picked: Picked, now: Instant) {
         for piece in picked.dropped {
-            self.market_discarded(info_hash, piece, now);
-            self.outputs.push_back(Output::Release { info_hash, piece });
+            self.release(info_hash, piece, now);
         }
         for (other, block) in picked.cancels {
             self.cancel(other, block);
@@ -205,8 +272,7 @@ impl Session {
     /// Pieces were handed back: others may take them over.
     pub(super) fn released(&mut self, info_hash: InfoHash, released: Released, now: Instant) {
         for piece in released.dropped {
-            self.market_discarded(info_hash, piece, now);
-            self.outputs.push_back(Output::Release { info_hash, piece });
+            self.release(info_hash, piece, now);
         }
         self.refill_torrent(info_hash, now);
     }
@@ -223,7 +289,6 @@ impl Session {
         }
         open.picker.verified(piece);
         let complete = open.picker.is_complete();
-        torrent.downloaded_here = true;
         // What is due for the piece is written before anybody hears that we have it (S3).
         self.market_verified(info_hash, piece, now);
         self.broadcast_have(info_hash, piece, now);
@@ -238,8 +303,10 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&info_hash) else {
             return;
         };
-        torrent.completed_at = Some(now);
-        torrent.trackers.completed(now);
+        // A torrent completes again if a check finds it damaged; trackers count it once.
+        if torrent.completed_at.replace(now).is_none() {
+            torrent.trackers.completed(now);
+        }
         self.outputs
             .push_back(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
         self.market_torrent_gone(info_hash, now);
@@ -256,6 +323,11 @@ impl Session {
         };
         let len = Bytes::new(u64::from(open.metainfo.geometry.len_of(piece)));
         let Some(blame) = open.picker.failed(piece, now) else {
+            // Filled by peers that the picker has forgotten since: nobody here is to blame.
+            if open.picker.lost(piece) {
+                self.market_discarded(info_hash, piece, now);
+                self.refill_torrent(info_hash, now);
+            }
             return;
         };
         torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
@@ -291,6 +363,12 @@ impl Session {
             .expect("the driver gives one bit per piece");
         let picker = Picker::new(geometry, have, rng);
         torrent.content = Content::Open(Box::new(Open { metainfo, picker }));
+        if self.fails_for_length(info_hash, now) {
+            return;
+        }
+        let Some(torrent) = self.torrents.get(&info_hash) else {
+            return;
+        };
         for peer in torrent.peers.clone() {
             self.introduce(peer, now);
         }
@@ -324,15 +402,35 @@ impl Session {
         self.refill_peer(peer, now);
     }
 
-    pub(super) fn storage_failed(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
+    /// Fails a torrent of which a missing piece is longer than all buffers together may be: it could
+    /// never be asked for.
+    pub(super) fn fails_for_length(&mut self, info_hash: InfoHash, now: Instant) -> bool {
+        let Some(open) = self.torrents.get(&info_hash).and_then(Torrent::open) else {
+            return false;
+        };
+        let geometry = open.metainfo.geometry;
+        let missing = open.picker.have().iter_missing();
+        let longest = missing.map(|piece| u64::from(geometry.len_of(piece))).max();
+        let max = self.config.lease_bytes_max;
+        let Some(longest) = longest.filter(|longest| *longest > max) else {
+            return false;
+        };
+        let reason = format!("a piece has {longest} bytes, all buffers together at most {max}");
+        self.fail_torrent(info_hash, reason, now);
+        true
+    }
+
+    /// A torrent cannot go on: it keeps what it has, and its owner can start it again.
+    pub(super) fn fail_torrent(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
         let Some(torrent) = self.torrents.get_mut(&info_hash) else {
             return;
         };
         torrent.failure = Some(reason.clone());
         torrent.trackers.stop(now);
         for peer in torrent.peers.clone() {
-            self.close(peer, "storage failed");
+            self.close(peer, "torrent failed");
         }
+        self.drop_buffers(info_hash, now);
         self.outputs
             .push_back(Output::Event(SessionEvent::TorrentFailed {
                 info_hash,

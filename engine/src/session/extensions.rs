@@ -13,10 +13,15 @@ use crate::wire::extended::{
     ExtendedHandshake, HANDSHAKE_ID, RECEIPT, RECEIPT_ID, UT_METADATA, UT_METADATA_ID,
 };
 use crate::wire::message::Message;
-use crate::wire::metadata::{METADATA_PIECE_LEN, MetadataMessage};
+use crate::wire::metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_piece_count};
 
 /// What we call ourselves in extended handshakes.
 const CLIENT_NAME: &str = concat!("Seedbank ", env!("CARGO_PKG_VERSION"));
+
+/// How often one peer may fetch the whole metadata: a request is short and its answer is not.
+const METADATA_COPIES: u32 = 2;
+/// Metadata pieces that it may fetch beyond that.
+const METADATA_EXTRA: u32 = 8;
 
 impl Session {
     pub(super) fn send_extended_handshake(&mut self, peer: PeerIndex, now: Instant) {
@@ -30,7 +35,7 @@ impl Session {
             return;
         }
         let torrent = &self.torrents[&info_hash];
-        let info_len = torrent.metainfo().map(|metainfo| metainfo.info_bytes.len());
+        let info_len = torrent.metainfo().and_then(shown_info).map(<[u8]>::len);
         let receipt = self.receipt_offer();
         let mut extensions: std::collections::BTreeMap<String, u8> =
             [(UT_METADATA.to_owned(), UT_METADATA_ID)].into();
@@ -62,6 +67,15 @@ impl Session {
         payload: &[u8],
         now: Instant,
     ) {
+        // Neither side may use what the other did not offer (BEP 10).
+        if !self
+            .peers
+            .get(&peer)
+            .and_then(Peer::live)
+            .is_some_and(|link| link.extended)
+        {
+            return;
+        }
         match id {
             HANDSHAKE_ID => match ExtendedHandshake::decode(payload) {
                 Ok(handshake) => self.extended_handshaken(peer, handshake, now),
@@ -91,6 +105,7 @@ impl Session {
             fetch.offered(peer, size);
         }
         self.ask_metadata(peer, now);
+        self.update_interest(peer, now);
         self.market_opened(peer, now);
         self.choke_soon(now);
     }
@@ -118,7 +133,7 @@ impl Session {
                 if let Some((_, torrent)) = self.link_and_torrent(peer)
                     && let Content::Unknown(fetch) = &mut torrent.content
                 {
-                    fetch.rejected(peer);
+                    fetch.rejected(peer, now);
                 }
             }
             MetadataMessage::Data { piece, data, .. } => {
@@ -130,7 +145,7 @@ impl Session {
                     return;
                 };
                 match fetch.arrived(peer, piece, data) {
-                    Some(info) => self.metadata_complete(info_hash, &info),
+                    Some(info) => self.metadata_complete(info_hash, &info, now),
                     None => self.ask_metadata(peer, now),
                 }
             }
@@ -144,12 +159,15 @@ impl Session {
         let Some(id) = link.remote.id_of(UT_METADATA) else {
             return;
         };
-        let info = torrent
-            .metainfo()
-            .map(|metainfo| metainfo.info_bytes.as_slice());
-        let message = info
-            .and_then(|info| metadata_piece(info, piece))
-            .unwrap_or(MetadataMessage::Reject { piece });
+        let info = torrent.metainfo().and_then(shown_info);
+        let message = info.and_then(|info| {
+            let count = metadata_piece_count(u32::try_from(info.len()).ok()?);
+            let may = link.metadata_sent < count.saturating_mul(METADATA_COPIES) + METADATA_EXTRA;
+            let message = metadata_piece(info, piece).filter(|_| may)?;
+            link.metadata_sent += 1;
+            Some(message)
+        });
+        let message = message.unwrap_or(MetadataMessage::Reject { piece });
         self.send(
             peer,
             Message::Extended {
@@ -161,7 +179,7 @@ impl Session {
     }
 
     /// A magnet's `info` dictionary matched its hash: the driver opens storage and checks it.
-    fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8]) {
+    fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8], now: Instant) {
         let torrent = self
             .torrents
             .get_mut(&info_hash)
@@ -177,9 +195,7 @@ impl Session {
             }
             Err(error) => {
                 let reason = format!("metadata is no torrent: {error}");
-                torrent.failure = Some(reason.clone());
-                let failed = SessionEvent::TorrentFailed { info_hash, reason };
-                self.outputs.push_back(Output::Event(failed));
+                self.fail_torrent(info_hash, reason, now);
             }
         }
     }
@@ -191,6 +207,9 @@ impl Session {
             what: what.clone(),
         };
         self.outputs.push_back(Output::Event(event));
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.faulty = true;
+        }
         self.close(peer, what);
     }
 
@@ -202,6 +221,12 @@ impl Session {
             self.outputs.push_back(Output::Send { peer, message });
         }
     }
+}
+
+/// The `info` dictionary as peers may have it: not that of a private torrent, whose trackers decide
+/// who gets it (BEP 27).
+fn shown_info(metainfo: &Metainfo) -> Option<&[u8]> {
+    Some(metainfo.info_bytes.as_slice()).filter(|_| !metainfo.private)
 }
 
 /// One 16 KiB piece of the `info` dictionary; `None` past its end.

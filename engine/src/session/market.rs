@@ -3,16 +3,14 @@
 //! The exchange knows pairs of keys, the wallet the settlement node; this file tells them what
 //! happened to connections and carries out what they ask, before the session says anything else.
 
-mod bridge;
-
 use std::sync::Arc;
 
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, UnixTime};
 
 use crate::choker::Class;
+use crate::receipts::class::Class as Quoted;
 use crate::receipts::exchange::{Exchange, Granted, Opened, Setup, Terms};
 use crate::receipts::limits::Window;
-use crate::receipts::message::Quote;
 use crate::receipts::output::{ExchangeEvent, ExchangeOutput};
 use crate::rng::Rng;
 use crate::session::Session;
@@ -189,9 +187,6 @@ impl Session {
     fn exchange_output(&mut self, output: ExchangeOutput, now: Instant) {
         match output {
             ExchangeOutput::Send { peer, message } => {
-                let me = self.market.node_id();
-                let issuer = self.market.network.map(|network| network.settlement);
-                let message = bridge::to_wire(message, me, issuer.as_slice());
                 self.send_receipt_message(peer, &message, now);
             }
             ExchangeOutput::Tally(rows) => self.outputs.push_back(Output::Tally(rows)),
@@ -341,9 +336,6 @@ impl Session {
             Ok(message) => message,
             Err(error) => return self.misbehaved(peer, format!("Sb_receipt: {error}")),
         };
-        let Some(message) = bridge::from_wire(message) else {
-            return;
-        };
         let outcome = self.market.exchange.handle(peer, message, now);
         self.market_drain(now);
         if let Err(violation) = outcome {
@@ -426,10 +418,10 @@ impl Session {
     /// The choker put a peer into a class, or choked it.
     pub(super) fn market_class(&mut self, peer: PeerIndex, class: Option<Class>, now: Instant) {
         let quote = match class {
-            Some(Class::Paid) => Quote::Paid {
-                cap: self.choker.clearing_price(),
+            Some(Class::Paid) => Quoted::Paid {
+                cap: self.choker.clearing_price().unwrap_or(Rate::MAX),
             },
-            Some(Class::Reciprocal | Class::Optimistic) | None => Quote::Open,
+            Some(Class::Reciprocal | Class::Optimistic) | None => Quoted::Open,
         };
         if class.is_none() {
             self.market.exchange.flush(peer, now);
@@ -472,10 +464,7 @@ impl Session {
 
     /// Bytes of further pieces that may be opened at a peer (S2).
     pub(super) fn market_window_left(&self, peer: PeerIndex) -> u64 {
-        self.market
-            .exchange
-            .window_left(peer)
-            .map_or(u64::MAX, Bytes::get)
+        self.market.exchange.window_left(peer).get()
     }
 
     pub(super) fn market_requested(

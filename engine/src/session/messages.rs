@@ -10,20 +10,24 @@ use crate::session::torrent::Torrent;
 use crate::units::{InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 
+/// Bitfields, `have_all` and `have_none` of one peer. One is due (BEP 6); some clients are less
+/// strict, but each costs us a pass over all pieces, and the peer as little as five bytes.
+const SETS_MAX: u32 = 8;
+
 impl Session {
     /// Everything one socket read brought.
     pub(super) fn received(&mut self, peer: PeerIndex, events: Vec<PeerEvent>, now: Instant) {
         for event in events {
-            if self
-                .peers
-                .get(&peer)
-                .is_none_or(|entry| entry.live().is_none())
-            {
-                return;
-            }
-            match event {
-                PeerEvent::Message(message) => self.message(peer, message, now),
-                PeerEvent::Block { block, fate } => self.block_arrived(peer, block, fate, now),
+            let is_live = self.peers.get(&peer).and_then(Peer::live).is_some();
+            match (event, is_live) {
+                (PeerEvent::Message(message), true) => self.message(peer, message, now),
+                (PeerEvent::Block { block, fate }, true) => {
+                    self.block_arrived(peer, block, fate, now);
+                }
+                (PeerEvent::Block { block, fate }, false) => {
+                    self.block_behind_close(peer, block, fate, now);
+                }
+                (PeerEvent::Message(_), false) => {}
             }
         }
         self.refill_peer(peer, now);
@@ -95,6 +99,11 @@ impl Session {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
+        link.sets_said += 1;
+        if link.sets_said > SETS_MAX {
+            let what = "says all over again what it has".to_owned();
+            return self.misbehaved(peer, what);
+        }
         match (&mut link.early, torrent.open_mut()) {
             (Some(early), _) => match said {
                 Said::All => early.all = true,

@@ -10,12 +10,14 @@ use sha1::{Digest as _, Sha1};
 
 use crate::metainfo::INFO_LEN_MAX;
 use crate::units::{InfoHash, PeerIndex};
-use crate::wire::metadata::METADATA_PIECE_LEN;
+use crate::wire::metadata::{metadata_piece_count, metadata_piece_len};
 
 /// Requests under way at one peer.
 const ASKED_MAX: usize = 4;
 /// An answer that takes longer is no longer expected.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// How long a peer that did not answer, or would not, is not asked again.
+const LATE_PAUSE: Duration = Duration::from_secs(30);
 
 /// One magnet's metadata, part-fetched.
 #[derive(Clone, Debug)]
@@ -23,12 +25,24 @@ pub(crate) struct MetadataFetch {
     info_hash: InfoHash,
     /// Peers and the size each one offers.
     offers: BTreeMap<PeerIndex, u32>,
-    /// The size being fetched.
-    len: Option<u32>,
+    /// Peers that did not answer or would not: not asked again before then, so that others are.
+    late: BTreeMap<PeerIndex, Instant>,
+    /// Sent bytes that did not match, all by themselves.
+    distrusted: BTreeSet<PeerIndex>,
+    /// What several peers sent did not match, and nobody knows whose fault it was: from now on all of
+    /// it comes from one.
+    alone: bool,
+    attempt: Option<Attempt>,
+}
+
+/// A fetch of metadata of one size.
+#[derive(Clone, Debug)]
+struct Attempt {
+    len: u32,
+    /// Nobody else is asked.
+    source: Option<PeerIndex>,
     pieces: BTreeMap<u32, (PeerIndex, Vec<u8>)>,
     asked: BTreeMap<(PeerIndex, u32), Instant>,
-    /// Contributed to bytes that did not match.
-    distrusted: BTreeSet<PeerIndex>,
 }
 
 impl MetadataFetch {
@@ -37,10 +51,10 @@ impl MetadataFetch {
         Self {
             info_hash,
             offers: BTreeMap::new(),
-            len: None,
-            pieces: BTreeMap::new(),
-            asked: BTreeMap::new(),
+            late: BTreeMap::new(),
             distrusted: BTreeSet::new(),
+            alone: false,
+            attempt: None,
         }
     }
 
@@ -54,61 +68,71 @@ impl MetadataFetch {
     /// A peer is gone.
     pub(crate) fn gone(&mut self, peer: PeerIndex) {
         self.offers.remove(&peer);
-        self.asked.retain(|(asked, _), _| *asked != peer);
+        self.late.remove(&peer);
+        self.distrusted.remove(&peer);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.asked.retain(|(asked, _), _| *asked != peer);
+        }
     }
 
-    /// A peer will not send this piece: it is not asked for metadata again.
-    pub(crate) fn rejected(&mut self, peer: PeerIndex) {
-        self.gone(peer);
+    /// A peer will not send a piece: it is not asked for metadata again for a while.
+    pub(crate) fn rejected(&mut self, peer: PeerIndex, now: Instant) {
+        self.late.insert(peer, now.after(LATE_PAUSE));
+        if let Some(attempt) = &mut self.attempt {
+            attempt.asked.retain(|(asked, _), _| *asked != peer);
+        }
     }
 
     /// The pieces to ask this peer for now.
     pub(crate) fn requests(&mut self, peer: PeerIndex, now: Instant) -> Vec<u32> {
-        self.asked.retain(|_, at| now.since(*at) < ANSWER_MAX);
-        let Some(offer) = self.offers.get(&peer).copied() else {
+        self.time_out(now);
+        let Some(len) = self.usable(peer, now) else {
             return Vec::new();
         };
-        if self.distrusted.contains(&peer) || *self.len.get_or_insert(offer) != offer {
+        let fits = |attempt: &Attempt| {
+            attempt.len == len && attempt.source.is_none_or(|source| source == peer)
+        };
+        let goes_on = |attempt: &Attempt| match attempt.source {
+            Some(source) => self.usable(source, now).is_some(),
+            None => {
+                let mut peers = self.offers.keys();
+                peers.any(|peer| self.usable(*peer, now) == Some(attempt.len))
+            }
+        };
+        if let Some(attempt) = self.attempt.as_ref().filter(|attempt| !fits(attempt))
+            && goes_on(attempt)
+        {
             return Vec::new();
         }
-        let under_way = self
-            .asked
-            .keys()
-            .filter(|(asked, _)| *asked == peer)
-            .count();
-        let missing: Vec<u32> = (0..offer.div_ceil(METADATA_PIECE_LEN))
-            .filter(|piece| !self.pieces.contains_key(piece))
-            .filter(|piece| !self.asked.keys().any(|(_, asked)| asked == piece))
-            .take(ASKED_MAX.saturating_sub(under_way))
-            .collect();
-        for piece in &missing {
-            self.asked.insert((peer, *piece), now);
-        }
-        missing
+        let source = self.alone.then_some(peer);
+        let attempt = match &mut self.attempt {
+            Some(attempt) if fits(attempt) => attempt,
+            other => other.insert(Attempt::new(len, source)),
+        };
+        attempt.ask(peer, now)
     }
 
     /// A piece arrived. Gives the whole once it is complete and matches the info hash.
     ///
-    /// What was not asked for, or has the wrong length, is ignored.
+    /// What was not asked for is ignored; a piece of the wrong length is a lie.
     pub(crate) fn arrived(
         &mut self,
         peer: PeerIndex,
         piece: u32,
         bytes: Vec<u8>,
     ) -> Option<Vec<u8>> {
-        self.asked.remove(&(peer, piece))?;
-        let len = self.len?;
-        let begin = piece.checked_mul(METADATA_PIECE_LEN)?;
-        let expected = len.checked_sub(begin)?.min(METADATA_PIECE_LEN);
-        if usize::try_from(expected) != Ok(bytes.len()) {
-            self.rejected(peer);
+        let attempt = self.attempt.as_mut()?;
+        attempt.asked.remove(&(peer, piece))?;
+        if metadata_piece_len(attempt.len, piece).map(u32::try_into) != Some(Ok(bytes.len())) {
+            self.distrusted.insert(peer);
             return None;
         }
-        self.pieces.insert(piece, (peer, bytes));
-        if self.pieces.len() < usize::try_from(len.div_ceil(METADATA_PIECE_LEN)).ok()? {
+        attempt.pieces.insert(piece, (peer, bytes));
+        let count = usize::try_from(metadata_piece_count(attempt.len)).ok()?;
+        if attempt.pieces.len() < count {
             return None;
         }
-        let pieces = std::mem::take(&mut self.pieces);
+        let pieces = self.attempt.take()?.pieces;
         let whole: Vec<u8> = pieces
             .values()
             .flat_map(|(_, bytes)| bytes)
@@ -117,10 +141,60 @@ impl MetadataFetch {
         if <[u8; 20]>::from(Sha1::digest(&whole)) == self.info_hash.0 {
             return Some(whole);
         }
-        self.distrusted
-            .extend(pieces.values().map(|(peer, _)| *peer));
-        self.len = None;
+        let contributors: BTreeSet<PeerIndex> = pieces.values().map(|(peer, _)| *peer).collect();
+        match contributors.len() {
+            1 => self.distrusted.extend(contributors),
+            _ => self.alone = true,
+        }
         None
+    }
+
+    /// Whoever owes an answer for too long is late.
+    fn time_out(&mut self, now: Instant) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        let asked = attempt.asked.iter();
+        let over = asked.filter(|(_, at)| now.since(**at) >= ANSWER_MAX);
+        for peer in over.map(|((peer, _), _)| *peer).collect::<BTreeSet<_>>() {
+            self.rejected(peer, now);
+        }
+    }
+
+    /// The size that a peer offers, if it may be asked.
+    fn usable(&self, peer: PeerIndex, now: Instant) -> Option<u32> {
+        let is_late = self.late.get(&peer).is_some_and(|until| now < *until);
+        let may = !is_late && !self.distrusted.contains(&peer);
+        self.offers.get(&peer).copied().filter(|_| may)
+    }
+}
+
+impl Attempt {
+    const fn new(len: u32, source: Option<PeerIndex>) -> Self {
+        Self {
+            len,
+            source,
+            pieces: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        }
+    }
+
+    /// The next pieces that nobody is asked for.
+    fn ask(&mut self, peer: PeerIndex, now: Instant) -> Vec<u32> {
+        let under_way: BTreeSet<u32> = self.asked.keys().map(|(_, piece)| *piece).collect();
+        let own = self
+            .asked
+            .keys()
+            .filter(|(asked, _)| *asked == peer)
+            .count();
+        let missing: Vec<u32> = (0..metadata_piece_count(self.len))
+            .filter(|piece| !self.pieces.contains_key(piece) && !under_way.contains(piece))
+            .take(ASKED_MAX.saturating_sub(own))
+            .collect();
+        for piece in &missing {
+            self.asked.insert((peer, *piece), now);
+        }
+        missing
     }
 }
 

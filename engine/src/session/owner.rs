@@ -25,7 +25,7 @@ impl Session {
             Command::RemoveTorrent(info_hash) => self.remove_torrent(info_hash, now),
             Command::StartTorrent(info_hash) => self.start_torrent(info_hash, now),
             Command::StopTorrent(info_hash) => self.stop_torrent(info_hash, now),
-            Command::Recheck(info_hash) => self.recheck(info_hash),
+            Command::Recheck(info_hash) => self.recheck(info_hash, now),
             Command::AddPeers { info_hash, peers } => {
                 let torrent = self.torrent_mut(info_hash)?;
                 peers
@@ -111,7 +111,6 @@ impl Session {
             trackers: Trackers::new(tiers, self.rng.next_u64()),
             counters: Counters::new(),
             completed_at: None,
-            downloaded_here: false,
         };
         self.torrents.insert(info_hash, torrent);
         self.uploads
@@ -156,8 +155,11 @@ impl Session {
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
         let torrent = self.torrent_mut(info_hash)?;
+        let was_running = torrent.started && torrent.failure.is_none();
+        torrent.started = true;
         torrent.failure = None;
-        if !std::mem::replace(&mut torrent.started, true) {
+        if !was_running && !self.fails_for_length(info_hash, now) {
+            let torrent = self.torrent_mut(info_hash)?;
             torrent.addresses.reset();
             torrent.trackers.start(now);
             self.announce_due(now);
@@ -177,11 +179,13 @@ impl Session {
         for peer in torrent.peers.clone() {
             self.close(peer, "torrent stopped");
         }
+        self.drop_unfinished(info_hash, now);
         self.announce_due(now);
         Ok(CommandReply::Done)
     }
 
-    fn recheck(&mut self, info_hash: InfoHash) -> Result<CommandReply, CommandError> {
+    fn recheck(&mut self, info_hash: InfoHash, now: Instant) -> Result<CommandReply, CommandError> {
+        self.drop_buffers(info_hash, now);
         let torrent = self.torrent_mut(info_hash)?;
         if let Some(metainfo) = torrent.metainfo().cloned() {
             torrent.content = Content::Checking(Box::new(metainfo));

@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) link: Option<Box<Link>>,
     /// We asked the driver to close it; what still comes is ignored.
     pub(crate) closing: bool,
+    /// It broke a rule: whatever it sent, it was of no use.
+    pub(crate) faulty: bool,
 }
 
 /// A connection after both handshakes.
@@ -47,6 +49,10 @@ pub(crate) struct Link {
     pub(crate) remote: ExtendedHandshake,
     /// Which pieces it said it has while nobody could check it; the picker knows them since.
     pub(crate) early: Option<EarlyPieces>,
+    /// Bitfields, `have_all` and `have_none` so far.
+    pub(crate) sets_said: u32,
+    /// Metadata pieces sent to it.
+    pub(crate) metadata_sent: u32,
     /// It has every piece, or says that it wants none (BEP 21).
     pub(crate) is_seed: bool,
     /// It will not answer requests.
@@ -82,9 +88,9 @@ pub(crate) struct Upload {
     pub(crate) rate: RateMeter,
     /// Requests refused since one was accepted.
     pub(crate) refused: u32,
-    /// Choked, but without the Fast Extension: what it asked for before is served first, because
-    /// some clients never forget a request that a choke dropped.
-    pub(crate) draining: bool,
+    /// Choked, but without the Fast Extension: so many more blocks that it asks for are served
+    /// before it is told, because some clients never forget a request that a choke dropped.
+    pub(crate) drain_left: Option<usize>,
 }
 
 /// A request that waits.
@@ -108,6 +114,8 @@ pub(crate) struct Download {
     pub(crate) pipeline: Pipeline,
     /// Payload received, wanted or not.
     pub(crate) received: Bytes,
+    /// Blocks that nobody asked for.
+    pub(crate) unrequested: u32,
     pub(crate) rate: RateMeter,
 }
 
@@ -154,7 +162,7 @@ impl Upload {
             sent: Bytes::ZERO,
             rate: RateMeter::new(),
             refused: 0,
-            draining: false,
+            drain_left: None,
         }
     }
 

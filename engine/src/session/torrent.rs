@@ -29,8 +29,6 @@ pub(crate) struct Torrent {
     pub(crate) trackers: Trackers,
     pub(crate) counters: Counters,
     pub(crate) completed_at: Option<Instant>,
-    /// A piece of it was fetched in this session, so that completing it is news.
-    pub(crate) downloaded_here: bool,
 }
 
 /// What is known of a torrent's content.

@@ -30,14 +30,23 @@ impl Session {
             open.metainfo.geometry.contains(&block) && open.picker.have().get(block.piece)
         });
         let room = link.upload.queue.len() < QUEUE_MAX;
-        if !servable || !unchoked || !room || link.upload.draining {
-            return self.refuse(peer, block, now);
-        }
-        link.upload.refused = 0;
-        link.upload.queue.push_back(Queued { block, bid });
+        // A peer that drains has not been told that it is choked, and may never be.
+        let listening = unchoked || link.upload.drain_left.is_some();
         // Some clients ask without ever saying that they are interested.
-        link.interested_since.get_or_insert(now);
-        self.want(peer, now);
+        let was_silent = servable && link.interested_since.is_none();
+        if was_silent {
+            link.interested_since = Some(now);
+        }
+        if servable && listening && room {
+            link.upload.refused = 0;
+            link.upload.queue.push_back(Queued { block, bid });
+            self.want(peer, now);
+        } else {
+            self.refuse(peer, block, now);
+        }
+        if was_silent {
+            self.choke_soon(now);
+        }
     }
 
     fn refuse(&mut self, peer: PeerIndex, block: Block, now: Instant) {
@@ -63,6 +72,7 @@ impl Session {
             self.send(peer, Message::Reject(*block), now);
         }
         self.want(peer, now);
+        self.end_drain(peer, now);
     }
 
     /// The driver handed blocks to the kernel.
@@ -112,7 +122,7 @@ impl Session {
         let next = link.upload.queue.front();
         let next = next.filter(|_| link.upload.granted_bytes < ahead(link, now));
         let side = match (class, next) {
-            (None, _) if !link.upload.draining => return self.uploads.remove_peer(peer),
+            (None, _) if link.upload.drain_left.is_none() => return self.uploads.remove_peer(peer),
             (Some(Class::Paid), Some(next)) if !self.is_friend(peer) => {
                 match self.market_price(peer, next.block.len, next.bid, now) {
                     Price::Paid(_) => Side::Paid,
@@ -178,20 +188,29 @@ impl Session {
             rate,
         });
         link.upload.granted_bytes += u64::from(block.len);
+        if let Some(left) = &mut link.upload.drain_left {
+            *left = left.saturating_sub(1);
+        }
         self.serving.entry(peer).or_default().push(block);
         self.want(peer, now);
         self.end_drain(peer, now);
         true
     }
 
-    /// The last request accepted before a choke was granted: now the choke can be said.
+    /// What a choked peer is still served was granted: now the choke can be said, which voids the
+    /// rest.
     fn end_drain(&mut self, peer: PeerIndex, now: Instant) {
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;
         };
-        if link.upload.draining && link.upload.queue.is_empty() {
-            link.upload.draining = false;
+        let Some(left) = link.upload.drain_left else {
+            return;
+        };
+        if left == 0 || link.upload.queue.is_empty() {
+            link.upload.drain_left = None;
+            link.upload.queue.clear();
             self.uploads.remove_peer(peer);
+            self.choker.choke_said(peer, now);
             self.send(peer, Message::Choke, now);
         }
     }

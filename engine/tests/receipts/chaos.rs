@@ -1,11 +1,11 @@
 //! Random schedules: one step at a time, and a drain in which everything that can finish does.
 
-use seedbank_engine::receipts::message::ReceiptMessage;
 use seedbank_engine::units::PeerIndex;
+use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::Receipt;
-use seedbank_ledger::{Bytes, Duration, MicroCredits, NetworkId, Rate};
+use seedbank_ledger::{Bytes, Duration, MicroCredits, NetworkId, Rate, Signature};
 
 use crate::node::{Ask, Out, Play, Wire};
 use crate::world::World;
@@ -263,8 +263,8 @@ impl World {
                 }
                 .sign(&me),
             ),
-            4 => ReceiptMessage::Lock(self.settlement.forged(&lock)),
-            5 => ReceiptMessage::Bid { rate: Rate::MAX },
+            4 => ReceiptMessage::Lock(Box::new(self.settlement.forged(&lock))),
+            5 => ReceiptMessage::Bid(Rate::MAX),
             6 => ReceiptMessage::Receipt(
                 Receipt {
                     bytes: Bytes::ZERO,
@@ -272,15 +272,12 @@ impl World {
                 }
                 .sign(&me),
             ),
-            _ => ReceiptMessage::Hello {
-                nonce: [0; 16],
-                rate_min: None,
-            },
+            _ => ReceiptMessage::Auth(Signature::from_bytes([0; 64])),
         };
-        if let ReceiptMessage::Receipt(receipt) = &message {
-            if receipt.verify(&me.id()).is_ok() {
-                self.note_signed(index, &message);
-            }
+        if let ReceiptMessage::Receipt(receipt) = &message
+            && receipt.verify(&me.id()).is_ok()
+        {
+            self.note_signed(index, &message);
         }
         let state = self.nodes[index].peers.get_mut(&peer);
         let state = state.expect("looked up above");
@@ -358,7 +355,7 @@ impl World {
     }
 
     fn fund_and_bid(&mut self, index: usize, round: usize) {
-        if round % 10 != 0 {
+        if !round.is_multiple_of(10) {
             return;
         }
         let me = self.nodes[index].id();

@@ -2,16 +2,23 @@
 //! everything around it.
 //!
 //! A failing schedule prints the command that replays it. The short form runs in every `cargo test`;
-//! the long one with
-//! `cargo test --release -p seedbank-engine --test receipts -- --ignored --nocapture`, its number of
-//! schedules per kind in `SEEDBANK_SCHEDULES`, one schedule alone with `SEEDBANK_SEED`.
+//! the long one with `cargo test --release -p seedbank-engine --test receipts -- --ignored
+//! --nocapture`, its number of schedules per kind in `SEEDBANK_SCHEDULES` if not the usual one.
 //!
 //! [`Exchange`]: seedbank_engine::receipts::Exchange
 
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test says what it did and may be told how long to go on"
+)]
+
 mod chaos;
 mod checks;
+mod duo;
 mod node;
 mod settlement;
+mod traces;
 mod traffic;
 mod world;
 
@@ -34,7 +41,7 @@ struct Totals {
 
 /// One schedule, from its seed to its end.
 fn run(rng_seed: u64, plays: &[Play], rough: Roughness) -> World {
-    let mut world = World::new(rng_seed, plays);
+    let mut world = World::new(rng_seed, plays, 16);
     world.seed(0, 0);
     world.seed(1, 1);
     if plays.contains(&Play::Garbage) {
@@ -138,45 +145,67 @@ const ROUGH: Roughness = Roughness {
 
 #[test]
 fn two_honest_nodes_end_with_equal_books() {
-    honest("two_honest_nodes", 2, seeds(150, 1), SMOOTH);
+    honest("two_honest_nodes", 2, seeds(60, 1), SMOOTH);
 }
 
 #[test]
 fn two_honest_nodes_survive_crashes_and_restores() {
-    honest("two_honest_nodes_survive", 2, seeds(200, 10_000), ROUGH);
+    honest("two_honest_nodes_survive", 2, seeds(60, 10_000), ROUGH);
 }
 
 #[test]
 fn three_honest_nodes_survive_crashes_and_restores() {
-    honest("three_honest_nodes_survive", 3, seeds(100, 20_000), ROUGH);
+    honest("three_honest_nodes_survive", 3, seeds(40, 20_000), ROUGH);
+}
+
+#[test]
+#[ignore = "the long form: minutes, with --release"]
+fn long_form_of_every_schedule() {
+    let long = |steps, rough| Roughness { steps, ..rough };
+    honest("long_form", 2, seeds(2_000, 100_000), SMOOTH);
+    honest("long_form", 2, seeds(3_000, 200_000), ROUGH);
+    honest("long_form", 2, seeds(200, 300_000), long(3_000, ROUGH));
+    honest("long_form", 3, seeds(1_500, 400_000), ROUGH);
+    honest("long_form", 3, seeds(100, 500_000), long(3_000, ROUGH));
+    let cheats = [Play::NeverPays, Play::PaysLate, Play::LyingSync];
+    for (nth, cheat) in (6..).zip(cheats) {
+        let plays = [Play::Honest, cheat];
+        dishonest("long_form", &plays, seeds(500, nth * 100_000));
+        let plays = [Play::Honest, cheat, Play::Honest];
+        dishonest("long_form", &plays, seeds(300, nth * 100_000 + 50_000));
+    }
+    for (nth, cheat) in (9..).zip([Play::Garbage, Play::Forger]) {
+        let plays = [Play::Honest, cheat, Play::Honest];
+        dishonest("long_form", &plays, seeds(500, nth * 100_000));
+    }
 }
 
 #[test]
 fn a_payer_that_never_pays_gains_nothing_but_windows() {
     let plays = [Play::Honest, Play::NeverPays];
-    dishonest("a_payer_that_never_pays", &plays, seeds(60, 30_000));
+    dishonest("a_payer_that_never_pays", &plays, seeds(25, 30_000));
 }
 
 #[test]
 fn a_payer_that_pays_late_harms_nobody() {
     let plays = [Play::Honest, Play::PaysLate];
-    dishonest("a_payer_that_pays_late", &plays, seeds(60, 40_000));
+    dishonest("a_payer_that_pays_late", &plays, seeds(25, 40_000));
 }
 
 #[test]
 fn a_payer_that_lies_in_sync_gains_nothing_but_windows() {
     let plays = [Play::Honest, Play::LyingSync];
-    dishonest("a_payer_that_lies_in_sync", &plays, seeds(60, 50_000));
+    dishonest("a_payer_that_lies_in_sync", &plays, seeds(25, 50_000));
 }
 
 #[test]
 fn a_garbage_seeder_is_never_paid_for_garbage() {
     let plays = [Play::Honest, Play::Garbage, Play::Honest];
-    dishonest("a_garbage_seeder", &plays, seeds(60, 60_000));
+    dishonest("a_garbage_seeder", &plays, seeds(25, 60_000));
 }
 
 #[test]
 fn a_forger_is_found_out_and_harms_nobody() {
     let plays = [Play::Honest, Play::Forger, Play::Honest];
-    dishonest("a_forger", &plays, seeds(60, 70_000));
+    dishonest("a_forger", &plays, seeds(25, 70_000));
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use seedbank_engine::receipts::limits::Window;
-use seedbank_engine::receipts::message::{Quote, ReceiptMessage};
 use seedbank_engine::receipts::pair::without_unsigned_due;
-use seedbank_engine::receipts::{Exchange, Granted, Setup, Terms};
+use seedbank_engine::receipts::{Class, Exchange, Granted, Setup, Terms};
 use seedbank_engine::session::config::Network;
 use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::signed::channel::Channel;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
@@ -69,7 +69,7 @@ pub(crate) enum Out {
 
 pub(crate) enum Ask {
     Status(LockId),
-    Claim(SignedClaim),
+    Claim(Box<SignedClaim>),
     Close(LockId),
     Open { payee: NodeId, amount: u64 },
     TopUp { lock_id: LockId, amount: u64 },
@@ -91,7 +91,7 @@ pub(crate) struct Peer {
     pub(crate) out: VecDeque<Out>,
     /// As stream order has it, for what leaves here.
     pub(crate) bid_said: Rate,
-    pub(crate) quote_said: Quote,
+    pub(crate) quote_said: Class,
     pub(crate) unchoked: bool,
     pub(crate) queue: VecDeque<(Block, Rate)>,
     pub(crate) unchoked_us: bool,

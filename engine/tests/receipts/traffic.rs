@@ -1,7 +1,6 @@
 //! The toy sessions: requests, blocks, chokes and hash checks over the streams of the model.
 
-use seedbank_engine::receipts::Granted;
-use seedbank_engine::receipts::message::Quote;
+use seedbank_engine::receipts::{Class, Granted};
 use seedbank_engine::session::input::BlockFate;
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex};
 use seedbank_ledger::{Bytes, Duration, Rate};
@@ -104,7 +103,7 @@ impl World {
                 self.drain(index);
             }
             Wire::Piece(block, content, price) => {
-                self.block_came(index, peer, block, content, price)
+                self.block_came(index, peer, block, content, price);
             }
         }
     }
@@ -181,8 +180,8 @@ impl World {
         match (granted, bid.is_zero(), quoted) {
             (Granted::Paid(_), _, _) => {}
             (Granted::Open, true, _) => self.blocks_open[0] += 1,
-            (Granted::Open, false, Quote::Open) => self.blocks_open[1] += 1,
-            (Granted::Open, false, Quote::Paid { .. }) => self.blocks_open[2] += 1,
+            (Granted::Open, false, Class::Open) => self.blocks_open[1] += 1,
+            (Granted::Open, false, Class::Paid { .. }) => self.blocks_open[2] += 1,
         }
         if let Granted::Paid(rate) = granted {
             let view = view.expect("a payer has a pair");
@@ -209,8 +208,8 @@ impl World {
     /// The choker looks at one peer.
     pub(crate) fn rechoke(&mut self, index: usize, peer: PeerIndex, unchoke: bool, paid: bool) {
         let cap = match self.rng.index(4) {
-            0 => Some(Rate::new(100_000 + self.rng.below(3_000_000))),
-            _ => None,
+            0 => Rate::new(100_000 + self.rng.below(3_000_000)),
+            _ => Rate::MAX,
         };
         let node = &mut self.nodes[index];
         let Some(state) = node.peers.get_mut(&peer) else {
@@ -220,9 +219,9 @@ impl World {
         let lowest = lowest.unwrap_or_else(|| node.exchange.bid(peer));
         let eligible = node.exchange.is_paid_eligible(peer, lowest, self.now);
         let class = if eligible && paid && unchoke {
-            Quote::Paid { cap }
+            Class::Paid { cap }
         } else {
-            Quote::Open
+            Class::Open
         };
         let turned = state.unchoked != unchoke;
         state.unchoked = unchoke;
@@ -240,11 +239,11 @@ impl World {
         if !unchoke {
             self.take_back_unsent(index, peer);
         }
-        if let Some(state) = self.nodes[index].peers.get_mut(&peer) {
-            if turned {
-                let wire = if unchoke { Wire::Unchoke } else { Wire::Choke };
-                state.out.push_back(Out::Wire(wire));
-            }
+        if let Some(state) = self.nodes[index].peers.get_mut(&peer)
+            && turned
+        {
+            let wire = if unchoke { Wire::Unchoke } else { Wire::Choke };
+            state.out.push_back(Out::Wire(wire));
         }
     }
 
@@ -306,7 +305,7 @@ impl World {
             let block = geometry.block(piece, n).expect("a block of the piece");
             let empty = lease.blocks[usize::try_from(n).expect("small")].is_none();
             let asked = state.requested.contains(&block);
-            ((empty || end_game) && (!asked || end_game)).then_some(block)
+            (end_game || empty && !asked).then_some(block)
         });
         let Some(block) = missing else {
             return false;

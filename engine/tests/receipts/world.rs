@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use seedbank_engine::receipts::limits::Window;
-use seedbank_engine::receipts::message::{Quote, ReceiptMessage, SyncEntry};
-use seedbank_engine::receipts::{ExchangeEvent, ExchangeOutput, Granted, Opened};
+use seedbank_engine::receipts::{Class, ExchangeEvent, ExchangeOutput, Granted, Opened};
 use seedbank_engine::rng::Rng;
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
+use seedbank_engine::wire::receipt::{MESSAGE_LEN_MAX, ReceiptMessage, SyncEntry};
 use seedbank_ledger::node::NodeCommand;
+use seedbank_ledger::signed::channel::ChannelKind;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate, RawCost, UnixTime};
@@ -70,7 +71,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(rng_seed: u64, plays: &[Play]) -> Self {
+    /// Nodes, and two torrents of about `pieces` pieces.
+    pub(crate) fn new(rng_seed: u64, plays: &[Play], pieces: u64) -> Self {
         let mut rng = Rng::new(rng_seed);
         let mut settlement = Settlement::new();
         let network = settlement.network;
@@ -84,7 +86,8 @@ impl World {
         let torrents = (0..2)
             .map(|index| {
                 let piece_len = [32_768, 49_152][rng.index(2)];
-                let len = 8 * u64::from(piece_len) + 1 + rng.below(8 * u64::from(piece_len));
+                let half = pieces * u64::from(piece_len) / 2;
+                let len = half + 1 + rng.below(half);
                 Torrent {
                     info_hash: InfoHash([index; 20]),
                     geometry: Geometry::new(len, piece_len).expect("a torrent has a length"),
@@ -204,7 +207,7 @@ impl World {
             }
             ExchangeOutput::Append(NodeCommand::Settled(_)) => {}
             ExchangeOutput::AskLock(lock_id) => node.asks.push_back(Ask::Status(lock_id)),
-            ExchangeOutput::Claim(claim) => node.asks.push_back(Ask::Claim(claim)),
+            ExchangeOutput::Claim(claim) => node.asks.push_back(Ask::Claim(Box::new(claim))),
             ExchangeOutput::CloseLock(lock_id) => node.asks.push_back(Ask::Close(lock_id)),
             ExchangeOutput::Spent { amount, .. } => node.spent += amount.get(),
             ExchangeOutput::Event(event) => match event {
@@ -233,26 +236,30 @@ impl World {
             return;
         };
         match &message {
-            ReceiptMessage::Bid { rate } => state.bid_said = *rate,
-            ReceiptMessage::Quote { quote, .. } => state.quote_said = *quote,
-            ReceiptMessage::Hello { .. }
-            | ReceiptMessage::Auth { .. }
-            | ReceiptMessage::Sync { .. }
+            ReceiptMessage::Bid(rate) => state.bid_said = *rate,
+            ReceiptMessage::Quote(quote) => state.quote_said = Class::of(quote),
+            ReceiptMessage::Hello(_)
+            | ReceiptMessage::Auth(_)
+            | ReceiptMessage::Sync(_)
             | ReceiptMessage::Lock(_)
             | ReceiptMessage::Receipt(_)
             | ReceiptMessage::Close { .. }
             | ReceiptMessage::Tip { .. }
-            | ReceiptMessage::Err { .. } => {}
+            | ReceiptMessage::Error { .. } => {}
         }
+        let encoded = message.encode();
+        assert!(encoded.len() <= MESSAGE_LEN_MAX);
+        let decoded = ReceiptMessage::decode(&encoded).expect("an encoded message is one");
+        assert_eq!(decoded, message);
         let message = match (node.play, message) {
             (Play::NeverPays, ReceiptMessage::Receipt(_)) => return,
             (Play::NeverPays, ReceiptMessage::Close { lock_id, .. }) => ReceiptMessage::Close {
                 lock_id,
-                receipt: None,
+                newest: None,
             },
-            (Play::NeverPays | Play::LyingSync, ReceiptMessage::Sync { entries }) => {
+            (Play::NeverPays | Play::LyingSync, ReceiptMessage::Sync(entries)) => {
                 let entries = entries.into_iter().map(without_receipt).collect();
-                ReceiptMessage::Sync { entries }
+                ReceiptMessage::Sync(entries)
             }
             (Play::LyingSync, ReceiptMessage::Receipt(_)) if drop_it => return,
             (Play::PaysLate, message @ ReceiptMessage::Receipt(_)) => {
@@ -270,21 +277,17 @@ impl World {
         let me = self.nodes[index].id();
         let receipts: Vec<SignedReceipt> = match message {
             ReceiptMessage::Receipt(receipt) => vec![*receipt],
-            ReceiptMessage::Close { receipt, .. } => receipt.iter().copied().collect(),
-            ReceiptMessage::Sync { entries } => entries
-                .iter()
-                .filter_map(|entry| match entry {
-                    SyncEntry::Acknowledgement(_) => None,
-                    SyncEntry::Lock { receipt, .. } => *receipt,
-                })
-                .collect(),
-            ReceiptMessage::Hello { .. }
-            | ReceiptMessage::Auth { .. }
-            | ReceiptMessage::Bid { .. }
-            | ReceiptMessage::Quote { .. }
+            ReceiptMessage::Close { newest, .. } => newest.iter().copied().collect(),
+            ReceiptMessage::Sync(entries) => {
+                entries.iter().filter_map(|entry| entry.sent).collect()
+            }
+            ReceiptMessage::Hello(_)
+            | ReceiptMessage::Auth(_)
+            | ReceiptMessage::Bid(_)
+            | ReceiptMessage::Quote(_)
             | ReceiptMessage::Lock(_)
             | ReceiptMessage::Tip { .. }
-            | ReceiptMessage::Err { .. } => Vec::new(),
+            | ReceiptMessage::Error { .. } => Vec::new(),
         };
         for receipt in receipts {
             let lock = self.settlement.locks.values().find(|status| {
@@ -453,12 +456,12 @@ impl World {
 }
 
 fn without_receipt(entry: SyncEntry) -> SyncEntry {
-    match entry {
-        SyncEntry::Acknowledgement(receipt) => SyncEntry::Acknowledgement(receipt),
-        SyncEntry::Lock { lock, closed, .. } => SyncEntry::Lock {
-            lock,
-            receipt: None,
-            closed,
+    match entry.kind {
+        ChannelKind::Acknowledgement => entry,
+        ChannelKind::Lock(_) => SyncEntry {
+            sent: None,
+            held: None,
+            ..entry
         },
     }
 }
@@ -471,7 +474,7 @@ impl Peer {
             fast,
             out: VecDeque::new(),
             bid_said: Rate::ZERO,
-            quote_said: Quote::Open,
+            quote_said: Class::Open,
             unchoked: false,
             queue: VecDeque::new(),
             unchoked_us: false,

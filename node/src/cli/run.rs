@@ -1,15 +1,15 @@
 //! `seedbankd run`: the daemon, from start to signal.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use crate::config::{Config, StoreKind};
+use crate::daemon::{Daemon, DaemonOptions};
 use crate::driver::Ended;
-use crate::settlement::NoSettlement;
-use crate::{Node, NodeHandle, NodeOptions, logs};
+use crate::rpc::ApiConfig;
+use crate::{NodeOptions, logs};
 
 /// Open files a node needs at most: connections, torrents, the ledger.
 const OPEN_FILES: u64 = 65_536;
@@ -29,16 +29,19 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> 
     runtime.block_on(async {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
-        let node = Node::start(options).await.map_err(Failure::failed)?;
-        announce(&node, out)?;
+        let daemon = daemon_options(config)?;
+        let mut daemon = Daemon::start(options, daemon)
+            .await
+            .map_err(Failure::failed)?;
+        announce(&daemon, out)?;
         tokio::select! {
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
-            _ = node.ended() => {}
+            () = daemon.asked_to_stop() => {}
         }
         tracing::info!("shutting down");
         let ended = tokio::select! {
-            ended = node.shutdown() => ended,
+            ended = daemon.shutdown() => ended,
             // Asked twice: now.
             _ = interrupted.recv() => {
                 return Err(Failure::interrupted("interrupted during shutdown"));
@@ -48,6 +51,21 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> 
             Ended::Shutdown => Ok(()),
             Ended::Failed(why) => Err(Failure::failed(why)),
         }
+    })
+}
+
+fn daemon_options(config: &Config) -> Result<DaemonOptions, Failure> {
+    let token_file = config.data_dir.join("api.token");
+    let unix = config.api_unix.clone();
+    Ok(DaemonOptions {
+        genesis: config.read_genesis()?,
+        settlement_uri: config.settlement.clone(),
+        role: config.settlement_role.clone(),
+        api: ApiConfig {
+            unix,
+            tcp: config.api_listen.clone(),
+            token_file,
+        },
     })
 }
 
@@ -64,16 +82,21 @@ pub(super) fn options(config: &Config) -> Result<NodeOptions, Failure> {
         receipts: config.receipts,
         policy: config.policy.clone(),
         network,
-        settlement: Arc::new(NoSettlement),
         store: config.store,
         ..NodeOptions::new(config.data_dir.clone(), config.download_dir.clone())
     })
 }
 
-fn announce(node: &NodeHandle, out: &mut impl Write) -> Result<(), Failure> {
-    writeln!(out, "node    {}", node.node_id())?;
-    for addr in node.listen_addrs() {
+fn announce(daemon: &Daemon, out: &mut impl Write) -> Result<(), Failure> {
+    writeln!(out, "node    {}", daemon.node.node_id())?;
+    for addr in daemon.node.listen_addrs() {
         writeln!(out, "peers   {addr}")?;
+    }
+    for addr in &daemon.api_addrs {
+        writeln!(out, "api     {addr}")?;
+    }
+    if let Some(addr) = daemon.settlement_addr {
+        writeln!(out, "settles http://{addr}")?;
     }
     out.flush()?;
     Ok(())

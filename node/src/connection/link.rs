@@ -2,7 +2,6 @@
 //! share.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -20,7 +19,6 @@ const WITHDRAWN_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct PeerLink {
     index: PeerIndex,
-    addr: SocketAddr,
     outbox: Outbox,
     asked: Mutex<Asked>,
     torrent: OnceLock<InfoHash>,
@@ -48,10 +46,9 @@ struct Asked {
 }
 
 impl PeerLink {
-    pub(crate) fn new(index: PeerIndex, addr: SocketAddr) -> Self {
+    pub(crate) fn new(index: PeerIndex) -> Self {
         Self {
             index,
-            addr,
             outbox: Outbox::default(),
             asked: Mutex::default(),
             torrent: OnceLock::new(),
@@ -64,11 +61,6 @@ impl PeerLink {
     /// Its number.
     pub(crate) fn index(&self) -> PeerIndex {
         self.index
-    }
-
-    /// The remote address.
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
     }
 
     /// What is to be sent.
@@ -251,7 +243,7 @@ mod tests {
     }
 
     fn link() -> PeerLink {
-        PeerLink::new(PeerIndex(0), "127.0.0.1:1".parse().unwrap())
+        PeerLink::new(PeerIndex(0))
     }
 
     fn handshake(fast: bool) -> Handshake {

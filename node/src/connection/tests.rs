@@ -44,7 +44,7 @@ impl Rig {
         let peer = TcpStream::connect(listener.local_addr().unwrap());
         let (peer, accepted) = tokio::join!(peer, listener.accept());
         let (stream, addr) = accepted.unwrap();
-        let link = Arc::new(PeerLink::new(plane.next_peer(), addr));
+        let link = Arc::new(PeerLink::new(plane.next_peer()));
         let first = Input::Accepted {
             peer: link.index(),
             addr,

@@ -166,6 +166,8 @@ fn event(record: &EventRecord) -> WatchEventsResponse {
         | SessionEvent::WrittenOff { .. }
         | SessionEvent::PeerMisbehaved { .. }
         | SessionEvent::TrackerFailed { .. }
+        | SessionEvent::SettlementRefused { .. }
+        | SessionEvent::ClockSkewed { .. }
         | SessionEvent::Conflict { .. } => credit_event(&record.event, shell),
     }
 }
@@ -219,6 +221,20 @@ fn credit_event(event: &SessionEvent, shell: WatchEventsResponse) -> WatchEvents
             kind: EventKind::Conflict.into(),
             message: what.clone(),
             public_key: signer.to_string(),
+            ..shell
+        },
+        SessionEvent::SettlementRefused { what, refusal } => WatchEventsResponse {
+            kind: EventKind::SettlementRefused.into(),
+            message: format!("{what}: {refusal}"),
+            ..shell
+        },
+        SessionEvent::ClockSkewed { secs, is_sound } => WatchEventsResponse {
+            kind: EventKind::ClockSkewed.into(),
+            message: if *is_sound {
+                "the clock agrees with the settlement node again".to_owned()
+            } else {
+                format!("the clock is {secs} s off settlement time: no locks are taken")
+            },
             ..shell
         },
         SessionEvent::Choke(_)

@@ -7,11 +7,11 @@ use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
 use crate::receipts::exchange::{Arrived, Exchange, receipt_row};
 use crate::receipts::limits::RATE_MAX;
-use crate::receipts::message::ReceiptMessage;
 use crate::receipts::output::ExchangeOutput;
 use crate::receipts::paying::{Paying, PayingLock};
 use crate::session::input::BlockFate;
 use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::wire::receipt::ReceiptMessage;
 
 impl Exchange {
     /// Our bid in force at this peer.
@@ -69,13 +69,18 @@ impl Exchange {
         pair.payer.pieces.used_with(key, piece_len) <= pair.payer.window
     }
 
-    /// Bytes of further pieces that may be opened at this peer under the bid in force (S2); `None`
-    /// while the window does not matter.
-    pub fn window_left(&self, peer: PeerIndex) -> Option<Bytes> {
-        let connection = self.connections.get(&peer)?;
-        let pair = self.pairs.get(&connection.key)?;
-        let left = pair.payer.window.saturating_sub(pair.payer.pieces.used());
-        (!connection.own_bid.is_zero()).then_some(left)
+    /// Bytes of further pieces that may be opened at this peer under the bid in force;
+    /// [`Bytes::MAX`] without a bid. Pieces that are open there already are counted whole.
+    pub fn window_left(&self, peer: PeerIndex) -> Bytes {
+        let Some(connection) = self.connections.get(&peer) else {
+            return Bytes::MAX;
+        };
+        match self.pairs.get(&connection.key) {
+            Some(pair) if !connection.own_bid.is_zero() => {
+                pair.payer.window.saturating_sub(pair.payer.pieces.used())
+            }
+            Some(_) | None => Bytes::MAX,
+        }
     }
 
     /// A request went out; the bid in force goes with it.
@@ -234,7 +239,7 @@ impl Exchange {
         let rate = connection.wanted_bid;
         if rate != connection.own_bid && connection.is_payable() && connection.bids.take(at) {
             connection.own_bid = rate;
-            self.send(peer, ReceiptMessage::Bid { rate });
+            self.send(peer, ReceiptMessage::Bid(rate));
         }
     }
 

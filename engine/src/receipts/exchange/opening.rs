@@ -2,17 +2,19 @@
 //! each message goes once it is.
 
 use seedbank_ledger::signed::auth::Auth;
+use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::{Body as _, Signed};
 use seedbank_ledger::{Bytes, Instant, NetworkId, NodeId, Rate, Signature};
 
 use crate::receipts::acknowledgement::NO_NETWORK;
+use crate::receipts::class::Class;
 use crate::receipts::connection::{Connection, Phase};
 use crate::receipts::exchange::Exchange;
-use crate::receipts::limits::{PAIRS_MAX, RATE_MAX, SYNC_ENTRIES_MAX, VERSION};
-use crate::receipts::message::{ErrCode, Quote, ReceiptMessage};
+use crate::receipts::limits::{PAIRS_MAX, RATE_MAX};
 use crate::receipts::output::{ExchangeEvent, Violation};
 use crate::units::{InfoHash, PeerIndex};
-use crate::wire::extended::ReceiptOffer;
+use crate::wire::extended::{RECEIPT_VERSION, ReceiptOffer};
+use crate::wire::receipt::{ErrorCode, Hello, Quote, ReceiptMessage, SYNC_ENTRIES_MAX};
 
 /// A connection on which both ends have offered the receipt protocol.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,7 @@ impl Exchange {
     pub fn open(&mut self, opened: Opened, now: Instant) {
         let key = opened.offer.node_id;
         let known = self.pairs.contains_key(&key);
-        if u64::from(opened.offer.version) != VERSION
+        if opened.offer.version != RECEIPT_VERSION
             || key == self.id()
             || self.connections.contains_key(&opened.peer)
             || (!known && !self.make_room())
@@ -54,7 +56,15 @@ impl Exchange {
         self.measure_pieces(key);
         let terms = self.setup.terms;
         let rate_min = (terms.earn && network.is_some()).then_some(terms.rate_min);
-        self.send(opened.peer, ReceiptMessage::Hello { nonce, rate_min });
+        let settlement = self.setup.network.map(|network| network.settlement);
+        let hello = Hello {
+            version: RECEIPT_VERSION,
+            nonce,
+            issuers: settlement.into_iter().collect(),
+            rate_min,
+            window: self.window_of(key),
+        };
+        self.send(opened.peer, ReceiptMessage::Hello(hello));
     }
 
     /// The metainfo of this connection's torrent is known now.
@@ -99,49 +109,74 @@ impl Exchange {
         now: Instant,
     ) -> Result<(), Violation> {
         match message {
-            ReceiptMessage::Hello { nonce, rate_min } => self.hello(peer, nonce, rate_min),
-            ReceiptMessage::Auth { signature } => return self.auth(peer, signature, now),
-            ReceiptMessage::Sync { entries } => {
+            ReceiptMessage::Hello(hello) => return self.hello(peer, &hello),
+            ReceiptMessage::Auth(signature) => return self.auth(peer, signature, now),
+            ReceiptMessage::Sync(entries) => {
                 if entries.len() > SYNC_ENTRIES_MAX {
                     return Err(Violation::TooManyEntries);
                 }
                 return self.digest_sync(peer, &entries, now);
             }
-            ReceiptMessage::Bid { rate } => {
+            ReceiptMessage::Bid(rate) => {
                 if rate > RATE_MAX {
                     return Err(Violation::RateTooHigh);
                 }
                 self.connection_mut(peer).peer_bid = rate;
             }
-            ReceiptMessage::Quote { quote, window } => self.quoted(peer, quote, window),
-            ReceiptMessage::Lock(lock) => return self.lock_shown(peer, lock, now),
+            ReceiptMessage::Quote(quote) => self.quote_came(peer, &quote),
+            ReceiptMessage::Lock(lock) => return self.lock_shown(peer, &lock, now),
             ReceiptMessage::Receipt(receipt) => return self.receipt_shown(peer, receipt, now),
-            ReceiptMessage::Close { lock_id, receipt } => {
-                if let Some(receipt) = receipt {
+            ReceiptMessage::Close { lock_id, newest } => {
+                if let Some(receipt) = newest {
                     self.receipt_shown(peer, receipt, now)?;
                 }
                 return self.close_asked(peer, lock_id, now);
             }
-            ReceiptMessage::Tip { amount } => {
+            ReceiptMessage::Tip { amount, note: _ } => {
                 let peer = self.connection_mut(peer).key;
                 self.event(ExchangeEvent::Tipped { peer, amount });
             }
-            ReceiptMessage::Err { code, channel_id } => match code {
-                ErrCode::Stale => self.answer_sync(peer, now),
-                ErrCode::UnknownChannel => self.show_lock(peer, channel_id, now),
-                ErrCode::LockClosed => self.lock_refused(peer, channel_id),
-            },
+            ReceiptMessage::Error { code, channel_id } => {
+                if let Some(channel_id) = channel_id {
+                    self.error_came(peer, code, channel_id, now);
+                }
+            }
         }
         Ok(())
     }
 
-    fn hello(&mut self, peer: PeerIndex, peer_nonce: [u8; 16], rate_min: Option<Rate>) {
+    fn error_came(
+        &mut self,
+        peer: PeerIndex,
+        code: ErrorCode,
+        channel_id: ChannelId,
+        now: Instant,
+    ) {
+        match code {
+            ErrorCode::Stale => self.answer_sync(peer, now),
+            ErrorCode::ChannelUnknown => self.show_lock(peer, channel_id, now),
+            ErrorCode::LockClosed => self.lock_refused(peer, channel_id),
+            ErrorCode::Version
+            | ErrorCode::Auth
+            | ErrorCode::NotSynced
+            | ErrorCode::Malformed
+            | ErrorCode::LockRefused
+            | ErrorCode::Signature
+            | ErrorCode::TooOften
+            | ErrorCode::Network
+            | ErrorCode::Other(_) => {}
+        }
+    }
+
+    fn hello(&mut self, peer: PeerIndex, hello: &Hello) -> Result<(), Violation> {
         let connection = self.connection_mut(peer);
+        let peer_nonce = hello.nonce;
         let Phase::Greeted { nonce } = connection.phase else {
-            return;
+            return Err(Violation::OutOfOrder);
         };
         connection.phase = Phase::Proving { nonce, peer_nonce };
-        connection.peer_rate_min = rate_min;
+        connection.peer_rate_min = hello.rate_min;
+        connection.peer_window = hello.window;
         let body = Auth {
             network_id: self.network_with(peer),
             own_nonce: nonce,
@@ -150,7 +185,8 @@ impl Exchange {
             peer_key: self.connection_mut(peer).key,
         };
         let signature = body.sign(&self.setup.identity).signature;
-        self.send(peer, ReceiptMessage::Auth { signature });
+        self.send(peer, ReceiptMessage::Auth(signature));
+        Ok(())
     }
 
     fn auth(
@@ -179,26 +215,27 @@ impl Exchange {
         Ok(())
     }
 
-    fn quoted(&mut self, peer: PeerIndex, quote: Quote, window: Bytes) {
+    fn quote_came(&mut self, peer: PeerIndex, quote: &Quote) {
+        let class = Class::of(quote);
         let connection = self.connection_mut(peer);
-        let changed = connection.quote != quote;
-        connection.quote = quote;
+        let changed = connection.quote != class;
+        connection.quote = class;
         let key = connection.key;
-        self.pair_mut(key).payer.window = window;
+        self.pair_mut(key).payer.window = quote.window;
         if changed {
-            self.event(ExchangeEvent::Quoted { peer, quote });
+            self.event(ExchangeEvent::Quoted { peer, class });
         }
     }
 
     /// He broke a rule: from now on this connection is plain BitTorrent.
     pub(super) fn demote(&mut self, peer: PeerIndex) {
         // Whatever he did, blocks that follow are free, and his stream says so.
-        self.set_quote(peer, Quote::Open);
+        self.set_quote(peer, Class::Open);
         let connection = self.connection_mut(peer);
         connection.phase = Phase::Plain;
         connection.own_bid = Rate::ZERO;
         connection.wanted_bid = Rate::ZERO;
-        connection.quote = Quote::Open;
+        connection.quote = Class::Open;
         self.give_up_requests(peer);
     }
 
@@ -263,15 +300,15 @@ impl Exchange {
 /// way only behind his own SYNC, so nothing else comes first.
 fn is_legal(phase: Phase, message: &ReceiptMessage) -> bool {
     match message {
-        ReceiptMessage::Hello { .. } => matches!(phase, Phase::Greeted { .. }),
-        ReceiptMessage::Auth { .. } => matches!(phase, Phase::Proving { .. }),
-        ReceiptMessage::Sync { .. } => matches!(phase, Phase::Syncing | Phase::Ready),
-        ReceiptMessage::Bid { .. }
-        | ReceiptMessage::Quote { .. }
+        ReceiptMessage::Hello(_) => matches!(phase, Phase::Greeted { .. }),
+        ReceiptMessage::Auth(_) => matches!(phase, Phase::Proving { .. }),
+        ReceiptMessage::Sync(_) => matches!(phase, Phase::Syncing | Phase::Ready),
+        ReceiptMessage::Bid(_)
+        | ReceiptMessage::Quote(_)
         | ReceiptMessage::Lock(_)
         | ReceiptMessage::Receipt(_)
         | ReceiptMessage::Close { .. }
         | ReceiptMessage::Tip { .. }
-        | ReceiptMessage::Err { .. } => phase == Phase::Ready,
+        | ReceiptMessage::Error { .. } => phase == Phase::Ready,
     }
 }

@@ -4,14 +4,15 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 
+use crate::receipts::class::Class;
 use crate::receipts::connection::Connection;
 use crate::receipts::exchange::syncing::Source;
 use crate::receipts::exchange::{Exchange, receipt_row};
 use crate::receipts::exposure::PaidBlock;
-use crate::receipts::message::{Quote, ReceiptMessage};
 use crate::receipts::output::{ExchangeEvent, Violation};
 use crate::receipts::payee::Refused;
 use crate::units::PeerIndex;
+use crate::wire::receipt::ReceiptMessage;
 
 /// How a block is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl Exchange {
 
     /// The choker's decision about this connection. QUOTE goes out in stream order: blocks granted
     /// before cost what was quoted before.
-    pub fn set_quote(&mut self, peer: PeerIndex, class: Quote) {
+    pub fn set_quote(&mut self, peer: PeerIndex, class: Class) {
         let Some(connection) = self.connections.get_mut(&peer) else {
             return;
         };
@@ -73,9 +74,9 @@ impl Exchange {
         let (key, quoted) = (connection.key, connection.quoted);
         let takes = self.pair_mut(key).payee.conduct().may_take();
         let said = match class {
-            Quote::Open => Quote::Open,
-            Quote::Paid { .. } if payable && takes => class,
-            Quote::Paid { .. } => quoted,
+            Class::Open => Class::Open,
+            Class::Paid { .. } if payable && takes => class,
+            Class::Paid { .. } => quoted,
         };
         if said != quoted {
             self.say_quote(peer, said);
@@ -121,7 +122,7 @@ impl Exchange {
             }
             Err(unpaid) => {
                 if !self.connection_mut(peer).quoted.price(bid).is_zero() {
-                    self.say_quote(peer, Quote::Open);
+                    self.say_quote(peer, Class::Open);
                 }
                 match unpaid {
                     Unpaid::Refused(Refused::Window | Refused::Cover) => {
@@ -251,24 +252,24 @@ impl Exchange {
         }
     }
 
-    pub(super) fn say_quote(&mut self, peer: PeerIndex, quote: Quote) {
+    pub(super) fn say_quote(&mut self, peer: PeerIndex, class: Class) {
         let key = self.connection_mut(peer).key;
         let window = self.window_of(key);
         let connection = self.connection_mut(peer);
-        connection.quoted = quote;
+        connection.quoted = class;
         connection.quoted_window = window;
-        self.send(peer, ReceiptMessage::Quote { quote, window });
+        self.send(peer, ReceiptMessage::Quote(class.quote(window)));
     }
 
     /// He is in the open class on every connection from now.
     pub(super) fn quote_open(&mut self, key: NodeId) {
-        let paid = self.live(key, |connection| connection.quoted != Quote::Open);
+        let paid = self.live(key, |connection| connection.quoted != Class::Open);
         for peer in paid {
-            self.say_quote(peer, Quote::Open);
+            self.say_quote(peer, Class::Open);
         }
     }
 
-    fn window_of(&self, key: NodeId) -> Bytes {
+    pub(super) fn window_of(&self, key: NodeId) -> Bytes {
         self.pairs
             .get(&key)
             .map_or(Bytes::ZERO, |pair| pair.window(&self.setup.window))

@@ -3,7 +3,7 @@
 //! Whoever lost something adopts the other's proof, never a difference. A payer trusts only his own
 //! signature, a payee only the settlement node's and the payer's.
 
-use seedbank_ledger::signed::channel::ChannelId;
+use seedbank_ledger::signed::channel::{ChannelId, ChannelKind};
 use seedbank_ledger::signed::lock::{Lock, LockId, SignedLock};
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::statement::LockStatus;
@@ -11,6 +11,7 @@ use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
 use crate::receipts::acknowledgement::NO_NETWORK;
+use crate::receipts::class::Class;
 use crate::receipts::connection::{Connection, Phase};
 use crate::receipts::earning::{Earning, EarningLock};
 use crate::receipts::exchange::{Exchange, receipt_row};
@@ -18,10 +19,10 @@ use crate::receipts::incoming::{Freshness, Offered, totals};
 use crate::receipts::limits::{
     LOCK_GRACE_MIN_SECS, LOCK_LEFT_MIN_SECS, LOCKS_OPEN_MAX, SYNC_CLOSED_MAX,
 };
-use crate::receipts::message::{ErrCode, Quote, ReceiptMessage, SyncEntry};
 use crate::receipts::output::{ExchangeEvent, ExchangeOutput, Violation};
 use crate::receipts::paying::{Paying, PayingLock};
 use crate::units::PeerIndex;
+use crate::wire::receipt::{ErrorCode, ReceiptMessage, SYNC_ENTRIES_MAX, SyncEntry};
 
 /// One of the two kinds of channel on which a peer signs to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Exchange {
         if open && (newer || !known) {
             for peer in self.live(key, Connection::is_synced_by_us) {
                 if self.connection_mut(peer).same_network {
-                    self.send(peer, ReceiptMessage::Lock(status.lock));
+                    self.send(peer, ReceiptMessage::Lock(Box::new(status.lock)));
                 }
             }
         }
@@ -126,7 +127,7 @@ impl Exchange {
         let key = self.connection_mut(peer).key;
         let locks = self.connection_mut(peer).same_network;
         let entries = self.sync_entries(key, locks);
-        self.send(peer, ReceiptMessage::Sync { entries });
+        self.send(peer, ReceiptMessage::Sync(entries));
     }
 
     /// Where we stand on every channel of a pair: open locks of both directions, and the newest
@@ -135,29 +136,35 @@ impl Exchange {
         let Some(pair) = self.pairs.get(&key) else {
             return Vec::new();
         };
-        let acks = [pair.acks.ours.receipt.as_ref(), pair.acks.his.held()];
-        let mut entries: Vec<SyncEntry> = acks
-            .into_iter()
-            .flatten()
-            .map(|receipt| SyncEntry::Acknowledgement(*receipt))
-            .collect();
+        let mut entries = vec![SyncEntry {
+            kind: ChannelKind::Acknowledgement,
+            held: pair.acks.his.held().copied(),
+            sent: pair.acks.ours.receipt,
+            lock: None,
+            closed: false,
+        }];
         if !with_locks {
             return entries;
         }
         let paying = pair.payer.locks.values().filter(|lock| lock.is_open());
-        entries.extend(paying.map(|lock| SyncEntry::Lock {
-            lock: lock.lock,
-            receipt: lock.receipt,
+        entries.extend(paying.map(|lock| SyncEntry {
+            kind: ChannelKind::Lock(lock.lock.body.lock_id),
+            held: None,
+            sent: lock.receipt,
+            lock: Some(lock.lock),
             closed: lock.state == Paying::CloseAsked,
         }));
         let open = pair.payee.locks.values().filter(|lock| lock.is_open());
         let closed = pair.payee.locks.values().rev();
         let closed = closed.filter(|lock| !lock.is_open()).take(SYNC_CLOSED_MAX);
-        entries.extend(open.chain(closed).map(|lock| SyncEntry::Lock {
-            lock: lock.lock,
-            receipt: lock.incoming.held().copied(),
+        entries.extend(open.chain(closed).map(|lock| SyncEntry {
+            kind: ChannelKind::Lock(lock.lock.body.lock_id),
+            held: lock.incoming.held().copied(),
+            sent: None,
+            lock: Some(lock.lock),
             closed: !lock.is_open(),
         }));
+        entries.truncate(SYNC_ENTRIES_MAX);
         entries
     }
 
@@ -168,22 +175,21 @@ impl Exchange {
         at: Instant,
     ) -> Result<(), Violation> {
         for entry in entries {
-            match entry {
-                SyncEntry::Acknowledgement(receipt) => self.digest_ack(peer, *receipt, at)?,
-                SyncEntry::Lock {
-                    lock,
-                    receipt,
-                    closed,
-                } => self.digest_lock(peer, lock, *receipt, *closed, at)?,
+            match entry.kind {
+                ChannelKind::Acknowledgement => self.digest_acks(peer, entry, at)?,
+                ChannelKind::Lock(lock_id) => self.digest_lock(peer, lock_id, entry, at)?,
             }
         }
         let connection = self.connection_mut(peer);
         let key = connection.key;
         if connection.phase == Phase::Syncing {
             connection.phase = Phase::Ready;
+            let window = connection.peer_window;
+            let payer = &mut self.pair_mut(key).payer;
+            payer.window = payer.window.max(window);
             self.event(ExchangeEvent::Ready(peer));
             if self.connection_mut(peer).is_payable() && self.setup.terms.earn {
-                self.say_quote(peer, Quote::Open);
+                self.say_quote(peer, Class::Open);
             }
         }
         self.sign(key, at);
@@ -191,31 +197,34 @@ impl Exchange {
         Ok(())
     }
 
-    fn digest_ack(
+    fn digest_acks(
         &mut self,
         peer: PeerIndex,
-        receipt: SignedReceipt,
+        entry: &SyncEntry,
         at: Instant,
     ) -> Result<(), Violation> {
         let me = self.id();
         let key = self.connection_mut(peer).key;
-        let acks = &mut self.pair_mut(key).acks;
-        if receipt.body.channel_id != acks.ours.channel_id {
-            if receipt.body.channel_id == acks.his_channel_id {
-                self.offer(peer, Source::Acknowledgement, receipt, at)?;
-                self.settle(key, Source::Acknowledgement, at);
+        if let Some(receipt) = entry.sent {
+            if receipt.body.channel_id != self.pair_mut(key).acks.his_channel_id {
+                return Err(Violation::ForeignReceipt);
             }
-            return Ok(());
+            self.offer(peer, Source::Acknowledgement, receipt, at)?;
+            self.settle(key, Source::Acknowledgement, at);
         }
-        let held = acks.ours.receipt.as_ref();
-        if Freshness::of(&receipt.body, held) != Freshness::Newer {
+        let acks = &mut self.pair_mut(key).acks;
+        let known = acks.ours.receipt.as_ref();
+        let newer = |proof: &SignedReceipt| Freshness::of(&proof.body, known) == Freshness::Newer;
+        let Some(proof) = entry.held.filter(newer) else {
             return Ok(());
-        }
-        let ours = receipt.body.network_id == NO_NETWORK && receipt.body.amount.is_zero();
-        if !ours || receipt.verify(&me).is_err() {
+        };
+        let ours = proof.body.channel_id == acks.ours.channel_id
+            && proof.body.network_id == NO_NETWORK
+            && proof.body.amount.is_zero();
+        if !ours || proof.verify(&me).is_err() {
             return Err(Violation::ForgedProof);
         }
-        acks.ours.adopt(receipt, at);
+        acks.ours.adopt(proof, at);
         let rows = receipt_row(acks.ours.channel, acks.ours.receipt.as_ref());
         self.tally(rows.into_iter().collect());
         Ok(())
@@ -224,38 +233,42 @@ impl Exchange {
     fn digest_lock(
         &mut self,
         peer: PeerIndex,
-        lock: &SignedLock,
-        receipt: Option<SignedReceipt>,
-        closed: bool,
+        lock_id: LockId,
+        entry: &SyncEntry,
         at: Instant,
     ) -> Result<(), Violation> {
-        let lock_id = lock.body.lock_id;
+        let key = self.connection_mut(peer).key;
+        let Some(lock) = entry.lock else {
+            return Ok(());
+        };
+        if lock.body.lock_id != lock_id {
+            return Err(Violation::ForeignLock);
+        }
         if lock.body.payer == self.id() {
-            self.learn_own_lock(peer, lock)?;
-            if let Some(proof) = receipt {
+            self.learn_own_lock(peer, &lock)?;
+            if let Some(proof) = entry.held {
                 self.proof_shown(peer, lock_id, proof, at)?;
             }
-            if closed {
+            if entry.closed {
                 self.lock_refused(peer, lock.body.channel().id());
-            } else {
-                let key = self.connection_mut(peer).key;
-                if let Some(known) = self.pair_mut(key).payer.locks.get_mut(&lock_id) {
-                    known.reopen();
-                }
+            } else if let Some(known) = self.pair_mut(key).payer.locks.get_mut(&lock_id) {
+                known.reopen();
             }
             return Ok(());
         }
-        self.learn_lock(peer, lock, at)?;
-        let key = self.connection_mut(peer).key;
+        self.learn_lock(peer, &lock, at)?;
         let known = self.pair_mut(key).payee.locks.get(&lock_id);
-        let Some(open) = known.map(EarningLock::is_open) else {
+        let Some((open, channel_id)) = known.map(|lock| (lock.is_open(), lock.channel_id)) else {
             return Ok(());
         };
-        if let Some(receipt) = receipt.filter(|_| open) {
+        if let Some(receipt) = entry.sent.filter(|_| open) {
+            if receipt.body.channel_id != channel_id {
+                return Err(Violation::ForeignReceipt);
+            }
             self.offer(peer, Source::Lock(lock_id), receipt, at)?;
             self.settle(key, Source::Lock(lock_id), at);
         }
-        if closed && open {
+        if entry.closed && open {
             self.close_asked(peer, lock_id, at)?;
         }
         Ok(())
@@ -329,10 +342,10 @@ impl Exchange {
     pub(super) fn lock_shown(
         &mut self,
         peer: PeerIndex,
-        lock: SignedLock,
+        lock: &SignedLock,
         at: Instant,
     ) -> Result<(), Violation> {
-        self.learn_lock(peer, &lock, at)?;
+        self.learn_lock(peer, lock, at)?;
         let key = self.connection_mut(peer).key;
         self.turn(key, at);
         Ok(())
@@ -395,11 +408,11 @@ impl Exchange {
         match found.map(|(id, lock)| (*id, lock.is_open())) {
             Some((lock_id, true)) => self.offer(peer, Source::Lock(lock_id), receipt, at),
             Some((_, false)) => {
-                self.answer_err(peer, ErrCode::LockClosed, channel_id, at);
+                self.answer_err(peer, ErrorCode::LockClosed, channel_id, at);
                 Ok(())
             }
             None => {
-                self.answer_err(peer, ErrCode::UnknownChannel, channel_id, at);
+                self.answer_err(peer, ErrorCode::ChannelUnknown, channel_id, at);
                 Ok(())
             }
         }
@@ -439,7 +452,7 @@ impl Exchange {
                 return self.offer(peer, source, receipt, at);
             }
             Offered::Crossed => {
-                self.answer_err(peer, ErrCode::Stale, receipt.body.channel_id, at);
+                self.answer_err(peer, ErrorCode::Stale, receipt.body.channel_id, at);
                 self.answer_sync(peer, at);
             }
         }
@@ -497,7 +510,7 @@ impl Exchange {
         let Some((lock, receipt)) = found.map(|lock| (lock.lock, lock.receipt)) else {
             return;
         };
-        self.send(peer, ReceiptMessage::Lock(lock));
+        self.send(peer, ReceiptMessage::Lock(Box::new(lock)));
         if let Some(receipt) = receipt {
             self.send(peer, ReceiptMessage::Receipt(receipt));
         }
@@ -510,9 +523,10 @@ impl Exchange {
         }
     }
 
-    fn answer_err(&mut self, peer: PeerIndex, code: ErrCode, channel_id: ChannelId, at: Instant) {
+    fn answer_err(&mut self, peer: PeerIndex, code: ErrorCode, channel_id: ChannelId, at: Instant) {
         if self.connection_mut(peer).answers.take(at) {
-            self.send(peer, ReceiptMessage::Err { code, channel_id });
+            let channel_id = Some(channel_id);
+            self.send(peer, ReceiptMessage::Error { code, channel_id });
         }
     }
 
@@ -527,7 +541,7 @@ impl Exchange {
         let open = pair.payer.locks.values().filter(|lock| lock.is_open());
         let wanted = open.filter(|lock| lock.state != Paying::Refused);
         for lock in wanted.filter(|lock| lock.is_undelivered()) {
-            messages.push(ReceiptMessage::Lock(lock.lock));
+            messages.push(ReceiptMessage::Lock(Box::new(lock.lock)));
             messages.extend(lock.receipt.map(ReceiptMessage::Receipt));
         }
         let ack = pair.acks.ours.receipt.map(ReceiptMessage::Receipt);

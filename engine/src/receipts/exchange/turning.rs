@@ -14,10 +14,10 @@ use crate::receipts::earning::Earning;
 use crate::receipts::exchange::syncing::Source;
 use crate::receipts::exchange::{Exchange, receipt_row};
 use crate::receipts::limits::TURN_GAP;
-use crate::receipts::message::ReceiptMessage;
 use crate::receipts::output::{ExchangeEvent, ExchangeOutput};
 use crate::receipts::paying::Paying;
 use crate::units::PeerIndex;
+use crate::wire::receipt::ReceiptMessage;
 
 impl Exchange {
     /// Does what is due. Called when [`Self::next_timeout`] has passed; harmless at any other time.
@@ -278,11 +278,11 @@ impl Exchange {
                 continue;
             };
             lock.state = Paying::CloseAsked;
-            let receipt = lock.receipt;
+            let newest = lock.receipt;
             let row = TallyRow::Lock(lock.row());
             self.tally(vec![row]);
             if let Some(peer) = self.payable(key).last() {
-                self.send(*peer, ReceiptMessage::Close { lock_id, receipt });
+                self.send(*peer, ReceiptMessage::Close { lock_id, newest });
             }
         }
     }

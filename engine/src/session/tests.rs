@@ -1,0 +1,20 @@
+//! The session driven by hand: stories, hazards met in real swarms, and arbitrary peers.
+//!
+//! [`rig::Rig`] is a driver without sockets. It carries out every output on a model of the data
+//! plane ([`plane::Plane`]), which stops the test as soon as the session breaks the contract of
+//! `session/output.rs` or the rules of the wire, whatever the test itself is about.
+
+mod arbitrary;
+mod choking;
+mod dialling;
+mod fetching;
+mod greeting;
+mod limits;
+mod magnets;
+mod plane;
+mod pump;
+mod rig;
+mod serving;
+mod stopping;
+
+use rig::{Remote, Rig};

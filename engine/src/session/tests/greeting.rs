@@ -1,0 +1,230 @@
+//! Handshakes, who is whom, and what comes first.
+
+use std::net::SocketAddr;
+
+use super::rig::{OWN_ID, adding, metainfo, sent_to};
+use super::{Remote, Rig};
+use crate::session::command::Command;
+use crate::session::output::Output;
+use crate::units::{ClientId, InfoHash, PeerIndex};
+use crate::wire::extended::HANDSHAKE_ID;
+use crate::wire::message::Message;
+
+fn is_extended_handshake(message: &Message) -> bool {
+    matches!(message, Message::Extended { id, .. } if *id == HANDSHAKE_ID)
+}
+
+#[test]
+fn an_incoming_peer_hears_nothing_before_its_info_hash_is_known() {
+    let mut rig = Rig::new();
+    let torrent = rig.seed(&metainfo("t", 2, 2));
+    let peer = rig.accept();
+    assert!(rig.take().is_empty());
+    rig.shake(peer, torrent, Remote::modern(1));
+    let outputs = rig.take();
+    assert!(
+        matches!(outputs[0], Output::Handshake { handshake, .. } if handshake.info_hash == torrent)
+    );
+    let sent = sent_to(&outputs, peer);
+    assert!(is_extended_handshake(&sent[0]));
+    assert_eq!(sent[1], Message::HaveAll);
+    assert_eq!(sent.len(), 2);
+}
+
+#[test]
+fn a_peer_of_an_unknown_torrent_is_closed_without_an_answer() {
+    let mut rig = Rig::new();
+    rig.seed(&metainfo("t", 2, 2));
+    let peer = rig.accept();
+    rig.shake(peer, InfoHash([9; 20]), Remote::modern(1));
+    let outputs = rig.take();
+    assert!(matches!(outputs[..], [Output::Close { .. }]), "{outputs:?}");
+    rig.close(peer);
+}
+
+#[test]
+fn what_we_have_is_said_once_in_the_form_the_peer_understands() {
+    let torrent = metainfo("t", 10, 1);
+    let everything: Vec<u32> = (0..10).collect();
+    let cases: [(&[u32], bool, Option<Message>); 5] = [
+        (&everything, true, Some(Message::HaveAll)),
+        (
+            &everything,
+            false,
+            Some(Message::Bitfield(vec![0xff, 0xc0])),
+        ),
+        (&[0, 9], true, Some(Message::Bitfield(vec![0x80, 0x40]))),
+        (&[], true, Some(Message::HaveNone)),
+        (&[], false, None),
+    ];
+    for (have, fast, expected) in cases {
+        let mut rig = Rig::new();
+        let info_hash = rig.add(&torrent, have);
+        let peer = rig.accept();
+        let remote = Remote {
+            fast,
+            extended: false,
+            ..Remote::modern(1)
+        };
+        rig.shake(peer, info_hash, remote);
+        let sent = sent_to(&rig.take(), peer);
+        assert_eq!(sent, Vec::from_iter(expected), "{have:?}, fast {fast}");
+    }
+}
+
+#[test]
+fn a_dialled_peer_is_greeted_after_its_handshake() {
+    let mut rig = Rig::new();
+    let torrent = rig.seed(&metainfo("t", 2, 2));
+    let peer = dial(&mut rig, torrent, "127.0.0.1:7000");
+    let outputs = rig.take();
+    assert!(matches!(outputs.last(), Some(Output::Handshake { .. })));
+    assert!(sent_to(&outputs, peer).is_empty());
+    rig.shake(peer, torrent, Remote::modern(1));
+    let outputs = rig.take();
+    assert!(
+        !outputs
+            .iter()
+            .any(|output| matches!(output, Output::Handshake { .. }))
+    );
+    assert_eq!(sent_to(&outputs, peer).len(), 2);
+}
+
+#[test]
+fn a_dialled_peer_that_answers_for_another_torrent_is_closed() {
+    let mut rig = Rig::new();
+    let wanted = rig.seed(&metainfo("a", 2, 2));
+    let other = rig.seed(&metainfo("b", 2, 2));
+    let peer = dial(&mut rig, wanted, "127.0.0.1:7000");
+    rig.shake(peer, other, Remote::modern(1));
+    assert!(rig.is_closing(peer));
+    rig.close(peer);
+}
+
+#[test]
+fn a_second_handshake_closes() {
+    let mut rig = Rig::new();
+    let torrent = rig.seed(&metainfo("t", 2, 2));
+    let peer = rig.join(torrent, Remote::modern(1));
+    rig.shake(peer, torrent, Remote::modern(1));
+    assert!(rig.is_closing(peer));
+}
+
+#[test]
+fn a_connection_to_ourselves_is_closed_and_its_address_never_dialled_again() {
+    let mut rig = Rig::new();
+    let torrent = rig.leech(&metainfo("t", 2, 2));
+    let ourselves = Remote {
+        client_id: OWN_ID,
+        ..Remote::modern(1)
+    };
+    let dialled = dial(&mut rig, torrent, "127.0.0.1:7000");
+    let accepted = rig.accept();
+    rig.take();
+    rig.shake(accepted, torrent, ourselves);
+    let outputs = rig.take();
+    let answered = outputs
+        .iter()
+        .any(|output| matches!(output, Output::Handshake { peer, .. } if *peer == accepted));
+    assert!(answered, "or the dialling end never learns whom it reached");
+    assert!(rig.is_closing(accepted));
+    rig.shake(dialled, torrent, ourselves);
+    assert!(rig.is_closing(dialled));
+    rig.close(accepted);
+    rig.close(dialled);
+    rig.advance(super::rig::secs(3_600));
+    assert!(rig.plane.dials.is_empty());
+    rig.session.check_invariants();
+}
+
+/// Which of two connections between us and `theirs` survives: the dialled or the accepted one.
+/// `dialled_first`: in which order the handshakes come.
+fn survivor(theirs: ClientId, dialled_first: bool) -> &'static str {
+    let mut rig = Rig::new();
+    let torrent = rig.leech(&metainfo("t", 2, 2));
+    let remote = Remote {
+        client_id: theirs,
+        ..Remote::modern(1)
+    };
+    let dialled = dial(&mut rig, torrent, "127.0.0.1:7000");
+    let accepted = rig.accept();
+    let order = if dialled_first {
+        [dialled, accepted]
+    } else {
+        [accepted, dialled]
+    };
+    for peer in order {
+        rig.shake(peer, torrent, remote);
+    }
+    let closing = [dialled, accepted].map(|peer| rig.is_closing(peer));
+    rig.close_closing();
+    assert_eq!(rig.session.peers(None).len(), 1);
+    rig.session.check_invariants();
+    match closing {
+        [false, true] => "dialled",
+        [true, false] => "accepted",
+        both => panic!("one connection closes: {both:?}"),
+    }
+}
+
+#[test]
+fn of_two_connections_both_sides_close_the_one_that_the_larger_id_dialled() {
+    // Seen from the smaller id its own dial stays; the other side of that is the accepted one.
+    let larger = ClientId([0xff; 20]);
+    let smaller = ClientId([0; 20]);
+    for dialled_first in [true, false] {
+        assert_eq!(survivor(larger, dialled_first), "dialled");
+        assert_eq!(survivor(smaller, dialled_first), "accepted");
+    }
+}
+
+#[test]
+fn a_duplicate_in_the_same_direction_leaves_the_older_one() {
+    let mut rig = Rig::new();
+    let torrent = rig.leech(&metainfo("t", 2, 2));
+    let first = rig.join(torrent, Remote::modern(1));
+    let second = rig.accept();
+    rig.shake(second, torrent, Remote::modern(1));
+    assert!(rig.is_closing(second));
+    assert!(!rig.is_closing(first));
+    // Before and after the driver has closed it.
+    rig.session.check_invariants();
+    rig.close(second);
+    rig.session.check_invariants();
+    assert_eq!(rig.torrent(torrent).peer_count, 1);
+}
+
+#[test]
+fn one_client_may_have_a_connection_for_each_torrent() {
+    let mut rig = Rig::new();
+    let a = rig.leech(&metainfo("a", 2, 2));
+    let b = rig.leech(&metainfo("b", 2, 2));
+    let first = rig.join(a, Remote::modern(1));
+    let second = rig.join(b, Remote::modern(1));
+    assert!(!rig.is_closing(first) && !rig.is_closing(second));
+}
+
+pub(super) fn dial(rig: &mut Rig, info_hash: InfoHash, addr: &str) -> PeerIndex {
+    let peers: Vec<SocketAddr> = vec![addr.parse().expect("an address")];
+    rig.command(Command::AddPeers { info_hash, peers });
+    rig.dialled()
+}
+
+#[test]
+fn a_magnet_says_that_it_has_nothing_and_does_not_look_like_a_seed() {
+    let mut rig = Rig::new();
+    let whole = metainfo("t", 2, 2);
+    let mut add = adding(&whole);
+    add.source = super::magnets::magnet(whole.info_hash);
+    rig.command(Command::AddTorrent(Box::new(add)));
+    let peer = rig.accept();
+    rig.shake(peer, whole.info_hash, Remote::modern(1));
+    let sent = sent_to(&rig.take(), peer);
+    let Message::Extended { payload, .. } = &sent[0] else {
+        panic!("{sent:?}");
+    };
+    let said = crate::wire::extended::ExtendedHandshake::decode(payload).expect("our own");
+    assert_eq!(said.upload_only, None);
+    assert_eq!(said.metadata_size, None);
+    assert_eq!(sent[1], Message::HaveNone);
+}

@@ -1,0 +1,347 @@
+//! A data plane without bytes, which checks what it is told to do.
+//!
+//! A block is good or bad; a piece with a bad block fails its hash. As in a real driver, data is
+//! stored before the session hears of it, also from peers that it is about to close.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use seedbank_ledger::{Duration, Instant};
+
+use crate::session::input::BlockFate;
+use crate::session::output::Output;
+use crate::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
+use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
+use crate::wire::message::Message;
+
+/// Clients of the aria2 family hang up on two flips of the choke state within so long.
+const FLIP_MIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub(super) struct Plane {
+    pub(super) wires: BTreeMap<PeerIndex, Wire>,
+    pub(super) leases: BTreeMap<(InfoHash, PieceIndex), Lease>,
+    /// Full pieces, oldest first, and whether they will match their hash.
+    pub(super) hashing: VecDeque<(InfoHash, PieceIndex, bool)>,
+    pub(super) disk: BTreeMap<InfoHash, BTreeSet<PieceIndex>>,
+    pub(super) geometry: BTreeMap<InfoHash, Geometry>,
+    pub(super) dials: Vec<(InfoHash, SocketAddr)>,
+    pub(super) announces: Vec<(InfoHash, String)>,
+    /// Torrents whose storage is being checked.
+    pub(super) checks: BTreeSet<InfoHash>,
+}
+
+/// A connection, from the driver's side.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) info_hash: Option<InfoHash>,
+    /// The session asked to close it.
+    pub(super) closing: bool,
+    /// The remote's handshake was handed over.
+    pub(super) shaken: bool,
+    pub(super) fast: bool,
+    pub(super) extended: bool,
+    /// Our handshake went out.
+    handshake_sent: bool,
+    sent_count: usize,
+    pieces_said: bool,
+    /// Ids under which the remote takes, or once took, extended messages.
+    ids: BTreeSet<u8>,
+    pub(super) unchoked: bool,
+    flipped_at: Option<Instant>,
+    interested: bool,
+    /// Requests of the remote without an answer.
+    pub(super) asked: BTreeMap<Block, u32>,
+    /// Granted and not reported as sent.
+    pub(super) serving: VecDeque<Block>,
+    /// Requests of ours without an answer.
+    pub(super) owed: BTreeMap<Block, u32>,
+    /// The remote lets us request.
+    pub(super) lets_us: bool,
+    /// Since the last output.
+    pub(super) last_sent: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lease {
+    /// Blocks that are there, and whether they are good.
+    pub(super) blocks: BTreeMap<u32, bool>,
+    pub(super) full: bool,
+}
+
+impl Wire {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            info_hash: None,
+            closing: false,
+            shaken: false,
+            fast: false,
+            extended: false,
+            handshake_sent: false,
+            sent_count: 0,
+            pieces_said: false,
+            ids: BTreeSet::new(),
+            unchoked: false,
+            flipped_at: None,
+            interested: false,
+            asked: BTreeMap::new(),
+            serving: VecDeque::new(),
+            owed: BTreeMap::new(),
+            lets_us: false,
+            last_sent: now,
+        }
+    }
+
+    /// The remote said something. What it says of letting us ask holds once the read is over.
+    pub(super) fn heard(&mut self, message: &Message) {
+        match message {
+            Message::Request(block) => *self.asked.entry(*block).or_default() += 1,
+            Message::Unchoke => self.lets_us = true,
+            Message::Reject(block) => {
+                take(&mut self.owed, block);
+            }
+            Message::Extended { id, payload } if *id == HANDSHAKE_ID => {
+                if let Ok(handshake) = ExtendedHandshake::decode(payload) {
+                    self.ids.extend(handshake.extensions.values());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, message: &Message, now: Instant) {
+        assert!(!self.closing, "nothing is sent behind a close: {message:?}");
+        assert!(self.handshake_sent && self.shaken, "handshakes come first");
+        self.check_greeting(message);
+        self.sent_count += 1;
+        self.last_sent = now;
+        match message {
+            Message::Choke | Message::Unchoke => self.flip(*message == Message::Unchoke, now),
+            Message::Interested | Message::NotInterested => {
+                let interested = *message == Message::Interested;
+                assert_ne!(
+                    self.interested, interested,
+                    "interest is said when it changes"
+                );
+                self.interested = interested;
+            }
+            Message::Reject(block) => {
+                assert!(self.fast, "a reject needs the Fast Extension");
+                assert!(take(&mut self.asked, block), "{block:?} answered once");
+            }
+            Message::Extended { id, .. } if *id != HANDSHAKE_ID => {
+                assert!(
+                    self.ids.contains(id),
+                    "extended id {id} was never given to us"
+                );
+            }
+            Message::Request(_) | Message::Cancel(_) => {
+                panic!("requests have outputs of their own")
+            }
+            Message::KeepAlive
+            | Message::Have(_)
+            | Message::Extended { .. }
+            | Message::Bitfield(_)
+            | Message::HaveAll
+            | Message::HaveNone => {}
+            Message::Port(_) | Message::Suggest(_) | Message::AllowedFast(_) => {
+                panic!("never sent by us: {message:?}")
+            }
+        }
+    }
+
+    fn check_greeting(&mut self, message: &Message) {
+        let is_pieces = matches!(
+            message,
+            Message::Bitfield(_) | Message::HaveAll | Message::HaveNone
+        );
+        let is_fast_only = matches!(message, Message::HaveAll | Message::HaveNone);
+        assert!(
+            self.fast || !is_fast_only,
+            "{message:?} needs the Fast Extension"
+        );
+        if self.extended && self.sent_count == 0 {
+            let is_handshake =
+                matches!(message, Message::Extended { id, .. } if *id == HANDSHAKE_ID);
+            return assert!(
+                is_handshake,
+                "the extended handshake comes first: {message:?}"
+            );
+        }
+        assert!(
+            self.extended || !matches!(message, Message::Extended { .. }),
+            "an extended message needs BEP 10"
+        );
+        let is_due = self.sent_count == usize::from(self.extended);
+        if self.fast && is_due {
+            assert!(is_pieces, "what we have comes before {message:?}");
+        }
+        if is_pieces {
+            assert!(is_due, "{message:?} only right after the handshakes");
+            assert!(!self.pieces_said, "and once");
+            self.pieces_said = true;
+        }
+    }
+
+    fn flip(&mut self, unchoked: bool, now: Instant) {
+        assert_ne!(self.unchoked, unchoked, "choke and unchoke alternate");
+        if let Some(at) = self.flipped_at {
+            let since = now.since(at);
+            assert!(since >= FLIP_MIN, "flipped again after {since:?}");
+        }
+        self.unchoked = unchoked;
+        self.flipped_at = Some(now);
+        if !unchoked && !self.fast {
+            self.asked.clear();
+        }
+    }
+}
+
+impl Plane {
+    /// Carries out an output, or stops the test.
+    pub(super) fn observe(&mut self, output: &Output, now: Instant) {
+        match output {
+            Output::Dial { info_hash, addr } => {
+                assert!(
+                    !self.dials.contains(&(*info_hash, *addr)),
+                    "{addr} is being dialled already"
+                );
+                self.dials.push((*info_hash, *addr));
+            }
+            Output::Handshake { peer, handshake } => {
+                let wire = self.open_wire(*peer);
+                assert!(!wire.handshake_sent, "one handshake");
+                wire.handshake_sent = true;
+                wire.info_hash = Some(handshake.info_hash);
+                wire.last_sent = now;
+            }
+            Output::Send { peer, message } => {
+                let wire = self.open_wire(*peer);
+                wire.send(message, now);
+                let info_hash = wire.info_hash.expect("handshakes come first");
+                if let Message::Have(piece) = message {
+                    assert!(self.disk[&info_hash].contains(piece), "we have {piece:?}");
+                }
+            }
+            Output::Request { peer, blocks } => self.request(*peer, blocks, now),
+            Output::Cancel { peer, block } => {
+                let wire = self.open_wire(*peer);
+                assert!(wire.owed.contains_key(block), "{block:?} was asked for");
+            }
+            Output::Serve { peer, blocks } => self.serve(*peer, blocks, now),
+            Output::Close { peer, .. } => {
+                let wire = self.open_wire(*peer);
+                wire.closing = true;
+            }
+            Output::Release { info_hash, piece } => {
+                let key = (*info_hash, *piece);
+                if self.leases.get(&key).is_some_and(|lease| !lease.full) {
+                    self.leases.remove(&key);
+                }
+            }
+            Output::MetadataComplete { metainfo } => {
+                self.geometry.insert(metainfo.info_hash, metainfo.geometry);
+                self.checks.insert(metainfo.info_hash);
+            }
+            Output::Announce {
+                info_hash, tracker, ..
+            } => self.announces.push((*info_hash, tracker.clone())),
+            Output::Tally(_) | Output::Append(_) | Output::Settle { .. } | Output::Event(_) => {}
+        }
+    }
+
+    fn open_wire(&mut self, peer: PeerIndex) -> &mut Wire {
+        let wire = self.wires.get_mut(&peer).expect("a connected peer");
+        assert!(!wire.closing, "{peer:?} is being closed");
+        wire
+    }
+
+    fn request(&mut self, peer: PeerIndex, blocks: &[Block], now: Instant) {
+        assert!(!blocks.is_empty(), "a request asks for something");
+        let wire = self.open_wire(peer);
+        assert!(wire.lets_us, "{peer:?} chokes us");
+        let info_hash = wire.info_hash.expect("handshakes come first");
+        wire.last_sent = now;
+        for block in blocks {
+            *wire.owed.entry(*block).or_default() += 1;
+        }
+        let geometry = self.geometry[&info_hash];
+        for block in blocks {
+            assert!(geometry.contains(block), "{block:?} lies in the torrent");
+            assert!(block.index().is_some(), "{block:?} lies on the grid");
+            self.leases.entry((info_hash, block.piece)).or_default();
+        }
+    }
+
+    fn serve(&mut self, peer: PeerIndex, blocks: &[Block], now: Instant) {
+        assert!(!blocks.is_empty(), "a grant grants something");
+        let wire = self.open_wire(peer);
+        assert!(wire.unchoked, "{peer:?} is choked");
+        let info_hash = wire.info_hash.expect("handshakes come first");
+        wire.last_sent = now;
+        for block in blocks {
+            assert!(
+                take(&mut wire.asked, block),
+                "{block:?} asked, answered once"
+            );
+            wire.serving.push_back(*block);
+        }
+        for block in blocks {
+            assert!(
+                self.geometry[&info_hash].contains(block),
+                "{block:?} lies in the torrent"
+            );
+            assert!(
+                self.disk[&info_hash].contains(&block.piece),
+                "we have {block:?}"
+            );
+        }
+    }
+
+    /// A block came from a peer: it is stored, and the session is yet to hear of it.
+    pub(super) fn take_in(&mut self, peer: PeerIndex, block: Block, good: bool) -> BlockFate {
+        let wire = self.wires.get_mut(&peer).expect("a connected peer");
+        let Some(info_hash) = wire.info_hash.filter(|_| take(&mut wire.owed, &block)) else {
+            return BlockFate::Unrequested;
+        };
+        let compared = |there: bool| match there == good {
+            true => BlockFate::Equal,
+            false => BlockFate::Different,
+        };
+        let Some(lease) = self.leases.get_mut(&(info_hash, block.piece)) else {
+            let had = self.disk[&info_hash].contains(&block.piece);
+            return compared(had || !good);
+        };
+        let index = block.index().expect("on the grid");
+        if let Some(there) = lease.blocks.get(&index) {
+            return compared(*there);
+        }
+        lease.blocks.insert(index, good);
+        let count = self.geometry[&info_hash].block_count(block.piece);
+        if u32::try_from(lease.blocks.len()) == Ok(count) {
+            lease.full = true;
+            let matches = lease.blocks.values().all(|good| *good);
+            self.hashing.push_back((info_hash, block.piece, matches));
+        }
+        BlockFate::Stored
+    }
+
+    /// Pieces on disk, as `Checked` has them.
+    pub(super) fn have_bits(&self, info_hash: InfoHash) -> Vec<u8> {
+        let mut have = crate::bitfield::Bitfield::none(self.geometry[&info_hash].piece_count());
+        for piece in self.disk.get(&info_hash).into_iter().flatten() {
+            have.set(*piece);
+        }
+        have.to_wire()
+    }
+}
+
+/// Takes one of a block's count; whether there was one.
+fn take(counts: &mut BTreeMap<Block, u32>, block: &Block) -> bool {
+    match counts.get_mut(block) {
+        Some(count) if *count > 1 => *count -= 1,
+        Some(_) => drop(counts.remove(block)),
+        None => return false,
+    }
+    true
+}

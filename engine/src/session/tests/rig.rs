@@ -1,0 +1,507 @@
+//! A driver without sockets: a session, its data plane, and time that moves when it is told to.
+
+use std::net::SocketAddr;
+
+use seedbank_ledger::{Duration, Identity, Instant};
+
+use super::plane::{Plane, Wire};
+use crate::metainfo::Metainfo;
+use crate::metainfo::build::{Content, Draft};
+use crate::session::Session;
+use crate::session::command::{AddTorrent, Command, TorrentSource};
+use crate::session::config::{Config, Policy};
+use crate::session::event::SessionEvent;
+use crate::session::input::{Input, PeerEvent};
+use crate::session::output::Output;
+use crate::session::view::{PeerView, TorrentState, TorrentView};
+use crate::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex};
+use crate::wallet::WalletBook;
+use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
+use crate::wire::handshake::Handshake;
+use crate::wire::message::Message;
+
+pub(super) const OWN_ID: ClientId = ClientId(*b"-Sb0001-mmmmmmmmmmmm");
+
+/// Bytes of leased buffers that a rig's session may hold.
+pub(super) const LEASE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Rig {
+    pub(super) session: Session,
+    pub(super) now: Instant,
+    pub(super) plane: Plane,
+    outputs: Vec<Output>,
+    next_peer: u64,
+}
+
+/// What a remote can do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remote {
+    pub(super) client_id: ClientId,
+    pub(super) fast: bool,
+    pub(super) extended: bool,
+}
+
+impl Remote {
+    /// A client of today, with a name of its own.
+    pub(super) fn modern(name: u8) -> Self {
+        Self {
+            client_id: client_id(name),
+            fast: true,
+            extended: true,
+        }
+    }
+
+    /// A client without any extension.
+    pub(super) fn plain(name: u8) -> Self {
+        Self {
+            client_id: client_id(name),
+            fast: false,
+            extended: false,
+        }
+    }
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        Self::with(config())
+    }
+
+    pub(super) fn with(config: Config) -> Self {
+        let now = Instant::from_nanos(1_000_000_000);
+        let identity = Identity::from_secret([7; 32]);
+        Self {
+            session: Session::new(config, identity, &WalletBook::default(), now),
+            now,
+            plane: Plane::default(),
+            outputs: Vec::new(),
+            next_peer: 0,
+        }
+    }
+
+    /// Hands an input over, carries out what comes of it, and looks for contradictions.
+    pub(super) fn input(&mut self, input: Input) {
+        self.session.handle(input, self.now);
+        self.carry_out();
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        self.try_command(command).expect("a legal command");
+    }
+
+    pub(super) fn try_command(
+        &mut self,
+        command: Command,
+    ) -> Result<(), crate::session::command::CommandError> {
+        if let Command::RemoveTorrent(info_hash) = command {
+            self.plane.leases.retain(|(of, _), _| *of != info_hash);
+        }
+        let rechecked = match &command {
+            Command::Recheck(info_hash) => Some(*info_hash),
+            _ => None,
+        };
+        let reply = self.session.command(command, self.now);
+        if let Some(info_hash) = rechecked.filter(|_| reply.is_ok())
+            && self.plane.geometry.contains_key(&info_hash)
+        {
+            self.plane.checks.insert(info_hash);
+        }
+        self.carry_out();
+        reply.map(|_| ())
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            self.plane.observe(&output, self.now);
+            self.outputs.push(output);
+        }
+        self.session.check_invariants();
+    }
+
+    /// What came out since the last call.
+    pub(super) fn take(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Lets time pass, waking the session whenever it asks for it.
+    pub(super) fn advance(&mut self, duration: Duration) {
+        let until = self.now.after(duration);
+        while let Some(at) = self.session.next_timeout().filter(|at| *at <= until) {
+            assert!(at > self.now || self.session.next_timeout() == Some(at));
+            self.now = self.now.max(at);
+            self.input(Input::Tick);
+            assert!(
+                self.session
+                    .next_timeout()
+                    .is_none_or(|next| next > self.now),
+                "a tick moves the timeout"
+            );
+        }
+        self.now = until;
+        self.input(Input::Tick);
+    }
+
+    // Torrents.
+
+    /// Adds a torrent of which nothing is here, and starts it.
+    pub(super) fn leech(&mut self, metainfo: &Metainfo) -> InfoHash {
+        self.add(metainfo, &[])
+    }
+
+    /// Adds a torrent of which everything is here, and starts it.
+    pub(super) fn seed(&mut self, metainfo: &Metainfo) -> InfoHash {
+        let pieces: Vec<u32> = (0..metainfo.geometry.piece_count()).collect();
+        self.add(metainfo, &pieces)
+    }
+
+    pub(super) fn add(&mut self, metainfo: &Metainfo, have: &[u32]) -> InfoHash {
+        self.know(metainfo, have);
+        self.command(Command::AddTorrent(Box::new(adding(metainfo))));
+        self.checked(metainfo.info_hash);
+        metainfo.info_hash
+    }
+
+    /// What a driver knows of a torrent before it adds it.
+    pub(super) fn know(&mut self, metainfo: &Metainfo, have: &[u32]) {
+        let info_hash = metainfo.info_hash;
+        self.plane.geometry.insert(info_hash, metainfo.geometry);
+        let pieces = have.iter().copied().map(PieceIndex::unchecked).collect();
+        self.plane.disk.insert(info_hash, pieces);
+    }
+
+    /// The check of a torrent's storage ends.
+    pub(super) fn checked(&mut self, info_hash: InfoHash) {
+        self.plane.checks.remove(&info_hash);
+        self.plane.disk.entry(info_hash).or_default();
+        let have = self.plane.have_bits(info_hash);
+        self.input(Input::Checked { info_hash, have });
+    }
+
+    pub(super) fn torrent(&self, info_hash: InfoHash) -> TorrentView {
+        self.session.torrent(&info_hash).expect("a torrent")
+    }
+
+    pub(super) fn state(&self, info_hash: InfoHash) -> TorrentState {
+        self.torrent(info_hash).state
+    }
+
+    // Connections.
+
+    /// Somebody connects to us.
+    pub(super) fn accept(&mut self) -> PeerIndex {
+        let port = u16::try_from(40_000 + self.next_peer % 20_000).expect("in range");
+        self.accept_from(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    pub(super) fn accept_from(&mut self, addr: SocketAddr) -> PeerIndex {
+        let peer = self.meet();
+        self.input(Input::Accepted { peer, addr });
+        peer
+    }
+
+    /// The oldest dial under way succeeds.
+    pub(super) fn dialled(&mut self) -> PeerIndex {
+        let (info_hash, addr) = self.plane.dials.remove(0);
+        let peer = self.meet();
+        self.input(Input::Dialled {
+            peer,
+            info_hash,
+            addr,
+        });
+        peer
+    }
+
+    fn meet(&mut self) -> PeerIndex {
+        let peer = PeerIndex(self.next_peer);
+        self.next_peer += 1;
+        self.plane.wires.insert(peer, Wire::new(self.now));
+        peer
+    }
+
+    /// The remote's handshake arrives.
+    pub(super) fn shake(&mut self, peer: PeerIndex, info_hash: InfoHash, remote: Remote) {
+        let wire = self.plane.wires.get_mut(&peer).expect("connected");
+        wire.shaken = true;
+        wire.fast = remote.fast;
+        wire.extended = remote.extended;
+        let handshake = Handshake {
+            info_hash,
+            client_id: remote.client_id,
+            extended: remote.extended,
+            fast: remote.fast,
+        };
+        self.input(Input::Handshake { peer, handshake });
+    }
+
+    /// A remote of a torrent, connected and greeted, that has said nothing yet.
+    pub(super) fn join(&mut self, info_hash: InfoHash, remote: Remote) -> PeerIndex {
+        let peer = self.accept();
+        self.shake(peer, info_hash, remote);
+        self.take();
+        peer
+    }
+
+    /// A remote that has everything and lets us ask.
+    pub(super) fn join_seed(&mut self, info_hash: InfoHash, name: u8) -> PeerIndex {
+        let peer = self.join(info_hash, Remote::modern(name));
+        self.says(peer, [Message::HaveAll, Message::Unchoke]);
+        peer
+    }
+
+    /// A remote that has nothing, is interested and unchoked.
+    pub(super) fn join_leecher(&mut self, info_hash: InfoHash, remote: Remote) -> PeerIndex {
+        let peer = self.join(info_hash, remote);
+        self.says(peer, [Message::Interested]);
+        assert!(self.wire(peer).unchoked, "a free slot");
+        self.take();
+        peer
+    }
+
+    pub(super) fn wire(&self, peer: PeerIndex) -> &Wire {
+        &self.plane.wires[&peer]
+    }
+
+    pub(super) fn view(&self, peer: PeerIndex) -> Option<PeerView> {
+        let mut views = self.session.peers(None).into_iter();
+        views.find(|view| view.peer == peer)
+    }
+
+    /// Whether the session has asked to close it.
+    pub(super) fn is_closing(&self, peer: PeerIndex) -> bool {
+        self.wire(peer).closing
+    }
+
+    /// The connection ends.
+    pub(super) fn close(&mut self, peer: PeerIndex) {
+        self.plane.wires.remove(&peer).expect("connected");
+        let reason = "ended".to_owned();
+        self.input(Input::Closed { peer, reason });
+    }
+
+    /// Carries out every close that the session asked for.
+    pub(super) fn close_closing(&mut self) {
+        let closing = |(peer, wire): (&PeerIndex, &Wire)| wire.closing.then_some(*peer);
+        for peer in self
+            .plane
+            .wires
+            .iter()
+            .filter_map(closing)
+            .collect::<Vec<_>>()
+        {
+            self.close(peer);
+        }
+    }
+
+    /// One read brings these messages.
+    pub(super) fn says(&mut self, peer: PeerIndex, messages: impl IntoIterator<Item = Message>) {
+        self.hears(peer, messages.into_iter().map(PeerEvent::Message).collect());
+    }
+
+    /// One read brings these events.
+    pub(super) fn hears(&mut self, peer: PeerIndex, events: Vec<PeerEvent>) {
+        let wire = self.plane.wires.get_mut(&peer).expect("connected");
+        let mut lets_us = wire.lets_us;
+        for event in &events {
+            if let PeerEvent::Message(message) = event {
+                wire.heard(message);
+                lets_us = match message {
+                    Message::Choke => false,
+                    Message::Unchoke => true,
+                    _ => lets_us,
+                };
+            }
+        }
+        self.input(Input::Received { peer, events });
+        if let Some(wire) = self.plane.wires.get_mut(&peer) {
+            wire.lets_us = lets_us;
+        }
+    }
+
+    pub(super) fn says_extended(&mut self, peer: PeerIndex, said: &ExtendedHandshake) {
+        let payload = said.encode();
+        let id = HANDSHAKE_ID;
+        self.says(peer, [Message::Extended { id, payload }]);
+    }
+
+    // Data.
+
+    /// A block of data arrives, asked for or not.
+    pub(super) fn block(&mut self, peer: PeerIndex, block: Block, good: bool) {
+        let fate = self.plane.take_in(peer, block, good);
+        self.hears(peer, vec![PeerEvent::Block { block, fate }]);
+    }
+
+    /// Answers everything that this peer was asked for; how many blocks that was.
+    pub(super) fn answer_all(&mut self, peer: PeerIndex, good: bool) -> usize {
+        let mut count = 0;
+        while let Some(block) = self.wire(peer).owed.keys().next().copied() {
+            self.block(peer, block, good);
+            count += 1;
+            if self.is_closing(peer) {
+                break;
+            }
+        }
+        count
+    }
+
+    /// Full pieces are hashed and written.
+    pub(super) fn hash_all(&mut self) {
+        while !self.plane.hashing.is_empty() {
+            self.hash_one();
+        }
+    }
+
+    pub(super) fn hash_one(&mut self) {
+        let Some((info_hash, piece, good)) = self.plane.hashing.pop_front() else {
+            return;
+        };
+        self.plane.leases.remove(&(info_hash, piece));
+        if good {
+            self.plane.disk.entry(info_hash).or_default().insert(piece);
+            self.input(Input::PieceVerified { info_hash, piece });
+        } else {
+            self.input(Input::PieceFailed { info_hash, piece });
+        }
+    }
+
+    /// Everything granted to a peer leaves; how many blocks that was.
+    pub(super) fn send_all(&mut self, peer: PeerIndex) -> usize {
+        let mut total = 0;
+        loop {
+            let wire = self.plane.wires.get_mut(&peer).expect("connected");
+            let served: Vec<Block> = wire.serving.drain(..).collect();
+            if served.is_empty() {
+                return total;
+            }
+            total += served.len();
+            self.input(Input::Sent {
+                peer,
+                bytes: served.iter().map(|block| u64::from(block.len)).sum(),
+                blocks: u32::try_from(served.len()).expect("few"),
+            });
+        }
+    }
+}
+
+pub(super) fn config() -> Config {
+    Config {
+        client_id: OWN_ID,
+        listen_port: 6881,
+        rng_seed: 1,
+        network: None,
+        receipts: false,
+        connections_max: 50,
+        lease_bytes_max: LEASE_BYTES_MAX,
+    }
+}
+
+pub(super) fn slots(slots: usize) -> Policy {
+    Policy {
+        slots,
+        ..Policy::default()
+    }
+}
+
+fn client_id(name: u8) -> ClientId {
+    let mut id = *b"-XX0001-............";
+    id[19] = name;
+    ClientId(id)
+}
+
+/// A torrent of one file: `pieces` pieces of `blocks` blocks.
+pub(super) fn metainfo(name: &str, pieces: u32, blocks: u32) -> Metainfo {
+    draft(
+        name,
+        u64::from(pieces * blocks * BLOCK_LEN),
+        blocks * BLOCK_LEN,
+    )
+}
+
+pub(super) fn draft(name: &str, len: u64, piece_len: u32) -> Metainfo {
+    finish(&Draft {
+        name: name.to_owned(),
+        content: Content::File(len),
+        piece_len,
+        trackers: Vec::new(),
+        private: false,
+        comment: None,
+        created_by: None,
+        creation_date: None,
+    })
+}
+
+pub(super) fn finish(draft: &Draft) -> Metainfo {
+    let geometry = draft.geometry().expect("a torrent");
+    let hashes: Vec<[u8; 20]> = geometry.pieces().map(|_| [3; 20]).collect();
+    draft.finish(&hashes).expect("a torrent")
+}
+
+pub(super) fn adding(metainfo: &Metainfo) -> AddTorrent {
+    AddTorrent {
+        source: TorrentSource::Metainfo(Box::new(metainfo.clone())),
+        peers: Vec::new(),
+        start: true,
+        upload_limit: None,
+        download_limit: None,
+    }
+}
+
+pub(super) fn piece(index: u32) -> PieceIndex {
+    PieceIndex::unchecked(index)
+}
+
+/// A whole block of a piece.
+pub(super) fn block(of: u32, index: u32) -> Block {
+    Block {
+        piece: piece(of),
+        begin: index * BLOCK_LEN,
+        len: BLOCK_LEN,
+    }
+}
+
+pub(super) fn request(of: u32, index: u32) -> Message {
+    Message::Request(block(of, index))
+}
+
+/// Messages sent to a peer, in order.
+pub(super) fn sent_to(outputs: &[Output], to: PeerIndex) -> Vec<Message> {
+    let sent = outputs.iter().filter_map(|output| match output {
+        Output::Send { peer, message } if *peer == to => Some(message.clone()),
+        _ => None,
+    });
+    sent.collect()
+}
+
+/// Blocks granted to a peer, in order.
+pub(super) fn served_to(outputs: &[Output], to: PeerIndex) -> Vec<Block> {
+    let served = outputs.iter().filter_map(|output| match output {
+        Output::Serve { peer, blocks } if *peer == to => Some(blocks.clone()),
+        _ => None,
+    });
+    served.flatten().collect()
+}
+
+/// Blocks asked of a peer, in order.
+pub(super) fn asked_of(outputs: &[Output], of: PeerIndex) -> Vec<Block> {
+    let asked = outputs.iter().filter_map(|output| match output {
+        Output::Request { peer, blocks } if *peer == of => Some(blocks.clone()),
+        _ => None,
+    });
+    asked.flatten().collect()
+}
+
+pub(super) fn events(outputs: &[Output]) -> Vec<SessionEvent> {
+    let events = outputs.iter().filter_map(|output| match output {
+        Output::Event(event) => Some(event.clone()),
+        _ => None,
+    });
+    events.collect()
+}
+
+pub(super) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(super) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}

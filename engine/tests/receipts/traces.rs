@@ -1,0 +1,702 @@
+//! The traces of the protocol review that still apply, each by its number, and bad input, each with
+//! the reason for which it gains nothing.
+
+use seedbank_engine::receipts::Violation;
+use seedbank_engine::receipts::{Class, Granted};
+use seedbank_engine::session::input::BlockFate;
+use seedbank_engine::units::PieceIndex;
+use seedbank_engine::wire::receipt::{ErrorCode, ReceiptMessage};
+use seedbank_ledger::node::NodeCommand;
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
+use seedbank_ledger::{Bytes, MicroCredits, NetworkId, Rate};
+
+use crate::duo::{BLOCK_COST, Duo, PAYEE, PAYER, PIECE_LEN, RATE, TORRENT, block, bytes};
+
+const PIECE_COST: u64 = 4 * BLOCK_COST;
+
+fn receipt(duo: &Duo, lock_id: LockId, bytes: u64, amount: u64) -> Receipt {
+    let lock = duo.settlement.locks[&lock_id].lock.body;
+    Receipt {
+        network_id: lock.network_id,
+        channel_id: lock.channel().id(),
+        bytes: Bytes::new(bytes),
+        amount: MicroCredits::new(amount),
+    }
+}
+
+fn signed(duo: &Duo, lock_id: LockId, bytes: u64, amount: u64) -> SignedReceipt {
+    receipt(duo, lock_id, bytes, amount).sign(&duo.nodes[PAYER].identity)
+}
+
+fn write_offs(duo: &Duo) -> u64 {
+    let bytes = duo.entries.iter().map(|(_, entry)| match entry {
+        NodeCommand::WriteOff { bytes, .. } => bytes.get(),
+        NodeCommand::ChannelSummary(_) | NodeCommand::Settled(_) => 0,
+    });
+    bytes.sum()
+}
+
+#[test]
+fn a_piece_is_paid_to_the_micro_credit_and_both_books_agree() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    assert_eq!(duo.piece(peer, 0), 4);
+    assert_eq!(duo.payer().signed, MicroCredits::new(PIECE_COST));
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    assert_eq!(duo.payee().paid_bytes, bytes(4));
+    assert_eq!(duo.nodes[PAYER].spent, PIECE_COST);
+    duo.pass(3_700);
+    assert_eq!(
+        duo.settlement.locks[&lock_id].claimed,
+        MicroCredits::new(PIECE_COST)
+    );
+    assert!(duo.violations.is_empty());
+}
+
+#[test]
+fn f1_acknowledgements_clear_no_exposure_and_cannot_be_claimed() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.nodes[PAYEE].exchange.set_quote(peer, Class::Open);
+    duo.pump();
+    assert_eq!(duo.piece(peer, 0), 0);
+    duo.pass(2);
+    assert_eq!(
+        duo.payer().standing,
+        i64::try_from(bytes(4).get()).expect("small")
+    );
+    duo.quote(peer);
+    duo.take(peer, 1, 0);
+    assert_eq!(duo.payee().exposure, bytes(1));
+    duo.pass(5);
+    assert_eq!(duo.payee().exposure, bytes(1));
+    assert_eq!(duo.payee().paid, MicroCredits::ZERO);
+}
+
+#[test]
+fn f2_no_further_piece_is_opened_than_the_window_holds() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    let may = |duo: &Duo, piece| {
+        let piece = PieceIndex::unchecked(piece);
+        let payer = &duo.nodes[PAYER].exchange;
+        payer.may_open_piece(peer, piece, PIECE_LEN)
+    };
+    assert_eq!(duo.payee().window, bytes(4));
+    assert!(may(&duo, 0));
+    duo.take(peer, 0, 0);
+    assert!(may(&duo, 0), "an open piece may go on");
+    assert!(!may(&duo, 1), "a key that never paid gets one piece");
+    for index in 1..4 {
+        assert_eq!(duo.take(peer, 0, index), Granted::Paid(RATE));
+    }
+    duo.verify(0);
+    assert!(may(&duo, 1), "what is paid makes room");
+}
+
+#[test]
+fn f3_waste_is_written_off_and_honest_service_goes_on() {
+    let (mut duo, peer, _) = Duo::paid(10_000_000);
+    let mut paid = 0;
+    for piece in 0..400 {
+        paid += duo.piece(peer, piece);
+        if piece % 12 == 0 {
+            // Two blocks in a hundred never arrive.
+            duo.grant(peer, block(piece + 1_000, 0));
+            duo.nodes[PAYER]
+                .exchange
+                .rejected(peer, &block(piece + 1_000, 0), duo.now);
+        }
+        duo.pass(7);
+    }
+    assert!(paid >= 1_500, "{paid} of 1600 blocks were paid");
+    assert!(!duo.payee().backing_off);
+    duo.pass(200);
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+}
+
+#[test]
+fn f4_the_last_receipt_is_sent_again_when_its_connection_dies() {
+    let (mut duo, one, lock_id) = Duo::paid(10_000);
+    let other = duo.connect();
+    duo.piece(one, 0);
+    // The newest connection carries receipts; this one dies on the way.
+    duo.held.insert((other, PAYEE));
+    duo.piece(one, 1);
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+    duo.held.clear();
+    duo.close(other);
+    duo.pass(2);
+    assert_eq!(duo.payee().paid, MicroCredits::new(2 * PIECE_COST));
+    assert!(duo.settlement.status(lock_id).is_some());
+}
+
+#[test]
+fn f4_also_where_the_other_sides_sync_is_still_under_way() {
+    let (mut duo, one, _) = Duo::paid(10_000);
+    // On the second connection the payer has sent SYNC and waits for the payee's.
+    let other = duo.open(TORRENT, PIECE_LEN);
+    duo.pump();
+    let third = duo.open(TORRENT, PIECE_LEN);
+    duo.held.insert((third, PAYER));
+    duo.pump();
+    duo.held.insert((other, PAYEE));
+    duo.held.insert((one, PAYEE));
+    duo.piece(one, 0);
+    duo.held.clear();
+    duo.held.insert((third, PAYER));
+    duo.close(other);
+    duo.close(one);
+    duo.held.clear();
+    duo.pump();
+    duo.pass(2);
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+}
+
+#[test]
+fn f5_what_was_paid_on_a_closed_lock_stays_paid() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.piece(peer, 0);
+    let payee = duo.id(PAYEE);
+    let now = duo.now;
+    duo.nodes[PAYER].exchange.end_lock(payee, lock_id, now);
+    duo.pump();
+    assert!(duo.settlement.locks[&lock_id].closed, "the payee closes it");
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    duo.fund(10_000);
+    duo.bid(peer, RATE);
+    duo.quote(peer);
+    assert_eq!(duo.piece(peer, 1), 4);
+    assert_eq!(duo.payee().paid, MicroCredits::new(2 * PIECE_COST));
+}
+
+#[test]
+fn f6_the_window_counts_bytes_whatever_they_cost() {
+    let (mut duo, peer, _) = Duo::paid(1_000_000_000);
+    duo.bid(peer, Rate::new(1_000_000_000));
+    for index in 0..4 {
+        assert!(matches!(duo.take(peer, 0, index), Granted::Paid(_)));
+    }
+    duo.bid(peer, Rate::new(1_000));
+    assert_eq!(
+        duo.take(peer, 1, 0),
+        Granted::Open,
+        "four blocks fill one piece"
+    );
+    assert_eq!(duo.payee().exposure, bytes(4));
+}
+
+#[test]
+fn f7_a_block_costs_the_bid_at_its_request_capped_by_the_quote_at_its_piece() {
+    let (mut duo, peer, _) = Duo::paid(1_000_000);
+    let payer = &mut duo.nodes[PAYER].exchange;
+    payer.requested(peer, block(0, 0), PIECE_LEN);
+    let stamped = duo.nodes[PAYEE].exchange.bid(peer);
+    duo.bid(peer, Rate::new(9 * RATE.get()));
+    let payee = &mut duo.nodes[PAYEE].exchange;
+    let granted = payee.grant(peer, block(0, 0).len, stamped, duo.now);
+    assert_eq!(
+        granted,
+        Granted::Paid(RATE),
+        "bidding high later changes nothing"
+    );
+    duo.arrive(peer, block(0, 0));
+    let cap = Rate::new(RATE.get() / 2);
+    duo.nodes[PAYEE]
+        .exchange
+        .set_quote(peer, Class::Paid { cap });
+    duo.pump();
+    assert_eq!(duo.take(peer, 0, 1), Granted::Paid(cap));
+    duo.nodes[PAYEE].exchange.set_quote(peer, Class::Open);
+    duo.pump();
+    assert_eq!(duo.take(peer, 0, 2), Granted::Open);
+    duo.verify(0);
+    duo.pass(2);
+    let due = BLOCK_COST + BLOCK_COST / 2;
+    assert_eq!(duo.payer().signed, MicroCredits::new(due));
+    assert_eq!(duo.payee().paid, MicroCredits::new(due));
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+}
+
+#[test]
+fn f8_open_class_bytes_are_no_exposure() {
+    let mut duo = Duo::new();
+    let peer = duo.connect();
+    for piece in 0..50 {
+        assert_eq!(duo.piece(peer, piece), 0);
+    }
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    duo.pass(600);
+    assert!(!duo.payee().backing_off);
+    assert_eq!(write_offs(&duo), 0);
+}
+
+#[test]
+fn f10_due_is_written_before_the_receipt_is_sent() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    for index in 0..4 {
+        duo.take(peer, 0, index);
+    }
+    duo.order.clear();
+    duo.verify(0);
+    assert_eq!(duo.order[..2], ["tally", "send"]);
+}
+
+#[test]
+fn f11_an_honest_pair_with_unlucky_waste_has_a_way_back() {
+    let (mut duo, peer, _) = Duo::paid(1_000_000);
+    for round in 0..3 {
+        for index in 0..4 {
+            duo.grant(peer, block(100 + round, index));
+        }
+        duo.pass(250);
+    }
+    assert!(duo.payee().lost > bytes(4));
+    duo.pass(4_000);
+    assert!(!duo.payee().backing_off);
+    duo.fund(1_000_000);
+    duo.bid(peer, RATE);
+    duo.quote(peer);
+    assert_eq!(duo.piece(peer, 0), 4);
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+}
+
+#[test]
+fn f13_windows_cannot_be_harvested_with_recycled_credit() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    for index in 0..4 {
+        assert_eq!(duo.take(peer, 0, index), Granted::Paid(RATE));
+    }
+    // He leaves, and asks for his credit back to try with another key.
+    duo.say(
+        PAYER,
+        peer,
+        ReceiptMessage::Close {
+            lock_id,
+            newest: None,
+        },
+    );
+    duo.close(peer);
+    duo.pass(1_200);
+    assert_eq!(write_offs(&duo), bytes(4).get());
+    assert!(
+        !duo.settlement.locks[&lock_id].closed,
+        "it waits for its expiry"
+    );
+    duo.pass(26 * 3_600);
+    assert!(duo.settlement.locks[&lock_id].closed);
+}
+
+#[test]
+fn f14_a_payee_that_forgot_a_close_serves_one_window_at_most() {
+    let (mut duo, peer, lock_id) = Duo::paid(100_000);
+    duo.piece(peer, 0);
+    duo.nodes[PAYEE].backup();
+    let payee = duo.id(PAYEE);
+    let status = duo.settlement.close(payee, lock_id).expect("it is his");
+    assert!(status.closed);
+    duo.nodes[PAYEE].store = duo.nodes[PAYEE].backups[0].clone();
+    duo.close(peer);
+    duo.reachable = false;
+    duo.restart(PAYEE);
+    let peer = duo.connect();
+    duo.bid(peer, RATE);
+    duo.quote(peer);
+    let mut paid = 0;
+    for piece in 1..60 {
+        paid += duo.piece(peer, piece);
+    }
+    let window = duo.payee().window;
+    assert!(paid > 0);
+    assert!(bytes(u64::try_from(paid).expect("small")) <= window);
+    // Once the settlement node answers, nothing is served on it any more.
+    duo.reachable = true;
+    duo.tell(PAYEE, &status);
+    assert_eq!(duo.piece(peer, 100), 0);
+}
+
+#[test]
+fn f14_a_payer_is_told_that_a_lock_is_closed() {
+    let (mut duo, peer, lock_id) = Duo::paid(100_000);
+    duo.piece(peer, 0);
+    let payee = duo.id(PAYEE);
+    let status = duo.settlement.close(payee, lock_id).expect("it is his");
+    duo.nodes[PAYEE].exchange.lock_status(&status, duo.now);
+    duo.nodes[PAYEE].exchange.check_invariants();
+    duo.close(peer);
+    let signed = duo.payer().signed;
+    let peer = duo.connect();
+    duo.bid(peer, RATE);
+    assert_eq!(duo.nodes[PAYER].exchange.own_bid(peer), Rate::ZERO);
+    duo.piece(peer, 1);
+    assert_eq!(duo.payer().signed, signed);
+}
+
+#[test]
+fn f15_payment_in_advance_is_a_tip_and_buys_no_window() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let ahead = signed(&duo, lock_id, 1, 1_000);
+    duo.say(PAYER, peer, ReceiptMessage::Receipt(ahead));
+    duo.pass(2);
+    assert_eq!(duo.payee().paid, MicroCredits::new(1_000));
+    duo.take(peer, 0, 0);
+    assert_eq!(duo.payee().exposure, bytes(1), "it was a tip");
+}
+
+#[test]
+fn f16_a_tip_moves_no_counter() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.take(peer, 0, 0);
+    let before = duo.payee();
+    for _ in 0..3 {
+        let tip = ReceiptMessage::Tip {
+            amount: MicroCredits::new(500),
+            note: "thanks".to_owned(),
+        };
+        duo.say(PAYER, peer, tip);
+    }
+    assert_eq!(duo.payee(), before);
+}
+
+#[test]
+fn f17_a_lock_smaller_than_a_piece_is_used_to_its_last_block() {
+    let (mut duo, peer, lock_id) = Duo::paid(PIECE_COST + 3 * BLOCK_COST + 1);
+    assert_eq!(duo.piece(peer, 0), 4);
+    assert_eq!(duo.piece(peer, 1), 3, "decided per block");
+    duo.pass(2);
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    assert_eq!(duo.payee().paid, MicroCredits::new(7 * BLOCK_COST));
+    let claimed = duo.settlement.locks[&lock_id].claimed;
+    assert!(
+        claimed >= MicroCredits::new(6 * BLOCK_COST),
+        "80 % is used: {claimed}"
+    );
+}
+
+#[test]
+fn f18_a_receipts_bytes_do_not_raise_the_window() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let inflated = signed(&duo, lock_id, 1 << 40, 0);
+    duo.say(PAYER, peer, ReceiptMessage::Receipt(inflated));
+    duo.pass(2);
+    assert_eq!(duo.payee().window, bytes(4));
+    assert_eq!(duo.payee().paid_bytes, Bytes::ZERO);
+}
+
+#[test]
+fn f19_a_restored_payer_adopts_what_he_signed_and_pays_nothing_twice() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.piece(peer, 0);
+    duo.nodes[PAYER].backup();
+    duo.piece(peer, 1);
+    duo.piece(peer, 2);
+    duo.nodes[PAYER].store = duo.nodes[PAYER].backups[0].clone();
+    duo.close(peer);
+    duo.restart(PAYER);
+    assert_eq!(duo.payer().signed, MicroCredits::new(PIECE_COST));
+    let peer = duo.connect();
+    assert_eq!(duo.payer().signed, MicroCredits::new(3 * PIECE_COST));
+    assert_eq!(duo.payer().owed, MicroCredits::ZERO);
+    duo.bid(peer, RATE);
+    duo.quote(peer);
+    duo.piece(peer, 3);
+    assert_eq!(duo.payer().signed, MicroCredits::new(4 * PIECE_COST));
+    assert_eq!(duo.payee().paid, MicroCredits::new(4 * PIECE_COST));
+}
+
+#[test]
+fn f19a_a_backup_carries_no_unsigned_due() {
+    let (mut duo, peer, _) = Duo::paid(PIECE_COST);
+    duo.piece(peer, 0);
+    // Due without a lock to sign it on.
+    duo.nodes[PAYEE].exchange.set_quote(peer, Class::PAY_AS_BID);
+    duo.nodes[PAYER].backup();
+    duo.nodes[PAYER].store = duo.nodes[PAYER].backups[0].clone();
+    duo.restart(PAYER);
+    assert_eq!(duo.payer().owed, MicroCredits::ZERO);
+    assert_eq!(duo.payer().signed, MicroCredits::new(PIECE_COST));
+}
+
+#[test]
+fn f19_a_restored_payer_learns_of_a_lock_he_forgot_and_adopts_its_claim() {
+    let mut duo = Duo::new();
+    duo.nodes[PAYER].backup();
+    // Four fifths are used: the payee claims at once.
+    let lock_id = duo.fund(PIECE_COST + 10);
+    let peer = duo.connect();
+    duo.bid(peer, RATE);
+    duo.quote(peer);
+    duo.piece(peer, 0);
+    duo.nodes[PAYER].store = duo.nodes[PAYER].backups[0].clone();
+    duo.close(peer);
+    duo.restart(PAYER);
+    let status = duo.settlement.status(lock_id).expect("it is known");
+    assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));
+    duo.tell(PAYER, &status);
+    assert_eq!(duo.payer().signed, MicroCredits::new(PIECE_COST));
+    assert_eq!(duo.payer().owed, MicroCredits::ZERO);
+}
+
+#[test]
+fn f22_a_piece_handed_on_is_due_to_both_once_it_is_verified() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.take(peer, 0, 0);
+    duo.take(peer, 0, 1);
+    let piece = PieceIndex::unchecked(0);
+    duo.nodes[PAYER].exchange.hand_on(peer, piece, duo.now);
+    let payer = &duo.nodes[PAYER].exchange;
+    let left = payer.window_left(peer);
+    assert_eq!(left, bytes(2), "what came still fills his window");
+    duo.verify(0);
+    duo.pass(2);
+    assert_eq!(duo.payer().signed, MicroCredits::new(2 * BLOCK_COST));
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+}
+
+#[test]
+fn f25_a_lock_with_little_grace_time_or_credit_is_not_served_on() {
+    for (amount, wait) in [(0, 0), (10_000, 3_100)] {
+        let mut duo = Duo::new();
+        let status = duo.open_lock(amount);
+        duo.pass(wait);
+        duo.tell(PAYER, &status);
+        let peer = duo.connect();
+        duo.bid(peer, RATE);
+        duo.quote(peer);
+        assert_eq!(duo.piece(peer, 0), 0, "{amount} µcr, {wait} s old");
+    }
+}
+
+#[test]
+fn f25_an_older_certificate_never_replaces_a_newer_one() {
+    let mut duo = Duo::new();
+    let old = duo.open_lock(200);
+    let unix = duo.unix();
+    let lock_id = old.lock.body.lock_id;
+    let new = duo.settlement.top_up(lock_id, 300, 7_200, unix);
+    let new = new.expect("it is open");
+    duo.tell(PAYER, &new);
+    let peer = duo.connect();
+    duo.say(PAYER, peer, ReceiptMessage::Lock(Box::new(old.lock)));
+    duo.tell(PAYEE, &old);
+    let held = duo.nodes[PAYEE].exchange.earning_locks().next();
+    let held = held.expect("it was shown").lock.body;
+    assert_eq!(held.amount, MicroCredits::new(500));
+    assert_eq!(held.expires_at, new.lock.body.expires_at);
+}
+
+#[test]
+fn f27_an_auth_of_another_connection_proves_nothing() {
+    let mut duo = Duo::new();
+    let first = duo.connect();
+    let auth = duo.sent.iter().find_map(|(from, message)| match message {
+        ReceiptMessage::Auth(_) if *from == PAYER => Some(message.clone()),
+        _ => None,
+    });
+    let auth = auth.expect("one was sent");
+    duo.close(first);
+    let second = duo.open(TORRENT, PIECE_LEN);
+    duo.held.insert((second, PAYEE));
+    duo.pump();
+    let queue = duo.wire.get_mut(&(second, PAYEE)).expect("held");
+    let hello = queue.pop_front().expect("HELLO comes first");
+    queue.clear();
+    queue.push_back(hello);
+    queue.push_back(auth);
+    duo.held.clear();
+    duo.pump();
+    assert_eq!(duo.violations, [Violation::BadAuth]);
+    assert_eq!(duo.nodes[PAYEE].exchange.key_of(second), None);
+}
+
+#[test]
+fn f28_crossed_receipts_are_healed_by_sync() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.piece(peer, 0);
+    // The payee holds more bytes than the payer remembers to have signed.
+    let more = signed(&duo, lock_id, 1 << 30, PIECE_COST);
+    duo.say(PAYER, peer, ReceiptMessage::Receipt(more));
+    duo.pass(2);
+    duo.piece(peer, 1);
+    let stale = duo.sent.iter().any(|(from, message)| {
+        *from == PAYEE
+            && matches!(
+                message,
+                ReceiptMessage::Error {
+                    code: ErrorCode::Stale,
+                    ..
+                }
+            )
+    });
+    assert!(stale);
+    assert_eq!(duo.payer().signed, MicroCredits::new(2 * PIECE_COST));
+    assert_eq!(duo.payee().paid, MicroCredits::new(2 * PIECE_COST));
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+}
+
+#[test]
+fn f29_an_overdrawn_receipt_counts_for_what_the_lock_holds() {
+    let (mut duo, peer, lock_id) = Duo::paid(1_000);
+    let overdrawn = signed(&duo, lock_id, 1, 1_500);
+    duo.say(PAYER, peer, ReceiptMessage::Receipt(overdrawn));
+    duo.pass(2);
+    assert_eq!(duo.payee().paid, MicroCredits::new(1_000));
+    let unix = duo.unix();
+    let status = duo.settlement.top_up(lock_id, 300, 3_600, unix);
+    duo.tell(PAYEE, &status.expect("it is open"));
+    assert_eq!(duo.payee().paid, MicroCredits::new(1_300));
+    duo.pass(3_700);
+    let claimed = duo.settlement.locks[&lock_id].claimed;
+    assert_eq!(claimed, MicroCredits::new(1_300));
+}
+
+#[test]
+fn a_receipt_that_goes_back_or_is_replayed_changes_nothing() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let old = signed(&duo, lock_id, 10, 10);
+    duo.piece(peer, 0);
+    let before = duo.payee();
+    for _ in 0..2 {
+        duo.say(PAYER, peer, ReceiptMessage::Receipt(old));
+        duo.pass(2);
+    }
+    assert_eq!(duo.payee(), before);
+    assert!(duo.violations.is_empty());
+}
+
+#[test]
+fn a_forged_receipt_makes_its_connection_plain() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let mut forged = signed(&duo, lock_id, 1 << 20, 10);
+    forged.body.amount = MicroCredits::new(9_000);
+    duo.say(PAYER, peer, ReceiptMessage::Receipt(forged));
+    assert_eq!(duo.payee().paid, MicroCredits::ZERO);
+    assert!(!duo.violations.is_empty() || !duo.events.is_empty());
+    assert_eq!(duo.take(peer, 0, 0), Granted::Open);
+}
+
+#[test]
+fn a_receipt_of_another_channel_is_answered_and_not_counted() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let mut elsewhere = duo.settlement.locks[&lock_id].lock.body;
+    elsewhere.lock_id = LockId::new(9_999);
+    let body = Receipt {
+        channel_id: elsewhere.channel().id(),
+        ..receipt(&duo, lock_id, 10, 10)
+    };
+    let foreign = body.sign(&duo.nodes[PAYER].identity);
+    duo.say(PAYER, peer, ReceiptMessage::Receipt(foreign));
+    duo.pass(2);
+    assert_eq!(duo.payee().paid, MicroCredits::ZERO);
+    let answered = duo.sent.iter().any(|(from, message)| {
+        let unknown = ErrorCode::ChannelUnknown;
+        *from == PAYEE && matches!(message, ReceiptMessage::Error { code, .. } if *code == unknown)
+    });
+    assert!(answered);
+}
+
+#[test]
+fn a_receipt_of_another_network_is_a_violation() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let body = Receipt {
+        network_id: NetworkId::from_bytes([3; 32]),
+        ..receipt(&duo, lock_id, 10, 10)
+    };
+    let foreign = body.sign(&duo.nodes[PAYER].identity);
+    duo.say(PAYER, peer, ReceiptMessage::Receipt(foreign));
+    assert_eq!(duo.violations, [Violation::ForeignReceipt]);
+}
+
+#[test]
+fn an_acknowledgement_with_an_amount_is_a_violation() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.nodes[PAYEE].exchange.set_quote(peer, Class::Open);
+    duo.pump();
+    duo.piece(peer, 0);
+    duo.pass(2);
+    let ack = duo.sent.iter().find_map(|(_, message)| match message {
+        ReceiptMessage::Receipt(receipt) => Some(*receipt),
+        _ => None,
+    });
+    let mut body = ack.expect("one was sent").body;
+    assert!(body.amount.is_zero());
+    body.amount = MicroCredits::new(1);
+    let signed = body.sign(&duo.nodes[PAYER].identity);
+    duo.say(PAYER, peer, ReceiptMessage::Receipt(signed));
+    assert_eq!(duo.violations, [Violation::AmountAcknowledged]);
+    assert!(duo.settlement.status(lock_id).is_some());
+}
+
+#[test]
+fn a_lock_of_an_unknown_issuer_is_a_violation() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let mut lock = duo.settlement.locks[&lock_id].lock;
+    lock.body.amount = MicroCredits::new(1_000_000);
+    let forged = duo.settlement.forged(&lock);
+    duo.say(PAYER, peer, ReceiptMessage::Lock(Box::new(forged)));
+    assert_eq!(duo.violations, [Violation::ForgedLock]);
+}
+
+#[test]
+fn an_expiring_lock_is_not_served_on_but_still_paid_on() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    for index in 0..3 {
+        assert_eq!(duo.take(peer, 0, index), Granted::Paid(RATE));
+    }
+    duo.pass(3);
+    duo.take(peer, 0, 3);
+    let started = duo.now;
+    while duo.unix().as_secs() < 1_700_000_000 + 3_545 {
+        duo.pass(20);
+        duo.piece(
+            peer,
+            1_000 + u32::try_from(duo.unix().as_secs() % 100_000).expect("small"),
+        );
+    }
+    assert!(duo.now > started);
+    assert_eq!(duo.take(peer, 2, 0), Granted::Open, "60 s before expiry");
+    duo.verify(0);
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+}
+
+#[test]
+fn a_payer_that_never_pays_gets_two_windows_then_one_per_back_off() {
+    let (mut duo, peer, _) = Duo::paid(100_000_000);
+    let mut taken = 0_u64;
+    let mut piece = 0;
+    for _ in 0..3_600 {
+        for index in 0..4 {
+            if let Granted::Paid(_) = duo.grant(peer, block(piece, index)) {
+                taken += 1;
+            }
+            let payer = &mut duo.nodes[PAYER].exchange;
+            payer.arrived(
+                peer,
+                &block(piece, index),
+                BlockFate::Different,
+                false,
+                duo.now,
+            );
+        }
+        piece += 1;
+        duo.pass(1);
+    }
+    // 60 s, 120 s, … 1920 s of back-off fit into the hour: 2 + 6 windows of four blocks.
+    assert!(taken <= 8 * 4, "{taken} blocks");
+    assert!(taken >= 4 * 4, "{taken} blocks");
+}
+
+#[test]
+fn messages_before_sync_are_out_of_order() {
+    let mut duo = Duo::new();
+    let peer = duo.open(TORRENT, PIECE_LEN);
+    duo.held.insert((peer, PAYEE));
+    duo.pump();
+    let queue = duo.wire.get_mut(&(peer, PAYEE)).expect("held");
+    queue.clear();
+    queue.push_back(ReceiptMessage::Bid(RATE));
+    duo.held.clear();
+    duo.pump();
+    assert_eq!(duo.violations, [Violation::OutOfOrder]);
+}

@@ -1,0 +1,260 @@
+//! A whole daemon: a node, its API, and the network ledger if it keeps one.
+//!
+//! `seedbankd run` starts one from its configuration, `seedbankd demo` a whole swarm of them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use seedbank_ledger::Genesis;
+use seedbank_ledger::NodeId;
+use seedbank_ledger::ledger::OpenError;
+use seedbank_ledger::network::NetworkLedger;
+use seedbank_ledger::request::Requests;
+use seedbank_ledger::store::StoreError;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::books::open_store;
+use crate::clock::unix_now;
+use crate::config::{SettlementRole, StoreKind};
+use crate::datadir::{DataDir, DataDirError};
+use crate::driver::Ended;
+use crate::keys::{self, KeyError};
+use crate::owner::NodeOwner;
+use crate::rpc::owner::{NetworkInfo, NodeInfo};
+use crate::rpc::settlement::{Door, Issuing, Keeper, Local, Remote, RemoteError};
+use crate::rpc::{self, ApiConfig, ListenError, Listening, ServeError};
+use crate::settlement::{NoSettlement, Settlement};
+use crate::{Node, NodeHandle, NodeOptions, StartError};
+
+/// What a daemon is started with, beside its node's options.
+#[derive(Debug)]
+pub struct DaemonOptions {
+    /// The network it belongs to.
+    pub genesis: Option<Genesis>,
+    /// Where that network is settled, if not here.
+    pub settlement_uri: Option<String>,
+    /// Keep the network's ledger here.
+    pub role: Option<SettlementRole>,
+    /// Where its owner can call.
+    pub api: ApiConfig,
+}
+
+/// Why a daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Its data folder.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Its node.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// One of its keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The network ledger's files.
+    #[error("network ledger: {0}")]
+    Store(#[from] StoreError),
+    /// The network ledger.
+    #[error("network ledger: {0}")]
+    Ledger(#[from] OpenError),
+    /// Its API.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The address of the settlement node.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The settlement listener.
+    #[error("cannot settle at {addr}: {source}")]
+    Settle {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The settlement role needs a network.
+    #[error("the settlement role needs [network] genesis")]
+    NoGenesis,
+    /// A thread could not be started.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// Its node.
+    pub node: NodeHandle,
+    /// Where its owner can call, as users write it.
+    pub api_addrs: Vec<String>,
+    /// Where it settles, if it keeps a network's ledger.
+    pub settlement_addr: Option<SocketAddr>,
+    /// The way to that ledger.
+    pub keeper: Option<Keeper>,
+    stop: watch::Sender<bool>,
+    servers: JoinSet<Result<(), ServeError>>,
+    ledger_thread: Option<JoinHandle<()>>,
+}
+
+/// The settlement role, started.
+struct Settling {
+    keeper: Keeper,
+    thread: JoinHandle<()>,
+    door: Door,
+    addr: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts everything on the runtime that calls this.
+    pub async fn start(
+        mut options: NodeOptions,
+        daemon: DaemonOptions,
+    ) -> Result<Self, DaemonError> {
+        let data_dir = DataDir::open(&options.data_dir)?;
+        let own = keys::load_or_create(&data_dir.identity_key())?.id();
+        let settling = match &daemon.role {
+            Some(role) => {
+                let genesis = daemon.genesis.clone().ok_or(DaemonError::NoGenesis)?;
+                Some(settle(&data_dir, options.store, role, genesis).await?)
+            }
+            None => None,
+        };
+        options.settlement = way(own, settling.as_ref(), daemon.settlement_uri.as_deref())?;
+        let listening = Listening::open(&daemon.api).await?;
+        let api_addrs = listening.addresses();
+        let download_dir = options.download_dir.clone();
+        let node = Node::start_in(data_dir, options).await?;
+
+        let (stop, stopped) = watch::channel(false);
+        let mut servers = JoinSet::new();
+        let keeper = settling.as_ref().map(|settling| settling.keeper.clone());
+        let info = NodeInfo {
+            node_id: node.node_id(),
+            network: daemon.genesis.as_ref().map(|genesis| NetworkInfo {
+                id: genesis.network_id(),
+                name: genesis.name.clone(),
+                settlement_uri: daemon.settlement_uri.clone(),
+                kept_here: settling.is_some(),
+            }),
+            listen_addrs: node.listen_addrs().to_vec(),
+            api_addrs: api_addrs.clone(),
+            data_dir: node.data_dir(),
+            download_dir,
+            started_at: unix_now(),
+        };
+        let owner = NodeOwner {
+            node: node.clone(),
+            info,
+            keeper: keeper.clone(),
+            stop: stop.clone(),
+        };
+        servers.spawn(rpc::serve(listening, Arc::new(owner), stopped.clone()));
+        let settlement_addr = settling.as_ref().map(|settling| settling.addr);
+        let ledger_thread = settling.map(|settling| {
+            servers.spawn(rpc::settlement::serve(
+                settling.door,
+                settling.keeper,
+                stopped,
+            ));
+            settling.thread
+        });
+        Ok(Self {
+            node,
+            api_addrs,
+            settlement_addr,
+            keeper,
+            stop,
+            servers,
+            ledger_thread,
+        })
+    }
+
+    /// Waits until somebody asks for a stop through the API, or the node or a server fails.
+    pub async fn asked_to_stop(&mut self) {
+        let mut asked = self.stop.subscribe();
+        tokio::select! {
+            // The sender lives in `self`.
+            _ = asked.wait_for(|stop| *stop) => {}
+            _ = self.node.ended() => {}
+            Some(served) = self.servers.join_next() => match served {
+                Ok(Err(error)) => tracing::error!(%error, "a server ended"),
+                Ok(Ok(())) | Err(_) => {}
+            },
+        }
+    }
+
+    /// Ends the daemon: calls first, then the node, the network ledger last.
+    pub async fn shutdown(mut self) -> Ended {
+        self.stop.send_replace(true);
+        let ended = self.node.shutdown().await;
+        while let Some(served) = self.servers.join_next().await {
+            if let Ok(Err(error)) = served {
+                tracing::error!(%error, "a server ended");
+            }
+        }
+        drop(self.keeper);
+        if let Some(thread) = self.ledger_thread {
+            // Its panic, if any, has been printed.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        ended
+    }
+}
+
+async fn settle(
+    data_dir: &DataDir,
+    store: StoreKind,
+    role: &SettlementRole,
+    genesis: Genesis,
+) -> Result<Settling, DaemonError> {
+    let key = keys::load(&role.key)?;
+    let issuer = role.issuer_key.as_deref().map(keys::load).transpose()?;
+    let store = open_store(store, &data_dir.network_ledger())?;
+    let ledger = NetworkLedger::open(Arc::clone(&store), genesis, key, unix_now())?;
+    let requests = Requests::new(store);
+    let issuing = issuer.map(|issuer| Issuing { issuer, requests });
+    let (keeper, thread) = Keeper::start(ledger, issuing, unix_now)?;
+    let listen = |source| DaemonError::Settle {
+        addr: role.listen,
+        source,
+    };
+    let door = Door::open(role.listen).await.map_err(listen)?;
+    let addr = door.addr().map_err(listen)?;
+    Ok(Settling {
+        keeper,
+        thread,
+        door,
+        addr,
+    })
+}
+
+/// The way to the settlement node: this process, an address, or none.
+fn way(
+    own: NodeId,
+    settling: Option<&Settling>,
+    uri: Option<&str>,
+) -> Result<Arc<dyn Settlement>, RemoteError> {
+    Ok(match (settling, uri) {
+        (Some(settling), _) => Arc::new(Local::new(settling.keeper.clone(), own)),
+        (None, Some(uri)) => Arc::new(Remote::new(uri, own)?),
+        (None, None) => Arc::new(NoSettlement),
+    })
+}
+
+impl DaemonOptions {
+    /// No network, and an API on one unix socket.
+    pub fn alone(unix: PathBuf, token_file: PathBuf) -> Self {
+        let api = ApiConfig {
+            unix: Some(unix),
+            tcp: Vec::new(),
+            token_file,
+        };
+        Self {
+            genesis: None,
+            settlement_uri: None,
+            role: None,
+            api,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The running node as the API's [`Owner`]: every question goes to the thread that knows.
+
+use seedbank_engine::session::command::{Command, CommandError, CommandReply};
+use seedbank_engine::session::config::Policy;
+use seedbank_engine::session::view::{BoostQuote, BoostView, PeerView, WalletView};
+use seedbank_engine::units::InfoHash;
+use seedbank_ledger::entry::Entry;
+use seedbank_ledger::ledger::Head;
+use seedbank_ledger::ledger::check::CheckReport;
+use seedbank_ledger::node::{Balance, Explanation, NodeCause, NodeLedger};
+use seedbank_ledger::{Rate, Sequence, UnixTime};
+use tokio::sync::{mpsc, watch};
+
+use crate::NodeHandle;
+use crate::books::AnyStore;
+use crate::create::{CreateError, CreateRequest, create_metainfo};
+use crate::events::Events;
+use crate::rpc::Owner;
+use crate::rpc::owner::{
+    AddedTorrent, BooksError, CreateStep, GrantError, Granted, NewGrant, NewMetainfo, NewSource,
+    NewTorrent, NodeInfo, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
+};
+use crate::rpc::settlement::Keeper;
+use crate::torrents::{AddError, AddRequest, AddSource, Added};
+
+/// What we write into torrents that we make.
+const CREATED_BY: &str = concat!("Seedbank ", env!("CARGO_PKG_VERSION"));
+/// Steps of progress that a slow reader may leave lying.
+const STEPS_MAX: usize = 4;
+
+/// A node, and the network ledger that it keeps, if it does.
+pub(crate) struct NodeOwner {
+    pub(crate) node: NodeHandle,
+    pub(crate) info: NodeInfo,
+    pub(crate) keeper: Option<Keeper>,
+    /// Set once to ask for a clean stop.
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl NodeOwner {
+    /// Reads the ledger on a thread that may block.
+    async fn books<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&NodeLedger<AnyStore>) -> Result<T, BooksError> + Send + 'static,
+    ) -> Result<T, BooksError> {
+        let node = self.node.clone();
+        let reading = tokio::task::spawn_blocking(move || match node.ledger() {
+            Some(Ok(ledger)) => read(&ledger),
+            Some(Err(_)) | None => Err(Stopping.into()),
+        });
+        reading.await.unwrap_or(Err(Stopping.into()))
+    }
+
+    fn row(&self, view: seedbank_engine::session::view::TorrentView) -> TorrentRow {
+        let download_dir = self.node.download_dir(&view.info_hash);
+        let download_dir = download_dir.unwrap_or_else(|| self.info.download_dir.clone());
+        TorrentRow { view, download_dir }
+    }
+}
+
+#[tonic::async_trait]
+impl Owner for NodeOwner {
+    fn info(&self) -> &NodeInfo {
+        &self.info
+    }
+
+    fn events(&self) -> &Events {
+        self.node.events()
+    }
+
+    fn shutdown(&self) {
+        self.stop.send_replace(true);
+    }
+
+    async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
+        self.node.command(command).await
+    }
+
+    async fn policy(&self) -> Result<Policy, Stopping> {
+        self.node
+            .query(|session| session.policy().clone())
+            .await
+            .ok_or(Stopping)
+    }
+
+    async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping> {
+        let views = self
+            .node
+            .query(|session| session.torrents())
+            .await
+            .ok_or(Stopping)?;
+        Ok(views.into_iter().map(|view| self.row(view)).collect())
+    }
+
+    async fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentRow>, Stopping> {
+        let view = self
+            .node
+            .query(move |session| session.torrent(&info_hash))
+            .await;
+        Ok(view.ok_or(Stopping)?.map(|view| self.row(view)))
+    }
+
+    async fn peers(&self, of: Option<InfoHash>) -> Result<Vec<PeerView>, Stopping> {
+        self.node
+            .query(move |session| session.peers(of))
+            .await
+            .ok_or(Stopping)
+    }
+
+    async fn boosts(&self) -> Result<Vec<BoostView>, Stopping> {
+        self.node
+            .query(|session| session.boosts())
+            .await
+            .ok_or(Stopping)
+    }
+
+    async fn boost_quote(
+        &self,
+        info_hash: InfoHash,
+        bid: Rate,
+    ) -> Result<Option<BoostQuote>, Stopping> {
+        let quote = self
+            .node
+            .query(move |session| session.boost_quote(info_hash, bid))
+            .await;
+        quote.ok_or(Stopping)
+    }
+
+    async fn wallet(&self) -> Result<WalletView, Stopping> {
+        self.node
+            .query(|session| session.wallet())
+            .await
+            .ok_or(Stopping)
+    }
+
+    async fn balance(&self) -> Result<(Balance, Head), BooksError> {
+        self.books(|ledger| Ok((ledger.balance()?, ledger.head())))
+            .await
+    }
+
+    async fn entries(
+        &self,
+        from: Sequence,
+        limit: usize,
+    ) -> Result<Vec<(Entry, NodeCause)>, BooksError> {
+        self.books(move |ledger| {
+            let entries = ledger.entries(from, limit)?;
+            let caused = entries.into_iter().map(|entry| {
+                let cause = ledger.cause(&entry)?;
+                Ok((entry, cause))
+            });
+            caused.collect()
+        })
+        .await
+    }
+
+    async fn explain(&self, since: UnixTime) -> Result<Explanation, BooksError> {
+        self.books(move |ledger| Ok(ledger.explain(since)?)).await
+    }
+
+    async fn check_ledger(&self) -> Result<CheckReport, BooksError> {
+        self.books(|ledger| Ok(ledger.check()?)).await
+    }
+
+    async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError> {
+        match &self.keeper {
+            Some(keeper) => keeper.grant(grant).await,
+            None => Err(GrantError::NotIssuer),
+        }
+    }
+
+    async fn add_torrent(&self, torrent: NewTorrent) -> Result<AddedTorrent, TorrentError> {
+        let source = match torrent.source {
+            NewSource::Metainfo(bytes) => AddSource::Metainfo(bytes),
+            NewSource::Magnet(link) => AddSource::Magnet(link),
+        };
+        let request = AddRequest {
+            source,
+            download_dir: torrent.download_dir,
+            peers: torrent.peers,
+            start: torrent.start,
+            upload_limit: None,
+            download_limit: None,
+        };
+        let Added { info_hash, existed } = self
+            .node
+            .add_torrent(request)
+            .await
+            .map_err(|error| self.add_error(error))?;
+        Ok(AddedTorrent { info_hash, existed })
+    }
+
+    async fn remove_torrent(
+        &self,
+        info_hash: InfoHash,
+        delete_data: bool,
+    ) -> Result<(), TorrentError> {
+        Ok(self.node.remove_torrent(info_hash, delete_data).await?)
+    }
+
+    async fn verify_torrent(&self, info_hash: InfoHash) -> Result<Steps<VerifyStep>, TorrentError> {
+        let checking = self.node.verify_torrent(info_hash).await?;
+        let mut checking = checking.ok_or(TorrentError::NoMetainfo(info_hash))?;
+        let (sender, receiver) = mpsc::channel(STEPS_MAX);
+        tokio::spawn(async move {
+            while let Some(step) = checking.next().await {
+                let step = VerifyStep {
+                    checked: step.checked,
+                    total: step.total,
+                    have: step.have,
+                };
+                if sender.send(Ok(step)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    async fn create_metainfo(&self, what: NewMetainfo) -> Result<Steps<CreateStep>, TorrentError> {
+        let (sender, receiver) = mpsc::channel(STEPS_MAX);
+        tokio::task::spawn_blocking(move || {
+            let made = make(what, &sender);
+            // Whoever asked may be gone.
+            let _ = sender.blocking_send(made);
+        });
+        Ok(receiver)
+    }
+}
+
+impl NodeOwner {
+    fn add_error(&self, error: AddError) -> TorrentError {
+        match error {
+            AddError::Metainfo(error) => TorrentError::BadMetainfo(error.to_string()),
+            AddError::Magnet(error) => TorrentError::BadMagnet(error.to_string()),
+            AddError::TooMany => TorrentError::BadField {
+                field: "torrents",
+                problem: error.to_string(),
+            },
+            AddError::Io(source) => TorrentError::Io {
+                path: self.info.data_dir.clone(),
+                source,
+            },
+            AddError::Command(error) => error.into(),
+        }
+    }
+}
+
+fn make(
+    what: NewMetainfo,
+    steps: &mpsc::Sender<Result<CreateStep, TorrentError>>,
+) -> Result<CreateStep, TorrentError> {
+    let request = CreateRequest {
+        path: what.path,
+        trackers: what.trackers,
+        private: what.private,
+        comment: what.comment,
+        piece_len: what.piece_len,
+    };
+    let now = Some(crate::clock::unix_now().as_secs());
+    let mut hashed = 0;
+    let metainfo = create_metainfo(&request, CREATED_BY, now, |bytes, total| {
+        hashed = total;
+        match steps.try_send(Ok(CreateStep::Hashed { bytes, total })) {
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    });
+    let metainfo = metainfo.map_err(|error| create_error(error, &request))?;
+    let magnet = seedbank_engine::magnet::Magnet {
+        info_hash: metainfo.info_hash,
+        name: Some(metainfo.name.clone()),
+        trackers: request.trackers.clone(),
+        peers: Vec::new(),
+    };
+    Ok(CreateStep::Done {
+        total: hashed,
+        metainfo: metainfo.to_bytes(),
+        info_hash: metainfo.info_hash,
+        magnet: magnet.to_string(),
+    })
+}
+
+fn create_error(error: CreateError, request: &CreateRequest) -> TorrentError {
+    match error {
+        CreateError::Io { path, source } => TorrentError::Io { path, source },
+        CreateError::Changed { .. }
+        | CreateError::Name(_)
+        | CreateError::TooMany(_)
+        | CreateError::Metainfo(_)
+        | CreateError::Cancelled => {
+            let problem = format!("{}: {error}", request.path.display());
+            TorrentError::BadField {
+                field: "path",
+                problem,
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Announces against trackers on loopback.
+
+use seedbank_engine::tracker::AnnounceEvent;
+use seedbank_engine::units::{ClientId, InfoHash};
+use seedbank_ledger::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::inbox::ToSession;
+
+fn request() -> AnnounceRequest {
+    AnnounceRequest {
+        info_hash: InfoHash(*b"abcdefghij0123456789"),
+        client_id: ClientId(*b"-Sb0001-abcdefghijkl"),
+        port: 6881,
+        uploaded: 1,
+        downloaded: 2,
+        left: 3,
+        event: AnnounceEvent::Started,
+        num_want: 50,
+        key: 7,
+    }
+}
+
+type Answer = Result<AnnounceReply, AnnounceError>;
+
+async fn announce(tracker: String) -> Answer {
+    let (inbox, mut inputs): (_, mpsc::Receiver<ToSession>) = Inbox::new();
+    Announcer::new(inbox, Clock::start(), None)
+        .announce(tracker, request())
+        .await;
+    match inputs.recv().await.unwrap() {
+        ToSession::Input(Input::Announced { result, .. }) => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Answers one HTTP request with these bytes; gives the request line.
+async fn http_tracker(response: Vec<u8>) -> (String, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce?pass=1", listener.local_addr().unwrap());
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(&response).await.unwrap();
+        String::from_utf8(head)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap()
+            .to_owned()
+    });
+    (url, served)
+}
+
+fn response(status: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+#[tokio::test]
+async fn an_http_tracker_is_asked_and_understood() {
+    let body = b"d8:intervali900e5:peers6:\x7f\x00\x00\x01\x1a\xe1e";
+    let (url, served) = http_tracker(response("200 OK", body)).await;
+    let reply = announce(url).await.unwrap();
+    assert_eq!(reply.interval, Duration::from_secs(900));
+    assert_eq!(reply.peers, ["127.0.0.1:6881".parse().unwrap()]);
+    let line = served.await.unwrap();
+    assert!(
+        line.starts_with("GET /announce?pass=1&info_hash=abcdefghij0123456789&"),
+        "{line}"
+    );
+    assert!(line.contains("&event=started"), "{line}");
+}
+
+#[tokio::test]
+async fn failures_of_http_trackers_are_told_apart() {
+    let refusal = b"d14:failure reason7:go awaye";
+    let (url, _) = http_tracker(response("403 Forbidden", refusal)).await;
+    let error = announce(url).await.unwrap_err();
+    assert_eq!(error, AnnounceError::Refused("go away".to_owned()));
+
+    let (url, _) = http_tracker(response("502 Bad Gateway", b"<html>")).await;
+    let error = announce(url).await.unwrap_err();
+    assert_eq!(
+        error,
+        AnnounceError::Unreachable("HTTP status 502".to_owned())
+    );
+
+    let (url, _) = http_tracker(response("200 OK", &vec![b'x'; 2 * 1024 * 1024])).await;
+    let error = announce(url).await.unwrap_err();
+    assert!(matches!(error, AnnounceError::Malformed(_)), "{error}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = listener.local_addr().unwrap();
+    drop(listener);
+    let error = announce(format!("http://{closed}/announce"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, AnnounceError::Unreachable(_)), "{error}");
+    let error = announce("wss://tracker/announce".to_owned())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, AnnounceError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_udp_tracker_is_asked_and_understood() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("udp://{}/announce", socket.local_addr().unwrap());
+    let tracker = async {
+        let mut datagram = [0; 2048];
+        let (_, from) = socket.recv_from(&mut datagram).await.unwrap();
+        let connected = [&[0, 0, 0, 0], &datagram[12..16], &[9; 8]].concat();
+        // One that is cut short, then the real one.
+        socket.send_to(&connected[..10], from).await.unwrap();
+        socket.send_to(&connected, from).await.unwrap();
+        let (_, from) = socket.recv_from(&mut datagram).await.unwrap();
+        assert_eq!(datagram[..8], [9; 8]);
+        let head = [&[0, 0, 0, 1], &datagram[12..16]].concat();
+        let numbers = [900_u32, 5, 4].map(u32::to_be_bytes).concat();
+        let peer = [127, 0, 0, 1, 0x1a, 0xe1];
+        let reply = [&head[..], &numbers, &peer].concat();
+        socket.send_to(&reply, from).await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(announce(url), tracker);
+    let reply = reply.unwrap();
+    assert_eq!((reply.leechers, reply.seeds), (Some(5), Some(4)));
+    assert_eq!(reply.peers, ["127.0.0.1:6881".parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_udp_tracker_that_is_silent_is_given_up() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("udp://{}", socket.local_addr().unwrap());
+    let error = announce(url).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no answer to 3 datagrams"),
+        "{error}"
+    );
+}
