@@ -7,6 +7,7 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod boost;
 pub mod choker;
 pub mod limiter;
 pub mod magnet;

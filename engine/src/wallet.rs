@@ -79,7 +79,9 @@ pub struct WalletBook {
 /// What can be spent, and where operations are under way; for [`crate::boost::Boosts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Purse {
-    /// The settlement node has answered in this run and locks may be opened.
+    /// The settlement node has told the account in this run.
+    pub synced: bool,
+    /// Locks may be opened and topped up.
     pub ready: bool,
     /// Available credit less what queued and unanswered operations will take.
     pub spendable: MicroCredits,
@@ -409,6 +411,7 @@ impl Wallet {
         busy.sort_unstable();
         busy.dedup();
         Purse {
+            synced: self.synced,
             ready: self.synced && self.takes_locks() && !self.nonce_lost,
             spendable: self.spendable(),
             busy,

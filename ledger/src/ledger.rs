@@ -195,6 +195,12 @@ pub enum LedgerError {
         /// By the entries.
         entries: u128,
     },
+    /// Something fell due and the rules refuse it: rows disagree with each other.
+    #[error("what fell due was refused: {refusal}")]
+    DueRefused {
+        /// Why.
+        refusal: Refusal,
+    },
     /// A group is too long; nothing of it was done. Does not poison.
     #[error("a group of {len} is longer than {max}")]
     GroupTooLong {
@@ -459,7 +465,10 @@ impl<C: Chart, S: Store> Ledger<C, S> {
                 if due.is_empty() {
                     break;
                 }
-                self.commit(time, &due)?;
+                let outcomes = self.commit(time, &due)?;
+                if let Some(refusal) = outcomes.iter().find_map(Outcome::refusal) {
+                    return Err(LedgerError::DueRefused { refusal });
+                }
             }
         }
         self.commit(time, group)

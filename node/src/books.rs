@@ -5,6 +5,7 @@
 //! within a second. The first error is the last: the node stops.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -51,6 +52,17 @@ pub fn open_store(kind: StoreKind, folder: &Path) -> Result<AnyStore, StoreError
                 reason: "this build has no RocksDB".to_owned(),
             })
         }
+    }
+}
+
+/// A node's ledger as it stood when this was taken, to be read and nothing else.
+pub struct LedgerView(NodeLedger<AnyStore>);
+
+impl Deref for LedgerView {
+    type Target = NodeLedger<AnyStore>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -129,15 +141,16 @@ impl Books {
     }
 
     /// A reader of the ledger as it stands. O(1); what it is asked may take longer.
-    pub(crate) fn view(&self) -> Result<NodeLedger<AnyStore>, OpenError> {
+    pub(crate) fn view(&self) -> Result<LedgerView, OpenError> {
         // Under the writer's lock, so that head and entries are of one moment.
         let ledger = self.shared.ledger();
-        NodeLedger::open(
+        let view = NodeLedger::open(
             Arc::clone(&self.shared.store),
             ledger.owner(),
             None,
             unix_now(),
-        )
+        );
+        view.map(LedgerView)
     }
 
     /// Appends and syncs what is queued and ends the thread. Blocks.
@@ -232,6 +245,12 @@ fn newest_transfers(ledger: &NodeLedger<AnyStore>) -> Result<Vec<SignedOrder>, L
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks leaves them half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for LedgerView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LedgerView").field(&self.head()).finish()
+    }
 }
 
 impl fmt::Debug for Books {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use seedbank_engine::session::Session;
 
+use seedbank_engine::session::command::Command;
 use seedbank_engine::session::event::SessionEvent;
 use seedbank_engine::session::input::Input;
 use seedbank_engine::session::output::Output;
@@ -151,7 +152,17 @@ impl Driver {
                 if let Some(observer) = &mut self.observer {
                     observer.input(&Input::Command(command.clone()), now);
                 }
+                let forgets = match command {
+                    Command::Recheck(info_hash) | Command::RemoveTorrent(info_hash) => {
+                        Some(info_hash)
+                    }
+                    _ => None,
+                };
                 let answer = self.session.command(command, now);
+                // The session begins the torrent anew, and so do its pieces.
+                if let Some(info_hash) = forgets {
+                    self.plane.leases.release_all(info_hash);
+                }
                 let carried_out = self.carry_out(now);
                 // Whoever asked may have gone.
                 let _ = reply.send(answer);

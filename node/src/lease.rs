@@ -92,6 +92,22 @@ impl Leases {
         }
     }
 
+    /// Forgets every lease of a torrent that is still being filled.
+    pub(crate) fn release_all(&self, info_hash: InfoHash) {
+        let mut table = self.lock();
+        let first = (info_hash, PieceIndex::unchecked(0));
+        let last = (info_hash, PieceIndex::unchecked(u32::MAX));
+        let open: Vec<PieceIndex> = table
+            .leases
+            .range(first..=last)
+            .filter(|(_, lease)| matches!(*lock(lease), Lease::Filling(_)))
+            .map(|((_, piece), _)| *piece)
+            .collect();
+        for piece in open {
+            table.take(info_hash, piece);
+        }
+    }
+
     /// Ends the lease of a piece that was verified or failed.
     pub(crate) fn finish(&self, full: FullPiece) {
         let (info_hash, piece) = (full.info_hash, full.piece);
@@ -263,6 +279,18 @@ mod tests {
         });
         leases.release(TORRENT, block(0).piece);
         assert_eq!(leases.count(), 1);
+    }
+
+    #[test]
+    fn a_torrents_leases_go_together_and_leave_others() {
+        let leases = opened();
+        let other = InfoHash([2; 20]);
+        leases.open(other, block(0).piece, 40_000, 3);
+        leases.open(TORRENT, PieceIndex::unchecked(7), 40_000, 3);
+        leases.release_all(TORRENT);
+        assert_eq!(leases.count(), 1);
+        let stored = leases.store(other, &block(0), &payload(0, 1));
+        assert!(matches!(stored, Stored::New(None)));
     }
 
     #[test]

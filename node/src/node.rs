@@ -13,14 +13,14 @@ use seedbank_engine::session::command::{Command, CommandError, CommandReply, Tor
 use seedbank_engine::session::config::{Config, Network, Policy};
 use seedbank_engine::units::{ClientId, InfoHash};
 use seedbank_ledger::ledger::{LedgerError, OpenError};
-use seedbank_ledger::node::{Membership, NodeLedger};
+use seedbank_ledger::node::Membership;
 use seedbank_ledger::store::StoreError;
 use seedbank_ledger::{Identity, NodeId};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::books::{AnyStore, Books, open_store};
+use crate::books::{Books, LedgerView, open_store};
 use crate::clock::Clock;
 use crate::config::StoreKind;
 use crate::datadir::{DataDir, DataDirError};
@@ -276,7 +276,7 @@ impl NodeHandle {
     }
 
     /// A reader of the ledger as it stands; `None` once the node has ended.
-    pub fn ledger(&self) -> Option<Result<NodeLedger<AnyStore>, OpenError>> {
+    pub fn ledger(&self) -> Option<Result<LedgerView, OpenError>> {
         let held = self
             .inner
             .held
@@ -387,6 +387,11 @@ impl Inner {
                 Ok(CommandReply::Done)
             }
             Command::StartTorrent(info_hash) => {
+                if self.torrents.has_failed(&info_hash) {
+                    // What was on its way to the disk is lost: the session begins anew.
+                    self.inbox.command(Command::StopTorrent(info_hash)).await?;
+                    self.inbox.command(Command::Recheck(info_hash)).await?;
+                }
                 let reply = self.inbox.command(command).await?;
                 self.torrents.started(info_hash).await;
                 Ok(reply)

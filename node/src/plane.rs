@@ -48,6 +48,8 @@ pub(crate) struct TorrentData {
     dirty: AtomicBool,
     /// Bytes were written since the last sync.
     unsynced: AtomicBool,
+    /// Reading or writing failed.
+    failed: AtomicBool,
     /// Set, under the lock, once nothing may be written any more.
     gone: RwLock<bool>,
 }
@@ -131,6 +133,7 @@ impl TorrentData {
             have: Mutex::new(none),
             dirty: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             gone: RwLock::new(false),
         })
     }
@@ -149,6 +152,16 @@ impl TorrentData {
     pub(crate) fn set_have(&self, have: Bitfield) {
         *self.lock() = have;
         self.dirty.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether reading or writing failed since the files were opened.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that reading or writing failed.
+    pub(crate) fn set_failed(&self) {
+        self.failed.store(true, Ordering::Relaxed);
     }
 
     /// Whether pieces were added since this was last asked.
@@ -178,7 +191,8 @@ impl TorrentData {
         if *gone {
             return Ok(false);
         }
-        self.storage.write_piece(full.piece, &full.bytes)?;
+        let written = self.storage.write_piece(full.piece, &full.bytes);
+        written.inspect_err(|_| self.set_failed())?;
         self.lock().set(full.piece);
         self.unsynced.store(true, Ordering::Relaxed);
         self.dirty.store(true, Ordering::Relaxed);

@@ -109,6 +109,15 @@ pub struct CheckStep {
 }
 
 impl Checking {
+    fn of(progress: Arc<CheckProgress>, metainfo: &Metainfo) -> Self {
+        Self {
+            total: metainfo.geometry.total_len(),
+            ended: progress.ended.subscribe(),
+            progress,
+            over: false,
+        }
+    }
+
     /// Where the check is a moment from now, or at its end; `None` behind the end.
     pub async fn next(&mut self) -> Option<CheckStep> {
         if self.over {
@@ -258,7 +267,16 @@ impl Torrents {
         };
         managed.record().stopped = false;
         self.save_record(info_hash, &managed).await;
-        if !managed.checked.load(Ordering::Relaxed) && managed.progress().is_none() {
+        let failed = self
+            .plane
+            .torrent(&info_hash)
+            .filter(|data| data.has_failed());
+        if let Some(data) = failed {
+            // What is verified and written stays so, if its files look whole.
+            let made = move || ResumeData::of(&data.storage, &data.have());
+            let resume = self.plane.disk.run(made).await;
+            self.begin_check(info_hash, &managed, Some(resume));
+        } else if !managed.checked.load(Ordering::Relaxed) && managed.progress().is_none() {
             let resume = managed.record().resume.clone();
             self.begin_check(info_hash, &managed, resume);
         }
@@ -276,8 +294,7 @@ impl Torrents {
     /// Verifies everything on disk, trusting nothing; `None` without metainfo.
     pub(crate) fn recheck(self: &Arc<Self>, info_hash: InfoHash) -> Option<Checking> {
         let managed = self.get(&info_hash)?;
-        self.begin_check(info_hash, &managed, None);
-        self.checking(&info_hash)
+        self.begin_check(info_hash, &managed, None)
     }
 
     /// A magnet's metainfo is here: puts it on record and opens storage.
@@ -307,12 +324,14 @@ impl Torrents {
     pub(crate) fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
         let managed = self.get(info_hash)?;
         let progress = managed.progress()?;
-        Some(Checking {
-            total: managed.metainfo()?.geometry.total_len(),
-            ended: progress.ended.subscribe(),
-            progress,
-            over: false,
-        })
+        Some(Checking::of(progress, &*managed.metainfo()?))
+    }
+
+    /// Whether reading or writing a torrent's files failed since they were last checked.
+    pub(crate) fn has_failed(&self, info_hash: &InfoHash) -> bool {
+        self.plane
+            .torrent(info_hash)
+            .is_some_and(|data| data.has_failed())
     }
 
     /// Where a torrent's files lie.
@@ -380,7 +399,7 @@ impl Torrents {
         let managed = Managed::new(record, metainfo);
         self.table().insert(info_hash, Arc::clone(&managed));
         match self.plane.inbox.command(command).await {
-            Ok(_) => self.begin_check(info_hash, &managed, resume),
+            Ok(_) => drop(self.begin_check(info_hash, &managed, resume)),
             Err(error) => tracing::error!(%info_hash, %error, "torrent cannot be taken up"),
         }
     }
@@ -391,11 +410,10 @@ impl Torrents {
         info_hash: InfoHash,
         managed: &Arc<Managed>,
         resume: Option<ResumeData>,
-    ) {
-        let Some(metainfo) = managed.metainfo() else {
-            return;
-        };
+    ) -> Option<Checking> {
+        let metainfo = managed.metainfo()?;
         let progress = managed.new_check();
+        let checking = Checking::of(Arc::clone(&progress), &metainfo);
         let (torrents, managed) = (Arc::clone(self), Arc::clone(managed));
         tokio::spawn(async move {
             let dir = managed.record().download_dir.clone();
@@ -420,6 +438,7 @@ impl Torrents {
             progress.ended.send_replace(true);
             torrents.plane.inbox.input(input).await;
         });
+        Some(checking)
     }
 
     async fn open_and_check(

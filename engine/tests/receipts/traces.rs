@@ -447,7 +447,7 @@ fn f22_a_piece_handed_on_is_due_to_both_once_it_is_verified() {
     duo.nodes[PAYER].exchange.hand_on(peer, piece, duo.now);
     let payer = &duo.nodes[PAYER].exchange;
     let left = payer.window_left(peer);
-    assert_eq!(left, Some(bytes(2)), "what came still fills his window");
+    assert_eq!(left, bytes(2), "what came still fills his window");
     duo.verify(0);
     duo.pass(2);
     assert_eq!(duo.payer().signed, MicroCredits::new(2 * BLOCK_COST));

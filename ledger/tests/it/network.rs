@@ -1,12 +1,13 @@
 //! The rules of the network chart, one claim per test.
 
-use seedbank_ledger::ledger::{OpenError, Outcome};
+use seedbank_ledger::ledger::{LedgerError, OpenError, Outcome};
 use seedbank_ledger::network::{NetworkLedger, SUPPLY_MAX};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::statement::Operation;
+use seedbank_ledger::store::{Batch, Durability, Store as _, Table};
 use seedbank_ledger::{Identity, NetworkId, UnixTime};
 
 use crate::world::{
@@ -358,4 +359,17 @@ fn a_ledger_opens_with_its_own_genesis_and_key_only() {
     let other = seedbank_ledger::Genesis::parse(&text).unwrap();
     let wrong_genesis = NetworkLedger::open(world.store, other, identity(200), START);
     assert!(matches!(wrong_genesis, Err(OpenError::OtherGenesis { .. })));
+}
+
+#[test]
+fn an_expiry_of_no_lock_stops_the_ledger_and_does_not_spin() {
+    let mut world = World::funded(2);
+    let mut batch = Batch::new();
+    batch.put(Table::Expiry, vec![0; 16], Vec::new());
+    world.store.write(&batch, Durability::Synced).unwrap();
+    let refusal = Refusal::LockUnknown;
+    let error = LedgerError::DueRefused { refusal };
+    assert_eq!(world.network.append(START, &[]), Err(error.clone()));
+    let order = Operation::Order(order(1, 1, transfer(0, 1)));
+    assert_eq!(world.network.append(START, &[order]), Err(error));
 }

@@ -122,3 +122,156 @@ async fn a_torrent_goes_from_one_node_to_another_and_is_remembered() {
     assert!(!folder.path().join("leech/files/file").exists());
     again.shutdown().await;
 }
+
+/// A seed whose torrent is complete.
+async fn seed(folder: &Path, torrent: &[u8], bytes: &[u8]) -> NodeHandle {
+    let seed = start(folder, "seed").await;
+    std::fs::create_dir_all(folder.join("seed/files")).unwrap();
+    std::fs::write(folder.join("seed/files/file"), bytes).unwrap();
+    let added = seed.add_torrent(request(torrent, &[])).await.unwrap();
+    reaches(&seed, added.info_hash, TorrentState::Seeding).await;
+    seed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_whose_disk_failed_goes_on_when_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (info_hash, bytes, torrent) = torrent();
+    let seed = seed(folder.path(), &torrent, &bytes).await;
+    let leech = start(folder.path(), "leech").await;
+    let mut add = request(&torrent, &[seed.listen_addr().unwrap()]);
+    add.start = false;
+    leech.add_torrent(add).await.unwrap();
+    let mut checking = leech.checking(&info_hash);
+    while let Some(running) = &mut checking {
+        if running.next().await.is_none() {
+            break;
+        }
+    }
+    // A folder where the file should be: no piece can be written.
+    let blocked = folder.path().join("leech/files/file");
+    std::fs::create_dir_all(&blocked).unwrap();
+    leech
+        .command(Command::StartTorrent(info_hash))
+        .await
+        .unwrap();
+    reaches(&leech, info_hash, TorrentState::Failed).await;
+    std::fs::remove_dir(&blocked).unwrap();
+    leech
+        .command(Command::StartTorrent(info_hash))
+        .await
+        .unwrap();
+    reaches(&leech, info_hash, TorrentState::Seeding).await;
+    assert!(std::fs::read(&blocked).unwrap() == bytes);
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storage_that_does_not_open_is_tried_again_on_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (info_hash, bytes, torrent) = torrent();
+    let path = folder.path().join("seed/files/file");
+    std::fs::create_dir_all(&path).unwrap();
+    let node = start(folder.path(), "seed").await;
+    node.add_torrent(request(&torrent, &[])).await.unwrap();
+    reaches(&node, info_hash, TorrentState::Failed).await;
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    node.command(Command::StartTorrent(info_hash))
+        .await
+        .unwrap();
+    reaches(&node, info_hash, TorrentState::Seeding).await;
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verifying_again_finds_what_changed_behind_our_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (info_hash, bytes, torrent) = torrent();
+    let seed = seed(folder.path(), &torrent, &bytes).await;
+    let mut damaged = bytes.clone();
+    damaged[100_000] ^= 1;
+    std::fs::write(folder.path().join("seed/files/file"), &damaged).unwrap();
+    let mut checking = seed.verify_torrent(info_hash).await.unwrap().unwrap();
+    let mut last = None;
+    while let Some(step) = checking.next().await {
+        last = Some(step);
+    }
+    let last = last.unwrap();
+    assert_eq!((last.checked, last.total), (1_311_497, 1_311_497));
+    assert_eq!(last.have, last.total - u64::from(PIECE_LEN));
+    reaches(&seed, info_hash, TorrentState::Downloading).await;
+    let unknown = seed.verify_torrent(InfoHash([0; 20])).await;
+    assert!(matches!(unknown, Err(CommandError::TorrentUnknown(_))));
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_magnet_gets_its_metainfo_from_a_peer_and_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (info_hash, bytes, torrent) = torrent();
+    let seed = seed(folder.path(), &torrent, &bytes).await;
+    let leech = start(folder.path(), "leech").await;
+    let peer = seed.listen_addr().unwrap();
+    let link = format!("magnet:?xt=urn:btih:{info_hash}&x.pe={peer}");
+    let mut add = request(&torrent, &[]);
+    add.source = AddSource::Magnet(link);
+    leech.add_torrent(add).await.unwrap();
+    completed(&leech).await;
+    assert!(std::fs::read(folder.path().join("leech/files/file")).unwrap() == bytes);
+    leech.shutdown().await;
+    seed.shutdown().await;
+    let again = start(folder.path(), "leech").await;
+    reaches(&again, info_hash, TorrentState::Seeding).await;
+    assert_eq!(again.metainfo(&info_hash).unwrap().name, "file");
+    again.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_torrents_stay_stopped_and_removed_ones_stay_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (info_hash, bytes, torrent) = torrent();
+    let node = seed(folder.path(), &torrent, &bytes).await;
+    node.command(Command::StopTorrent(info_hash)).await.unwrap();
+    node.shutdown().await;
+    let node = start(folder.path(), "seed").await;
+    reaches(&node, info_hash, TorrentState::Stopped).await;
+    node.remove_torrent(info_hash, false).await.unwrap();
+    node.shutdown().await;
+    let node = start(folder.path(), "seed").await;
+    assert_eq!(
+        node.query(|session| session.torrents().len()).await,
+        Some(0)
+    );
+    assert!(folder.path().join("seed/files/file").exists(), "data stays");
+    node.shutdown().await;
+    assert_eq!(node.query(|session| session.torrents().len()).await, None);
+    assert!(node.ledger().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_started_over_another_node_or_on_a_taken_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path(), "a").await;
+    let taken = node.listen_addr().unwrap();
+    let mut options = NodeOptions::new(folder.path().join("a/data"), folder.path().join("a/files"));
+    options.store = StoreKind::Memory;
+    let error = Node::start(options).await.unwrap_err();
+    assert!(
+        matches!(error, StartError::DataDir(DataDirError::Locked { .. })),
+        "{error}"
+    );
+    let mut options = NodeOptions::new(folder.path().join("b/data"), folder.path().join("b/files"));
+    options.store = StoreKind::Memory;
+    options.listen = vec![taken];
+    let error = Node::start(options).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("cannot listen at {taken}")),
+        "{error}"
+    );
+    let ledger = node.ledger().unwrap().unwrap();
+    assert_eq!(ledger.owner(), node.node_id());
+    assert_eq!(ledger.check().unwrap().entry_count, 1);
+    node.shutdown().await;
+}

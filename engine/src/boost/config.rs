@@ -1,0 +1,46 @@
+//! Bounds and times of boosts; each is ours to tune, none is protocol.
+
+use seedbank_ledger::{Bytes, Duration};
+
+/// Payees one boost funds at once (DESIGN §7).
+pub const PAYEES_MAX: usize = 4;
+/// Locks one boost has a share in at once; what is past the funded ones is closing.
+pub const SHARES_MAX: usize = 6;
+/// Boosts that are active at once.
+pub const ACTIVE_MAX: usize = 64;
+/// Boosts that are remembered after their end, newest last.
+pub const ENDED_MAX: usize = 256;
+/// Longest request id, in bytes.
+pub const REQUEST_ID_LEN_MAX: usize = 64;
+/// A lock reserves this much at the bid.
+pub const LOCK_BYTES: Bytes = Bytes::new(64 << 20);
+/// A new lock covers at least so many windows.
+pub const LOCK_WINDOWS_MIN: u64 = 4;
+/// Largest window that can be (P1), whatever a payee says.
+pub const WINDOW_MAX: Bytes = Bytes::new(80 << 20);
+/// A share in a lock is filled up when no more than one part in so many of it is left: 75 % used.
+pub const TOP_UP_PARTS: u64 = 4;
+/// A lock is renewed when no more than one part in so many of its life is left.
+pub const RENEW_PARTS: u64 = 4;
+/// Nothing is bid for on a lock that expires this soon, in seconds; payees stop serving at 60.
+pub const EXPIRY_MARGIN_SECS: u64 = 90;
+/// A payee that is gone or of no use keeps its place this long.
+pub const PLACE_KEEP: Duration = Duration::from_secs(60);
+/// A payee that chokes us this long gives way to another that waits…
+pub const CHOKED_MAX: Duration = Duration::from_secs(120);
+/// …and gets no new place for this long.
+pub const PLACE_PAUSE: Duration = Duration::from_secs(300);
+/// A lock that nobody wants now but somebody may is kept this long.
+pub const LINGER: Duration = Duration::from_secs(60);
+/// A lock whose payee is not connected is kept this long, as after a start.
+pub const LINGER_AWAY: Duration = Duration::from_secs(600);
+/// After a lock could not be had the payee is asked again after this long.
+pub const RETRY: Duration = Duration::from_secs(60);
+/// Payees for whom a pause is remembered at once.
+pub const PAUSES_MAX: usize = 4096;
+/// Torrents per payee whose share in what was just signed is remembered until it is booked.
+pub const HINTS_MAX: usize = 1024;
+/// Less than this at the bid pays for nothing.
+pub const DUST: Bytes = Bytes::new(16 * 1024);
+
+const _: () = assert!(SHARES_MAX > PAYEES_MAX, "closing locks leave room");

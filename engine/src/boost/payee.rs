@@ -1,0 +1,87 @@
+//! A payee as boosts see it, and what one may reserve for it.
+
+use std::collections::BTreeMap;
+
+use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate};
+
+use super::PayeeCandidate;
+use super::config::{DUST, LOCK_BYTES, LOCK_WINDOWS_MIN, WINDOW_MAX};
+use super::row::Boost;
+use crate::units::{InfoHash, PeerIndex};
+
+/// A payee of one torrent, over all its connections there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payee {
+    pub(super) node_id: NodeId,
+    pub(super) rate_min: Rate,
+    pub(super) window: Bytes,
+    pub(super) is_seed: bool,
+    pub(super) has_missing: bool,
+    pub(super) rate_to_us: Bytes,
+    pub(super) choking_us: bool,
+    /// Its oldest connection: the order in which we met.
+    pub(super) met: PeerIndex,
+}
+
+impl Payee {
+    /// Smaller is better: seeds first, then by their rate to us, then the order in which we met.
+    pub(super) fn rank(&self) -> impl Ord + use<> {
+        let rate = std::cmp::Reverse(self.rate_to_us);
+        (!self.is_seed, rate, self.met)
+    }
+}
+
+/// Everybody who can be paid for a torrent.
+pub(super) fn payees_of(
+    info_hash: InfoHash,
+    candidates: &[PayeeCandidate],
+) -> BTreeMap<NodeId, Payee> {
+    let mut payees: BTreeMap<NodeId, Payee> = BTreeMap::new();
+    for row in candidates.iter().filter(|row| row.info_hash == info_hash) {
+        let fresh = Payee {
+            node_id: row.node_id,
+            rate_min: row.rate_min,
+            window: row.window,
+            is_seed: row.is_seed,
+            has_missing: row.has_missing,
+            rate_to_us: Bytes::ZERO,
+            choking_us: true,
+            met: row.peer,
+        };
+        let payee = payees.entry(row.node_id).or_insert(fresh);
+        payee.rate_min = payee.rate_min.min(row.rate_min);
+        payee.window = payee.window.max(row.window);
+        payee.is_seed |= row.is_seed;
+        payee.has_missing |= row.has_missing;
+        payee.rate_to_us = payee.rate_to_us.saturating_add(row.rate_to_us);
+        payee.choking_us &= row.choking_us;
+        payee.met = payee.met.min(row.peer);
+    }
+    payees
+}
+
+/// Whether this boost may fund this payee.
+pub(super) fn is_eligible(payee: &Payee, boost: &Boost) -> bool {
+    payee.has_missing && payee.rate_min <= boost.order.bid
+}
+
+/// The exposure it allows us, within what can be.
+pub(super) fn window_of(payee: &Payee) -> Bytes {
+    payee.window.min(WINDOW_MAX).max(DUST)
+}
+
+/// The least a new lock for this payee holds.
+pub(super) fn floor(bid: Rate, payee: &Payee) -> MicroCredits {
+    let bytes = window_of(payee).get().saturating_mul(LOCK_WINDOWS_MIN);
+    cost(bid, Bytes::new(bytes))
+}
+
+/// What a boost likes to have reserved at one payee.
+pub(super) fn chunk(bid: Rate, left: Bytes, floor: MicroCredits) -> MicroCredits {
+    cost(bid, LOCK_BYTES.min(left)).max(floor)
+}
+
+/// Rounded up: enough for every byte.
+pub(super) fn cost(bid: Rate, bytes: Bytes) -> MicroCredits {
+    bid.cost_ceil(bytes).unwrap_or(MicroCredits::MAX)
+}

@@ -1,0 +1,821 @@
+//! Plans against plain rows: one claim per test. The scene stands for session, wallet and exchange
+//! and carries out every action at once.
+
+mod schedules;
+
+use seedbank_ledger::signed::Body;
+use seedbank_ledger::signed::lock::Lock;
+use seedbank_ledger::statement::LockStatus;
+use seedbank_ledger::{Duration, Identity, NetworkId};
+
+use super::*;
+
+const CREDIT: u64 = 1_000_000;
+const MIB: u64 = 1 << 20;
+/// One credit per GiB: 1 MiB costs 977 µcr, rounded up.
+const PAR: Rate = Rate::PAR;
+const NOON: u64 = 1_700_000_000;
+
+fn cr(amount: u64) -> MicroCredits {
+    MicroCredits::new(amount)
+}
+
+fn node(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 32])
+}
+
+fn torrent(number: u8) -> InfoHash {
+    InfoHash([number; 20])
+}
+
+fn cost(mib: u64) -> MicroCredits {
+    PAR.cost_ceil(Bytes::new(mib * MIB)).unwrap()
+}
+
+struct Scene {
+    boosts: Boosts,
+    policy: Policy,
+    torrents: Vec<TorrentRow>,
+    candidates: Vec<PayeeCandidate>,
+    locks: Vec<OwnLock>,
+    purse: Purse,
+    now: Instant,
+    time: UnixTime,
+    rows: BTreeMap<u64, Vec<u8>>,
+    bids: BTreeMap<PeerIndex, Rate>,
+    events: Vec<SessionEvent>,
+    /// Actions of the last plan.
+    actions: Vec<Action>,
+    issuer: Identity,
+    next_lock: u64,
+    /// Orders are queued and nothing comes of them.
+    stuck: bool,
+}
+
+impl Scene {
+    /// 10 cr, one torrent of 256 MiB, nobody to pay.
+    fn new() -> Self {
+        Self {
+            boosts: Boosts::default(),
+            policy: Policy::default(),
+            torrents: vec![TorrentRow {
+                info_hash: torrent(1),
+                left: Some(Bytes::new(256 * MIB)),
+                active: true,
+                target_rate: None,
+            }],
+            candidates: Vec::new(),
+            locks: Vec::new(),
+            purse: Purse {
+                synced: true,
+                ready: true,
+                spendable: cr(10 * CREDIT),
+                busy: Vec::new(),
+            },
+            now: Instant::ZERO,
+            time: UnixTime::from_secs(NOON),
+            rows: BTreeMap::new(),
+            bids: BTreeMap::new(),
+            events: Vec::new(),
+            actions: Vec::new(),
+            issuer: Identity::from_secret([9; 32]),
+            next_lock: 1,
+            stuck: false,
+        }
+    }
+
+    fn order(&self, request_id: &str, max: u64) -> BoostOrder {
+        BoostOrder {
+            request_id: request_id.to_owned(),
+            info_hash: torrent(1),
+            max: cr(max),
+            bid: PAR,
+            until: None,
+        }
+    }
+
+    fn create(&mut self, order: &BoostOrder) -> Result<u64, CommandError> {
+        let id = self
+            .boosts
+            .create(order, Some(&self.purse), &self.policy, self.time);
+        self.carry_out();
+        id
+    }
+
+    /// A seed with a window of 1 MiB, on the connection of its own number.
+    fn seed(&mut self, number: u8) {
+        self.candidates.push(PayeeCandidate {
+            peer: PeerIndex(number.into()),
+            node_id: node(number),
+            info_hash: torrent(1),
+            rate_min: Rate::new(1_000),
+            window: Bytes::new(MIB),
+            is_seed: true,
+            has_missing: true,
+            rate_to_us: Bytes::ZERO,
+            choking_us: true,
+        });
+    }
+
+    fn candidate(&mut self, number: u8) -> &mut PayeeCandidate {
+        let peer = PeerIndex(number.into());
+        let found = self.candidates.iter_mut().find(|row| row.peer == peer);
+        found.expect("it was added")
+    }
+
+    fn plan(&mut self) {
+        self.now = self.now.after(Duration::from_secs(1));
+        self.time = self.time.plus_secs(1);
+        let round = Round {
+            now: self.now,
+            time: self.time,
+            policy: &self.policy,
+            torrents: &self.torrents,
+            candidates: &self.candidates,
+            locks: &self.locks,
+            purse: &self.purse,
+        };
+        self.boosts.plan(&round);
+        self.carry_out();
+        self.boosts.check_invariants();
+    }
+
+    fn run(&mut self, secs: u64) {
+        (0..secs).for_each(|_| self.plan());
+    }
+
+    fn restart(&mut self) {
+        let row = |(id, bytes): (&u64, &Vec<u8>)| TallyRow::Boost {
+            id: *id,
+            bytes: Some(bytes.clone()),
+        };
+        let rows: Vec<TallyRow> = self.rows.iter().map(row).collect();
+        self.boosts = Boosts::restore(&rows).unwrap();
+    }
+
+    fn carry_out(&mut self) {
+        self.actions.clear();
+        while let Some(output) = self.boosts.poll_output() {
+            match output {
+                BoostOutput::Tally(rows) => rows.into_iter().for_each(|row| self.write(row)),
+                BoostOutput::Event(event) => self.events.push(event),
+                BoostOutput::Act(action) => {
+                    self.actions.push(action);
+                    self.act(action);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, row: TallyRow) {
+        match row {
+            TallyRow::Boost {
+                id,
+                bytes: Some(bytes),
+            } => {
+                self.rows.insert(id, bytes);
+            }
+            TallyRow::Boost { id, bytes: None } => {
+                self.rows.remove(&id);
+            }
+            row => panic!("{row:?} is no row of a boost"),
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::OpenLock { payee, .. } if self.stuck => self.purse.busy.push(payee),
+            Action::OpenLock { payee, amount } => {
+                self.pay(amount);
+                let lock_id = LockId::new(self.next_lock);
+                self.next_lock += 1;
+                let expires_at = self.time.plus_secs(3600);
+                self.put_lock(lock_id, payee, amount, expires_at);
+            }
+            Action::TopUp { lock_id, amount } => {
+                self.pay(amount);
+                let body = self.lock(lock_id).status.lock.body;
+                let amount = body.amount.checked_add(amount).unwrap();
+                let expires_at = self.time.plus_secs(3600);
+                self.put_lock(lock_id, body.payee, amount, expires_at);
+            }
+            Action::AskClose { lock_id, .. } => self.lock(lock_id).ending = Ending::Asked,
+            Action::Keep { lock_id, .. } => self.lock(lock_id).ending = Ending::No,
+            Action::Bid { peer, rate } => {
+                self.bids.insert(peer, rate);
+            }
+        }
+    }
+
+    fn pay(&mut self, amount: MicroCredits) {
+        let rest = self.purse.spendable.checked_sub(amount);
+        self.purse.spendable = rest.expect("a plan stays within the purse");
+    }
+
+    fn put_lock(&mut self, lock_id: LockId, payee: NodeId, amount: MicroCredits, ends: UnixTime) {
+        let lock = Lock {
+            network_id: NetworkId::from_bytes([1; 32]),
+            lock_id,
+            payer: node(255),
+            payee,
+            amount,
+            expires_at: ends,
+            grace_secs: 86_400,
+        };
+        let lock = lock.sign(&self.issuer);
+        if let Some(known) = self.locks.iter_mut().find(|known| known.id() == lock_id) {
+            known.status.lock = lock;
+            return;
+        }
+        self.locks.push(OwnLock {
+            status: LockStatus {
+                lock,
+                claimed: MicroCredits::ZERO,
+                closed: false,
+            },
+            signed: MicroCredits::ZERO,
+            ending: Ending::No,
+        });
+    }
+
+    fn lock(&mut self, id: LockId) -> &mut OwnLock {
+        let found = self.locks.iter_mut().find(|lock| lock.id() == id);
+        found.expect("it was opened")
+    }
+
+    /// The `index`-th lock, oldest first.
+    fn nth(&mut self, index: usize) -> &mut OwnLock {
+        &mut self.locks[index]
+    }
+
+    /// Signs on a lock for a torrent.
+    fn sign(&mut self, index: usize, info_hash: InfoHash, amount: u64) {
+        let lock = self.nth(index);
+        lock.signed = lock.signed.saturating_add(cr(amount));
+        assert!(
+            lock.signed <= lock.amount(),
+            "nothing above a lock's amount"
+        );
+        let payee = lock.payee();
+        self.boosts.spent(payee, info_hash, cr(amount));
+    }
+
+    fn close(&mut self, index: usize) {
+        let lock = self.nth(index);
+        lock.status.closed = true;
+        lock.status.claimed = lock.signed;
+        let back = lock.amount().saturating_sub(lock.signed);
+        self.purse.spendable = self.purse.spendable.saturating_add(back);
+    }
+
+    fn view(&self, id: u64) -> BoostView {
+        let view = self.boosts.views().into_iter().find(|view| view.id == id);
+        let view = view.expect("it was created");
+        let sum = view.spent.get() + view.locked.get() + view.free.get();
+        assert_eq!(sum, view.max.get(), "spent + locked + free = max");
+        view
+    }
+}
+
+/// A boost of `max` with one seed, funded.
+fn funded(max: u64) -> Scene {
+    let mut scene = Scene::new();
+    scene.seed(1);
+    let order = scene.order("a", max);
+    assert_eq!(scene.create(&order), Ok(1));
+    scene.run(3);
+    assert_eq!(scene.locks.len(), 1);
+    scene
+}
+
+#[test]
+fn the_same_request_is_the_same_boost_and_another_body_is_refused() {
+    let mut scene = Scene::new();
+    let order = scene.order("a", CREDIT);
+    assert_eq!(scene.create(&order), Ok(1));
+    scene.policy.spend = false;
+    assert_eq!(
+        scene.create(&order),
+        Ok(1),
+        "a repeat is answered whatever the policy"
+    );
+    scene.restart();
+    assert_eq!(scene.create(&order), Ok(1));
+    let other = scene.order("a", CREDIT + 1);
+    assert_eq!(
+        scene.create(&other),
+        Err(CommandError::RequestIdReused("a".to_owned()))
+    );
+    assert_eq!(scene.boosts.views().len(), 1);
+}
+
+#[test]
+fn a_boost_is_refused_with_the_reason() {
+    let mut scene = Scene::new();
+    let good = scene.order("a", CREDIT);
+    for (order, field) in [
+        (
+            BoostOrder {
+                max: cr(0),
+                ..good.clone()
+            },
+            "max",
+        ),
+        (
+            BoostOrder {
+                bid: Rate::ZERO,
+                ..good.clone()
+            },
+            "bid",
+        ),
+        (
+            BoostOrder {
+                bid: Rate::MAX,
+                ..good.clone()
+            },
+            "bid",
+        ),
+        (
+            BoostOrder {
+                until: Some(UnixTime::from_secs(NOON)),
+                ..good.clone()
+            },
+            "until",
+        ),
+        (
+            BoostOrder {
+                request_id: String::new(),
+                ..good.clone()
+            },
+            "request_id",
+        ),
+        (
+            BoostOrder {
+                request_id: "x".repeat(65),
+                ..good.clone()
+            },
+            "request_id",
+        ),
+    ] {
+        let refused = scene.create(&order);
+        assert!(matches!(refused, Err(CommandError::BadValue { field: f, .. }) if f == field));
+    }
+    let (policy, time) = (Policy::default(), scene.time);
+    let refused = scene.boosts.create(&good, None, &policy, time);
+    assert_eq!(refused, Err(CommandError::NoSettlement));
+    assert_eq!(scene.boosts.cancel(1), Err(CommandError::BoostUnknown(1)));
+    scene.policy.spend = false;
+    assert_eq!(scene.create(&good), Err(CommandError::SpendingDisabled));
+}
+
+#[test]
+fn credit_promised_to_one_boost_is_not_promised_to_another() {
+    let mut scene = Scene::new();
+    let first = scene.order("a", 6 * CREDIT);
+    assert_eq!(scene.create(&first), Ok(1));
+    let second = scene.order("b", 5 * CREDIT);
+    let refused = Err(CommandError::InsufficientCredit {
+        needed: cr(5 * CREDIT),
+        available: cr(4 * CREDIT),
+    });
+    assert_eq!(scene.create(&second), refused);
+    scene.seed(1);
+    scene.run(3);
+    assert_eq!(scene.create(&second), refused, "locking changes nothing");
+    scene.boosts.cancel(1).unwrap();
+    assert_eq!(scene.create(&second), Ok(2));
+}
+
+#[test]
+fn a_lock_holds_64_mib_at_the_bid_or_what_is_left_or_the_budget() {
+    let scene = funded(CREDIT);
+    assert_eq!(scene.view(1).locked, cost(64));
+    assert_eq!(scene.bids[&PeerIndex(1)], Rate::new(1_000));
+    let funded_event = SessionEvent::BoostFunded {
+        boost: 1,
+        payee: node(1),
+        amount: cost(64),
+    };
+    assert!(scene.events.contains(&funded_event));
+
+    let scene = funded(30_000);
+    assert_eq!(scene.view(1).locked, cr(30_000));
+
+    let mut scene = Scene::new();
+    scene.torrents[0].left = Some(Bytes::new(10 * MIB));
+    scene.seed(1);
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(2);
+    assert_eq!(scene.view(1).locked, cost(10));
+}
+
+#[test]
+fn a_lock_holds_four_windows_or_is_not_opened() {
+    let mut scene = Scene::new();
+    scene.torrents[0].left = Some(Bytes::new(MIB));
+    scene.seed(1);
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(2);
+    assert_eq!(scene.view(1).locked, cost(4));
+
+    let mut scene = Scene::new();
+    scene.seed(1);
+    let order = scene.order("a", cost(4).get() - 1);
+    scene.create(&order).unwrap();
+    scene.run(30);
+    assert!(scene.locks.is_empty());
+    assert!(scene.bids.is_empty(), "without a lock nothing is bid");
+    assert_eq!(scene.view(1).state, BoostState::Active);
+}
+
+#[test]
+fn four_payees_are_funded_seeds_first_then_by_rate() {
+    let mut scene = Scene::new();
+    (1..=6).for_each(|number| scene.seed(number));
+    for number in 1..=4 {
+        scene.candidate(number).is_seed = false;
+        scene.candidate(number).rate_to_us = Bytes::new(u64::from(number));
+    }
+    scene.candidate(4).rate_min = Rate::new(PAR.get() + 1);
+    scene.candidate(3).has_missing = false;
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(3);
+    let payees: Vec<NodeId> = scene.locks.iter().map(OwnLock::payee).collect();
+    assert_eq!(payees, [node(5), node(6), node(2), node(1)]);
+}
+
+#[test]
+fn a_share_is_filled_up_when_three_quarters_are_used() {
+    let mut scene = funded(CREDIT);
+    scene.sign(0, torrent(1), cost(48).get() - 1);
+    scene.run(2);
+    assert_eq!(scene.nth(0).amount(), cost(64));
+    scene.sign(0, torrent(1), 1);
+    scene.run(2);
+    assert_eq!(scene.nth(0).amount(), cost(64 + 48));
+    assert_eq!(scene.view(1).spent, cost(48));
+    assert_eq!(scene.view(1).locked, cost(64));
+    scene.torrents[0].left = Some(Bytes::new(64 * MIB));
+    scene.sign(0, torrent(1), cost(60).get());
+    scene.torrents[0].left = Some(Bytes::new(4 * MIB));
+    scene.run(5);
+    assert_eq!(scene.nth(0).amount(), cost(112), "what is left is covered");
+}
+
+#[test]
+fn a_lock_is_renewed_in_the_last_quarter_of_its_life() {
+    let mut scene = funded(CREDIT);
+    let ends = scene.nth(0).status.lock.body.expires_at;
+    scene.run(2690);
+    assert_eq!(scene.nth(0).status.lock.body.expires_at, ends);
+    scene.run(15);
+    assert!(scene.nth(0).status.lock.body.expires_at > ends.plus_secs(2600));
+    assert_eq!(scene.nth(0).amount(), cost(64));
+}
+
+#[test]
+fn a_budget_is_spent_to_the_last_micro_credit_and_then_the_boost_ends() {
+    let mut scene = funded(100_000);
+    let mut signed = 0;
+    while signed < 100_000 {
+        let lock = scene.nth(0);
+        let room = lock.amount().get() - lock.signed.get();
+        let step = room.min(977);
+        scene.sign(0, torrent(1), step);
+        signed += step;
+        scene.run(1);
+    }
+    scene.run(2);
+    let view = scene.view(1);
+    assert_eq!(
+        (view.spent, view.state),
+        (cr(100_000), BoostState::Exhausted)
+    );
+    assert_eq!(scene.bids[&PeerIndex(1)], Rate::ZERO);
+    assert_eq!(scene.nth(0).ending, Ending::Asked);
+}
+
+#[test]
+fn completion_ends_the_bids_and_returns_what_is_locked() {
+    let mut scene = funded(CREDIT);
+    scene.sign(0, torrent(1), 5_000);
+    scene.torrents[0].left = Some(Bytes::ZERO);
+    scene.run(1);
+    assert_eq!(scene.view(1).state, BoostState::Completed);
+    assert_eq!(scene.bids[&PeerIndex(1)], Rate::ZERO);
+    assert_eq!(scene.nth(0).ending, Ending::Asked);
+    let view = scene.view(1);
+    assert_eq!(view.payees.len(), 1);
+    assert_eq!(
+        view.payees[0].returns_at,
+        scene.nth(0).status.lock.body.returns_at()
+    );
+    scene.close(0);
+    scene.run(1);
+    let view = scene.view(1);
+    assert_eq!((view.spent, view.locked), (cr(5_000), cr(0)));
+    assert!(view.payees.is_empty());
+    let ended = SessionEvent::BoostEnded {
+        boost: 1,
+        why: "torrent complete",
+        spent: cr(5_000),
+    };
+    assert!(scene.events.contains(&ended));
+    assert!(scene.boosts.is_idle());
+}
+
+#[test]
+fn a_boost_ends_when_its_time_runs_out_or_its_torrent_goes() {
+    let mut scene = Scene::new();
+    let order = BoostOrder {
+        until: Some(UnixTime::from_secs(NOON + 10)),
+        ..scene.order("a", CREDIT)
+    };
+    scene.create(&order).unwrap();
+    let order = scene.order("b", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(9);
+    assert_eq!(scene.view(1).state, BoostState::Active);
+    scene.run(1);
+    assert_eq!(scene.view(1).state, BoostState::Expired);
+    scene.boosts.torrent_removed(torrent(1));
+    assert_eq!(scene.view(2).state, BoostState::Cancelled);
+    scene.boosts.cancel(2).unwrap();
+}
+
+#[test]
+fn what_an_ended_boost_left_in_a_lock_serves_the_next_before_more_is_locked() {
+    let mut scene = funded(CREDIT);
+    let order = BoostOrder {
+        info_hash: torrent(2),
+        ..scene.order("b", CREDIT)
+    };
+    scene.torrents.push(TorrentRow {
+        info_hash: torrent(2),
+        left: Some(Bytes::new(32 * MIB)),
+        ..scene.torrents[0]
+    });
+    scene.create(&order).unwrap();
+    let mut other = scene.candidates[0];
+    other.peer = PeerIndex(9);
+    other.info_hash = torrent(2);
+    scene.candidates.push(other);
+    scene.torrents[0].left = Some(Bytes::ZERO);
+    scene.run(3);
+    assert_eq!(scene.nth(0).amount(), cost(64), "nothing more was locked");
+    assert_eq!(scene.nth(0).ending, Ending::No);
+    assert_eq!(scene.view(2).locked, cost(32));
+    assert_eq!(scene.view(1).locked.get(), cost(64).get() - cost(32).get());
+    assert_eq!(scene.bids[&PeerIndex(9)], Rate::new(1_000));
+}
+
+/// Two torrents of one pair draw on one lock: each pays for itself.
+#[test]
+fn boosts_that_share_a_lock_pay_for_their_own_torrent() {
+    let mut scene = funded(100_000);
+    let order = BoostOrder {
+        info_hash: torrent(2),
+        ..scene.order("b", 100_000)
+    };
+    scene.torrents.push(TorrentRow {
+        info_hash: torrent(2),
+        ..scene.torrents[0]
+    });
+    scene.create(&order).unwrap();
+    let mut other = scene.candidates[0];
+    other.peer = PeerIndex(9);
+    other.info_hash = torrent(2);
+    scene.candidates.push(other);
+    scene.run(3);
+    assert_eq!(scene.locks.len(), 1, "one lock per pair");
+    assert_eq!(scene.view(1).locked, cost(64));
+    assert_eq!(scene.view(2).locked, cost(64));
+    scene.sign(0, torrent(2), 3_000);
+    scene.sign(0, torrent(1), 1_000);
+    scene.run(1);
+    assert_eq!(scene.view(1).spent, cr(1_000));
+    assert_eq!(scene.view(2).spent, cr(3_000));
+    // More than torrent 2's share: its boost pays out of its free budget and the other gets room.
+    let (left, free) = (scene.view(2).locked.get(), scene.view(2).free.get());
+    assert!(free > 5_000);
+    scene.sign(0, torrent(2), left + 5_000);
+    scene.run(1);
+    assert_eq!(scene.view(1).spent, cr(1_000));
+    assert_eq!(scene.view(2).spent, cr(3_000 + left + 5_000));
+}
+
+#[test]
+fn boosts_of_one_torrent_take_turns_so_that_each_keeps_its_cap() {
+    let mut scene = funded(100_000);
+    let order = BoostOrder {
+        bid: Rate::new(9 * PAR.get()),
+        ..scene.order("b", CREDIT)
+    };
+    scene.create(&order).unwrap();
+    scene.run(2_000);
+    assert_eq!(scene.bids[&PeerIndex(1)], PAR, "the first one's cap");
+    assert!(scene.view(2).locked.is_zero());
+    scene.boosts.cancel(1).unwrap();
+    scene.run(2_000);
+    assert_eq!(scene.bids[&PeerIndex(1)].get(), 9 * PAR.get());
+}
+
+#[test]
+fn spending_switched_off_stops_bids_at_once_and_returns_locks() {
+    let mut scene = funded(CREDIT);
+    scene.policy.spend = false;
+    scene.run(1);
+    assert_eq!(scene.bids[&PeerIndex(1)], Rate::ZERO);
+    assert_eq!(scene.view(1).state, BoostState::Active);
+    scene.run(61);
+    assert_eq!(scene.nth(0).ending, Ending::Asked);
+    scene.close(0);
+    scene.policy.spend = true;
+    scene.run(3);
+    assert_eq!(scene.locks.len(), 2, "it goes on with a new lock");
+}
+
+#[test]
+fn a_day_never_costs_more_than_the_owner_allows() {
+    let mut scene = Scene::new();
+    scene.policy.spend_per_day_max = Some(cr(50_000));
+    (1..=3).for_each(|number| scene.seed(number));
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(10);
+    assert_eq!(scene.view(1).locked, cr(50_000));
+    scene.sign(0, torrent(1), 50_000);
+    scene.run(10);
+    assert_eq!(scene.view(1).locked, cr(0));
+    assert_eq!(scene.bids[&PeerIndex(1)], Rate::ZERO);
+    scene.restart();
+    scene.run(10);
+    assert_eq!(scene.view(1).locked, cr(0), "a restart forgets nothing");
+    scene.time = scene.time.plus_secs(25 * 3600);
+    scene.run(10);
+    assert_eq!(scene.view(1).locked, cr(50_000));
+}
+
+#[test]
+fn a_payee_that_goes_is_waited_for_and_its_place_given_on() {
+    let mut scene = funded(CREDIT);
+    let gone = scene.candidates.remove(0);
+    (2..=6).for_each(|number| scene.seed(number));
+    scene.run(59);
+    assert_eq!(scene.locks.len(), 4);
+    scene.run(2);
+    assert_eq!(scene.locks.len(), 5);
+    assert_eq!(scene.nth(0).ending, Ending::No, "it may come back");
+    scene.run(600);
+    assert_eq!(scene.nth(0).ending, Ending::Asked);
+    scene.candidates.push(gone);
+    scene.run(5);
+    assert_eq!(scene.nth(0).ending, Ending::Asked);
+}
+
+#[test]
+fn a_payee_that_only_chokes_gives_way() {
+    let mut scene = Scene::new();
+    (1..=5).for_each(|number| scene.seed(number));
+    for number in 2..=5 {
+        scene.candidate(number).choking_us = false;
+    }
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(100);
+    assert_eq!(scene.locks.len(), 4);
+    scene.run(30);
+    assert_eq!(scene.locks.len(), 5);
+    assert_eq!(scene.bids[&PeerIndex(1)], Rate::ZERO);
+}
+
+#[test]
+fn a_lock_ending_soon_is_kept_when_wanted_again() {
+    let mut scene = funded(CREDIT);
+    scene.nth(0).ending = Ending::Soon;
+    scene.plan();
+    let keep = Action::Keep {
+        payee: node(1),
+        lock_id: LockId::new(1),
+    };
+    assert!(scene.actions.contains(&keep));
+    scene.plan();
+    assert!(!scene.bids[&PeerIndex(1)].is_zero());
+}
+
+#[test]
+fn a_reservation_that_came_to_nothing_is_free_again() {
+    let mut scene = Scene::new();
+    scene.stuck = true;
+    scene.seed(1);
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(5);
+    assert_eq!(scene.view(1).locked, cost(64));
+    scene.restart();
+    scene.purse.synced = false;
+    scene.purse.busy.clear();
+    scene.run(5);
+    assert_eq!(scene.view(1).locked, cost(64), "nobody knows yet");
+    scene.purse.synced = true;
+    scene.purse.ready = false;
+    scene.run(1);
+    assert_eq!(scene.view(1).locked, cr(0));
+}
+
+/// The order went out, the lock was opened, and the node died before it heard.
+#[test]
+fn a_lock_that_was_opened_behind_our_back_finds_its_boost() {
+    let mut scene = Scene::new();
+    scene.stuck = true;
+    scene.seed(1);
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(2);
+    scene.restart();
+    scene.purse.busy.clear();
+    let ends = scene.time.plus_secs(3600);
+    scene.put_lock(LockId::new(7), node(1), cost(64), ends);
+    scene.stuck = false;
+    scene.run(3);
+    assert_eq!(scene.locks.len(), 1);
+    assert_eq!(scene.view(1).locked, cost(64));
+    assert_eq!(scene.view(1).payees.len(), 1);
+}
+
+#[test]
+fn a_lock_that_no_boost_knows_is_used_or_given_back() {
+    let mut scene = Scene::new();
+    let ends = scene.time.plus_secs(3600);
+    scene.put_lock(LockId::new(3), node(1), cost(64), ends);
+    scene.nth(0).signed = cr(20_000);
+    scene.seed(1);
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(3);
+    assert_eq!(scene.view(1).spent, cr(0), "signed before it was there");
+    assert_eq!(scene.nth(0).amount().get(), cost(64).get() + 20_000);
+    scene.restart();
+    scene.run(3);
+    assert_eq!(scene.view(1).spent, cr(0), "and after a restart");
+
+    let mut scene = Scene::new();
+    scene.put_lock(LockId::new(3), node(1), cost(64), ends);
+    scene.run(1);
+    assert_eq!(scene.nth(0).ending, Ending::Asked);
+}
+
+#[test]
+fn a_quote_says_what_a_boost_would_meet() {
+    let mut scene = funded(CREDIT);
+    scene.seed(2);
+    scene.candidate(2).rate_min = Rate::new(5_000);
+    let quote = scene.boosts.quote(
+        torrent(1),
+        PAR,
+        Bytes::new(MIB),
+        &scene.candidates,
+        &scene.purse,
+    );
+    assert_eq!(quote.cost_max, cr(977));
+    assert_eq!((quote.payee_count, quote.rate_min), (2, Rate::new(5_000)));
+    assert_eq!(quote.available, cr(9 * CREDIT));
+}
+
+#[test]
+fn old_boosts_are_forgotten_and_numbers_never_come_back() {
+    let mut scene = Scene::new();
+    for number in 0..400 {
+        let order = scene.order(&number.to_string(), 10);
+        let id = scene.create(&order).unwrap();
+        scene.boosts.cancel(id).unwrap();
+        scene.carry_out();
+    }
+    assert_eq!(scene.rows.len(), ENDED_MAX + 1);
+    scene.restart();
+    let order = scene.order("next", 10);
+    assert_eq!(scene.create(&order), Ok(401));
+    for number in 0..63 {
+        let order = scene.order(&format!("more {number}"), 10);
+        scene.create(&order).unwrap();
+    }
+    let order = scene.order("too many", 10);
+    assert!(matches!(
+        scene.create(&order),
+        Err(CommandError::BadValue { field: "boost", .. })
+    ));
+}
+
+#[test]
+fn a_row_that_is_not_ours_is_an_error_that_names_it() {
+    let rows = [TallyRow::Boost {
+        id: 7,
+        bytes: Some(vec![1, 2, 3]),
+    }];
+    let error = Boosts::restore(&rows).unwrap_err();
+    assert_eq!(error.id, 7);
+    assert!(error.to_string().starts_with("stored boost 7: "));
+}
