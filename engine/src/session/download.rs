@@ -271,6 +271,10 @@ impl Session {
 
     /// Pieces were handed back: others may take them over.
     pub(super) fn released(&mut self, info_hash: InfoHash, released: Released, now: Instant) {
+        // Looking at every peer is for when there is something to take over.
+        if released.waiting.is_empty() && released.dropped.is_empty() {
+            return;
+        }
         for piece in released.dropped {
             self.release(info_hash, piece, now);
         }
