@@ -664,8 +664,7 @@ fn an_expiring_lock_is_not_served_on_but_still_paid_on() {
 fn a_payer_that_never_pays_gets_two_windows_then_one_per_back_off() {
     let (mut duo, peer, _) = Duo::paid(100_000_000);
     let mut taken = 0_u64;
-    let mut piece = 0;
-    for _ in 0..3_600 {
+    for piece in 0..3_600 {
         for index in 0..4 {
             if let Granted::Paid(_) = duo.grant(peer, block(piece, index)) {
                 taken += 1;
@@ -679,7 +678,6 @@ fn a_payer_that_never_pays_gets_two_windows_then_one_per_back_off() {
                 duo.now,
             );
         }
-        piece += 1;
         duo.pass(1);
     }
     // 60 s, 120 s, … 1920 s of back-off fit into the hour: 2 + 6 windows of four blocks.

@@ -582,7 +582,7 @@ fn budgets_hold_under_random_schedules() {
         );
     }
     assert!(
-        signed > 1_000,
+        signed > 300,
         "{signed} payments: the schedules do something"
     );
 }

@@ -133,8 +133,11 @@ impl Exchange {
                 return self.close_asked(peer, lock_id, now);
             }
             ReceiptMessage::Tip { amount, note: _ } => {
-                let peer = self.connection_mut(peer).key;
-                self.event(ExchangeEvent::Tipped { peer, amount });
+                let connection = self.connection_mut(peer);
+                let key = connection.key;
+                if connection.answers.take(now) {
+                    self.event(ExchangeEvent::Tipped { peer: key, amount });
+                }
             }
             ReceiptMessage::Error { code, channel_id } => {
                 if let Some(channel_id) = channel_id {

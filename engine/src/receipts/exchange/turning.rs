@@ -281,7 +281,7 @@ impl Exchange {
             let newest = lock.receipt;
             let row = TallyRow::Lock(lock.row());
             self.tally(vec![row]);
-            if let Some(peer) = self.payable(key).last() {
+            if let Some(peer) = self.live(key, Connection::takes_receipts).last() {
                 self.send(*peer, ReceiptMessage::Close { lock_id, newest });
             }
         }
