@@ -76,6 +76,8 @@ pub struct Picker {
     /// Peers that had everything when they said what they have; not counted piece by piece.
     seed_count: usize,
     open: BTreeMap<PieceIndex, OpenPiece>,
+    /// Bytes of all open pieces.
+    lease_len: u64,
     /// Open pieces without a holder.
     waiting: BTreeSet<PieceIndex>,
     peers: BTreeMap<PeerIndex, Source>,
@@ -134,6 +136,7 @@ impl Picker {
             rarity,
             seed_count: 0,
             open: BTreeMap::new(),
+            lease_len: 0,
             waiting: BTreeSet::new(),
             peers: BTreeMap::new(),
             bars: BTreeMap::new(),
@@ -391,9 +394,9 @@ impl Picker {
         self.peers.get(&peer).map_or(0, |source| source.open_len)
     }
 
-    /// Bytes of all leased buffers.
-    pub fn lease_len(&self) -> u64 {
-        self.open.values().map(|open| u64::from(open.len)).sum()
+    /// Bytes of all leased buffers. O(1).
+    pub const fn lease_len(&self) -> u64 {
+        self.lease_len
     }
 
     /// Who holds the lease of a piece; `None` if it is not open, or is waiting.
@@ -430,6 +433,8 @@ impl Picker {
                 "peers with a piece are counted"
             );
         }
+        let open_len = self.open.values().map(|open| u64::from(open.len));
+        assert_eq!(open_len.sum::<u64>(), self.lease_len, "leases are counted");
         for (piece, open) in &self.open {
             open.check_invariants();
             let is_waiting = self.waiting.contains(piece);
@@ -510,6 +515,7 @@ impl Picker {
         let Some(open) = self.open.remove(&piece) else {
             return;
         };
+        self.lease_len -= u64::from(open.len);
         self.waiting.remove(&piece);
         self.unopened.set(piece);
         self.rarity.insert(piece, &mut self.rng);
@@ -524,6 +530,7 @@ impl Picker {
     fn open_at(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
         let whole = self.bars.get(&piece).is_some_and(|bar| bar.whole);
         let open = OpenPiece::new(piece, &self.geometry, peer, whole, now);
+        self.lease_len += u64::from(open.len);
         self.open.insert(piece, open);
         self.unopened.clear(piece);
         self.rarity.remove(piece);

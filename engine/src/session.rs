@@ -5,6 +5,7 @@
 
 mod addresses;
 mod announce;
+mod boosting;
 mod choking;
 pub mod command;
 pub mod config;
@@ -27,7 +28,7 @@ mod upload;
 pub mod view;
 mod views;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
@@ -76,6 +77,8 @@ pub struct Session {
     /// Granted in this event and not handed to the driver yet.
     serving: BTreeMap<PeerIndex, Vec<Block>>,
     downloads: Limiter,
+    /// Torrents that hold leased buffers, and maybe some that no longer do.
+    leasing: BTreeSet<InfoHash>,
     /// When a download that a limit held back may go on.
     download_refill: Option<Instant>,
     market: Market,
@@ -99,6 +102,7 @@ impl Session {
             choker: Choker::new(slot_policy(&policy), now),
             uploads: UploadQueue::new(policy.open_share_percent),
             downloads: Limiter::new(),
+            leasing: BTreeSet::new(),
             upload_refill: None,
             download_refill: None,
             serving: BTreeMap::new(),
@@ -288,6 +292,11 @@ impl Session {
         for torrent in self.torrents.values() {
             if let Some(open) = torrent.open() {
                 open.picker.check_invariants();
+                let leases = open.picker.lease_len() > 0;
+                assert!(
+                    !leases || self.leasing.contains(&torrent.info_hash),
+                    "whoever leases is counted"
+                );
             }
             for peer in &torrent.peers {
                 let entry = self

@@ -79,7 +79,7 @@ pub struct WalletBook {
 /// What can be spent, and where operations are under way; for [`crate::boost::Boosts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Purse {
-    /// The settlement node has told the account in this run.
+    /// The settlement node has told the whole account in this run.
     pub synced: bool,
     /// Locks may be opened and topped up.
     pub ready: bool,
@@ -122,8 +122,9 @@ pub struct Wallet {
     account: AccountStatus,
     as_of: UnixTime,
     seen: Option<Sequence>,
-    /// The settlement node has told the account in this run.
+    /// The settlement node has told the whole account in this run.
     synced: bool,
+    /// The account was handed over to another key: it orders nothing more.
     retired: bool,
     /// The account's nonce fell behind one that is known to be used, and somebody was told.
     nonce_lost: bool,

@@ -140,3 +140,21 @@ impl fmt::Debug for Identity {
         write!(f, "Identity({:?})", self.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_has_one_key() {
+        // y = 3 is a point of large order; p + 3 is the same y, written past the prime.
+        let mut canonical = [0; 32];
+        canonical[0] = 3;
+        let mut past_prime = [0xff; 32];
+        past_prime[0] = 0xed + 3;
+        past_prime[31] = 0x7f;
+        assert_eq!(NodeId::from_bytes(canonical).check(), Ok(()));
+        let key = NodeId::from_bytes(past_prime);
+        assert_eq!(key.check(), Err(SignatureError::Key(key)));
+    }
+}

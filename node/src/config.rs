@@ -165,17 +165,19 @@ impl Sources {
             .filter(|value| !value.is_empty())
     }
 
+    /// A path as the user means it: below his home, or from where he stands.
     fn expand(&self, path: &str) -> Result<PathBuf, &'static str> {
-        match path.strip_prefix('~') {
+        let path = match path.strip_prefix('~') {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                 let home = self
                     .variable("HOME")
                     .ok_or("needs HOME, which is not set")?;
-                Ok(Path::new(home).join(rest.trim_start_matches('/')))
+                Path::new(home).join(rest.trim_start_matches('/'))
             }
-            _ if path.is_empty() => Err("is empty"),
-            _ => Ok(PathBuf::from(path)),
-        }
+            _ if path.is_empty() => return Err("is empty"),
+            _ => PathBuf::from(path),
+        };
+        std::path::absolute(path).map_err(|_| "cannot be made absolute")
     }
 
     fn socket(&self, text: &str, data_dir: &Path) -> Result<Option<PathBuf>, &'static str> {

@@ -548,7 +548,7 @@ impl Boosts {
     fn blocks_new_lock(&self, payee: NodeId, time: UnixTime) -> bool {
         let live = |lock: &OwnLock| {
             !lock.status.closed
-                && time < lock.status.lock.body.expires_at
+                && time <= lock.status.lock.body.expires_at
                 && lock.status.claimed < lock.amount()
         };
         self.locks

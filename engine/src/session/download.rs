@@ -142,29 +142,9 @@ impl Session {
 
     /// `false` if the peer is asked for nothing at all, for want of a buffer.
     fn try_refill(&mut self, peer: PeerIndex, now: Instant) -> bool {
-        let lease_len: u64 = self
-            .torrents
-            .values()
-            .filter_map(|torrent| torrent.open())
-            .map(lease_len)
-            .sum();
-        let lease_len_max = self.config.lease_bytes_max.saturating_sub(lease_len);
-        let open_len_max = self.market_window_left(peer);
-        let Some(entry) = self.peers.get_mut(&peer) else {
+        let Some((info_hash, room)) = self.room_at(peer) else {
             return true;
         };
-        let torrent = entry.info_hash.map(|hash| self.torrents.get_mut(&hash));
-        let (Some(torrent), Some(link)) = (torrent.flatten(), entry.live_mut()) else {
-            return true;
-        };
-        if link.choking_us || !link.interesting || !torrent.is_active() {
-            return true;
-        }
-        let info_hash = torrent.info_hash;
-        let Some(open) = torrent.open_mut() else {
-            return true;
-        };
-        let room = link.download.pipeline.room();
         let allowed = self.downloads.take_blocks(info_hash, BLOCK_LEN, room, now);
         if allowed == 0 {
             if room > 0 {
@@ -173,6 +153,14 @@ impl Session {
             }
             return true;
         }
+        let lease_len_max = self.config.lease_bytes_max.saturating_sub(self.lease_len());
+        let open_len_max = self.market_window_left(peer);
+        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+            return true;
+        };
+        let Some(open) = torrent.open_mut() else {
+            return true;
+        };
         let copies_max = if link.download.pipeline.outstanding().len() == 0 {
             COPIES_MAX
         } else {
@@ -187,14 +175,43 @@ impl Session {
             share_paid: false,
         };
         let picked = open.picker.pick(peer, limits, now);
-        let unused = allowed.saturating_sub(picked.blocks.len());
-        let unused = u64::try_from(unused).unwrap_or_default() * u64::from(BLOCK_LEN);
-        self.downloads.give_back(info_hash, unused);
         link.download.pipeline.requested(&picked.blocks, now);
         let is_idle = link.download.pipeline.outstanding().len() == 0;
         let starves = is_idle && picked.is_limited && lease_len_max < piece_len;
+        let unused = allowed.saturating_sub(picked.blocks.len());
+        let unused = u64::try_from(unused).unwrap_or_default() * u64::from(BLOCK_LEN);
+        self.downloads.give_back(info_hash, unused);
+        if !picked.leased.is_empty() {
+            self.leasing.insert(info_hash);
+        }
         self.request(peer, info_hash, picked, now);
         !starves
+    }
+
+    /// A peer's torrent and how many blocks its pipeline has room for, if it may be asked at all.
+    fn room_at(&self, peer: PeerIndex) -> Option<(InfoHash, usize)> {
+        let entry = self.peers.get(&peer)?;
+        let link = entry.live()?;
+        if link.choking_us || !link.interesting {
+            return None;
+        }
+        let torrent = self.torrents.get(&entry.info_hash?)?;
+        let is_open = torrent.is_active() && torrent.open().is_some();
+        is_open.then(|| (torrent.info_hash, link.download.pipeline.room()))
+    }
+
+    /// Bytes of all leased buffers. Looks only at torrents that lease some: there may be thousands
+    /// of others, and every socket read asks.
+    fn lease_len(&mut self) -> u64 {
+        let mut sum = 0;
+        let torrents = &self.torrents;
+        self.leasing.retain(|info_hash| {
+            let open = torrents.get(info_hash).and_then(Torrent::open);
+            let len = open.map_or(0, |open| open.picker.lease_len());
+            sum += len;
+            len > 0
+        });
+        sum
     }
 
     /// Gives up a buffer that nobody is filling; `false` if there is none.
@@ -271,6 +288,10 @@ impl Session {
 
     /// Pieces were handed back: others may take them over.
     pub(super) fn released(&mut self, info_hash: InfoHash, released: Released, now: Instant) {
+        // Looking at every peer is for when there is something to take over.
+        if released.waiting.is_empty() && released.dropped.is_empty() {
+            return;
+        }
         for piece in released.dropped {
             self.release(info_hash, piece, now);
         }
@@ -309,7 +330,7 @@ impl Session {
         }
         self.outputs
             .push_back(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
-        self.market_torrent_gone(info_hash, now);
+        self.market_plan(now);
         self.announce_due(now);
         self.choke_soon(now);
     }
@@ -492,8 +513,4 @@ impl Session {
             self.refill_peer(peer, now);
         }
     }
-}
-
-fn lease_len(open: &Open) -> u64 {
-    open.picker.lease_len()
 }

@@ -29,6 +29,14 @@ impl Exchange {
         connection.peer_rate_min.filter(|_| connection.is_payable())
     }
 
+    /// The exposure that this peer allows our key, by his newest HELLO or QUOTE; zero if he has
+    /// not said.
+    pub fn window_at(&self, peer: PeerIndex) -> Bytes {
+        let key = self.connections.get(&peer).map(|connection| connection.key);
+        key.and_then(|key| self.pairs.get(&key))
+            .map_or(Bytes::ZERO, |pair| pair.payer.window)
+    }
+
     /// Wants this bid for the requests that follow. It is in force once its BID is among the outputs:
     /// at once, or up to a second later if there were too many. Without a lock of ours that is open
     /// and wanted, the bid is zero: what it buys could not be signed.

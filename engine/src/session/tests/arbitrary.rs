@@ -587,7 +587,7 @@ impl Before {
     }
 }
 
-/// The same runs every time, a quarter of the usual number, unless `PROPTEST_RNG_SEED` and
+/// The same runs every time, half the usual number, unless `PROPTEST_RNG_SEED` and
 /// `PROPTEST_CASES` say otherwise.
 fn seeded() -> ProptestConfig {
     let config = ProptestConfig::default();
@@ -596,7 +596,7 @@ fn seeded() -> ProptestConfig {
         RngSeed::Fixed(rng_seed) => RngSeed::Fixed(rng_seed),
     };
     ProptestConfig {
-        cases: config.cases / 4,
+        cases: config.cases / 2,
         rng_seed,
         failure_persistence: None,
         ..config
