@@ -1,7 +1,8 @@
 //! The single-threaded driver: nodes, links and a settlement node under virtual time.
 //!
-//! The same `Session` and the same ledgers as in `seedbankd`; links, disks and trackers are modelled.
-//! Nothing here depends on anything but its inputs, so that a run is a function of its scenario.
+//! The same `Session` and the same ledgers as in `seedbankd`; links, disks and trackers are
+//! modelled. Nothing here depends on anything but its inputs, so that a run is a function of its
+//! scenario.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

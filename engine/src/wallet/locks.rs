@@ -295,7 +295,8 @@ impl Locks {
         }
     }
 
-    /// A claim up to `amount` was answered. Whatever the answer, the same receipt is not sent again.
+    /// A claim up to `amount` was answered. Whatever the answer, the same receipt is not sent
+    /// again.
     pub(super) fn claim_answered(&mut self, lock_id: LockId, amount: MicroCredits, at: &Moment) {
         let Some(record) = self.table.get_mut(&lock_id) else {
             return;
