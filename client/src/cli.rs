@@ -45,11 +45,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> u8 {
         global: parsed.global,
         printer,
     };
-    let outcome = tokio::select! {
-        outcome = execute(&mut app, parsed.command) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(ClientError::Interrupted),
-    };
-    match outcome {
+    match execute(&mut app, parsed.command).await {
         Ok(()) => 0,
         // The reader of our output went away (`| head`): it has what it wanted.
         Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,

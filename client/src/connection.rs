@@ -314,8 +314,8 @@ mod tests {
             Some(PathBuf::from("/run/user/1000/seedbank/api.sock"))
         );
         assert_eq!(
-            default_socket(None, Some(Path::new("/home/a"))),
-            Some(PathBuf::from("/home/a/.local/share/seedbank/api.sock"))
+            default_socket(None, Some(Path::new("/h"))),
+            Some(PathBuf::from("/h/.local/share/seedbank/api.sock"))
         );
     }
 }

@@ -51,14 +51,12 @@ pub enum ClientError {
     /// Output could not be written.
     #[error("cannot write output: {0}")]
     Output(#[from] io::Error),
-    /// The user pressed Ctrl-C.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 impl ClientError {
     /// Exit code: 1 refused or failed, 2 usage, 3 unreachable, 4 not allowed, 5 not found,
-    /// 6 not enough credit, 7 timed out, 8 verification failed, 130 interrupted.
+    /// 6 not enough credit, 7 timed out, 8 verification failed. An interrupt keeps its signal,
+    /// which shells show as 130.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::TorrentFailed(_) | Self::File { .. } | Self::Output(_) => 1,
@@ -67,7 +65,6 @@ impl ClientError {
             Self::TorrentUnknown(_) => 5,
             Self::TimedOut(_) => 7,
             Self::CheckFailed(_) => 8,
-            Self::Interrupted => 130,
             Self::Call(status) => exit_code_of(status),
         }
     }
@@ -99,8 +96,7 @@ impl ClientError {
             | Self::CheckFailed(_)
             | Self::TorrentFailed(_)
             | Self::File { .. }
-            | Self::Output(_)
-            | Self::Interrupted => None,
+            | Self::Output(_) => None,
         }
     }
 
@@ -113,7 +109,6 @@ impl ClientError {
             Self::CheckFailed(_) => "CHECK_FAILED",
             Self::TorrentFailed(_) => "TORRENT_FAILED",
             Self::File { .. } | Self::Output(_) => "FILE",
-            Self::Interrupted => "INTERRUPTED",
             Self::Call(status) => Failure::of(status).map_or("", |failure| name_of(failure.reason)),
         }
     }
@@ -127,7 +122,6 @@ impl ClientError {
             Self::CheckFailed(_) => name_of_code(Code::DataLoss),
             Self::TorrentFailed(_) => name_of_code(Code::Aborted),
             Self::File { .. } | Self::Output(_) => name_of_code(Code::Unknown),
-            Self::Interrupted => name_of_code(Code::Cancelled),
             Self::Call(status) => name_of_code(status.code()),
         }
     }
@@ -218,7 +212,6 @@ mod tests {
         );
         assert_eq!(ClientError::Usage(String::new()).exit_code(), 2);
         assert_eq!(ClientError::CheckFailed(String::new()).exit_code(), 8);
-        assert_eq!(ClientError::Interrupted.exit_code(), 130);
     }
 
     #[test]

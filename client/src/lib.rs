@@ -1,7 +1,7 @@
 //! `seedbank`: the command line, and the typed client that it and the tests use.
 //!
-//! Knows the contract (`proto`) and the ledger's units, nothing of the node. `connection.rs` makes a
-//! [`Client`]; `cli.rs` is the command tree; `units.rs` reads and writes amounts for people.
+//! Knows the contract (`proto`), nothing of the node. `connection.rs` makes a [`Client`]; `cli.rs`
+//! is the command line; `units.rs` reads and writes amounts for people.
 
 pub mod cli;
 mod connection;

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use seedbank_ledger::{MicroCredits, NodeId};
+
 /// Micro-credits in one credit.
-const PER_CREDIT: i64 = 1_000_000;
+const PER_CREDIT: i64 = MicroCredits::PER_CREDIT.cast_signed();
 /// Digits of a micro-credit after the point.
 const CREDIT_DIGITS: usize = 6;
 
@@ -51,6 +53,13 @@ pub(crate) fn parse_credit(text: &str) -> Result<i64, String> {
         0 => Err("an amount must be above 0".to_owned()),
         amount => Ok(amount),
     }
+}
+
+/// Parses a key of 64 hex digits to its one spelling.
+pub(crate) fn parse_key(text: &str) -> Result<String, String> {
+    NodeId::from_hex(text)
+        .map(|key| key.to_string())
+        .ok_or_else(|| format!("{text:?} is no key: it has 64 hex digits"))
 }
 
 /// Parses `3`, `3cr` or `3cr/GiB` to micro-credits per GiB.
@@ -187,6 +196,12 @@ mod tests {
         ] {
             assert!(parse_credit(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn keys_have_one_spelling() {
+        assert_eq!(parse_key(&"AB".repeat(32)), Ok("ab".repeat(32)));
+        assert!(parse_key("ab").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod announce;
+mod boosting;
 mod choking;
 pub mod command;
 pub mod config;

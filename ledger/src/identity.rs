@@ -40,7 +40,8 @@ macro_rules! hex_array {
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}(", stringify!($name))?;
-                crate::hex::write(f, self.0.first_chunk::<4>().expect("a hash is longer than 4 bytes"))?;
+                let front = self.0.first_chunk::<4>().expect("a hash is longer than 4 bytes");
+                crate::hex::write(f, front)?;
                 f.write_str("…)")
             }
         }
@@ -138,5 +139,23 @@ impl Identity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({:?})", self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_has_one_key() {
+        // y = 3 is a point of large order; p + 3 is the same y, written past the prime.
+        let mut canonical = [0; 32];
+        canonical[0] = 3;
+        let mut past_prime = [0xff; 32];
+        past_prime[0] = 0xed + 3;
+        past_prime[31] = 0x7f;
+        assert_eq!(NodeId::from_bytes(canonical).check(), Ok(()));
+        let key = NodeId::from_bytes(past_prime);
+        assert_eq!(key.check(), Err(SignatureError::Key(key)));
     }
 }

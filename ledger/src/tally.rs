@@ -61,7 +61,8 @@ pub struct PairRow {
     pub signed: MicroCredits,
     /// As payee: Σ min(receipt, lock) he signed, over all locks ever.
     pub paid: MicroCredits,
-    /// As payee: raw value that cleared no block yet.
+    /// As payee: raw value that cleared no block yet, what every payer is lent (less than 1 µcr)
+    /// included.
     pub paid_carry: RawCost,
     /// As payee: bytes that his payments cleared.
     pub paid_bytes: Bytes,

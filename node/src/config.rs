@@ -165,17 +165,19 @@ impl Sources {
             .filter(|value| !value.is_empty())
     }
 
+    /// A path as the user means it: below his home, or from where he stands.
     fn expand(&self, path: &str) -> Result<PathBuf, &'static str> {
-        match path.strip_prefix('~') {
+        let path = match path.strip_prefix('~') {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                 let home = self
                     .variable("HOME")
                     .ok_or("needs HOME, which is not set")?;
-                Ok(Path::new(home).join(rest.trim_start_matches('/')))
+                Path::new(home).join(rest.trim_start_matches('/'))
             }
-            _ if path.is_empty() => Err("is empty"),
-            _ => Ok(PathBuf::from(path)),
-        }
+            _ if path.is_empty() => return Err("is empty"),
+            _ => PathBuf::from(path),
+        };
+        std::path::absolute(path).map_err(|_| "cannot be made absolute")
     }
 
     fn socket(&self, text: &str, data_dir: &Path) -> Result<Option<PathBuf>, &'static str> {
@@ -392,7 +394,7 @@ mod tests {
     fn sources(file: &Path) -> Sources {
         Sources {
             file: Some(file.to_owned()),
-            environment: vec![("HOME".to_owned(), "/home/x".to_owned())],
+            environment: vec![("HOME".to_owned(), "/srv/x".to_owned())],
             flags: Vec::new(),
         }
     }
@@ -408,7 +410,7 @@ mod tests {
     fn an_empty_file_gives_the_defaults_of_policy() {
         let config = load("").unwrap();
         assert_eq!(config.policy, Policy::default());
-        assert_eq!(config.data_dir, Path::new("/home/x/.local/share/seedbank"));
+        assert_eq!(config.data_dir, Path::new("/srv/x/.local/share/seedbank"));
         assert_eq!(
             config.api_unix.as_deref(),
             Some(&*config.data_dir.join("api.sock"))
@@ -430,7 +432,7 @@ mod tests {
             config.policy.spend_per_day_max,
             Some(MicroCredits::new(50_000_000))
         );
-        assert_eq!(config.settlement_role.unwrap().key, Path::new("/home/x/k"));
+        assert_eq!(config.settlement_role.unwrap().key, Path::new("/srv/x/k"));
     }
 
     #[test]

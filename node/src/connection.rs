@@ -30,6 +30,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(180);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the peer to read what was flushed and close its side, so that no reset destroys it.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a buffer that is not used is kept.
+const IDLE: Duration = Duration::from_secs(2);
 /// Bytes the kernel may hold unsent: choke and cancel take effect after at most so much.
 const UNSENT_MAX: u32 = 128 * 1024;
 

@@ -1,7 +1,7 @@
 //! Connections that others open.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,23 @@ const BACKLOG: i32 = 256;
 /// Pause after the system refused to accept (no descriptors left): it would refuse again at once.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Listens at `addr`; an IPv6 wildcard takes IPv4 too.
+/// Listens at `addr`; an IPv6 wildcard takes IPv4 too, and IPv4 alone where there is no IPv6.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    match bind_one(addr) {
+        Err(error) if addr.is_ipv6() && addr.ip().is_unspecified() && lacks_family(&error) => {
+            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), addr.port()))
+        }
+        other => other,
+    }
+}
+
+fn lacks_family(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn bind_one(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;

@@ -207,8 +207,14 @@ impl Node {
             plane: Arc::clone(&plane),
         }
         .start(tell)?;
-        inbox.command(Command::SetPolicy(policy)).await?;
-        torrents.restore().await?;
+        let begin = async {
+            inbox.command(Command::SetPolicy(policy)).await?;
+            Ok::<_, StartError>(torrents.restore().await?)
+        };
+        if let Err(error) = begin.await {
+            inbox.send(ToSession::Stop(None)).await;
+            return Err(error);
+        }
         let accepting = listeners.into_iter().map(|listener| {
             tokio::spawn(listen::accept(Arc::clone(&plane), listener)).abort_handle()
         });

@@ -29,5 +29,5 @@ pub mod v1 {
     tonic::include_proto!("seedbank.v1");
 }
 
-/// The contract itself, an encoded `google.protobuf.FileDescriptorSet`: for reflection and for JSON.
+/// The contract itself, an encoded `google.protobuf.FileDescriptorSet`: for reflection and JSON.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/seedbank.v1.bin"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::connection::Address;
-use crate::units::{parse_bytes, parse_credit, parse_duration, parse_rate};
+use crate::units::{parse_bytes, parse_credit, parse_duration, parse_key, parse_rate};
 
 /// Longest wait when `--wait` names none: a year.
 const WAIT_DEFAULT: &str = "365d";
@@ -250,6 +250,7 @@ pub(super) enum Wallet {
 #[derive(Debug, clap::Args)]
 pub(super) struct Payment {
     /// Receiver's key, 64 hex digits
+    #[arg(value_parser = parse_key)]
     pub(super) to: String,
     /// How much
     #[arg(value_parser = parse_credit)]

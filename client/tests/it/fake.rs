@@ -348,7 +348,6 @@ impl TorrentService for Fake {
             metainfo: b"metainfo".to_vec(),
             info_hash: HASH.into(),
             magnet: format!("magnet:?xt=urn:btih:{HASH}"),
-            ..v1::CreateMetainfoResponse::default()
         };
         stream(vec![step, done])
     }

@@ -769,6 +769,51 @@ fn a_lock_that_no_boost_knows_is_used_or_given_back() {
 }
 
 #[test]
+fn what_is_signed_last_is_paid_though_the_lock_is_closed_when_it_is_seen() {
+    let mut scene = funded(CREDIT);
+    scene.sign(0, torrent(1), 1_234);
+    scene.close(0);
+    scene.run(1);
+    assert_eq!(scene.view(1).spent, cr(1_234));
+}
+
+#[test]
+fn what_was_claimed_counts_as_spent_though_we_forgot_that_we_signed_it() {
+    let mut scene = funded(CREDIT);
+    scene.nth(0).status.claimed = cr(4_321);
+    scene.run(1);
+    assert_eq!(scene.view(1).spent, cr(4_321));
+}
+
+#[test]
+fn what_is_signed_on_a_new_lock_before_a_plan_sees_it_is_paid() {
+    let mut scene = Scene::new();
+    scene.stuck = true;
+    scene.seed(1);
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(1);
+    let ends = scene.time.plus_secs(3600);
+    scene.put_lock(LockId::new(7), node(1), cost(64), ends);
+    scene.sign(0, torrent(1), 77);
+    scene.run(1);
+    assert_eq!(scene.view(1).spent, cr(77));
+}
+
+#[test]
+fn credit_that_is_in_a_lock_already_counts_for_the_day_too() {
+    let mut scene = Scene::new();
+    scene.policy.spend_per_day_max = Some(cr(10_000));
+    let ends = scene.time.plus_secs(3600);
+    scene.put_lock(LockId::new(3), node(1), cost(64), ends);
+    scene.seed(1);
+    let order = scene.order("a", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(5);
+    assert_eq!(scene.view(1).locked, cr(10_000));
+}
+
+#[test]
 fn a_quote_says_what_a_boost_would_meet() {
     let mut scene = funded(CREDIT);
     scene.seed(2);

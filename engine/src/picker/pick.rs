@@ -1,7 +1,8 @@
 //! The decision: what to ask a peer for next.
 //!
 //! In this order: what it already holds; what another handed back; a new piece (drawn at first,
-//! then the rarest); a piece that stalls at another peer; in end game, what others are asked for.
+//! then the rarest); a piece that stalls at another peer; in end game, or when there is no buffer
+//! for more, what others are asked for.
 
 use seedbank_ledger::Instant;
 
@@ -53,6 +54,8 @@ struct Draft {
     lease_len_left: u64,
     copies_left: usize,
     share_paid: bool,
+    /// A piece was not opened because no buffer is left for it.
+    lacks_buffer: bool,
     picked: Picked,
 }
 
@@ -69,6 +72,7 @@ impl Picker {
             lease_len_left: limits.lease_len_max,
             copies_left: limits.copies_max,
             share_paid: limits.share_paid,
+            lacks_buffer: false,
             picked: Picked::default(),
         };
         if !self.is_interesting(peer) {
@@ -83,7 +87,10 @@ impl Picker {
         if draft.picked.blocks.is_empty() && draft.blocks_left > 0 {
             self.take_over_stalled(&mut draft);
         }
-        if draft.blocks_left > 0 && self.is_end_game() {
+        // Whoever idles for want of a buffer helps to fill those there are: else a few peers that
+        // send a block now and then could keep them all.
+        let is_idle = draft.picked.blocks.is_empty() && draft.lacks_buffer;
+        if draft.blocks_left > 0 && (self.is_end_game() || is_idle) {
             self.share_in_end_game(&mut draft);
         }
         draft.picked
@@ -353,6 +360,7 @@ impl Draft {
     fn fits_buffers(&mut self, len: u64) -> bool {
         let fits = len <= self.lease_len_left;
         self.picked.is_limited |= !fits;
+        self.lacks_buffer |= !fits;
         fits
     }
 }

@@ -118,9 +118,14 @@ impl Connection {
         }
     }
 
+    /// Whether receipts on locks, and CLOSE, may be sent; blocks need not have a price here.
+    pub fn takes_receipts(&self) -> bool {
+        self.is_ready() && self.same_network
+    }
+
     /// Whether blocks can have a price.
     pub fn is_payable(&self) -> bool {
-        self.is_ready() && self.fast && self.same_network
+        self.takes_receipts() && self.fast
     }
 }
 

@@ -114,7 +114,8 @@ impl Payer {
         changed || !rise.is_zero()
     }
 
-    /// The settlement node tells what was claimed on a lock. True if more than we knew to be signed.
+    /// The settlement node tells what was claimed on a lock. True if more than we knew to be
+    /// signed.
     pub fn claimed(&mut self, lock_id: LockId, claimed: MicroCredits) -> bool {
         let Some(lock) = self.locks.get_mut(&lock_id) else {
             return false;
@@ -174,5 +175,114 @@ impl Payer {
     fn raise(&mut self, rise: MicroCredits) {
         self.signed = self.signed.saturating_add(rise);
         self.due = self.due.max(RawCost::of(self.signed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seedbank_ledger::signed::Body as _;
+    use seedbank_ledger::signed::lock::Lock;
+    use seedbank_ledger::{Instant, NetworkId, UnixTime};
+
+    const NOW: Now = Now {
+        at: Instant::ZERO,
+        unix: UnixTime::from_secs(1_000),
+    };
+    /// One micro-credit per byte.
+    const RATE: Rate = Rate::new(1 << 30);
+
+    fn lock(id: u64, amount: u64) -> PayingLock {
+        let body = Lock {
+            network_id: NetworkId::from_bytes([1; 32]),
+            lock_id: LockId::new(id),
+            payer: me().id(),
+            payee: Identity::from_secret([2; 32]).id(),
+            amount: MicroCredits::new(amount),
+            expires_at: UnixTime::from_secs(4_600),
+            grace_secs: 86_400,
+        };
+        PayingLock::new(body.sign(&Identity::from_secret([3; 32])))
+    }
+
+    fn me() -> Identity {
+        Identity::from_secret([1; 32])
+    }
+
+    fn payer(locks: &[(u64, u64)]) -> Payer {
+        let mut payer = Payer::default();
+        for (id, amount) in locks {
+            let lock_id = LockId::new(*id);
+            payer.locks.insert(lock_id, lock(*id, *amount));
+        }
+        payer
+    }
+
+    fn signed(payer: &Payer) -> Vec<u64> {
+        payer.locks.values().map(|lock| lock.signed.get()).collect()
+    }
+
+    #[test]
+    fn due_is_signed_on_the_oldest_lock_with_room_and_the_rest_on_the_next() {
+        let mut payer = payer(&[(7, 10), (8, 100)]);
+        payer.owe(InfoHash([0; 20]), Bytes::new(25), RATE);
+        let signing = payer.sign(&me(), NOW).expect("something is due");
+        assert_eq!(signed(&payer), [10, 15]);
+        assert_eq!(signing.spent, [(InfoHash([0; 20]), MicroCredits::new(25))]);
+        assert_eq!(payer.sign(&me(), NOW), None);
+    }
+
+    #[test]
+    fn what_finds_no_room_waits() {
+        let mut payer = payer(&[(7, 10)]);
+        payer.owe(InfoHash([0; 20]), Bytes::new(25), RATE);
+        payer.sign(&me(), NOW).expect("there is some room");
+        assert_eq!(payer.owed(), MicroCredits::new(15));
+        assert_eq!(payer.sign(&me(), NOW), None);
+        payer.locks.insert(LockId::new(8), lock(8, 100));
+        payer.sign(&me(), NOW).expect("there is room again");
+        assert_eq!(signed(&payer), [10, 15]);
+    }
+
+    #[test]
+    fn nothing_is_signed_after_a_quarter_of_the_grace() {
+        let mut payer = payer(&[(7, 100)]);
+        payer.owe(InfoHash([0; 20]), Bytes::new(5), RATE);
+        let late = Now {
+            unix: UnixTime::from_secs(4_600 + 21_601),
+            ..NOW
+        };
+        assert_eq!(payer.sign(&me(), late), None);
+        let just = Now {
+            unix: UnixTime::from_secs(4_600 + 21_600),
+            ..NOW
+        };
+        assert!(payer.sign(&me(), just).is_some());
+    }
+
+    #[test]
+    fn f19_a_proof_is_never_added_to_what_is_due() {
+        let mut payer = payer(&[(7, 100)]);
+        payer.owe(InfoHash([0; 20]), Bytes::new(40), RATE);
+        assert!(payer.claimed(LockId::new(7), MicroCredits::new(40)));
+        assert_eq!(payer.owed(), MicroCredits::ZERO);
+        assert_eq!(payer.due(), RawCost::of(MicroCredits::new(40)));
+        assert!(payer.claimed(LockId::new(7), MicroCredits::new(60)));
+        assert_eq!(payer.due(), RawCost::of(MicroCredits::new(60)));
+        payer.check_invariants();
+    }
+
+    #[test]
+    fn a_lock_that_was_forgotten_is_not_learned_again() {
+        let mut payer = payer(&[(7, 100)]);
+        assert!(payer.may_learn(LockId::new(7)));
+        let returned = Now {
+            unix: UnixTime::from_secs(4_600 + 86_401),
+            ..NOW
+        };
+        payer.forget_old_locks(returned);
+        assert!(payer.locks.is_empty());
+        assert!(!payer.may_learn(LockId::new(7)));
+        assert!(payer.may_learn(LockId::new(8)));
     }
 }

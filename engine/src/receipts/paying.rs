@@ -182,11 +182,14 @@ impl PayingLock {
         }
     }
 
-    /// The payee says that it is closed.
-    pub fn refuse(&mut self) {
+    /// The payee says that it is closed. True if that changes what we do.
+    pub fn refuse(&mut self) -> bool {
         match self.state {
-            Paying::Open | Paying::Ending => self.state = Paying::Refused,
-            Paying::CloseAsked | Paying::Refused | Paying::Closed => {}
+            Paying::Open | Paying::Ending => {
+                self.state = Paying::Refused;
+                true
+            }
+            Paying::CloseAsked | Paying::Refused | Paying::Closed => false,
         }
     }
 

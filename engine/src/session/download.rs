@@ -288,6 +288,10 @@ impl Session {
 
     /// Pieces were handed back: others may take them over.
     pub(super) fn released(&mut self, info_hash: InfoHash, released: Released, now: Instant) {
+        // Looking at every peer is for when there is something to take over.
+        if released.waiting.is_empty() && released.dropped.is_empty() {
+            return;
+        }
         for piece in released.dropped {
             self.release(info_hash, piece, now);
         }
@@ -326,7 +330,7 @@ impl Session {
         }
         self.outputs
             .push_back(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
-        self.market_torrent_gone(info_hash, now);
+        self.market_plan(now);
         self.announce_due(now);
         self.choke_soon(now);
     }
@@ -419,8 +423,8 @@ impl Session {
         self.refill_peer(peer, now);
     }
 
-    /// Fails a torrent of which a missing piece is longer than all buffers together may be: it could
-    /// never be asked for.
+    /// Fails a torrent of which a missing piece is longer than all buffers together may be: it
+    /// could never be asked for.
     pub(super) fn fails_for_length(&mut self, info_hash: InfoHash, now: Instant) -> bool {
         let Some(open) = self.torrents.get(&info_hash).and_then(Torrent::open) else {
             return false;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, UnixTime};
 
+use crate::boost::Boosts;
 use crate::choker::Class;
 use crate::receipts::class::Class as Quoted;
 use crate::receipts::exchange::{Exchange, Granted, Opened, Setup, Terms};
@@ -14,14 +15,14 @@ use crate::receipts::limits::Window;
 use crate::receipts::output::{ExchangeEvent, ExchangeOutput};
 use crate::rng::Rng;
 use crate::session::Session;
-use crate::session::command::{BoostOrder, CommandError, CommandReply};
+use crate::session::command::{CommandError, CommandReply};
 use crate::session::config::{Config, Network, Policy};
 use crate::session::event::SessionEvent;
 use crate::session::input::BlockFate;
 use crate::session::output::Output;
 use crate::session::peer::Peer;
 use crate::session::settlement::SettlementReply;
-use crate::session::view::{BoostQuote, BoostView, WalletView};
+use crate::session::view::{BoostView, WalletView};
 use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use crate::wallet::{Wallet, WalletBook, WalletOutput};
 use crate::wire::extended::{RECEIPT, RECEIPT_VERSION, ReceiptOffer};
@@ -35,8 +36,9 @@ pub(crate) struct Market {
     network: Option<Network>,
     /// Speak the receipt protocol at all.
     receipts: bool,
-    exchange: Exchange,
-    wallet: Option<Wallet>,
+    pub(super) exchange: Exchange,
+    pub(super) wallet: Option<Wallet>,
+    pub(super) boosts: Boosts,
     /// The wall clock at an instant, as the driver told it last.
     clock: (Instant, UnixTime),
 }
@@ -83,6 +85,7 @@ impl Market {
         Self {
             exchange: Exchange::new(setup, &book.rows, now, UnixTime::ZERO),
             wallet: config.network.map(wallet),
+            boosts: Boosts::restore(&book.rows).expect("rows were written by this code"),
             network: config.network,
             receipts: config.receipts,
             clock: (now, UnixTime::ZERO),
@@ -115,13 +118,14 @@ impl Market {
 
     pub(crate) fn check_invariants(&self) {
         self.exchange.check_invariants();
+        self.boosts.check_invariants();
         if let Some(wallet) = &self.wallet {
             wallet.check_invariants();
         }
     }
 
     pub(crate) fn boosts(&self) -> Vec<BoostView> {
-        Vec::new()
+        self.boosts.views()
     }
 
     pub(crate) fn wallet(&self) -> WalletView {
@@ -198,7 +202,13 @@ impl Session {
             ExchangeOutput::CloseLock(lock_id) => {
                 self.with_wallet(now, |wallet| wallet.close_lock(lock_id));
             }
-            ExchangeOutput::Spent { .. } => {}
+            ExchangeOutput::Spent {
+                payee,
+                info_hash,
+                amount,
+            } => {
+                self.market.boosts.spent(payee, info_hash, amount);
+            }
             ExchangeOutput::Event(event) => self.exchange_event(event, now),
         }
     }
@@ -215,7 +225,7 @@ impl Session {
     }
 
     /// Tells the wallet something, and lets it act on it.
-    fn with_wallet(&mut self, now: Instant, tell: impl FnOnce(&mut Wallet)) {
+    pub(super) fn with_wallet(&mut self, now: Instant, tell: impl FnOnce(&mut Wallet)) {
         let unix = self.market.unix(now);
         if let Some(wallet) = &mut self.market.wallet {
             tell(wallet);
@@ -275,7 +285,18 @@ impl Session {
         self.market_drain(now);
     }
 
-    pub(super) fn market_plan(&mut self, _now: Instant) {}
+    pub(super) fn market_plan(&mut self, now: Instant) {
+        self.plan_boosts(now);
+    }
+
+    /// Settlement time, as far as known.
+    pub(super) fn settlement_time(&self, now: Instant) -> UnixTime {
+        let unix = self.market.unix(now);
+        self.market
+            .wallet
+            .as_ref()
+            .map_or(unix, |wallet| wallet.settlement_time(unix))
+    }
 
     pub(super) fn market_finish(&mut self, now: Instant) {
         self.market.exchange.finish(now);
@@ -374,7 +395,11 @@ impl Session {
         self.market_drain(now);
     }
 
-    pub(super) fn market_torrent_gone(&mut self, _info_hash: InfoHash, _now: Instant) {}
+    /// A torrent was removed: its boosts end.
+    pub(super) fn market_torrent_gone(&mut self, info_hash: InfoHash, now: Instant) {
+        self.market.boosts.torrent_removed(info_hash);
+        self.plan_boosts(now);
+    }
 
     pub(super) fn market_torrent_known(&mut self, info_hash: InfoHash, now: Instant) {
         let Some(torrent) = self.torrents.get(&info_hash) else {
@@ -534,22 +559,6 @@ impl Session {
         self.market_drain(now);
     }
 
-    pub(super) fn boost(
-        &mut self,
-        _order: BoostOrder,
-        _now: Instant,
-    ) -> Result<CommandReply, CommandError> {
-        Err(CommandError::NoSettlement)
-    }
-
-    pub(super) fn cancel_boost(
-        &mut self,
-        id: u64,
-        _now: Instant,
-    ) -> Result<CommandReply, CommandError> {
-        Err(CommandError::BoostUnknown(id))
-    }
-
     pub(super) fn transfer(
         &mut self,
         request_id: &str,
@@ -564,10 +573,6 @@ impl Session {
         self.with_wallet(now, |_| {});
         self.market_drain(now);
         Ok(CommandReply::Transfer { nonce })
-    }
-
-    pub(super) fn quote(&self, _info_hash: InfoHash, _bid: Rate) -> Option<BoostQuote> {
-        None
     }
 }
 

@@ -35,7 +35,7 @@ impl Session {
                 Ok(CommandReply::Done)
             }
             Command::SetPolicy(policy) => self.set_policy(policy, now),
-            Command::Boost(order) => self.boost(order, now),
+            Command::Boost(order) => self.boost(&order, now),
             Command::CancelBoost(id) => self.cancel_boost(id, now),
             Command::Transfer {
                 request_id,

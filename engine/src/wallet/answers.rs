@@ -134,7 +134,7 @@ impl Wallet {
         if version >= self.seen {
             self.seen = version;
             self.account = *told.account;
-            self.synced = true;
+            self.synced |= told.lines.len() < LINES_PAGE;
         }
         let answer = self.orders.current.map_or(Answer::Open, |current| {
             orders::read_answer(&current.order, told)
@@ -166,6 +166,8 @@ impl Wallet {
             {
                 self.orders.note(&order.body);
                 self.orders.forget_queued(&order.body);
+                let is_rotation = matches!(order.body.kind, OrderKind::RotateKey { .. });
+                self.retired |= is_rotation && line.refusal.is_none();
             }
             if let Some(status) = &line.lock {
                 self.lock_changed(status);
@@ -232,11 +234,6 @@ impl Wallet {
             Answer::Forged => {
                 self.finish_order(current.order);
                 self.conflict(format!("shows an order {} that we never gave", order.nonce));
-            }
-            Answer::NotTaken(Refusal::KeyRotated) => {
-                self.retired = true;
-                self.finish_order(current.order);
-                self.order_refused(&order, Refusal::KeyRotated);
             }
             Answer::NotTaken(refusal) => {
                 // Its nonce may yet be taken, so it stays the one unanswered order.

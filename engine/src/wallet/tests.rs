@@ -1,8 +1,8 @@
-//! The wallet against a model of its settlement node: one claim per test, then random schedules.
+//! The wallet against a real network ledger: one claim per test, then random schedules.
 
 mod bench;
-pub(crate) mod model;
 mod schedules;
+pub(crate) mod settlement;
 
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body;
@@ -130,7 +130,7 @@ fn a_restored_backup_adopts_the_order_that_used_its_nonce() {
         .with(0, |wallet, now| wallet.transfer("new", to, cr(11), now))
         .unwrap();
     let own = bench.id(0);
-    bench.model.handle(
+    bench.settlement.handle(
         own,
         &SettlementRequest::Submit {
             order: late,
@@ -159,7 +159,7 @@ fn an_order_that_we_never_signed_is_a_conflict_and_is_not_repeated() {
     let mut forged: Order = bench.submissions(0)[0].body;
     forged.memo_hash = [5; 32];
     let forged = forged.sign(&Identity::from_secret([66; 32]));
-    let mut account = bench.model.account(bench.id(0));
+    let mut account = bench.settlement.account(bench.id(0));
     account.nonce = 1;
     let reply = SettlementReply::Lines {
         refusal: Some(Refusal::WrongNonce),
@@ -184,7 +184,7 @@ fn a_settlement_node_that_forgot_an_order_gets_no_new_one() {
     bench.run(5);
     bench.fate = Fate::Held;
     bench.run(70);
-    let mut account = bench.model.account(bench.id(0));
+    let mut account = bench.settlement.account(bench.id(0));
     account.nonce = 0;
     bench.answer_newest(
         0,
@@ -223,7 +223,10 @@ fn a_lock_is_opened_and_topped_up_and_asked_about_after_a_restart() {
         .with(0, |wallet, now| wallet.top_up(id, cr(500), now))
         .unwrap();
     bench.run(5);
-    assert_eq!(bench.model.locks[&id].lock.body.amount, cr(CREDIT + 500));
+    assert_eq!(
+        bench.settlement.locks[&id].lock.body.amount,
+        cr(CREDIT + 500)
+    );
     bench.fate = Fate::Unreachable;
     bench.restart(0);
     bench.run(20);
@@ -303,7 +306,7 @@ fn a_claim_that_was_paid_before_is_answered_with_the_lock() {
         claim: paid,
         after: None,
     };
-    bench.model.handle(own, &question);
+    bench.settlement.handle(own, &question);
     bench.run(70);
     let before = bench.lock_questions(1);
     bench.with(1, |wallet, _| wallet.claim(paid));
@@ -341,7 +344,7 @@ fn shutdown_delivers_claims_signs_nothing_and_is_quiet() {
     });
     bench.run(1);
     assert!(bench.wallet(1).is_quiet());
-    assert_eq!(bench.model.account(bench.id(1)).available, cr(5));
+    assert_eq!(bench.settlement.account(bench.id(1)).available, cr(5));
     assert!(bench.submissions(1).is_empty());
     assert_eq!(bench.wallet(1).next_timeout(), Instant::MAX);
 }
@@ -351,11 +354,11 @@ fn an_answer_with_a_wrong_signature_is_not_used() {
     let mut bench = Bench::new();
     bench.fate = Fate::Held;
     bench.run(1);
-    let other = model::Model::new(UnixTime::from_secs(1));
-    assert_eq!(other.network(), bench.model.network());
+    let other = settlement::Settlement::new(UnixTime::from_secs(1));
+    assert_eq!(other.network(), bench.settlement.network());
     let own = bench.id(0);
     let reply = bench
-        .model
+        .settlement
         .handle(own, &SettlementRequest::Statement { after: None });
     let SettlementReply::Lines {
         mut lines, account, ..
@@ -382,13 +385,12 @@ fn an_answer_with_a_wrong_signature_is_not_used() {
 fn a_missing_line_is_noticed_and_nothing_after_it_is_used() {
     let mut bench = Bench::new();
     bench.run(1);
-    let issuer = Identity::from_secret([8; 32]);
     let own = bench.id(0);
-    bench.model.grant(own, 1, &issuer);
-    bench.model.grant(own, 2, &issuer);
+    bench.settlement.grant(own, 1);
+    bench.settlement.grant(own, 2);
     bench.fate = Fate::Held;
     bench.run(60);
-    let reply = bench.model.statement(own);
+    let reply = bench.settlement.statement(own);
     let SettlementReply::Lines {
         mut lines, account, ..
     } = reply
@@ -426,10 +428,10 @@ fn an_answer_overtaken_by_a_newer_one_changes_nothing() {
         .last()
         .map(|line| line.certificate.body.sequence);
     let question = SettlementRequest::Claim { claim: paid, after };
-    let late = bench.model.handle(own, &question);
-    bench.model.grant(own, 7, &Identity::from_secret([8; 32]));
+    let late = bench.settlement.handle(own, &question);
+    bench.settlement.grant(own, 7);
     let newer = bench
-        .model
+        .settlement
         .handle(own, &SettlementRequest::Statement { after });
     while bench.held(1) < 2 {
         bench.run(1);
@@ -465,7 +467,7 @@ fn the_queue_is_bounded_and_transfers_go_first() {
         second.unwrap().body.kind,
         OrderKind::Transfer { .. }
     ));
-    assert_eq!(bench.model.locks.len(), 32);
+    assert_eq!(bench.settlement.locks.len(), 32);
 }
 
 #[test]

@@ -202,9 +202,13 @@ impl World {
     }
 
     fn some_cancel(&mut self, index: usize) {
-        let Some(peer) = self.some_peer(index) else {
-            return;
-        };
+        if let Some(peer) = self.some_peer(index) {
+            self.cancel(index, peer);
+        }
+    }
+
+    /// Cancels one of the requests in flight to a peer.
+    pub(crate) fn cancel(&mut self, index: usize, peer: PeerIndex) {
         let state = &self.nodes[index].peers[&peer];
         let at = self.rng.index(state.requested.len());
         if let Some(block) = state.requested.get(at).copied() {
@@ -313,6 +317,12 @@ impl World {
         for (peer, side) in dead {
             self.close(peer, side);
         }
+        self.connect_all();
+        self.drain_traffic(round, traffic);
+    }
+
+    /// Connects whoever is not connected, for every torrent.
+    pub(crate) fn connect_all(&mut self) {
         for torrent in 0..self.torrents.len() {
             let info_hash = self.torrents[torrent].info_hash;
             for one in 0..self.nodes.len() {
@@ -327,6 +337,9 @@ impl World {
                 }
             }
         }
+    }
+
+    fn drain_traffic(&mut self, round: usize, traffic: bool) {
         for index in 0..self.nodes.len() {
             self.fund_and_bid(index, round);
             let peers: Vec<PeerIndex> = self.nodes[index].peers.keys().copied().collect();
@@ -354,7 +367,7 @@ impl World {
         self.check();
     }
 
-    fn fund_and_bid(&mut self, index: usize, round: usize) {
+    pub(crate) fn fund_and_bid(&mut self, index: usize, round: usize) {
         if !round.is_multiple_of(10) {
             return;
         }

@@ -89,8 +89,51 @@ impl World {
         }
     }
 
-    /// At the end of an honest run: everything is there, exposure is zero, nobody is in default, and
-    /// both sides' books agree.
+    /// Everything about locks and pairs, for the person who replays a failure.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!("at {}\n", self.now);
+        for (index, node) in self.nodes.iter().enumerate() {
+            text += &format!(
+                "node {index}, starts {}, {} asks\n",
+                node.starts,
+                node.asks.len()
+            );
+            for (peer, state) in &node.peers {
+                text += &format!(
+                    "  {peer:?} to {} fast {} quoted {:?} bid {}\n",
+                    state.remote,
+                    state.fast,
+                    node.exchange.quoted(*peer),
+                    node.exchange.own_bid(*peer),
+                );
+            }
+            for (_, view) in node.exchange.pairs() {
+                text += &format!("  {view:?}\n");
+            }
+            for lock in node.exchange.paying_locks() {
+                let (id, amount) = (lock.lock.body.lock_id, lock.lock.body.amount);
+                text += &format!(
+                    "  pays {id}: {} of {amount}, {:?}\n",
+                    lock.signed, lock.state
+                );
+            }
+            for lock in node.exchange.earning_locks() {
+                let (id, worth) = (lock.lock.body.lock_id, lock.worth());
+                text += &format!(
+                    "  earns {id}: {worth}, {:?} {}\n",
+                    lock.state, lock.close_asked
+                );
+            }
+        }
+        for (id, status) in &self.settlement.locks {
+            let (claimed, closed) = (status.claimed, status.closed);
+            text += &format!("lock {id}: claimed {claimed}, closed {closed}\n");
+        }
+        text
+    }
+
+    /// At the end of an honest run: everything is there, exposure is zero, nobody is in default,
+    /// and both sides' books agree.
     pub(crate) fn check_end(&self) {
         for (index, node) in self.nodes.iter().enumerate() {
             assert!(self.is_complete(index), "node {index} is complete");

@@ -1,8 +1,8 @@
 //! The receipt protocol under attack: random schedules over the real [`Exchange`] with a model of
 //! everything around it.
 //!
-//! A failing schedule prints the command that replays it. The short form runs in every `cargo test`;
-//! the long one with `cargo test --release -p seedbank-engine --test receipts -- --ignored
+//! A failing schedule prints the command that replays it. The short form runs in every `cargo
+//! test`; the long one with `cargo test --release -p seedbank-engine --test receipts -- --ignored
 //! --nocapture`, its number of schedules per kind in `SEEDBANK_SCHEDULES` if not the usual one.
 //!
 //! [`Exchange`]: seedbank_engine::receipts::Exchange
@@ -18,6 +18,7 @@ mod checks;
 mod duo;
 mod node;
 mod settlement;
+mod storm;
 mod traces;
 mod traffic;
 mod world;
@@ -87,8 +88,11 @@ fn honest(name: &str, nodes: usize, seeds: Vec<u64>, rough: Roughness) {
     for seed in seeds {
         let _replay = Replay(name, seed);
         let mut world = run(seed, &plays, rough);
-        let rounds = world.drain_all(3_000);
+        let rounds = world.drain_all(ROUNDS_MAX);
         world.quiesce(400);
+        if rounds == ROUNDS_MAX {
+            println!("{}", world.describe());
+        }
         world.check_end();
         totals.add(&world, rounds);
     }
@@ -102,7 +106,7 @@ fn dishonest(name: &str, plays: &[Play], seeds: Vec<u64>) {
     for seed in seeds {
         let _replay = Replay(name, seed);
         let mut world = run(seed, plays, ROUGH);
-        let rounds = world.drain_all(3_000);
+        let rounds = world.drain_all(ROUNDS_MAX);
         world.quiesce(400);
         for (index, node) in world.nodes.iter().enumerate() {
             let complete = node.play != Play::Honest || world.is_complete(index);
@@ -130,6 +134,8 @@ impl Totals {
     }
 }
 
+/// Rounds of 200 ms in which everything must come to its end.
+const ROUNDS_MAX: usize = 3_000;
 const SMOOTH: Roughness = Roughness {
     steps: 600,
     crashes: false,

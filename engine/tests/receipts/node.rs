@@ -105,6 +105,8 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) backups: Vec<Store>,
     pub(crate) have: BTreeSet<PieceKey>,
+    /// How many pieces of each torrent it has.
+    pub(crate) have_count: BTreeMap<InfoHash, u32>,
     pub(crate) leases: BTreeMap<PieceKey, Lease>,
     /// Peers whose word for a piece was garbage; cleared when nobody is left.
     pub(crate) avoid: BTreeMap<PieceKey, BTreeSet<usize>>,
@@ -148,6 +150,7 @@ impl Node {
             store: Store::new(),
             backups: Vec::new(),
             have: BTreeSet::new(),
+            have_count: BTreeMap::new(),
             leases: BTreeMap::new(),
             avoid: BTreeMap::new(),
             banned: BTreeSet::new(),
@@ -204,6 +207,13 @@ impl Node {
                 );
             }
             self.store.insert(key, row);
+        }
+    }
+
+    /// A piece is there for good.
+    pub(crate) fn has(&mut self, key: PieceKey) {
+        if self.have.insert(key) {
+            *self.have_count.entry(key.0).or_default() += 1;
         }
     }
 

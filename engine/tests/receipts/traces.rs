@@ -407,15 +407,52 @@ fn f19_a_restored_payer_adopts_what_he_signed_and_pays_nothing_twice() {
 
 #[test]
 fn f19a_a_backup_carries_no_unsigned_due() {
-    let (mut duo, peer, _) = Duo::paid(PIECE_COST);
-    duo.piece(peer, 0);
-    // Due without a lock to sign it on.
-    duo.nodes[PAYEE].exchange.set_quote(peer, Class::PAY_AS_BID);
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    for index in 0..4 {
+        duo.take(peer, 0, index);
+    }
+    duo.close(peer);
+    duo.verify(0);
+    assert_eq!(duo.payer().owed, MicroCredits::new(PIECE_COST));
+    // The lock runs out before anybody could sign on it.
+    duo.pass(8 * 3_600);
     duo.nodes[PAYER].backup();
+    let second = duo.fund(10_000);
+    duo.connect();
+    duo.pass(2);
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+    let payee = duo.id(PAYEE);
+    let now = duo.now;
+    duo.nodes[PAYER].exchange.end_lock(payee, second, now);
+    duo.pump();
+    assert!(duo.settlement.locks[&second].closed);
+    // Restored, the payer knows neither the second lock nor that he paid.
     duo.nodes[PAYER].store = duo.nodes[PAYER].backups[0].clone();
     duo.restart(PAYER);
-    assert_eq!(duo.payer().owed, MicroCredits::ZERO);
-    assert_eq!(duo.payer().signed, MicroCredits::new(PIECE_COST));
+    duo.restart(PAYEE);
+    let status = duo.settlement.status(second).expect("it is known");
+    duo.tell(PAYER, &status);
+    duo.fund(10_000);
+    duo.connect();
+    duo.pass(2);
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST), "paid once");
+}
+
+#[test]
+fn a_receipt_that_waits_is_verified_before_a_block_is_refused() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.take(peer, 0, 0);
+    duo.take(peer, 0, 1);
+    duo.verify(0);
+    assert_eq!(
+        duo.payee().paid,
+        MicroCredits::ZERO,
+        "32 KiB wait for a second"
+    );
+    for index in 0..4 {
+        assert_eq!(duo.take(peer, 1, index), Granted::Paid(RATE));
+    }
+    assert_eq!(duo.payee().paid, MicroCredits::new(2 * BLOCK_COST));
 }
 
 #[test]
@@ -664,8 +701,7 @@ fn an_expiring_lock_is_not_served_on_but_still_paid_on() {
 fn a_payer_that_never_pays_gets_two_windows_then_one_per_back_off() {
     let (mut duo, peer, _) = Duo::paid(100_000_000);
     let mut taken = 0_u64;
-    let mut piece = 0;
-    for _ in 0..3_600 {
+    for piece in 0..3_600 {
         for index in 0..4 {
             if let Granted::Paid(_) = duo.grant(peer, block(piece, index)) {
                 taken += 1;
@@ -679,7 +715,6 @@ fn a_payer_that_never_pays_gets_two_windows_then_one_per_back_off() {
                 duo.now,
             );
         }
-        piece += 1;
         duo.pass(1);
     }
     // 60 s, 120 s, … 1920 s of back-off fit into the hour: 2 + 6 windows of four blocks.

@@ -326,10 +326,11 @@ impl World {
         let node = &self.nodes[index];
         let state = &node.peers[&peer];
         let (info_hash, remote) = (state.info_hash, state.remote);
-        if node.banned.contains(&remote) {
+        let geometry = self.geometry(info_hash);
+        let complete = node.have_count.get(&info_hash) == Some(&geometry.piece_count());
+        if complete || node.banned.contains(&remote) {
             return None;
         }
-        let geometry = self.geometry(info_hash);
         let fits = |piece: PieceIndex| {
             let len = geometry.len_of(piece);
             node.exchange.may_open_piece(peer, piece, len)
@@ -339,32 +340,26 @@ impl World {
             let avoided = node.avoid.get(&key).is_some_and(|by| by.contains(&remote));
             !node.have.contains(&key) && self.nodes[remote].have.contains(&key) && !avoided
         };
-        let mut held = geometry.pieces().filter(|piece| has(*piece));
-        let own = held.find(|piece| {
-            let lease = node.leases.get(&(info_hash, *piece));
-            let complete = lease.is_some_and(|lease| {
-                lease.blocks.iter().enumerate().all(|(n, block)| {
-                    let n = u32::try_from(n).expect("small");
-                    let block_at = geometry.block(*piece, n).expect("a block");
-                    block.is_some() || state.requested.contains(&block_at)
+        let mut own = node.leases.iter().filter(|((of, piece), lease)| {
+            let wanted = *of == info_hash && lease.holder == Some(peer) && has(*piece);
+            wanted
+                && (0..).zip(&lease.blocks).any(|(n, there)| {
+                    let block = geometry.block(*piece, n).expect("a block of the piece");
+                    there.is_none() && !state.requested.contains(&block)
                 })
-            });
-            lease.is_some_and(|lease| lease.holder == Some(peer)) && !complete
         });
-        if let (Some(own), false) = (own, end_game) {
-            return fits(own).then_some(own);
+        if let (Some(((_, own), _)), false) = (own.next(), end_game) {
+            return fits(*own).then_some(*own);
         }
-        let candidates: Vec<PieceIndex> = geometry
-            .pieces()
-            .filter(|piece| has(*piece) && fits(*piece))
-            .filter(|piece| {
-                let lease = node.leases.get(&(info_hash, *piece));
-                let holder = lease.and_then(|lease| lease.holder);
-                holder.is_some_and(|holder| holder != peer) == end_game && holder != Some(peer)
-            })
-            .collect();
-        let at = self.rng.index(candidates.len());
-        candidates.get(at).copied()
+        let count = geometry.piece_count();
+        let first = u32::try_from(self.rng.below(u64::from(count))).expect("a piece number");
+        let mut pieces = (0..count).filter_map(|n| PieceIndex::new((n + first) % count, &geometry));
+        pieces.find(|piece| {
+            let lease = node.leases.get(&(info_hash, *piece));
+            let holder = lease.and_then(|lease| lease.holder);
+            let held = holder.is_some_and(|holder| holder != peer);
+            held == end_game && holder != Some(peer) && has(*piece) && fits(*piece)
+        })
     }
 
     fn block_came(
@@ -433,7 +428,7 @@ impl World {
             self.nodes[index].exchange.verified(key.0, key.1, now);
             // The have bit is written after the due (S3): a crash between loses the piece.
             if !self.drain(index) {
-                self.nodes[index].have.insert(key);
+                self.nodes[index].has(key);
             }
             return;
         }

@@ -128,7 +128,7 @@ impl World {
     pub(crate) fn seed(&mut self, node: usize, torrent: usize) {
         let torrent = &self.torrents[torrent];
         for piece in torrent.geometry.pieces() {
-            self.nodes[node].have.insert((torrent.info_hash, piece));
+            self.nodes[node].has((torrent.info_hash, piece));
         }
     }
 

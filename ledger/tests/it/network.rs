@@ -1,14 +1,17 @@
 //! The rules of the network chart, one claim per test.
 
+use seedbank_ledger::entry::{EntryHash, EntryKind};
+use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{LedgerError, OpenError, Outcome};
 use seedbank_ledger::network::{NetworkLedger, SUPPLY_MAX};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::OrderKind;
+use seedbank_ledger::state::Row;
 use seedbank_ledger::statement::Operation;
-use seedbank_ledger::store::{Batch, Durability, Store as _, Table};
-use seedbank_ledger::{Identity, NetworkId, UnixTime};
+use seedbank_ledger::store::{Batch, Durability, Memory, Store as _, Table};
+use seedbank_ledger::{Identity, NetworkId, Sequence, UnixTime};
 
 use crate::world::{
     GRACE, ISSUER, START, TTL, World, channel, claim, cr, grant, id, identity, open_lock,
@@ -372,4 +375,33 @@ fn an_expiry_of_no_lock_stops_the_ledger_and_does_not_spin() {
     assert_eq!(world.network.append(START, &[]), Err(error.clone()));
     let order = Operation::Order(order(1, 1, transfer(0, 1)));
     assert_eq!(world.network.append(START, &[order]), Err(error));
+}
+
+/// A settlement node that keeps a payer's credit locked past its time leaves a log that no auditor
+/// accepts, although every link and signature in it is good.
+#[test]
+fn a_log_that_leaves_out_an_expiry_does_not_check() {
+    let mut world = World::funded(3);
+    world.lock(1, 2, 100);
+    world.pass(u64::from(TTL) + GRACE + 1);
+    world.order(2, transfer(0, 1));
+    let mut entries = world.network.entries(Sequence::ZERO, 99).unwrap();
+    entries.retain(|entry| entry.kind != EntryKind::LockExpiry);
+    let mut head = world.network.head();
+    let mut batch = Batch::new();
+    head.hash = EntryHash::NONE;
+    for (entry, sequence) in entries.iter_mut().zip(0_u64..) {
+        entry.sequence = Sequence::new(sequence);
+        entry.prev_hash = head.hash;
+        let bytes = entry.to_bytes();
+        head.hash = EntryHash::of(&bytes);
+        head.next = entry.sequence.next();
+        batch.put(Table::Entry, sequence.to_be_bytes().to_vec(), bytes);
+    }
+    batch.put(Table::Meta, b"head".to_vec(), Row::to_bytes(&head));
+    let forged = Memory::new();
+    forged.write(&batch, Durability::Synced).unwrap();
+    let sequence = head.last().unwrap();
+    let error = open_network(forged).check().unwrap_err();
+    assert_eq!(error, CheckError::Overdue { sequence });
 }

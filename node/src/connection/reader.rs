@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::connection::link::PeerLink;
-use crate::connection::{HANDSHAKE_TIMEOUT, SILENCE_MAX};
+use crate::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
 use crate::lease::{FullPiece, Stored};
 use crate::plane::DataPlane;
 
@@ -27,8 +27,6 @@ const READ_MIN: usize = 16 * 1024;
 const READ_MAX: usize = 256 * 1024;
 /// Most events in one `Received`; the read that brought more is told in parts.
 const EVENTS_MAX: usize = 4 * 1024;
-/// How long an empty buffer is kept.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The reading half of a connection.
 pub(crate) struct Reader<'a> {

@@ -14,10 +14,11 @@ use seedbank_engine::wire::codec::piece_header;
 use seedbank_engine::wire::message::Message;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::WriteHalf;
+use tokio::time::timeout;
 
-use crate::connection::linger;
 use crate::connection::link::PeerLink;
 use crate::connection::outbox::{Item, len_of};
+use crate::connection::{IDLE, linger};
 use crate::plane::{DataPlane, TorrentData};
 use crate::storage::StorageError;
 
@@ -124,11 +125,15 @@ impl<'a> Writer<'a> {
             return Err(Stop::Flushed);
         }
         if self.items.is_empty() {
-            self.batch.give_back();
+            let idle = timeout(IDLE, link.outbox().filled());
             tokio::select! {
                 _ = ended.as_mut() => return Err(Stop::Ended),
-                () = link.outbox().filled() => return Ok(()),
+                filled = idle, if self.batch.has_room() => {
+                    filled.unwrap_or_else(|_| self.batch.give_back());
+                }
+                () = link.outbox().filled(), if !self.batch.has_room() => {}
             }
+            return Ok(());
         }
         self.fill().await?;
         let mut written = 0;
@@ -222,6 +227,11 @@ impl Batch {
         self.parts.clear();
         self.blocks.clear();
         self.runs.clear();
+    }
+
+    /// Whether the payload has room of its own.
+    fn has_room(&self) -> bool {
+        !self.payload.is_empty()
     }
 
     /// Frees the payload's room while there is nothing to send.

@@ -1,4 +1,5 @@
-//! Where the owner's API can be called: a unix socket for the local user, loopback TCP with a token.
+//! Where the owner's API can be called: a unix socket for the local user, loopback TCP for whoever
+//! holds the token.
 
 use std::io;
 use std::net::SocketAddr;

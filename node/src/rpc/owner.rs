@@ -53,7 +53,7 @@ pub trait Owner: Send + Sync + 'static {
 
     /// What the node has by its own ledger, and where that ledger ends.
     async fn balance(&self) -> Result<(Balance, Head), BooksError>;
-    /// At most `limit` entries of the node's ledger from `from` on, oldest first, with their causes.
+    /// At most `limit` entries of the node's ledger from `from` on, oldest first, and their causes.
     async fn entries(
         &self,
         from: Sequence,

@@ -1,7 +1,8 @@
 //! The shared ledger over gRPC: kept by one thread, served to anybody, asked by nodes.
 //!
 //! `keeper.rs` owns the network ledger and enters all that waits as one durable group; `server.rs`
-//! serves it on a listener of its own and believes only signatures; `client.rs` is a node's way to it.
+//! serves it on a listener of its own and believes only signatures; `client.rs` is a node's way
+//! there.
 
 mod admission;
 mod client;

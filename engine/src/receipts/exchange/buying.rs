@@ -5,6 +5,7 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
+use crate::receipts::connection::Connection;
 use crate::receipts::exchange::{Arrived, Exchange, receipt_row};
 use crate::receipts::limits::RATE_MAX;
 use crate::receipts::output::ExchangeOutput;
@@ -28,9 +29,17 @@ impl Exchange {
         connection.peer_rate_min.filter(|_| connection.is_payable())
     }
 
-    /// Wants this bid for the requests that follow. It is in force once its BID is among the outputs:
-    /// at once, or up to a second later if there were too many. Without a lock of ours that is open
-    /// and wanted, the bid is zero: what it buys could not be signed.
+    /// The exposure that this peer allows our key, by his newest HELLO or QUOTE; zero if he has
+    /// not said.
+    pub fn window_at(&self, peer: PeerIndex) -> Bytes {
+        let key = self.connections.get(&peer).map(|connection| connection.key);
+        key.and_then(|key| self.pairs.get(&key))
+            .map_or(Bytes::ZERO, |pair| pair.payer.window)
+    }
+
+    /// Wants this bid for the requests that follow. It is in force once its BID is among the
+    /// outputs: at once, or up to a second later if there were too many. Without a lock of ours
+    /// that is open and wanted, the bid is zero: what it buys could not be signed.
     pub fn place_bid(&mut self, peer: PeerIndex, rate: Rate, at: Instant) {
         let Some(key) = self.connections.get(&peer).map(|connection| connection.key) else {
             return;
@@ -116,8 +125,8 @@ impl Exchange {
         }
     }
 
-    /// A block came. `had` tells that its piece was verified before, so that `fate` compares it with
-    /// verified bytes.
+    /// A block came. `had` tells that its piece was verified before, so that `fate` compares it
+    /// with verified bytes.
     pub fn arrived(
         &mut self,
         peer: PeerIndex,
@@ -203,6 +212,20 @@ impl Exchange {
         }
     }
 
+    /// A torrent is gone with everything of it that was not verified.
+    pub fn forget_torrent(&mut self, info_hash: InfoHash, at: Instant) {
+        let first = (info_hash, PieceIndex::unchecked(0));
+        let last = (info_hash, PieceIndex::unchecked(u32::MAX));
+        let waiting: Vec<PieceIndex> = self
+            .pieces
+            .range(first..=last)
+            .map(|((_, piece), _)| *piece)
+            .collect();
+        for piece in waiting {
+            self.discarded(info_hash, piece, at);
+        }
+    }
+
     /// No boost wants this payee's lock any more: bids at him end, and CLOSE goes out once no paid
     /// block is under way or waits to be verified.
     pub fn end_lock(&mut self, payee: NodeId, lock_id: LockId, at: Instant) {
@@ -274,9 +297,9 @@ impl Exchange {
         let mut rows = Vec::new();
         let mut after = Vec::new();
         for key in keys {
-            let payable = self.payable(*key);
+            let live = self.live(*key, Connection::takes_receipts);
             let pair = self.pair_mut(*key);
-            let signing = payable
+            let signing = live
                 .last()
                 .and_then(|peer| Some((*peer, pair.payer.sign(&identity, now)?)));
             if due || signing.is_some() {

@@ -32,8 +32,9 @@ pub struct Opened {
 }
 
 impl Exchange {
-    /// Both ends have offered the receipt protocol: says HELLO. Nothing happens for another version,
-    /// our own key, or when no further pair can be remembered: that connection stays plain.
+    /// Both ends have offered the receipt protocol: says HELLO. Nothing happens for another
+    /// version, our own key, or when no further pair can be remembered: that connection stays
+    /// plain.
     pub fn open(&mut self, opened: Opened, now: Instant) {
         let key = opened.offer.node_id;
         let known = self.pairs.contains_key(&key);
@@ -133,8 +134,11 @@ impl Exchange {
                 return self.close_asked(peer, lock_id, now);
             }
             ReceiptMessage::Tip { amount, note: _ } => {
-                let peer = self.connection_mut(peer).key;
-                self.event(ExchangeEvent::Tipped { peer, amount });
+                let connection = self.connection_mut(peer);
+                let key = connection.key;
+                if connection.answers.take(now) {
+                    self.event(ExchangeEvent::Tipped { peer: key, amount });
+                }
             }
             ReceiptMessage::Error { code, channel_id } => {
                 if let Some(channel_id) = channel_id {

@@ -316,7 +316,10 @@ fn end_game_asks_a_second_peer_and_cancels_what_came_first_elsewhere() {
     );
     rig.take();
     rig.block(quick, copies[0], true);
-    let cancels = |output: &Output| matches!(output, Output::Cancel { peer, block } if *peer == slow && *block == copies[0]);
+    let cancels = |output: &Output| match output {
+        Output::Cancel { peer, block } => *peer == slow && *block == copies[0],
+        _ => false,
+    };
     assert!(rig.take().iter().any(cancels));
     // The slow one sends it all the same: it was asked for, so nothing comes of it.
     rig.block(slow, copies[0], true);
@@ -380,6 +383,43 @@ fn part_filled_buffers_that_nobody_can_complete_make_room() {
     rig.advance(secs(2));
     fetch_all(&mut rig, other);
     assert_eq!(rig.torrent(torrent).piece_have_count, 12);
+}
+
+#[test]
+fn peers_that_trickle_cannot_hold_all_buffers() {
+    let mut rig = Rig::new();
+    let torrent = rig.leech(&draft("big", 16 << 20, 1 << 20));
+    // They take every buffer there is, and send a block each just before anybody would call it a
+    // stall.
+    let slow: Vec<_> = (1..5).map(|name| rig.join_seed(torrent, name)).collect();
+    let quick = rig.join_seed(torrent, 9);
+    for _ in 0..10 {
+        for peer in &slow {
+            let first = rig.wire(*peer).owed.keys().next().copied();
+            if let Some(first) = first {
+                rig.block(*peer, first, true);
+            }
+        }
+        for _ in 0..25 {
+            fetch_all(&mut rig, quick);
+            rig.advance(secs(1));
+        }
+        rig.take();
+    }
+    assert_eq!(rig.state(torrent), TorrentState::Seeding);
+}
+
+#[test]
+fn a_thousand_chokes_in_one_read_move_nobody() {
+    let (mut rig, torrent) = leeching(8, 4);
+    let busy = rig.join_seed(torrent, 1);
+    let peer = rig.join_seed(torrent, 2);
+    rig.take();
+    let flips = std::iter::repeat_n([Message::Choke, Message::Unchoke], 1_000);
+    rig.says(peer, flips.flatten());
+    let outputs = rig.take();
+    assert!(outputs.len() < 10, "{} outputs", outputs.len());
+    assert!(!rig.is_closing(busy));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Two wallets, their stores and the model between them, in virtual time of one-second steps.
+//! Two wallets, their stores and the settlement node between them, in virtual time of one-second
+//! steps.
 
 use std::collections::VecDeque;
 
@@ -9,7 +10,7 @@ use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::tally::LockRow;
 use seedbank_ledger::{Bytes, Duration};
 
-use super::model::Model;
+use super::settlement::Settlement;
 use super::*;
 
 /// What becomes of the next questions.
@@ -103,7 +104,7 @@ struct Node {
 }
 
 pub(super) struct Bench {
-    pub(super) model: Model,
+    pub(super) settlement: Settlement,
     nodes: Vec<Node>,
     pub(super) now: Instant,
     pub(super) unix: UnixTime,
@@ -116,12 +117,12 @@ impl Bench {
     /// Node 0 holds 10 cr, node 1 nothing.
     pub(super) fn new() -> Self {
         let unix = UnixTime::from_secs(1_700_000_000);
-        let mut model = Model::new(unix);
+        let mut settlement = Settlement::new(unix);
         let nodes = [1, 2].map(|secret| {
             let identity = Arc::new(Identity::from_secret([secret; 32]));
             let book = WalletBook::default();
             Node {
-                wallet: Wallet::new(model.network(), identity.clone(), &book, Instant::ZERO),
+                wallet: Wallet::new(settlement.network(), identity.clone(), &book, Instant::ZERO),
                 identity,
                 store: Stored::default(),
                 held: VecDeque::new(),
@@ -132,10 +133,9 @@ impl Bench {
                 events: Vec::new(),
             }
         });
-        let issuer = Identity::from_secret([8; 32]);
-        model.grant(nodes[0].identity.id(), 10 * CREDIT, &issuer);
+        settlement.grant(nodes[0].identity.id(), 10 * CREDIT);
         Self {
-            model,
+            settlement,
             nodes: nodes.into(),
             now: Instant::ZERO,
             unix,
@@ -158,7 +158,12 @@ impl Bench {
 
     /// The newest lock.
     pub(super) fn lock(&self) -> LockId {
-        *self.model.locks.keys().next_back().expect("a lock is open")
+        *self
+            .settlement
+            .locks
+            .keys()
+            .next_back()
+            .expect("a lock is open")
     }
 
     pub(super) fn held(&self, node: usize) -> usize {
@@ -205,7 +210,7 @@ impl Bench {
     }
 
     pub(super) fn restart(&mut self, node: usize) {
-        let network = self.model.network();
+        let network = self.settlement.network();
         let node = &mut self.nodes[node];
         let book = node.store.book(node.identity.id());
         node.held.clear();
@@ -222,15 +227,15 @@ impl Bench {
     pub(super) fn skip(&mut self, secs: u64) {
         self.now = self.now.after(Duration::from_secs(secs));
         self.unix = self.unix.plus_secs(secs);
-        self.model.time = self.model.time.plus_secs(secs);
-        self.model.expire();
+        self.settlement.time = self.settlement.time.plus_secs(secs);
+        self.settlement.expire();
         for node in 0..self.nodes.len() {
             self.nodes[node].wallet.tick(self.now, self.unix);
             self.drain(node);
         }
-        self.model.check();
+        self.settlement.check();
         assert!(
-            self.restored || self.model.equivocations == 0,
+            self.restored || self.settlement.equivocations == 0,
             "no nonce is signed twice"
         );
     }
@@ -266,7 +271,7 @@ impl Bench {
                         SettlementRequest::Statement { .. } => {}
                     }
                     let reply = match self.fate {
-                        Fate::Delivered => self.model.handle(own, &what),
+                        Fate::Delivered => self.settlement.handle(own, &what),
                         Fate::Unreachable => SettlementReply::Unreachable("down".to_owned()),
                         Fate::Held => {
                             node.held.push_back(request);
@@ -283,7 +288,7 @@ impl Bench {
 
 /// A claim by node 1 of a receipt of node 0.
 pub(super) fn claim(bench: &Bench, id: LockId, amount: u64) -> SignedClaim {
-    let lock = bench.model.locks[&id].lock.body;
+    let lock = bench.settlement.locks[&id].lock.body;
     signed_claim(
         &lock,
         amount,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbank_ledger::Duration;
 
 use super::bench::{Stored, signed_claim};
-use super::model::Model;
+use super::settlement::Settlement;
 use super::*;
 use crate::rng::Rng;
 
@@ -41,7 +41,7 @@ struct Node {
 
 struct World {
     dice: Rng,
-    model: Model,
+    settlement: Settlement,
     nodes: Vec<Node>,
     wire: Vec<Sent>,
     now: Instant,
@@ -53,14 +53,13 @@ struct World {
 impl World {
     fn new(seed: u64, restores: bool) -> Self {
         let unix = UnixTime::from_secs(1_700_000_000);
-        let mut model = Model::new(unix);
-        let issuer = Identity::from_secret([8; 32]);
+        let mut settlement = Settlement::new(unix);
         let nodes = [1, 2, 3].map(|secret| {
             let identity = Arc::new(Identity::from_secret([secret; 32]));
-            model.grant(identity.id(), GRANT, &issuer);
+            settlement.grant(identity.id(), GRANT);
             let book = WalletBook::default();
             Node {
-                wallet: Wallet::new(model.network(), identity.clone(), &book, Instant::ZERO),
+                wallet: Wallet::new(settlement.network(), identity.clone(), &book, Instant::ZERO),
                 identity,
                 run: 0,
                 store: Stored::default(),
@@ -72,7 +71,7 @@ impl World {
         });
         Self {
             dice: Rng::new(seed),
-            model,
+            settlement,
             nodes: nodes.into(),
             wire: Vec::new(),
             now: Instant::ZERO,
@@ -86,16 +85,16 @@ impl World {
         let secs = 1 + self.dice.below(9);
         self.now = self.now.after(Duration::from_secs(secs));
         self.unix = self.unix.plus_secs(secs);
-        self.model.time = self.model.time.plus_secs(secs);
-        self.model.expire();
+        self.settlement.time = self.settlement.time.plus_secs(secs);
+        self.settlement.expire();
         for node in 0..NODES {
             self.nodes[node].wallet.tick(self.now, self.unix);
             self.drain(node);
         }
         self.deliver();
-        self.model.check();
+        self.settlement.check();
         if !self.restores {
-            assert_eq!(self.model.equivocations, 0, "no nonce is signed twice");
+            assert_eq!(self.settlement.equivocations, 0, "no nonce is signed twice");
         }
     }
 
@@ -152,7 +151,7 @@ impl World {
         let Some(id) = self.pick_lock(payer) else {
             return;
         };
-        let lock = self.model.locks[&id].lock.body;
+        let lock = self.settlement.locks[&id].lock.body;
         let payee = (0..NODES).find(|node| self.nodes[*node].identity.id() == lock.payee);
         let payee = payee.unwrap();
         let node = &self.nodes[payee];
@@ -173,7 +172,7 @@ impl World {
 
     fn crash(&mut self, index: usize) {
         let restore = self.restores && self.dice.chance(1, 3);
-        let network = self.model.network();
+        let network = self.settlement.network();
         let node = &mut self.nodes[index];
         if restore {
             node.store = node.backup.clone();
@@ -184,7 +183,7 @@ impl World {
             node.wallet.claim(*claim);
         }
         for lock_id in &node.closes {
-            if !self.model.locks[lock_id].closed {
+            if !self.settlement.locks[lock_id].closed {
                 node.wallet.close_lock(*lock_id);
             }
         }
@@ -248,7 +247,7 @@ impl World {
 
     fn answer(&mut self, node: usize, run: u32, request: u64, what: &SettlementRequest) {
         let own = self.nodes[node].identity.id();
-        let mut reply = self.model.handle(own, what);
+        let mut reply = self.settlement.handle(own, what);
         if !self.calm && self.dice.chance(1, 8) {
             reply = SettlementReply::Unreachable("lost".to_owned());
         }
@@ -263,27 +262,31 @@ impl World {
         for _ in 0..150 {
             self.step();
         }
+        self.settlement.check_all();
         for node in &self.nodes {
             let own = node.identity.id();
-            let account = self.model.account(own);
+            let account = self.settlement.account(own);
             let view = node.wallet.view(MicroCredits::ZERO);
             assert_eq!(view.available, account.available);
             assert_eq!(view.locked, account.reserved);
             for (id, claim) in &node.claims {
-                let paid = self.model.locks[id].claimed >= claim.body.receipt.body.amount;
+                let paid = self.settlement.locks[id].claimed >= claim.body.receipt.body.amount;
                 assert!(paid, "every claim is paid, before its lock is closed");
             }
             for id in &node.closes {
-                assert!(self.model.locks[id].closed, "every close is carried out");
+                assert!(
+                    self.settlement.locks[id].closed,
+                    "every close is carried out"
+                );
             }
             let open = node.store.own_locks(own);
             let settled = open
                 .iter()
-                .all(|row| !self.model.locks[&row.lock.body.lock_id].closed);
+                .all(|row| !self.settlement.locks[&row.lock.body.lock_id].closed);
             assert!(settled, "every close is known to the payer");
             let answered = node.store.order.is_none_or(|order| order.answered);
             assert!(answered, "everything is answered in the end");
-            let SettlementReply::Lines { lines, .. } = self.model.statement(own) else {
+            let SettlementReply::Lines { lines, .. } = self.settlement.statement(own) else {
                 panic!("a statement is lines");
             };
             assert_eq!(node.store.lines, lines, "every line is booked, once");
@@ -294,7 +297,10 @@ impl World {
     fn check_transfers(&self, own: NodeId, ids: &[String]) {
         for id in ids {
             let memo = memo_hash(id);
-            let orders = self.model.accounts[&own].orders.values();
+            let orders = self.settlement.orders.iter();
+            let orders = orders
+                .filter(|((account, _), _)| *account == own)
+                .map(|(_, order)| order);
             let done =
                 orders.filter(|(order, refusal)| order.body.memo_hash == memo && refusal.is_none());
             assert!(done.count() <= 1, "{id} moved credit twice");

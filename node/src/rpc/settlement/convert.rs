@@ -1,5 +1,7 @@
-//! Statements, accounts and locks between the ledger's types and messages. Lossless: credit in being
-//! fits a signed 64-bit integer by the network's rules, and lines travel as their exact bytes.
+//! Statements, accounts and locks between the ledger's types and messages.
+//!
+//! Lossless: credit in being fits a signed 64-bit integer by the network's rules, and lines travel
+//! as their exact bytes.
 
 use seedbank_ledger::layout::LayoutError;
 use seedbank_ledger::refusal::Refusal;
