@@ -83,7 +83,6 @@ pub enum DaemonError {
 }
 
 /// A running daemon.
-#[derive(Debug)]
 pub struct Daemon {
     /// Its node.
     pub node: NodeHandle,
