@@ -2,7 +2,7 @@
 //!
 //! Addresses come from the owner, from trackers and from magnets, and are hints, never facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Instant};
@@ -86,13 +86,18 @@ impl Addresses {
 
     /// The next address to dial, if any is due; it counts as being dialled from now on.
     ///
-    /// The owner's come first, then those that failed less often.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Option<SocketAddr> {
+    /// The owner's come first, then those that failed less often. Whoever listens at one of `here`
+    /// is connected to us: it would hang up on a second connection, and some clients ban for one.
+    pub(crate) fn take_due(
+        &mut self,
+        here: &BTreeSet<SocketAddr>,
+        now: Instant,
+    ) -> Option<SocketAddr> {
         let due = |address: &Address| matches!(address.state, State::Idle(at) if at <= now);
         let next = self
             .known
             .iter()
-            .filter(|(_, address)| due(address))
+            .filter(|(addr, address)| due(address) && !here.contains(addr))
             .min_by_key(|(addr, address)| (!address.lasting, address.failures, **addr))
             .map(|(addr, _)| *addr)?;
         self.set(next, State::Dialling);
@@ -176,6 +181,10 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
+    fn nobody() -> BTreeSet<SocketAddr> {
+        BTreeSet::new()
+    }
+
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
@@ -187,12 +196,16 @@ mod tests {
         let mut now = Instant::ZERO;
         let mut waits = Vec::new();
         for _ in 0..4 {
-            let next = addresses.take_due(now).unwrap();
-            assert_eq!(addresses.take_due(now), None, "it is being dialled");
+            let next = addresses.take_due(&nobody(), now).unwrap();
+            assert_eq!(
+                addresses.take_due(&nobody(), now),
+                None,
+                "it is being dialled"
+            );
             addresses.failed(next, now);
             let second = Duration::from_secs(1);
             let start = now;
-            while addresses.clone().take_due(now).is_none() {
+            while addresses.clone().take_due(&nobody(), now).is_none() {
                 now = now.after(second);
             }
             waits.push(now.since(start).as_secs());
@@ -209,8 +222,11 @@ mod tests {
             addresses.failed(addr("127.0.0.1:1"), Instant::ZERO);
             addresses.failed(addr("127.0.0.1:2"), Instant::ZERO);
         }
-        assert_eq!(addresses.take_due(Instant::MAX), Some(addr("127.0.0.1:1")));
-        assert_eq!(addresses.take_due(Instant::MAX), None);
+        assert_eq!(
+            addresses.take_due(&nobody(), Instant::MAX),
+            Some(addr("127.0.0.1:1"))
+        );
+        assert_eq!(addresses.take_due(&nobody(), Instant::MAX), None);
     }
 
     #[test]
@@ -219,10 +235,13 @@ mod tests {
         addresses.add(addr("[::ffff:127.0.0.1]:7"), false);
         addresses.add(addr("127.0.0.1:7"), false);
         addresses.add(addr("127.0.0.1:0"), false);
-        assert_eq!(addresses.take_due(Instant::ZERO), Some(addr("127.0.0.1:7")));
-        assert_eq!(addresses.take_due(Instant::ZERO), None);
+        assert_eq!(
+            addresses.take_due(&nobody(), Instant::ZERO),
+            Some(addr("127.0.0.1:7"))
+        );
+        assert_eq!(addresses.take_due(&nobody(), Instant::ZERO), None);
         addresses.is_own(addr("127.0.0.1:7"));
         addresses.failed(addr("127.0.0.1:7"), Instant::ZERO);
-        assert_eq!(addresses.take_due(Instant::MAX), None);
+        assert_eq!(addresses.take_due(&nobody(), Instant::MAX), None);
     }
 }

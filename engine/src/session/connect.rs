@@ -270,8 +270,10 @@ impl Session {
         {
             let dialling = torrent.addresses.dialling_count();
             let room = DIALLED_PER_TORRENT_MAX.saturating_sub(torrent.peers.len() + dialling);
+            let peers = torrent.peers.iter().filter_map(|peer| self.peers.get(peer));
+            let here = peers.filter_map(Peer::listens_at).collect();
             for _ in 0..room.min(DIALLING_MAX.saturating_sub(dialling)).min(free) {
-                let Some(addr) = torrent.addresses.take_due(now) else {
+                let Some(addr) = torrent.addresses.take_due(&here, now) else {
                     break;
                 };
                 let info_hash = torrent.info_hash;

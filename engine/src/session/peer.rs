@@ -140,6 +140,12 @@ impl EarlyPieces {
 }
 
 impl Peer {
+    /// Where it listens, by its own word; what we dialled is known to be such a place anyway.
+    pub(crate) fn listens_at(&self) -> Option<SocketAddr> {
+        let port = self.live()?.remote.port?;
+        Some(SocketAddr::new(self.addr.ip().to_canonical(), port))
+    }
+
     /// The link, if both handshakes are done and nobody is closing it.
     pub(crate) fn live(&self) -> Option<&Link> {
         self.link.as_deref().filter(|_| !self.closing)

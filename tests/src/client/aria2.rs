@@ -24,8 +24,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// In its log: it hangs up on a peer. A `PeerAbstractCommand` is one peer's connection.
 const ABORTED: &str = "PeerAbstractCommand.cc:109]";
 
-/// Reasons that are no fault of the peer's: it left, or nobody had anything for the other.
-const ORDINARY_ENDS: [&str; 9] = [
+/// Reasons that are no fault of the peer's: it left, nobody had anything for the other, or both
+/// dialled at once.
+const ORDINARY_ENDS: [&str; 10] = [
     "EOF",
     "Connection reset",
     "Broken pipe",
@@ -35,6 +36,7 @@ const ORDINARY_ENDS: [&str; 9] = [
     "not interested each other",
     "Good Bye Seeder",
     "download was aborted",
+    "Same Peer ID has been already seen",
 ];
 
 /// In its log: a piece failed its hash.

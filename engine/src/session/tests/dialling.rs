@@ -11,6 +11,7 @@ use crate::session::config::Config;
 use crate::session::input::Input;
 use crate::session::output::Output;
 use crate::tracker::{AnnounceEvent, AnnounceReply};
+use crate::wire::extended::ExtendedHandshake;
 use crate::wire::message::Message;
 
 fn addr(port: u16) -> SocketAddr {
@@ -266,4 +267,23 @@ fn completing_is_announced_once_and_stopping_too() {
         .iter()
         .filter(|(event, _)| *event == AnnounceEvent::Stopped);
     assert_eq!(stopped.count(), 1, "{said:?}");
+}
+
+#[test]
+fn a_peer_that_connected_to_us_is_not_dialled_where_it_listens() {
+    let mut rig = Rig::new();
+    let torrent = rig.leech(&tracked(false));
+    let peer = rig.join(torrent, Remote::modern(1));
+    let said = ExtendedHandshake {
+        port: Some(7_000),
+        ..ExtendedHandshake::default()
+    };
+    rig.says_extended(peer, &said);
+    answer(&mut rig, vec![addr(7_000), addr(7_001)]);
+    rig.advance(secs(10));
+    assert_eq!(rig.plane.dials, [(torrent, addr(7_001))]);
+
+    rig.close(peer);
+    rig.advance(secs(1));
+    assert_eq!(rig.plane.dials.len(), 2);
 }
