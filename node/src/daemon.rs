@@ -97,12 +97,6 @@ pub struct Daemon {
     ledger_thread: Option<JoinHandle<()>>,
 }
 
-impl std::fmt::Debug for Daemon {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Daemon({})", self.node.node_id())
-    }
-}
-
 /// The settlement role, started.
 struct Settling {
     keeper: Keeper,

@@ -1,7 +1,7 @@
 //! Runs a scenario in a network of its own: an unprivileged user, network and process namespace.
 //!
 //! The test starts itself a second time under `unshare`, asking for itself alone; the copy finds
-//! [`MARK`] in its environment and runs the body. In there it is root over an empty network, so
+//! `MARK` in its environment and runs the body. In there it is root over an empty network, so
 //! every client gets an address, nothing leaves the machine, and no port is taken. The copy is the
 //! first process of its namespace: when it ends, the kernel ends every client that it started.
 
