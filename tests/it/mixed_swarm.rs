@@ -21,7 +21,7 @@ const SEED: LibtorrentOptions = LibtorrentOptions {
 };
 
 /// Two slots for three leechers: somebody is always choked, and the slots go round.
-const CONFIG: &str = "[limits]\nslots = 2\n";
+const CONFIG: &str = "[earn]\nslots = 2\n";
 
 const FLIPS_MIN: u32 = 10;
 const FLIPPED_PEERS_MIN: usize = 2;
