@@ -20,4 +20,5 @@ pub mod session;
 pub mod text;
 pub mod tracker;
 pub mod units;
+pub mod wallet;
 pub mod wire;

@@ -38,8 +38,8 @@ pub(crate) enum ToSession {
     },
     /// A question.
     Query(Query),
-    /// Stop without further ado: the graceful way took too long.
-    Stop,
+    /// Stop at once: the graceful way took too long, or the ledger failed.
+    Stop(Option<String>),
 }
 
 /// The sending end; cheap to clone.
@@ -62,7 +62,38 @@ impl Inbox {
 
     /// Delivers an event from a thread that may wait.
     pub(crate) fn input_blocking(&self, input: Input) {
-        let _ended = self.sender.blocking_send(ToSession::Input(input));
+        self.send_blocking(ToSession::Input(input));
+    }
+
+    /// Delivers anything from a thread that may wait.
+    pub(crate) fn send_blocking(&self, message: ToSession) {
+        // An error means that the session thread has ended.
+        let _ = self.sender.blocking_send(message);
+    }
+
+    /// Delivers a wish and gives the answer.
+    pub(crate) async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        let delivered = self.send(ToSession::Command { command, reply }).await;
+        if !delivered {
+            return Err(CommandError::ShuttingDown);
+        }
+        // Without an answer the session thread has ended before it came to the question.
+        answer.await.unwrap_or(Err(CommandError::ShuttingDown))
+    }
+
+    /// Asks about the session; `None` once its thread has ended.
+    pub(crate) async fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Session) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let query = Box::new(move |session: &Session| {
+            // Whoever asked may have gone.
+            let _ = reply.send(question(session));
+        });
+        self.send(ToSession::Query(query)).await;
+        answer.await.ok()
     }
 
     /// Delivers anything; false once the session thread has ended.
@@ -78,7 +109,7 @@ impl std::fmt::Debug for ToSession {
             Self::Connected { input, .. } => f.debug_tuple("Connected").field(input).finish(),
             Self::Command { command, .. } => f.debug_tuple("Command").field(command).finish(),
             Self::Query(_) => f.write_str("Query"),
-            Self::Stop => f.write_str("Stop"),
+            Self::Stop(why) => f.debug_tuple("Stop").field(why).finish(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use seedbank_engine::bitfield::Bitfield;
 use seedbank_engine::session::input::Input;
@@ -44,7 +44,12 @@ pub(crate) struct TorrentData {
     /// Its files.
     pub(crate) storage: Arc<Storage>,
     have: Mutex<Bitfield>,
+    /// Pieces were added since the last record of them.
     dirty: AtomicBool,
+    /// Bytes were written since the last sync.
+    unsynced: AtomicBool,
+    /// Set, under the lock, once nothing may be written any more.
+    gone: RwLock<bool>,
 }
 
 impl DataPlane {
@@ -125,6 +130,8 @@ impl TorrentData {
             storage: Arc::new(storage),
             have: Mutex::new(none),
             dirty: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
+            gone: RwLock::new(false),
         })
     }
 
@@ -149,12 +156,31 @@ impl TorrentData {
         self.dirty.swap(false, Ordering::Relaxed)
     }
 
+    /// Makes what was written survive a loss of power. Waits for the disk.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        if self.unsynced.swap(false, Ordering::Relaxed) {
+            self.storage.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files, behind any piece that is being written. Waits for the disk.
+    pub(crate) fn delete(&self) -> Result<(), StorageError> {
+        *self.gone.write().unwrap_or_else(PoisonError::into_inner) = true;
+        self.storage.delete()
+    }
+
     fn take_in(&self, full: &FullPiece) -> Result<bool, StorageError> {
         if !check::matches(self.storage.metainfo(), full.piece, &full.bytes) {
             return Ok(false);
         }
+        let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
+        if *gone {
+            return Ok(false);
+        }
         self.storage.write_piece(full.piece, &full.bytes)?;
         self.lock().set(full.piece);
+        self.unsynced.store(true, Ordering::Relaxed);
         self.dirty.store(true, Ordering::Relaxed);
         Ok(true)
     }

@@ -1,5 +1,6 @@
 //! What happened, for users and logs; nothing depends on these.
 
+use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId};
 
 use crate::choker::Reason;
@@ -73,6 +74,21 @@ pub enum SessionEvent {
         signer: NodeId,
         /// What contradicts.
         what: String,
+    },
+    /// The settlement node refused an order or a claim.
+    SettlementRefused {
+        /// What was asked, for people.
+        what: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The wall clock left, or came back within, the 10 minutes around settlement time outside
+    /// which no locks are taken.
+    ClockSkewed {
+        /// Settlement time minus ours, in seconds.
+        secs: i64,
+        /// Whether it is within again.
+        is_sound: bool,
     },
 }
 

@@ -1,0 +1,251 @@
+//! The nonce machine: at most one order is unanswered, it is repeated with the same bytes, and no
+//! nonce is ever signed for two bodies by this node (protocol-review F23).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::statement::{AccountStatus, Operation, StatementLine};
+use seedbank_ledger::{Instant, MicroCredits, NodeId};
+
+use super::config::{QUEUE_MAX, REQUEST_IDS_MAX, WANTED_FOR};
+
+/// Something to be ordered as soon as its turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) kind: OrderKind,
+    pub(super) memo_hash: [u8; 32],
+    pub(super) since: Instant,
+}
+
+/// The order that is waiting for its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Current {
+    pub(super) order: SignedOrder,
+    /// How often it was sent, as far as this run knows; a reloaded one counts as sent.
+    pub(super) sent_count: u32,
+}
+
+impl Current {
+    /// Whether its only sending so far was in this run.
+    pub(super) fn is_first(&self) -> bool {
+        self.sent_count <= 1
+    }
+}
+
+/// What became of the current order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It used its nonce.
+    Done(Option<Refusal>),
+    /// Another order of mine used its nonce first: it never happened and never will.
+    Replaced(Order),
+    /// The settlement node shows an order that I never signed.
+    Forged,
+    /// It used no nonce and was refused.
+    NotTaken(Refusal),
+    /// Nothing is known yet.
+    Open,
+}
+
+/// A transfer that a request id stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Transfer {
+    pub(super) to: NodeId,
+    pub(super) amount: MicroCredits,
+    pub(super) nonce: u64,
+}
+
+/// Queue, current order and remembered request ids.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Orders {
+    pub(super) current: Option<Current>,
+    /// Highest nonce this node is known to have signed.
+    nonce_signed: u64,
+    queue: VecDeque<Wanted>,
+    transfers: BTreeMap<[u8; 32], Transfer>,
+    transfer_age: VecDeque<[u8; 32]>,
+}
+
+impl Orders {
+    /// Notes an order of mine that is known to exist.
+    pub(super) fn note(&mut self, order: &Order) {
+        self.nonce_signed = self.nonce_signed.max(order.nonce);
+        if let OrderKind::Transfer { to, amount } = order.kind {
+            let nonce = order.nonce;
+            self.remember(order.memo_hash, Transfer { to, amount, nonce });
+        }
+    }
+
+    /// The transfer that a request id stands for.
+    pub(super) fn transfer(&self, memo_hash: &[u8; 32]) -> Option<&Transfer> {
+        self.transfers.get(memo_hash)
+    }
+
+    /// Binds a request id. The oldest binding is forgotten at the bound.
+    pub(super) fn remember(&mut self, memo_hash: [u8; 32], transfer: Transfer) {
+        if memo_hash == [0; 32] {
+            return;
+        }
+        if self.transfers.insert(memo_hash, transfer).is_none() {
+            self.transfer_age.push_back(memo_hash);
+        }
+        if self.transfer_age.len() > REQUEST_IDS_MAX {
+            let oldest = self.transfer_age.pop_front();
+            oldest.and_then(|oldest| self.transfers.remove(&oldest));
+        }
+    }
+
+    /// Drops a queued transfer that turns out to have been ordered before.
+    pub(super) fn forget_queued(&mut self, order: &Order) {
+        self.queue
+            .retain(|wanted| !is_transfer(&wanted.kind) || wanted.memo_hash != order.memo_hash);
+    }
+
+    /// Queues an operation: transfers before all else. False if the queue is full.
+    pub(super) fn push(&mut self, wanted: Wanted) -> bool {
+        if self.queue.len() >= QUEUE_MAX {
+            return false;
+        }
+        if is_transfer(&wanted.kind) {
+            self.queue.insert(self.transfer_count(), wanted);
+        } else {
+            self.queue.push_back(wanted);
+        }
+        true
+    }
+
+    /// Puts a transfer back whose order never happened.
+    pub(super) fn push_again(&mut self, wanted: Wanted) {
+        self.queue.push_front(wanted);
+    }
+
+    /// Takes the next operation to sign, dropping those about locks that waited too long.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Wanted> {
+        self.queue
+            .retain(|wanted| is_transfer(&wanted.kind) || now.since(wanted.since) < WANTED_FOR);
+        self.queue.pop_front()
+    }
+
+    /// Drops what reserves credit in locks, which a clock that is off must not do.
+    pub(super) fn drop_reservations(&mut self) {
+        let reserves =
+            |kind: &OrderKind| matches!(kind, OrderKind::OpenLock { .. } | OrderKind::TopUp { .. });
+        self.queue.retain(|wanted| !reserves(&wanted.kind));
+    }
+
+    /// Makes an order the current one.
+    pub(super) fn begin(&mut self, order: SignedOrder, sent_count: u32) {
+        assert!(self.current.is_none(), "one order is unanswered at a time");
+        self.note(&order.body);
+        self.current = Some(Current { order, sent_count });
+    }
+
+    /// The nonce a transfer queued now will most likely be signed under.
+    pub(super) fn nonce_expected(&self, account_nonce: u64) -> u64 {
+        let ahead = u64::try_from(self.transfer_count()).unwrap_or(u64::MAX);
+        let used = account_nonce.max(self.nonce_signed);
+        used.saturating_add(1).saturating_add(ahead)
+    }
+
+    /// Whether the account's nonce is behind one that is known to be used: the settlement node
+    /// lost an order that it had answered, and a new one could reuse its nonce.
+    pub(super) fn is_ahead_of(&self, account_nonce: u64) -> bool {
+        self.current.is_none() && self.nonce_signed > account_nonce
+    }
+
+    /// Credit that queued and unanswered operations will take.
+    pub(super) fn committed(&self) -> MicroCredits {
+        self.kinds()
+            .map(|kind| amount_of(&kind))
+            .fold(MicroCredits::ZERO, MicroCredits::saturating_add)
+    }
+
+    /// Every operation that is queued or unanswered.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = OrderKind> {
+        let current = self.current.iter().map(|current| current.order.body.kind);
+        current.chain(self.queue.iter().map(|wanted| wanted.kind))
+    }
+
+    pub(super) fn closes(&self, lock_id: LockId) -> bool {
+        self.kinds()
+            .any(|kind| kind == OrderKind::CloseLock { lock_id })
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.current.is_none() && self.queue.is_empty()
+    }
+
+    fn transfer_count(&self) -> usize {
+        let leading = |wanted: &&Wanted| is_transfer(&wanted.kind);
+        self.queue.iter().take_while(leading).count()
+    }
+}
+
+/// An answer as far as it can concern an order.
+pub(super) struct Told<'a> {
+    /// Whether the answer is to this order, not to another question.
+    pub(super) to_order: bool,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) used_by: Option<&'a SignedOrder>,
+    pub(super) lines: &'a [StatementLine],
+    pub(super) account: &'a AccountStatus,
+}
+
+/// Reads what became of `order` out of an answer. A line decides before the answer's own fields.
+pub(super) fn read_answer(order: &SignedOrder, told: &Told<'_>) -> Answer {
+    let mine = |line: &StatementLine| match line.operation {
+        Operation::Order(other)
+            if other.body.account == order.body.account && other.body.nonce == order.body.nonce =>
+        {
+            Some((other, line.refusal))
+        }
+        Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => None,
+    };
+    if let Some((other, refusal)) = told.lines.iter().find_map(mine) {
+        return compare(order, &other, refusal);
+    }
+    if !told.to_order {
+        return Answer::Open;
+    }
+    if let Some(other) = told.used_by {
+        return compare(order, other, told.refusal);
+    }
+    if told.account.nonce >= order.body.nonce {
+        let about_order =
+            |refusal: &Refusal| !matches!(refusal, Refusal::WrongNonce | Refusal::AlreadyDone);
+        return Answer::Done(told.refusal.filter(about_order));
+    }
+    told.refusal.map_or(Answer::Open, Answer::NotTaken)
+}
+
+/// `order` against the one that used its nonce.
+fn compare(order: &SignedOrder, used_by: &SignedOrder, refusal: Option<Refusal>) -> Answer {
+    let same_slot = used_by.body.account == order.body.account
+        && used_by.body.nonce == order.body.nonce
+        && used_by.body.network_id == order.body.network_id;
+    if used_by.body == order.body {
+        Answer::Done(refusal)
+    } else if same_slot && used_by.verify(&order.body.account).is_ok() {
+        Answer::Replaced(used_by.body)
+    } else {
+        Answer::Forged
+    }
+}
+
+pub(super) fn is_transfer(kind: &OrderKind) -> bool {
+    matches!(kind, OrderKind::Transfer { .. })
+}
+
+fn amount_of(kind: &OrderKind) -> MicroCredits {
+    match *kind {
+        OrderKind::Transfer { amount, .. }
+        | OrderKind::OpenLock { amount, .. }
+        | OrderKind::TopUp { amount, .. }
+        | OrderKind::Burn { amount } => amount,
+        OrderKind::CloseLock { .. } | OrderKind::RotateKey { .. } | OrderKind::Grant { .. } => {
+            MicroCredits::ZERO
+        }
+    }
+}

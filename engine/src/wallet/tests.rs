@@ -1,0 +1,436 @@
+//! The wallet against a model of its settlement node: one claim per test, then random schedules.
+
+mod bench;
+pub(crate) mod model;
+mod schedules;
+
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::signed::Body;
+use seedbank_ledger::signed::order::Order;
+use seedbank_ledger::{Duration, MicroCredits, UnixTime};
+
+use super::*;
+use bench::{Bench, Fate, receipt};
+
+const CREDIT: u64 = 1_000_000;
+
+fn cr(amount: u64) -> MicroCredits {
+    MicroCredits::new(amount)
+}
+
+#[test]
+fn a_grant_is_seen_and_booked_with_its_certificate() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT));
+    assert!(bench.wallet(0).view().reachable);
+    assert_eq!(bench.store(0).lines.len(), 1);
+}
+
+#[test]
+fn an_order_is_written_before_it_leaves_and_repeated_with_the_same_bytes() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    bench.fate = Fate::Unreachable;
+    let nonce = bench.with(0, |wallet, now| wallet.transfer("a", to, cr(5), now));
+    assert_eq!(nonce, Ok(1));
+    bench.run(200);
+    bench.fate = Fate::Delivered;
+    bench.run(90);
+    assert!(bench.submissions(0).len() > 3);
+    let first = bench.submissions(0)[0];
+    assert!(bench.submissions(0).iter().all(|order| *order == first));
+    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 5));
+    assert!(bench.store(0).order.unwrap().answered);
+}
+
+#[test]
+fn a_request_id_means_one_transfer_even_after_a_restart() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    let send = |bench: &mut Bench, id: &str, amount| {
+        bench.with(0, |wallet, now| wallet.transfer(id, to, cr(amount), now))
+    };
+    assert_eq!(send(&mut bench, "rent", 100), Ok(1));
+    bench.run(5);
+    assert_eq!(send(&mut bench, "rent", 100), Ok(1));
+    assert_eq!(
+        send(&mut bench, "rent", 101),
+        Err(CommandError::RequestIdReused("rent".to_owned()))
+    );
+    bench.restart(0);
+    bench.run(5);
+    assert_eq!(send(&mut bench, "rent", 100), Ok(1));
+    bench.run(5);
+    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 100));
+    assert_eq!(send(&mut bench, "more", 1), Ok(2));
+}
+
+#[test]
+fn transfers_that_cannot_be_are_refused_at_once() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let (own, to) = (bench.id(0), bench.id(1));
+    let mut send = |id: &str, to, amount| {
+        bench.with(0, |wallet, now| wallet.transfer(id, to, cr(amount), now))
+    };
+    assert!(matches!(
+        send("", to, 1),
+        Err(CommandError::BadValue { .. })
+    ));
+    assert!(matches!(
+        send(&"x".repeat(65), to, 1),
+        Err(CommandError::BadValue { .. })
+    ));
+    assert!(matches!(
+        send("a", own, 1),
+        Err(CommandError::BadValue { .. })
+    ));
+    assert!(matches!(
+        send("a", to, 0),
+        Err(CommandError::BadValue { .. })
+    ));
+    assert_eq!(
+        send("a", to, 10 * CREDIT + 1),
+        Err(CommandError::InsufficientCredit {
+            needed: cr(10 * CREDIT + 1),
+            available: cr(10 * CREDIT)
+        })
+    );
+    assert!(send("a", to, 9 * CREDIT).is_ok());
+    assert_eq!(
+        send("b", to, 2 * CREDIT),
+        Err(CommandError::InsufficientCredit {
+            needed: cr(2 * CREDIT),
+            available: cr(CREDIT)
+        })
+    );
+}
+
+#[test]
+fn a_restored_backup_adopts_the_order_that_used_its_nonce() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    let backup = bench.store(0).clone();
+    bench.fate = Fate::Unreachable;
+    bench
+        .with(0, |wallet, now| wallet.transfer("old", to, cr(7), now))
+        .unwrap();
+    let late = bench.submissions(0)[0];
+    // The order is under way while the node dies and comes back with an older store.
+    *bench.store_mut(0) = backup;
+    bench.restart(0);
+    bench.fate = Fate::Delivered;
+    bench.run(70);
+    bench.fate = Fate::Unreachable;
+    bench
+        .with(0, |wallet, now| wallet.transfer("new", to, cr(11), now))
+        .unwrap();
+    let own = bench.id(0);
+    bench.model.handle(
+        own,
+        &SettlementRequest::Submit {
+            order: late,
+            after: None,
+        },
+    );
+    bench.fate = Fate::Delivered;
+    bench.restored = true;
+    bench.run(120);
+    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 18));
+    let nonces: Vec<u64> = bench.submissions(0).iter().map(|o| o.body.nonce).collect();
+    assert_eq!(nonces.last(), Some(&2));
+    let retry = bench.with(0, |wallet, now| wallet.transfer("old", to, cr(7), now));
+    assert_eq!(retry, Ok(1));
+}
+
+#[test]
+fn an_order_that_we_never_signed_is_a_conflict_and_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    bench.fate = Fate::Held;
+    bench
+        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .unwrap();
+    let mut forged: Order = bench.submissions(0)[0].body;
+    forged.memo_hash = [5; 32];
+    let forged = forged.sign(&Identity::from_secret([66; 32]));
+    let mut account = bench.model.account(bench.id(0));
+    account.nonce = 1;
+    let reply = SettlementReply::Lines {
+        refusal: Some(Refusal::WrongNonce),
+        used_by: Some(Box::new(forged)),
+        lines: Vec::new(),
+        account,
+    };
+    bench.answer_newest(0, reply);
+    let conflict = |event: &SessionEvent| matches!(event, SessionEvent::Conflict { .. });
+    assert!(bench.events(0).iter().any(conflict));
+    assert_eq!(bench.submissions(0).len(), 1);
+}
+
+#[test]
+fn a_settlement_node_that_forgot_an_order_gets_no_new_one() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    bench
+        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .unwrap();
+    bench.run(5);
+    bench.fate = Fate::Held;
+    bench.run(70);
+    let mut account = bench.model.account(bench.id(0));
+    account.nonce = 0;
+    bench.answer_newest(
+        0,
+        SettlementReply::Lines {
+            refusal: None,
+            used_by: None,
+            lines: Vec::new(),
+            account,
+        },
+    );
+    assert!(!bench.wallet(0).purse().ready);
+    bench
+        .with(0, |wallet, now| wallet.transfer("b", to, cr(7), now))
+        .unwrap();
+    assert_eq!(bench.submissions(0).len(), 1);
+    bench.fate = Fate::Delivered;
+    bench.run(120);
+    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 14));
+}
+
+#[test]
+fn a_lock_is_opened_topped_up_and_survives_a_restart_provisionally() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let payee = bench.id(1);
+    bench.fate = Fate::Unreachable;
+    bench
+        .with(0, |wallet, now| wallet.open_lock(payee, cr(CREDIT), now))
+        .unwrap();
+    let again = bench.with(0, |wallet, now| wallet.open_lock(payee, cr(CREDIT), now));
+    assert_eq!(again, Err(WantError::UnderWay));
+    bench.fate = Fate::Delivered;
+    bench.run(5);
+    let (status, _) = bench.wallet(0).own_locks().next().unwrap();
+    let id = status.lock.body.lock_id;
+    assert!(bench.wallet(0).is_confirmed(id));
+    bench
+        .with(0, |wallet, now| wallet.top_up(id, cr(500), now))
+        .unwrap();
+    bench.run(5);
+    assert_eq!(
+        bench.wallet(0).lock(id).unwrap().lock.body.amount,
+        cr(CREDIT + 500)
+    );
+    bench.fate = Fate::Unreachable;
+    bench.restart(0);
+    bench.run(20);
+    assert!(!bench.wallet(0).is_confirmed(id));
+    assert!(!bench.wallet(0).purse().ready);
+    bench.fate = Fate::Delivered;
+    bench.run(60);
+    assert!(bench.wallet(0).is_confirmed(id));
+    assert_eq!(bench.wallet(0).view().locked, cr(CREDIT + 500));
+}
+
+#[test]
+fn a_clock_ten_minutes_off_takes_no_locks_and_says_so() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    bench.unix = bench.unix.minus_secs(700);
+    bench.restart(0);
+    bench.run(5);
+    let to = bench.id(1);
+    bench
+        .with(0, |wallet, now| wallet.transfer("a", to, cr(1), now))
+        .unwrap();
+    bench.run(5);
+    assert!(!bench.wallet(0).takes_locks());
+    let refused = bench.with(0, |wallet, now| wallet.open_lock(to, cr(1), now));
+    assert_eq!(refused, Err(WantError::NotReady));
+    let said = |event: &SessionEvent| {
+        matches!(
+            event,
+            SessionEvent::ClockSkewed {
+                secs: 690..=710,
+                is_sound: false
+            }
+        )
+    };
+    assert!(bench.events(0).iter().any(said));
+}
+
+/// A lock of 1 cr from node 0 to node 1, shown to node 1.
+fn funded() -> (Bench, LockId) {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let payee = bench.id(1);
+    bench
+        .with(0, |wallet, now| wallet.open_lock(payee, cr(CREDIT), now))
+        .unwrap();
+    bench.run(2);
+    let (status, _) = bench.wallet(0).own_locks().next().unwrap();
+    bench.with(1, |wallet, now| wallet.show_lock(&status.lock, now));
+    bench.run(2);
+    (bench, status.lock.body.lock_id)
+}
+
+fn pay(bench: &mut Bench, id: LockId, amount: u64) {
+    let receipt = receipt(bench, id, amount);
+    bench.with(1, |wallet, _| wallet.hold(id, &receipt));
+}
+
+#[test]
+fn a_claim_goes_out_at_80_percent_and_then_hourly() {
+    let (mut bench, id) = funded();
+    pay(&mut bench, id, 799_999);
+    bench.run(10);
+    assert_eq!(bench.wallet(1).view().claimable, cr(799_999));
+    pay(&mut bench, id, 800_000);
+    bench.run(10);
+    assert_eq!(bench.wallet(1).view().available, cr(800_000));
+    pay(&mut bench, id, 900_000);
+    bench.run(1000);
+    assert_eq!(bench.wallet(1).view().available, cr(800_000));
+    bench.run(2700);
+    assert_eq!(bench.wallet(1).view().available, cr(900_000));
+    assert_eq!(bench.claims(1), 2);
+}
+
+#[test]
+fn the_last_claim_comes_after_expiry_and_half_the_grace() {
+    let (mut bench, id) = funded();
+    bench.fate = Fate::Unreachable;
+    pay(&mut bench, id, 10);
+    bench.skip(3600 + 43_200);
+    bench.fate = Fate::Delivered;
+    bench.run(120);
+    assert_eq!(bench.wallet(1).view().available, cr(10));
+}
+
+#[test]
+fn a_close_claims_first_and_returns_the_rest() {
+    let (mut bench, id) = funded();
+    pay(&mut bench, id, 300_000);
+    bench.with(0, |wallet, _| wallet.ask_close(id));
+    bench.with(1, |wallet, _| wallet.close_lock(id));
+    assert!(bench.wallet(1).lock(id).unwrap().closed);
+    bench.run(30);
+    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT - 300_000));
+    assert_eq!(bench.wallet(1).view().available, cr(300_000));
+    assert!(bench.wallet(0).lock(id).unwrap().closed);
+    bench.model.check();
+}
+
+#[test]
+fn a_closed_lock_stays_closed_over_a_restart_and_is_closed_in_the_end() {
+    let (mut bench, id) = funded();
+    bench.fate = Fate::Unreachable;
+    bench.with(1, |wallet, _| wallet.close_lock(id));
+    bench.restart(1);
+    assert!(bench.wallet(1).lock(id).unwrap().closed);
+    bench.fate = Fate::Delivered;
+    bench.run(120);
+    assert!(bench.model.locks[&id].closed);
+    assert_eq!(bench.wallet(0).view().available, cr(10 * CREDIT));
+}
+
+#[test]
+fn shutdown_claims_everything_and_then_is_quiet() {
+    let (mut bench, id) = funded();
+    pay(&mut bench, id, 5);
+    bench.with(1, |wallet, _| wallet.shutdown());
+    bench.run(1);
+    assert!(bench.wallet(1).is_quiet());
+    assert_eq!(bench.model.account(bench.id(1)).available, cr(5));
+}
+
+#[test]
+fn an_answer_with_a_wrong_signature_is_not_used() {
+    let mut bench = Bench::new();
+    bench.fate = Fate::Held;
+    bench.run(1);
+    let other = model::Model::new(UnixTime::from_secs(1));
+    assert_eq!(other.network(), bench.model.network());
+    let own = bench.id(0);
+    let reply = bench
+        .model
+        .handle(own, &SettlementRequest::Statement { after: None });
+    let SettlementReply::Lines {
+        mut lines, account, ..
+    } = reply
+    else {
+        panic!("lines were asked for");
+    };
+    lines[0].certificate.body.available_after = cr(77);
+    bench.answer_newest(
+        0,
+        SettlementReply::Lines {
+            refusal: None,
+            used_by: None,
+            lines,
+            account,
+        },
+    );
+    assert_eq!(bench.wallet(0).view(), WalletView::default());
+    assert!(bench.store(0).lines.is_empty());
+    assert!(!bench.events(0).is_empty());
+}
+
+#[test]
+fn the_queue_is_bounded_and_transfers_go_first() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    bench.fate = Fate::Held;
+    for payee in 0..32 {
+        let payee = Identity::from_secret([100 + payee; 32]).id();
+        bench
+            .with(0, |wallet, now| wallet.open_lock(payee, cr(1), now))
+            .unwrap();
+    }
+    let to = bench.id(1);
+    let first = bench.with(0, |wallet, now| wallet.transfer("a", to, cr(1), now));
+    assert_eq!(first, Ok(2));
+    let payee = Identity::from_secret([200; 32]).id();
+    let full = bench.with(0, |wallet, now| wallet.open_lock(payee, cr(1), now));
+    assert_eq!(full, Err(WantError::QueueFull(32)));
+    bench.fate = Fate::Delivered;
+    bench.run(40);
+    let second = bench.submissions(0).iter().find(|o| o.body.nonce == 2);
+    assert!(matches!(
+        second.unwrap().body.kind,
+        OrderKind::Transfer { .. }
+    ));
+    assert_eq!(bench.wallet(0).own_locks().count(), 32);
+}
+
+#[test]
+fn polling_backs_off_and_never_spins() {
+    let mut bench = Bench::new();
+    bench.fate = Fate::Unreachable;
+    bench.run(600);
+    let asked = bench.asked(0);
+    assert!(
+        (12..40).contains(&asked),
+        "{asked} questions in ten minutes"
+    );
+    bench.fate = Fate::Delivered;
+    bench.run(60);
+    let before = bench.asked(0);
+    bench.run(600);
+    let idle = bench.asked(0) - before;
+    assert!(
+        (9..=11).contains(&idle),
+        "{idle} questions in ten idle minutes"
+    );
+    let wallet = bench.wallet(0);
+    assert!(wallet.next_timeout() > bench.now);
+    assert!(wallet.next_timeout() <= bench.now.after(Duration::from_secs(60)));
+}

@@ -1,0 +1,454 @@
+//! Settings of a daemon, read once. Precedence: flag, environment, file, default.
+//!
+//! The file is TOML and never written by the daemon. A setting that does not exist is an error
+//! that names the line; `config show` prints every value and where it came from.
+
+pub mod layers;
+pub mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use seedbank_engine::session::config::{PaidRule, Policy};
+use seedbank_ledger::{MicroCredits, NodeId, Rate};
+
+use layers::{ConfigError, Key, Layers, Origin};
+
+/// Every setting there is.
+const KEYS: &[Key] = &[
+    one("node.data_dir", "~/.local/share/seedbank"),
+    one("node.download_dir", "~/Downloads"),
+    list("node.listen", "[::]:6881"),
+    one("node.max_peers", "200"),
+    one("limits.upload", "unlimited"),
+    one("limits.download", "unlimited"),
+    one("earn.enabled", "true"),
+    one("earn.slots", "8"),
+    one("earn.open_share", "30%"),
+    one("earn.min_price_per_gib", "0.000001cr"),
+    one("earn.rule", "top_k"),
+    one("earn.receipts", "true"),
+    list("earn.friends", ""),
+    one("spend.enabled", "true"),
+    one("spend.max_per_day", "unlimited"),
+    one("network.genesis", ""),
+    one("network.settlement", ""),
+    one("settlement.enabled", "false"),
+    one("settlement.listen", "127.0.0.1:4621"),
+    one("settlement.key", ""),
+    one("ledger.store", DEFAULT_STORE),
+    one("api.unix", "auto"),
+    list("api.listen", "127.0.0.1:4620"),
+    one("log.filter", "info"),
+    one("log.format", "auto"),
+];
+
+const DEFAULT_STORE: &str = if cfg!(feature = "rocksdb") {
+    "rocksdb"
+} else {
+    "memory"
+};
+
+/// Every setting, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything that survives a restart lives.
+    pub data_dir: PathBuf,
+    /// Where torrents go unless told otherwise.
+    pub download_dir: PathBuf,
+    /// Where peers reach us.
+    pub listen: Vec<SocketAddr>,
+    /// Most connections.
+    pub max_peers: usize,
+    /// What the owner may change while the node runs.
+    pub policy: Policy,
+    /// Speak the receipt protocol at all.
+    pub receipts: bool,
+    /// Genesis file of the network, if any.
+    pub genesis: Option<PathBuf>,
+    /// URL of the settlement node, if any.
+    pub settlement: Option<String>,
+    /// The settlement role, if this node has it.
+    pub settlement_role: Option<SettlementRole>,
+    /// What holds the ledger.
+    pub store: StoreKind,
+    /// Unix socket of the API; `None` for none.
+    pub api_unix: Option<PathBuf>,
+    /// TCP addresses of the API.
+    pub api_listen: Vec<SocketAddr>,
+    /// Which log lines are printed, as `tracing` writes it.
+    pub log_filter: String,
+    /// How they look.
+    pub log_format: LogFormat,
+}
+
+/// The role of a network's settlement node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettlementRole {
+    /// Where SettlementService listens.
+    pub listen: SocketAddr,
+    /// The key that signs locks and certificates.
+    pub key: PathBuf,
+}
+
+/// What holds a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Files in the data folder.
+    RocksDb,
+    /// Nothing: the ledger ends with the process.
+    Memory,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Where settings are read from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// A file named by the user, which must be there; `None` for the usual place, if it is.
+    pub file: Option<PathBuf>,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// Flags: setting, value, name of the flag.
+    pub flags: Vec<(String, String, String)>,
+}
+
+impl Sources {
+    /// All layers, laid over each other.
+    pub fn layers(&self) -> Result<Layers, ConfigError> {
+        let mut layers = Layers::defaults(KEYS);
+        if let Some(data) = self.variable("XDG_DATA_HOME") {
+            let folder = Path::new(data).join("seedbank");
+            let origin = Origin::Environment("XDG_DATA_HOME".to_owned());
+            layers.set("node.data_dir", &folder.to_string_lossy(), origin)?;
+        }
+        match &self.file {
+            Some(file) => layers.read_file(file)?,
+            None => {
+                if let Some(file) = self.usual_file().filter(|file| file.exists()) {
+                    layers.read_file(&file)?;
+                }
+            }
+        }
+        layers.read_environment(self.environment.iter().cloned())?;
+        for (name, value, flag) in &self.flags {
+            layers.set(name, value, Origin::Flag(flag.clone()))?;
+        }
+        Ok(layers)
+    }
+
+    /// Where the file is looked for.
+    pub fn usual_file(&self) -> Option<PathBuf> {
+        let folder = match self.variable("XDG_CONFIG_HOME") {
+            Some(folder) => PathBuf::from(folder),
+            None => PathBuf::from(self.variable("HOME")?).join(".config"),
+        };
+        Some(folder.join("seedbank/config.toml"))
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        let found = self.environment.iter().find(|(known, _)| known == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    fn expand(&self, path: &str) -> Result<PathBuf, &'static str> {
+        match path.strip_prefix('~') {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                let home = self
+                    .variable("HOME")
+                    .ok_or("needs HOME, which is not set")?;
+                Ok(Path::new(home).join(rest.trim_start_matches('/')))
+            }
+            _ if path.is_empty() => Err("is empty"),
+            _ => Ok(PathBuf::from(path)),
+        }
+    }
+
+    fn socket(&self, text: &str, data_dir: &Path) -> Result<Option<PathBuf>, &'static str> {
+        match text {
+            "off" => Ok(None),
+            "auto" => Ok(Some(match self.variable("XDG_RUNTIME_DIR") {
+                Some(folder) => Path::new(folder).join("seedbank/api.sock"),
+                None => data_dir.join("api.sock"),
+            })),
+            path => self.expand(path).map(Some),
+        }
+    }
+}
+
+impl Config {
+    /// Reads every layer and checks every value.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        Self::from_layers(&sources.layers()?, sources)
+    }
+
+    fn from_layers(layers: &Layers, sources: &Sources) -> Result<Self, ConfigError> {
+        let path = |text: &str| sources.expand(text);
+        let optional = |text: &str| match text {
+            "" => Ok(None),
+            text => sources.expand(text).map(Some),
+        };
+        let data_dir = layers.parse("node.data_dir", path)?;
+        let role = match layers.parse("settlement.enabled", truth)? {
+            false => None,
+            true => Some(SettlementRole {
+                listen: layers.parse("settlement.listen", address)?,
+                key: layers.parse("settlement.key", path)?,
+            }),
+        };
+        Ok(Self {
+            download_dir: layers.parse("node.download_dir", path)?,
+            listen: layers.parse_list("node.listen", address)?,
+            max_peers: layers.parse("node.max_peers", positive)?,
+            policy: policy(layers)?,
+            receipts: layers.parse("earn.receipts", truth)?,
+            genesis: layers.parse("network.genesis", optional)?,
+            settlement: layers.parse("network.settlement", url)?,
+            settlement_role: role,
+            store: layers.parse("ledger.store", store)?,
+            api_unix: layers.parse("api.unix", |text| sources.socket(text, &data_dir))?,
+            api_listen: layers.parse_list("api.listen", address)?,
+            log_filter: layers.parse("log.filter", |text| Ok::<_, &str>(text.to_owned()))?,
+            log_format: layers.parse("log.format", log_format)?,
+            data_dir,
+        })
+    }
+}
+
+/// Every setting as a file would say it; with `origin`, who said so behind each.
+pub fn show(layers: &Layers, origin: bool) -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for (name, setting) in layers.iter() {
+        let (in_section, key) = name.split_once('.').expect("settings have a section");
+        if in_section != section {
+            let gap = if section.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{gap}[{in_section}]\n"));
+            section = in_section;
+        }
+        let quoted: Vec<String> = setting.values.iter().map(|value| quote(value)).collect();
+        let value = if layers.is_list(name) {
+            format!("[{}]", quoted.join(", "))
+        } else {
+            quoted.join("")
+        };
+        let comment = if origin {
+            format!("  # {}", setting.origin)
+        } else {
+            String::new()
+        };
+        text.push_str(&format!("{key} = {value}{comment}\n"));
+    }
+    text
+}
+
+const fn one(name: &'static str, default: &'static str) -> Key {
+    let list = false;
+    Key {
+        name,
+        default,
+        list,
+    }
+}
+
+const fn list(name: &'static str, default: &'static str) -> Key {
+    let list = true;
+    Key {
+        name,
+        default,
+        list,
+    }
+}
+
+fn quote(value: &str) -> String {
+    let bare = value == "true" || value == "false" || value.parse::<u64>().is_ok();
+    if bare {
+        value.to_owned()
+    } else {
+        toml::Value::String(value.to_owned()).to_string()
+    }
+}
+
+fn policy(layers: &Layers) -> Result<Policy, ConfigError> {
+    Ok(Policy {
+        slots: layers.parse("earn.slots", positive)?,
+        open_share_percent: layers.parse("earn.open_share", values::percent)?,
+        paid_rule: layers.parse("earn.rule", paid_rule)?,
+        earn: layers.parse("earn.enabled", truth)?,
+        spend: layers.parse("spend.enabled", truth)?,
+        rate_min: layers.parse("earn.min_price_per_gib", price)?,
+        upload_limit: layers.parse("limits.upload", values::byte_rate)?,
+        download_limit: layers.parse("limits.download", values::byte_rate)?,
+        friends: layers.parse_list("earn.friends", node_id)?,
+        spend_per_day_max: layers.parse("spend.max_per_day", credit_limit)?,
+    })
+}
+
+fn truth(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" | "on" | "yes" => Ok(true),
+        "false" | "off" | "no" => Ok(false),
+        _ => Err("is neither true nor false"),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "is no address: write it as 127.0.0.1:6881 or [::]:6881")
+}
+
+fn positive(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or("is no whole number above 0")
+}
+
+fn url(text: &str) -> Result<Option<String>, &'static str> {
+    match text {
+        "" => Ok(None),
+        url if url.starts_with("http://") || url.starts_with("https://") => {
+            Ok(Some(url.to_owned()))
+        }
+        _ => Err("is no URL: write it as http://HOST:PORT"),
+    }
+}
+
+fn price(text: &str) -> Result<Rate, &'static str> {
+    values::credits(text).map(|price| Rate::new(price.get()))
+}
+
+fn credit_limit(text: &str) -> Result<Option<MicroCredits>, &'static str> {
+    match text {
+        "unlimited" => Ok(None),
+        text => values::credits(text).map(Some),
+    }
+}
+
+fn node_id(text: &str) -> Result<NodeId, &'static str> {
+    NodeId::from_hex(text).ok_or("is no key: 64 hex digits expected")
+}
+
+fn paid_rule(text: &str) -> Result<PaidRule, &'static str> {
+    match text {
+        "top_k" => Ok(PaidRule::TopK),
+        "proportional" => Ok(PaidRule::Proportional),
+        "uniform_price" => Ok(PaidRule::UniformPrice),
+        _ => Err("is none of top_k, proportional, uniform_price"),
+    }
+}
+
+fn store(text: &str) -> Result<StoreKind, &'static str> {
+    match text {
+        "rocksdb" if cfg!(feature = "rocksdb") => Ok(StoreKind::RocksDb),
+        "rocksdb" => Err("is not built in; this build has memory only"),
+        "memory" => Ok(StoreKind::Memory),
+        _ => Err("is neither rocksdb nor memory"),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is none of auto, text, json"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(file: &Path) -> Sources {
+        Sources {
+            file: Some(file.to_owned()),
+            environment: vec![("HOME".to_owned(), "/home/x".to_owned())],
+            flags: Vec::new(),
+        }
+    }
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::load(&sources(&file))
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults_of_policy() {
+        let config = load("").unwrap();
+        assert_eq!(config.policy, Policy::default());
+        assert_eq!(config.data_dir, Path::new("/home/x/.local/share/seedbank"));
+        assert_eq!(
+            config.api_unix.as_deref(),
+            Some(&*config.data_dir.join("api.sock"))
+        );
+        assert_eq!(config.settlement_role, None);
+    }
+
+    #[test]
+    fn every_section_is_read() {
+        let config = load(
+            "[limits]\nupload = \"4MiB/s\"\n[earn]\nopen_share = \"20%\"\nslots = 4\n\
+             [spend]\nmax_per_day = \"50cr\"\n[settlement]\nenabled = true\nkey = \"~/k\"\n",
+        )
+        .unwrap();
+        assert_eq!(config.policy.upload_limit, Some(4 << 20));
+        assert_eq!(config.policy.open_share_percent, 20);
+        assert_eq!(config.policy.slots, 4);
+        assert_eq!(
+            config.policy.spend_per_day_max,
+            Some(MicroCredits::new(50_000_000))
+        );
+        assert_eq!(config.settlement_role.unwrap().key, Path::new("/home/x/k"));
+    }
+
+    #[test]
+    fn a_bad_value_names_file_and_line() {
+        let error = load("[node]\nmax_peers = 0\n").unwrap_err().to_string();
+        assert!(
+            error.contains("config.toml:2: node.max_peers = \"0\""),
+            "{error}"
+        );
+        let error = load("[earn]\nfriends = [\"abc\"]\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(":2: earn.friends = \"abc\" is no key"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_named_file_must_be_there() {
+        let error = Config::load(&sources(Path::new("/nowhere/c.toml"))).unwrap_err();
+        assert!(matches!(error, ConfigError::Io { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_shown_reads_back_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, "[limits]\nupload = \"1MiB/s\"\n").unwrap();
+        let mut sources = sources(&file);
+        let shown = show(&sources.layers().unwrap(), false);
+        std::fs::write(&file, &shown).unwrap();
+        assert_eq!(show(&sources.layers().unwrap(), false), shown);
+        sources
+            .flags
+            .push(("log.filter".into(), "debug".into(), "--log".into()));
+        let shown = show(&sources.layers().unwrap(), true);
+        assert!(shown.contains("filter = \"debug\"  # --log"), "{shown}");
+        assert!(shown.contains("config.toml:"), "{shown}");
+    }
+}

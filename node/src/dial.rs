@@ -1,0 +1,71 @@
+//! Connections that we open.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use seedbank_engine::session::input::Input;
+use seedbank_engine::units::InfoHash;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::connection;
+use crate::connection::link::PeerLink;
+use crate::plane::DataPlane;
+
+/// Most dials that have not come to a handshake; the rest wait.
+const DIALS_MAX: usize = 64;
+/// Time for the peer to answer a SYN.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens connections of one node.
+#[derive(Debug)]
+pub(crate) struct Dialler {
+    plane: Arc<DataPlane>,
+    /// Address to speak from; `None` for any.
+    source: Option<IpAddr>,
+    pending: Arc<Semaphore>,
+}
+
+impl Dialler {
+    pub(crate) fn new(plane: Arc<DataPlane>, source: Option<IpAddr>) -> Arc<Self> {
+        Arc::new(Self {
+            plane,
+            source,
+            pending: Arc::new(Semaphore::new(DIALS_MAX)),
+        })
+    }
+
+    /// Connects to `addr` and serves the connection, or tells the session that it failed.
+    pub(crate) async fn dial(self: Arc<Self>, info_hash: InfoHash, addr: SocketAddr) {
+        let permit = Arc::clone(&self.pending).acquire_owned().await;
+        let permit = permit.expect("this semaphore is never closed");
+        match timeout(DIAL_TIMEOUT, self.connect(addr)).await {
+            Ok(Ok(stream)) => {
+                let peer = self.plane.next_peer();
+                let link = Arc::new(PeerLink::new(peer, addr));
+                let first = Input::Dialled { peer, info_hash, addr };
+                connection::run(Arc::clone(&self.plane), link, stream, first, permit).await;
+            }
+            Ok(Err(_)) | Err(_) => {
+                let failed = Input::DialFailed { info_hash, addr };
+                self.plane.inbox.input(failed).await;
+            }
+        }
+    }
+
+    async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+        let socket = match addr {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A node that listens at one address is known by it.
+        let source = self.source.filter(|source| source.is_ipv4() == addr.is_ipv4());
+        if let Some(source) = source {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        socket.connect(addr).await
+    }
+}

@@ -1,0 +1,78 @@
+//! Announces: the engine says what to ask and reads the answer, this carries the bytes.
+
+mod http;
+mod udp;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use seedbank_engine::session::input::Input;
+use seedbank_engine::tracker::url::TrackerUrl;
+use seedbank_engine::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::inbox::Inbox;
+
+/// Most announces on their way at once; the rest wait.
+const ANNOUNCES_MAX: usize = 32;
+
+/// Carries announces of one node.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    http: Option<reqwest::Client>,
+    /// Address to speak from; `None` for any.
+    source: Option<IpAddr>,
+    clock: Clock,
+    inbox: Inbox,
+    running: Semaphore,
+}
+
+impl Announcer {
+    pub(crate) fn new(inbox: Inbox, clock: Clock, source: Option<IpAddr>) -> Arc<Self> {
+        let http = http::client(source);
+        if let Err(error) = &http {
+            tracing::warn!(%error, "HTTP trackers cannot be asked");
+        }
+        Arc::new(Self {
+            http: http.ok(),
+            source,
+            clock,
+            inbox,
+            running: Semaphore::new(ANNOUNCES_MAX),
+        })
+    }
+
+    /// Asks a tracker and tells the session what it said.
+    pub(crate) async fn announce(self: Arc<Self>, tracker: String, request: AnnounceRequest) {
+        let running = self.running.acquire().await;
+        let result = self.ask(&tracker, request).await;
+        drop(running);
+        let info_hash = request.info_hash;
+        let announced = Input::Announced {
+            info_hash,
+            tracker,
+            result,
+        };
+        self.inbox.input(announced).await;
+    }
+
+    async fn ask(
+        &self,
+        tracker: &str,
+        request: AnnounceRequest,
+    ) -> Result<AnnounceReply, AnnounceError> {
+        let url = TrackerUrl::parse(tracker).map_err(|error| unreachable(&error))?;
+        match (url, &self.http) {
+            (TrackerUrl::Http(_), Some(client)) => http::ask(client, tracker, &request).await,
+            (TrackerUrl::Http(_), None) => Err(unreachable(&"HTTP is not available")),
+            (TrackerUrl::Udp(target), _) => {
+                udp::ask(&target, request, self.source, self.clock).await
+            }
+        }
+    }
+}
+
+fn unreachable(problem: &dyn std::fmt::Display) -> AnnounceError {
+    AnnounceError::Unreachable(problem.to_string())
+}
