@@ -28,20 +28,13 @@ class Seedbank(Client):
         self.asked = 0.0
         self.last = {}
         with open(f"{self.home}/config.toml", "w") as file:
-            file.write(self.config)
+            file.write(
+                f'[node]\ndata_dir = "{self.home}/data"\n'
+                f'listen = ["127.0.0.1:{self.port}"]\nmax_peers = {self.conns}\n'
+                f'[api]\nunix = "{self.socket}"\nlisten = []\n' + self.config
+            )
         self.popen(
-            [
-                f"{BIN}/seedbankd",
-                "run",
-                "--config",
-                f"{self.home}/config.toml",
-                "--data-dir",
-                f"{self.home}/data",
-                "--listen",
-                f"127.0.0.1:{self.port}",
-                "--api",
-                f"unix:{self.socket}",
-            ],
+            [f"{BIN}/seedbankd", "run", "-c", f"{self.home}/config.toml"],
             stdout=subprocess.DEVNULL,
         )
         self.cli("--wait=15s", "health")
@@ -105,7 +98,7 @@ class Seedbank(Client):
 
 class SeedbankPlain(Seedbank):
     name = "seedbank-plain"
-    config = '[earn]\nreceipts = "off"\n'
+    config = "[earn]\nreceipts = false\n"
 
 
 CLIENTS = {client.name: client for client in (Seedbank, SeedbankPlain)}

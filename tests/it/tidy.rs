@@ -410,3 +410,62 @@ fn facts_stated_twice_agree() {
         );
     }
 }
+
+#[test]
+fn the_glossary_names_every_account() {
+    let code = read("ledger/src/account.rs");
+    let chart = code
+        .split("pub enum AccountId {")
+        .nth(1)
+        .unwrap()
+        .split("\n}")
+        .next()
+        .unwrap();
+    let glossary = read("docs/GLOSSARY.md");
+    let mut offenders = Vec::new();
+    for line in chart
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.ends_with(','))
+    {
+        let name = line.split(['(', ',']).next().unwrap().to_lowercase();
+        let named =
+            glossary.contains(&format!("`{name}`")) || glossary.contains(&format!("`{name}("));
+        if !named {
+            offenders.push(name);
+        }
+    }
+    assert_none(&offenders, "accounts that docs/GLOSSARY.md does not name");
+}
+
+#[test]
+fn the_protocol_states_tag_and_length_of_every_signed_object() {
+    let protocol = read("docs/PROTOCOL.md");
+    let mut offenders = Vec::new();
+    let mut tags = 0;
+    for path in with_extension(&["rs"]) {
+        if !path.starts_with("ledger/src/signed") {
+            continue;
+        }
+        let code = read(&path);
+        let constant = |start: &str| {
+            let line = code
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(start));
+            line.map(|value| value.trim_end_matches(';').trim_matches('"').to_owned())
+        };
+        let Some(tag) = constant("const TAG: &'static str = ") else {
+            continue;
+        };
+        let len = constant("const LEN: usize = ").unwrap();
+        tags += 1;
+        if !protocol.contains(&format!(", {len} | `{tag}` |")) {
+            offenders.push(format!("{tag}: {len} bytes"));
+        }
+    }
+    assert_none(
+        &offenders,
+        "signed objects of which docs/PROTOCOL.md says something else",
+    );
+    assert_eq!(tags, 6, "objects that are signed");
+}

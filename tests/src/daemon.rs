@@ -48,7 +48,8 @@ pub struct Failure {
 }
 
 impl Daemon {
-    /// Starts a node on an address of its own, with `config` (TOML) as its configuration file.
+    /// Starts a node on an address of its own. `config` is TOML of its own tables; `[node]` and
+    /// `[api]` are ours.
     ///
     /// # Errors
     /// When the programs are not built, or the node does not come up.
@@ -63,11 +64,17 @@ impl Daemon {
     pub fn start_at(net: &Net, name: &str, addr: SocketAddrV4, config: &str) -> Result<Self> {
         let folder = net.folder(name)?;
         let file = folder.join("config.toml");
-        fs::write(&file, config)?;
+        let socket = net.socket(name);
+        let ours = format!(
+            "[node]\ndata_dir = {:?}\nlisten = [\"{addr}\"]\n[api]\nunix = {:?}\nlisten = []\n",
+            folder.join("data"),
+            socket,
+        );
+        fs::write(&file, ours + config)?;
         let mut daemon = Self {
             name: name.to_owned(),
             addr,
-            socket: net.socket(name),
+            socket,
             config: file,
             folder,
             lives: 0,
@@ -88,12 +95,7 @@ impl Daemon {
         self.lives += 1;
         let log = self.log_of_life("log");
         let mut command = Command::new(program("seedbankd")?);
-        command.arg("run").arg("--config").arg(&self.config);
-        command.arg("--data-dir").arg(self.folder.join("data"));
-        command.arg("--listen").arg(self.addr.to_string());
-        command
-            .arg("--api")
-            .arg(format!("unix:{}", self.socket.display()));
+        command.arg("run").arg("-c").arg(&self.config);
         self.process = Some(Process::spawn(&self.name, &mut command, &log)?);
         if let Err(failure) = self.try_cli(&[START_MAX, "health"])? {
             self.check_alive()?;
@@ -183,8 +185,7 @@ impl Daemon {
     /// When the program cannot be run.
     pub fn offline(&self, args: &[&str]) -> Result<Output> {
         let mut command = Command::new(program("seedbankd")?);
-        command.args(args).arg("--config").arg(&self.config);
-        command.arg("--data-dir").arg(self.data_dir());
+        command.args(args).arg("-c").arg(&self.config);
         Ok(command.output()?)
     }
 
