@@ -735,3 +735,90 @@ fn messages_before_sync_are_out_of_order() {
     duo.pump();
     assert_eq!(duo.violations, [Violation::OutOfOrder]);
 }
+
+#[test]
+fn a_grant_taken_back_leaves_no_exposure() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    for index in 0..4 {
+        assert_eq!(duo.grant(peer, block(0, index)), Granted::Paid(RATE));
+    }
+    assert_eq!(duo.grant(peer, block(1, 0)), Granted::Open);
+    for _ in 0..4 {
+        let len = block(0, 0).len;
+        let payee = &mut duo.nodes[PAYEE].exchange;
+        payee.ungrant(peer, len, RATE, duo.now);
+    }
+    duo.pump();
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    assert_eq!(duo.grant(peer, block(1, 0)), Granted::Paid(RATE));
+}
+
+#[test]
+fn a_lock_is_closed_only_after_its_last_claim_is_answered() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.piece(peer, 0);
+    duo.reachable = false;
+    let (payee, now) = (duo.id(PAYEE), duo.now);
+    duo.nodes[PAYER].exchange.end_lock(payee, lock_id, now);
+    duo.pump();
+    duo.pass(300);
+    let open = !duo.settlement.locks[&lock_id].closed;
+    assert!(open, "the claim is still under way");
+    let claimed = duo.settlement.locks[&lock_id].claimed;
+    assert_eq!(claimed, MicroCredits::ZERO);
+    // Nothing counts on it any more, for its close is written.
+    duo.nodes[PAYEE].exchange.check_invariants();
+    duo.reachable = true;
+    duo.restart(PAYEE);
+    duo.pass(2);
+    let status = duo.settlement.locks[&lock_id];
+    assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));
+    assert!(status.closed);
+}
+
+#[test]
+fn duplicates_that_were_asked_for_are_due_and_different_ones_are_not() {
+    for (fate, due) in [
+        (BlockFate::Equal, 2),
+        (BlockFate::Different, 1),
+        (BlockFate::Unrequested, 1),
+    ] {
+        let (mut duo, peer, _) = Duo::paid(10_000);
+        duo.take(peer, 0, 0);
+        duo.grant(peer, block(0, 0));
+        let payer = &mut duo.nodes[PAYER].exchange;
+        payer.arrived(peer, &block(0, 0), fate, false, duo.now);
+        duo.verify(0);
+        assert_eq!(
+            duo.payer().signed,
+            MicroCredits::new(due * BLOCK_COST),
+            "{fate:?}"
+        );
+    }
+}
+
+#[test]
+fn a_late_duplicate_of_a_verified_piece_is_due_at_once() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.take(peer, 0, 0);
+    duo.grant(peer, block(0, 0));
+    duo.verify(0);
+    let payer = &mut duo.nodes[PAYER].exchange;
+    payer.arrived(peer, &block(0, 0), BlockFate::Equal, true, duo.now);
+    duo.pump();
+    assert_eq!(duo.payer().signed, MicroCredits::new(2 * BLOCK_COST));
+}
+
+#[test]
+fn blocks_of_a_failed_piece_are_never_due() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    for index in 0..4 {
+        duo.take(peer, 0, index);
+    }
+    let piece = PieceIndex::unchecked(0);
+    let payer = &mut duo.nodes[PAYER].exchange;
+    payer.discarded(TORRENT, piece, duo.now);
+    duo.verify(0);
+    assert_eq!(duo.payer().signed, MicroCredits::ZERO);
+    assert_eq!(duo.payer().owed, MicroCredits::ZERO);
+}
