@@ -1,8 +1,7 @@
 //! The traces of the protocol review that still apply, each by its number, and bad input, each with
 //! the reason for which it gains nothing.
 
-use seedbank_engine::receipts::Violation;
-use seedbank_engine::receipts::{Class, Granted};
+use seedbank_engine::receipts::{Class, ExchangeEvent, Granted, Violation};
 use seedbank_engine::session::input::BlockFate;
 use seedbank_engine::units::PieceIndex;
 use seedbank_engine::wire::receipt::{ErrorCode, ReceiptMessage};
@@ -821,4 +820,31 @@ fn blocks_of_a_failed_piece_are_never_due() {
     duo.verify(0);
     assert_eq!(duo.payer().signed, MicroCredits::ZERO);
     assert_eq!(duo.payer().owed, MicroCredits::ZERO);
+}
+
+#[test]
+fn a_payer_at_his_limit_who_goes_on_paying_is_never_suspended() {
+    let (mut duo, peer, _) = Duo::paid(1_000_000);
+    duo.piece(peer, 0);
+    let mut next = 1;
+    while duo.take(peer, next, 0) != Granted::Open {
+        for index in 1..4 {
+            duo.take(peer, next, index);
+        }
+        next += 1;
+    }
+    // The window is full. He verifies a piece every 20 s and takes another.
+    for paid in 1..12 {
+        duo.verify(paid);
+        duo.pass(20);
+        for index in 0..4 {
+            duo.take(peer, next + paid, index);
+        }
+        assert!(!duo.payee().exposure.is_zero());
+    }
+    let suspended = duo
+        .events
+        .iter()
+        .any(|(_, event)| matches!(event, ExchangeEvent::Suspended(_)));
+    assert!(!suspended);
 }
