@@ -55,8 +55,8 @@ pub enum ClientError {
 
 impl ClientError {
     /// Exit code: 1 refused or failed, 2 usage, 3 unreachable, 4 not allowed, 5 not found,
-    /// 6 not enough credit, 7 timed out, 8 verification failed. An interrupt keeps its signal, which
-    /// shells show as 130.
+    /// 6 not enough credit, 7 timed out, 8 verification failed. An interrupt keeps its signal,
+    /// which shells show as 130.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::TorrentFailed(_) | Self::File { .. } | Self::Output(_) => 1,

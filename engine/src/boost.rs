@@ -214,7 +214,8 @@ impl Boosts {
 
     /// Places a boost; its number. The same request id with the same body is the same boost.
     ///
-    /// `purse` is `None` without a settlement node. That the torrent exists is the caller's to check.
+    /// `purse` is `None` without a settlement node. That the torrent exists is the caller's to
+    /// check.
     pub fn create(
         &mut self,
         order: &BoostOrder,

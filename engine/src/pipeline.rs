@@ -102,8 +102,8 @@ impl Pipeline {
         self.outstanding.extend(blocks);
     }
 
-    /// A block came; whether it was outstanding. `rate` is what our meter says of the peer, in bytes
-    /// per second. A peer that sends is not snubbing.
+    /// A block came; whether it was outstanding. `rate` is what our meter says of the peer, in
+    /// bytes per second. A peer that sends is not snubbing.
     pub fn arrived(&mut self, block: Block, rate: u64, now: Instant) -> bool {
         let was_outstanding = self.answered(block, now);
         if !was_outstanding {
@@ -156,9 +156,9 @@ impl Pipeline {
         self.progress_at = self.progress_at.max(now);
     }
 
-    /// Gives up what has waited too long. Never while nothing is outstanding: what we do not ask for
-    /// (a full window, no buffer) is no snub. The rate is not looked at: a meter fades in the very
-    /// silence that is judged here.
+    /// Gives up what has waited too long. Never while nothing is outstanding: what we do not ask
+    /// for (a full window, no buffer) is no snub. The rate is not looked at: a meter fades in the
+    /// very silence that is judged here.
     pub fn check(&mut self, _rate: u64, now: Instant) -> Overdue {
         let mut overdue = Overdue::default();
         if self.outstanding.is_empty() {

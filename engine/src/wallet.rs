@@ -337,8 +337,8 @@ impl Wallet {
         )
     }
 
-    /// Delivers a claim of the exchange's, repeated until it is answered. A larger claim on the same
-    /// lock takes its place.
+    /// Delivers a claim of the exchange's, repeated until it is answered. A larger claim on the
+    /// same lock takes its place.
     pub fn claim(&mut self, claim: SignedClaim) {
         self.errands.claim(claim);
     }
@@ -348,8 +348,8 @@ impl Wallet {
         self.errands.ask(lock_id);
     }
 
-    /// Orders the close of a lock that pays us, in its turn. A crash forgets it before it is signed;
-    /// the exchange wants it again at the next start.
+    /// Orders the close of a lock that pays us, in its turn. A crash forgets it before it is
+    /// signed; the exchange wants it again at the next start.
     pub fn close_lock(&mut self, lock_id: LockId) {
         if !self.orders.closes(lock_id) {
             self.errands.close(lock_id);
@@ -381,7 +381,8 @@ impl Wallet {
         waits.min(self.statement_at().max(self.link.retry_at()))
     }
 
-    /// Nothing is under way at the settlement node and no claim waits for it, or it is out of reach.
+    /// Nothing is under way at the settlement node and no claim waits for it, or it is out of
+    /// reach.
     pub fn is_quiet(&self) -> bool {
         let waits = self.errands.has_claims() && self.link.is_reachable();
         self.link.is_quiet() && !waits

@@ -1,8 +1,8 @@
 //! The two charts of accounts, and rows whose two totals only grow.
 //!
-//! Credit and bytes are two commodities; an account holds one. Moving something "from A to B" debits
-//! A and credits B. *Holdings* are credit-normal; *sources* (where credit or bytes came from) are
-//! debit-normal. On its normal side no account is ever below zero, which is invariant L2.
+//! Credit and bytes are two commodities; an account holds one. Moving something "from A to B"
+//! debits A and credits B. *Holdings* are credit-normal; *sources* (where credit or bytes came
+//! from) are debit-normal. On its normal side no account is ever below zero, which is invariant L2.
 
 use crate::identity::NodeId;
 use crate::layout::{LayoutError, Reader, Writer};

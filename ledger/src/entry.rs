@@ -1,8 +1,8 @@
 //! A line of the ledger: when, why, with what outcome, and what it moved.
 //!
 //! One canonical layout, little-endian: version u8, kind u8, sequence u64, time u64, previous hash
-//! 32, outcome u16 (0, or the code of a refusal), cause u16 length and bytes, postings. The cause is
-//! the exact byte string that brought the entry about; what it means is the chart's business. An
+//! 32, outcome u16 (0, or the code of a refusal), cause u16 length and bytes, postings. The cause
+//! is the exact byte string that brought the entry about; what it means is the chart's business. An
 //! entry's hash is BLAKE3 derive-key over these bytes, and the next entry's previous hash.
 
 use std::fmt;

@@ -141,8 +141,9 @@ impl Genesis {
         check_name("name", name)?;
         let issuers: Vec<String> = issuers.iter().map(|key| format!("\"{key}\"")).collect();
         let text = format!(
-            "# Genesis of a Seedbank network. Its id is the hash of these bytes: change one, and it is\n\
-             # another network. Amounts are micro-credits (1,000,000 are one credit), times seconds.\n\
+            "# Genesis of a Seedbank network. Its id is the hash of these bytes: change one,\n\
+             # and it is another network. Amounts are micro-credits (1,000,000 are one\n\
+             # credit), times seconds.\n\
              name = {}\n\
              unit = \"credit\"\n\
              settlement = \"{settlement}\"\n\

@@ -40,7 +40,8 @@ macro_rules! hex_array {
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}(", stringify!($name))?;
-                crate::hex::write(f, self.0.first_chunk::<4>().expect("a hash is longer than 4 bytes"))?;
+                let front = self.0.first_chunk::<4>().expect("a hash is longer than 4 bytes");
+                crate::hex::write(f, front)?;
                 f.write_str("…)")
             }
         }

@@ -1,9 +1,9 @@
 //! One ledger: a chart's state machine over an ordered log, in a store.
 //!
-//! `append` applies a group of causes to a view of the store, seals the entries into the hash chain,
-//! hands them to the log, and writes entries, rows and head as one batch that is fsynced before
-//! anything is answered. How entries are made is the chart's business (`network.rs`, `node.rs`);
-//! `ledger/check.rs` makes all of it again and compares.
+//! `append` applies a group of causes to a view of the store, seals the entries into the hash
+//! chain, hands them to the log, and writes entries, rows and head as one batch that is fsynced
+//! before anything is answered. How entries are made is the chart's business (`network.rs`,
+//! `node.rs`); `ledger/check.rs` makes all of it again and compares.
 
 pub mod check;
 
@@ -504,7 +504,8 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         Ok(outcomes)
     }
 
-    /// Compares the head with the entries before and after it, and entry 0 with the chart's genesis.
+    /// Compares the head with the entries before and after it, and entry 0 with the chart's
+    /// genesis.
     fn check_tail(&self) -> Result<(), OpenError> {
         const TAIL: u64 = 16;
         let ledger = C::NAME;

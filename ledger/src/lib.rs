@@ -9,18 +9,20 @@
 //!
 //! # Invariants
 //!
-//! Asserted always; checked by `check_invariants()` over rows, and by `check()`, which makes the whole
-//! ledger again from its entries.
+//! Asserted always; checked by `check_invariants()` over rows, and by `check()`, which makes the
+//! whole ledger again from its entries.
 //!
 //! - **L1** Network: supply = Σ grants − Σ burns = Σ available + Σ escrow, at most
 //!   [`network::SUPPLY_MAX`].
-//! - **L2** No account is below zero on its normal side; postings sum to zero in each commodity, and
+//! - **L2** No account is below zero on its normal side; postings sum to zero in each commodity,
+//!   and
 //!   an account's two totals only grow.
 //! - **L3** 0 ≤ claimed ≤ a lock's amount; a lock's accounts hold exactly what is left of it.
 //! - **L4** A channel's bytes and amount never decrease: what goes back is refused or adds nothing.
 //! - **L5** Replaying the log gives the same hashes, outcomes, postings and rows, whatever the
 //!   grouping.
-//! - **L6** Every certificate has its entry; every certified line in a node's ledger follows the one
+//! - **L6** Every certificate has its entry; every certified line in a node's ledger follows the
+//!   one
 //!   before it.
 //! - **L8** What is reported is a sum over entries, exactly: [`node::NodeLedger::explain`].
 //!

@@ -2,8 +2,8 @@
 //!
 //! A ledger derives a group's entries, gives them to its log, and only then writes entries and rows
 //! as one batch to its own store. A replicated log makes the group durable elsewhere first and
-//! refuses it if another writer was faster; the embedded log *is* the entry table, so the batch that
-//! follows is its append.
+//! refuses it if another writer was faster; the embedded log *is* the entry table, so the batch
+//! that follows is its append.
 
 use crate::store::{Store, StoreError, Table};
 use crate::units::Sequence;

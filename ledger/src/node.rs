@@ -47,7 +47,8 @@ pub struct Attribution {
     pub amount: MicroCredits,
 }
 
-/// What a channel came to: its newest receipt, and where the change since the last summary was made.
+/// What a channel came to: its newest receipt, and where the change since the last summary was
+/// made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSummary {
     /// Which channel; this node is its payer or its payee.
@@ -57,8 +58,8 @@ pub struct ChannelSummary {
     /// The lock's amount, above which a receipt is worth nothing; zero for acknowledgements. A
     /// payer's ledger goes by the certified amount instead.
     pub lock_amount: MicroCredits,
-    /// Where the difference came from, at most [`ATTRIBUTION_MAX`] shares. Their sums may be smaller
-    /// than the difference (a crash forgets shares), never larger.
+    /// Where the difference came from, at most [`ATTRIBUTION_MAX`] shares. Their sums may be
+    /// smaller than the difference (a crash forgets shares), never larger.
     pub attribution: Vec<Attribution>,
 }
 
@@ -128,7 +129,8 @@ impl Balance {
 }
 
 impl<S: Store + Clone + 'static> NodeLedger<S> {
-    /// Opens `owner`'s ledger in `store`, or begins it at `now`; joins `network` if none was joined.
+    /// Opens `owner`'s ledger in `store`, or begins it at `now`; joins `network` if none was
+    /// joined.
     pub fn open(
         store: S,
         owner: NodeId,

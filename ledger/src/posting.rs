@@ -1,4 +1,5 @@
-//! Postings: what an entry moves between accounts. They are derived, never supplied, and sum to zero.
+//! Postings: what an entry moves between accounts. They are derived, never supplied, and sum to
+//! zero.
 
 use crate::account::{AccountId, Commodity, Side};
 use crate::layout::{LayoutError, Reader, Writer};

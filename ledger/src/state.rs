@@ -1,7 +1,7 @@
 //! A store seen through the changes of a group that is not written yet.
 //!
-//! State machines read and change a [`State`]; nothing they do is visible to anybody else before the
-//! whole group is written as one batch.
+//! State machines read and change a [`State`]; nothing they do is visible to anybody else before
+//! the whole group is written as one batch.
 
 use crate::account::{AccountId, AccountRow};
 use crate::entry::Entry;

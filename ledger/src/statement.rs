@@ -1,7 +1,7 @@
 //! What a settlement node tells one account: every entry that touched it, in order, certified.
 //!
-//! A node copies these lines into its own ledger; the certificate is the cause of the copy. A line has
-//! one byte string (`to_bytes`), which is what a node's entry keeps and what may travel.
+//! A node copies these lines into its own ledger; the certificate is the cause of the copy. A line
+//! has one byte string (`to_bytes`), which is what a node's entry keeps and what may travel.
 
 use crate::entry::EntryKind;
 use crate::identity::NodeId;
@@ -47,8 +47,8 @@ pub struct StatementLine {
     pub amount: MicroCredits,
     /// The lock it concerned, as it stood afterwards.
     pub lock: Option<LockStatus>,
-    /// The account's line before this one; `None` for its first. A node that has seen another newest
-    /// line has missed one.
+    /// The account's line before this one; `None` for its first. A node that has seen another
+    /// newest line has missed one.
     pub previous: Option<Sequence>,
     /// The settlement node's word for sequence, hash, time and the account's credit afterwards.
     pub certificate: SignedCertificate,
@@ -175,8 +175,9 @@ impl StatementLine {
         + crate::signed::certificate::Certificate::LEN
         + 64;
 
-    /// The line's bytes: kind u8, operation, refusal u16, amount u64, optional lock, optional previous
-    /// u64, certificate. Optional fields have a flag in front and are left out when it is 0.
+    /// The line's bytes: kind u8, operation, refusal u16, amount u64, optional lock, optional
+    /// previous u64, certificate. Optional fields have a flag in front and are left out when it is
+    /// 0.
     pub fn to_bytes(&self) -> Vec<u8> {
         let lock = self.lock.as_ref().map(LockStatus::to_bytes);
         let previous = self.previous.map(|previous| previous.get().to_le_bytes());

@@ -394,7 +394,7 @@ mod tests {
     fn sources(file: &Path) -> Sources {
         Sources {
             file: Some(file.to_owned()),
-            environment: vec![("HOME".to_owned(), "/home/x".to_owned())],
+            environment: vec![("HOME".to_owned(), "/srv/x".to_owned())],
             flags: Vec::new(),
         }
     }
@@ -410,7 +410,7 @@ mod tests {
     fn an_empty_file_gives_the_defaults_of_policy() {
         let config = load("").unwrap();
         assert_eq!(config.policy, Policy::default());
-        assert_eq!(config.data_dir, Path::new("/home/x/.local/share/seedbank"));
+        assert_eq!(config.data_dir, Path::new("/srv/x/.local/share/seedbank"));
         assert_eq!(
             config.api_unix.as_deref(),
             Some(&*config.data_dir.join("api.sock"))
@@ -432,7 +432,7 @@ mod tests {
             config.policy.spend_per_day_max,
             Some(MicroCredits::new(50_000_000))
         );
-        assert_eq!(config.settlement_role.unwrap().key, Path::new("/home/x/k"));
+        assert_eq!(config.settlement_role.unwrap().key, Path::new("/srv/x/k"));
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub enum DaemonError {
 }
 
 /// A running daemon.
+#[derive(Debug)]
 pub struct Daemon {
     /// Its node.
     pub node: NodeHandle,
@@ -95,6 +96,12 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     servers: JoinSet<Result<(), ServeError>>,
     ledger_thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Daemon({})", self.node.node_id())
+    }
 }
 
 /// The settlement role, started.
@@ -177,10 +184,11 @@ impl Daemon {
             // The sender lives in `self`.
             _ = asked.wait_for(|stop| *stop) => {}
             _ = self.node.ended() => {}
-            Some(served) = self.servers.join_next() => match served {
-                Ok(Err(error)) => tracing::error!(%error, "a server ended"),
-                Ok(Ok(())) | Err(_) => {}
-            },
+            Some(served) = self.servers.join_next() => {
+                if let Ok(Err(error)) = served {
+                    tracing::error!(%error, "a server ended");
+                }
+            }
         }
     }
 

@@ -270,7 +270,7 @@ fn make(
     let magnet = seedbank_engine::magnet::Magnet {
         info_hash: metainfo.info_hash,
         name: Some(metainfo.name.clone()),
-        trackers: request.trackers.clone(),
+        trackers: request.trackers,
         peers: Vec::new(),
     };
     Ok(CreateStep::Done {

@@ -1,1 +1,3 @@
+//! `seedbank-sim`: runs a scenario under virtual time and says what came of it.
+
 fn main() {}

@@ -1,11 +1,13 @@
 //! The single-threaded driver: nodes, links and a settlement node under virtual time.
 //!
-//! The same `Session` and the same ledgers as in `seedbankd`; links, disks and trackers are modelled.
-//! Nothing here depends on anything but its inputs, so that a run is a function of its scenario.
+//! The same `Session` and the same ledgers as in `seedbankd`; links, disks and trackers are
+//! modelled. Nothing here depends on anything but its inputs, so that a run is a function of its
+//! scenario.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use seedbank_engine::metainfo::Metainfo;
 use seedbank_engine::session::Session;
 use seedbank_engine::session::command::{Command, CommandError, CommandReply};
 use seedbank_engine::session::event::SessionEvent;
@@ -325,27 +327,11 @@ impl World {
             Output::Release { info_hash, piece } => {
                 self.nodes[node.0].release(info_hash, piece);
             }
-            Output::MetadataComplete { metainfo } => {
-                let info_hash = metainfo.info_hash;
-                self.nodes[node.0]
-                    .geometry
-                    .insert(info_hash, metainfo.geometry);
-                let have = self.nodes[node.0].have_bits(&info_hash);
-                let checked = Box::new(Input::Checked { info_hash, have });
-                self.queue
-                    .push(now.after(DISK_DELAY), Event::Input(node, checked));
-            }
+            Output::MetadataComplete { metainfo } => self.metadata_complete(node, &metainfo),
             Output::Announce {
                 info_hash, tracker, ..
             } => {
-                let result = self.announce(node, info_hash);
-                let announced = Box::new(Input::Announced {
-                    info_hash,
-                    tracker,
-                    result,
-                });
-                self.queue
-                    .push(now.after(TRACKER_DELAY), Event::Input(node, announced));
+                self.ask_tracker(node, info_hash, tracker);
             }
             Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
             Output::Append(command) => {
@@ -363,6 +349,27 @@ impl World {
             }
             Output::Event(event) => self.events.push((now, node, event)),
         }
+    }
+
+    fn metadata_complete(&mut self, node: NodeIndex, metainfo: &Metainfo) {
+        let info_hash = metainfo.info_hash;
+        let target = &mut self.nodes[node.0];
+        target.geometry.insert(info_hash, metainfo.geometry);
+        let have = target.have_bits(&info_hash);
+        let checked = Box::new(Input::Checked { info_hash, have });
+        let at = self.queue.now().after(DISK_DELAY);
+        self.queue.push(at, Event::Input(node, checked));
+    }
+
+    fn ask_tracker(&mut self, node: NodeIndex, info_hash: InfoHash, tracker: String) {
+        let result = self.announce(node, info_hash);
+        let announced = Box::new(Input::Announced {
+            info_hash,
+            tracker,
+            result,
+        });
+        let at = self.queue.now().after(TRACKER_DELAY);
+        self.queue.push(at, Event::Input(node, announced));
     }
 
     /// A tracker that knows every node that has the torrent.

@@ -1,6 +1,7 @@
 //! `add`, `ls`, `show`, `start`, `stop`, `rm`, `verify`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use seedbank_proto::v1;
 use seedbank_proto::v1::TorrentState;
@@ -30,36 +31,73 @@ pub(super) async fn add(app: &mut App<'_>, args: Add) -> Result<(), ClientError>
         .collect::<Result<Vec<Source>, ClientError>>()?;
     let mut client = app.client().await?;
     let mut added = Vec::new();
+    let mut outcome = Ok(());
     for source in sources {
-        let request = v1::AddTorrentRequest {
-            request_id: request_id()?,
-            source: Some(source),
-            download_dir: dir.clone().unwrap_or_default(),
-            stopped: args.stopped,
-            initial_peers: args.peers.clone(),
-        };
-        let answer = client.torrents.add_torrent(request).await?.into_inner();
-        let torrent = answer.torrent.clone().unwrap_or_default();
-        let boost = match args.boost {
-            Some(max) => Some(boost(&mut client, &torrent, max, args.bid).await?),
-            None => None,
-        };
-        added.push((answer, boost));
-    }
-    if let Some(limit) = app.global.wait {
-        for (answer, _) in &mut added {
-            let torrent = answer.torrent.take().unwrap_or_default();
-            let torrent = wait::until_complete(&mut client, &app.printer, &torrent, limit).await?;
-            answer.torrent = Some(torrent);
+        outcome = add_one(&mut client, &args, dir.as_deref(), source, &mut added).await;
+        if outcome.is_err() {
+            break;
         }
     }
-    let documents: Vec<Value> = added.iter().map(added_to_value).collect();
-    app.printer
-        .document(&json!({ "added": documents }), |page| {
-            for (answer, boost) in &added {
-                put_added(page, answer, boost.as_ref());
+    if let (Ok(()), Some(limit)) = (&outcome, app.global.wait) {
+        outcome = wait_for(app, &mut client, &mut added, limit).await;
+    }
+    // What was added is shown even if the next step failed: it is there.
+    if !added.is_empty() {
+        let documents: Vec<Value> = added.iter().map(added_to_value).collect();
+        let document = json!({ "added": documents });
+        app.printer.document(&document, |page| {
+            for one in &added {
+                put_added(page, one);
             }
-        })
+        })?;
+    }
+    outcome
+}
+
+/// A torrent that was added, and its boost.
+struct Added {
+    answer: v1::AddTorrentResponse,
+    boost: Option<v1::Boost>,
+}
+
+async fn add_one(
+    client: &mut Client,
+    args: &Add,
+    dir: Option<&str>,
+    source: Source,
+    added: &mut Vec<Added>,
+) -> Result<(), ClientError> {
+    let request = v1::AddTorrentRequest {
+        request_id: request_id()?,
+        source: Some(source),
+        download_dir: dir.unwrap_or_default().to_owned(),
+        stopped: args.stopped,
+        initial_peers: args.peers.clone(),
+    };
+    let answer = client.torrents.add_torrent(request).await?.into_inner();
+    let torrent = answer.torrent.clone().unwrap_or_default();
+    added.push(Added {
+        answer,
+        boost: None,
+    });
+    if let (Some(max), Some(one)) = (args.boost, added.last_mut()) {
+        one.boost = Some(boost(client, &torrent, max, args.bid).await?);
+    }
+    Ok(())
+}
+
+async fn wait_for(
+    app: &App<'_>,
+    client: &mut Client,
+    added: &mut [Added],
+    limit: Duration,
+) -> Result<(), ClientError> {
+    for one in added {
+        let torrent = one.answer.torrent.clone().unwrap_or_default();
+        let torrent = wait::until_complete(client, &app.printer, &torrent, limit).await?;
+        one.answer.torrent = Some(torrent);
+    }
+    Ok(())
 }
 
 pub(super) async fn list(app: &mut App<'_>, args: Ls) -> Result<(), ClientError> {
@@ -252,15 +290,16 @@ async fn boost(
     Ok(answer.boost.unwrap_or_default())
 }
 
-fn added_to_value((answer, boost): &(v1::AddTorrentResponse, Option<v1::Boost>)) -> Value {
-    let mut document = to_value(answer);
-    if let Some(boost) = boost {
+fn added_to_value(added: &Added) -> Value {
+    let mut document = to_value(&added.answer);
+    if let Some(boost) = &added.boost {
         document["boost"] = to_value(boost);
     }
     document
 }
 
-fn put_added(page: &mut Page, answer: &v1::AddTorrentResponse, boost: Option<&v1::Boost>) {
+fn put_added(page: &mut Page, added: &Added) {
+    let answer = &added.answer;
     let torrent = answer.torrent.clone().unwrap_or_default();
     let verb = if answer.already_present {
         "already there"
@@ -269,7 +308,7 @@ fn put_added(page: &mut Page, answer: &v1::AddTorrentResponse, boost: Option<&v1
     };
     let (name, hash) = (&torrent.display_name, &torrent.info_hash);
     page.line(format!("{verb}: {name} ({hash}), {}", state_name(&torrent)));
-    match boost {
+    match &added.boost {
         Some(boost) => page.next(format!("seedbank boost show {}", boost.boost_id)),
         None => page.next(format!("seedbank show {}", short(hash))),
     }

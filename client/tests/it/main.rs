@@ -117,6 +117,15 @@ async fn requests_carry_what_the_line_says() {
 }
 
 #[tokio::test]
+async fn what_was_added_is_shown_even_if_its_boost_is_refused() {
+    let server = Server::start().await;
+    let outcome = run(&server, "add magnet:?x --boost 9000000").await;
+    assert_eq!(outcome.code, 6, "{outcome:?}");
+    assert!(outcome.out.starts_with("added: film"), "{outcome:?}");
+    assert!(outcome.err.starts_with("error: needs"), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn create_writes_the_file_and_can_seed_it() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();

@@ -1,12 +1,12 @@
 //! Which boost pays for which micro-credit: shares of boosts in locks, exact at every moment.
 //!
-//! A lock is one pot that several boosts may fill. Of each rise in what is signed on it, a torrent's
-//! part is paid, in this order, (1) from the shares of that torrent's boosts, oldest first; (2) by
-//! those boosts out of their free budget, in exchange for a part of the lock that is nobody's or
-//! that other boosts reserved, who get it back as free; (3) by what is nobody's; (4) from the other
-//! boosts' shares, oldest first. A rise whose torrent is not known (what was signed just before a
-//! crash) starts at the shares, oldest first. So a boost never pays above its budget, and pays for
-//! another torrent only if that torrent's own boosts have nothing left.
+//! A lock is one pot that several boosts may fill. Of each rise in what is signed on it, a
+//! torrent's part is paid, in this order, (1) from the shares of that torrent's boosts, oldest
+//! first; (2) by those boosts out of their free budget, in exchange for a part of the lock that is
+//! nobody's or that other boosts reserved, who get it back as free; (3) by what is nobody's; (4)
+//! from the other boosts' shares, oldest first. A rise whose torrent is not known (what was signed
+//! just before a crash) starts at the shares, oldest first. So a boost never pays above its budget,
+//! and pays for another torrent only if that torrent's own boosts have nothing left.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,8 +8,8 @@ use seedbank_ledger::{MicroCredits, UnixTime};
 const HOUR_SECS: u64 = 3600;
 /// The running hour and the 24 before it cover any 24 hours.
 const HOURS_KEPT: u64 = 24;
-/// One more than that, for a clock that went back a little.
-const HOURS_MAX: usize = 26;
+/// Two more than that, for a clock that went back a little.
+const HOURS_MAX: usize = 27;
 
 /// Amounts by hour since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,13 +32,18 @@ impl Day {
         })
     }
 
+    /// Forgets hours that are over. Hours ahead stay: the clock may not be told yet.
     fn prune(&mut self, now: UnixTime) {
-        let kept = kept(now);
-        self.0.retain(|hour, _| kept(*hour));
+        let hour = now.as_secs() / HOUR_SECS;
+        self.0
+            .retain(|other, _| other.saturating_add(HOURS_KEPT) >= hour);
+        while self.0.len() >= HOURS_MAX {
+            self.0.pop_last();
+        }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let count = u16::try_from(self.0.len()).expect("at most 26 hours are kept");
+        let count = u16::try_from(self.0.len()).expect("at most 27 hours are kept");
         let out = Writer::new().u8(VERSION).u16(count);
         let write =
             |out: Writer, (hour, amount): (&u64, &MicroCredits)| out.u64(*hour).u64(amount.get());
@@ -111,6 +116,14 @@ mod tests {
         assert!(bytes.len() <= seedbank_ledger::tally::BOOST_LEN_MAX);
         assert_eq!(Day::from_bytes(&bytes), Ok(day));
         assert!(Day::from_bytes(&[2]).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_not_told_yet_forgets_nothing() {
+        let mut day = Day::default();
+        day.add(MicroCredits::new(5), at(0, 0));
+        day.add(MicroCredits::new(1), UnixTime::ZERO);
+        assert_eq!(day.spent(at(0, 1)).get(), 5);
     }
 
     #[test]

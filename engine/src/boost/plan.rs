@@ -197,8 +197,8 @@ impl Boosts {
         !boost.pending.is_empty() || self.locks.values().any(pays) || payees.values().any(fits)
     }
 
-    /// Keeps, gives up and fills the places of payees (DESIGN §7: at most four, seeds first, then by
-    /// their rate to us).
+    /// Keeps, gives up and fills the places of payees (DESIGN §7: at most four, seeds first, then
+    /// by their rate to us).
     fn choose(&mut self, round: &Round<'_>, turns: &[Turn]) {
         let now = round.now;
         self.place_pauses.tend(now);
@@ -275,8 +275,8 @@ impl Boosts {
         }
     }
 
-    /// What may be reserved now: what is signed in a day stays below its bound even if every lock is
-    /// signed away at once.
+    /// What may be reserved now: what is signed in a day stays below its bound even if every lock
+    /// is signed away at once.
     fn means(&self, round: &Round<'_>) -> Means {
         let day_left = round
             .policy
@@ -356,8 +356,9 @@ impl Boosts {
         actions.push(Action::OpenLock { payee, amount });
     }
 
-    /// Fills up a boost's share in a lock when three quarters of it are used: first with credit that
-    /// is in the lock already, then by a top-up. Renews the lock in the last quarter of its life.
+    /// Fills up a boost's share in a lock when three quarters of it are used: first with credit
+    /// that is in the lock already, then by a top-up. Renews the lock in the last quarter of its
+    /// life.
     fn fill(&mut self, turn: &Turn, payee: &Payee, lock: &OwnLock, orders: Orders<'_>) {
         let id = lock.id();
         let boost = &self.book.boosts[&turn.boost];
@@ -492,8 +493,8 @@ impl Boosts {
         self.bidders = bidders;
     }
 
-    /// Whether a bid on this connection has credit behind it. Where other torrents' boosts hold part
-    /// of the lock, there must be enough for a whole window, which may be under way already.
+    /// Whether a bid on this connection has credit behind it. Where other torrents' boosts hold
+    /// part of the lock, there must be enough for a whole window, which may be under way already.
     fn is_covered(&self, turn: &Turn, row: &PayeeCandidate, round: &Round<'_>) -> bool {
         let boost = &self.book.boosts[&turn.boost];
         let placed = self.places.contains_key(&(turn.boost, row.node_id));

@@ -294,7 +294,11 @@ mod tests {
     use super::*;
 
     prop_compose! {
-        fn shares()(raw in btree_map(any::<u64>(), (0..1_000_u64, 0..1_000_u64, any::<u64>()), 0..=SHARES_MAX))
+        fn shares()(raw in btree_map(
+            any::<u64>(),
+            (0..1_000_u64, 0..1_000_u64, any::<u64>()),
+            0..=SHARES_MAX,
+        ))
             -> BTreeMap<LockId, Share> {
             let share = |(a, b, c): (u64, u64, u64)| Share {
                 amount: MicroCredits::new(a.max(b)),
@@ -309,7 +313,8 @@ mod tests {
         fn boosts()(
             request_id in "[ -~]{0,64}",
             hash in any::<[u8; 20]>(),
-            (bid, max, created, settled) in (any::<u64>(), 20_000_u64.., any::<u64>(), 0..1_000_u64),
+            (bid, max, created, settled) in
+                (any::<u64>(), 20_000_u64.., any::<u64>(), 0..1_000_u64),
             until in any::<Option<u64>>(),
             state in 0..5_usize,
             shares in shares(),
@@ -330,7 +335,9 @@ mod tests {
                 state: states[state],
                 settled: MicroCredits::new(settled),
                 shares,
-                pending: pending.map(|(id, amount)| (NodeId::from_bytes(id), MicroCredits::new(amount))).collect(),
+                pending: pending
+                    .map(|(id, amount)| (NodeId::from_bytes(id), MicroCredits::new(amount)))
+                    .collect(),
             }
         }
     }
@@ -353,7 +360,9 @@ mod tests {
         }
 
         #[test]
-        fn garbage_never_panics_and_never_has_wrong_sums(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn garbage_never_panics_and_never_has_wrong_sums(
+            bytes in proptest::collection::vec(any::<u8>(), 0..600),
+        ) {
             if let Ok(boost) = Boost::from_bytes(&bytes) {
                 prop_assert_eq!(boost.to_bytes(), bytes);
                 prop_assert!(boost.free() <= boost.order.max);

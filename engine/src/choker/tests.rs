@@ -1,3 +1,5 @@
+//! Tests of `choker.rs`.
+
 use super::*;
 
 mod histories;

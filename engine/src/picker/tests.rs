@@ -1,3 +1,5 @@
+//! Tests of `picker.rs`.
+
 use super::{
     Bitfield, Block, BlockFate, COPIES_MAX, Duration, FAILURE_PAUSE, Geometry, Instant, PeerIndex,
     PickLimits, Picked, Picker, PieceIndex, REFUSAL_PAUSE, Rng, STALL,

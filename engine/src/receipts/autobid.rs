@@ -1,5 +1,5 @@
-//! How a boost's bid moves (S5): up only when that may help, down when it is not needed, never above
-//! the user's cap.
+//! How a boost's bid moves (S5): up only when that may help, down when it is not needed, never
+//! above the user's cap.
 
 use seedbank_ledger::{Instant, Rate};
 

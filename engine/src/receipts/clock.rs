@@ -1,4 +1,5 @@
-//! Two clocks at one moment: the driver's monotonic one, and unix time corrected by settlement time.
+//! Two clocks at one moment: the driver's monotonic one, and unix time corrected by settlement
+//! time.
 
 use seedbank_ledger::{Duration, Instant, UnixTime};
 

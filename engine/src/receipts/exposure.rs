@@ -1,8 +1,9 @@
 //! The queue F: blocks granted in the paid class and not yet paid, oldest first (P1, P2, P4).
 //!
-//! A payer signs whole micro-credits of a sum that he floors once, so up to 2³⁰ − 1 of the raw value
-//! is always missing. The queue lends him that much from the start: a block is cleared when the
-//! credit, loan included, reaches its raw cost, and what is left of the loan is carried for ever.
+//! A payer signs whole micro-credits of a sum that he floors once, so up to 2³⁰ − 1 of the raw
+//! value is always missing. The queue lends him that much from the start: a block is cleared when
+//! the credit, loan included, reaches its raw cost, and what is left of the loan is carried for
+//! ever.
 
 use std::collections::VecDeque;
 
@@ -85,8 +86,8 @@ impl Exposure {
         self.clear()
     }
 
-    /// Counts a rise of the amount paid: clears F oldest first, then what was written off; a surplus
-    /// is a tip.
+    /// Counts a rise of the amount paid: clears F oldest first, then what was written off; a
+    /// surplus is a tip.
     pub fn pay(&mut self, rise: MicroCredits) -> Cleared {
         self.credit = self.credit.saturating_add(RawCost::of(rise));
         let blocks = self.clear();

@@ -114,7 +114,8 @@ impl Payer {
         changed || !rise.is_zero()
     }
 
-    /// The settlement node tells what was claimed on a lock. True if more than we knew to be signed.
+    /// The settlement node tells what was claimed on a lock. True if more than we knew to be
+    /// signed.
     pub fn claimed(&mut self, lock_id: LockId, claimed: MicroCredits) -> bool {
         let Some(lock) = self.locks.get_mut(&lock_id) else {
             return false;

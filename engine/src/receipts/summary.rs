@@ -30,8 +30,8 @@ struct Share {
 }
 
 impl Summary {
-    /// After a start: whether the ledger knows of `receipt` is unknown, so it is told once more. What
-    /// it was for was forgotten.
+    /// After a start: whether the ledger knows of `receipt` is unknown, so it is told once more.
+    /// What it was for was forgotten.
     pub fn stored(receipt: Option<&SignedReceipt>, now: Instant) -> Self {
         Self {
             since: receipt.map(|_| now),

@@ -423,8 +423,8 @@ impl Session {
         self.refill_peer(peer, now);
     }
 
-    /// Fails a torrent of which a missing piece is longer than all buffers together may be: it could
-    /// never be asked for.
+    /// Fails a torrent of which a missing piece is longer than all buffers together may be: it
+    /// could never be asked for.
     pub(super) fn fails_for_length(&mut self, info_hash: InfoHash, now: Instant) -> bool {
         let Some(open) = self.torrents.get(&info_hash).and_then(Torrent::open) else {
             return false;

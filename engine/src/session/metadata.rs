@@ -29,8 +29,8 @@ pub(crate) struct MetadataFetch {
     late: BTreeMap<PeerIndex, Instant>,
     /// Sent bytes that did not match, all by themselves.
     distrusted: BTreeSet<PeerIndex>,
-    /// What several peers sent did not match, and nobody knows whose fault it was: from now on all of
-    /// it comes from one.
+    /// What several peers sent did not match, and nobody knows whose fault it was: from now on all
+    /// of it comes from one.
     alone: bool,
     attempt: Option<Attempt>,
 }

@@ -132,8 +132,8 @@ impl World {
         text
     }
 
-    /// At the end of an honest run: everything is there, exposure is zero, nobody is in default, and
-    /// both sides' books agree.
+    /// At the end of an honest run: everything is there, exposure is zero, nobody is in default,
+    /// and both sides' books agree.
     pub(crate) fn check_end(&self) {
         for (index, node) in self.nodes.iter().enumerate() {
             assert!(self.is_complete(index), "node {index} is complete");

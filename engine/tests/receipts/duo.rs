@@ -1,7 +1,7 @@
 //! Two exchanges and a settlement node, message by message: for traces that want no randomness.
 //!
-//! The payer is node 1, the payee node 2; what each asks for is carried out at once, except messages
-//! of a connection that is held.
+//! The payer is node 1, the payee node 2; what each asks for is carried out at once, except
+//! messages of a connection that is held.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,8 +1,8 @@
 //! The receipt protocol under attack: random schedules over the real [`Exchange`] with a model of
 //! everything around it.
 //!
-//! A failing schedule prints the command that replays it. The short form runs in every `cargo test`;
-//! the long one with `cargo test --release -p seedbank-engine --test receipts -- --ignored
+//! A failing schedule prints the command that replays it. The short form runs in every `cargo
+//! test`; the long one with `cargo test --release -p seedbank-engine --test receipts -- --ignored
 //! --nocapture`, its number of schedules per kind in `SEEDBANK_SCHEDULES` if not the usual one.
 //!
 //! [`Exchange`]: seedbank_engine::receipts::Exchange

@@ -48,7 +48,8 @@ fn a_thousand_reconnects_between_honest_nodes_leave_no_exposure_and_equal_books(
     assert!(world.blocks_paid > 1_000, "{} blocks", world.blocks_paid);
 }
 
-/// A few rounds on whatever is connected, with cancels and duplicates; the first ones open what is new.
+/// A few rounds on whatever is connected, with cancels and duplicates; the first ones open what is
+/// new.
 fn some_traffic(world: &mut World) {
     world.connect_all();
     for round in 0..9 {

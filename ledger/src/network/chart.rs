@@ -230,8 +230,8 @@ fn check_supply(state: &State<'_>) -> Result<(), CheckError> {
     same("L1", "supply within its bound", within, 1)
 }
 
-/// L3, that escrow holds what is left of each lock, and that each open lock will expire. Returns what
-/// each payer has in open locks.
+/// L3, that escrow holds what is left of each lock, and that each open lock will expire. Returns
+/// what each payer has in open locks.
 fn check_locks(state: &State<'_>) -> Result<BTreeMap<NodeId, u128>, CheckError> {
     let mut open: u128 = 0;
     let mut reserved = BTreeMap::new();
@@ -263,8 +263,8 @@ fn check_locks(state: &State<'_>) -> Result<BTreeMap<NodeId, u128>, CheckError> 
     Ok(reserved)
 }
 
-/// L6: every line that can be certified has its entry, and each account's newest line is its newest;
-/// and that accounts know what they have in locks.
+/// L6: every line that can be certified has its entry, and each account's newest line is its
+/// newest; and that accounts know what they have in locks.
 fn check_statements(
     state: &State<'_>,
     reserved: &BTreeMap<NodeId, u128>,

@@ -1,11 +1,11 @@
 //! Claims: a payee is paid from a lock what its payer's receipt is worth.
 //!
-//! A claim has no nonce: it pays min(receipt.amount, lock.amount) − claimed, so the same claim again
-//! pays nothing and is answered with the entry that paid. A refused claim leaves nothing. Checks, in
-//! this order: `WrongNetwork`, `BadSignature` (the payee's), `BadAmount` (a receipt of 0),
-//! `LockUnknown`, `LockClosed` (closed, or past expiry and grace), `NotParty` (not the lock's payee),
-//! `BadReceipt` (another channel or network, or not the payer's signature), `ReceiptRegressed` (a
-//! total below that of the newest claim on this lock).
+//! A claim has no nonce: it pays min(receipt.amount, lock.amount) − claimed, so the same claim
+//! again pays nothing and is answered with the entry that paid. A refused claim leaves nothing.
+//! Checks, in this order: `WrongNetwork`, `BadSignature` (the payee's), `BadAmount` (a receipt of
+//! 0), `LockUnknown`, `LockClosed` (closed, or past expiry and grace), `NotParty` (not the lock's
+//! payee), `BadReceipt` (another channel or network, or not the payer's signature),
+//! `ReceiptRegressed` (a total below that of the newest claim on this lock).
 
 use crate::account::AccountId;
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};

@@ -1,22 +1,28 @@
 //! Orders: seven kinds, each checked in the order of the refusals' codes.
 //!
-//! An order for another network, badly signed, or with a nonce that is not the next, changes nothing
-//! and leaves nothing. Any other consumes its nonce and leaves an entry, with a refusal if a rule says
-//! no:
+//! An order for another network, badly signed, or with a nonce that is not the next, changes
+//! nothing and leaves nothing. Any other consumes its nonce and leaves an entry, with a refusal if
+//! a rule says no:
 //!
 //! | kind | refused for, in this order |
 //! |---|---|
 //! | all | `Expired`: settlement time > `valid_until` |
 //! | Transfer | `BadAmount` (0), `InsufficientCredit`, `SameParty`, `KeyRotated` (either side) |
-//! | `OpenLock` | `BadAmount` (0, or > the limit), `InsufficientCredit`, `SameParty`, `LockExists` (the pair has a live one), `BadLifetime` (0, or > the limit), `KeyRotated` (either side) |
-//! | `TopUp` | `BadAmount` (amount and ttl both 0, or the new total > the limit), `InsufficientCredit`, `LockUnknown`, `LockClosed` (closed, or settlement time > `expires_at`), `NotParty` (not the payer), `LockExists` (the pair has a newer lock), `BadLifetime` (> the limit), `KeyRotated` (payer) |
+//! | `OpenLock` | `BadAmount` (0, or > the limit), `InsufficientCredit`, `SameParty`, `LockExists`
+//! (the pair has a live one), `BadLifetime` (0, or > the limit), `KeyRotated` (either side) |
+//! | `TopUp` | `BadAmount` (amount and ttl both 0, or the new total > the limit),
+//! `InsufficientCredit`, `LockUnknown`, `LockClosed` (closed, or settlement time > `expires_at`),
+//! `NotParty` (not the payer), `LockExists` (the pair has a newer lock), `BadLifetime` (> the
+//! limit), `KeyRotated` (payer) |
 //! | `CloseLock` | `LockUnknown`, `LockClosed`, `NotParty` (not the payee) |
-//! | `RotateKey` | `SameParty`, `KeyRotated` (handed over to another key before; or `to` was handed over itself) |
-//! | Grant | `NotIssuer`, `BadAmount` (0, or > the limit), `Overflow` (supply past [`SUPPLY_MAX`](super::SUPPLY_MAX)), `KeyRotated` (either side) |
+//! | `RotateKey` | `SameParty`, `KeyRotated` (handed over to another key before; or `to` was handed
+//! over itself) |
+//! | Grant | `NotIssuer`, `BadAmount` (0, or > the limit), `Overflow` (supply past
+//! [`SUPPLY_MAX`](super::SUPPLY_MAX)), `KeyRotated` (either side) |
 //! | Burn | `NotIssuer`, `BadAmount` (0), `InsufficientCredit`, `KeyRotated` |
 //!
-//! A handed-over account keeps its open locks and what returns from them: it may still close locks it
-//! is paid from, and hand over again, to the same key only, what has come in since.
+//! A handed-over account keeps its open locks and what returns from them: it may still close locks
+//! it is paid from, and hand over again, to the same key only, what has come in since.
 
 use crate::account::AccountId;
 use crate::identity::NodeId;

@@ -39,8 +39,8 @@ pub(super) struct Booking {
     pub(super) changed: bool,
 }
 
-/// Books `channel` up to `receipt`: all its bytes, and credit up to what `lock` holds while it is open.
-/// Totals that are lower than what is booked add nothing.
+/// Books `channel` up to `receipt`: all its bytes, and credit up to what `lock` holds while it is
+/// open. Totals that are lower than what is booked add nothing.
 pub(super) fn book(
     before: ChannelRow,
     at: Position,

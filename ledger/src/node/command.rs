@@ -89,8 +89,8 @@ impl NodeCause {
 }
 
 impl ChannelSummary {
-    /// The summary's bytes: channel, signed receipt, lock amount u64, count u8, and per share 20 bytes,
-    /// bytes u64, amount u64.
+    /// The summary's bytes: channel, signed receipt, lock amount u64, count u8, and per share 20
+    /// bytes, bytes u64, amount u64.
     ///
     /// # Panics
     /// With more than [`ATTRIBUTION_MAX`] shares; a ledger refuses such a summary first.

@@ -1,8 +1,8 @@
 //! Certified lines of this node's account: checked, derived again, and copied.
 //!
 //! Only sequence, hash, time and the account's credit afterwards are certified. What the line says
-//! moved is therefore derived here from the signed operation and the locks known so far, and the line
-//! is refused if it differs, or if the account would not end at the certified credit.
+//! moved is therefore derived here from the signed operation and the locks known so far, and the
+//! line is refused if it differs, or if the account would not end at the certified credit.
 
 use crate::account::{AccountId, Side};
 use crate::identity::NodeId;

@@ -1,3 +1,5 @@
+//! Tests of `node.rs`.
+
 use super::*;
 use crate::identity::Identity;
 use crate::refusal::Refusal;

@@ -1,9 +1,9 @@
 //! Tables in RocksDB, one column family each. Clones share the same database.
 //!
-//! Write-ahead logs are never recycled, never switched off and never flushed by hand: *written* means
-//! handed to the kernel. Recovery is point-in-time: a torn tail is cut off, but RocksDB cuts off
-//! acknowledged entries just as silently after damage in the middle of a log, so who needs to know
-//! must compare the size with a mark kept elsewhere.
+//! Write-ahead logs are never recycled, never switched off and never flushed by hand: *written*
+//! means handed to the kernel. Recovery is point-in-time: a torn tail is cut off, but RocksDB cuts
+//! off acknowledged entries just as silently after damage in the middle of a log, so who needs to
+//! know must compare the size with a mark kept elsewhere.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Tests of `tally.rs`.
+
 use super::*;
 use crate::identity::{Identity, NetworkId};
 use crate::signed::Body as _;

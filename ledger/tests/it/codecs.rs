@@ -50,11 +50,15 @@ fn kinds() -> impl Iterator<Item = EntryKind> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512, failure_persistence: None, ..Default::default()
+    })]
 
     #[test]
     fn garbage_is_an_error_or_reads_back(
-        garbage in prop_oneof![bytes(32), bytes(144), bytes(229), bytes(280), bytes(600), bytes(2_600)]
+        garbage in prop_oneof![
+            bytes(32), bytes(144), bytes(229), bytes(280), bytes(600), bytes(2_600)
+        ]
     ) {
         signed::<Auth>(&garbage);
         signed::<Receipt>(&garbage);
@@ -113,7 +117,9 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 12, failure_persistence: None, ..Default::default()
+    })]
 
     #[test]
     fn lines_and_entries_read_back_and_stay_within_their_bounds(tries in attempts()) {

@@ -61,8 +61,10 @@ fn kind() -> impl Strategy<Value = Kind> {
     let ttl = || prop_oneof![Just(0_u32), 1..20_u32, Just(3_600), any::<u32>()];
     prop_oneof![
         4 => (account(), amount()).prop_map(|(to, amount)| Kind::Transfer(to, amount)),
-        6 => (account(), amount(), ttl()).prop_map(|(to, amount, ttl)| Kind::OpenLock(to, amount, ttl)),
-        3 => (any::<u8>(), amount(), ttl()).prop_map(|(lock, amount, ttl)| Kind::TopUp(lock, amount, ttl)),
+        6 => (account(), amount(), ttl())
+            .prop_map(|(to, amount, ttl)| Kind::OpenLock(to, amount, ttl)),
+        3 => (any::<u8>(), amount(), ttl())
+            .prop_map(|(lock, amount, ttl)| Kind::TopUp(lock, amount, ttl)),
         3 => any::<u8>().prop_map(Kind::CloseLock),
         1 => account().prop_map(Kind::RotateKey),
         4 => (account(), amount()).prop_map(|(to, amount)| Kind::Grant(to, amount)),
@@ -94,8 +96,8 @@ pub(crate) fn attempts() -> impl Strategy<Value = Vec<Try>> {
 /// A history in full: when, and what.
 pub(crate) type History = Vec<(UnixTime, Operation)>;
 
-/// Tries everything on a network in which each account but the last has 100, checking the rows after
-/// each attempt; says what was tried in full.
+/// Tries everything on a network in which each account but the last has 100, checking the rows
+/// after each attempt; says what was tried in full.
 pub(crate) fn run(tries: &[Try]) -> (World, History) {
     let mut world = World::new();
     let mut history = History::new();
@@ -237,7 +239,9 @@ pub(crate) fn rows(store: &impl Store) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48, failure_persistence: None, ..Default::default()
+    })]
 
     /// L5: the same history gives the same bytes, however it is grouped, and replays to itself.
     #[test]
@@ -296,9 +300,13 @@ proptest! {
         }
     }
 
-    /// What a hostile disk or peer sends is an entry, or an error; never a panic, never two readings.
+    /// What a hostile disk or peer sends is an entry, or an error; never a panic, never two
+    /// readings.
     #[test]
-    fn entries_have_one_reading(tries in attempts(), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+    fn entries_have_one_reading(
+        tries in attempts(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
         let (world, _) = run(&tries);
         let entries = world.network.entries(Sequence::ZERO, usize::MAX).unwrap();
         let mut previous = EntryHash::NONE;

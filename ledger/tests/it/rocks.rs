@@ -24,7 +24,9 @@ fn open(path: &Path) -> NetworkLedger<Rocks> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 6, failure_persistence: None, ..Default::default()
+    })]
 
     #[test]
     fn rocksdb_and_memory_hold_the_same_bytes(tries in attempts(), size in 1..9_usize) {

@@ -172,7 +172,10 @@ fn kind(kind: EntryKind) -> v1::EntryKind {
 fn words(entry: &Entry, cause: &NodeCause, own: NodeId) -> String {
     match cause {
         NodeCause::Genesis(_) => "the ledger began".to_owned(),
-        NodeCause::Join(join) => format!("joined network {}", join.network_id),
+        NodeCause::Join(join) => {
+            let id: String = join.network_id.to_string();
+            format!("joined network {}", id.get(..KEY_DIGITS).unwrap_or(&id))
+        }
         NodeCause::Command(NodeCommand::WriteOff { peer, bytes }) => {
             format!("{} never paid for {} bytes", short(*peer), bytes.get())
         }

@@ -1,6 +1,7 @@
 //! Boosts, wallet and the settlement node under random schedules: payees that come, go,
-//! choke, claim and close, answers that are lost or late, a payer that dies between any two outputs.
-//! Budgets, days and sums hold after every plan, and in the end every micro-credit is accounted for.
+//! choke, claim and close, answers that are lost or late, a payer that dies between any two
+//! outputs. Budgets, days and sums hold after every plan, and in the end every micro-credit is
+//! accounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -424,8 +425,8 @@ impl World {
         });
     }
 
-    /// A payee serves, and we sign: on the oldest lock with room first, nothing above its amount, no
-    /// more than a window at the bid.
+    /// A payee serves, and we sign: on the oldest lock with room first, nothing above its amount,
+    /// no more than a window at the bid.
     fn serve(&mut self) {
         let bid_at = |row: &&PayeeCandidate| self.bids.get(&row.peer).is_some_and(|b| !b.is_zero());
         let rows: Vec<PayeeCandidate> = self.candidates.iter().filter(bid_at).copied().collect();

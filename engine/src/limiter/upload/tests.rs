@@ -1,3 +1,5 @@
+//! Tests of `upload.rs`.
+
 use super::*;
 use crate::limiter::BURST;
 use crate::rng::Rng;

@@ -37,9 +37,9 @@ impl Exchange {
             .map_or(Bytes::ZERO, |pair| pair.payer.window)
     }
 
-    /// Wants this bid for the requests that follow. It is in force once its BID is among the outputs:
-    /// at once, or up to a second later if there were too many. Without a lock of ours that is open
-    /// and wanted, the bid is zero: what it buys could not be signed.
+    /// Wants this bid for the requests that follow. It is in force once its BID is among the
+    /// outputs: at once, or up to a second later if there were too many. Without a lock of ours
+    /// that is open and wanted, the bid is zero: what it buys could not be signed.
     pub fn place_bid(&mut self, peer: PeerIndex, rate: Rate, at: Instant) {
         let Some(key) = self.connections.get(&peer).map(|connection| connection.key) else {
             return;
@@ -125,8 +125,8 @@ impl Exchange {
         }
     }
 
-    /// A block came. `had` tells that its piece was verified before, so that `fate` compares it with
-    /// verified bytes.
+    /// A block came. `had` tells that its piece was verified before, so that `fate` compares it
+    /// with verified bytes.
     pub fn arrived(
         &mut self,
         peer: PeerIndex,

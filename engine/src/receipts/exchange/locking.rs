@@ -1,5 +1,5 @@
-//! Locks of both directions: what the settlement node tells of them, what a peer shows, and when one
-//! may be served on (P5).
+//! Locks of both directions: what the settlement node tells of them, what a peer shows, and when
+//! one may be served on (P5).
 
 use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::lock::{Lock, LockId, SignedLock};
@@ -24,8 +24,8 @@ enum Certificate {
 }
 
 impl Exchange {
-    /// The settlement node's word on a lock of ours or for us: opened, topped up, claimed or closed.
-    /// Its signature is checked; a lock of other parties or another network is left alone.
+    /// The settlement node's word on a lock of ours or for us: opened, topped up, claimed or
+    /// closed. Its signature is checked; a lock of other parties or another network is left alone.
     pub fn lock_status(&mut self, status: &LockStatus, at: Instant) {
         let body = status.lock.body;
         let Some(network) = self.setup.network.filter(|own| own.id == body.network_id) else {
@@ -278,7 +278,8 @@ fn is_newer(offered: &Lock, known: &Lock) -> bool {
     matches!(compare(offered, known), Certificate::Newer)
 }
 
-/// A top-up raises the amount or the expiry; neither ever becomes smaller, and nothing else changes.
+/// A top-up raises the amount or the expiry; neither ever becomes smaller, and nothing else
+/// changes.
 fn compare(offered: &Lock, known: &Lock) -> Certificate {
     let same = Lock {
         amount: known.amount,

@@ -32,8 +32,9 @@ pub struct Opened {
 }
 
 impl Exchange {
-    /// Both ends have offered the receipt protocol: says HELLO. Nothing happens for another version,
-    /// our own key, or when no further pair can be remembered: that connection stays plain.
+    /// Both ends have offered the receipt protocol: says HELLO. Nothing happens for another
+    /// version, our own key, or when no further pair can be remembered: that connection stays
+    /// plain.
     pub fn open(&mut self, opened: Opened, now: Instant) {
         let key = opened.offer.node_id;
         let known = self.pairs.contains_key(&key);

@@ -40,8 +40,8 @@ impl Exchange {
             .map_or(Rate::ZERO, |connection| connection.peer_bid)
     }
 
-    /// Whether the choker may put this connection in the paid class now, at the lowest bid among its
-    /// queued requests.
+    /// Whether the choker may put this connection in the paid class now, at the lowest bid among
+    /// its queued requests.
     pub fn is_paid_eligible(&self, peer: PeerIndex, lowest_bid: Rate, at: Instant) -> bool {
         let now = self.clock.now(at);
         let Some(connection) = self.connections.get(&peer) else {
@@ -193,8 +193,8 @@ impl Exchange {
         self.settle(key, Source::Acknowledgement, at);
     }
 
-    /// Verifies the receipt that waits on a channel and counts it. A forged one makes the connection
-    /// it came on plain.
+    /// Verifies the receipt that waits on a channel and counts it. A forged one makes the
+    /// connection it came on plain.
     pub(super) fn settle(&mut self, key: NodeId, source: Source, at: Instant) {
         let now = self.clock.now(at);
         let pair = self.pair_mut(key);

@@ -1,4 +1,5 @@
-//! What time asks for: receipts to verify, late payers, claims, closes, acknowledgements, summaries.
+//! What time asks for: receipts to verify, late payers, claims, closes, acknowledgements,
+//! summaries.
 
 use seedbank_ledger::node::NodeCommand;
 use seedbank_ledger::signed::Body as _;
@@ -40,8 +41,8 @@ impl Exchange {
         self.turn(key, at);
     }
 
-    /// The connection is gone; grants that did not leave were taken back before. The newest receipts
-    /// go out again on every other live connection of the key (S4).
+    /// The connection is gone; grants that did not leave were taken back before. The newest
+    /// receipts go out again on every other live connection of the key (S4).
     pub fn close(&mut self, peer: PeerIndex, at: Instant) {
         let Some(connection) = self.connections.get(&peer) else {
             return;

@@ -1,8 +1,8 @@
 //! Arbitrary peers, drivers and owners against one session.
 //!
 //! Every step is a kind and a number from which the step draws whatever else it needs, so that a
-//! failing run shrinks to few steps. The driver is honest, if slow and unlucky: it only reports what
-//! can happen to a driver. Peers send anything.
+//! failing run shrinks to few steps. The driver is honest, if slow and unlucky: it only reports
+//! what can happen to a driver. Peers send anything.
 
 use std::net::SocketAddr;
 
@@ -537,7 +537,8 @@ impl Chaos {
                 }
             )
         };
-        // Rejects are bounded by requests: the data plane has seen to it that each is answered once.
+        // Rejects are bounded by requests: the data plane has seen to it that each is answered
+        // once.
         let count = outputs.len() - outputs.iter().filter(rejects).count();
         let peers = before.peers + self.rig.plane.wires.len();
         let ticks =

@@ -193,8 +193,8 @@ fn addresses_without_end_are_not_all_kept_and_the_owners_go_first() {
 
 #[test]
 fn a_private_torrents_magnet_links_and_peers_are_not_asked_for_others() {
-    // There is no peer exchange, DHT or local discovery yet: what a private torrent knows comes from
-    // its trackers and its owner. The extended handshake offers nothing else.
+    // There is no peer exchange, DHT or local discovery yet: what a private torrent knows comes
+    // from its trackers and its owner. The extended handshake offers nothing else.
     let mut rig = Rig::new();
     let whole = tracked(true);
     let torrent = rig.leech(&whole);

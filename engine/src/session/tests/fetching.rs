@@ -318,7 +318,10 @@ fn end_game_asks_a_second_peer_and_cancels_what_came_first_elsewhere() {
     );
     rig.take();
     rig.block(quick, copies[0], true);
-    let cancels = |output: &Output| matches!(output, Output::Cancel { peer, block } if *peer == slow && *block == copies[0]);
+    let cancels = |output: &Output| match output {
+        Output::Cancel { peer, block } => *peer == slow && *block == copies[0],
+        _ => false,
+    };
     assert!(rig.take().iter().any(cancels));
     // The slow one sends it all the same: it was asked for, so nothing comes of it.
     rig.block(slow, copies[0], true);

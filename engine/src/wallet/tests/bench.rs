@@ -1,4 +1,5 @@
-//! Two wallets, their stores and the settlement node between them, in virtual time of one-second steps.
+//! Two wallets, their stores and the settlement node between them, in virtual time of one-second
+//! steps.
 
 use std::collections::VecDeque;
 

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 /// A signature by secret 0101…01 over the first receipt below with R of order 1, which plain
 /// verification accepts and strict verification must not. Computed apart, from RFC 8032 §5.1.7.
-const SMALL_ORDER_R: &str = "0100000000000000000000000000000000000000000000000000000000000000b10a9b9772c94cbbfa3e2a44665959794bfc1ba74af40bb44d71c2b8fc4dfd0d";
+const SMALL_ORDER_R: &str = "0100000000000000000000000000000000000000000000000000000000000000\
+    b10a9b9772c94cbbfa3e2a44665959794bfc1ba74af40bb44d71c2b8fc4dfd0d";
 
 /// The order of the base point, little-endian (RFC 8032 §5.1).
 const ORDER_L: [u8; 32] = [
