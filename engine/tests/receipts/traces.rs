@@ -428,13 +428,38 @@ fn f19a_a_backup_carries_no_unsigned_due() {
     // Restored, the payer knows neither the second lock nor that he paid.
     duo.nodes[PAYER].store = duo.nodes[PAYER].backups[0].clone();
     duo.restart(PAYER);
+    // Nor does the payee remember, or so he says.
+    duo.nodes[PAYEE].store.clear();
     duo.restart(PAYEE);
     let status = duo.settlement.status(second).expect("it is known");
     duo.tell(PAYER, &status);
     duo.fund(10_000);
     duo.connect();
-    duo.pass(2);
-    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST), "paid once");
+    duo.pass(4_000);
+    let claimed = duo.settlement.locks.values().map(|lock| lock.claimed.get());
+    assert_eq!(claimed.sum::<u64>(), PIECE_COST, "paid once");
+}
+
+#[test]
+fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.nodes[PAYEE].backup();
+    duo.piece(peer, 0);
+    duo.close(peer);
+    duo.nodes[PAYEE].store = duo.nodes[PAYEE].backups[0].clone();
+    duo.restart(PAYEE);
+    assert_eq!(duo.payee().paid, MicroCredits::ZERO);
+    duo.pass(1_800);
+    assert!(
+        !duo.settlement.locks[&lock_id].closed,
+        "idle, but not in step"
+    );
+    duo.connect();
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+    duo.pass(700);
+    let status = duo.settlement.locks[&lock_id];
+    assert!(status.closed, "idle for ten minutes");
+    assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));
 }
 
 #[test]
@@ -761,6 +786,7 @@ fn a_lock_is_closed_only_after_its_last_claim_is_answered() {
     duo.nodes[PAYER].exchange.end_lock(payee, lock_id, now);
     duo.pump();
     duo.pass(300);
+    duo.connect();
     let open = !duo.settlement.locks[&lock_id].closed;
     assert!(open, "the claim is still under way");
     let claimed = duo.settlement.locks[&lock_id].claimed;
