@@ -129,3 +129,20 @@ pub fn without_unsigned_due(row: PairRow) -> PairRow {
         ..row
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seedbank_ledger::Identity;
+
+    #[test]
+    fn f19a_a_backup_carries_no_unsigned_due() {
+        let [me, peer] = [1, 2].map(|secret| Identity::from_secret([secret; 32]).id());
+        let mut row = Pair::new(me, peer, Instant::ZERO).row();
+        row.due = RawCost::new(12 << 30);
+        row.signed = MicroCredits::new(7);
+        let kept = without_unsigned_due(row);
+        assert_eq!(kept.due, RawCost::of(MicroCredits::new(7)));
+        assert_eq!(kept.signed, row.signed);
+    }
+}

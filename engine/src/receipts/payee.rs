@@ -24,6 +24,9 @@ pub struct Payee {
     lost: Bytes,
     backoff_level: u8,
     delivered: RateMeter,
+    /// Whether he can hold no receipt for us that we have not seen: his SYNC came in this run, and
+    /// since then no connection was lost while he owed something.
+    in_step: bool,
     /// Locks of his for us, oldest first; closed ones until their credit has returned.
     pub locks: BTreeMap<LockId, EarningLock>,
     forgotten: Option<LockId>,
@@ -55,6 +58,7 @@ impl Payee {
             lost: Bytes::ZERO,
             backoff_level: 0,
             delivered: RateMeter::new(),
+            in_step: false,
             locks: BTreeMap::new(),
             forgotten: None,
         }
@@ -164,6 +168,16 @@ impl Payee {
         self.delivered.add(bytes, now);
     }
 
+    /// His SYNC came, or his last receipt on a lock.
+    pub fn synced(&mut self) {
+        self.in_step = true;
+    }
+
+    /// His last connection is gone: a receipt may have died with it.
+    pub fn disconnected(&mut self) {
+        self.in_step &= self.exposure.is_empty();
+    }
+
     /// To the open class.
     pub fn suspend(&mut self, now: Instant) {
         if self.exposure.is_empty() {
@@ -240,7 +254,8 @@ impl Payee {
     }
 
     /// Whether a lock may be closed early: never a defaulter's, and not that of a key which never
-    /// paid for what it lost, so that windows cannot be harvested with recycled credit (P5).
+    /// paid for what it lost, so that windows cannot be harvested with recycled credit (P5). Nor
+    /// while he may hold a receipt that we have not seen, which a close would make worthless.
     pub fn may_close(&self, piece_len: Bytes) -> bool {
         let defaulter = match self.conduct {
             Conduct::BackingOff { .. } => true,
@@ -249,7 +264,7 @@ impl Payee {
             }
         };
         let never_paid = self.paid.is_zero() && !self.lost.is_zero();
-        self.exposure.is_empty() && !defaulter && !never_paid
+        self.exposure.is_empty() && self.in_step && !defaulter && !never_paid
     }
 
     /// Whether a lock may be taken for one that we forgot in a restore, or that is new.

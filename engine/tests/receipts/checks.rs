@@ -135,6 +135,22 @@ impl World {
     /// At the end of an honest run: everything is there, exposure is zero, nobody is in default,
     /// and both sides' books agree.
     pub(crate) fn check_end(&self) {
+        for (lock_id, status) in self.settlement.locks.iter().filter(|(_, s)| s.closed) {
+            let signed = self.truth.signed.get(lock_id);
+            let signed = signed.map_or(0, |(_, _, amount)| *amount);
+            let body = status.lock.body;
+            let ends = [body.payer, body.payee];
+            let mut forgetful = self.nodes.iter().filter(|node| ends.contains(&node.id()));
+            if forgetful.all(|node| node.restored) {
+                // Nobody is left who remembers the receipt.
+                continue;
+            }
+            assert_eq!(
+                status.claimed.get(),
+                signed,
+                "what was signed on {lock_id} was claimed before it was closed"
+            );
+        }
         for (index, node) in self.nodes.iter().enumerate() {
             assert!(self.is_complete(index), "node {index} is complete");
             for (key, view) in node.exchange.pairs() {
@@ -151,6 +167,9 @@ impl World {
             }
             for lock in node.exchange.paying_locks().filter(|lock| lock.is_open()) {
                 let lock_id = lock.lock.body.lock_id;
+                if self.settlement.locks[&lock_id].closed {
+                    continue;
+                }
                 let payee = lock.lock.body.payee;
                 let payee = self.nodes.iter().find(|other| other.id() == payee);
                 let payee = payee.expect("keys are of nodes");

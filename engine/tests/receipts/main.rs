@@ -155,6 +155,11 @@ fn two_honest_nodes_end_with_equal_books() {
 }
 
 #[test]
+fn three_honest_nodes_end_with_equal_books() {
+    honest("three_honest_nodes_end", 3, seeds(30, 5_000), SMOOTH);
+}
+
+#[test]
 fn two_honest_nodes_survive_crashes_and_restores() {
     honest("two_honest_nodes_survive", 2, seeds(60, 10_000), ROUGH);
 }
@@ -169,6 +174,7 @@ fn three_honest_nodes_survive_crashes_and_restores() {
 fn long_form_of_every_schedule() {
     let long = |steps, rough| Roughness { steps, ..rough };
     honest("long_form", 2, seeds(2_000, 100_000), SMOOTH);
+    honest("long_form", 3, seeds(500, 150_000), SMOOTH);
     honest("long_form", 2, seeds(3_000, 200_000), ROUGH);
     honest("long_form", 2, seeds(200, 300_000), long(3_000, ROUGH));
     honest("long_form", 3, seeds(1_500, 400_000), ROUGH);

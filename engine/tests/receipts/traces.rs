@@ -1,8 +1,7 @@
 //! The traces of the protocol review that still apply, each by its number, and bad input, each with
 //! the reason for which it gains nothing.
 
-use seedbank_engine::receipts::Violation;
-use seedbank_engine::receipts::{Class, Granted};
+use seedbank_engine::receipts::{Class, ExchangeEvent, Granted, Violation};
 use seedbank_engine::session::input::BlockFate;
 use seedbank_engine::units::PieceIndex;
 use seedbank_engine::wire::receipt::{ErrorCode, ReceiptMessage};
@@ -429,13 +428,38 @@ fn f19a_a_backup_carries_no_unsigned_due() {
     // Restored, the payer knows neither the second lock nor that he paid.
     duo.nodes[PAYER].store = duo.nodes[PAYER].backups[0].clone();
     duo.restart(PAYER);
+    // Nor does the payee remember, or so he says.
+    duo.nodes[PAYEE].store.clear();
     duo.restart(PAYEE);
     let status = duo.settlement.status(second).expect("it is known");
     duo.tell(PAYER, &status);
     duo.fund(10_000);
     duo.connect();
-    duo.pass(2);
-    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST), "paid once");
+    duo.pass(4_000);
+    let claimed = duo.settlement.locks.values().map(|lock| lock.claimed.get());
+    assert_eq!(claimed.sum::<u64>(), PIECE_COST, "paid once");
+}
+
+#[test]
+fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.nodes[PAYEE].backup();
+    duo.piece(peer, 0);
+    duo.close(peer);
+    duo.nodes[PAYEE].store = duo.nodes[PAYEE].backups[0].clone();
+    duo.restart(PAYEE);
+    assert_eq!(duo.payee().paid, MicroCredits::ZERO);
+    duo.pass(1_800);
+    assert!(
+        !duo.settlement.locks[&lock_id].closed,
+        "idle, but not in step"
+    );
+    duo.connect();
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+    duo.pass(700);
+    let status = duo.settlement.locks[&lock_id];
+    assert!(status.closed, "idle for ten minutes");
+    assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));
 }
 
 #[test]
@@ -734,4 +758,119 @@ fn messages_before_sync_are_out_of_order() {
     duo.held.clear();
     duo.pump();
     assert_eq!(duo.violations, [Violation::OutOfOrder]);
+}
+
+#[test]
+fn a_grant_taken_back_leaves_no_exposure() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    for index in 0..4 {
+        assert_eq!(duo.grant(peer, block(0, index)), Granted::Paid(RATE));
+    }
+    assert_eq!(duo.grant(peer, block(1, 0)), Granted::Open);
+    for _ in 0..4 {
+        let len = block(0, 0).len;
+        let payee = &mut duo.nodes[PAYEE].exchange;
+        payee.ungrant(peer, len, RATE, duo.now);
+    }
+    duo.pump();
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    assert_eq!(duo.grant(peer, block(1, 0)), Granted::Paid(RATE));
+}
+
+#[test]
+fn a_lock_is_closed_only_after_its_last_claim_is_answered() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.piece(peer, 0);
+    duo.reachable = false;
+    let (payee, now) = (duo.id(PAYEE), duo.now);
+    duo.nodes[PAYER].exchange.end_lock(payee, lock_id, now);
+    duo.pump();
+    duo.pass(300);
+    duo.connect();
+    let open = !duo.settlement.locks[&lock_id].closed;
+    assert!(open, "the claim is still under way");
+    let claimed = duo.settlement.locks[&lock_id].claimed;
+    assert_eq!(claimed, MicroCredits::ZERO);
+    // Nothing counts on it any more, for its close is written.
+    duo.nodes[PAYEE].exchange.check_invariants();
+    duo.reachable = true;
+    duo.restart(PAYEE);
+    duo.pass(2);
+    let status = duo.settlement.locks[&lock_id];
+    assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));
+    assert!(status.closed);
+}
+
+#[test]
+fn duplicates_that_were_asked_for_are_due_and_different_ones_are_not() {
+    for (fate, due) in [
+        (BlockFate::Equal, 2),
+        (BlockFate::Different, 1),
+        (BlockFate::Unrequested, 1),
+    ] {
+        let (mut duo, peer, _) = Duo::paid(10_000);
+        duo.take(peer, 0, 0);
+        duo.grant(peer, block(0, 0));
+        let payer = &mut duo.nodes[PAYER].exchange;
+        payer.arrived(peer, &block(0, 0), fate, false, duo.now);
+        duo.verify(0);
+        assert_eq!(
+            duo.payer().signed,
+            MicroCredits::new(due * BLOCK_COST),
+            "{fate:?}"
+        );
+    }
+}
+
+#[test]
+fn a_late_duplicate_of_a_verified_piece_is_due_at_once() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.take(peer, 0, 0);
+    duo.grant(peer, block(0, 0));
+    duo.verify(0);
+    let payer = &mut duo.nodes[PAYER].exchange;
+    payer.arrived(peer, &block(0, 0), BlockFate::Equal, true, duo.now);
+    duo.pump();
+    assert_eq!(duo.payer().signed, MicroCredits::new(2 * BLOCK_COST));
+}
+
+#[test]
+fn blocks_of_a_failed_piece_are_never_due() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    for index in 0..4 {
+        duo.take(peer, 0, index);
+    }
+    let piece = PieceIndex::unchecked(0);
+    let payer = &mut duo.nodes[PAYER].exchange;
+    payer.discarded(TORRENT, piece, duo.now);
+    duo.verify(0);
+    assert_eq!(duo.payer().signed, MicroCredits::ZERO);
+    assert_eq!(duo.payer().owed, MicroCredits::ZERO);
+}
+
+#[test]
+fn a_payer_at_his_limit_who_goes_on_paying_is_never_suspended() {
+    let (mut duo, peer, _) = Duo::paid(1_000_000);
+    duo.piece(peer, 0);
+    let mut next = 1;
+    while duo.take(peer, next, 0) != Granted::Open {
+        for index in 1..4 {
+            duo.take(peer, next, index);
+        }
+        next += 1;
+    }
+    // The window is full. He verifies a piece every 20 s and takes another.
+    for paid in 1..12 {
+        duo.verify(paid);
+        duo.pass(20);
+        for index in 0..4 {
+            duo.take(peer, next + paid, index);
+        }
+        assert!(!duo.payee().exposure.is_zero());
+    }
+    let suspended = duo
+        .events
+        .iter()
+        .any(|(_, event)| matches!(event, ExchangeEvent::Suspended(_)));
+    assert!(!suspended);
 }

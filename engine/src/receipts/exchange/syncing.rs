@@ -97,6 +97,9 @@ impl Exchange {
                 self.say_quote(peer, Class::Open);
             }
         }
+        if self.connection_mut(peer).takes_receipts() {
+            self.pair_mut(key).payee.synced();
+        }
         self.sign(key, at);
         self.turn(key, at);
         Ok(())

@@ -54,6 +54,9 @@ impl Exchange {
         let pair = self.pair_mut(key);
         pair.connections.remove(&peer);
         pair.seen_at = at;
+        if pair.connections.is_empty() {
+            pair.payee.disconnected();
+        }
         self.measure_pieces(key);
         self.resend(key);
         self.turn(key, at);
