@@ -25,7 +25,7 @@ pub struct Payee {
     backoff_level: u8,
     delivered: RateMeter,
     /// Whether he can hold no receipt for us that we have not seen: his SYNC came in this run, and
-    /// since then no connection was lost while he owed something.
+    /// since then nothing was written off, nor a connection lost while he owed something.
     in_step: bool,
     /// Locks of his for us, oldest first; closed ones until their credit has returned.
     pub locks: BTreeMap<LockId, EarningLock>,
@@ -168,9 +168,15 @@ impl Payee {
         self.delivered.add(bytes, now);
     }
 
-    /// His SYNC came, or his last receipt on a lock.
-    pub fn synced(&mut self) {
-        self.in_step = true;
+    /// His SYNC came, or his last receipt on a lock. If it was missed, newer receipts may follow it,
+    /// so no lock counts as idle yet.
+    pub fn synced(&mut self, now: Instant) {
+        if !self.in_step {
+            self.in_step = true;
+            for lock in self.locks.values_mut() {
+                lock.moved_at = now;
+            }
+        }
     }
 
     /// His last connection is gone: a receipt may have died with it.
@@ -190,6 +196,8 @@ impl Payee {
     /// Writes off what is in F; returns how much. Within what is forgiven nothing else happens.
     pub fn write_off(&mut self, piece_len: Bytes, now: Now) -> Bytes {
         let bytes = self.exposure.write_off();
+        // What pays for it may still be under way.
+        self.in_step &= bytes.is_zero();
         self.lost = self.lost.saturating_add(bytes);
         if self.lost <= forgiven(piece_len, self.paid_bytes) {
             self.conduct = Conduct::OnTime { since: now.at };

@@ -68,6 +68,8 @@ impl World {
             968..975 => self.some_cancel(index),
             975..979 => {
                 let secs = self.rng_secs(rough);
+                // Nothing stays under way for minutes: it arrives, or its connection is dead.
+                self.deliver_all();
                 self.pass(Duration::from_secs(secs));
             }
             979..985 => self.nodes[index].backup(),
@@ -78,6 +80,20 @@ impl World {
             _ => self.misbehave(index),
         }
         self.check();
+    }
+
+    fn deliver_all(&mut self) {
+        for index in 0..self.nodes.len() {
+            let peers: Vec<PeerIndex> = self.nodes[index].peers.keys().copied().collect();
+            for peer in peers {
+                self.write(index, peer, 256);
+            }
+        }
+        let links: Vec<PeerIndex> = self.links.keys().copied().collect();
+        for peer in links {
+            self.deliver(peer, 0, 256);
+            self.deliver(peer, 1, 256);
+        }
     }
 
     fn rng_secs(&mut self, rough: Roughness) -> u64 {

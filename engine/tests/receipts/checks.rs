@@ -141,8 +141,9 @@ impl World {
             let body = status.lock.body;
             let ends = [body.payer, body.payee];
             let mut forgetful = self.nodes.iter().filter(|node| ends.contains(&node.id()));
-            if forgetful.all(|node| node.restored) {
-                // Nobody is left who remembers the receipt.
+            if forgetful.any(|node| node.restored) {
+                // A receipt that died on its way and that its signer has forgotten is lost, and a
+                // payee that forgot a close may serve one window on the closed lock (F14).
                 continue;
             }
             assert_eq!(

@@ -456,7 +456,9 @@ fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
     );
     duo.connect();
     assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
-    duo.pass(700);
+    duo.pass(500);
+    assert!(!duo.settlement.locks[&lock_id].closed, "he was just here");
+    duo.pass(200);
     let status = duo.settlement.locks[&lock_id];
     assert!(status.closed, "idle for ten minutes");
     assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));

@@ -337,7 +337,16 @@ impl World {
         };
         let has = |piece: PieceIndex| {
             let key = (info_hash, piece);
-            let avoided = node.avoid.get(&key).is_some_and(|by| by.contains(&remote));
+            // Another peer, if there is one that has it: two leechers that both avoid the only seed
+            // would wait for each other.
+            let avoided = node.avoid.get(&key).is_some_and(|by| {
+                let mut others = node.peers.values().map(|state| state.remote);
+                let better = |other: usize| {
+                    let has = self.nodes[other].have.contains(&key);
+                    has && !by.contains(&other) && !node.banned.contains(&other)
+                };
+                by.contains(&remote) && others.any(better)
+            });
             !node.have.contains(&key) && self.nodes[remote].have.contains(&key) && !avoided
         };
         let mut own = node.leases.iter().filter(|((of, piece), lease)| {
@@ -436,17 +445,11 @@ impl World {
         let garbage_alone = lease.from.len() == 1;
         for remote in lease.from {
             let garbage = self.nodes[remote].play == Play::Garbage;
-            let others = self.nodes.len() - 1;
             let node = &mut self.nodes[index];
             if garbage_alone && garbage {
                 node.banned.insert(remote);
             }
-            let avoided = node.avoid.entry(key).or_default();
-            avoided.insert(remote);
-            if avoided.len() >= others {
-                // There is nobody else.
-                avoided.clear();
-            }
+            node.avoid.entry(key).or_default().insert(remote);
         }
         self.drain(index);
     }

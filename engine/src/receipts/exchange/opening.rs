@@ -131,6 +131,9 @@ impl Exchange {
                 if let Some(receipt) = newest {
                     self.receipt_shown(peer, receipt, now)?;
                 }
+                // Whatever he signed, he has shown.
+                let key = self.connection_mut(peer).key;
+                self.pair_mut(key).payee.synced(now);
                 return self.close_asked(peer, lock_id, now);
             }
             ReceiptMessage::Tip { amount, note: _ } => {

@@ -98,7 +98,7 @@ impl Exchange {
             }
         }
         if self.connection_mut(peer).takes_receipts() {
-            self.pair_mut(key).payee.synced();
+            self.pair_mut(key).payee.synced(at);
         }
         self.sign(key, at);
         self.turn(key, at);
