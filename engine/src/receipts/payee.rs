@@ -168,8 +168,8 @@ impl Payee {
         self.delivered.add(bytes, now);
     }
 
-    /// His SYNC came, or his last receipt on a lock. If it was missed, newer receipts may follow it,
-    /// so no lock counts as idle yet.
+    /// His SYNC came, or his last receipt on a lock. If it was missed, newer receipts may follow
+    /// it, so no lock counts as idle yet.
     pub fn synced(&mut self, now: Instant) {
         if !self.in_step {
             self.in_step = true;
