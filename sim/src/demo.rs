@@ -14,7 +14,7 @@ use seedbank_engine::units::InfoHash;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 
 pub use accounts::Accounts;
-pub use outcome::{Finding, Outcome, Times, median};
+pub use outcome::{Finding, Outcome, Times, last, median, seconds};
 
 use crate::books::Books;
 use crate::network::NodeIndex;
