@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use seedbank_ledger::Duration;
-use seedbank_sim::demo::{Demo, Outcome, Times, last, median, seconds};
+use seedbank_sim::demo::{Demo, Outcome, Times, median, seconds};
 
 const MIB: u64 = 1 << 20;
 
@@ -56,11 +56,12 @@ pub(super) fn verdict(
 ) -> io::Result<bool> {
     writeln!(
         out,
-        "\n                     payer   others: median     last   faster by"
+        "\n                payer   the others, first to last{:21}faster by",
+        ""
     )?;
     row(out, "measured", &outcome.times)?;
     row(out, "predicted", &prediction.times)?;
-    control(out, "control", &outcome.times)?;
+    control(out, "no receipts", &outcome.times)?;
     control(out, "  predicted", &prediction.times)?;
     writeln!(out)?;
     let findings = outcome.findings();
@@ -87,24 +88,24 @@ pub(super) fn verdict(
 fn row(out: &mut impl Write, name: &str, times: &Times) -> io::Result<()> {
     writeln!(
         out,
-        "  {name:<14} {}         {} {}       {:4.2}×",
-        cell(times.paid),
-        cell(median(&times.unpaid)),
-        cell(last(&times.unpaid)),
+        "  {name:<12}{:6.1} s   {:<44}    {:.2}×",
+        seconds(times.paid),
+        in_order(&times.unpaid),
         times.speedup()
     )
 }
 
 /// In the control swarm nobody pays: its first leecher is one of the others.
 fn control(out: &mut impl Write, name: &str, times: &Times) -> io::Result<()> {
-    writeln!(
-        out,
-        "  {name:<14}        –         {} {}",
-        cell(median(&times.control)),
-        cell(last(&times.control)),
-    )
+    writeln!(out, "  {name:<12}     –     {}", in_order(&times.control))
 }
 
-fn cell(time: Duration) -> String {
-    format!("{:6.1} s", seconds(time))
+fn in_order(times: &[Duration]) -> String {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let times: Vec<String> = times
+        .into_iter()
+        .map(|time| format!("{:.1}", seconds(time)))
+        .collect();
+    times.join("  ") + " s"
 }

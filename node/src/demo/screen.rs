@@ -78,6 +78,8 @@ impl Screen {
 pub(super) struct Bars {
     nodes: Vec<ProgressBar>,
     control: ProgressBar,
+    /// Its credit at the start.
+    seeder_had: Option<MicroCredits>,
 }
 
 impl Bars {
@@ -87,27 +89,32 @@ impl Bars {
             let style = ProgressStyle::with_template(template).expect("a sound template");
             style.progress_chars("█▉▊▋▌▍▎▏ ")
         };
-        let bar = |position: usize| {
+        // Joined to the others first: a bar that stands alone draws itself.
+        let bar = |template: &str, name: String| {
+            let bar = all.add(ProgressBar::new(100));
+            bar.set_style(style(template));
+            bar.set_prefix(name);
+            bar
+        };
+        let of_node = |position: usize| {
             let template = match position {
                 SEEDER => "  {prefix:10} {msg}",
                 PAYER => "  {prefix:10} {bar:32.green} {pos:>3} %  {msg}",
                 _ => "  {prefix:10} {bar:32} {pos:>3} %  {msg}",
             };
-            let bar = ProgressBar::new(100).with_style(style(template));
-            bar.set_prefix(Demo::name(position));
-            all.add(bar)
+            bar(template, Demo::name(position))
         };
-        let nodes = (0..node_count).map(bar).collect();
-        let control = ProgressBar::new(100)
-            .with_style(style("  {prefix:10} {bar:32.dim} {pos:>3} %  {msg}"))
-            .with_prefix("control");
         Self {
-            nodes,
-            control: all.add(control),
+            nodes: (0..node_count).map(of_node).collect(),
+            control: bar(
+                "  {prefix:10} {bar:32.dim} {pos:>3} %  {msg}",
+                "control".to_owned(),
+            ),
+            seeder_had: None,
         }
     }
 
-    fn draw(&self, shown: &Both, took: &Took) {
+    fn draw(&mut self, shown: &Both, took: &Took) {
         let [paid, control] = shown;
         for ((bar, shown), took) in self.nodes.iter().zip(paid).zip(&took[0]).skip(PAYER) {
             bar.set_position(shown.percent());
@@ -121,8 +128,9 @@ impl Bars {
             bar.set_message(message);
         }
         let seeder = &paid[SEEDER];
-        let line = format!("holds receipts worth {}", seeder.claimable);
-        self.nodes[SEEDER].set_message(line);
+        let has = seeder.available.saturating_add(seeder.claimable);
+        let earned = has.saturating_sub(*self.seeder_had.get_or_insert(has));
+        self.nodes[SEEDER].set_message(format!("earned {earned}"));
         let leechers = &control[PAYER..];
         let sum: u64 = leechers.iter().map(Shown::percent).sum();
         let count = leechers.len() as u64;
