@@ -5,6 +5,8 @@
 
 mod interop;
 mod mixed_swarm;
+mod paid;
+mod processes;
 mod rig;
 mod setup;
 mod tidy;
