@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use seedbank_tests::client::{Client, Source};
-use seedbank_tests::community::{
-    Account, Community, account, check_ledgers, check_network, key_of,
-};
+use seedbank_tests::community::{Community, account, check_ledgers, check_network, key_of};
 use seedbank_tests::content::Plan;
 use seedbank_tests::daemon::Daemon;
 use seedbank_tests::net::Net;
@@ -52,8 +50,6 @@ pub(crate) struct Three {
 pub(crate) struct Books {
     pub(crate) spent: u64,
     pub(crate) granted: u64,
-    pub(crate) payer: Account,
-    pub(crate) seeder: Account,
 }
 
 impl Three {
@@ -108,6 +104,7 @@ impl Three {
         check_ledgers(&self.seeder)?;
         let supply = check_network(&self.settlement)?;
         let all = format!("payer {payer:?}, seeder {seeder:?}, network {supply:?}");
+        println!("{all}");
         ensure!(payer.spent == seeder.earned, "spent is not earned: {all}");
         ensure!(
             payer.spent == supply.paid,
@@ -128,8 +125,6 @@ impl Three {
         Ok(Books {
             spent: payer.spent,
             granted: supply.granted,
-            payer,
-            seeder,
         })
     }
 }

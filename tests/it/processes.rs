@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use seedbank_tests::client::{Client, await_complete};
 use seedbank_tests::community::{account, check_ledgers};
 use seedbank_tests::namespace::run;
