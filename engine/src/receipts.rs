@@ -20,10 +20,8 @@
 //! 3. A key has *paid* once a receipt was worth at least 1 µcr; blocks that the loan alone covers
 //!    open no larger window.
 //! 4. A surplus that finds F empty first clears what was written off in this run (`lost` falls),
-//!    and
-//!    is a tip only then: an honest payer whose piece was verified late ends where he would be had
-//!    he
-//!    paid in time.
+//!    and is a tip only then: an honest payer whose piece was verified late ends where he would be
+//!    had he paid in time.
 //! 5. Late is only who owes: a block refused for cover while F is empty starts no clock.
 //! 6. A rise in the 30 s before a write-off ends the suspension: E ≤ W bounds what he takes.
 //! 7. Once `lost` is forgiven altogether, the next back-off is a short one again.

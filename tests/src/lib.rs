@@ -12,6 +12,7 @@
 
 pub mod bencode;
 pub mod client;
+pub mod community;
 pub mod content;
 pub mod daemon;
 pub mod http;
