@@ -196,6 +196,7 @@ impl Exchange {
             let entry = NodeCommand::WriteOff { peer, bytes };
             self.outputs.push_back(ExchangeOutput::Append(entry));
             self.event(ExchangeEvent::WrittenOff { peer, bytes });
+            self.ask_sync(key);
         }
     }
 
