@@ -83,10 +83,16 @@ impl Community {
     #[must_use]
     pub fn member_config(&self) -> String {
         format!(
-            "[network]\ngenesis = {:?}\nsettlement = \"http://{}\"\n",
+            "[network]\ngenesis = {:?}\nsettlement = {:?}\n",
             self.file("genesis"),
-            self.settlement,
+            self.settlement_uri(),
         )
+    }
+
+    /// Where members reach the settlement node.
+    #[must_use]
+    pub fn settlement_uri(&self) -> String {
+        format!("http://{}", self.settlement)
     }
 
     /// A file that `network init` wrote: `genesis`, `settlement.key` or `issuer.key`.

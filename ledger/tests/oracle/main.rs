@@ -7,3 +7,5 @@
 mod book;
 mod draw;
 mod network;
+mod node;
+mod own;

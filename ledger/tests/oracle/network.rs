@@ -19,9 +19,9 @@ use crate::book::{Answer, Book, Bounds, OrderTry, Party, Try, Wish};
 use crate::draw::{Draw, id, key};
 
 /// Parties 0 and 1 issue, 7 is never granted anything on purpose.
-const PARTIES: u8 = 8;
-const SETTLEMENT: Party = 200;
-const START: u64 = 1_000_000;
+pub(crate) const PARTIES: u8 = 8;
+pub(crate) const SETTLEMENT: Party = 200;
+pub(crate) const START: u64 = 1_000_000;
 const STEPS: u64 = 160;
 const RNG_SEEDS: u64 = 48;
 
