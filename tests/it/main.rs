@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test says what it saw")]
 
 mod bad_input;
+mod conformance;
 mod hostile_peers;
 mod interop;
 mod kill;
