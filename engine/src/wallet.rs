@@ -28,6 +28,7 @@ use seedbank_ledger::statement::{AccountStatus, LockStatus};
 use seedbank_ledger::tally::{OrderRow, TallyRow};
 use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTime};
 
+use crate::boost::{BoostRowError, Boosts};
 use crate::session::command::CommandError;
 use crate::session::config::Network;
 use crate::session::event::SessionEvent;
@@ -74,6 +75,14 @@ pub struct WalletBook {
     /// Newest transfers of ours in the node ledger, oldest first, so that their request ids keep
     /// their meaning; only the last [`config::REQUEST_IDS_MAX`] count.
     pub transfers: Vec<SignedOrder>,
+}
+
+impl WalletBook {
+    /// Whether every row reads back, before a session is made of them: rows are kept as bytes that
+    /// only the engine knows, and a damaged one is the owner's to hear of. The error names the row.
+    pub fn check(&self) -> Result<(), BoostRowError> {
+        Boosts::restore(&self.rows).map(|_| ())
+    }
 }
 
 /// What can be spent, and where operations are under way; for [`crate::boost::Boosts`].

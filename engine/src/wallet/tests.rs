@@ -493,3 +493,18 @@ fn polling_backs_off_and_never_spins() {
     assert!(wallet.next_timeout() > bench.now);
     assert!(wallet.next_timeout() <= bench.now.after(Duration::from_secs(60)));
 }
+
+#[test]
+fn a_damaged_boost_row_is_an_error_that_names_it_and_no_panic() {
+    let row = |bytes: Vec<u8>| TallyRow::Boost {
+        id: 7,
+        bytes: Some(bytes),
+    };
+    let book = |rows| WalletBook {
+        rows,
+        ..WalletBook::default()
+    };
+    assert_eq!(book(Vec::new()).check(), Ok(()));
+    let error = book(vec![row(vec![9; 40])]).check().unwrap_err();
+    assert!(error.to_string().starts_with("stored boost 7: "), "{error}");
+}
