@@ -20,18 +20,16 @@
 //! 3. A key has *paid* once a receipt was worth at least 1 µcr; blocks that the loan alone covers
 //!    open no larger window.
 //! 4. A surplus that finds F empty first clears what was written off in this run (`lost` falls),
-//!    and
-//!    is a tip only then: an honest payer whose piece was verified late ends where he would be had
-//!    he
-//!    paid in time.
+//!    and is a tip only then: an honest payer whose piece was verified late ends where he would be
+//!    had he paid in time.
 //! 5. Late is only who owes: a block refused for cover while F is empty starts no clock.
 //! 6. A rise in the 30 s before a write-off ends the suspension: E ≤ W bounds what he takes.
 //! 7. Once `lost` is forgiven altogether, the next back-off is a short one again.
 //! 8. A lock is also kept open for a key that never paid and for which something was written off:
 //!    one forgiven window per key would otherwise be harvested with recycled credit (F13).
-//!    Nor is one closed while its payer may hold a receipt that we have not seen: before his SYNC in
-//!    this run, or after a write-off or the death of his last connection while he owed something. It
-//!    waits for his SYNC, his CLOSE or its expiry.
+//!    Nor is one closed while its payer may hold a receipt that we have not seen: before his SYNC
+//!    in this run, or after a write-off or the death of his last connection while he owed
+//!    something. It waits for his SYNC, his CLOSE or its expiry.
 //! 9. Every lock that the settlement node has not told of in this run is provisional, newly shown
 //!    ones too: a restored payee cannot tell which it has closed. One answer confirms it.
 //! 10. A lock that may not be served on (too small, too short) is still *known*: its receipts

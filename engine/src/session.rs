@@ -168,6 +168,10 @@ impl Session {
                 self.announced(info_hash, &tracker, result, now);
             }
             Input::Settled { request, reply } => self.settled(request, reply, now),
+            Input::LineEntered(line) => {
+                self.with_wallet(now, |wallet| wallet.line_entered(line, now));
+                self.market_drain(now);
+            }
         }
         self.timers(now);
     }

@@ -35,7 +35,9 @@ use crate::session::event::SessionEvent;
 use crate::session::settlement::{SettlementReply, SettlementRequest};
 use crate::session::view::WalletView;
 use clock::Clock;
-use config::{LOCK_TTL_SECS, LOCKS_MAX, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
+use config::{
+    LOCK_TTL_SECS, LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX,
+};
 use errands::Errands;
 use link::Link;
 use orders::{Orders, Transfer, Wanted};
@@ -142,6 +144,8 @@ pub struct Wallet {
     awaits_return: bool,
     /// When lines were told last; `None` asks at once.
     told_at: Option<Instant>,
+    /// A line that was entered and is not here, and when we heard of it.
+    hint: Option<(Sequence, Instant)>,
     /// The unanswered order is not repeated before.
     order_at: Instant,
     orders: Orders,
@@ -199,6 +203,7 @@ impl Wallet {
             draining: false,
             awaits_return: false,
             told_at: None,
+            hint: None,
             order_at: now,
             orders,
             errands,
@@ -365,6 +370,14 @@ impl Wallet {
         }
     }
 
+    /// The settlement node is said to have entered this line of the account: lines are asked for
+    /// at once, though not more often than once a second.
+    pub fn line_entered(&mut self, line: Sequence, now: Instant) {
+        if Some(line) > self.seen {
+            self.hint = Some((line, now));
+        }
+    }
+
     /// Whether the close of a lock of ours was asked for and has not come: lines are then asked for
     /// more often.
     pub fn await_return(&mut self, awaits: bool) {
@@ -465,7 +478,9 @@ impl Wallet {
 
     /// When the next statement is due.
     fn statement_at(&self) -> Instant {
-        let pause = if self.expects_change() {
+        let pause = if self.hint.is_some() {
+            POLL_HINTED
+        } else if self.expects_change() {
             POLL_PENDING
         } else {
             POLL_IDLE

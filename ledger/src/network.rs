@@ -4,6 +4,7 @@
 //! `network/claim.rs` hold the rules and the order in which they are checked; `network/change.rs`
 //! writes what they decide; the ledger signs certificates and locks only when somebody asks.
 
+mod audit;
 mod change;
 mod chart;
 mod claim;
@@ -25,6 +26,7 @@ use crate::store::{Store, Table};
 use crate::time::UnixTime;
 use crate::units::{MicroCredits, Sequence};
 
+pub use audit::Audit;
 pub use chart::{NetworkCause, NetworkChart};
 use rows::{LockRow, LockThen, StatementRow, lock_key, pair_key, statement_key};
 

@@ -126,6 +126,11 @@ impl Books {
         })
     }
 
+    /// The newest line of our account that the ledger has.
+    pub(crate) fn newest_line(&self) -> Result<Option<Sequence>, LedgerError> {
+        self.shared.ledger().newest_line()
+    }
+
     /// Writes tally rows: they survive the process when this returns, the power within a second.
     pub(crate) fn write(&self, rows: &[TallyRow]) -> Result<(), StoreError> {
         self.shared.tally.write(rows)?;

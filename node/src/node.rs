@@ -33,7 +33,7 @@ use crate::keys::{self, KeyError};
 use crate::listen;
 use crate::plane::DataPlane;
 use crate::registry::Registry;
-use crate::settlement::{NoSettlement, Settlement};
+use crate::settlement::{NoSettlement, Settlement, keep_telling};
 use crate::torrents::{AddError, AddRequest, AddSource, Added, Checking, Torrents};
 use crate::tracker::Announcer;
 
@@ -195,6 +195,11 @@ impl Node {
         let events = Events::new();
         let (tell, ended) = watch::channel(None);
         let policy = options.policy.clone();
+        let telling = keep_telling(
+            Arc::clone(&options.settlement),
+            inbox.clone(),
+            books.newest_line()?,
+        );
         Driver {
             session: session(&options, identity, &listen, &books, clock)?,
             inbox: receiver,
@@ -224,6 +229,7 @@ impl Node {
         });
         let mut tasks: Vec<AbortHandle> = accepting.collect();
         tasks.push(tokio::spawn(Arc::clone(&torrents).keep_saving()).abort_handle());
+        tasks.push(tokio::spawn(telling).abort_handle());
         Ok(NodeHandle {
             inner: Arc::new(Inner {
                 inbox,

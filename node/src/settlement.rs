@@ -2,8 +2,20 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
+use seedbank_engine::session::input::Input;
 use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
+use seedbank_ledger::Sequence;
+use tokio::time::sleep;
+
+use crate::inbox::Inbox;
+
+/// Between two words about new lines; the wallet asks no more often.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause after nobody would tell.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -15,6 +27,36 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Settlement: fmt::Debug + Send + Sync + 'static {
     /// Asks, and gives the answer.
     fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply>;
+
+    /// Waits until the account has lines after `after`, and gives the newest; `None` when nobody
+    /// would tell. Who never tells leaves the session to its own pace.
+    fn next_line(&self, after: Option<Sequence>) -> BoxFuture<'_, Option<Sequence>> {
+        let _ = after;
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Tells the session of every new line of its account, the newest it has being `seen`.
+pub(crate) async fn keep_telling(
+    settlement: Arc<dyn Settlement>,
+    inbox: Inbox,
+    mut seen: Option<Sequence>,
+) {
+    let mut pause = PAUSE;
+    loop {
+        match settlement.next_line(seen).await {
+            Some(line) => {
+                seen = Some(line);
+                pause = PAUSE;
+                inbox.input(Input::LineEntered(line)).await;
+                sleep(PAUSE).await;
+            }
+            None => {
+                sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
 }
 
 /// For a node without a settlement node.

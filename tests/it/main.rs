@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "a test says what it saw")]
 
+mod bad_input;
+mod hostile_peers;
 mod interop;
+mod kill;
 mod mixed_swarm;
+mod paid;
+mod processes;
 mod rig;
 mod setup;
 mod tidy;

@@ -66,7 +66,7 @@ impl Daemon {
         let file = folder.join("config.toml");
         let socket = net.socket(name);
         let ours = format!(
-            "[node]\ndata_dir = {:?}\nlisten = [\"{addr}\"]\n[api]\nunix = {:?}\nlisten = []\n",
+            "[node]\ndata_dir = {:?}\nlisten = [\"{addr}\"]\n[api]\nunix = {:?}\nlisten = [\"127.0.0.1:0\"]\n",
             folder.join("data"),
             socket,
         );
@@ -160,23 +160,31 @@ impl Daemon {
     /// # Errors
     /// When the program cannot be run or prints no JSON.
     pub fn try_cli(&self, args: &[&str]) -> Result<Result<Value, Failure>> {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self.command(args)?.output()?;
-        if status.success() {
-            return Ok(Ok(serde_json::from_slice(&stdout)?));
-        }
-        let said = String::from_utf8_lossy(&stderr);
-        // Progress may stand before it.
-        let last = said.lines().last().unwrap_or_default();
-        let error: Value = serde_json::from_str(last)
-            .with_context(|| format!("seedbank {}: {status}: {said}", args.join(" ")))?;
-        Ok(Err(Failure {
-            exit_code: status.code(),
-            error: error["error"].clone(),
-        }))
+        carry_out(&mut self.command(args)?)
+    }
+
+    /// As [`Daemon::try_cli`], over TCP with the token in this file.
+    ///
+    /// # Errors
+    /// As [`Daemon::try_cli`].
+    pub fn try_cli_over_tcp(
+        &self,
+        token_file: &Path,
+        args: &[&str],
+    ) -> Result<Result<Value, Failure>> {
+        let status = self.cli(&["status"])?;
+        let addresses = status["node"]["api_addresses"].as_array();
+        let mut addresses = addresses.into_iter().flatten().filter_map(Value::as_str);
+        let tcp = addresses
+            .find_map(|address| address.strip_prefix("http://"))
+            .with_context(|| format!("no TCP address in {status}"))?;
+        let mut command = Command::new(program("seedbank")?);
+        command
+            .arg("--api")
+            .arg(tcp)
+            .arg("--token-file")
+            .arg(token_file);
+        carry_out(command.arg("--json").args(args))
     }
 
     /// Runs a command of `seedbankd` itself on this node's data, such as `ledger check`.
@@ -259,6 +267,27 @@ impl Daemon {
         self.asked.set(None);
         self.cli(&[&["add", source], args].concat()).map(drop)
     }
+}
+
+/// Runs `seedbank --json ...` and reads what it printed.
+fn carry_out(command: &mut Command) -> Result<Result<Value, Failure>> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output()?;
+    if status.success() {
+        return Ok(Ok(serde_json::from_slice(&stdout)?));
+    }
+    let said = String::from_utf8_lossy(&stderr);
+    // Progress may stand before it.
+    let last = said.lines().last().unwrap_or_default();
+    let error: Value =
+        serde_json::from_str(last).with_context(|| format!("seedbank: {status}: {said}"))?;
+    Ok(Err(Failure {
+        exit_code: status.code(),
+        error: error["error"].clone(),
+    }))
 }
 
 /// 64-bit numbers are strings in `ProtoJSON`.

@@ -12,14 +12,17 @@
 
 pub mod bencode;
 pub mod client;
+pub mod community;
 pub mod content;
 pub mod daemon;
 pub mod http;
+pub mod member;
 pub mod namespace;
 pub mod net;
 pub mod poll;
 pub mod process;
 pub mod raw_peer;
+pub mod receipt_peer;
 pub mod repository;
 pub mod torrent;
 pub mod tracker;

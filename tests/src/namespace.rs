@@ -1,4 +1,5 @@
-//! Runs a scenario in a network of its own: an unprivileged user, network and process namespace.
+//! Runs a scenario in a network of its own: an unprivileged user, network, mount and process
+//! namespace.
 //!
 //! The test starts itself a second time under `unshare`, asking for itself alone; the copy finds
 //! `MARK` in its environment and runs the body. In there it is root over an empty network, so
@@ -83,6 +84,7 @@ fn outside(name: &str, limit: Duration) -> Result<(), String> {
             "--user",
             "--map-root-user",
             "--net",
+            "--mount",
             "--pid",
             "--fork",
             "--kill-child",

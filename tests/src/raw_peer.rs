@@ -1,7 +1,7 @@
 //! A peer made of single messages, for what no real client would send.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,6 +20,18 @@ pub const MODERN: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 0x04];
 
 /// Reserved bits that claim nothing.
 pub const PLAIN: [u8; 8] = [0; 8];
+
+/// The line below a connection: whoever holds it can cut it.
+#[derive(Debug)]
+pub struct Line(TcpStream);
+
+impl Line {
+    /// Ends the connection; both sides see its end.
+    pub fn cut(&self) {
+        // It may have ended already, which is as good.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
 
 /// A connection after the handshake (BEP 3).
 #[derive(Debug)]
@@ -76,6 +88,14 @@ impl RawPeer {
             reserved,
             peer_id: theirs[48..].try_into()?,
         })
+    }
+
+    /// Something that ends this connection from another thread.
+    ///
+    /// # Errors
+    /// When the system has no more handles.
+    pub fn line(&self) -> Result<Line> {
+        Ok(Line(self.stream.try_clone()?))
     }
 
     /// Sends one message with a right length in front.

@@ -27,8 +27,8 @@ fn assert_snapshot(name: &str, outcome: &Outcome) {
         .map(|line| serde_json::from_str(line).expect("each line is a document"))
         .collect();
     let text = serde_json::to_string_pretty(&lines).unwrap() + "\n";
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots");
-    let path = folder.join(format!("{name}.json"));
+    // Cargo runs tests in the folder of their package.
+    let path = Path::new("tests/it/snapshots").join(format!("{name}.json"));
     if std::env::var_os("SEEDBANK_WRITE_SNAPSHOTS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }

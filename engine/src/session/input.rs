@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use seedbank_ledger::UnixTime;
+use seedbank_ledger::{Sequence, UnixTime};
 
 use crate::session::command::Command;
 use crate::session::settlement::SettlementReply;
@@ -117,6 +117,9 @@ pub enum Input {
         /// Its answer.
         reply: SettlementReply,
     },
+    /// The settlement node has entered this line of our account. A hint: it costs a question at
+    /// most, and without it the next regular statement says the same.
+    LineEntered(Sequence),
 }
 
 /// One event inside a socket read.

@@ -154,6 +154,10 @@ impl Wallet {
                 .push_back(WalletOutput::Append(NodeCommand::Settled(line)));
         }
         self.told_at = (told.lines.len() < LINES_PAGE).then_some(now);
+        // An answer to a later question has the line, or there is none.
+        let seen = self.seen;
+        self.hint
+            .take_if(|(line, at)| Some(*line) <= seen || asked.at >= *at);
     }
 
     fn take_lines(&mut self, lines: &[&StatementLine], unix: UnixTime) {

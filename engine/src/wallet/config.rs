@@ -16,6 +16,8 @@ pub const ERRANDS_MAX: usize = 65_536;
 pub const BESIDE_MAX: usize = 8;
 /// A question without an answer for so long counts as unreachable.
 pub const REPLY_WAIT: Duration = Duration::from_secs(30);
+/// Statements while one is known to have changed something.
+pub const POLL_HINTED: Duration = Duration::from_secs(1);
 /// Statements while something is expected to change.
 pub const POLL_PENDING: Duration = Duration::from_secs(10);
 /// Statements while nothing is.

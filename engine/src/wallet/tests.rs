@@ -28,6 +28,33 @@ fn a_grant_is_seen_and_booked_with_its_certificate() {
 }
 
 #[test]
+fn a_line_is_asked_for_when_we_hear_of_it_and_a_false_word_costs_one_question() {
+    let mut bench = Bench::new();
+    bench.run(5);
+    let own = bench.id(0);
+    bench.settlement.grant(own, 7);
+    let line = |bench: &Bench| {
+        let lines = &bench.store(0).lines;
+        lines.last().unwrap().certificate.body.sequence
+    };
+    let known = line(&bench);
+    let next = Sequence::new(known.get() + 1);
+    bench.with(0, |wallet, now| wallet.line_entered(next, now));
+    bench.run(1);
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT + 7));
+    let asked = bench.asked(0);
+    let far = Sequence::new(u64::MAX);
+    for _ in 0..10 {
+        bench.with(0, |wallet, now| wallet.line_entered(known, now));
+    }
+    bench.run(3);
+    assert_eq!(bench.asked(0), asked, "what is known is not asked for");
+    bench.with(0, |wallet, now| wallet.line_entered(far, now));
+    bench.run(10);
+    assert_eq!(bench.asked(0), asked + 1);
+}
+
+#[test]
 fn an_order_is_written_before_it_leaves_and_repeated_with_the_same_bytes() {
     let mut bench = Bench::new();
     bench.run(1);

@@ -464,6 +464,55 @@ fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
     assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));
 }
 
+/// A payer was killed with blocks under way, came back, fetched the rest elsewhere and asks for
+/// his credit: he is not to wait for the expiry of his lock.
+#[test]
+fn a_payer_who_stays_gets_his_credit_back_after_a_write_off() {
+    let (mut duo, peer, lock_id) = Duo::paid(100_000);
+    duo.piece(peer, 0);
+    assert_eq!(duo.take(peer, 1, 0), Granted::Paid(RATE));
+    duo.close(peer);
+    duo.restart(PAYER);
+    let peer = duo.connect();
+    duo.nodes[PAYER]
+        .exchange
+        .end_lock(duo.id(PAYEE), lock_id, duo.now);
+    duo.pump();
+    duo.pass(30);
+    assert!(
+        !duo.settlement.locks[&lock_id].closed,
+        "what is under way may be paid for"
+    );
+    duo.pass(65);
+    assert_eq!(write_offs(&duo), bytes(1).get());
+    let status = duo.settlement.locks[&lock_id];
+    assert!(status.closed, "he said where he stands");
+    assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));
+    assert!(
+        duo.nodes[PAYER].exchange.key_of(peer).is_some(),
+        "still here"
+    );
+}
+
+#[test]
+fn a_lock_that_the_payer_gave_up_is_closed_once_its_waste_is_written_off() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.piece(peer, 0);
+    duo.take(peer, 1, 0);
+    let (payee, now) = (duo.id(PAYEE), duo.now);
+    let payer = &mut duo.nodes[PAYER].exchange;
+    payer.discarded(TORRENT, PieceIndex::unchecked(1), now);
+    payer.end_lock(payee, lock_id, now);
+    duo.pump();
+    assert!(
+        !duo.settlement.locks[&lock_id].closed,
+        "one block is unpaid"
+    );
+    duo.pass(200);
+    assert_eq!(write_offs(&duo), u64::from(PIECE_LEN) / 4);
+    assert!(duo.settlement.locks[&lock_id].closed);
+}
+
 #[test]
 fn a_receipt_that_waits_is_verified_before_a_block_is_refused() {
     let (mut duo, peer, _) = Duo::paid(10_000);

@@ -18,9 +18,9 @@ use seedbank_ledger::signed::{Body, Signed};
 use seedbank_ledger::{NetworkId, NodeId, Signature};
 use serde_json::Value;
 
+/// Cargo runs tests in the folder of their package.
 fn path(name: &str) -> PathBuf {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors");
-    PathBuf::from(folder).join(format!("{name}.json"))
+    PathBuf::from("../tests/vectors").join(format!("{name}.json"))
 }
 
 fn load(name: &str) -> Value {

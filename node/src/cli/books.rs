@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use seedbank_ledger::ledger::check::CheckReport;
-use seedbank_ledger::network::NetworkLedger;
+use seedbank_ledger::network::{Audit, NetworkLedger};
 use seedbank_ledger::node::NodeLedger;
 
 use super::Failure;
@@ -37,11 +37,36 @@ pub(super) fn check(config: &Config, out: &mut impl Write) -> Result<(), Failure
     let store = open_store(config.store, &data_dir.network_ledger()).map_err(Failure::failed)?;
     let ledger = NetworkLedger::open(store, genesis, key, unix_now());
     let ledger = ledger.map_err(Failure::verification)?;
-    report(
-        "network",
-        &ledger.check().map_err(Failure::verification)?,
+    let audit = ledger.audit().map_err(Failure::verification)?;
+    report("network", &audit.report, out)?;
+    sums(&audit, out)
+}
+
+fn sums(audit: &Audit, out: &mut impl Write) -> Result<(), Failure> {
+    let Audit {
+        granted,
+        burned,
+        available,
+        escrow,
+        locks_open,
+        ..
+    } = audit;
+    let paid: u128 = audit
+        .claimed
+        .values()
+        .map(|sum| u128::from(sum.get()))
+        .sum();
+    writeln!(out, "  granted {granted} µcr, burned {burned} µcr")?;
+    writeln!(
         out,
-    )
+        "  free {available} µcr, in {locks_open} open locks {escrow} µcr"
+    )?;
+    writeln!(out, "  claims paid {paid} µcr")?;
+    if audit.is_conserved() {
+        Ok(())
+    } else {
+        Err(Failure::verification("credit is not conserved"))
+    }
 }
 
 fn report(name: &str, report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> {

@@ -143,11 +143,11 @@ impl Exchange {
                     self.event(ExchangeEvent::Tipped { peer: key, amount });
                 }
             }
-            ReceiptMessage::Error { code, channel_id } => {
-                if let Some(channel_id) = channel_id {
-                    self.error_came(peer, code, channel_id, now);
-                }
-            }
+            ReceiptMessage::Error { code, channel_id } => match channel_id {
+                Some(channel_id) => self.error_came(peer, code, channel_id, now),
+                None if code == ErrorCode::NotSynced => self.answer_sync(peer, now),
+                None => {}
+            },
         }
         Ok(())
     }

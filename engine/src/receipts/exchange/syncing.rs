@@ -301,6 +301,14 @@ impl Exchange {
         }
     }
 
+    /// Asks where he stands: no lock of his is closed before he has said so.
+    pub(super) fn ask_sync(&mut self, key: NodeId) {
+        for peer in self.live(key, Connection::takes_receipts) {
+            let (code, channel_id) = (ErrorCode::NotSynced, None);
+            self.send(peer, ReceiptMessage::Error { code, channel_id });
+        }
+    }
+
     fn answer_err(&mut self, peer: PeerIndex, code: ErrorCode, channel_id: ChannelId, at: Instant) {
         if self.connection_mut(peer).answers.take(at) {
             let channel_id = Some(channel_id);

@@ -25,6 +25,8 @@ use crate::settlement::{BoxFuture, Settlement};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer, all its pages together.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest silence of somebody who tells of new lines: two heartbeats and a half.
+const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// Between two signs of life on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Pages of lines read for one answer; a node that is further behind asks again.
@@ -66,6 +68,8 @@ enum AskError {
     TimedOut,
     #[error("it ended the stream without an answer")]
     Ended,
+    #[error("it said nothing for {} s", SILENCE_MAX.as_secs())]
+    Silent,
 }
 
 impl Remote {
@@ -181,6 +185,23 @@ impl Remote {
     async fn complete(&self, first: Statement) -> Result<Statement, AskError> {
         complete(first, |after| self.page(after)).await
     }
+
+    async fn watch(&self, after: Option<Sequence>) -> Result<Sequence, AskError> {
+        let request = v1::WatchRequest {
+            account: self.own.to_string(),
+            after_sequence: convert::after(after),
+        };
+        let mut stream = self.service().watch(request).await?.into_inner();
+        loop {
+            let next = tokio::time::timeout(SILENCE_MAX, stream.message()).await;
+            let message = next.map_err(|_| AskError::Silent)??;
+            let message = message.ok_or(AskError::Ended)?;
+            let statement = convert::read_statement(message.statement, self.own)?;
+            if let Some(line) = newest(&statement) {
+                return Ok(line);
+            }
+        }
+    }
 }
 
 impl Settlement for Remote {
@@ -192,6 +213,10 @@ impl Settlement for Remote {
                 Err(error) => SettlementReply::Unreachable(format!("{}: {error}", self.uri)),
             }
         })
+    }
+
+    fn next_line(&self, after: Option<Sequence>) -> BoxFuture<'_, Option<Sequence>> {
+        Box::pin(async move { self.watch(after).await.ok() })
     }
 }
 
@@ -236,12 +261,31 @@ impl Settlement for Local {
                 .unwrap_or_else(|error| SettlementReply::Unreachable(error.to_string()))
         })
     }
+
+    fn next_line(&self, after: Option<Sequence>) -> BoxFuture<'_, Option<Sequence>> {
+        Box::pin(async move {
+            let mut head = self.keeper.head();
+            loop {
+                head.borrow_and_update();
+                let statement = self.page(after).await.ok()?;
+                if let Some(line) = newest(&statement) {
+                    return Some(line);
+                }
+                head.changed().await.ok()?;
+            }
+        })
+    }
 }
 
 impl From<Status> for AskError {
     fn from(status: Status) -> Self {
         Self::Call(Box::new(status))
     }
+}
+
+fn newest(statement: &Statement) -> Option<Sequence> {
+    let line = statement.lines.last()?;
+    Some(line.certificate.body.sequence)
 }
 
 /// Reads the pages after the first.

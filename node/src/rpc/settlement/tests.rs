@@ -321,6 +321,36 @@ async fn a_long_statement_comes_whole_over_its_pages() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_a_line_is_told_of_the_next_and_of_nobody_elses() {
+    let network = Network::start().await;
+    network.grant(1, 1).await;
+    let own = key(1).id();
+    let ways: [Box<dyn Settlement>; 2] = [
+        Box::new(network.remote(1)),
+        Box::new(Local::new(network.keeper.clone(), own)),
+    ];
+    for (index, way) in ways.iter().enumerate() {
+        let seen = way.next_line(None).await;
+        let waits = way.next_line(seen);
+        let enters = async {
+            let amount = u64::try_from(index).unwrap() + 2;
+            network.grant(2, amount).await;
+            network.grant(1, amount).await;
+        };
+        let (told, ()) = tokio::join!(waits, enters);
+        assert!(told > seen);
+        let after = SettlementRequest::Statement { after: seen };
+        let said = said(way.ask(after).await);
+        let lines: Vec<Sequence> = said
+            .lines
+            .iter()
+            .map(|line| line.certificate.body.sequence)
+            .collect();
+        assert_eq!(lines, Vec::from_iter(told));
+    }
+}
+
+#[tokio::test]
 async fn an_unreachable_node_says_so_and_is_found_again_when_it_is_back() {
     let door = Door::open(([127, 0, 0, 1], 0).into()).await.unwrap();
     let addr = door.addr().unwrap();

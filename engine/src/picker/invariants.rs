@@ -1,0 +1,80 @@
+//! What always holds of a picker's state.
+
+use std::collections::BTreeSet;
+
+use super::{BARS_MAX, Picker, Source};
+use crate::units::PieceIndex;
+
+impl Picker {
+    /// Stops the program if the state contradicts itself. O(peers × pieces).
+    pub fn check_invariants(&self) {
+        self.rarity.check_invariants();
+        for piece in self.geometry.pieces() {
+            let is_open = self.open.contains_key(&piece);
+            let states = [self.have.get(piece), self.unopened.get(piece), is_open];
+            let count = states.iter().filter(|state| **state).count();
+            assert_eq!(count, 1, "a piece is had, unopened or open");
+            let in_order = self.rarity.place(piece).is_some();
+            assert_eq!(
+                in_order,
+                self.unopened.get(piece),
+                "the order holds the unopened"
+            );
+            let counted = |source: &&Source| !source.counted_as_seed && source.has.get(piece);
+            let having = self.peers.values().filter(counted).count();
+            assert_eq!(
+                having,
+                self.rarity.availability(piece),
+                "peers with a piece are counted"
+            );
+        }
+        let open_len = self.open.values().map(|open| u64::from(open.len));
+        assert_eq!(open_len.sum::<u64>(), self.lease_len, "leases are counted");
+        for (piece, open) in &self.open {
+            open.check_invariants();
+            let is_waiting = self.waiting.contains(piece);
+            assert_eq!(
+                is_waiting,
+                open.holder.is_none(),
+                "a piece without holder waits"
+            );
+        }
+        assert!(
+            self.waiting
+                .iter()
+                .all(|piece| self.open.contains_key(piece)),
+            "open ones wait"
+        );
+        for (peer, source) in &self.peers {
+            let wanted = source
+                .has
+                .iter()
+                .filter(|piece| !self.have.get(*piece))
+                .count();
+            assert_eq!(
+                u32::try_from(wanted),
+                Ok(source.wanted_count),
+                "wanted are counted"
+            );
+            let unopened = source
+                .has
+                .iter()
+                .filter(|piece| self.unopened.get(*piece))
+                .count();
+            assert_eq!(
+                u32::try_from(unopened),
+                Ok(source.unopened_count),
+                "unopened are counted"
+            );
+            let involved = self.open.values().filter(|open| open.involves(*peer));
+            let involved: BTreeSet<PieceIndex> = involved.map(|open| open.piece).collect();
+            assert_eq!(involved, source.open, "a peer knows the pieces open at it");
+            let len = |piece: &PieceIndex| u64::from(self.geometry.len_of(*piece));
+            assert_eq!(source.open.iter().map(len).sum::<u64>(), source.open_len);
+        }
+        assert!(
+            self.bars.len() <= BARS_MAX,
+            "remembered refusals are bounded"
+        );
+    }
+}

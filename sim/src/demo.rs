@@ -1,0 +1,292 @@
+//! The scenario of `seedbankd demo`, and its prediction.
+//!
+//! One scarce seeder, one leecher that pays, some that do not; beside it a control swarm of the
+//! same nodes that know nothing of receipts. The numbers live here once: the daemon's demo runs the
+//! same ones on real sockets, and [`Outcome::findings`] judges both.
+
+mod accounts;
+mod outcome;
+
+use seedbank_engine::metainfo::Metainfo;
+use seedbank_engine::session::command::{BoostOrder, Command};
+use seedbank_engine::session::config::Policy;
+use seedbank_engine::units::InfoHash;
+use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
+
+pub use accounts::Accounts;
+pub use outcome::{Finding, Outcome, Times, last, median, seconds};
+
+use crate::books::Books;
+use crate::network::NodeIndex;
+use crate::settlement::SimSettlement;
+use crate::swarm::{add, config, fast_link, identity, start, torrent};
+use crate::world::{START, World};
+
+/// Longest time in which a simulated swarm must be done.
+const SWARM_MAX: Duration = Duration::from_secs(600);
+/// Time for the payer to hear of its credit, and for locks to be closed at the end.
+const SETTLING_MAX: Duration = Duration::from_secs(180);
+/// Keys of the settlement node and the issuer, beside those of the nodes.
+const SETTLEMENT_KEY: u64 = 1_000;
+const ISSUER_KEY: u64 = 1_001;
+
+/// Position of the seeder in the swarm.
+pub const SEEDER: usize = 0;
+/// Position of the paying leecher; those after it do not pay.
+pub const PAYER: usize = 1;
+
+/// Who is there, what they have, and how fast they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demo {
+    /// Bytes of the torrent.
+    pub total_len: u64,
+    /// Bytes of a piece.
+    pub piece_len: u32,
+    /// The seeder's upload limit in bytes per second.
+    pub seeder_rate: u64,
+    /// The seeder's upload slots.
+    pub seeder_slots: usize,
+    /// Percent of the seeder's slots and rate that are not for sale.
+    pub open_share_percent: u8,
+    /// Leechers that do not pay.
+    pub unpaid_count: usize,
+    /// Every leecher's upload limit in bytes per second.
+    pub leecher_rate: u64,
+    /// What each node is granted.
+    pub granted: MicroCredits,
+    /// What the seeder asks and the payer bids.
+    pub rate: Rate,
+    /// Most the payer may spend.
+    pub boost_max: MicroCredits,
+    /// How long nodes have been up when the race begins: where in a round of the choker it begins
+    /// is chance, and nobody should be the worse for it.
+    pub up_for: Duration,
+    /// Seed of every random choice.
+    pub rng_seed: u64,
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Self {
+            total_len: 32 << 20,
+            piece_len: 256 << 10,
+            seeder_rate: 4 << 20,
+            seeder_slots: 4,
+            open_share_percent: 25,
+            unpaid_count: 6,
+            leecher_rate: 256 << 10,
+            granted: MicroCredits::new(1_000_000),
+            rate: Rate::new(3_000_000),
+            boost_max: MicroCredits::new(500_000),
+            up_for: Duration::from_secs(1),
+            rng_seed: 1,
+        }
+    }
+}
+
+impl Demo {
+    /// Nodes of each swarm: seeder, payer, and those that do not pay.
+    pub const fn node_count(&self) -> usize {
+        2 + self.unpaid_count
+    }
+
+    /// What the node at this position is called.
+    pub fn name(position: usize) -> String {
+        match position {
+            SEEDER => "seeder".to_owned(),
+            PAYER => "payer".to_owned(),
+            other => format!("leecher-{}", other - PAYER),
+        }
+    }
+
+    /// The policy of the node at this position. Leechers sell nothing, so that all that is paid
+    /// goes to the seeder.
+    pub fn policy(&self, position: usize) -> Policy {
+        if position == SEEDER {
+            Policy {
+                slots: self.seeder_slots,
+                open_share_percent: self.open_share_percent,
+                rate_min: self.rate,
+                upload_limit: Some(self.seeder_rate),
+                ..Policy::default()
+            }
+        } else {
+            Policy {
+                earn: false,
+                upload_limit: Some(self.leecher_rate),
+                ..Policy::default()
+            }
+        }
+    }
+
+    /// What the payer orders.
+    pub fn order(&self, info_hash: InfoHash) -> BoostOrder {
+        BoostOrder {
+            request_id: "demo".to_owned(),
+            info_hash,
+            max: self.boost_max,
+            bid: self.rate,
+            until: None,
+        }
+    }
+
+    /// Runs both swarms under virtual time.
+    ///
+    /// # Errors
+    /// What did not happen in time.
+    pub fn predict(&self) -> Result<Outcome, String> {
+        let metainfo = torrent("demo", self.total_len, self.piece_len);
+        let (paid, accounts) = self.paid_swarm(&metainfo)?;
+        let control = self.control_swarm(&metainfo)?;
+        let (paid, unpaid) = paid.split_first().expect("there is a payer");
+        let times = Times {
+            paid: *paid,
+            unpaid: unpaid.to_vec(),
+            control,
+        };
+        Ok(Outcome { times, accounts })
+    }
+
+    /// The swarm with credit: how long each leecher took, the payer first, and the accounts.
+    fn paid_swarm(&self, metainfo: &Metainfo) -> Result<(Vec<Duration>, Accounts), String> {
+        let mut settlement =
+            SimSettlement::new(identity(SETTLEMENT_KEY), identity(ISSUER_KEY), START);
+        let network = settlement.network();
+        for position in 0..self.node_count() {
+            settlement.grant(self.key(position).id(), self.granted, START);
+        }
+        let mut world = World::new(Some(settlement));
+        for position in 0..self.node_count() {
+            let books = Books::new(self.key(position).id(), Some(network), START);
+            let node = world.add_node(&Self::name(position), books, fast_link());
+            let mut config = config(position as u64, self.rng_seed);
+            config.network = Some(network);
+            start(&mut world, node, config, self.policy(position));
+        }
+        let payer = NodeIndex(PAYER);
+        let heard = |world: &World| wallet_knows(world, payer, self.granted);
+        if !world.run_until(after(&world, SETTLING_MAX), heard) {
+            return Err("the payer never heard of its credit".to_owned());
+        }
+        let info_hash = metainfo.info_hash;
+        self.add_stopped(&mut world, metainfo);
+        let order = self.order(info_hash);
+        world
+            .command(payer, Command::Boost(order))
+            .map_err(|error| format!("the boost was refused: {error}"))?;
+        let times = self.race(&mut world, info_hash)?;
+        let closed = |world: &World| {
+            let settlement = world.settlement.as_ref().expect("there is one");
+            let audit = settlement.ledger().audit();
+            audit.is_ok_and(|audit| audit.locks_open == 0 && !audit.claimed.is_empty())
+        };
+        settle(&mut world, closed)?;
+        Ok((times, accounts_of(&world)))
+    }
+
+    fn control_swarm(&self, metainfo: &Metainfo) -> Result<Vec<Duration>, String> {
+        let mut world = World::new(None);
+        for position in 0..self.node_count() {
+            let books = Books::new(self.key(position).id(), None, START);
+            let node = world.add_node(&Self::name(position), books, fast_link());
+            let mut config = config(position as u64, self.rng_seed);
+            config.receipts = false;
+            start(&mut world, node, config, self.policy(position));
+        }
+        self.add_stopped(&mut world, metainfo);
+        self.race(&mut world, metainfo.info_hash)
+    }
+
+    fn add_stopped(&self, world: &mut World, metainfo: &Metainfo) {
+        for position in 0..self.node_count() {
+            let node = NodeIndex(position);
+            add(world, node, metainfo, position == SEEDER);
+            let stop = Command::StopTorrent(metainfo.info_hash);
+            world.command(node, stop).expect("the torrent is there");
+        }
+    }
+
+    /// Starts every node at once; how long each leecher took.
+    fn race(&self, world: &mut World, info_hash: InfoHash) -> Result<Vec<Duration>, String> {
+        world.run_until(Instant::ZERO.after(self.up_for), |_| false);
+        for position in 0..self.node_count() {
+            let start = Command::StartTorrent(info_hash);
+            let started = world.command(NodeIndex(position), start);
+            started.expect("the torrent is there");
+        }
+        let begin = world.now();
+        let leechers = PAYER..self.node_count();
+        let took = |world: &World| -> Vec<Option<Duration>> {
+            let done = |node| completed_at(world, NodeIndex(node), &info_hash);
+            let since = |at: Instant| at.since(begin);
+            leechers.clone().map(|node| done(node).map(since)).collect()
+        };
+        let all = |world: &World| took(world).iter().all(Option::is_some);
+        if !world.run_until(after(world, SWARM_MAX), all) {
+            return Err(format!("not complete after {SWARM_MAX:?}"));
+        }
+        Ok(took(world).into_iter().flatten().collect())
+    }
+
+    fn key(&self, position: usize) -> seedbank_ledger::Identity {
+        identity(position as u64)
+    }
+}
+
+fn after(world: &World, wait: Duration) -> Instant {
+    world.now().after(wait)
+}
+
+fn wallet_knows(world: &World, node: NodeIndex, amount: MicroCredits) -> bool {
+    let session = world.node(node).session.as_ref();
+    session.is_some_and(|session| session.wallet().available == amount)
+}
+
+fn completed_at(world: &World, node: NodeIndex, info_hash: &InfoHash) -> Option<Instant> {
+    let session = world.node(node).session.as_ref()?;
+    session.torrent(info_hash)?.completed_at
+}
+
+/// Lets time pass until `closed`, looking once a second.
+fn settle(world: &mut World, closed: impl Fn(&World) -> bool) -> Result<(), String> {
+    for _ in 0..SETTLING_MAX.as_secs() {
+        if closed(world) {
+            // And the statements that say so reach everybody.
+            let end = after(world, Duration::from_secs(120));
+            world.run_until(end, |_| false);
+            return Ok(());
+        }
+        let next = after(world, Duration::from_secs(1));
+        world.run_until(next, |_| false);
+    }
+    Err("locks are still open".to_owned())
+}
+
+fn accounts_of(world: &World) -> Accounts {
+    let settlement = world.settlement.as_ref().expect("there is one");
+    let ledgers: Vec<_> = world
+        .nodes()
+        .iter()
+        .map(|node| node.books.ledger())
+        .collect();
+    Accounts::of(&settlement.ledger().audit(), &ledgers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_pays_is_first_and_nobody_else_is_later_than_without_payment() {
+        for millis in [0, 2_500, 5_000, 7_500] {
+            let demo = Demo {
+                up_for: Duration::from_millis(millis),
+                rng_seed: millis,
+                ..Demo::default()
+            };
+            for finding in demo.predict().unwrap().findings() {
+                assert!(finding.holds, "up for {millis} ms: {}", finding.claim);
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where the credit of the demo went, by every ledger that knows of it.
+
+use seedbank_ledger::MicroCredits;
+use seedbank_ledger::ledger::check::CheckError;
+use seedbank_ledger::network::Audit;
+use seedbank_ledger::node::{NodeLedger, Reason};
+use seedbank_ledger::store::Store;
+use seedbank_ledger::{NodeId, UnixTime};
+
+use super::{PAYER, SEEDER};
+
+/// Credit by every ledger: the network's, and each node's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Ever granted, in µcr.
+    pub granted: u128,
+    /// Free to spend, over all accounts of the network, in µcr.
+    pub available: u128,
+    /// Left in open locks, in µcr.
+    pub escrow: u128,
+    /// Locks that are not closed.
+    pub locks_open: usize,
+    /// Claims posted to the seeder, by the network's ledger.
+    pub claimed: MicroCredits,
+    /// Claims posted to anybody else.
+    pub claimed_by_others: MicroCredits,
+    /// What the payer spent, by its own ledger.
+    pub spent: MicroCredits,
+    /// What receipts were worth to the seeder, by its own ledger.
+    pub earned: MicroCredits,
+    /// Ledgers that were made again from their entries and compared.
+    pub ledgers_checked: usize,
+    /// What is wrong with any of them.
+    pub problems: Vec<String>,
+}
+
+impl Accounts {
+    /// Audits the network's ledger and those of all nodes, in the order of their positions.
+    pub fn of<S: Store>(
+        network: &Result<Audit, CheckError>,
+        ledgers: &[impl std::ops::Deref<Target = NodeLedger<S>>],
+    ) -> Self {
+        let mut accounts = Self::default();
+        let owners: Vec<NodeId> = ledgers.iter().map(|ledger| ledger.owner()).collect();
+        match network {
+            Ok(audit) => accounts.network(audit, &owners),
+            Err(error) => accounts.problems.push(format!("network ledger: {error}")),
+        }
+        for (position, ledger) in ledgers.iter().enumerate() {
+            accounts.node(position, ledger);
+        }
+        accounts
+    }
+
+    /// Every micro-credit that was granted is in somebody's account or lock.
+    pub fn is_conserved(&self) -> bool {
+        self.available.checked_add(self.escrow) == Some(self.granted)
+    }
+
+    fn network(&mut self, audit: &Audit, owners: &[NodeId]) {
+        self.ledgers_checked += 1;
+        self.granted = audit.granted;
+        self.available = audit.available;
+        self.escrow = audit.escrow;
+        self.locks_open = audit.locks_open;
+        let seeder = owners.get(SEEDER);
+        for (payee, amount) in &audit.claimed {
+            if Some(payee) == seeder {
+                self.claimed = *amount;
+            } else {
+                self.claimed_by_others = self.claimed_by_others.saturating_add(*amount);
+            }
+        }
+    }
+
+    fn node<S: Store>(&mut self, position: usize, ledger: &NodeLedger<S>) {
+        let name = super::Demo::name(position);
+        match ledger.check() {
+            Ok(_) => self.ledgers_checked += 1,
+            Err(error) => self.problems.push(format!("{name}'s ledger: {error}")),
+        }
+        let explanation = match ledger.explain(UnixTime::ZERO) {
+            Ok(explanation) => explanation,
+            Err(error) => return self.problems.push(format!("{name}'s ledger: {error}")),
+        };
+        let sum = |reason: Reason| {
+            let mut lines = explanation.lines.iter();
+            lines
+                .find(|line| line.reason == reason)
+                .map_or(MicroCredits::ZERO, |line| line.amount)
+        };
+        match position {
+            SEEDER => {
+                self.earned = sum(Reason::Earned).saturating_sub(sum(Reason::Forfeited));
+            }
+            PAYER => self.spent = sum(Reason::Spent).saturating_sub(sum(Reason::Returned)),
+            _ => {}
+        }
+    }
+}
