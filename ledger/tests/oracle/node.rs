@@ -451,7 +451,7 @@ fn tampered(
         4 if next.is_some() => (next.unwrap().clone(), Refusal::OutOfOrder),
         _ => {
             bad.amount = other;
-            (bad, Refusal::OutOfOrder)
+            (bad, Refusal::BadCertificate)
         }
     }
 }
