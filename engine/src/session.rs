@@ -93,6 +93,9 @@ pub struct Session {
 
 impl Session {
     /// A session with no torrents, whose pairs, locks, orders and boosts are as `book` says.
+    ///
+    /// # Panics
+    /// If a row does not read back; [`WalletBook::check`] says so first.
     pub fn new(config: Config, identity: Identity, book: &WalletBook, now: Instant) -> Self {
         let policy = Policy::default();
         let mut rng = Rng::new(config.rng_seed);

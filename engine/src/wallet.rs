@@ -28,15 +28,15 @@ use seedbank_ledger::statement::{AccountStatus, LockStatus};
 use seedbank_ledger::tally::{OrderRow, TallyRow};
 use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTime};
 
+use crate::boost::{BoostRowError, Boosts};
+use crate::receipts::limits::LOCK_LEFT_MIN_SECS;
 use crate::session::command::CommandError;
 use crate::session::config::Network;
 use crate::session::event::SessionEvent;
 use crate::session::settlement::{SettlementReply, SettlementRequest};
 use crate::session::view::WalletView;
 use clock::Clock;
-use config::{
-    LOCK_TTL_SECS, LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX,
-};
+use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
 use errands::Errands;
 use link::Link;
 use orders::{Orders, Transfer, Wanted};
@@ -78,6 +78,14 @@ pub struct WalletBook {
     pub transfers: Vec<SignedOrder>,
 }
 
+impl WalletBook {
+    /// Whether every row reads back, before a session is made of them: rows are kept as bytes that
+    /// only the engine knows, and a damaged one is the owner's to hear of. The error names the row.
+    pub fn check(&self) -> Result<(), BoostRowError> {
+        Boosts::restore(&self.rows).map(|_| ())
+    }
+}
+
 /// What can be spent, and where operations are under way; for [`crate::boost::Boosts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Purse {
@@ -87,6 +95,10 @@ pub struct Purse {
     pub ready: bool,
     /// Available credit less what queued and unanswered operations will take.
     pub spendable: MicroCredits,
+    /// Most credit in one lock of this network, top-ups included.
+    pub lock_max: MicroCredits,
+    /// Life of a lock that is opened or renewed now, in seconds.
+    pub lock_ttl_secs: u32,
     /// Payees for whom an `OpenLock` or `TopUp` is queued or unanswered, in order, each once.
     pub busy: Vec<NodeId>,
 }
@@ -305,7 +317,7 @@ impl Wallet {
         if payee == self.identity.id() || self.purse().busy.contains(&payee) {
             return Err(WantError::UnderWay);
         }
-        let ttl_secs = LOCK_TTL_SECS;
+        let ttl_secs = self.network.limits.lock_ttl_secs;
         self.reserve(
             OrderKind::OpenLock {
                 payee,
@@ -330,7 +342,7 @@ impl Wallet {
         if self.purse().busy.contains(payee) {
             return Err(WantError::UnderWay);
         }
-        let ttl_secs = LOCK_TTL_SECS;
+        let ttl_secs = self.network.limits.lock_ttl_secs;
         self.reserve(
             OrderKind::TopUp {
                 lock_id,
@@ -425,10 +437,15 @@ impl Wallet {
         let mut busy: Vec<NodeId> = self.orders.kinds().filter_map(payee).collect();
         busy.sort_unstable();
         busy.dedup();
+        let limits = &self.network.limits;
+        // Nobody serves on a shorter one (P5), and its credit would be gone for its grace.
+        let is_long_enough = u64::from(limits.lock_ttl_secs) > LOCK_LEFT_MIN_SECS;
         Purse {
             synced: self.synced,
-            ready: self.synced && self.takes_locks() && !self.nonce_lost,
+            ready: self.synced && self.takes_locks() && !self.nonce_lost && is_long_enough,
             spendable: self.spendable(),
+            lock_max: MicroCredits::new(limits.lock_microcredits_max),
+            lock_ttl_secs: limits.lock_ttl_secs,
             busy,
         }
     }

@@ -58,6 +58,19 @@ pub struct Limits {
     pub grant_microcredits_max: u64,
 }
 
+impl Default for Limits {
+    /// Those of [`Genesis::render`].
+    fn default() -> Self {
+        Self {
+            lock_ttl_secs: 3_600,
+            lock_ttl_secs_max: 604_800,
+            lock_grace_secs: 86_400,
+            lock_microcredits_max: 1_000_000_000_000,
+            grant_microcredits_max: 1_000_000_000_000_000,
+        }
+    }
+}
+
 /// What the operator promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -283,6 +296,7 @@ mod tests {
     fn a_rendered_genesis_parses_and_hashes_its_bytes() {
         let genesis = Genesis::parse(&text()).unwrap();
         assert_eq!(genesis.name, "a \"quoted\" name");
+        assert_eq!(genesis.limits, Limits::default());
         assert!(genesis.is_issuer(&Identity::from_secret([2; 32]).id()));
         let hash = blake3::hash(text().as_bytes());
         assert_eq!(genesis.network_id().as_bytes(), hash.as_bytes());

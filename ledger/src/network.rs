@@ -220,6 +220,7 @@ impl<S: Store> NetworkLedger<S> {
             amount: entry.postings.credit_moved(),
             lock,
             previous: row.previous,
+            prev_hash: entry.prev_hash,
             certificate: certificate.sign(&self.settlement),
         })
     }

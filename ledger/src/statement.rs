@@ -3,9 +3,11 @@
 //! A node copies these lines into its own ledger; the certificate is the cause of the copy. A line
 //! has one byte string (`to_bytes`), which is what a node's entry keeps and what may travel.
 
-use crate::entry::EntryKind;
+use crate::account::AccountId;
+use crate::entry::{Entry, EntryHash, EntryKind};
 use crate::identity::NodeId;
 use crate::layout::{LayoutError, Reader, Writer};
+use crate::posting::Postings;
 use crate::refusal::Refusal;
 use crate::signed::certificate::SignedCertificate;
 use crate::signed::claim::SignedClaim;
@@ -50,6 +52,8 @@ pub struct StatementLine {
     /// The account's line before this one; `None` for its first. A node that has seen another
     /// newest line has missed one.
     pub previous: Option<Sequence>,
+    /// Hash of the network's entry before this one, with which the entry can be made again.
+    pub prev_hash: EntryHash,
     /// The settlement node's word for sequence, hash, time and the account's credit afterwards.
     pub certificate: SignedCertificate,
 }
@@ -172,11 +176,67 @@ impl StatementLine {
         + 8
         + (1 + crate::signed::lock::Lock::LEN + 64 + 9)
         + 9
+        + 32
         + crate::signed::certificate::Certificate::LEN
         + 64;
 
+    /// Whether the certificate is for what this line says: the entry is made again from the line,
+    /// and its hash is the certified one. So refusal, amount and operation are the settlement
+    /// node's word as much as the balance; `previous` and what the lock's status says beside its
+    /// own signature are not.
+    pub fn is_certified_entry(&self) -> bool {
+        let certificate = &self.certificate.body;
+        self.postings().is_some_and(|postings| {
+            let entry = Entry {
+                sequence: certificate.sequence,
+                time: certificate.time,
+                prev_hash: self.prev_hash,
+                kind: self.operation.kind(),
+                refusal: self.refusal,
+                cause: self.operation.to_bytes(),
+                postings,
+            };
+            EntryHash::of(&entry.to_bytes()) == certificate.entry_hash
+        })
+    }
+
+    /// What the network's entry moved; `None` if the line contradicts itself, or lacks its lock.
+    fn postings(&self) -> Option<Postings> {
+        if self.refusal.is_some() {
+            return self.amount.is_zero().then(Postings::new);
+        }
+        let returned = |lock_id| {
+            let payer = self.lock?.lock.body.payer;
+            Some((AccountId::Escrow(lock_id), AccountId::Available(payer)))
+        };
+        let (from, to) = match &self.operation {
+            Operation::Expiry(lock_id) => returned(*lock_id)?,
+            Operation::Claim(claim) => (
+                AccountId::Escrow(claim.body.lock_id),
+                AccountId::Available(claim.body.payee),
+            ),
+            Operation::Order(order) => {
+                let mine = AccountId::Available(order.body.account);
+                match order.body.kind {
+                    OrderKind::Transfer { to, .. } | OrderKind::RotateKey { to } => {
+                        (mine, AccountId::Available(to))
+                    }
+                    OrderKind::OpenLock { .. } => {
+                        let sequence = self.certificate.body.sequence;
+                        (mine, AccountId::Escrow(LockId::new(sequence.get())))
+                    }
+                    OrderKind::TopUp { lock_id, .. } => (mine, AccountId::Escrow(lock_id)),
+                    OrderKind::CloseLock { lock_id } => returned(lock_id)?,
+                    OrderKind::Grant { to, .. } => (AccountId::Issuer, AccountId::Available(to)),
+                    OrderKind::Burn { .. } => (mine, AccountId::Burned),
+                }
+            }
+        };
+        Some(Postings::new().credit(from, to, self.amount))
+    }
+
     /// The line's bytes: kind u8, operation, refusal u16, amount u64, optional lock, optional
-    /// previous u64, certificate. Optional fields have a flag in front and are left out when it is
+    /// previous u64, hash of the entry before, certificate. Optional fields have a flag in front and are left out when it is
     /// 0.
     pub fn to_bytes(&self) -> Vec<u8> {
         let lock = self.lock.as_ref().map(LockStatus::to_bytes);
@@ -187,7 +247,8 @@ impl StatementLine {
             .u16(self.refusal.map_or(0, Refusal::code))
             .u64(self.amount.get())
             .optional(lock.as_deref())
-            .optional(previous.as_ref().map(<[u8; 8]>::as_slice));
+            .optional(previous.as_ref().map(<[u8; 8]>::as_slice))
+            .bytes(self.prev_hash.as_bytes());
         self.certificate.write(out).finish()
     }
 
@@ -206,6 +267,7 @@ impl StatementLine {
             amount: MicroCredits::new(from.u64()?),
             lock: from.optional("lock", LockStatus::read)?,
             previous: from.optional("previous", |from| Ok(Sequence::new(from.u64()?)))?,
+            prev_hash: EntryHash::from_bytes(from.array()?),
             certificate: Signed::read(from)?,
         };
         reader.end()?;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use seedbank_engine::boost::BoostRowError;
 use seedbank_engine::metainfo::Metainfo;
 use seedbank_engine::session::Session;
 use seedbank_engine::session::command::{Command, CommandError, CommandReply, TorrentSource};
@@ -114,6 +115,9 @@ pub enum StartError {
     /// Rows of its tally.
     #[error(transparent)]
     Tally(#[from] LedgerError),
+    /// A boost of its tally.
+    #[error(transparent)]
+    Boost(#[from] BoostRowError),
     /// Its listener.
     #[error("cannot listen at {addr}: {source}")]
     Listen {
@@ -503,6 +507,7 @@ fn session(
         lease_bytes_max: options.lease_bytes_max,
     };
     let (book, now) = (books.book()?, clock.now());
+    book.check()?;
     if let Some(observer) = &mut options.observer {
         observer.begins(&config, &book, now);
     }

@@ -35,10 +35,7 @@ impl SimSettlement {
 
     /// What its members configure.
     pub fn network(&self) -> Network {
-        Network {
-            id: self.ledger.network_id(),
-            settlement: self.ledger.genesis().settlement,
-        }
+        Network::of(self.ledger.genesis())
     }
 
     /// Creates credit for an account.

@@ -16,7 +16,6 @@ use super::row::Boost;
 use super::{Action, BoostOutput, Boosts, PayeeCandidate, Place, Round, TorrentRow};
 use crate::session::event::SessionEvent;
 use crate::session::view::BoostState;
-use crate::wallet::config::LOCK_TTL_SECS;
 
 /// A boost that bids for its torrent now, and whom it could pay.
 #[derive(Clone, Debug)]
@@ -32,11 +31,15 @@ struct Turn {
 struct Means {
     spendable: MicroCredits,
     day_left: MicroCredits,
+    lock_max: MicroCredits,
+    lock_ttl_secs: u32,
 }
 
 impl Means {
-    fn most(&self) -> MicroCredits {
-        self.spendable.min(self.day_left)
+    /// Most that may be added to a lock of this amount; 0 for a new one.
+    fn most(&self, amount: MicroCredits) -> MicroCredits {
+        let room = self.lock_max.saturating_sub(amount);
+        self.spendable.min(self.day_left).min(room)
     }
 
     fn take(&mut self, amount: MicroCredits) {
@@ -288,6 +291,8 @@ impl Boosts {
         Means {
             spendable: round.purse.spendable,
             day_left,
+            lock_max: round.purse.lock_max,
+            lock_ttl_secs: round.purse.lock_ttl_secs,
         }
     }
 
@@ -342,7 +347,7 @@ impl Boosts {
         let floor = floor(bid, payee);
         let amount = chunk(bid, turn.left, floor)
             .min(boost.free())
-            .min(means.most());
+            .min(means.most(MicroCredits::ZERO));
         let full = boost.pending.len() >= PAYEES_MAX || !boost.may_share(LockId::new(u64::MAX));
         if turn.left.is_zero() || amount < floor || full {
             return;
@@ -381,14 +386,14 @@ impl Boosts {
         }
         let boost = &self.book.boosts[&turn.boost];
         let free = boost.free();
-        let mut amount = want.min(free).min(orders.means.most());
+        let mut amount = want.min(free).min(orders.means.most(lock.amount()));
         let worth_it = amount >= cost(bid, window_of(payee)) || amount == free;
         let may_add = boost.may_share(id) && boost.pending.len() < PAYEES_MAX;
         if amount < cost(bid, DUST) || !worth_it || !may_add {
             amount = MicroCredits::ZERO;
         }
         let ends = lock.status.lock.body.expires_at;
-        let margin = u64::from(LOCK_TTL_SECS) / RENEW_PARTS;
+        let margin = u64::from(orders.means.lock_ttl_secs) / RENEW_PARTS;
         let renew = orders.time.plus_secs(margin) >= ends && !self.renewals.contains_key(&id);
         if amount.is_zero() && !renew {
             return;

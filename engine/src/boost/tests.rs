@@ -70,6 +70,8 @@ impl Scene {
                 synced: true,
                 ready: true,
                 spendable: cr(10 * CREDIT),
+                lock_max: MicroCredits::MAX,
+                lock_ttl_secs: 3_600,
                 busy: Vec::new(),
             },
             now: Instant::ZERO,
@@ -463,6 +465,20 @@ fn a_share_is_filled_up_when_three_quarters_are_used() {
     scene.torrents[0].left = Some(Bytes::new(4 * MIB));
     scene.run(5);
     assert_eq!(scene.nth(0).amount(), cost(112), "what is left is covered");
+}
+
+#[test]
+fn a_lock_never_passes_what_its_network_allows() {
+    let mut scene = Scene::new();
+    scene.purse.lock_max = cr(20_000);
+    scene.seed(1);
+    let order = scene.order("small locks", CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(3);
+    assert_eq!(scene.nth(0).amount(), cr(20_000));
+    scene.sign(0, torrent(1), 19_000);
+    scene.run(3);
+    assert_eq!(scene.nth(0).amount(), cr(20_000));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Settings of a session: *protocol* parameters that both sides share, and the owner's *policy*.
 
+use seedbank_ledger::genesis::{Genesis, Limits};
 use seedbank_ledger::{NetworkId, NodeId, Rate};
 
 use crate::units::ClientId;
@@ -30,6 +31,19 @@ pub struct Network {
     pub id: NetworkId,
     /// The key that signs locks and certificates.
     pub settlement: NodeId,
+    /// What bounds its locks.
+    pub limits: Limits,
+}
+
+impl Network {
+    /// The network of a genesis file.
+    pub fn of(genesis: &Genesis) -> Self {
+        Self {
+            id: genesis.network_id(),
+            settlement: genesis.settlement,
+            limits: genesis.limits,
+        }
+    }
 }
 
 /// What the owner may change while the node runs.

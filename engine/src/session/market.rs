@@ -85,7 +85,7 @@ impl Market {
         Self {
             exchange: Exchange::new(setup, &book.rows, now, UnixTime::ZERO),
             wallet: config.network.map(wallet),
-            boosts: Boosts::restore(&book.rows).expect("rows were written by this code"),
+            boosts: Boosts::restore(&book.rows).expect("the driver has checked the rows"),
             network: config.network,
             receipts: config.receipts,
             clock: (now, UnixTime::ZERO),

@@ -34,8 +34,6 @@ pub const SKEW_MAX_SECS: u64 = 600;
 pub const JUMP_SECS: u64 = 60;
 /// An answer within this time of its question dates the settlement node's clock.
 pub const FRESH: Duration = Duration::from_secs(60);
-/// Life of a lock, in seconds.
-pub const LOCK_TTL_SECS: u32 = 3600;
 /// An order about a lock is good for this long, in seconds; plans change.
 pub const ORDER_VALID_SECS: u64 = 600;
 /// A transfer is good for this long, in seconds.

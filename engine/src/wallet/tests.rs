@@ -520,3 +520,49 @@ fn polling_backs_off_and_never_spins() {
     assert!(wallet.next_timeout() > bench.now);
     assert!(wallet.next_timeout() <= bench.now.after(Duration::from_secs(60)));
 }
+
+#[test]
+fn a_damaged_boost_row_is_an_error_that_names_it_and_no_panic() {
+    let row = |bytes: Vec<u8>| TallyRow::Boost {
+        id: 7,
+        bytes: Some(bytes),
+    };
+    let book = |rows| WalletBook {
+        rows,
+        ..WalletBook::default()
+    };
+    assert_eq!(book(Vec::new()).check(), Ok(()));
+    let error = book(vec![row(vec![9; 40])]).check().unwrap_err();
+    assert!(error.to_string().starts_with("stored boost 7: "), "{error}");
+}
+
+#[test]
+fn locks_live_as_long_as_their_network_lets_them() {
+    let mut bench = Bench::founded(|genesis| {
+        genesis
+            .replace("lock_ttl_secs = 3600", "lock_ttl_secs = 900")
+            .replace("lock_ttl_secs_max = 604800", "lock_ttl_secs_max = 900")
+            .replace("= 1000000000000\n", "= 2000000\n")
+    });
+    bench.run(1);
+    let payee = bench.id(1);
+    let purse = bench.with(0, |wallet, _| wallet.purse());
+    assert!(purse.ready);
+    assert_eq!((purse.lock_ttl_secs, purse.lock_max), (900, cr(2 * CREDIT)));
+    bench
+        .with(0, |wallet, now| wallet.open_lock(payee, cr(CREDIT), now))
+        .unwrap();
+    bench.run(5);
+    let lock = bench.settlement.locks.values().next().unwrap().lock.body;
+    let left = lock.expires_at.secs_since(bench.settlement.time);
+    assert!((880..=900).contains(&left), "{left}");
+}
+
+#[test]
+fn nothing_is_locked_where_no_lock_lives_long_enough_to_be_served_on() {
+    let mut bench =
+        Bench::founded(|genesis| genesis.replace("lock_ttl_secs = 3600", "lock_ttl_secs = 600"));
+    bench.run(1);
+    let purse = bench.with(0, |wallet, _| wallet.purse());
+    assert!(purse.synced && !purse.ready);
+}

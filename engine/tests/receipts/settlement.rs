@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use seedbank_engine::session::config::Network;
+use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::{Lock, LockId, SignedLock};
@@ -26,6 +27,7 @@ impl Settlement {
         let network = Network {
             id: NetworkId::from_bytes([9; 32]),
             settlement: identity.id(),
+            limits: Limits::default(),
         };
         Self {
             identity,

@@ -1,8 +1,9 @@
 //! Certified lines of this node's account: checked, derived again, and copied.
 //!
-//! Only sequence, hash, time and the account's credit afterwards are certified. What the line says
-//! moved is therefore derived here from the signed operation and the locks known so far, and the
-//! line is refused if it differs, or if the account would not end at the certified credit.
+//! The certificate covers sequence, time, the account's credit afterwards, and by the entry's hash
+//! the operation, its refusal and what it moved. What of it is this node's is derived here from the
+//! operation and the locks known so far, and the line is refused if it differs, or if the account
+//! would not end at the certified credit.
 
 use crate::account::{AccountId, Side};
 use crate::identity::NodeId;
@@ -171,6 +172,7 @@ impl Copy<'_> {
         if !lock_certified
             || certificate.body.account != self.owner
             || certificate.verify(settlement).is_err()
+            || !self.line.is_certified_entry()
         {
             return Err(Refusal::BadCertificate.into());
         }

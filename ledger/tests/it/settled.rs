@@ -5,13 +5,13 @@ use seedbank_ledger::node::{Balance, ChannelSummary, NodeCommand, Reason};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::order::OrderKind;
-use seedbank_ledger::statement::StatementLine;
+use seedbank_ledger::statement::{Operation, StatementLine};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Sequence, UnixTime};
 
 use crate::world::{
-    GRACE, ISSUER, START, TTL, World, channel, cr, grant, id, identity, lines, open_node, receipt,
-    transfer,
+    GRACE, ISSUER, START, TTL, World, channel, cr, grant, id, identity, lines, open_node, order,
+    receipt, transfer,
 };
 
 /// Available, locked, signed, claimable.
@@ -174,7 +174,7 @@ fn a_line_that_was_tampered_with_is_refused() {
     };
     type Change = fn(&mut StatementLine);
     let changes: [(Change, Refusal); 7] = [
-        (|line| line.amount = cr(59), Refusal::OutOfOrder),
+        (|line| line.amount = cr(59), Refusal::BadCertificate),
         (
             |line| line.lock.as_mut().unwrap().claimed = cr(59),
             Refusal::OutOfOrder,
@@ -182,7 +182,7 @@ fn a_line_that_was_tampered_with_is_refused() {
         (|line| line.lock = None, Refusal::OutOfOrder),
         (
             |line| line.refusal = Some(Refusal::Expired),
-            Refusal::OutOfOrder,
+            Refusal::BadCertificate,
         ),
         (
             |line| line.previous = Some(Sequence::ZERO),
@@ -288,4 +288,39 @@ fn an_older_line_does_not_make_a_payees_lock_smaller() {
     assert_eq!(holds(ledger.balance().unwrap()), [1_100, 0, 0, 30]);
     ledger.check().unwrap();
     ledger.check_invariants().unwrap();
+}
+
+/// Nothing of the payee's credit moves when he closes a lock, so that his balance cannot tell.
+#[test]
+fn a_refused_close_cannot_be_passed_off_as_carried_out() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    world.book(2, lock_id, (1, 2), (10, 30));
+    let mut late = order(2, 1, OrderKind::CloseLock { lock_id }).body;
+    late.valid_until = UnixTime::ZERO;
+    world.one(Operation::Order(late.sign(&identity(2))));
+    let after = open_node(Memory::new(), 2).newest_line().unwrap();
+    let all = lines(&world.network, 2, after);
+    let NodeCommand::Settled(line) = &all[1] else {
+        panic!("lines are lines");
+    };
+    let mut forged = line.as_ref().clone();
+    assert_eq!(forged.refusal, Some(Refusal::Expired));
+    forged.refusal = None;
+    forged.amount = cr(100);
+    let mut status = world.status(lock_id);
+    status.closed = true;
+    forged.lock = Some(status);
+    let mut ledger = open_node(Memory::new(), 2);
+    ledger.append(START, &all[..1]).unwrap();
+    let forged = NodeCommand::Settled(Box::new(forged));
+    let outcome = ledger.append(START, &[forged]).unwrap();
+    assert_eq!(outcome, [Outcome::Refused(Refusal::BadCertificate)]);
+    // What would have been refused ever after.
+    world.claim(lock_id, (1, 2), (10, 30));
+    let rest = lines(&world.network, 2, ledger.newest_line().unwrap());
+    for outcome in ledger.append(START, &rest).unwrap() {
+        assert!(matches!(outcome, Outcome::Entered { .. }), "{outcome:?}");
+    }
+    assert_eq!(holds(ledger.balance().unwrap()), [1_030, 0, 0, 0]);
 }

@@ -3,10 +3,12 @@
 //! The files are read and judged as a stranger would. `write` (ignored) makes them again from
 //! `vectors/make.rs`; that they are what it makes is a test of its own, so neither drifts.
 
+mod history;
 mod make;
 
 use std::path::PathBuf;
 
+use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::signed::certificate::Certificate;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
@@ -109,6 +111,23 @@ fn channel_ids_are_as_the_vectors_say() {
         };
         assert_eq!(channel.id().to_string(), text(vector, "channel_id"));
     }
+}
+
+#[test]
+fn a_history_of_orders_and_claims_ends_as_its_vectors_say() {
+    history::judge_settlement(&load("settlement"));
+}
+
+/// Every reason for which a network or node ledger can refuse, but a few that need a damaged one.
+#[test]
+fn every_refusal_has_a_vector() {
+    let mut reached = history::reached(&load("settlement"));
+    reached.extend(history::reached(&load("booking")));
+    let unreached: Vec<Refusal> = Refusal::ALL
+        .into_iter()
+        .filter(|refusal| !reached.contains(&refusal.code()))
+        .collect();
+    assert_eq!(unreached, [Refusal::AlreadyDone, Refusal::LockExhausted]);
 }
 
 #[test]

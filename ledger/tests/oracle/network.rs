@@ -23,7 +23,7 @@ pub(crate) const PARTIES: u8 = 8;
 pub(crate) const SETTLEMENT: Party = 200;
 pub(crate) const START: u64 = 1_000_000;
 const STEPS: u64 = 160;
-const RNG_SEEDS: u64 = 48;
+const RNG_SEEDS: u64 = 40;
 
 pub(crate) struct Schedule {
     draw: Draw,

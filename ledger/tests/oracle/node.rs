@@ -20,7 +20,7 @@ use crate::draw::{Draw, id, key};
 use crate::network::{PARTIES, SETTLEMENT, START, Schedule};
 use crate::own::{ClaimedOf, Event, OwnBook, Sum, Summary, Told};
 
-const RNG_SEEDS: u64 = 20;
+const RNG_SEEDS: u64 = 12;
 const STEPS: u64 = 60;
 
 /// One party's ledger and the book that judges it.
@@ -451,7 +451,7 @@ fn tampered(
         4 if next.is_some() => (next.unwrap().clone(), Refusal::OutOfOrder),
         _ => {
             bad.amount = other;
-            (bad, Refusal::OutOfOrder)
+            (bad, Refusal::BadCertificate)
         }
     }
 }

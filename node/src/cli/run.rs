@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use seedbank_engine::session::config::Network;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
@@ -72,10 +73,7 @@ fn daemon_options(config: &Config) -> Result<DaemonOptions, Failure> {
 /// What a node of this configuration is started with.
 pub(super) fn options(config: &Config) -> Result<NodeOptions, Failure> {
     let genesis = config.read_genesis()?;
-    let network = genesis.map(|genesis| seedbank_engine::session::config::Network {
-        id: genesis.network_id(),
-        settlement: genesis.settlement,
-    });
+    let network = genesis.as_ref().map(Network::of);
     Ok(NodeOptions {
         listen: config.listen.clone(),
         connections_max: config.max_peers,

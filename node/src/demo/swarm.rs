@@ -109,10 +109,7 @@ impl Swarm {
         for position in 0..options.scenario.node_count() {
             let name = Demo::name(position);
             let mut node = node_options(folder, options, position, "with");
-            node.network = Some(Network {
-                id: genesis.network_id(),
-                settlement: genesis.settlement,
-            });
+            node.network = Some(Network::of(genesis));
             std::fs::create_dir_all(&node.data_dir)?;
             let key = keys::load_or_create(&node.data_dir.join("identity.key"))?;
             credit.grant(key.id(), options.scenario.granted).await?;

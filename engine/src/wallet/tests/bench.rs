@@ -116,8 +116,13 @@ pub(super) struct Bench {
 impl Bench {
     /// Node 0 holds 10 cr, node 1 nothing.
     pub(super) fn new() -> Self {
+        Self::founded(|genesis| genesis)
+    }
+
+    /// With a genesis file that is not the default one.
+    pub(super) fn founded(change: fn(String) -> String) -> Self {
         let unix = UnixTime::from_secs(1_700_000_000);
-        let mut settlement = Settlement::new(unix);
+        let mut settlement = Settlement::founded(unix, change);
         let nodes = [1, 2].map(|secret| {
             let identity = Arc::new(Identity::from_secret([secret; 32]));
             let book = WalletBook::default();

@@ -41,14 +41,16 @@ pub(crate) struct Settlement {
 
 impl Settlement {
     pub(crate) fn new(time: UnixTime) -> Self {
+        Self::founded(time, |genesis| genesis)
+    }
+
+    /// With a genesis file that is not the default one.
+    pub(crate) fn founded(time: UnixTime, change: fn(String) -> String) -> Self {
         let key = Identity::from_secret([77; 32]);
         let issuer = Identity::from_secret([8; 32]);
         let text = Genesis::render("test", key.id(), &[issuer.id()]).unwrap();
-        let genesis = Genesis::parse(&text).unwrap();
-        let network = Network {
-            id: genesis.network_id(),
-            settlement: key.id(),
-        };
+        let genesis = Genesis::parse(&change(text)).unwrap();
+        let network = Network::of(&genesis);
         Self {
             ledger: NetworkLedger::open(Memory::new(), genesis, key, time).unwrap(),
             network,

@@ -34,6 +34,8 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ("claim", claims()),
         ("cert", certificates()),
         ("channel", channels()),
+        ("settlement", super::history::settlement()),
+        ("booking", super::history::booking()),
     ]
 }
 
