@@ -297,8 +297,16 @@ mod tests {
                 rng_seed: millis,
                 ..Demo::default()
             };
-            for finding in demo.predict().unwrap().findings() {
+            let outcome = demo.predict().unwrap();
+            for finding in outcome.findings() {
                 assert!(finding.holds, "up for {millis} ms: {}", finding.claim);
+            }
+            for position in PAYER..demo.node_count() {
+                let channels = outcome.accounts.channels.iter();
+                let channels = channels.filter(|channel| channel.payer == position);
+                let taken: u64 = channels.map(|channel| channel.taken.get()).sum();
+                let name = Demo::name(position);
+                assert!(taken >= demo.total_len, "{name} signed for {taken} bytes");
             }
         }
     }

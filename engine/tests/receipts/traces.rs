@@ -9,7 +9,7 @@ use seedbank_ledger::node::NodeCommand;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
-use seedbank_ledger::{Bytes, MicroCredits, NetworkId, Rate};
+use seedbank_ledger::{Bytes, Duration, MicroCredits, NetworkId, Rate};
 
 use crate::duo::{BLOCK_COST, Duo, PAYEE, PAYER, PIECE_LEN, RATE, TORRENT, block, bytes};
 
@@ -229,6 +229,17 @@ fn f8_open_class_bytes_are_no_exposure() {
     duo.pass(600);
     assert!(!duo.payee().backing_off);
     assert_eq!(write_offs(&duo), 0);
+}
+
+#[test]
+fn a_piece_that_came_after_a_long_silence_is_acknowledged_within_seconds() {
+    let mut duo = Duo::new();
+    let peer = duo.connect();
+    duo.pass(300);
+    duo.piece(peer, 0);
+    let wakes = duo.nodes[PAYER].exchange.next_timeout();
+    let soon = duo.now.after(Duration::from_secs(2));
+    assert!(wakes.is_some_and(|at| at <= soon), "{wakes:?}");
 }
 
 #[test]

@@ -184,20 +184,23 @@ impl Exchange {
     pub fn verified(&mut self, info_hash: InfoHash, piece: PieceIndex, at: Instant) {
         let arrived = self.pieces.remove(&(info_hash, piece));
         let mut owing = Vec::new();
+        let mut touched = self.settle_piece(info_hash, piece);
         for block in arrived.unwrap_or_default() {
             let Some(pair) = self.pairs.get_mut(&block.from) else {
                 continue;
             };
             if block.rate.is_zero() {
                 pair.acks.ours.verified(info_hash, block.len, at);
+                touched.push(block.from);
             } else {
                 pair.payer.owe(info_hash, block.len, block.rate);
                 owing.push(block.from);
             }
         }
-        owing.sort_unstable();
-        owing.dedup();
-        let touched = self.settle_piece(info_hash, piece);
+        for keys in [&mut owing, &mut touched] {
+            keys.sort_unstable();
+            keys.dedup();
+        }
         self.write_due(&owing, at);
         for key in touched {
             self.turn(key, at);
