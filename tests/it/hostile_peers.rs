@@ -35,7 +35,7 @@ const PIECE: u64 = 256 << 10;
 const TOTAL: u64 = 12 << 20;
 const RATE: Rate = Rate::new(3_000_000);
 /// What the hostile peer is granted, and what it locks: more than it ever takes.
-const LOCK: u64 = 900_000;
+pub(crate) const LOCK: u64 = 900_000;
 
 /// Requests that it keeps on the way.
 const PIPELINE: usize = 32;
@@ -197,17 +197,17 @@ impl Greedy<'_> {
 }
 
 /// A settlement node, a seeder, a member that is up to no good, and what it wants.
-struct Scene<'a> {
-    net: &'a Net,
-    seeder: Daemon,
-    settlement: Daemon,
-    community: Community,
-    member: Member,
-    torrent: Torrent,
+pub(crate) struct Scene<'a> {
+    pub(crate) net: &'a Net,
+    pub(crate) seeder: Daemon,
+    pub(crate) settlement: Daemon,
+    pub(crate) community: Community,
+    pub(crate) member: Member,
+    pub(crate) torrent: Torrent,
 }
 
 impl<'a> Scene<'a> {
-    fn start(net: &'a Net) -> Result<Self> {
+    pub(crate) fn start(net: &'a Net) -> Result<Self> {
         let community = Community::found(net)?;
         let settlement = Daemon::start(net, "settlement", &community.settlement_config())?;
         let config = community.member_config() + SEEDER;
@@ -227,7 +227,7 @@ impl<'a> Scene<'a> {
         })
     }
 
-    fn seeder_key(&self) -> Result<NodeId> {
+    pub(crate) fn seeder_key(&self) -> Result<NodeId> {
         NodeId::from_hex(&key_of(&self.seeder)?).context("a key")
     }
 
