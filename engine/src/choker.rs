@@ -360,27 +360,50 @@ impl Choker {
     }
 
     /// Gives free slots to those among the candidates who have waited longest; at once, because a
-    /// peer that finds a free slot should not wait for a round. Pass one candidate or all of them.
+    /// peer that finds a free slot should not wait for a round. A slot whose holder has lost
+    /// interest is free as soon as somebody waits for it and the holder has had it for [`DWELL`].
+    /// Pass all connected peers, or one that is not unchoked.
     pub fn admit_free(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<Change> {
-        let mut waiting: Vec<Row> = candidates.iter().map(|one| self.row(one)).collect();
-        waiting.retain(|row| {
-            let may = row.candidate.refusal().is_none() && !row.candidate.snubbed;
-            may && !row.choke.is_unchoked() && !row.choke.rests(now)
-        });
+        let rows = || candidates.iter().map(|one| self.row(one));
+        let mut waiting: Vec<Row> = rows().filter(|row| row.waits(now)).collect();
         waiting.sort_by_key(|row| (row.waiting_since(), row.candidate.peer));
         let free = self.policy.slots.saturating_sub(self.unchoked_count());
+        let wanted = waiting.len().saturating_sub(free);
+        let idle: Vec<(PeerIndex, Reason)> = rows()
+            .filter(|row| row.choke.is_unchoked() && !row.choke.holds(now))
+            .filter_map(|row| Some((row.candidate.peer, row.candidate.refusal()?)))
+            .take(wanted)
+            .collect();
         let mut changes = Vec::new();
+        for (peer, reason) in idle {
+            changes.extend(self.decide_alone(peer, None, reason, (false, Rate::ZERO), now));
+        }
+        let free = self.policy.slots.saturating_sub(self.unchoked_count());
         for row in waiting.iter().take(free) {
-            let decision = Decision {
-                peer: row.candidate.peer,
-                class: Some(Class::Reciprocal),
-                reason: Reason::FreeSlot,
-                weight: 1,
-            };
-            let before = self.peers.get(&row.candidate.peer).copied();
-            changes.extend(self.apply(before, decision, row.candidate.bid_rank(), now));
+            let (peer, bid) = (row.candidate.peer, row.candidate.bid_rank());
+            let class = Some(Class::Reciprocal);
+            changes.extend(self.decide_alone(peer, class, Reason::FreeSlot, bid, now));
         }
         changes
+    }
+
+    /// A decision about one peer between rounds.
+    fn decide_alone(
+        &mut self,
+        peer: PeerIndex,
+        class: Option<Class>,
+        reason: Reason,
+        bid: (bool, Rate),
+        now: Instant,
+    ) -> Option<Change> {
+        let before = self.peers.get(&peer).copied();
+        let decision = Decision {
+            peer,
+            class,
+            reason,
+            weight: 1,
+        };
+        self.apply(before, decision, bid, now)
     }
 
     /// A peer was told only now that it is choked, because what it was promised came first: its

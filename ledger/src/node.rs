@@ -208,10 +208,10 @@ impl<S: Store> NodeLedger<S> {
         balance(&self.0.state())
     }
 
-    /// Bytes counted with `peer`.
+    /// Bytes counted with `peer`, each held at 2⁶⁴ − 1: a payer signs whatever number he likes.
     pub fn peer_bytes(&self, peer: &NodeId) -> Result<PeerBytes, LedgerError> {
         let state = self.0.state();
-        let bytes = |account| amount_of(&state, &account).map(|raw| Bytes::new(raw.get()));
+        let bytes = |account| state.balance(&account).map(held_bytes);
         Ok(PeerBytes {
             taken: bytes(AccountId::Taken(*peer))?,
             given: bytes(AccountId::Given(*peer))?,
@@ -250,6 +250,12 @@ fn balance(state: &State<'_>) -> Result<Balance, LedgerError> {
         claimable: sum_of(state, AccountId::Claimable(any))?,
         as_of: cursor.map(|cursor| (cursor.sequence, cursor.time)),
     })
+}
+
+/// A sum of bytes as it is shown, held at 2⁶⁴ − 1. Two receipts are enough to pass that, and what a
+/// peer signs must not keep an owner from reading his own ledger.
+fn held_bytes(sum: u128) -> Bytes {
+    u64::try_from(sum).map_or(Bytes::MAX, Bytes::new)
 }
 
 /// Balance of one account.

@@ -1,6 +1,7 @@
 //! The command line of `seedbankd`: what owns files. Everything else is `seedbank`, over gRPC.
 
 mod books;
+mod demo;
 mod network;
 mod run;
 
@@ -59,6 +60,8 @@ pub struct Settings {
 enum Command {
     /// Run the daemon
     Run,
+    /// See a paying leecher overtake others in a real swarm on loopback, with a control beside it
+    Demo(demo::DemoArgs),
     /// Look after the ledger while no daemon runs
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -193,6 +196,7 @@ fn execute(cli: Cli, out: &mut impl Write) -> Result<(), Failure> {
     let sources = cli.settings.sources()?;
     match cli.command {
         Command::Run => run::run(&Config::load(&sources)?, out),
+        Command::Demo(args) => demo::run(&args, cli.settings.log.as_deref(), out),
         Command::Ledger(LedgerCommand::Check) => books::check(&Config::load(&sources)?, out),
         Command::Key(KeyCommand::Show) => {
             let path = Config::load(&sources)?.data_dir.join("identity.key");

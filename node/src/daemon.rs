@@ -83,6 +83,7 @@ pub enum DaemonError {
 }
 
 /// A running daemon.
+#[derive(Debug)]
 pub struct Daemon {
     /// Its node.
     pub node: NodeHandle,

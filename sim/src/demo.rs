@@ -14,7 +14,7 @@ use seedbank_engine::units::InfoHash;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 
 pub use accounts::Accounts;
-pub use outcome::{Finding, Outcome, Times, median};
+pub use outcome::{Finding, Outcome, Times, last, median, seconds};
 
 use crate::books::Books;
 use crate::network::NodeIndex;
@@ -58,6 +58,9 @@ pub struct Demo {
     pub rate: Rate,
     /// Most the payer may spend.
     pub boost_max: MicroCredits,
+    /// How long nodes have been up when the race begins: where in a round of the choker it begins
+    /// is chance, and nobody should be the worse for it.
+    pub up_for: Duration,
     /// Seed of every random choice.
     pub rng_seed: u64,
 }
@@ -75,6 +78,7 @@ impl Default for Demo {
             granted: MicroCredits::new(1_000_000),
             rate: Rate::new(3_000_000),
             boost_max: MicroCredits::new(500_000),
+            up_for: Duration::from_secs(1),
             rng_seed: 1,
         }
     }
@@ -204,6 +208,7 @@ impl Demo {
 
     /// Starts every node at once; how long each leecher took.
     fn race(&self, world: &mut World, info_hash: InfoHash) -> Result<Vec<Duration>, String> {
+        world.run_until(Instant::ZERO.after(self.up_for), |_| false);
         for position in 0..self.node_count() {
             let start = Command::StartTorrent(info_hash);
             let started = world.command(NodeIndex(position), start);
@@ -273,9 +278,15 @@ mod tests {
 
     #[test]
     fn who_pays_is_first_and_nobody_else_is_later_than_without_payment() {
-        let outcome = Demo::default().predict().unwrap();
-        for finding in outcome.findings() {
-            assert!(finding.holds, "{}", finding.claim);
+        for millis in [0, 2_500, 5_000, 7_500] {
+            let demo = Demo {
+                up_for: Duration::from_millis(millis),
+                rng_seed: millis,
+                ..Demo::default()
+            };
+            for finding in demo.predict().unwrap().findings() {
+                assert!(finding.holds, "up for {millis} ms: {}", finding.claim);
+            }
         }
     }
 }

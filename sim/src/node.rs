@@ -33,7 +33,7 @@ pub struct SimNode {
     pub recording: Option<Recording>,
     /// Payload served and not reported, per connection.
     pub connections: BTreeMap<PeerIndex, SimConnection>,
-    /// Part-received pieces.
+    /// Pieces that are not on disk yet.
     leases: BTreeMap<(InfoHash, PieceIndex), Lease>,
     /// Verified pieces.
     pub disk: BTreeMap<InfoHash, BTreeSet<PieceIndex>>,
@@ -53,11 +53,12 @@ pub struct SimConnection {
     pub serving: VecDeque<Block>,
 }
 
-/// A part-received piece.
+/// A piece that is being received, or was received and is on its way to the disk.
 #[derive(Debug, Default)]
 struct Lease {
     blocks: BTreeSet<u32>,
     garbage: bool,
+    full: bool,
 }
 
 /// What the arrival of a block made of its piece.
@@ -155,7 +156,7 @@ impl SimNode {
             return (BlockFate::Different, PieceProgress::Partial);
         };
         let index = block.index().expect("sessions request on the grid");
-        if !lease.blocks.insert(index) {
+        if lease.full || !lease.blocks.insert(index) {
             let fate = if garbage == lease.garbage {
                 BlockFate::Equal
             } else {
@@ -168,9 +169,8 @@ impl SimNode {
         if lease.blocks.len() < total as usize {
             return (BlockFate::Stored, PieceProgress::Partial);
         }
-        let bad = lease.garbage;
-        self.leases.remove(&(info_hash, block.piece));
-        let progress = if bad {
+        lease.full = true;
+        let progress = if lease.garbage {
             PieceProgress::Bad
         } else {
             PieceProgress::Good
@@ -205,9 +205,20 @@ impl SimNode {
         }
     }
 
-    /// The session forgets a leased buffer.
+    /// The session forgets a leased buffer; a full one is on its way to the disk.
     pub fn release(&mut self, info_hash: InfoHash, piece: PieceIndex) {
+        let key = (info_hash, piece);
+        if self.leases.get(&key).is_some_and(|lease| !lease.full) {
+            self.leases.remove(&key);
+        }
+    }
+
+    /// A full piece was verified and written, or failed.
+    pub fn finish(&mut self, info_hash: InfoHash, piece: PieceIndex, good: bool) {
         self.leases.remove(&(info_hash, piece));
+        if good {
+            self.disk.entry(info_hash).or_default().insert(piece);
+        }
     }
 
     /// A crash: everything in memory is gone.

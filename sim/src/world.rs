@@ -60,10 +60,12 @@ enum Event {
         request: u64,
         what: Box<SettlementRequest>,
     },
-    Written {
+    /// A full piece was hashed, and written if it was good.
+    Hashed {
         node: NodeIndex,
         info_hash: InfoHash,
         piece: PieceIndex,
+        good: bool,
     },
 }
 
@@ -195,17 +197,19 @@ impl World {
                 request,
                 what,
             } => self.settle(node, request, &what),
-            Event::Written {
+            Event::Hashed {
                 node,
                 info_hash,
                 piece,
+                good,
             } => {
-                self.nodes[node.0]
-                    .disk
-                    .entry(info_hash)
-                    .or_default()
-                    .insert(piece);
-                self.input(node, Input::PieceVerified { info_hash, piece });
+                self.nodes[node.0].finish(info_hash, piece, good);
+                let hashed = if good {
+                    Input::PieceVerified { info_hash, piece }
+                } else {
+                    Input::PieceFailed { info_hash, piece }
+                };
+                self.input(node, hashed);
             }
         }
         true
@@ -509,25 +513,18 @@ impl World {
         let (event, progress) = node.receive(to.peer, block, garbage);
         self.received(to, event);
         let Some(info_hash) = info_hash else { return };
-        let at = self.queue.now().after(DISK_DELAY);
-        let (node, piece) = (to.node, block.piece);
-        match progress {
-            PieceProgress::Partial => {}
-            PieceProgress::Good => {
-                self.queue.push(
-                    at,
-                    Event::Written {
-                        node,
-                        info_hash,
-                        piece,
-                    },
-                );
-            }
-            PieceProgress::Bad => {
-                let failed = Box::new(Input::PieceFailed { info_hash, piece });
-                self.queue.push(at, Event::Input(node, failed));
-            }
-        }
+        let good = match progress {
+            PieceProgress::Partial => return,
+            PieceProgress::Good => true,
+            PieceProgress::Bad => false,
+        };
+        let hashed = Event::Hashed {
+            node: to.node,
+            info_hash,
+            piece: block.piece,
+            good,
+        };
+        self.queue.push(self.queue.now().after(DISK_DELAY), hashed);
     }
 
     /// Both sides lose a connection.

@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("proto", &[]),
     ("ledger", &[]),
     ("engine", &["ledger"]),
-    ("node", &["engine", "ledger", "proto"]),
+    ("node", &["engine", "ledger", "proto", "sim"]),
     ("client", &["ledger", "proto"]),
     ("sim", &["engine", "ledger"]),
     (

@@ -54,6 +54,12 @@ pub fn rank(rows: &[Row], policy: &SlotPolicy, now: Instant) -> Ranking {
 }
 
 impl Row {
+    /// Choked, and would take a slot now.
+    pub fn waits(&self, now: Instant) -> bool {
+        let may = self.candidate.refusal().is_none() && !self.candidate.snubbed;
+        may && !self.choke.is_unchoked() && !self.choke.rests(now)
+    }
+
     /// Since when it has been waiting for an open slot: interested, choked, and nobody of its
     /// address group served.
     pub fn waiting_since(&self) -> Instant {

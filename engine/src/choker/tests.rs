@@ -405,6 +405,30 @@ fn free_slots_are_filled_at_once_by_the_longest_wait() {
 }
 
 #[test]
+fn a_slot_whose_holder_lost_interest_is_free_for_who_waits() {
+    let mut choker = Choker::new(slots(1), at(0));
+    choker.admit_free(at(1), &[waiting(0, 0)]);
+    let bored = Candidate {
+        interested_since: None,
+        ..waiting(0, 0)
+    };
+    assert!(
+        choker.admit_free(at(12), &[bored]).is_empty(),
+        "nobody waits"
+    );
+    let both = [bored, waiting(1, 5)];
+    assert!(
+        choker.admit_free(at(10), &both).is_empty(),
+        "9 s are not 10 s"
+    );
+    let changes = choker.admit_free(at(12), &both);
+    assert_eq!(changes.len(), 2);
+    assert_eq!(changes[0].decision.reason, Reason::NotInterested);
+    assert!(changes.iter().all(|change| change.flipped));
+    assert!(choker.choke(PeerIndex(1)).is_unchoked());
+}
+
+#[test]
 fn a_peer_choked_just_now_is_not_unchoked_for_a_free_slot() {
     let mut choker = Choker::new(slots(2), at(0));
     choker.admit_free(at(1), &[waiting(0, 0)]);

@@ -261,9 +261,8 @@ impl Payee {
         self.locks.values().rev().find(|lock| lock.is_served(now))
     }
 
-    /// Whether a lock may be closed early: never a defaulter's, and not that of a key which never
-    /// paid for what it lost, so that windows cannot be harvested with recycled credit (P5). Nor
-    /// while he may hold a receipt that we have not seen, which a close would make worthless.
+    /// Whether locks may be closed early: never a defaulter's, and not those of a key which never
+    /// paid for what it lost, so that windows cannot be harvested with recycled credit (P5).
     pub fn may_close(&self, piece_len: Bytes) -> bool {
         let defaulter = match self.conduct {
             Conduct::BackingOff { .. } => true,
@@ -272,7 +271,13 @@ impl Payee {
             }
         };
         let never_paid = self.paid.is_zero() && !self.lost.is_zero();
-        self.exposure.is_empty() && self.in_step && !defaulter && !never_paid
+        self.exposure.is_empty() && !defaulter && !never_paid
+    }
+
+    /// Whether he can hold no receipt on this lock that we have not seen, which its close would
+    /// make worthless: with his CLOSE came the last.
+    pub fn has_shown(&self, lock: &EarningLock) -> bool {
+        self.in_step || lock.close_asked
     }
 
     /// Whether a lock may be taken for one that we forgot in a restore, or that is new.

@@ -58,7 +58,9 @@ impl Session {
         let link = peer.live()?;
         let torrent = self.torrents.get(&peer.info_hash?)?;
         let standing = self.market_standing(peer.index);
-        let bid = link.upload.bid_min().unwrap_or(standing.bid);
+        // Without a key nobody bids, and a long queue need not be looked through.
+        let queued = standing.node_id.and_then(|_| link.upload.bid_min());
+        let bid = queued.unwrap_or(standing.bid);
         let pays = self.market_pays(peer.index, bid, now);
         Some(Candidate {
             torrent_active: torrent.is_active() && torrent.open().is_some(),

@@ -107,8 +107,8 @@ impl Session {
         self.establish(peer, &theirs, now);
     }
 
-    /// Of two connections to one client, the one to close. Both sides choose the same: the one that
-    /// the smaller client id dialled stays.
+    /// Of two connections to one client, the one to close. Both sides must choose the same, so this
+    /// is libtorrent's rule: the new one replaces the old if the larger client id dialled it.
     fn duplicate_of(&self, peer: PeerIndex, theirs: &Handshake) -> Option<PeerIndex> {
         let torrent = &self.torrents[&theirs.info_hash];
         let same = |other: &&Peer| {
@@ -117,15 +117,14 @@ impl Session {
                     .live()
                     .is_some_and(|link| link.client_id == theirs.client_id)
         };
-        let peers = torrent
+        let mut peers = torrent
             .peers
             .iter()
             .filter_map(|index| self.peers.get(index));
-        let other = peers.clone().find(same)?;
-        let keep_incoming = theirs.client_id.0 < self.config.client_id.0;
-        let incoming = self.peers[&peer].incoming;
-        let replace = incoming == keep_incoming && other.incoming != keep_incoming;
-        Some(if replace { other.index } else { peer })
+        let other = peers.find(same)?;
+        let theirs_is_larger = theirs.client_id.0 > self.config.client_id.0;
+        let replaces = self.peers[&peer].incoming == theirs_is_larger;
+        Some(if replaces { other.index } else { peer })
     }
 
     fn establish(&mut self, peer: PeerIndex, theirs: &Handshake, now: Instant) {

@@ -13,9 +13,10 @@ use crate::wire::extended::ExtendedHandshake;
 
 /// Requests of one peer that are kept; past it they are rejected (BEP 6) or ignored. Advertised as
 /// half of it, since clients without the Fast Extension overrun what they were told.
-pub(crate) const QUEUE_MAX: usize = 1_000;
-/// `reqq` as advertised.
-pub(crate) const QUEUE_ADVERTISED: u32 = 500;
+pub(crate) const QUEUE_MAX: usize = 4_000;
+/// `reqq` as advertised, the same as libtorrent's. Transmission asks once a second for up to so
+/// many blocks: with fewer, the number and not the link would be its limit.
+pub(crate) const QUEUE_ADVERTISED: u32 = 2_000;
 /// Rejected or ignored requests in a row after which a peer is closed: it is not listening.
 pub(crate) const REFUSED_MAX: u32 = 5_000;
 /// `have` messages kept while the metainfo is unknown.

@@ -495,6 +495,25 @@ fn a_payer_who_stays_gets_his_credit_back_after_a_write_off() {
 }
 
 #[test]
+fn a_lock_that_the_payer_gave_up_is_closed_once_its_waste_is_written_off() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.piece(peer, 0);
+    duo.take(peer, 1, 0);
+    let (payee, now) = (duo.id(PAYEE), duo.now);
+    let payer = &mut duo.nodes[PAYER].exchange;
+    payer.discarded(TORRENT, PieceIndex::unchecked(1), now);
+    payer.end_lock(payee, lock_id, now);
+    duo.pump();
+    assert!(
+        !duo.settlement.locks[&lock_id].closed,
+        "one block is unpaid"
+    );
+    duo.pass(200);
+    assert_eq!(write_offs(&duo), u64::from(PIECE_LEN) / 4);
+    assert!(duo.settlement.locks[&lock_id].closed);
+}
+
+#[test]
 fn a_receipt_that_waits_is_verified_before_a_block_is_refused() {
     let (mut duo, peer, _) = Duo::paid(10_000);
     duo.take(peer, 0, 0);

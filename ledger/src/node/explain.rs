@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::account::{AccountId, Side};
 use crate::entry::{Entry, EntryKind};
 use crate::ledger::{ENTRIES_MAX, Ledger, LedgerError};
-use crate::node::{MicroCredits, NodeCause, NodeChart, NodeCommand, balance};
+use crate::node::{MicroCredits, NodeCause, NodeChart, NodeCommand, balance, held_bytes};
 use crate::posting::Posting;
 use crate::signed::channel::ChannelKind;
 use crate::store::Store;
@@ -75,7 +75,7 @@ impl Reason {
 pub struct ExplanationLine {
     /// Why.
     pub reason: Reason,
-    /// Bytes counted.
+    /// Bytes counted, held at 2⁶⁴ − 1.
     pub bytes: Bytes,
     /// Credit, added or taken away as the reason says.
     pub amount: MicroCredits,
@@ -137,7 +137,7 @@ pub(super) fn explain<S: Store>(
         .map(|(reason, sums)| {
             Ok(ExplanationLine {
                 reason,
-                bytes: Bytes::new(narrow(sums.bytes)?),
+                bytes: held_bytes(sums.bytes),
                 amount: MicroCredits::new(narrow(sums.amount)?),
                 entry_count: sums.entry_count,
             })

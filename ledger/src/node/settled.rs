@@ -299,13 +299,19 @@ impl Copy<'_> {
         let before: ChannelRow = state
             .row(signed.body.channel_id.as_bytes())?
             .unwrap_or_default();
-        // The claim may be ahead of the last summary: book what is missing first.
+        // The claim may be ahead of the last summary: book what is missing first. The payee may have
+        // seen a top-up that is younger than this line; a lock never becomes smaller.
+        let seen: Option<NodeLockRow> = state.row(&lock_key(lock_id))?;
+        let booked_on = NodeLockRow {
+            amount: seen.map_or(known.amount, |seen| seen.amount.max(known.amount)),
+            ..known
+        };
         let booking = book(
             before,
             self.at,
             role,
             (&channel, &signed.body),
-            Some(&known),
+            Some(&booked_on),
         );
         let (from, to) = match role {
             Role::Payer => (AccountId::Signed(lock_id), AccountId::Spent),
@@ -313,7 +319,7 @@ impl Copy<'_> {
         };
         let lock = NodeLockRow {
             claimed: worth,
-            ..known
+            ..booked_on
         };
         Ok(Effect {
             postings: booking.postings.credit(from, to, paid),

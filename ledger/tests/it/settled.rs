@@ -1,7 +1,7 @@
 //! Node ledgers that follow a network: what payer and payee see of one lock, and lines that lie.
 
 use seedbank_ledger::ledger::Outcome;
-use seedbank_ledger::node::{Balance, NodeCommand, Reason};
+use seedbank_ledger::node::{Balance, ChannelSummary, NodeCommand, Reason};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::order::OrderKind;
@@ -10,7 +10,8 @@ use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Sequence, UnixTime};
 
 use crate::world::{
-    GRACE, ISSUER, START, TTL, World, cr, grant, id, identity, lines, open_node, transfer,
+    GRACE, ISSUER, START, TTL, World, channel, cr, grant, id, identity, lines, open_node, receipt,
+    transfer,
 };
 
 /// Available, locked, signed, claimable.
@@ -236,4 +237,55 @@ fn an_explanation_opens_where_the_last_one_closed() {
     assert_eq!(explanation.lines.len(), 1);
     assert_eq!(explanation.lines[0].reason, Reason::Sent);
     assert_eq!(Some(explanation.head), ledger.head().last());
+}
+
+#[test]
+fn bytes_that_no_disk_holds_can_be_signed_and_explained() {
+    let mut world = World::funded(4);
+    let first = world.lock(1, 3, 100);
+    let second = world.lock(2, 3, 100);
+    world.book(3, first, (1, 3), (u64::MAX, 1));
+    world.book(3, second, (2, 3), (u64::MAX, 1));
+    world.order(3, OrderKind::CloseLock { lock_id: first });
+    let again = world.lock(1, 3, 100);
+    world.book(3, again, (1, 3), (7, 1));
+    let explained = reasons(&mut world, 3);
+    assert!(
+        explained.contains(&(Reason::Earned, u64::MAX, 3)),
+        "{explained:?}"
+    );
+    let bytes = world.node(3).peer_bytes(&id(1)).unwrap();
+    assert_eq!(bytes.given.get(), u64::MAX);
+    world.node(3).check().unwrap();
+}
+
+/// A payer shows his payee a top-up at once; the settlement node's older lines come later.
+#[test]
+fn an_older_line_does_not_make_a_payees_lock_smaller() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    world.claim(lock_id, (1, 2), (10, 130));
+    let top_up = OrderKind::TopUp {
+        lock_id,
+        amount: cr(50),
+        ttl_secs: 0,
+    };
+    world.order(1, top_up);
+    let shown = channel(lock_id, 1, 2);
+    let summary = ChannelSummary {
+        channel: shown,
+        receipt: receipt(&shown, 1, 10, 120),
+        lock_amount: cr(150),
+        attribution: Vec::new(),
+    };
+    let mut ledger = open_node(Memory::new(), 2);
+    let command = NodeCommand::ChannelSummary(Box::new(summary));
+    ledger.append(START, &[command]).unwrap();
+    assert_eq!(holds(ledger.balance().unwrap()), [0, 0, 0, 120]);
+    ledger
+        .append(START, &lines(&world.network, 2, None))
+        .unwrap();
+    assert_eq!(holds(ledger.balance().unwrap()), [1_100, 0, 0, 30]);
+    ledger.check().unwrap();
+    ledger.check_invariants().unwrap();
 }

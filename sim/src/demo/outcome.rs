@@ -119,12 +119,13 @@ pub fn median(times: &[Duration]) -> Duration {
     Duration::from_nanos(low.as_nanos().midpoint(high.as_nanos()))
 }
 
-fn last(times: &[Duration]) -> Duration {
+/// The longest; zero of none.
+pub fn last(times: &[Duration]) -> Duration {
     times.iter().copied().max().unwrap_or(Duration::ZERO)
 }
 
 /// Seconds, for ratios and for people.
-fn seconds(time: Duration) -> f64 {
+pub fn seconds(time: Duration) -> f64 {
     let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     f64::from(millis) / 1_000.0
 }

@@ -24,9 +24,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// In its log: it hangs up on a peer. A `PeerAbstractCommand` is one peer's connection.
 const ABORTED: &str = "PeerAbstractCommand.cc:109]";
 
-/// Reasons that are no fault of the peer's: it left, nobody had anything for the other, or both
-/// dialled at once.
-const ORDINARY_ENDS: [&str; 10] = [
+/// Reasons that are no fault of the peer's: it left, nobody had anything for the other, both
+/// dialled at once, or aria2 waited 60 s for a slot.
+const ORDINARY_ENDS: [&str; 11] = [
     "EOF",
     "Connection reset",
     "Broken pipe",
@@ -34,6 +34,7 @@ const ORDINARY_ENDS: [&str; 10] = [
     "Failed to establish connection",
     "Timeout",
     "not interested each other",
+    "no request/piece messages were exchanged",
     "Good Bye Seeder",
     "download was aborted",
     "Same Peer ID has been already seen",

@@ -31,6 +31,8 @@ def start(settings):
     session = lt.session(
         {
             "listen_interfaces": listen,
+            # Else the kernel chooses, and on one machine it chooses the address of the other end.
+            "outgoing_interfaces": settings["ip"],
             "enable_dht": False,
             "enable_lsd": False,
             "enable_upnp": False,

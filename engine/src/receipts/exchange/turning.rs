@@ -11,7 +11,7 @@ use seedbank_ledger::{Instant, MicroCredits, NodeId};
 use crate::receipts::clock::Now;
 use crate::receipts::conduct::Overdue;
 use crate::receipts::connection::Connection;
-use crate::receipts::earning::Earning;
+use crate::receipts::earning::{Earning, EarningLock};
 use crate::receipts::exchange::syncing::Source;
 use crate::receipts::exchange::{Exchange, receipt_row};
 use crate::receipts::limits::TURN_GAP;
@@ -217,14 +217,15 @@ impl Exchange {
             return;
         }
         for lock_id in due {
-            let pair = self.pair_mut(key);
-            let Some(lock) = pair.payee.locks.get_mut(&lock_id) else {
-                continue;
-            };
+            let payee = &mut self.pair_mut(key).payee;
             // A receipt that waited may have moved it.
-            if !lock.is_close_due(now) {
+            let due = |lock: &EarningLock| lock.is_close_due(now) && payee.has_shown(lock);
+            if !payee.locks.get(&lock_id).is_some_and(due) {
                 continue;
             }
+            let Some(lock) = payee.locks.get_mut(&lock_id) else {
+                continue;
+            };
             // Written before anybody is told, so that a restart cannot serve on it again.
             lock.state = Earning::Closing { ordered: false };
             let row = TallyRow::Lock(lock.row());

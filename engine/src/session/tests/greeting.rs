@@ -168,30 +168,37 @@ fn survivor(theirs: ClientId, dialled_first: bool) -> &'static str {
 }
 
 #[test]
-fn of_two_connections_both_sides_close_the_one_that_the_larger_id_dialled() {
-    // Seen from the smaller id its own dial stays; the other side of that is the accepted one.
+fn of_two_connections_both_sides_close_the_one_that_the_smaller_id_dialled() {
+    // As libtorrent does; seen from the larger id, its own dial stays.
     let larger = ClientId([0xff; 20]);
     let smaller = ClientId([0; 20]);
     for dialled_first in [true, false] {
-        assert_eq!(survivor(larger, dialled_first), "dialled");
-        assert_eq!(survivor(smaller, dialled_first), "accepted");
+        assert_eq!(survivor(larger, dialled_first), "accepted");
+        assert_eq!(survivor(smaller, dialled_first), "dialled");
     }
 }
 
+/// A client that reaches us by two addresses, as one with IPv4 and IPv6 does.
 #[test]
-fn a_duplicate_in_the_same_direction_leaves_the_older_one() {
-    let mut rig = Rig::new();
-    let torrent = rig.leech(&metainfo("t", 2, 2));
-    let first = rig.join(torrent, Remote::modern(1));
-    let second = rig.accept();
-    rig.shake(second, torrent, Remote::modern(1));
-    assert!(rig.is_closing(second));
-    assert!(!rig.is_closing(first));
-    // Before and after the driver has closed it.
-    rig.session.check_invariants();
-    rig.close(second);
-    rig.session.check_invariants();
-    assert_eq!(rig.torrent(torrent).peer_count, 1);
+fn of_two_dials_of_one_side_the_newer_stays_if_its_id_is_larger() {
+    for (theirs, newer_stays) in [([0xff; 20], true), ([0; 20], false)] {
+        let mut rig = Rig::new();
+        let torrent = rig.leech(&metainfo("t", 2, 2));
+        let remote = Remote {
+            client_id: ClientId(theirs),
+            ..Remote::modern(1)
+        };
+        let older = rig.join(torrent, remote);
+        let newer = rig.accept();
+        rig.shake(newer, torrent, remote);
+        assert_eq!(rig.is_closing(older), newer_stays);
+        assert_eq!(rig.is_closing(newer), !newer_stays);
+        // Before and after the driver has closed it.
+        rig.session.check_invariants();
+        rig.close_closing();
+        rig.session.check_invariants();
+        assert_eq!(rig.torrent(torrent).peer_count, 1);
+    }
 }
 
 #[test]

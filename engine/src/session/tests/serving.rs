@@ -5,7 +5,7 @@ use super::{Remote, Rig};
 use crate::session::command::Command;
 use crate::session::config::Policy;
 use crate::session::event::SessionEvent;
-use crate::session::peer::{QUEUE_MAX, REFUSED_MAX};
+use crate::session::peer::{QUEUE_ADVERTISED, QUEUE_MAX, REFUSED_MAX};
 use crate::units::{Block, InfoHash};
 use crate::wire::message::Message;
 
@@ -143,6 +143,18 @@ fn a_flood_of_requests_is_queued_up_to_a_bound_and_then_ends_the_connection() {
     assert!(asked >= 2_000, "an eager client is not closed");
     let refused = usize::try_from(REFUSED_MAX).expect("small");
     assert!(asked <= QUEUE_MAX + refused + 200);
+}
+
+#[test]
+fn twice_what_a_client_was_told_that_it_may_ask_for_is_kept() {
+    let (mut rig, torrent) = seeding();
+    let peer = rig.join_leecher(torrent, Remote::modern(1));
+    stop_uploads(&mut rig);
+    let told = usize::try_from(QUEUE_ADVERTISED).expect("small");
+    for _ in 0..2 * told / 100 {
+        rig.says(peer, (0..100).map(|index| request(index / 16, index % 16)));
+        assert_eq!(sent_to(&rig.take(), peer), []);
+    }
 }
 
 fn queue_len(rig: &Rig, peer: crate::units::PeerIndex) -> usize {

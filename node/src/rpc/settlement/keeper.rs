@@ -4,8 +4,9 @@
 use std::io;
 use std::thread::JoinHandle;
 
+use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError, Outcome};
-use seedbank_ledger::network::NetworkLedger;
+use seedbank_ledger::network::{Audit, NetworkLedger};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::request::{RequestError, Requests};
 use seedbank_ledger::signed::claim::SignedClaim;
@@ -99,6 +100,7 @@ enum Job {
         grant: NewGrant,
         reply: oneshot::Sender<Result<Granted, GrantError>>,
     },
+    Audit(Reply<Result<Audit, CheckError>>),
     /// Let time pass: what has fallen due is entered.
     Tick,
 }
@@ -183,6 +185,11 @@ impl Keeper {
             Err(mpsc::error::TrySendError::Full(_)) => Err(GrantError::Busy(QUEUE_MAX)),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(GrantError::Stopping(Stopping)),
         }
+    }
+
+    /// Makes the whole ledger again from its entries and sums it up; nothing is entered meanwhile.
+    pub async fn audit(&self) -> Result<Result<Audit, CheckError>, KeeperError> {
+        self.ask(Job::Audit).await
     }
 
     /// Lets time pass, so that expired locks return without anybody asking.
@@ -316,6 +323,9 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
             }
             Job::Grant { grant, reply } => {
                 let _ = reply.send(self.grant(&grant));
+            }
+            Job::Audit(reply) => {
+                let _ = reply.send(Ok(self.ledger.audit()));
             }
             Job::Tick => {
                 if let Err(error) = self.append(&[]) {

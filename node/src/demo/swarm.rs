@@ -1,0 +1,343 @@
+//! The demo's nodes: how they start, get their torrent, and race.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use seedbank_engine::metainfo::Metainfo;
+use seedbank_engine::session::command::Command;
+use seedbank_engine::session::config::Network;
+use seedbank_engine::session::view::TorrentState;
+use seedbank_engine::units::InfoHash;
+use seedbank_ledger::ledger::check::CheckError;
+use seedbank_ledger::network::Audit;
+use seedbank_ledger::{Bytes, MicroCredits, NodeId};
+use seedbank_sim::demo::{Demo, PAYER, SEEDER, Times};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep};
+
+use super::screen::{Screen, Shown};
+use super::{DemoError, DemoOptions, ask, seed_folder};
+use crate::books::LedgerView;
+use crate::config::{SettlementRole, StoreKind};
+use crate::daemon::{Daemon, DaemonOptions};
+use crate::keys;
+use crate::network::{Founded, found};
+use crate::rpc::ApiConfig;
+use crate::rpc::owner::NewGrant;
+use crate::torrents::{AddRequest, AddSource};
+use crate::{Node, NodeHandle, NodeOptions};
+
+/// Any free port of this machine, reachable from nowhere else.
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// Longest wait for anything before the race: files checked, credit seen.
+const READY_MAX: Duration = Duration::from_secs(60);
+const READY_POLL: Duration = Duration::from_millis(20);
+/// Longest race; it should take 40 s.
+const RACE_MAX: Duration = Duration::from_secs(300);
+/// How often every node is looked at during the race.
+const RACE_POLL: Duration = Duration::from_millis(50);
+
+/// The network and its settlement node.
+#[derive(Debug)]
+pub(super) struct Credit {
+    founded: Founded,
+    daemon: Daemon,
+}
+
+impl Credit {
+    pub(super) async fn start(folder: &Path, store: StoreKind) -> Result<Self, DemoError> {
+        let founded = found("demo", &folder.join("network"))?;
+        let mut options = NodeOptions::new(folder.join("settlement"), folder.join("unused"));
+        options.store = store;
+        let daemon = DaemonOptions {
+            genesis: Some(founded.genesis.clone()),
+            settlement_uri: None,
+            role: Some(SettlementRole {
+                listen: LOOPBACK,
+                key: founded.settlement_key.clone(),
+                issuer_key: Some(founded.issuer_key.clone()),
+            }),
+            api: api(folder, "settlement"),
+        };
+        let daemon = Daemon::start(options, daemon).await?;
+        Ok(Self { founded, daemon })
+    }
+
+    async fn grant(&self, to: NodeId, amount: MicroCredits) -> Result<(), DemoError> {
+        let grant = NewGrant {
+            request_id: to.to_string(),
+            to,
+            amount,
+            reason: "demo".to_owned(),
+        };
+        let keeper = self.daemon.keeper.as_ref().expect("it keeps the ledger");
+        keeper.grant(grant).await?;
+        Ok(())
+    }
+
+    /// The network's ledger, made again from its entries.
+    pub(super) async fn audit(&self) -> Result<Result<Audit, CheckError>, DemoError> {
+        let keeper = self.daemon.keeper.as_ref().expect("it keeps the ledger");
+        Ok(keeper.audit().await?)
+    }
+
+    pub(super) async fn shutdown(self) {
+        self.daemon.shutdown().await;
+    }
+}
+
+/// A seeder and its leechers.
+#[derive(Debug)]
+pub(super) struct Swarm {
+    nodes: Vec<NodeHandle>,
+    /// With credit: the whole daemons.
+    daemons: Vec<Daemon>,
+}
+
+impl Swarm {
+    /// Nodes that exchange receipts and hold credit.
+    pub(super) async fn with_credit(
+        folder: &Path,
+        options: &DemoOptions,
+        credit: &Credit,
+    ) -> Result<Self, DemoError> {
+        let genesis = &credit.founded.genesis;
+        let settlement = credit.daemon.settlement_addr.expect("it settles");
+        let mut daemons = Vec::new();
+        for position in 0..options.scenario.node_count() {
+            let name = Demo::name(position);
+            let mut node = node_options(folder, options, position, "with");
+            node.network = Some(Network {
+                id: genesis.network_id(),
+                settlement: genesis.settlement,
+            });
+            std::fs::create_dir_all(&node.data_dir)?;
+            let key = keys::load_or_create(&node.data_dir.join("identity.key"))?;
+            credit.grant(key.id(), options.scenario.granted).await?;
+            let daemon = DaemonOptions {
+                genesis: Some(genesis.clone()),
+                settlement_uri: Some(format!("http://{settlement}")),
+                role: None,
+                api: api(folder, &name),
+            };
+            daemons.push(Daemon::start(node, daemon).await?);
+        }
+        let nodes = daemons.iter().map(|daemon| daemon.node.clone()).collect();
+        Ok(Self { nodes, daemons })
+    }
+
+    /// The same nodes, plain BitTorrent.
+    pub(super) async fn without(folder: &Path, options: &DemoOptions) -> Result<Self, DemoError> {
+        let mut nodes = Vec::new();
+        for position in 0..options.scenario.node_count() {
+            let mut node = node_options(folder, options, position, "without");
+            node.receipts = false;
+            nodes.push(Node::start(node).await?);
+        }
+        Ok(Self {
+            nodes,
+            daemons: Vec::new(),
+        })
+    }
+
+    /// Gives every node the torrent, leechers stopped, and waits until what is there is verified.
+    pub(super) async fn add(&self, folder: &Path, metainfo: &Metainfo) -> Result<(), DemoError> {
+        let addrs = self.nodes.iter().map(NodeHandle::listen_addr);
+        let addrs: Vec<SocketAddr> = addrs.flatten().collect();
+        for (position, node) in self.nodes.iter().enumerate() {
+            let is_seeder = position == SEEDER;
+            let others = addrs.iter().enumerate();
+            let others = others.filter(|(other, _)| *other != position);
+            let request = AddRequest {
+                source: AddSource::Metainfo(metainfo.to_bytes()),
+                download_dir: is_seeder.then(|| seed_folder(folder)),
+                peers: others.map(|(_, addr)| *addr).collect(),
+                start: false,
+                upload_limit: None,
+                download_limit: None,
+            };
+            node.add_torrent(request).await?;
+        }
+        for (position, node) in self.nodes.iter().enumerate() {
+            let have = if position == SEEDER {
+                metainfo.geometry.total_len()
+            } else {
+                0
+            };
+            let checked = |shown: &Shown| shown.is_checked && shown.have == Bytes::new(have);
+            let what = format!("{} has not checked its files", Demo::name(position));
+            wait(node, position, metainfo.info_hash, what, checked).await?;
+        }
+        Ok(())
+    }
+
+    /// The payer orders its boost, once it has heard of its credit.
+    pub(super) async fn boost(
+        &self,
+        scenario: &Demo,
+        info_hash: InfoHash,
+    ) -> Result<(), DemoError> {
+        let payer = &self.nodes[PAYER];
+        let granted = scenario.granted;
+        let what = "the payer has not heard of its credit".to_owned();
+        let heard = move |shown: &Shown| shown.available == granted;
+        wait(payer, PAYER, info_hash, what, heard).await?;
+        let order = scenario.order(info_hash);
+        payer.command(Command::Boost(order)).await?;
+        Ok(())
+    }
+
+    /// What everybody shows, in the order of positions.
+    async fn look(&self, info_hash: InfoHash) -> Result<Vec<Shown>, DemoError> {
+        let mut shown = Vec::new();
+        for (position, node) in self.nodes.iter().enumerate() {
+            shown.push(look(node, position, info_hash).await?);
+        }
+        Ok(shown)
+    }
+
+    pub(super) fn ledgers(&self) -> Result<Vec<LedgerView>, DemoError> {
+        let view = |(position, node): (usize, &NodeHandle)| {
+            let ended = || DemoError::Ended(Demo::name(position));
+            let view = node.ledger().ok_or_else(ended)?;
+            view.map_err(|error| DemoError::Ended(format!("{}: {error}", Demo::name(position))))
+        };
+        self.nodes.iter().enumerate().map(view).collect()
+    }
+
+    /// Where the API of this node is, as users write it.
+    pub(super) fn api_addr(&self, position: usize) -> &str {
+        &self.daemons[position].api_addrs[0]
+    }
+
+    pub(super) async fn shutdown(self) {
+        let mut ending = JoinSet::new();
+        for node in self.nodes {
+            ending.spawn(async move { drop(node.shutdown().await) });
+        }
+        ending.join_all().await;
+        for daemon in self.daemons {
+            daemon.shutdown().await;
+        }
+    }
+}
+
+/// Starts both swarms at once, and shows and times them until every leecher has everything.
+pub(super) async fn race(
+    paid: &Swarm,
+    control: &Swarm,
+    info_hash: InfoHash,
+    bars: bool,
+    out: &mut impl Write,
+) -> Result<Times, DemoError> {
+    let begin = Instant::now();
+    for swarm in [paid, control] {
+        for node in &swarm.nodes {
+            node.command(Command::StartTorrent(info_hash)).await?;
+        }
+    }
+    let mut screen = Screen::new(bars, paid.nodes.len());
+    let mut took: [Vec<Option<Duration>>; 2] =
+        [paid, control].map(|swarm| vec![None; swarm.nodes.len()]);
+    let mut poll = interval(RACE_POLL);
+    loop {
+        poll.tick().await;
+        let shown = [paid.look(info_hash).await?, control.look(info_hash).await?];
+        let elapsed = begin.elapsed();
+        for (took, shown) in took.iter_mut().zip(&shown) {
+            for (took, shown) in took.iter_mut().zip(shown) {
+                if shown.is_complete() && took.is_none() {
+                    *took = Some(elapsed);
+                }
+            }
+        }
+        screen.draw(elapsed, &shown, &took, out)?;
+        if took.iter().flatten().all(Option::is_some) {
+            break;
+        }
+        if elapsed > RACE_MAX {
+            return Err(DemoError::Late {
+                what: "not everybody was complete".to_owned(),
+                within: RACE_MAX,
+            });
+        }
+    }
+    let [paid, control] = took.map(|took| leechers(&took));
+    let (first, others) = paid.split_first().expect("there is a payer");
+    Ok(Times {
+        paid: *first,
+        unpaid: others.to_vec(),
+        control,
+    })
+}
+
+/// What leechers took, the payer first.
+fn leechers(took: &[Option<Duration>]) -> Vec<seedbank_ledger::Duration> {
+    let nanos = |took: Duration| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    let times = took[PAYER..].iter().flatten().copied();
+    times
+        .map(|took| seedbank_ledger::Duration::from_nanos(nanos(took)))
+        .collect()
+}
+
+async fn look(node: &NodeHandle, position: usize, info_hash: InfoHash) -> Result<Shown, DemoError> {
+    let question = move |session: &seedbank_engine::session::Session| {
+        let torrent = session.torrent(&info_hash)?;
+        let wallet = session.wallet();
+        let boosts = session.boosts();
+        let spent = boosts.iter().map(|boost| boost.spent);
+        Some(Shown {
+            have: torrent.have,
+            total: torrent.total,
+            rate: torrent.download_rate,
+            is_checked: torrent.state != TorrentState::Checking,
+            available: wallet.available,
+            claimable: wallet.claimable,
+            spent: spent.fold(MicroCredits::ZERO, MicroCredits::saturating_add),
+        })
+    };
+    let name = Demo::name(position);
+    let shown = ask(node, &name, question).await?;
+    shown.ok_or(DemoError::Ended(name))
+}
+
+/// Looks at a node until it shows what is wanted.
+async fn wait(
+    node: &NodeHandle,
+    position: usize,
+    info_hash: InfoHash,
+    what: String,
+    wanted: impl Fn(&Shown) -> bool,
+) -> Result<(), DemoError> {
+    let begin = Instant::now();
+    while !wanted(&look(node, position, info_hash).await?) {
+        if begin.elapsed() > READY_MAX {
+            let within = READY_MAX;
+            return Err(DemoError::Late { what, within });
+        }
+        sleep(READY_POLL).await;
+    }
+    Ok(())
+}
+
+fn node_options(folder: &Path, options: &DemoOptions, position: usize, swarm: &str) -> NodeOptions {
+    let home = folder.join(swarm).join(Demo::name(position));
+    NodeOptions {
+        listen: vec![LOOPBACK],
+        policy: options.scenario.policy(position),
+        store: options.store,
+        rng_seed: Some(options.scenario.rng_seed ^ position as u64),
+        ..NodeOptions::new(home.join("data"), home.join("files"))
+    }
+}
+
+/// One unix socket; its path is short, as systems want it.
+fn api(folder: &Path, name: &str) -> ApiConfig {
+    ApiConfig {
+        unix: Some(folder.join(format!("{name}.sock"))),
+        tcp: Vec::new(),
+        token_file: folder.join(format!("{name}.token")),
+    }
+}
