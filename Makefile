@@ -44,9 +44,6 @@ demo-memory: ## the same demo with ledgers in memory: no RocksDB, no C++
 	$(CARGO) build $(LOCKED) --release -p seedbank-node --no-default-features
 	$(CARGO_TARGET_DIR)/release/seedbankd demo --check $(ARGS)
 
-# Written, and not yet seen to pass: `make test-peers` runs them, `make test` will.
-UNPROVEN := --skip interop:: --skip mixed_swarm::
-
 # Cheapest first, stop at the first failure. One profile throughout: with dev for the pure crates,
 # every dependency would be compiled a second time, which costs more than optimising ours does.
 test: rocksdb peers ## everything: format, lints, unit tests, real peers; then where the time went
@@ -60,7 +57,7 @@ test: rocksdb peers ## everything: format, lints, unit tests, real peers; then w
 	$(call step,documentation,RUSTDOCFLAGS="-D warnings" \
 		$(CARGO) doc $(LOCKED) --release --workspace --no-deps --quiet)
 	$(call step,build of the workspace,$(CARGO) build $(LOCKED) --release --workspace --all-targets)
-	$(call step,tests of the workspace,$(CARGO) test $(LOCKED) --release --workspace -- $(UNPROVEN))
+	$(call step,tests of the workspace,$(CARGO) test $(LOCKED) --release --workspace)
 	@printf '\n== where the time went\n'; cat $(TIMES)
 	@awk '{s += $$1} END {printf "%5d s  in all\n", s}' $(TIMES)
 	@$(MAKE) --no-print-directory health

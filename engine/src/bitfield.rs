@@ -198,8 +198,12 @@ mod tests {
     fn what_one_set_has_beyond_another_is_found() {
         let mut mine = Bitfield::none(21);
         let mut theirs = Bitfield::none(21);
-        [0, 7, 8, 20].map(|piece| mine.set(PieceIndex::unchecked(piece)));
-        [7, 9, 19].map(|piece| theirs.set(PieceIndex::unchecked(piece)));
+        for piece in [0, 7, 8, 20] {
+            mine.set(PieceIndex::unchecked(piece));
+        }
+        for piece in [7, 9, 19] {
+            theirs.set(PieceIndex::unchecked(piece));
+        }
         let beyond: Vec<u32> = mine.iter_beyond(&theirs).map(PieceIndex::get).collect();
         assert_eq!(beyond, [0, 8, 20]);
         assert_eq!(mine.iter_beyond(&mine).count(), 0);

@@ -55,14 +55,31 @@ pub fn open_store(kind: StoreKind, folder: &Path) -> Result<AnyStore, StoreError
     }
 }
 
-/// A node's ledger as it stood when this was taken, to be read and nothing else.
-pub struct LedgerView(NodeLedger<AnyStore>);
+/// A node's ledger as it stood when this was taken, to be read and nothing else. It keeps the store
+/// open.
+pub struct LedgerView {
+    ledger: NodeLedger<AnyStore>,
+    store: AnyStore,
+}
+
+impl LedgerView {
+    fn open(store: &AnyStore, owner: NodeId) -> Result<Self, OpenError> {
+        let store = Arc::clone(store);
+        let ledger = NodeLedger::open(Arc::clone(&store), owner, None, unix_now())?;
+        Ok(Self { ledger, store })
+    }
+
+    /// The ledger as it stands by now, whether or not its node still runs.
+    pub fn again(&self) -> Result<Self, OpenError> {
+        Self::open(&self.store, self.ledger.owner())
+    }
+}
 
 impl Deref for LedgerView {
     type Target = NodeLedger<AnyStore>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.ledger
     }
 }
 
@@ -149,13 +166,7 @@ impl Books {
     pub(crate) fn view(&self) -> Result<LedgerView, OpenError> {
         // Under the writer's lock, so that head and entries are of one moment.
         let ledger = self.shared.ledger();
-        let view = NodeLedger::open(
-            Arc::clone(&self.shared.store),
-            ledger.owner(),
-            None,
-            unix_now(),
-        );
-        view.map(LedgerView)
+        LedgerView::open(&self.shared.store, ledger.owner())
     }
 
     /// Appends and syncs what is queued and ends the thread. Blocks.

@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use seedbank_engine::metainfo::{Metainfo, MetainfoError};
 use seedbank_engine::session::command::CommandError;
+use seedbank_ledger::ledger::OpenError;
+use seedbank_ledger::ledger::check::CheckError;
+use seedbank_ledger::network::Audit;
 use seedbank_ledger::node::NodeLedger;
 use seedbank_sim::demo::{Accounts, Demo, Outcome, PAYER, SEEDER};
 use tokio::time::{Instant, sleep};
@@ -84,6 +87,9 @@ pub enum DemoError {
     /// The network's ledger did not answer.
     #[error(transparent)]
     Keeper(#[from] KeeperError),
+    /// A ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
     /// A node is gone.
     #[error("{0} has ended")]
     Ended(String),
@@ -132,7 +138,7 @@ pub async fn run(options: &DemoOptions, out: &mut impl Write) -> Result<Running,
     let paid = Swarm::with_credit(folder.path(), options, &credit).await?;
     let control = Swarm::without(folder.path(), options).await?;
     for swarm in [&paid, &control] {
-        swarm.add(folder.path(), &metainfo).await?;
+        swarm.add(folder.path(), &scenario, &metainfo).await?;
     }
     paid.boost(&scenario, metainfo.info_hash).await?;
     let times = swarm::race(&paid, &control, metainfo.info_hash, options.bars, out).await?;
@@ -171,13 +177,24 @@ impl Running {
         )
     }
 
-    /// Ends every node and removes the folder.
-    pub async fn shutdown(self) -> io::Result<()> {
+    /// Ends every node, the settlement node last, and removes the folder; gives the accounts as they
+    /// are when everybody has gone.
+    pub async fn shutdown(self) -> Result<Accounts, DemoError> {
+        let views = self.paid.ledgers()?;
         self.paid.shutdown().await;
         self.control.shutdown().await;
+        let again = views.iter().map(LedgerView::again).collect();
+        let again: Result<Vec<LedgerView>, OpenError> = again;
+        let accounts = accounts(&self.credit.audit().await?, &again?);
         self.credit.shutdown().await;
-        self.folder.close()
+        self.folder.close()?;
+        Ok(accounts)
     }
+}
+
+fn accounts(network: &Result<Audit, CheckError>, views: &[LedgerView]) -> Accounts {
+    let ledgers: Vec<&NodeLedger<AnyStore>> = views.iter().map(|view| &**view).collect();
+    Accounts::of(network, &ledgers)
 }
 
 /// Writes the seeder's file and makes a torrent of it.
@@ -217,10 +234,7 @@ fn seed_folder(folder: &Path) -> PathBuf {
 async fn settled(paid: &Swarm, credit: &Credit) -> Result<Accounts, DemoError> {
     let begin = Instant::now();
     loop {
-        let network = credit.audit().await?;
-        let views: Vec<LedgerView> = paid.ledgers()?;
-        let ledgers: Vec<&NodeLedger<AnyStore>> = views.iter().map(|view| &**view).collect();
-        let accounts = Accounts::of(&network, &ledgers);
+        let accounts = accounts(&credit.audit().await?, &paid.ledgers()?);
         let equal = accounts.claimed == accounts.spent && accounts.spent == accounts.earned;
         let is_settled = accounts.locks_open == 0 && equal && !accounts.claimed.is_zero();
         if is_settled || begin.elapsed() > SETTLING_MAX {

@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seedbank_engine::session::Session;
+use seedbank_engine::session::config::Config;
+use seedbank_engine::wallet::WalletBook;
 
 use seedbank_engine::session::command::Command;
 use seedbank_engine::session::event::SessionEvent;
@@ -39,6 +41,8 @@ const CLOCK_EVERY: Duration = Duration::from_secs(30);
 
 /// Sees every input and output of a session, in order: for replay, and for tests.
 pub trait Observer: Send {
+    /// The session begins with these settings and this book.
+    fn begins(&mut self, config: &Config, book: &WalletBook, now: Instant);
     /// An input, before the session takes it. Wishes of the owner come as `Input::Command`.
     fn input(&mut self, input: &Input, now: Instant);
     /// An output, before it is carried out.

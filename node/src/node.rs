@@ -170,7 +170,7 @@ impl Node {
     /// The same in a data folder that is open, and so locked, already.
     pub async fn start_in(
         data_dir: DataDir,
-        options: NodeOptions,
+        mut options: NodeOptions,
     ) -> Result<NodeHandle, StartError> {
         let identity = keys::load_or_create(&data_dir.identity_key())?;
         let (inbox, receiver) = Inbox::new();
@@ -191,13 +191,10 @@ impl Node {
         let events = Events::new();
         let (tell, ended) = watch::channel(None);
         let policy = options.policy.clone();
-        let telling = keep_telling(
-            Arc::clone(&options.settlement),
-            inbox.clone(),
-            books.newest_line()?,
-        );
+        let (way, seen) = (Arc::clone(&options.settlement), books.newest_line()?);
+        let telling = keep_telling(way, inbox.clone(), seen);
         Driver {
-            session: session(&options, identity, &listen, &books, clock)?,
+            session: session(&mut options, identity, &listen, &books, clock)?,
             inbox: receiver,
             clock,
             books: Arc::clone(&books),
@@ -483,7 +480,7 @@ impl fmt::Debug for NodeOptions {
 }
 
 fn session(
-    options: &NodeOptions,
+    options: &mut NodeOptions,
     identity: Identity,
     listen: &[SocketAddr],
     books: &Books,
@@ -502,7 +499,11 @@ fn session(
         connections_max: options.connections_max,
         lease_bytes_max: options.lease_bytes_max,
     };
-    Ok(Session::new(config, identity, &books.book()?, clock.now()))
+    let (book, now) = (books.book()?, clock.now());
+    if let Some(observer) = &mut options.observer {
+        observer.begins(&config, &book, now);
+    }
+    Ok(Session::new(config, identity, &book, now))
 }
 
 fn bind_all(

@@ -13,7 +13,7 @@ use seedbank_engine::session::config::Policy;
 use seedbank_engine::units::InfoHash;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, ChannelTotal};
 pub use outcome::{Finding, Outcome, Times, last, median, seconds};
 
 use crate::books::Books;
@@ -52,6 +52,8 @@ pub struct Demo {
     pub unpaid_count: usize,
     /// Every leecher's upload limit in bytes per second.
     pub leecher_rate: u64,
+    /// Leechers know each other; otherwise all they have comes from the seeder.
+    pub leechers_meet: bool,
     /// What each node is granted.
     pub granted: MicroCredits,
     /// What the seeder asks and the payer bids.
@@ -75,6 +77,7 @@ impl Default for Demo {
             open_share_percent: 25,
             unpaid_count: 6,
             leecher_rate: 256 << 10,
+            leechers_meet: true,
             granted: MicroCredits::new(1_000_000),
             rate: Rate::new(3_000_000),
             boost_max: MicroCredits::new(500_000),
@@ -119,6 +122,14 @@ impl Demo {
         }
     }
 
+    /// Positions of the nodes that the node at this position knows.
+    pub fn known_to(&self, position: usize) -> Vec<usize> {
+        let others = (0..self.node_count()).filter(|other| *other != position);
+        others
+            .filter(|other| self.leechers_meet || *other == SEEDER || position == SEEDER)
+            .collect()
+    }
+
     /// What the payer orders.
     pub fn order(&self, info_hash: InfoHash) -> BoostOrder {
         BoostOrder {
@@ -135,7 +146,7 @@ impl Demo {
     /// # Errors
     /// What did not happen in time.
     pub fn predict(&self) -> Result<Outcome, String> {
-        let metainfo = torrent("demo", self.total_len, self.piece_len);
+        let metainfo = torrent("demo", self.total_len, self.piece_len, None);
         let (paid, accounts) = self.paid_swarm(&metainfo)?;
         let control = self.control_swarm(&metainfo)?;
         let (paid, unpaid) = paid.split_first().expect("there is a payer");
@@ -200,7 +211,9 @@ impl Demo {
     fn add_stopped(&self, world: &mut World, metainfo: &Metainfo) {
         for position in 0..self.node_count() {
             let node = NodeIndex(position);
-            add(world, node, metainfo, position == SEEDER);
+            let peers: Vec<NodeIndex> =
+                self.known_to(position).into_iter().map(NodeIndex).collect();
+            add(world, node, metainfo, position == SEEDER, &peers);
             let stop = Command::StopTorrent(metainfo.info_hash);
             world.command(node, stop).expect("the torrent is there");
         }

@@ -3,7 +3,7 @@
 use seedbank_engine::session::Session;
 use seedbank_engine::session::input::Input;
 use seedbank_engine::session::output::Output;
-use seedbank_ledger::{Instant, UnixTime};
+use seedbank_ledger::{Instant, Sequence, UnixTime};
 
 use crate::books::Books;
 use crate::world::START;
@@ -38,7 +38,14 @@ impl Recording {
 }
 
 /// Feeds a recording to a fresh session and fresh books, and gives the digest of what came out.
-pub fn replay(mut session: Session, books: &mut Books, recording: &Recording) -> String {
+/// `time` says when an entry is made, by the wall clock: it gets the entry's number and the instant
+/// of the input.
+pub fn replay(
+    mut session: Session,
+    books: &mut Books,
+    recording: &Recording,
+    mut time: impl FnMut(Sequence, Instant) -> UnixTime,
+) -> String {
     let mut again = Recording::default();
     for (at, input) in &recording.inputs {
         session.handle(input.clone(), *at);
@@ -46,7 +53,10 @@ pub fn replay(mut session: Session, books: &mut Books, recording: &Recording) ->
             again.output(&output);
             match output {
                 Output::Tally(rows) => books.tally(&rows),
-                Output::Append(command) => books.append(unix(*at), command),
+                Output::Append(command) => {
+                    let next = books.ledger().head().next;
+                    books.append(time(next, *at), command);
+                }
                 _ => {}
             }
         }

@@ -11,17 +11,17 @@ use seedbank_ledger::Identity;
 use crate::network::{LinkConfig, NodeIndex};
 use crate::world::World;
 
-/// The tracker that every simulated torrent names; the world answers for it.
+/// The tracker that a simulated torrent may name; the world answers for it.
 pub const TRACKER: &str = "http://tracker.invalid/announce";
 
 /// A torrent of which nobody needs the bytes: in the simulator pieces are good or garbage, and
 /// hashes are zero.
-pub fn torrent(name: &str, total_len: u64, piece_len: u32) -> Metainfo {
+pub fn torrent(name: &str, total_len: u64, piece_len: u32, tracker: Option<&str>) -> Metainfo {
     let draft = Draft {
         name: name.to_owned(),
         content: Content::File(total_len),
         piece_len,
-        trackers: vec![vec![TRACKER.to_owned()]],
+        trackers: tracker.iter().map(|url| vec![(*url).to_owned()]).collect(),
         private: false,
         comment: None,
         created_by: None,
@@ -70,9 +70,16 @@ pub fn start(world: &mut World, node: NodeIndex, config: Config, policy: Policy)
         .expect("scenarios have sound policies");
 }
 
-/// Adds a torrent to a node that has all of it, or nothing.
-pub fn add(world: &mut World, node: NodeIndex, metainfo: &Metainfo, complete: bool) -> InfoHash {
+/// Adds a torrent to a node that has all of it, or nothing, and knows these peers.
+pub fn add(
+    world: &mut World,
+    node: NodeIndex,
+    metainfo: &Metainfo,
+    complete: bool,
+    peers: &[NodeIndex],
+) -> InfoHash {
     let info_hash = metainfo.info_hash;
+    let peers = peers.iter().map(|peer| world.node(*peer).addr).collect();
     let target = world.node_mut(node);
     target.geometry.insert(info_hash, metainfo.geometry);
     if complete {
@@ -83,7 +90,7 @@ pub fn add(world: &mut World, node: NodeIndex, metainfo: &Metainfo, complete: bo
     let source = TorrentSource::Metainfo(Box::new(metainfo.clone()));
     let add = AddTorrent {
         source,
-        peers: Vec::new(),
+        peers,
         start: true,
         upload_limit: None,
         download_limit: None,
@@ -107,7 +114,7 @@ pub fn fast_link() -> LinkConfig {
 mod tests {
     use super::*;
     use crate::books::Books;
-    use crate::recording::{Recording, replay};
+    use crate::recording::{Recording, replay, unix};
     use crate::world::START;
     use seedbank_engine::session::view::TorrentState;
     use seedbank_engine::wallet::WalletBook;
@@ -128,7 +135,7 @@ mod tests {
         }
         for number in 0..=leechers {
             let node = NodeIndex(usize::try_from(number).unwrap());
-            add(&mut world, node, metainfo, number == 0);
+            add(&mut world, node, metainfo, number == 0, &[]);
         }
         (world, metainfo.info_hash)
     }
@@ -160,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_swarm_of_five_completes_with_every_invariant_held_at_every_step() {
-        let metainfo = torrent("five", (3 << 20) + 12_345, 64 << 10);
+        let metainfo = torrent("five", (3 << 20) + 12_345, 64 << 10, Some(TRACKER));
         let (mut world, info_hash) = swarm(5, &metainfo, 7);
         world.paranoid = true;
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
@@ -169,7 +176,7 @@ mod tests {
 
     #[test]
     fn twenty_peers_do_the_same_twice_and_something_else_with_another_seed() {
-        let metainfo = torrent("twenty", 4 << 20, 64 << 10);
+        let metainfo = torrent("twenty", 4 << 20, 64 << 10, Some(TRACKER));
         let first = digests(&run(20, &metainfo, 1));
         assert_eq!(first, digests(&run(20, &metainfo, 1)));
         assert_ne!(first, digests(&run(20, &metainfo, 2)));
@@ -177,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_replayed_input_log_gives_identical_outputs() {
-        let metainfo = torrent("replayed", 2 << 20, 64 << 10);
+        let metainfo = torrent("replayed", 2 << 20, 64 << 10, Some(TRACKER));
         let world = run(4, &metainfo, 3);
         for (node, number) in world.nodes().iter().zip(0..) {
             let recording = node.recording.as_ref().unwrap();
@@ -188,7 +195,8 @@ mod tests {
                 Instant::ZERO,
             );
             let mut books = Books::new(identity(number).id(), None, START);
-            assert_eq!(replay(session, &mut books, recording), recording.digest());
+            let again = replay(session, &mut books, recording, |_, at| unix(at));
+            assert_eq!(again, recording.digest());
             assert_eq!(
                 books.bytes(),
                 node.books.bytes(),
@@ -199,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_one_side_acknowledged_stands_in_both_ledgers() {
-        let metainfo = torrent("acknowledged", 2 << 20, 64 << 10);
+        let metainfo = torrent("acknowledged", 2 << 20, 64 << 10, Some(TRACKER));
         let mut world = run(3, &metainfo, 5);
         let later = world.now().after(Duration::from_secs(200));
         world.run_until(later, |_| false);

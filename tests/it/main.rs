@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bad_receipts;
+mod conformance;
 mod hostile_peers;
 mod interop;
 mod kill;

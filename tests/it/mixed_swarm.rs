@@ -51,6 +51,8 @@ fn a_mixed_swarm_completes_while_our_slots_go_round() {
             println!("{}: {:.1} s", leecher.name(), took.as_secs_f64());
             leecher.verify(&torrent, &net.folder(&format!("{}-files", leecher.name()))?)?;
         }
+        let copies = seed.progress()?.sent as f64 / torrent.content.plan.total() as f64;
+        println!("the seed sent {copies:.2} copies");
         ensure_no_complaints(&mut leechers)?;
         ensure_no_complaints(&mut [&mut seed])?;
 

@@ -64,7 +64,7 @@ pub(super) fn run(args: &DemoArgs, log: Option<&str>, out: &mut impl Write) -> R
         } else {
             next(out)?;
         }
-        running.shutdown().await?;
+        running.shutdown().await.map_err(Failure::failed)?;
         if args.check && !holds {
             return Err(Failure::verification("the demo does not hold"));
         }

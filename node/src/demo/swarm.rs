@@ -143,17 +143,21 @@ impl Swarm {
     }
 
     /// Gives every node the torrent, leechers stopped, and waits until what is there is verified.
-    pub(super) async fn add(&self, folder: &Path, metainfo: &Metainfo) -> Result<(), DemoError> {
+    pub(super) async fn add(
+        &self,
+        folder: &Path,
+        scenario: &Demo,
+        metainfo: &Metainfo,
+    ) -> Result<(), DemoError> {
         let addrs = self.nodes.iter().map(NodeHandle::listen_addr);
         let addrs: Vec<SocketAddr> = addrs.flatten().collect();
         for (position, node) in self.nodes.iter().enumerate() {
             let is_seeder = position == SEEDER;
-            let others = addrs.iter().enumerate();
-            let others = others.filter(|(other, _)| *other != position);
+            let known = scenario.known_to(position);
             let request = AddRequest {
                 source: AddSource::Metainfo(metainfo.to_bytes()),
                 download_dir: is_seeder.then(|| seed_folder(folder)),
-                peers: others.map(|(_, addr)| *addr).collect(),
+                peers: known.into_iter().map(|other| addrs[other]).collect(),
                 start: false,
                 upload_limit: None,
                 download_limit: None,
@@ -201,8 +205,7 @@ impl Swarm {
     pub(super) fn ledgers(&self) -> Result<Vec<LedgerView>, DemoError> {
         let view = |(position, node): (usize, &NodeHandle)| {
             let ended = || DemoError::Ended(Demo::name(position));
-            let view = node.ledger().ok_or_else(ended)?;
-            view.map_err(|error| DemoError::Ended(format!("{}: {error}", Demo::name(position))))
+            Ok(node.ledger().ok_or_else(ended)??)
         };
         self.nodes.iter().enumerate().map(view).collect()
     }

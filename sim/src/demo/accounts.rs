@@ -1,13 +1,27 @@
 //! Where the credit of the demo went, by every ledger that knows of it.
 
-use seedbank_ledger::MicroCredits;
+use std::ops::Deref;
+
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::network::Audit;
 use seedbank_ledger::node::{NodeLedger, Reason};
 use seedbank_ledger::store::Store;
-use seedbank_ledger::{NodeId, UnixTime};
+use seedbank_ledger::{Bytes, MicroCredits, NodeId, UnixTime};
 
 use super::{PAYER, SEEDER};
+
+/// What one node had from another by their receipts, as each side's own ledger has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelTotal {
+    /// Position of the node that received and signed.
+    pub payer: usize,
+    /// Position of the node that served.
+    pub payee: usize,
+    /// By the payer's ledger.
+    pub taken: Bytes,
+    /// By the payee's ledger.
+    pub given: Bytes,
+}
 
 /// Credit by every ledger: the network's, and each node's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +42,8 @@ pub struct Accounts {
     pub spent: MicroCredits,
     /// What receipts were worth to the seeder, by its own ledger.
     pub earned: MicroCredits,
+    /// Every pair of nodes between which a byte was acknowledged, in order.
+    pub channels: Vec<ChannelTotal>,
     /// Ledgers that were made again from their entries and compared.
     pub ledgers_checked: usize,
     /// What is wrong with any of them.
@@ -38,7 +54,7 @@ impl Accounts {
     /// Audits the network's ledger and those of all nodes, in the order of their positions.
     pub fn of<S: Store>(
         network: &Result<Audit, CheckError>,
-        ledgers: &[impl std::ops::Deref<Target = NodeLedger<S>>],
+        ledgers: &[impl Deref<Target = NodeLedger<S>>],
     ) -> Self {
         let mut accounts = Self::default();
         let owners: Vec<NodeId> = ledgers.iter().map(|ledger| ledger.owner()).collect();
@@ -49,7 +65,33 @@ impl Accounts {
         for (position, ledger) in ledgers.iter().enumerate() {
             accounts.node(position, ledger);
         }
+        accounts.channels(ledgers, &owners);
         accounts
+    }
+
+    fn channels<S: Store>(
+        &mut self,
+        ledgers: &[impl Deref<Target = NodeLedger<S>>],
+        owners: &[NodeId],
+    ) {
+        for (payer, taker) in ledgers.iter().enumerate() {
+            for (payee, giver) in ledgers.iter().enumerate() {
+                let taken = taker.peer_bytes(&owners[payee]).map(|bytes| bytes.taken);
+                let given = giver.peer_bytes(&owners[payer]).map(|bytes| bytes.given);
+                match (taken, given) {
+                    (Ok(Bytes::ZERO), Ok(Bytes::ZERO)) => {}
+                    (Ok(taken), Ok(given)) => self.channels.push(ChannelTotal {
+                        payer,
+                        payee,
+                        taken,
+                        given,
+                    }),
+                    (Err(error), _) | (_, Err(error)) => {
+                        self.problems.push(format!("a channel: {error}"));
+                    }
+                }
+            }
+        }
     }
 
     /// Every micro-credit that was granted is in somebody's account or lock.

@@ -205,7 +205,7 @@ fn a_private_torrents_magnet_links_and_peers_are_not_asked_for_others() {
     let Message::Extended { payload, .. } = &offered[0] else {
         panic!("{offered:?}");
     };
-    let said = crate::wire::extended::ExtendedHandshake::decode(payload).expect("our own");
+    let said = ExtendedHandshake::decode(payload).expect("our own");
     assert_eq!(said.id_of("ut_pex"), None);
     assert_eq!(
         said.metadata_size, None,
