@@ -197,7 +197,8 @@ impl Session {
         );
         assert!(
             self.outputs.is_empty(),
-            "outputs are drained before the next input"
+            "outputs are drained before the next input: {:?}",
+            self.outputs
         );
         self.now = now;
     }

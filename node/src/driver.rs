@@ -101,6 +101,10 @@ impl Driver {
         let mut clock = interval(CLOCK_EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH_MAX);
+        // Before anything else: without it nothing can be dated.
+        if let Err(how) = self.input(Input::Clock(unix_now())) {
+            return how;
+        }
         loop {
             let timeout = self.session.next_timeout();
             let timer = async {

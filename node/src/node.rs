@@ -195,11 +195,8 @@ impl Node {
         let events = Events::new();
         let (tell, ended) = watch::channel(None);
         let policy = options.policy.clone();
-        let telling = keep_telling(
-            Arc::clone(&options.settlement),
-            inbox.clone(),
-            books.newest_line()?,
-        );
+        let (way, seen) = (Arc::clone(&options.settlement), books.newest_line()?);
+        let telling = keep_telling(way, inbox.clone(), seen);
         Driver {
             session: session(&mut options, identity, &listen, &books, clock)?,
             inbox: receiver,

@@ -13,6 +13,8 @@ use seedbank_tests::content::Plan;
 use seedbank_tests::daemon::{Daemon, Failure};
 use seedbank_tests::namespace::run;
 use seedbank_tests::poll::poll;
+use seedbank_tests::raw_peer::{MODERN, RawPeer};
+use seedbank_tests::receipt_peer::id;
 use seedbank_tests::repository::program;
 
 const SCENARIO_MAX: Duration = Duration::from_secs(120);
@@ -346,5 +348,47 @@ fn truncated_and_hostile_torrents_are_refused() {
             ),
         ]);
         all_refused(&node, &net.folder("cases")?, &cases)
+    });
+}
+
+#[test]
+fn requests_beyond_the_piece_get_nothing() {
+    run(SCENARIO_MAX, |net| {
+        let mut node = Daemon::start(net, "node", "")?;
+        let torrent = net.torrent(Plan::single("beyond.bin", 100_000, 64 << 10))?;
+        node.seed(&torrent, &net.seed_folder("files", &torrent.content)?)?;
+        let cases: [(&str, [u32; 3]); 6] = [
+            ("behind the piece", [0, 64 << 10, 16 << 10]),
+            ("across its end", [0, (64 << 10) - 1, 16 << 10]),
+            ("across the end of the torrent", [1, 32 << 10, 16 << 10]),
+            ("a piece that is not", [2, 0, 16 << 10]),
+            ("where sums overflow", [0, u32::MAX, 16 << 10]),
+            ("everything at once", [0, 0, u32::MAX]),
+        ];
+        for (name, fields) in cases {
+            let from = net.address();
+            let mut peer = RawPeer::connect(from, node.addr(), torrent.info_hash, MODERN)?;
+            peer.send(id::HAVE_NONE, &[])?;
+            peer.send(id::INTERESTED, &[])?;
+            while peer.receive()?.context("it hung up")?.0 != id::UNCHOKE {}
+            peer.send(id::REQUEST, &fields.map(u32::to_be_bytes).concat())?;
+            peer.send(
+                id::REQUEST,
+                &[0, 0, 16 << 10].map(u32::to_be_bytes).concat(),
+            )?;
+            let mut answers = Vec::new();
+            while !answers.contains(&id::PIECE) {
+                let (id, payload) = peer
+                    .receive()?
+                    .with_context(|| format!("{name}: hung up"))?;
+                ensure!(id != id::PIECE || payload.len() == (16 << 10) + 8, "{name}");
+                answers.push(id);
+            }
+            // Refused by name (BEP 6), and the honest request behind it is served.
+            ensure!(answers == [id::REJECT, id::PIECE], "{name}: {answers:?}");
+        }
+        node.cli(&["health"])?;
+        ensure!(node.progress()?.complete);
+        Ok(())
     });
 }

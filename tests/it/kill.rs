@@ -1,5 +1,5 @@
-//! `kill -9` of each of the three processes in turn, twice, while data is being paid for: no entry
-//! that was acknowledged is lost, and no credit is lost or doubled.
+//! `kill -9` of each of the three processes in turn, twice while data is being paid for and once
+//! while it is settled: no entry that was acknowledged is lost, and no credit is lost or doubled.
 
 use std::time::Duration;
 
@@ -25,6 +25,16 @@ enum Victim {
     Settlement,
 }
 
+impl Victim {
+    fn of(self, three: &mut Three) -> &mut Daemon {
+        match self {
+            Self::Payer => &mut three.payer,
+            Self::Seeder => &mut three.seeder,
+            Self::Settlement => &mut three.settlement,
+        }
+    }
+}
+
 fn survives(net: &Net, victim: Victim) -> Result<()> {
     let mut three = Three::start(net)?;
     let granted = three.grant("welcome", "10")?;
@@ -36,18 +46,15 @@ fn survives(net: &Net, victim: Victim) -> Result<()> {
             ensure!(!progress.complete, "complete before {moment} ‰");
             Ok((progress.have * 1000 >= progress.total * moment).then_some(()))
         })?;
-        let node = match victim {
-            Victim::Payer => &mut three.payer,
-            Victim::Seeder => &mut three.seeder,
-            Victim::Settlement => &mut three.settlement,
-        };
-        kill(node)?;
+        kill(victim.of(&mut three))?;
     }
     let took = await_complete(&mut [&mut three.payer], paid::TRANSFER_MAX)?;
     println!(
         "complete {:.1} s after the last kill",
         took[0].as_secs_f64()
     );
+    // Locks are being claimed and closed by now.
+    kill(victim.of(&mut three))?;
     three.payer.verify(&torrent, &folder)?;
     ensure!(
         three.grant("welcome", "10")? == granted,

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test says what it saw")]
 
 mod bad_input;
+mod bad_receipts;
 mod conformance;
 mod hostile_peers;
 mod interop;

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use seedbank_engine::wire::extended::{
     ExtendedHandshake, HANDSHAKE_ID, RECEIPT, RECEIPT_ID, RECEIPT_VERSION, ReceiptOffer,
 };
-use seedbank_engine::wire::receipt::{Hello, ReceiptMessage};
+use seedbank_engine::wire::receipt::{Hello, ReceiptMessage, SyncEntry};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::{Bytes, NodeId, Rate};
@@ -54,6 +54,8 @@ pub struct ReceiptPeer {
     pub key: NodeId,
     /// Under which it takes our messages.
     receipt_id: u8,
+    /// Where it stood when we came.
+    pub synced: Vec<SyncEntry>,
     /// What came in between.
     waiting: VecDeque<Came>,
 }
@@ -95,6 +97,7 @@ impl ReceiptPeer {
             peer,
             key: member.identity.id(),
             receipt_id: 0,
+            synced: Vec::new(),
             waiting: VecDeque::new(),
         };
         greeted.greet(member, has)?;
@@ -180,8 +183,8 @@ impl ReceiptPeer {
                         self.say(&ReceiptMessage::Auth(signature))?;
                     }
                     ReceiptMessage::Auth(_) => self.say(&ReceiptMessage::Sync(Vec::new()))?,
-                    ReceiptMessage::Sync(_) => {
-                        ensure!(self.waiting.is_empty(), "in step already");
+                    ReceiptMessage::Sync(entries) => {
+                        self.synced = entries;
                         self.waiting = waiting;
                         return Ok(());
                     }

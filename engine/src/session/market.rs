@@ -98,18 +98,22 @@ impl Market {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        // Before the clock is told nothing can be dated, so nothing is asked or signed.
-        let wallet = self
-            .wallet
-            .as_ref()
-            .filter(|_| self.clock.1 != UnixTime::ZERO);
+        if !self.is_dated() {
+            return None;
+        }
         [
             self.exchange.next_timeout(),
-            wallet.map(Wallet::next_timeout),
+            self.wallet.as_ref().map(Wallet::next_timeout),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Whether the wall clock was told. Before, nothing can be dated, so nothing falls due: neither
+    /// a claim nor the close of a lock of the run before.
+    fn is_dated(&self) -> bool {
+        self.clock.1 != UnixTime::ZERO
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -162,20 +166,8 @@ impl Session {
 
     /// Carries out what exchange and wallet ask for, until neither asks for more.
     pub(super) fn market_drain(&mut self, now: Instant) {
-        if self
-            .market
-            .exchange
-            .next_timeout()
-            .is_some_and(|at| at <= now)
-        {
-            self.market.exchange.tick(now);
-        }
-        let unix = self.market.unix(now);
-        let told = self.market.clock.1 != UnixTime::ZERO;
-        if let Some(wallet) = self.market.wallet.as_mut().filter(|_| told)
-            && wallet.next_timeout() <= now
-        {
-            wallet.tick(now, unix);
+        if self.market.is_dated() {
+            self.market_tick(now);
         }
         loop {
             if let Some(output) = self.market.exchange.poll_output() {
@@ -185,6 +177,20 @@ impl Session {
             } else {
                 break;
             }
+        }
+    }
+
+    /// Whatever time has made due.
+    fn market_tick(&mut self, now: Instant) {
+        let exchange = &mut self.market.exchange;
+        if exchange.next_timeout().is_some_and(|at| at <= now) {
+            exchange.tick(now);
+        }
+        let unix = self.market.unix(now);
+        if let Some(wallet) = &mut self.market.wallet
+            && wallet.next_timeout() <= now
+        {
+            wallet.tick(now, unix);
         }
     }
 

@@ -15,6 +15,7 @@ mod plane;
 mod pump;
 mod rig;
 mod serving;
+mod starting;
 mod stopping;
 
 use rig::{Remote, Rig};

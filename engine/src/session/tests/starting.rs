@@ -1,0 +1,79 @@
+//! A session that begins with what an earlier run left behind.
+
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::lock::{Lock, LockId};
+use seedbank_ledger::signed::receipt::Receipt;
+use seedbank_ledger::tally::{ChannelRow, LockRow, TallyRow};
+use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, UnixTime};
+
+use super::rig::config;
+use crate::session::Session;
+use crate::session::command::Command;
+use crate::session::config::{Config, Network, Policy};
+use crate::session::input::Input;
+use crate::session::output::Output;
+use crate::wallet::WalletBook;
+
+const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
+
+/// A node was killed between CLOSE of a payer and the close of his lock: it is closed when it has
+/// started again, and not before somebody listens.
+#[test]
+fn a_lock_whose_close_is_due_is_closed_after_the_start() {
+    let [own, payer, settlement] = [7, 8, 9].map(|secret| Identity::from_secret([secret; 32]));
+    let lock = Lock {
+        network_id: NETWORK,
+        lock_id: LockId::new(5),
+        payer: payer.id(),
+        payee: own.id(),
+        amount: MicroCredits::new(1_000),
+        expires_at: UnixTime::from_secs(4_600),
+        grace_secs: 86_400,
+    };
+    let receipt = Receipt {
+        network_id: NETWORK,
+        channel_id: lock.channel().id(),
+        bytes: Bytes::new(1 << 20),
+        amount: MicroCredits::new(300),
+    };
+    let book = WalletBook {
+        rows: vec![
+            TallyRow::Lock(LockRow {
+                lock: lock.sign(&settlement),
+                claimed: MicroCredits::ZERO,
+                closed: false,
+                close_asked: true,
+            }),
+            TallyRow::Receipt(ChannelRow {
+                channel: lock.channel(),
+                receipt: receipt.sign(&payer),
+            }),
+        ],
+        ..WalletBook::default()
+    };
+    let config = Config {
+        network: Some(Network {
+            id: NETWORK,
+            settlement: settlement.id(),
+        }),
+        ..config()
+    };
+    let now = Instant::from_nanos(1_000_000_000);
+    let mut session = Session::new(config, own, &book, now);
+    assert!(session.poll_output().is_none(), "nobody listens yet");
+    session
+        .command(Command::SetPolicy(Policy::default()), now)
+        .expect("legal");
+    let closed = |session: &mut Session| {
+        let outputs = std::iter::from_fn(|| session.poll_output());
+        let rows = outputs.filter_map(|output| match output {
+            Output::Tally(rows) => Some(rows),
+            _ => None,
+        });
+        let mut rows = rows.flatten();
+        rows.any(|row| matches!(row, TallyRow::Lock(row) if row.closed))
+    };
+    assert!(!closed(&mut session), "what time it is nobody knows");
+    session.handle(Input::Clock(UnixTime::from_secs(1_000)), now);
+    assert!(closed(&mut session));
+}
