@@ -66,7 +66,8 @@ impl Daemon {
         let file = folder.join("config.toml");
         let socket = net.socket(name);
         let ours = format!(
-            "[node]\ndata_dir = {:?}\nlisten = [\"{addr}\"]\n[api]\nunix = {:?}\nlisten = [\"127.0.0.1:0\"]\n",
+            "[node]\ndata_dir = {:?}\nlisten = [\"{addr}\"]\n\
+             [api]\nunix = {:?}\nlisten = [\"127.0.0.1:0\"]\n",
             folder.join("data"),
             socket,
         );
