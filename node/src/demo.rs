@@ -177,8 +177,8 @@ impl Running {
         )
     }
 
-    /// Ends every node, the settlement node last, and removes the folder; gives the accounts as they
-    /// are when everybody has gone.
+    /// Ends every node, the settlement node last, and removes the folder; gives the accounts as
+    /// they are when everybody has gone.
     pub async fn shutdown(self) -> Result<Accounts, DemoError> {
         let views = self.paid.ledgers()?;
         self.paid.shutdown().await;

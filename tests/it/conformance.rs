@@ -60,7 +60,7 @@ async fn a_nodes_life_replays_to_the_same_outputs_and_the_same_ledger() {
     let folder = tempfile::tempdir().unwrap();
     let content = folder.path().join("seed-files/content.bin");
     fs::create_dir_all(content.parent().unwrap()).unwrap();
-    let bytes: Vec<u8> = (0..TOTAL_LEN).map(|at| (at % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..=250).cycle().take(TOTAL_LEN).collect();
     fs::write(&content, bytes).unwrap();
     let request = CreateRequest {
         path: content,

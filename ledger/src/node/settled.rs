@@ -301,8 +301,8 @@ impl Copy<'_> {
         let before: ChannelRow = state
             .row(signed.body.channel_id.as_bytes())?
             .unwrap_or_default();
-        // The claim may be ahead of the last summary: book what is missing first. The payee may have
-        // seen a top-up that is younger than this line; a lock never becomes smaller.
+        // The claim may be ahead of the last summary: book what is missing first. The payee may
+        // have seen a top-up that is younger than this line; a lock never becomes smaller.
         let seen: Option<NodeLockRow> = state.row(&lock_key(lock_id))?;
         let booked_on = NodeLockRow {
             amount: seen.map_or(known.amount, |seen| seen.amount.max(known.amount)),

@@ -487,8 +487,8 @@ impl Book {
     }
 }
 
-/// Past its expiry. Every end of the protocol is inclusive: at `expires_at` a lock lives, at the end
-/// of its grace it can be claimed from, at `valid_until` an order holds.
+/// Past its expiry. Every end of the protocol is inclusive: at `expires_at` a lock lives, at the
+/// end of its grace it can be claimed from, at `valid_until` an order holds.
 fn is_past(lock: &LockBook, now: u64) -> bool {
     u128::from(now) > lock.expires_at
 }

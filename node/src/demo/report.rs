@@ -11,9 +11,9 @@ const MIB: u64 = 1 << 20;
 pub(super) fn opening(scenario: &Demo, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "A swarm on loopback: one seeder at {} MiB/s with {} slots, {} leechers at {} KiB/s of \
-         upload,\n{} MiB in pieces of {} KiB. Everybody holds {}; one leecher, the payer, spends at \
-         {}.",
+        "A swarm on loopback: one seeder at {} MiB/s with {} slots, {} leechers at {} KiB/s of\n\
+         upload, {} MiB in pieces of {} KiB. Everybody holds {}; one leecher,\n\
+         the payer, spends at {}.",
         scenario.seeder_rate / MIB,
         scenario.seeder_slots,
         scenario.unpaid_count + 1,
@@ -35,7 +35,8 @@ pub(super) fn prediction(prediction: &Outcome, out: &mut impl Write) -> io::Resu
     let times = &prediction.times;
     writeln!(
         out,
-        "Predicted by the simulator: payer {:.1} s, median of the others {:.1} s, {:.2}× faster.\n",
+        "Predicted by the simulator: payer {:.1} s, median of the others {:.1} s, {:.2}× \
+         faster.\n",
         seconds(times.paid),
         seconds(median(&times.unpaid)),
         times.speedup()

@@ -55,6 +55,7 @@ fn a_lock_whose_close_is_due_is_closed_after_the_start() {
         network: Some(Network {
             id: NETWORK,
             settlement: settlement.id(),
+            limits: Default::default(),
         }),
         ..config()
     };

@@ -64,7 +64,8 @@ const OWN_REASONS: [(&str, &str); 7] = [
     ),
     (
         "TopUp",
-        "+BadAmount,+InsufficientCredit,+LockUnknown,+LockClosed,+NotParty,+LockExists,+BadLifetime",
+        "+BadAmount,+InsufficientCredit,+LockUnknown,+LockClosed,+NotParty,\
+         +LockExists,+BadLifetime",
     ),
     ("CloseLock", "+LockUnknown,+LockClosed,+NotParty"),
     ("RotateKey", "+SameParty,+KeyRotated"),
