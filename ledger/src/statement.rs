@@ -236,8 +236,8 @@ impl StatementLine {
     }
 
     /// The line's bytes: kind u8, operation, refusal u16, amount u64, optional lock, optional
-    /// previous u64, hash of the entry before, certificate. Optional fields have a flag in front and are left out when it is
-    /// 0.
+    /// previous u64, hash of the entry before, certificate. Optional fields have a flag in front
+    /// and are left out when it is 0.
     pub fn to_bytes(&self) -> Vec<u8> {
         let lock = self.lock.as_ref().map(LockStatus::to_bytes);
         let previous = self.previous.map(|previous| previous.get().to_le_bytes());

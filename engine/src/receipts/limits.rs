@@ -56,7 +56,7 @@ pub const RECEIPT_GAP: Duration = Duration::from_millis(20);
 /// …and after this long in any case (P3).
 pub const RECEIPT_DELAY: Duration = Duration::from_secs(1);
 /// An acknowledgement is signed once this much was verified…
-pub const ACKNOWLEDGE_STEP: Bytes = Bytes::new(256 * 1024);
+pub const ACKNOWLEDGE_STEP: Bytes = Bytes::new(8 * 1024 * 1024);
 /// …or after this long.
 pub const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(1);
 

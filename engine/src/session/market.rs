@@ -161,7 +161,7 @@ impl Session {
             None => unix,
         };
         self.market.exchange.set_clock(now, settlement);
-        self.market_drain(now);
+        self.market_policy(now);
     }
 
     /// Carries out what exchange and wallet ask for, until neither asks for more.
@@ -286,7 +286,9 @@ impl Session {
     }
 
     pub(super) fn market_policy(&mut self, now: Instant) {
-        let terms = terms(&self.policy, self.market.receipts);
+        let mut terms = terms(&self.policy, self.market.receipts);
+        // With a clock that is off, or a key that was handed over, no lock is taken.
+        terms.earn &= self.market.wallet.as_ref().is_none_or(Wallet::takes_locks);
         self.market.exchange.set_terms(terms);
         self.market_drain(now);
     }
