@@ -130,6 +130,11 @@ impl Exchange {
         self.setup.terms = terms;
     }
 
+    /// The owner's terms in force.
+    pub fn terms(&self) -> Terms {
+        self.setup.terms
+    }
+
     /// The next thing to do; `None` when there is none.
     pub fn poll_output(&mut self) -> Option<ExchangeOutput> {
         self.outputs.pop_front()

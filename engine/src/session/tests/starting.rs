@@ -1,8 +1,13 @@
 //! A session that begins with what an earlier run left behind.
 
+use seedbank_ledger::Genesis;
+use seedbank_ledger::network::NetworkLedger;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::{Lock, LockId};
+use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::signed::receipt::Receipt;
+use seedbank_ledger::statement::Operation;
+use seedbank_ledger::store::Memory;
 use seedbank_ledger::tally::{ChannelRow, LockRow, TallyRow};
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, UnixTime};
 
@@ -12,9 +17,65 @@ use crate::session::command::Command;
 use crate::session::config::{Config, Network, Policy};
 use crate::session::input::Input;
 use crate::session::output::Output;
+use crate::session::settlement::answer;
 use crate::wallet::WalletBook;
 
 const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
+
+fn member(network_id: NetworkId, settlement: &Identity) -> Config {
+    Config {
+        network: Some(Network {
+            id: network_id,
+            settlement: settlement.id(),
+            limits: Default::default(),
+        }),
+        ..config()
+    }
+}
+
+/// DESIGN §7: more than 10 minutes off.
+#[test]
+fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
+    const RIGHT: UnixTime = UnixTime::from_secs(1_000_000);
+    let settlement = || Identity::from_secret([9; 32]);
+    let [own, issuer] = [7, 8].map(|secret| Identity::from_secret([secret; 32]));
+    let (own_id, issuer_id) = (own.id(), issuer.id());
+    let genesis = Genesis::render("test", settlement().id(), &[issuer_id]).unwrap();
+    let genesis = Genesis::parse(&genesis).unwrap();
+    let mut ledger = NetworkLedger::open(Memory::new(), genesis, settlement(), RIGHT).unwrap();
+    let network_id = ledger.network_id();
+    let grant = Order {
+        network_id,
+        account: issuer_id,
+        nonce: 1,
+        valid_until: RIGHT.plus_secs(60),
+        kind: OrderKind::Grant {
+            to: own_id,
+            amount: MicroCredits::new(5),
+        },
+        memo_hash: [0; 32],
+    };
+    let grant = Operation::Order(grant.sign(&issuer));
+    ledger.append(RIGHT, &[grant]).unwrap();
+
+    let now = Instant::from_nanos(1_000_000_000);
+    let config = member(network_id, &settlement());
+    let mut session = Session::new(config, own, &WalletBook::default(), now);
+    let policy = Command::SetPolicy(Policy::default());
+    session.command(policy, now).unwrap();
+    session.handle(Input::Clock(RIGHT.minus_secs(7_200)), now);
+    assert!(session.market.exchange.terms().earn, "not known to be off");
+    while let Some(output) = session.poll_output() {
+        if let Output::Settle { request, what } = output {
+            let reply = answer(&mut ledger, &own_id, &what, RIGHT).unwrap();
+            session.handle(Input::Settled { request, reply }, now);
+        }
+    }
+    session.handle(Input::Clock(RIGHT.minus_secs(7_200)), now);
+    assert!(!session.market.exchange.terms().earn, "two hours behind");
+    session.handle(Input::Clock(RIGHT), now);
+    assert!(session.market.exchange.terms().earn, "put right");
+}
 
 /// A node was killed between CLOSE of a payer and the close of his lock: it is closed when it has
 /// started again, and not before somebody listens.
@@ -51,14 +112,7 @@ fn a_lock_whose_close_is_due_is_closed_after_the_start() {
         ],
         ..WalletBook::default()
     };
-    let config = Config {
-        network: Some(Network {
-            id: NETWORK,
-            settlement: settlement.id(),
-            limits: Default::default(),
-        }),
-        ..config()
-    };
+    let config = member(NETWORK, &settlement);
     let now = Instant::from_nanos(1_000_000_000);
     let mut session = Session::new(config, own, &book, now);
     assert!(session.poll_output().is_none(), "nobody listens yet");
