@@ -156,18 +156,21 @@ impl EarningLock {
 
     /// What a claim would ask for in total, if it is time for one.
     pub fn claim_due(&self, now: Now) -> Option<MicroCredits> {
-        let worth = self.worth();
-        if worth <= self.claimed.max(self.claim_asked) {
-            return None;
-        }
+        let worth = self.claimable()?;
         let due = match self.state {
-            Earning::Closed => return None,
-            Earning::Closing { .. } => true,
+            Earning::Closed | Earning::Closing { .. } => true,
             Earning::Provisional { .. } | Earning::Confirmed => {
                 self.is_used_up(worth) || now.unix >= self.claim_time()
             }
         };
         due.then_some(worth)
+    }
+
+    /// What a claim would ask for in total, if there is anything to claim.
+    pub fn claimable(&self) -> Option<MicroCredits> {
+        let worth = self.worth();
+        let is_more = worth > self.claimed.max(self.claim_asked);
+        (is_more && self.state != Earning::Closed).then_some(worth)
     }
 
     /// When time alone asks for a claim.

@@ -308,6 +308,7 @@ impl Session {
 
     pub(super) fn market_finish(&mut self, now: Instant) {
         self.market.exchange.finish(now);
+        self.market_drain(now);
         if let Some(wallet) = &mut self.market.wallet {
             wallet.shutdown();
         }

@@ -506,6 +506,19 @@ fn a_payer_who_stays_gets_his_credit_back_after_a_write_off() {
 }
 
 #[test]
+fn a_payee_that_shuts_down_claims_what_it_holds() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    duo.piece(peer, 0);
+    duo.pass(2);
+    let claimed = |duo: &Duo| duo.settlement.locks[&lock_id].claimed;
+    assert_eq!(claimed(&duo), MicroCredits::ZERO, "within the hour");
+    let now = duo.now;
+    duo.nodes[PAYEE].exchange.finish(now);
+    duo.pump();
+    assert_eq!(claimed(&duo), MicroCredits::new(PIECE_COST));
+}
+
+#[test]
 fn a_lock_that_the_payer_gave_up_is_closed_once_its_waste_is_written_off() {
     let (mut duo, peer, lock_id) = Duo::paid(10_000);
     duo.piece(peer, 0);

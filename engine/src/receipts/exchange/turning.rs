@@ -69,6 +69,8 @@ impl Exchange {
             self.settle_all(key, at);
             self.acknowledge(key, at);
             self.sign(key, at);
+            // The node may be away for longer than a lock lives.
+            self.claim(key, at, EarningLock::claimable);
             self.summarise(key, None);
         }
     }
@@ -82,7 +84,7 @@ impl Exchange {
         self.settle_due(key, at);
         self.judge(key, now);
         self.close_idle_locks(key, now);
-        self.claim(key, now);
+        self.claim(key, at, |lock| lock.claim_due(now));
         let ack_due = self.pair_mut(key).acks.ours.wakes_at();
         if ack_due.is_some_and(|due| at >= due) {
             self.acknowledge(key, at);
@@ -237,14 +239,20 @@ impl Exchange {
         }
     }
 
-    fn claim(&mut self, key: NodeId, now: Now) {
+    fn claim(
+        &mut self,
+        key: NodeId,
+        at: Instant,
+        due: impl Fn(&EarningLock) -> Option<MicroCredits>,
+    ) {
+        let now = self.clock.now(at);
         let me = self.id();
         let identity = self.setup.identity.clone();
         let pair = self.pair_mut(key);
         let mut outputs = Vec::new();
         for (lock_id, lock) in &mut pair.payee.locks {
             let claimed = lock.claimed >= lock.worth();
-            if let (Some(worth), Some(receipt)) = (lock.claim_due(now), lock.incoming.held()) {
+            if let (Some(worth), Some(receipt)) = (due(lock), lock.incoming.held()) {
                 let claim = Claim {
                     network_id: lock.lock.body.network_id,
                     lock_id: *lock_id,
