@@ -212,12 +212,16 @@ impl Swarm {
         &self.daemons[position].api_addrs[0]
     }
 
+    /// Ends the leechers, and then the seeder, which so hears the last word of each.
     pub(super) async fn shutdown(self) {
-        let mut ending = JoinSet::new();
-        for node in self.nodes {
-            ending.spawn(async move { drop(node.shutdown().await) });
+        let (seeder, leechers) = self.nodes.split_at(PAYER);
+        for nodes in [leechers, seeder] {
+            let mut ending = JoinSet::new();
+            for node in nodes.iter().cloned() {
+                ending.spawn(async move { drop(node.shutdown().await) });
+            }
+            ending.join_all().await;
         }
-        ending.join_all().await;
         for daemon in self.daemons {
             daemon.shutdown().await;
         }
