@@ -217,7 +217,8 @@ impl Swarm {
         let (seeder, leechers) = self.nodes.split_at(PAYER);
         for nodes in [leechers, seeder] {
             let mut ending = JoinSet::new();
-            for node in nodes.iter().cloned() {
+            for node in nodes {
+                let node = node.clone();
                 ending.spawn(async move { drop(node.shutdown().await) });
             }
             ending.join_all().await;
