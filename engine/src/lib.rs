@@ -1,25 +1,19 @@
 //! BitTorrent and the receipt protocol without sockets, clocks, disks or tasks.
 //!
-//! [`session`] is the whole of a node; everything else here is a part of it. Time is an argument,
-//! randomness a seeded generator, output a returned value, payload never passes through.
+//! [`session`] is the whole of a node; every other room is a part of it and knows nothing of it.
+//! [`interface`] says what goes in and comes out. Time is an argument, randomness a seeded
+//! generator, output a returned value, payload never passes through.
 
 #![warn(missing_docs)]
 
-pub mod bencode;
-pub mod bitfield;
-pub mod boost;
-pub mod choker;
-pub mod limiter;
-pub mod magnet;
-pub mod metainfo;
-pub mod picker;
-pub mod pipeline;
+pub mod content;
+pub mod credit;
+pub mod discovery;
+pub mod interface;
 pub mod rate;
-pub mod receipts;
 pub mod rng;
 pub mod session;
 pub mod text;
-pub mod tracker;
+pub mod transfer;
 pub mod units;
-pub mod wallet;
 pub mod wire;

@@ -3,48 +3,40 @@
 //!
 //! Each file below holds one concept and the part of the session's behaviour that belongs to it.
 
-mod addresses;
 mod announce;
 mod boosting;
 mod choking;
-pub mod command;
-pub mod config;
+mod commands;
 mod connect;
 mod download;
-pub mod event;
 mod extensions;
-pub mod input;
 mod market;
 mod messages;
 mod metadata;
-pub mod output;
-mod owner;
 mod peer;
-pub mod settlement;
+mod show;
 #[cfg(test)]
 mod tests;
 mod torrent;
 mod upload;
-pub mod view;
-mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
-use crate::choker::{Choker, SlotPolicy};
-use crate::limiter::{Limiter, UploadQueue};
+use crate::credit::wallet::WalletBook;
+use crate::interface::command::{Command, CommandError, CommandReply};
+use crate::interface::config::{Config, Policy};
+use crate::interface::input::Input;
+use crate::interface::output::Output;
+use crate::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use crate::rng::Rng;
-use crate::session::command::{Command, CommandError, CommandReply};
-use crate::session::config::{Config, Policy};
-use crate::session::input::Input;
 use crate::session::market::Market;
-use crate::session::output::Output;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
-use crate::session::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
+use crate::transfer::choker::{Choker, SlotPolicy};
+use crate::transfer::limiter::{Limiter, UploadQueue};
 use crate::units::{Block, InfoHash, PeerIndex};
-use crate::wallet::WalletBook;
 use crate::wire::message::Message;
 
 /// Time between two rounds of dials, keep-alives, time-outs and plans.

@@ -4,7 +4,7 @@
 //! nothing of BitTorrent, so that an auditor can depend on it alone.
 //!
 //! `signed` is what people sign, `entry` what a ledger keeps, `ledger` how it grows and is checked.
-//! `network` (a community's credit) and `node` (one node's books) are its two charts of accounts,
+//! `charts` are its two charts of accounts: a community's credit and one node's books;
 //! `tally` the rows that change with every piece, `store` where all of it lies.
 //!
 //! # Invariants
@@ -13,7 +13,7 @@
 //! whole ledger again from its entries.
 //!
 //! - **L1** Network: supply = Σ grants − Σ burns = Σ available + Σ escrow, at most
-//!   [`network::SUPPLY_MAX`].
+//!   [`charts::network::SUPPLY_MAX`].
 //! - **L2** No account is below zero on its normal side; postings sum to zero in each commodity,
 //!   and
 //!   an account's two totals only grow.
@@ -24,7 +24,7 @@
 //! - **L6** Every certificate has its entry; every certified line in a node's ledger follows the
 //!   one
 //!   before it.
-//! - **L8** What is reported is a sum over entries, exactly: [`node::NodeLedger::explain`].
+//! - **L8** What is reported is a sum over entries, exactly: [`charts::node::NodeLedger::explain`].
 //!
 //! (L7, that nobody is granted more than his window, is the engine's.)
 
@@ -37,6 +37,7 @@
 )]
 
 pub mod account;
+pub mod charts;
 pub mod entry;
 pub mod genesis;
 mod hex;
@@ -44,8 +45,6 @@ pub mod identity;
 pub mod layout;
 pub mod ledger;
 pub mod log;
-pub mod network;
-pub mod node;
 pub mod posting;
 pub mod refusal;
 pub mod request;

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use seedbank_engine::metainfo::Metainfo;
-use seedbank_engine::session::view::TorrentState;
+use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::InfoHash;
 use seedbank_node::config::StoreKind;
 use seedbank_node::create::{CreateRequest, create_metainfo};

@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seedbank_engine::wallet::WalletBook;
-use seedbank_engine::wallet::config::REQUEST_IDS_MAX;
+use seedbank_engine::credit::wallet::WalletBook;
+use seedbank_engine::credit::wallet::config::REQUEST_IDS_MAX;
+use seedbank_ledger::charts::node::{Membership, NodeCause, NodeCommand, NodeLedger};
 use seedbank_ledger::entry::EntryKind;
 use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, LedgerError, OpenError};
-use seedbank_ledger::node::{Membership, NodeCause, NodeCommand, NodeLedger};
 use seedbank_ledger::signed::order::SignedOrder;
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Memory, Store, StoreError};

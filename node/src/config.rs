@@ -9,7 +9,7 @@ pub mod values;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use seedbank_engine::session::config::{PaidRule, Policy};
+use seedbank_engine::interface::config::{PaidRule, Policy};
 use seedbank_ledger::{Genesis, MicroCredits, NodeId, Rate};
 
 use layers::{ConfigError, Key, Layers, Origin};

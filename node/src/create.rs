@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use seedbank_engine::metainfo::build::{Content, Draft, DraftFile, piece_len_for};
-use seedbank_engine::metainfo::{Metainfo, MetainfoError};
+use seedbank_engine::content::metainfo::build::{Content, Draft, DraftFile, piece_len_for};
+use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
 use sha1::{Digest as _, Sha1};
 
 /// Most files of a torrent that is made here.

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 
 use seedbank_ledger::Genesis;
 use seedbank_ledger::NodeId;
+use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::ledger::OpenError;
-use seedbank_ledger::network::NetworkLedger;
 use seedbank_ledger::request::Requests;
 use seedbank_ledger::store::StoreError;
 use tokio::sync::watch;

@@ -12,12 +12,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seedbank_engine::metainfo::{Metainfo, MetainfoError};
-use seedbank_engine::session::command::CommandError;
+use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
+use seedbank_engine::interface::command::CommandError;
+use seedbank_ledger::charts::network::Audit;
+use seedbank_ledger::charts::node::NodeLedger;
 use seedbank_ledger::ledger::OpenError;
 use seedbank_ledger::ledger::check::CheckError;
-use seedbank_ledger::network::Audit;
-use seedbank_ledger::node::NodeLedger;
 use seedbank_sim::demo::{Accounts, Demo, Outcome, PAYER, SEEDER};
 use tokio::time::{Instant, sleep};
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::session::input::Input;
+use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::InfoHash;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use seedbank_engine::credit::wallet::WalletBook;
+use seedbank_engine::interface::config::Config;
 use seedbank_engine::session::Session;
-use seedbank_engine::session::config::Config;
-use seedbank_engine::wallet::WalletBook;
 
-use seedbank_engine::session::command::Command;
-use seedbank_engine::session::event::SessionEvent;
-use seedbank_engine::session::input::Input;
-use seedbank_engine::session::output::Output;
+use seedbank_engine::interface::command::Command;
+use seedbank_engine::interface::event::SessionEvent;
+use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::output::Output;
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex};
 use seedbank_ledger::Instant;
 use tokio::sync::{mpsc, watch};

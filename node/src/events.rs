@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seedbank_engine::session::event::SessionEvent;
+use seedbank_engine::interface::event::SessionEvent;
 use seedbank_ledger::UnixTime;
 use tokio::sync::watch;
 

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
+use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
+use seedbank_engine::interface::input::Input;
 use seedbank_engine::session::Session;
-use seedbank_engine::session::command::{Command, CommandError, CommandReply};
-use seedbank_engine::session::input::Input;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::link::PeerLink;

@@ -1,13 +1,13 @@
 //! The running node as the API's [`Owner`]: every question goes to the thread that knows.
 
-use seedbank_engine::session::command::{Command, CommandError, CommandReply};
-use seedbank_engine::session::config::Policy;
-use seedbank_engine::session::view::{BoostQuote, BoostView, PeerView, WalletView};
+use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
+use seedbank_engine::interface::config::Policy;
+use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, WalletView};
 use seedbank_engine::units::InfoHash;
+use seedbank_ledger::charts::node::{Balance, Explanation, NodeCause, NodeLedger};
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
-use seedbank_ledger::node::{Balance, Explanation, NodeCause, NodeLedger};
 use seedbank_ledger::{Rate, Sequence, UnixTime};
 use tokio::sync::{mpsc, watch};
 
@@ -51,7 +51,7 @@ impl NodeOwner {
         reading.await.unwrap_or(Err(Stopping.into()))
     }
 
-    fn row(&self, view: seedbank_engine::session::view::TorrentView) -> TorrentRow {
+    fn row(&self, view: seedbank_engine::interface::view::TorrentView) -> TorrentRow {
         let download_dir = self.node.download_dir(&view.info_hash);
         let download_dir = download_dir.unwrap_or_else(|| self.info.download_dir.clone());
         TorrentRow { view, download_dir }
@@ -267,7 +267,7 @@ fn make(
         }
     });
     let metainfo = metainfo.map_err(|error| create_error(error, &request))?;
-    let magnet = seedbank_engine::magnet::Magnet {
+    let magnet = seedbank_engine::content::magnet::Magnet {
         info_hash: metainfo.info_hash,
         name: Some(metainfo.name.clone()),
         trackers: request.trackers,

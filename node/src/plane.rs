@@ -5,8 +5,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use seedbank_engine::bitfield::Bitfield;
-use seedbank_engine::session::input::Input;
+use seedbank_engine::content::bitfield::Bitfield;
+use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::{InfoHash, PeerIndex, PieceIndex};
 
 use crate::inbox::Inbox;

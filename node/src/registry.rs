@@ -7,8 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use seedbank_engine::magnet::{Magnet, MagnetError};
-use seedbank_engine::metainfo::{Metainfo, MetainfoError};
+use seedbank_engine::content::magnet::{Magnet, MagnetError};
+use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
 use seedbank_engine::units::InfoHash;
 use serde::{Deserialize, Serialize};
 
@@ -233,7 +233,7 @@ fn read(path: &Path, len_max: u64) -> Result<Vec<u8>, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use seedbank_engine::metainfo::hash_of;
+    use seedbank_engine::content::metainfo::hash_of;
 
     use super::*;
 

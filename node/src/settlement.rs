@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::session::input::Input;
-use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::interface::input::Input;
 use seedbank_ledger::Sequence;
 use tokio::time::sleep;
 

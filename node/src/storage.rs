@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use rustix::io::{Errno, ReadWriteFlags};
-use seedbank_engine::metainfo::Metainfo;
+use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::units::{InfoHash, PieceIndex};
 
 use files::FilePool;

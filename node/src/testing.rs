@@ -1,6 +1,6 @@
 //! Things that several tests of this crate make.
 
-use seedbank_engine::metainfo::{FileEntry, Metainfo};
+use seedbank_engine::content::metainfo::{FileEntry, Metainfo};
 use seedbank_engine::units::{Geometry, InfoHash};
 use sha1::{Digest as _, Sha1};
 

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use seedbank_engine::bitfield::Bitfield;
-use seedbank_engine::magnet::{Magnet, MagnetError};
-use seedbank_engine::metainfo::{Metainfo, MetainfoError};
-use seedbank_engine::session::command::{AddTorrent, Command, CommandError, TorrentSource};
-use seedbank_engine::session::input::Input;
+use seedbank_engine::content::bitfield::Bitfield;
+use seedbank_engine::content::magnet::{Magnet, MagnetError};
+use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
+use seedbank_engine::interface::command::{AddTorrent, Command, CommandError, TorrentSource};
+use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::InfoHash;
 
 use tokio::sync::watch;

@@ -6,9 +6,9 @@ mod udp;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use seedbank_engine::session::input::Input;
-use seedbank_engine::tracker::url::TrackerUrl;
-use seedbank_engine::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
+use seedbank_engine::discovery::tracker::url::TrackerUrl;
+use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
+use seedbank_engine::interface::input::Input;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;

@@ -1,8 +1,8 @@
 //! A simulated node's ledger and rows, in memory; they survive its crashes, as a disk would.
 
-use seedbank_engine::session::config::Network;
-use seedbank_engine::wallet::WalletBook;
-use seedbank_ledger::node::{Membership, NodeCommand, NodeLedger};
+use seedbank_engine::credit::wallet::WalletBook;
+use seedbank_engine::interface::config::Network;
+use seedbank_ledger::charts::node::{Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::store::memory::Memory;
 use seedbank_ledger::tally::{Tally, TallyRow};
 use seedbank_ledger::{NodeId, Sequence, UnixTime};

@@ -7,9 +7,9 @@
 mod accounts;
 mod outcome;
 
-use seedbank_engine::metainfo::Metainfo;
-use seedbank_engine::session::command::{BoostOrder, Command};
-use seedbank_engine::session::config::Policy;
+use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::interface::command::{BoostOrder, Command};
+use seedbank_engine::interface::config::Policy;
 use seedbank_engine::units::InfoHash;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use seedbank_engine::interface::input::{BlockFate, PeerEvent};
 use seedbank_engine::session::Session;
-use seedbank_engine::session::input::{BlockFate, PeerEvent};
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
 use seedbank_ledger::Instant;
 

@@ -1,8 +1,8 @@
 //! A node's inputs, and a digest of what it did with them: a session is a function of its inputs.
 
+use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::output::Output;
 use seedbank_engine::session::Session;
-use seedbank_engine::session::input::Input;
-use seedbank_engine::session::output::Output;
 use seedbank_ledger::{Instant, Sequence, UnixTime};
 
 use crate::books::Books;

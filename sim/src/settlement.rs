@@ -1,9 +1,9 @@
 //! The settlement node of a simulated network: the same network ledger, in memory.
 
-use seedbank_engine::session::config::Network;
-use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest, answer};
+use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest, answer};
+use seedbank_engine::interface::config::Network;
+use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
-use seedbank_ledger::network::NetworkLedger;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::statement::Operation;

@@ -1,10 +1,10 @@
 //! Building blocks of scenarios: torrents without payload, and nodes that seed or leech them.
 
-use seedbank_engine::metainfo::Metainfo;
-use seedbank_engine::metainfo::build::{Content, Draft};
+use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::content::metainfo::build::{Content, Draft};
+use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
+use seedbank_engine::interface::config::{Config, Policy};
 use seedbank_engine::session::Session;
-use seedbank_engine::session::command::{AddTorrent, Command, TorrentSource};
-use seedbank_engine::session::config::{Config, Policy};
 use seedbank_engine::units::{ClientId, InfoHash};
 use seedbank_ledger::Identity;
 
@@ -116,8 +116,8 @@ mod tests {
     use crate::books::Books;
     use crate::recording::{Recording, replay, unix};
     use crate::world::START;
-    use seedbank_engine::session::view::TorrentState;
-    use seedbank_engine::wallet::WalletBook;
+    use seedbank_engine::credit::wallet::WalletBook;
+    use seedbank_engine::interface::view::TorrentState;
     use seedbank_ledger::{Duration, Instant};
 
     fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, InfoHash) {

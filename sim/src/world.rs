@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use seedbank_engine::metainfo::Metainfo;
+use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply};
+use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
+use seedbank_engine::interface::event::SessionEvent;
+use seedbank_engine::interface::input::{Input, PeerEvent};
+use seedbank_engine::interface::output::Output;
 use seedbank_engine::session::Session;
-use seedbank_engine::session::command::{Command, CommandError, CommandReply};
-use seedbank_engine::session::event::SessionEvent;
-use seedbank_engine::session::input::{Input, PeerEvent};
-use seedbank_engine::session::output::Output;
-use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
-use seedbank_engine::tracker::{AnnounceError, AnnounceReply};
 use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use seedbank_engine::credit::wallet::WalletBook;
+use seedbank_engine::interface::config::Config;
+use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::output::Output;
+use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::session::Session;
-use seedbank_engine::session::config::Config;
-use seedbank_engine::session::input::Input;
-use seedbank_engine::session::output::Output;
-use seedbank_engine::session::view::TorrentState;
 use seedbank_engine::units::InfoHash;
-use seedbank_engine::wallet::WalletBook;
 use seedbank_ledger::{Identity, Instant, Sequence};
 use seedbank_node::books::LedgerView;
 use seedbank_node::config::StoreKind;

@@ -2,11 +2,11 @@
 
 use seedbank_ledger::Instant;
 
+use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
+use crate::interface::event::SessionEvent;
+use crate::interface::output::Output;
 use crate::session::Session;
-use crate::session::event::SessionEvent;
-use crate::session::output::Output;
 use crate::session::torrent::{Content, Torrent};
-use crate::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
 use crate::units::InfoHash;
 
 /// Peers asked for in an announce.

@@ -3,15 +3,17 @@
 use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::{Bytes, Instant, Rate};
 
-use crate::boost::{Action, BoostOutput, Ending, OwnLock, PayeeCandidate, Round, TorrentRow};
-use crate::receipts::paying::{Paying, PayingLock};
+use crate::credit::boost::{
+    Action, BoostOutput, Ending, OwnLock, PayeeCandidate, Round, TorrentRow,
+};
+use crate::credit::receipts::paying::{Paying, PayingLock};
+use crate::credit::wallet::Wallet;
+use crate::interface::command::{BoostOrder, CommandError, CommandReply};
+use crate::interface::output::Output;
+use crate::interface::view::BoostQuote;
 use crate::session::Session;
-use crate::session::command::{BoostOrder, CommandError, CommandReply};
-use crate::session::output::Output;
 use crate::session::peer::Peer;
-use crate::session::view::BoostQuote;
 use crate::units::InfoHash;
-use crate::wallet::Wallet;
 
 impl Session {
     /// Plans bids and locks, and carries the plan out.

@@ -1,14 +1,14 @@
-//! Who may ask: eligible → snapshot → [`rank`](crate::choker::rank) → apply.
+//! Who may ask: eligible → snapshot → [`rank`](crate::transfer::choker::rank) → apply.
 
 use std::net::IpAddr;
 
 use seedbank_ledger::{Instant, Rate};
 
-use crate::choker::{Candidate, Change};
+use crate::interface::event::{ChokeDecision, SessionEvent};
+use crate::interface::output::Output;
 use crate::session::Session;
-use crate::session::event::{ChokeDecision, SessionEvent};
-use crate::session::output::Output;
 use crate::session::peer::Peer;
+use crate::transfer::choker::{Candidate, Change};
 use crate::units::PeerIndex;
 use crate::wire::message::Message;
 

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::Instant;
 
-use crate::pipeline::Pipeline;
+use crate::interface::output::Output;
 use crate::rate::RateMeter;
 use crate::session::Session;
-use crate::session::output::Output;
 use crate::session::peer::{Download, EarlyPieces, Link, Peer, Upload};
 use crate::session::torrent::Content;
+use crate::transfer::pipeline::Pipeline;
 use crate::units::{InfoHash, PeerIndex};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;

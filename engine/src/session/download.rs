@@ -2,14 +2,14 @@
 
 use seedbank_ledger::{Bytes, Instant};
 
-use crate::bitfield::Bitfield;
-use crate::picker::{PickLimits, Picked, Picker, Released};
+use crate::content::bitfield::Bitfield;
+use crate::interface::event::SessionEvent;
+use crate::interface::input::BlockFate;
+use crate::interface::output::Output;
 use crate::session::Session;
-use crate::session::event::SessionEvent;
-use crate::session::input::BlockFate;
-use crate::session::output::Output;
 use crate::session::peer::Peer;
 use crate::session::torrent::{Content, Open, Torrent};
+use crate::transfer::picker::{PickLimits, Picked, Picker, Released};
 use crate::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 

@@ -2,10 +2,10 @@
 
 use seedbank_ledger::Instant;
 
-use crate::metainfo::Metainfo;
+use crate::content::metainfo::Metainfo;
+use crate::interface::event::SessionEvent;
+use crate::interface::output::Output;
 use crate::session::Session;
-use crate::session::event::SessionEvent;
-use crate::session::output::Output;
 use crate::session::peer::{Peer, QUEUE_ADVERTISED};
 use crate::session::torrent::Content;
 use crate::units::{InfoHash, PeerIndex};

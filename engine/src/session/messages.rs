@@ -2,9 +2,9 @@
 
 use seedbank_ledger::Instant;
 
-use crate::bitfield::Bitfield;
+use crate::content::bitfield::Bitfield;
+use crate::interface::input::PeerEvent;
 use crate::session::Session;
-use crate::session::input::PeerEvent;
 use crate::session::peer::{Link, Peer};
 use crate::session::torrent::Torrent;
 use crate::units::{InfoHash, PeerIndex, PieceIndex};

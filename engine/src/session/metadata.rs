@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbank_ledger::{Duration, Instant};
 use sha1::{Digest as _, Sha1};
 
-use crate::metainfo::INFO_LEN_MAX;
+use crate::content::metainfo::INFO_LEN_MAX;
 use crate::units::{InfoHash, PeerIndex};
 use crate::wire::metadata::{metadata_piece_count, metadata_piece_len};
 

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Bytes, Instant, Rate};
 
-use crate::bitfield::{Bitfield, BitfieldError};
-use crate::pipeline::Pipeline;
+use crate::content::bitfield::{Bitfield, BitfieldError};
 use crate::rate::RateMeter;
+use crate::transfer::pipeline::Pipeline;
 use crate::units::{Block, ClientId, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::extended::ExtendedHandshake;
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use seedbank_ledger::{Bytes, Instant};
 
-use crate::metainfo::Metainfo;
-use crate::picker::Picker;
+use crate::content::metainfo::Metainfo;
+use crate::discovery::addresses::Addresses;
+use crate::discovery::tracker::Trackers;
+use crate::interface::view::TorrentState;
 use crate::rate::RateMeter;
-use crate::session::addresses::Addresses;
 use crate::session::metadata::MetadataFetch;
-use crate::session::view::TorrentState;
-use crate::tracker::Trackers;
+use crate::transfer::picker::Picker;
 use crate::units::{InfoHash, PeerIndex};
 
 /// A torrent, from add to remove.

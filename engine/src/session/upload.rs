@@ -5,12 +5,12 @@
 
 use seedbank_ledger::{Bytes, Instant, Rate};
 
-use crate::choker::{Class, Reason};
-use crate::limiter::{Side, UploadPeer};
+use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::market::Price;
-use crate::session::output::Output;
 use crate::session::peer::{GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
+use crate::transfer::choker::{Class, Reason};
+use crate::transfer::limiter::{Side, UploadPeer};
 use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
 

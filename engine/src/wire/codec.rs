@@ -4,7 +4,7 @@
 //! never waits for, or makes room for, a message that would be refused. The payload of a `piece`
 //! stays with the caller.
 
-use crate::bitfield::Bitfield;
+use crate::content::bitfield::Bitfield;
 use crate::units::{BLOCK_LEN, Block, PieceIndex};
 use crate::wire::message::Message;
 

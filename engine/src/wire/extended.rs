@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use seedbank_ledger::{NetworkId, NodeId};
 
-use crate::bencode::{self, DecodeError, Dict, Node, Value};
-use crate::metainfo::INFO_LEN_MAX;
+use crate::content::bencode::{self, DecodeError, Dict, Node, Value};
+use crate::content::metainfo::INFO_LEN_MAX;
 use crate::text::printable;
 
 /// The id of the extended handshake itself.

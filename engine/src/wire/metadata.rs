@@ -1,7 +1,7 @@
 //! `ut_metadata` (BEP 9): the `info` dictionary in pieces of 16 KiB, for those who have a magnet.
 
-use crate::bencode::{self, DecodeError, Dict};
-use crate::metainfo::INFO_LEN_MAX;
+use crate::content::bencode::{self, DecodeError, Dict};
+use crate::content::metainfo::INFO_LEN_MAX;
 
 /// Bytes in every metadata piece but the last.
 pub const METADATA_PIECE_LEN: u32 = 16 * 1024;

@@ -5,14 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use seedbank_engine::receipts::limits::Window;
-use seedbank_engine::receipts::pair::PairView;
-use seedbank_engine::receipts::{Class, ExchangeEvent, ExchangeOutput, Granted, Opened, Violation};
-use seedbank_engine::session::input::BlockFate;
+use seedbank_engine::credit::receipts::limits::Window;
+use seedbank_engine::credit::receipts::pair::PairView;
+use seedbank_engine::credit::receipts::{
+    Class, ExchangeEvent, ExchangeOutput, Granted, Opened, Violation,
+};
+use seedbank_engine::interface::input::BlockFate;
 use seedbank_engine::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::ReceiptMessage;
-use seedbank_ledger::node::NodeCommand;
+use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate, UnixTime};

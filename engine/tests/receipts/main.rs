@@ -5,7 +5,7 @@
 //! test`; the long one with `cargo test --release -p seedbank-engine --test receipts -- --ignored
 //! --nocapture`, its number of schedules per kind in `SEEDBANK_SCHEDULES` if not the usual one.
 //!
-//! [`Exchange`]: seedbank_engine::receipts::Exchange
+//! [`Exchange`]: seedbank_engine::credit::receipts::Exchange
 
 #![allow(
     clippy::print_stdout,

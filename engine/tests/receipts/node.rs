@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use seedbank_engine::receipts::limits::Window;
-use seedbank_engine::receipts::pair::without_unsigned_due;
-use seedbank_engine::receipts::{Class, Exchange, Granted, Setup, Terms};
-use seedbank_engine::session::config::Network;
+use seedbank_engine::credit::receipts::limits::Window;
+use seedbank_engine::credit::receipts::pair::without_unsigned_due;
+use seedbank_engine::credit::receipts::{Class, Exchange, Granted, Setup, Terms};
+use seedbank_engine::interface::config::Network;
 use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::signed::channel::Channel;

@@ -1,11 +1,11 @@
 //! The traces of the protocol review that still apply, each by its number, and bad input, each with
 //! the reason for which it gains nothing.
 
-use seedbank_engine::receipts::{Class, ExchangeEvent, Granted, Violation};
-use seedbank_engine::session::input::BlockFate;
+use seedbank_engine::credit::receipts::{Class, ExchangeEvent, Granted, Violation};
+use seedbank_engine::interface::input::BlockFate;
 use seedbank_engine::units::PieceIndex;
 use seedbank_engine::wire::receipt::{ErrorCode, ReceiptMessage};
-use seedbank_ledger::node::NodeCommand;
+use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};

@@ -1,7 +1,7 @@
 //! The toy sessions: requests, blocks, chokes and hash checks over the streams of the model.
 
-use seedbank_engine::receipts::{Class, Granted};
-use seedbank_engine::session::input::BlockFate;
+use seedbank_engine::credit::receipts::{Class, Granted};
+use seedbank_engine::interface::input::BlockFate;
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex};
 use seedbank_ledger::{Bytes, Duration, Rate};
 

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use seedbank_engine::receipts::limits::Window;
-use seedbank_engine::receipts::{Class, ExchangeEvent, ExchangeOutput, Granted, Opened};
+use seedbank_engine::credit::receipts::limits::Window;
+use seedbank_engine::credit::receipts::{Class, ExchangeEvent, ExchangeOutput, Granted, Opened};
 use seedbank_engine::rng::Rng;
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::{MESSAGE_LEN_MAX, ReceiptMessage, SyncEntry};
-use seedbank_ledger::node::NodeCommand;
+use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::channel::ChannelKind;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::SignedReceipt;

@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 use seedbank_ledger::account::{AccountId, AccountRow};
+use seedbank_ledger::charts::network::NetworkChart;
+use seedbank_ledger::charts::node::{
+    Attribution, ChannelSummary, NodeCause, NodeChart, NodeCommand,
+};
 use seedbank_ledger::entry::{Entry, EntryKind};
 use seedbank_ledger::ledger::Chart;
-use seedbank_ledger::network::NetworkChart;
-use seedbank_ledger::node::{Attribution, ChannelSummary, NodeCause, NodeChart, NodeCommand};
 use seedbank_ledger::posting::Postings;
 use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::signed::certificate::Certificate;

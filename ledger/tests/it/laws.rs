@@ -2,10 +2,10 @@
 //! would be accepted, on accounts, locks and amounts few enough to collide.
 
 use proptest::prelude::*;
+use seedbank_ledger::charts::network::{NetworkLedger, SUPPLY_MAX};
+use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::entry::EntryHash;
 use seedbank_ledger::ledger::Outcome;
-use seedbank_ledger::network::{NetworkLedger, SUPPLY_MAX};
-use seedbank_ledger::node::NodeCommand;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::statement::Operation;
@@ -375,7 +375,7 @@ fn random_histories_reach_every_rule() {
 
 fn book_some(
     world: &World,
-    ledger: &mut seedbank_ledger::node::NodeLedger<Memory>,
+    ledger: &mut seedbank_ledger::charts::node::NodeLedger<Memory>,
     account: u8,
     booked: &[(u8, u64, u64)],
 ) {
@@ -385,7 +385,7 @@ fn book_some(
             continue;
         };
         let channel = channel(lock_id, payer, payee);
-        let summary = seedbank_ledger::node::ChannelSummary {
+        let summary = seedbank_ledger::charts::node::ChannelSummary {
             channel,
             receipt: receipt(&channel, payer, *bytes, *amount),
             lock_amount: cr(u64::from(*choice)),

@@ -1,9 +1,9 @@
 //! The rules of the network chart, one claim per test.
 
+use seedbank_ledger::charts::network::{NetworkLedger, SUPPLY_MAX};
 use seedbank_ledger::entry::{EntryHash, EntryKind};
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{LedgerError, OpenError, Outcome};
-use seedbank_ledger::network::{NetworkLedger, SUPPLY_MAX};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::LockId;

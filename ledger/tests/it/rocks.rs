@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use proptest::prelude::*;
+use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::ledger::GROUP_MAX;
-use seedbank_ledger::network::NetworkLedger;
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Batch, Durability, Rocks, Store as _, StoreError, Table};
 use seedbank_ledger::tally::{Tally, TallyRow};

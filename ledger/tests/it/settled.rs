@@ -1,7 +1,7 @@
 //! Node ledgers that follow a network: what payer and payee see of one lock, and lines that lie.
 
+use seedbank_ledger::charts::node::{Balance, ChannelSummary, NodeCommand, Reason};
 use seedbank_ledger::ledger::Outcome;
-use seedbank_ledger::node::{Balance, ChannelSummary, NodeCommand, Reason};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::order::OrderKind;

@@ -1,8 +1,8 @@
 //! A network and a few nodes in memory, and short ways to give orders to them.
 
+use seedbank_ledger::charts::network::NetworkLedger;
+use seedbank_ledger::charts::node::{ChannelSummary, Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::ledger::Outcome;
-use seedbank_ledger::network::NetworkLedger;
-use seedbank_ledger::node::{ChannelSummary, Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};

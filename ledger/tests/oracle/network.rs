@@ -5,8 +5,8 @@ mod tally;
 mod wishes;
 
 use seedbank_ledger::account::AccountId;
+use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::ledger::Outcome;
-use seedbank_ledger::network::NetworkLedger;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::state::State;
 use seedbank_ledger::statement::Operation;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use seedbank_ledger::charts::node::{
+    Attribution, ChannelSummary, Membership, NodeCommand, NodeLedger,
+};
 use seedbank_ledger::ledger::Outcome;
-use seedbank_ledger::node::{Attribution, ChannelSummary, Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};

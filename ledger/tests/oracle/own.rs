@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seedbank_ledger::node::Reason;
+use seedbank_ledger::charts::node::Reason;
 use seedbank_ledger::refusal::Refusal;
 
 use crate::book::Party;

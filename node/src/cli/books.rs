@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use seedbank_ledger::charts::network::{Audit, NetworkLedger};
+use seedbank_ledger::charts::node::NodeLedger;
 use seedbank_ledger::ledger::check::CheckReport;
-use seedbank_ledger::network::{Audit, NetworkLedger};
-use seedbank_ledger::node::NodeLedger;
 
 use super::Failure;
 use crate::books::open_store;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use seedbank_engine::session::config::Network;
+use seedbank_engine::interface::config::Network;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;

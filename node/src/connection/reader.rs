@@ -7,7 +7,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
-use seedbank_engine::session::input::{BlockFate, Input, PeerEvent};
+use seedbank_engine::interface::input::{BlockFate, Input, PeerEvent};
 use seedbank_engine::units::Block;
 use seedbank_engine::wire::codec::{self, Decoded, Limits, WireError};
 use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};

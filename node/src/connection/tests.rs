@@ -1,6 +1,6 @@
 //! A connection's task on a loopback socket, between a scripted session and a scripted peer.
 
-use seedbank_engine::session::input::{BlockFate, PeerEvent};
+use seedbank_engine::interface::input::{BlockFate, PeerEvent};
 use seedbank_engine::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::codec::piece_header;
 use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};

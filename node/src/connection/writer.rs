@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use seedbank_engine::session::input::Input;
+use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::{Block, InfoHash};
 use seedbank_engine::wire::codec::piece_header;
 use seedbank_engine::wire::message::Message;

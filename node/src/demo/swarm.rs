@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use seedbank_engine::metainfo::Metainfo;
-use seedbank_engine::session::command::Command;
-use seedbank_engine::session::config::Network;
-use seedbank_engine::session::view::TorrentState;
+use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::interface::command::Command;
+use seedbank_engine::interface::config::Network;
+use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::InfoHash;
+use seedbank_ledger::charts::network::Audit;
 use seedbank_ledger::ledger::check::CheckError;
-use seedbank_ledger::network::Audit;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId};
 use seedbank_sim::demo::{Demo, PAYER, SEEDER, Times};
 use tokio::task::JoinSet;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use seedbank_engine::metainfo::build::{Content, Draft};
-use seedbank_engine::session::event::SessionEvent;
-use seedbank_engine::session::view::TorrentState;
+use seedbank_engine::content::metainfo::build::{Content, Draft};
+use seedbank_engine::interface::event::SessionEvent;
+use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::Geometry;
 use sha1::{Digest as _, Sha1};
 

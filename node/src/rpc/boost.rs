@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use seedbank_engine::session::command::{BoostOrder, Command, CommandReply};
+use seedbank_engine::interface::command::{BoostOrder, Command, CommandReply};
 use seedbank_ledger::{Rate, UnixTime};
 use seedbank_proto::v1::boost_service_server::BoostService;
 use seedbank_proto::{Failure, v1};

@@ -1,8 +1,8 @@
 //! Entries of the node's ledger as messages: what moved, why, and with whom, in words.
 
 use seedbank_ledger::account::{AccountId, Commodity, Side};
+use seedbank_ledger::charts::node::{ChannelSummary, NodeCause, NodeCommand};
 use seedbank_ledger::entry::{Entry, EntryHash, EntryKind};
-use seedbank_ledger::node::{ChannelSummary, NodeCause, NodeCommand};
 use seedbank_ledger::posting::Posting;
 use seedbank_ledger::signed::channel::ChannelKind;
 use seedbank_ledger::signed::lock::LockId;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use seedbank_engine::session::command::CommandError;
+use seedbank_engine::interface::command::CommandError;
 use seedbank_engine::units::InfoHash;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp;
 use seedbank_engine::units::InfoHash;
+use seedbank_ledger::charts::node::{Attribution, Explanation, NodeCause, NodeCommand, Reason};
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::ENTRIES_MAX;
-use seedbank_ledger::node::{Attribution, Explanation, NodeCause, NodeCommand, Reason};
 use seedbank_ledger::{NodeId, Sequence, UnixTime};
 use seedbank_proto::Failure;
 use seedbank_proto::v1::{BalanceLine, ExplainBalanceResponse, GroupBy};

@@ -1,11 +1,11 @@
 //! Views of the session as messages of the contract. Counters past 2⁶³ − 1 are shown as that.
 
 use prost_types::Timestamp;
-use seedbank_engine::choker::Reason;
-use seedbank_engine::session::config::{PaidRule, Policy};
-use seedbank_engine::session::view::{
+use seedbank_engine::interface::config::{PaidRule, Policy};
+use seedbank_engine::interface::view::{
     BoostQuote, BoostState, BoostView, PayeeView, PeerView, TorrentState, TrackerView,
 };
+use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, Rate, UnixTime};
 use seedbank_proto::v1;

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seedbank_engine::session::view::{BoostState, TorrentState};
+use seedbank_engine::interface::view::{BoostState, TorrentState};
 use seedbank_proto::v1::node_service_server::NodeService;
 use seedbank_proto::{Failure, v1};
 use tokio::sync::watch;

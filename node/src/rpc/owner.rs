@@ -6,14 +6,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use seedbank_engine::session::command::{Command, CommandError, CommandReply};
-use seedbank_engine::session::config::Policy;
-use seedbank_engine::session::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
+use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
+use seedbank_engine::interface::config::Policy;
+use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use seedbank_engine::units::InfoHash;
+use seedbank_ledger::charts::node::{Balance, Explanation, NodeCause};
 use seedbank_ledger::entry::{Entry, EntryHash};
 use seedbank_ledger::ledger::check::{CheckError, CheckReport};
 use seedbank_ledger::ledger::{Head, LedgerError};
-use seedbank_ledger::node::{Balance, Explanation, NodeCause};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use seedbank_engine::session::command::Command;
-use seedbank_engine::session::config::{PaidRule, Policy};
+use seedbank_engine::interface::command::Command;
+use seedbank_engine::interface::config::{PaidRule, Policy};
 use seedbank_proto::v1::policy_service_server::PolicyService;
 use seedbank_proto::{Failure, v1};
 use tokio::sync::Mutex;

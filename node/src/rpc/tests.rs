@@ -5,7 +5,7 @@ mod fake;
 use std::sync::Arc;
 
 use fake::Fake;
-use seedbank_engine::session::event::SessionEvent;
+use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::units::InfoHash;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::boost_service_client::BoostServiceClient;

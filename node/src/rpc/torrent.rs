@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seedbank_engine::session::command::Command;
+use seedbank_engine::interface::command::Command;
 use seedbank_engine::units::InfoHash;
 use seedbank_proto::Failure;
 use seedbank_proto::v1;

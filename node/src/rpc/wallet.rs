@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seedbank_engine::session::command::{Command, CommandReply};
+use seedbank_engine::interface::command::{Command, CommandReply};
 use seedbank_ledger::ledger::ENTRIES_MAX;
 use seedbank_ledger::{Sequence, UnixTime};
 use seedbank_proto::v1::wallet_service_server::WalletService;

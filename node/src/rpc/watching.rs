@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::session::event::SessionEvent;
+use seedbank_engine::interface::event::SessionEvent;
 use seedbank_proto::v1::{ErrorReason, EventKind, WatchEventsRequest, WatchEventsResponse};
 use seedbank_proto::{Failure, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};

@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use seedbank_engine::metainfo::Metainfo;
+use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::units::PieceIndex;
 use sha1::{Digest as _, Sha1};
 use tokio::sync::watch;
 
 use crate::pool::Pool;
 use crate::storage::{Storage, StorageError};
-use seedbank_engine::bitfield::Bitfield;
+use seedbank_engine::content::bitfield::Bitfield;
 
 /// Bytes that one job of the pool reads and hashes: short enough that others get their turn.
 const JOB_LEN: u64 = 16 * 1024 * 1024;

@@ -1,6 +1,6 @@
 //! Where a torrent's bytes live: from a range of the torrent to ranges of its files.
 
-use seedbank_engine::metainfo::FileEntry;
+use seedbank_engine::content::metainfo::FileEntry;
 
 /// Part of a range that lies in one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

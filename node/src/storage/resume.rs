@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::storage::{FileStamp, Storage};
-use seedbank_engine::bitfield::Bitfield;
+use seedbank_engine::content::bitfield::Bitfield;
 
 /// What a resume file remembers about a torrent's data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

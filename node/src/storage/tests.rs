@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use seedbank_engine::metainfo::FileEntry;
+use seedbank_engine::content::metainfo::FileEntry;
 use seedbank_engine::units::Geometry;
 use sha1::{Digest as _, Sha1};
 
@@ -11,7 +11,7 @@ use super::resume::ResumeData;
 use super::*;
 use crate::pool::Pool;
 use crate::testing::{content, metainfo_of};
-use seedbank_engine::bitfield::Bitfield;
+use seedbank_engine::content::bitfield::Bitfield;
 
 const PIECE_LEN: u32 = 1000;
 

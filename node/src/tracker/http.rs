@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::tracker::http::{REPLY_LEN_MAX, announce_url, parse_reply};
-use seedbank_engine::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
+use seedbank_engine::discovery::tracker::http::{REPLY_LEN_MAX, announce_url, parse_reply};
+use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
 
 use super::unreachable;
 

@@ -1,6 +1,6 @@
 //! Announces against trackers on loopback.
 
-use seedbank_engine::tracker::AnnounceEvent;
+use seedbank_engine::discovery::tracker::AnnounceEvent;
 use seedbank_engine::units::{ClientId, InfoHash};
 use seedbank_ledger::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use seedbank_engine::tracker::udp::{Family, RETRIES_DEFAULT, Step, UdpAnnounce, UdpParameters};
-use seedbank_engine::tracker::url::UdpTarget;
-use seedbank_engine::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
+use seedbank_engine::discovery::tracker::udp::{
+    Family, RETRIES_DEFAULT, Step, UdpAnnounce, UdpParameters,
+};
+use seedbank_engine::discovery::tracker::url::UdpTarget;
+use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
 use tokio::net::UdpSocket;
 use tokio::time::timeout_at;
 

@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
+use seedbank_ledger::charts::network::Audit;
+use seedbank_ledger::charts::node::{NodeLedger, Reason};
 use seedbank_ledger::ledger::check::CheckError;
-use seedbank_ledger::network::Audit;
-use seedbank_ledger::node::{NodeLedger, Reason};
 use seedbank_ledger::store::Store;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, UnixTime};
 

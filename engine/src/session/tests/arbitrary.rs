@@ -11,16 +11,16 @@ use proptest::test_runner::RngSeed;
 
 use super::rig::{OWN_ID, adding, config, draft, finish, millis, piece};
 use super::{Remote, Rig};
-use crate::metainfo::Metainfo;
-use crate::metainfo::build::{Content, Draft};
+use crate::content::metainfo::Metainfo;
+use crate::content::metainfo::build::{Content, Draft};
+use crate::discovery::addresses::ADDRESSES_MAX;
+use crate::discovery::tracker::{AnnounceError, AnnounceReply};
+use crate::interface::command::Command;
+use crate::interface::config::{Config, PaidRule, Policy};
+use crate::interface::input::{Input, PeerEvent};
+use crate::interface::output::Output;
 use crate::rng::Rng;
-use crate::session::addresses::ADDRESSES_MAX;
-use crate::session::command::Command;
-use crate::session::config::{Config, PaidRule, Policy};
-use crate::session::input::{Input, PeerEvent};
-use crate::session::output::Output;
 use crate::session::peer::QUEUE_MAX;
-use crate::tracker::{AnnounceError, AnnounceReply};
 use crate::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex};
 use crate::wire::extended::{ExtendedHandshake, RECEIPT, RECEIPT_ID, UT_METADATA, UT_METADATA_ID};
 use crate::wire::message::Message;
@@ -278,7 +278,7 @@ impl Chaos {
     fn bits(&mut self, piece_count: u32) -> Vec<u8> {
         let len = match self.draw.chance(1, self.mischief) {
             true => self.draw.index(300),
-            false => crate::bitfield::Bitfield::wire_len(piece_count),
+            false => crate::content::bitfield::Bitfield::wire_len(piece_count),
         };
         let mut bits = vec![0; len];
         self.draw.fill(&mut bits);
@@ -554,7 +554,7 @@ impl Chaos {
             assert!(link.remote.extensions.len() <= 64);
             let outstanding = link.download.pipeline.outstanding().len();
             assert!(
-                outstanding <= 2 * crate::pipeline::DEPTH_MAX,
+                outstanding <= 2 * crate::transfer::pipeline::DEPTH_MAX,
                 "{outstanding}"
             );
         }

@@ -2,9 +2,9 @@
 
 use super::rig::{block, events, metainfo, millis, request, secs, sent_to, served_to, slots};
 use super::{Remote, Rig};
-use crate::session::command::Command;
-use crate::session::config::Policy;
-use crate::session::event::SessionEvent;
+use crate::interface::command::Command;
+use crate::interface::config::Policy;
+use crate::interface::event::SessionEvent;
 use crate::units::{InfoHash, PeerIndex};
 use crate::wire::extended::ExtendedHandshake;
 use crate::wire::message::Message;

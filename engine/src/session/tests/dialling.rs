@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use super::rig::{adding, config, finish, metainfo, millis, secs};
 use super::{Remote, Rig};
-use crate::metainfo::Metainfo;
-use crate::metainfo::build::{Content, Draft};
-use crate::session::command::Command;
-use crate::session::config::Config;
-use crate::session::input::Input;
-use crate::session::output::Output;
-use crate::tracker::{AnnounceEvent, AnnounceReply};
+use crate::content::metainfo::Metainfo;
+use crate::content::metainfo::build::{Content, Draft};
+use crate::discovery::tracker::{AnnounceEvent, AnnounceReply};
+use crate::interface::command::Command;
+use crate::interface::config::Config;
+use crate::interface::input::Input;
+use crate::interface::output::Output;
 use crate::wire::extended::ExtendedHandshake;
 use crate::wire::message::Message;
 

@@ -5,11 +5,11 @@ use super::rig::{
     secs, sent_to,
 };
 use super::{Remote, Rig};
-use crate::session::command::Command;
-use crate::session::event::SessionEvent;
-use crate::session::input::{BlockFate, PeerEvent};
-use crate::session::output::Output;
-use crate::session::view::TorrentState;
+use crate::interface::command::Command;
+use crate::interface::event::SessionEvent;
+use crate::interface::input::{BlockFate, PeerEvent};
+use crate::interface::output::Output;
+use crate::interface::view::TorrentState;
 use crate::units::InfoHash;
 use crate::wire::message::Message;
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::rig::{OWN_ID, adding, metainfo, sent_to};
 use super::{Remote, Rig};
-use crate::session::command::Command;
-use crate::session::output::Output;
+use crate::interface::command::Command;
+use crate::interface::output::Output;
 use crate::units::{ClientId, InfoHash, PeerIndex};
 use crate::wire::extended::HANDSHAKE_ID;
 use crate::wire::message::Message;

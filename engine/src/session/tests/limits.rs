@@ -2,9 +2,9 @@
 
 use super::rig::{draft, metainfo, millis, request, secs};
 use super::{Remote, Rig};
-use crate::session::command::Command;
-use crate::session::config::Policy;
-use crate::session::view::TorrentState;
+use crate::interface::command::Command;
+use crate::interface::config::Policy;
+use crate::interface::view::TorrentState;
 use crate::units::{BLOCK_LEN, PeerIndex};
 
 const SECONDS: u64 = 20;

@@ -2,13 +2,13 @@
 
 use super::rig::{adding, events, finish, metainfo, piece, secs, sent_to};
 use super::{Remote, Rig};
-use crate::magnet::Magnet;
-use crate::metainfo::Metainfo;
-use crate::metainfo::build::{Content, Draft};
-use crate::session::command::{Command, TorrentSource};
-use crate::session::event::SessionEvent;
-use crate::session::output::Output;
-use crate::session::view::TorrentState;
+use crate::content::magnet::Magnet;
+use crate::content::metainfo::Metainfo;
+use crate::content::metainfo::build::{Content, Draft};
+use crate::interface::command::{Command, TorrentSource};
+use crate::interface::event::SessionEvent;
+use crate::interface::output::Output;
+use crate::interface::view::TorrentState;
 use crate::units::{InfoHash, PeerIndex};
 use crate::wire::extended::{ExtendedHandshake, UT_METADATA, UT_METADATA_ID};
 use crate::wire::message::Message;
@@ -323,7 +323,7 @@ fn metadata_that_is_no_torrent_fails_the_magnet_and_closes_its_peers() {
     let mut rig = Rig::new();
     let info_bytes = b"d4:name1:xe".to_vec();
     let mut whole = metainfo("t", 1, 1);
-    whole.info_hash = crate::metainfo::hash_of(&info_bytes);
+    whole.info_hash = crate::content::metainfo::hash_of(&info_bytes);
     whole.info_bytes = info_bytes;
     let torrent = add_magnet(&mut rig, &whole);
     let peer = offer(&mut rig, torrent, 1, whole.info_bytes.len());

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Instant};
 
-use crate::session::input::BlockFate;
-use crate::session::output::Output;
+use crate::interface::input::BlockFate;
+use crate::interface::output::Output;
 use crate::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::wire::message::Message;
@@ -328,7 +328,8 @@ impl Plane {
 
     /// Pieces on disk, as `Checked` has them.
     pub(super) fn have_bits(&self, info_hash: InfoHash) -> Vec<u8> {
-        let mut have = crate::bitfield::Bitfield::none(self.geometry[&info_hash].piece_count());
+        let mut have =
+            crate::content::bitfield::Bitfield::none(self.geometry[&info_hash].piece_count());
         for piece in self.disk.get(&info_hash).into_iter().flatten() {
             have.set(*piece);
         }

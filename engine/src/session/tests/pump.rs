@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::rig::{config, draft, millis};
 use super::{Remote, Rig};
+use crate::interface::config::Config;
+use crate::interface::input::PeerEvent;
+use crate::interface::output::Output;
+use crate::interface::view::TorrentState;
 use crate::rng::Rng;
-use crate::session::config::Config;
-use crate::session::input::PeerEvent;
-use crate::session::output::Output;
-use crate::session::view::TorrentState;
 use crate::units::{Block, ClientId, InfoHash, PeerIndex};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
@@ -157,7 +157,7 @@ impl Pair {
             .get_mut(&peer)
             .expect("connected");
         let block = wire.serving.pop_front().expect("it was granted");
-        self.rigs[from].input(crate::session::input::Input::Sent {
+        self.rigs[from].input(crate::interface::input::Input::Sent {
             peer,
             bytes: block.len.into(),
             blocks: 1,

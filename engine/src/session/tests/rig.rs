@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use seedbank_ledger::{Duration, Identity, Instant};
 
 use super::plane::{Plane, Wire};
-use crate::metainfo::Metainfo;
-use crate::metainfo::build::{Content, Draft};
+use crate::content::metainfo::Metainfo;
+use crate::content::metainfo::build::{Content, Draft};
+use crate::credit::wallet::WalletBook;
+use crate::interface::command::{AddTorrent, Command, TorrentSource};
+use crate::interface::config::{Config, Policy};
+use crate::interface::event::SessionEvent;
+use crate::interface::input::{Input, PeerEvent};
+use crate::interface::output::Output;
+use crate::interface::view::{PeerView, TorrentState, TorrentView};
 use crate::session::Session;
-use crate::session::command::{AddTorrent, Command, TorrentSource};
-use crate::session::config::{Config, Policy};
-use crate::session::event::SessionEvent;
-use crate::session::input::{Input, PeerEvent};
-use crate::session::output::Output;
-use crate::session::view::{PeerView, TorrentState, TorrentView};
 use crate::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex};
-use crate::wallet::WalletBook;
 use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
@@ -92,7 +92,7 @@ impl Rig {
     pub(super) fn try_command(
         &mut self,
         command: Command,
-    ) -> Result<(), crate::session::command::CommandError> {
+    ) -> Result<(), crate::interface::command::CommandError> {
         if let Command::RemoveTorrent(info_hash) = command {
             self.plane.leases.retain(|(of, _), _| *of != info_hash);
         }

@@ -2,9 +2,9 @@
 
 use super::rig::{block, events, metainfo, request, sent_to, served_to};
 use super::{Remote, Rig};
-use crate::session::command::Command;
-use crate::session::config::Policy;
-use crate::session::event::SessionEvent;
+use crate::interface::command::Command;
+use crate::interface::config::Policy;
+use crate::interface::event::SessionEvent;
 use crate::session::peer::{QUEUE_ADVERTISED, QUEUE_MAX, REFUSED_MAX};
 use crate::units::{Block, InfoHash};
 use crate::wire::message::Message;

@@ -1,7 +1,7 @@
 //! A session that begins with what an earlier run left behind.
 
 use seedbank_ledger::Genesis;
-use seedbank_ledger::network::NetworkLedger;
+use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::{Order, OrderKind};
@@ -12,13 +12,13 @@ use seedbank_ledger::tally::{ChannelRow, LockRow, TallyRow};
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, UnixTime};
 
 use super::rig::config;
+use crate::credit::settlement::answer;
+use crate::credit::wallet::WalletBook;
+use crate::interface::command::Command;
+use crate::interface::config::{Config, Network, Policy};
+use crate::interface::input::Input;
+use crate::interface::output::Output;
 use crate::session::Session;
-use crate::session::command::Command;
-use crate::session::config::{Config, Network, Policy};
-use crate::session::input::Input;
-use crate::session::output::Output;
-use crate::session::settlement::answer;
-use crate::wallet::WalletBook;
 
 const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
 

@@ -2,11 +2,11 @@
 
 use super::rig::{adding, metainfo, secs};
 use super::{Remote, Rig};
-use crate::metainfo::build::{Content, Draft};
-use crate::session::command::{Command, CommandError};
-use crate::session::input::Input;
-use crate::session::output::Output;
-use crate::session::view::TorrentState;
+use crate::content::metainfo::build::{Content, Draft};
+use crate::interface::command::{Command, CommandError};
+use crate::interface::input::Input;
+use crate::interface::output::Output;
+use crate::interface::view::TorrentState;
 use crate::units::{InfoHash, PeerIndex};
 
 fn fetch_all(rig: &mut Rig, peer: PeerIndex) {

@@ -6,7 +6,7 @@ use seedbank_ledger::signed::lock::{LockId, SignedLock};
 use seedbank_ledger::signed::{Body, Signed};
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate, Signature};
 
-use crate::bencode::{self, DecodeError, Dict, Node, Value};
+use crate::content::bencode::{self, DecodeError, Dict, Node, Value};
 use crate::text::printable;
 use crate::wire::receipt::{
     ErrorCode, Hello, ISSUERS_MAX, MESSAGE_LEN_MAX, NOTE_LEN_MAX, Quote, QuoteState,

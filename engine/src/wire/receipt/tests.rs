@@ -7,7 +7,7 @@ use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::{NetworkId, UnixTime};
 
 use super::*;
-use crate::bencode::{Dict, Value};
+use crate::content::bencode::{Dict, Value};
 
 fn receipts() -> impl Strategy<Value = SignedReceipt> {
     any::<([u8; 32], [u8; 32], u64, u64, u8)>().prop_map(|(network, channel, bytes, amount, s)| {

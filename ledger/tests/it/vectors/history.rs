@@ -4,9 +4,9 @@
 //! ledger. Each step has the exact bytes that arrive, and what must come of them; the expectations
 //! are written here by hand.
 
+use seedbank_ledger::charts::network::NetworkLedger;
+use seedbank_ledger::charts::node::{ChannelSummary, NodeCommand};
 use seedbank_ledger::ledger::Outcome;
-use seedbank_ledger::network::NetworkLedger;
-use seedbank_ledger::node::{ChannelSummary, NodeCommand};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
 use seedbank_ledger::signed::Signed;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;

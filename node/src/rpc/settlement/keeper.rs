@@ -4,9 +4,9 @@
 use std::io;
 use std::thread::JoinHandle;
 
+use seedbank_ledger::charts::network::{Audit, NetworkLedger};
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError, Outcome};
-use seedbank_ledger::network::{Audit, NetworkLedger};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::request::{RequestError, Requests};
 use seedbank_ledger::signed::claim::SignedClaim;
@@ -23,7 +23,7 @@ use crate::rpc::owner::{GrantError, Granted, NewGrant, Stopping};
 /// Requests that wait at most; more are turned away.
 const QUEUE_MAX: usize = 4_096;
 /// Lines of one answer; more are asked for.
-pub(super) const LINES_MAX: usize = seedbank_ledger::network::LINES_MAX - 1;
+pub(super) const LINES_MAX: usize = seedbank_ledger::charts::network::LINES_MAX - 1;
 /// How long an issuer's order may lie before it is refused, in seconds.
 const GRANT_VALID_SECS: u64 = 86_400;
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use seedbank_engine::session::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
-use seedbank_ledger::network::NetworkLedger;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::request::Requests;
 use seedbank_ledger::signed::Body as _;

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use seedbank_engine::choker::Reason;
-use seedbank_engine::session::command::{BoostOrder, Command, CommandError, CommandReply};
-use seedbank_engine::session::config::Policy;
-use seedbank_engine::session::event::SessionEvent;
-use seedbank_engine::session::view::{
+use seedbank_engine::interface::command::{BoostOrder, Command, CommandError, CommandReply};
+use seedbank_engine::interface::config::Policy;
+use seedbank_engine::interface::event::SessionEvent;
+use seedbank_engine::interface::view::{
     BoostQuote, BoostState, BoostView, PeerView, TorrentState, TorrentView, WalletView,
 };
+use seedbank_engine::transfer::choker::Reason;
 use seedbank_engine::units::{InfoHash, PeerIndex};
+use seedbank_ledger::charts::node::{Balance, Explanation, NodeCause, NodeCommand, NodeLedger};
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
-use seedbank_ledger::node::{Balance, Explanation, NodeCause, NodeCommand, NodeLedger};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{
     Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime,

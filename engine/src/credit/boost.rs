@@ -1,0 +1,471 @@
+//! Boosts: budgets that become bids and locks at payees (DESIGN §7, S5).
+//!
+//! [`Boosts`] keeps the owner's boosts, exact to the micro-credit, and plans once a second what to
+//! bid, reserve and give back. It does nothing itself: [`Boosts::plan`] looks at plain rows of what
+//! the session sees and queues outputs. Orders are the wallet's (`wallet.rs`), locks and receipts
+//! the exchange's. The rule by which several boosts share one lock is in `boost/book.rs`.
+
+mod bid;
+mod book;
+pub mod config;
+mod day;
+mod payee;
+mod plan;
+mod row;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use seedbank_ledger::layout::LayoutError;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::tally::TallyRow;
+use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate, UnixTime};
+
+pub use book::{Ending, OwnLock};
+
+use crate::credit::wallet::Purse;
+use crate::interface::command::{BoostOrder, CommandError};
+use crate::interface::config::Policy;
+use crate::interface::event::SessionEvent;
+use crate::interface::view::{BoostQuote, BoostState, BoostView, PayeeView};
+use crate::units::{InfoHash, PeerIndex};
+use bid::{Bidder, Pauses};
+use book::Book;
+use config::{ACTIVE_MAX, ENDED_MAX, REQUEST_ID_LEN_MAX};
+use day::Day;
+use row::{Boost, Share};
+
+/// What boosts ask of the session, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoostOutput {
+    /// Write these rows before anything after this output happens.
+    Tally(Vec<TallyRow>),
+    /// Do this. An action that cannot be done is left undone: the next plan sees that.
+    Act(Action),
+    /// Something a user or a log may want to know.
+    Event(SessionEvent),
+}
+
+/// One thing to do for boosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// [`Wallet::open_lock`](crate::credit::wallet::Wallet::open_lock).
+    OpenLock {
+        /// For whom.
+        payee: NodeId,
+        /// How much.
+        amount: MicroCredits,
+    },
+    /// [`Wallet::top_up`](crate::credit::wallet::Wallet::top_up); with amount 0 it renews only.
+    TopUp {
+        /// Which lock.
+        lock_id: LockId,
+        /// How much more.
+        amount: MicroCredits,
+    },
+    /// No boost wants this lock:
+    /// [`Exchange::end_lock`](crate::credit::receipts::exchange::Exchange::end_lock).
+    AskClose {
+        /// Its payee.
+        payee: NodeId,
+        /// Which lock.
+        lock_id: LockId,
+    },
+    /// A boost wants this lock again:
+    /// [`Exchange::keep_lock`](crate::credit::receipts::exchange::Exchange::keep_lock).
+    Keep {
+        /// Its payee.
+        payee: NodeId,
+        /// Which lock.
+        lock_id: LockId,
+    },
+    /// [`Exchange::place_bid`](crate::credit::receipts::exchange::Exchange::place_bid); zero ends it.
+    Bid {
+        /// On which connection.
+        peer: PeerIndex,
+        /// How much.
+        rate: Rate,
+    },
+}
+
+/// A torrent as boosts see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TorrentRow {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// Bytes of wanted pieces that are missing; `None` while the metainfo is not here or what is on
+    /// disk is being verified.
+    pub left: Option<Bytes>,
+    /// Running: neither stopped nor failed.
+    pub active: bool,
+    /// Bytes per second that are fast enough; `None` for "as fast as can be".
+    pub target_rate: Option<Bytes>,
+}
+
+/// A connection to somebody who takes payment, Fast Extension and SYNC included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayeeCandidate {
+    /// Which connection.
+    pub peer: PeerIndex,
+    /// Whose.
+    pub node_id: NodeId,
+    /// For which torrent.
+    pub info_hash: InfoHash,
+    /// Lowest bid it serves as paid.
+    pub rate_min: Rate,
+    /// The exposure it allows us; zero if it has not said.
+    pub window: Bytes,
+    /// It has every piece.
+    pub is_seed: bool,
+    /// It has a piece that is missing here.
+    pub has_missing: bool,
+    /// Bytes per second it sends us on this connection.
+    pub rate_to_us: Bytes,
+    /// It chokes us.
+    pub choking_us: bool,
+}
+
+/// Everything a plan looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Round<'a> {
+    /// The driver's clock.
+    pub now: Instant,
+    /// Settlement time.
+    pub time: UnixTime,
+    /// The owner's policy.
+    pub policy: &'a Policy,
+    /// Every torrent.
+    pub torrents: &'a [TorrentRow],
+    /// Every connection that can be paid.
+    pub candidates: &'a [PayeeCandidate],
+    /// Every lock we pay from that the exchange knows, closed ones included.
+    pub locks: &'a [OwnLock],
+    /// The wallet's.
+    pub purse: &'a Purse,
+}
+
+/// A stored row that is none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stored boost {id}: {error}")]
+pub struct BoostRowError {
+    /// Which.
+    pub id: u64,
+    /// What is wrong with it.
+    pub error: LayoutError,
+}
+
+/// The owner's boosts.
+#[derive(Debug, Default)]
+pub struct Boosts {
+    book: Book,
+    /// Locks as the last plan saw them, and when that was.
+    locks: BTreeMap<LockId, OwnLock>,
+    time: UnixTime,
+    /// Whom each boost funds: at most [`config::PAYEES_MAX`] each.
+    places: BTreeMap<(u64, NodeId), Place>,
+    bidders: BTreeMap<PeerIndex, Bidder>,
+    /// Payees that get no raise.
+    raise_pauses: Pauses,
+    /// Payees that get no new place.
+    place_pauses: Pauses,
+    /// Payees for whom a lock could not be had.
+    lock_pauses: Pauses,
+    /// When a lock may be renewed again.
+    renewals: BTreeMap<LockId, Instant>,
+    /// Locks that no boost wants, and since when.
+    unwanted: BTreeMap<LockId, Instant>,
+    outputs: VecDeque<BoostOutput>,
+}
+
+/// A payee that a boost funds.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    useful_at: Instant,
+    choked_since: Option<Instant>,
+}
+
+/// The row of what the day cost; boosts are numbered from 1.
+const DAY_ID: u64 = 0;
+
+impl Boosts {
+    /// Boosts as `rows` say; rows of other kinds are left alone.
+    pub fn restore(rows: &[TallyRow]) -> Result<Self, BoostRowError> {
+        let mut boosts = Self::default();
+        for row in rows {
+            let TallyRow::Boost {
+                id,
+                bytes: Some(bytes),
+            } = row
+            else {
+                continue;
+            };
+            let fail = |error| BoostRowError { id: *id, error };
+            if *id == DAY_ID {
+                boosts.book.day = Day::from_bytes(bytes).map_err(fail)?;
+            } else {
+                let boost = Boost::from_bytes(bytes).map_err(fail)?;
+                boosts.book.restore(*id, boost);
+            }
+        }
+        Ok(boosts)
+    }
+
+    /// Places a boost; its number. The same request id with the same body is the same boost.
+    ///
+    /// `purse` is `None` without a settlement node. That the torrent exists is the caller's to
+    /// check.
+    pub fn create(
+        &mut self,
+        order: &BoostOrder,
+        purse: Option<&Purse>,
+        policy: &Policy,
+        time: UnixTime,
+    ) -> Result<u64, CommandError> {
+        check_order(order)?;
+        let same_id = |boost: &Boost| boost.order.request_id == order.request_id;
+        let known = self.book.boosts.iter().find(|(_, boost)| same_id(boost));
+        if let Some((id, boost)) = known {
+            return if boost.order == *order {
+                Ok(*id)
+            } else {
+                Err(CommandError::RequestIdReused(order.request_id.clone()))
+            };
+        }
+        let bad = |field, problem| Err(CommandError::BadValue { field, problem });
+        if order.until.is_some_and(|until| until <= time) {
+            return bad("until", "is past");
+        }
+        let Some(purse) = purse else {
+            return Err(CommandError::NoSettlement);
+        };
+        if !policy.spend {
+            return Err(CommandError::SpendingDisabled);
+        }
+        let active = self.book.boosts.values().filter(|boost| boost.is_active());
+        if active.count() >= ACTIVE_MAX {
+            return bad("boost", "has to wait: too many are active");
+        }
+        let available = self.available(purse);
+        if order.max > available {
+            return Err(CommandError::InsufficientCredit {
+                needed: order.max,
+                available,
+            });
+        }
+        let last = self.book.boosts.last_key_value();
+        let id = last.map_or(1, |(last, _)| last.saturating_add(1));
+        let boost = Boost::new(order.clone(), time);
+        self.book.boosts.insert(id, boost);
+        self.book.dirty.insert(id);
+        self.forget_old();
+        self.write_rows();
+        Ok(id)
+    }
+
+    /// Ends a boost. What is locked returns as its locks close; ending it twice changes nothing.
+    pub fn cancel(&mut self, id: u64) -> Result<(), CommandError> {
+        let boost = self.book.boosts.get(&id);
+        let boost = boost.ok_or(CommandError::BoostUnknown(id))?;
+        if boost.is_active() {
+            self.end(id, BoostState::Cancelled, "cancelled");
+        }
+        Ok(())
+    }
+
+    /// The torrent is gone for good: its boosts end.
+    pub fn torrent_removed(&mut self, info_hash: InfoHash) {
+        let ids: Vec<u64> = self
+            .active()
+            .filter(|(_, boost)| boost.order.info_hash == info_hash)
+            .map(|(id, _)| id)
+            .collect();
+        for id in ids {
+            self.end(id, BoostState::Cancelled, "torrent removed");
+        }
+    }
+
+    /// The exchange signed this much to a payee for a torrent. Booked by the next plan.
+    pub fn spent(&mut self, payee: NodeId, info_hash: InfoHash, amount: MicroCredits) {
+        self.book.hint(payee, info_hash, amount);
+    }
+
+    /// The next thing to do; `None` when there is nothing until the next call.
+    pub fn poll_output(&mut self) -> Option<BoostOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether there is anything to plan: a boost is active or credit is still to come back.
+    pub fn is_idle(&self) -> bool {
+        let busy = |boost: &Boost| boost.is_active() || !boost.locked().is_zero();
+        let closed = self.locks.values().all(|lock| lock.status.closed);
+        closed && !self.book.boosts.values().any(busy) && self.bidders.is_empty()
+    }
+
+    /// Credit that no boost has been promised.
+    pub fn available(&self, purse: &Purse) -> MicroCredits {
+        purse.spendable.saturating_sub(self.book.committed())
+    }
+
+    /// What a boost of a torrent with `left` bytes missing would meet at this bid.
+    pub fn quote(
+        &self,
+        info_hash: InfoHash,
+        bid: Rate,
+        left: Bytes,
+        candidates: &[PayeeCandidate],
+        purse: &Purse,
+    ) -> BoostQuote {
+        let rates: BTreeMap<NodeId, Rate> = candidates
+            .iter()
+            .filter(|row| row.info_hash == info_hash && row.has_missing)
+            .map(|row| (row.node_id, row.rate_min))
+            .collect();
+        BoostQuote {
+            left,
+            cost_max: bid.cost_ceil(left).unwrap_or(MicroCredits::MAX),
+            payee_count: u32::try_from(rates.len()).unwrap_or(u32::MAX),
+            rate_min: rates.values().copied().max().unwrap_or(Rate::ZERO),
+            available: self.available(purse),
+        }
+    }
+
+    /// Every boost, oldest first, as of the last plan.
+    pub fn views(&self) -> Vec<BoostView> {
+        let boosts = self.book.boosts.iter();
+        boosts.map(|(id, boost)| self.view(*id, boost)).collect()
+    }
+
+    /// Asserts what always holds.
+    ///
+    /// # Panics
+    /// If a rule of ours is broken.
+    pub fn check_invariants(&self) {
+        self.book.check_invariants(&self.locks);
+        let mut funded: BTreeMap<u64, usize> = BTreeMap::new();
+        for (id, _) in self.places.keys() {
+            *funded.entry(*id).or_default() += 1;
+        }
+        for count in funded.values() {
+            assert!(*count <= config::PAYEES_MAX, "a boost funds few payees");
+        }
+    }
+
+    fn view(&self, id: u64, boost: &Boost) -> BoostView {
+        let payee = |(lock_id, share): (&LockId, &Share)| {
+            let lock = self.locks.get(lock_id)?.status.lock.body;
+            Some(PayeeView {
+                node_id: lock.payee,
+                lock_id: *lock_id,
+                amount: share.amount,
+                signed: share.spent,
+                returns_at: lock.returns_at(),
+            })
+        };
+        BoostView {
+            id,
+            info_hash: boost.order.info_hash,
+            state: boost.state,
+            max: boost.order.max,
+            bid: boost.order.bid,
+            spent: boost.spent(),
+            locked: boost.locked(),
+            free: boost.free(),
+            created_at: boost.created_at,
+            until: boost.order.until,
+            payees: boost.shares.iter().filter_map(payee).collect(),
+        }
+    }
+
+    fn active(&self) -> impl Iterator<Item = (u64, &Boost)> {
+        let active = self
+            .book
+            .boosts
+            .iter()
+            .filter(|(_, boost)| boost.is_active());
+        active.map(|(id, boost)| (*id, boost))
+    }
+
+    fn end(&mut self, id: u64, state: BoostState, why: &'static str) {
+        let boost = self.book.boost_mut(id);
+        assert!(boost.is_active(), "a boost ends once");
+        boost.state = state;
+        let spent = boost.spent();
+        self.places.retain(|(boost, _), _| *boost != id);
+        self.forget_old();
+        self.write_rows();
+        let event = SessionEvent::BoostEnded {
+            boost: id,
+            why,
+            spent,
+        };
+        self.outputs.push_back(BoostOutput::Event(event));
+    }
+
+    /// Forgets the oldest ended boosts past the bound; never the newest of all, whose number must
+    /// not be given again, nor one whose credit is still out.
+    fn forget_old(&mut self) {
+        let last = self.book.boosts.last_key_value().map(|(id, _)| *id);
+        let over = |boost: &Boost| !boost.is_active() && boost.locked().is_zero();
+        let ended: Vec<u64> = self
+            .book
+            .boosts
+            .iter()
+            .filter(|(id, boost)| over(boost) && boost.shares.is_empty() && Some(**id) != last)
+            .map(|(id, _)| *id)
+            .collect();
+        let excess = ended.len().saturating_sub(ENDED_MAX);
+        let rows: Vec<TallyRow> = ended
+            .into_iter()
+            .take(excess)
+            .map(|id| {
+                self.book.boosts.remove(&id);
+                self.book.dirty.remove(&id);
+                TallyRow::Boost { id, bytes: None }
+            })
+            .collect();
+        if !rows.is_empty() {
+            self.outputs.push_back(BoostOutput::Tally(rows));
+        }
+    }
+
+    /// Queues the rows of everything that changed.
+    fn write_rows(&mut self) {
+        let dirty = std::mem::take(&mut self.book.dirty);
+        let row = |id: u64| {
+            let bytes = self.book.boosts.get(&id)?.to_bytes();
+            Some(TallyRow::Boost {
+                id,
+                bytes: Some(bytes),
+            })
+        };
+        let mut rows: Vec<TallyRow> = dirty.into_iter().filter_map(row).collect();
+        if std::mem::take(&mut self.book.day_is_dirty) {
+            rows.push(TallyRow::Boost {
+                id: DAY_ID,
+                bytes: Some(self.book.day.to_bytes()),
+            });
+        }
+        if !rows.is_empty() {
+            self.outputs.push_back(BoostOutput::Tally(rows));
+        }
+    }
+}
+
+fn check_order(order: &BoostOrder) -> Result<(), CommandError> {
+    let bad = |field, problem| Err(CommandError::BadValue { field, problem });
+    if order.request_id.is_empty() || order.request_id.len() > REQUEST_ID_LEN_MAX {
+        return bad("request_id", "must be 1 to 64 bytes long");
+    }
+    if order.max.is_zero() {
+        return bad("max", "must be more than zero");
+    }
+    if order.bid.is_zero() {
+        return bad("bid", "must be more than zero");
+    }
+    if order.bid > crate::credit::receipts::limits::RATE_MAX {
+        return bad("bid", "is more than anybody takes");
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! What one connection is bid: up when choked and too slow, down when served for long (S5).
+
+use std::collections::BTreeMap;
+
+use seedbank_ledger::{Duration, Instant, NodeId, Rate};
+
+use crate::credit::receipts::limits::{
+    BID_INTERVAL, LOWER_AFTER_ROUNDS, RAISE_PAUSE, RAISE_REGRET,
+};
+use crate::transfer::choker::ROUND;
+
+/// A raise or a cut changes a bid by one part in so many.
+const STEP_PARTS: u64 = 10;
+
+/// The bid on one connection. It lives from the first bid to the last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bidder {
+    rate: Rate,
+    changed_at: Instant,
+    round_at: Instant,
+    choked: bool,
+    raised_at: Option<Instant>,
+    unchoked_rounds: u8,
+}
+
+/// What a bid depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BidSight {
+    pub(super) now: Instant,
+    pub(super) payee: NodeId,
+    /// Least the payee takes.
+    pub(super) min: Rate,
+    /// Most the boost bids.
+    pub(super) cap: Rate,
+    pub(super) choking: bool,
+    /// All payees together give less than wanted.
+    pub(super) too_slow: bool,
+}
+
+/// Payees that get no raise, and until when.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pauses(BTreeMap<NodeId, Instant>);
+
+impl Pauses {
+    pub(super) fn set(&mut self, payee: NodeId, until: Instant, bound: usize) {
+        if self.0.len() < bound || self.0.contains_key(&payee) {
+            self.0.insert(payee, until);
+        }
+    }
+
+    pub(super) fn holds(&self, payee: &NodeId, now: Instant) -> bool {
+        self.0.get(payee).is_some_and(|until| now < *until)
+    }
+
+    pub(super) fn tend(&mut self, now: Instant) {
+        self.0.retain(|_, until| now < *until);
+    }
+}
+
+impl Bidder {
+    /// Starts at the least the payee takes.
+    pub(super) fn new(sight: &BidSight) -> Self {
+        Self {
+            rate: sight.min.max(Rate::new(1)).min(sight.cap),
+            changed_at: sight.now,
+            round_at: sight.now.after(ROUND),
+            choked: sight.choking,
+            raised_at: None,
+            unchoked_rounds: 0,
+        }
+    }
+
+    pub(super) fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// The next bid, if it is another one.
+    pub(super) fn step(&mut self, sight: &BidSight, pauses: &mut Pauses) -> Option<Rate> {
+        let now = sight.now;
+        if sight.choking && !self.choked && self.is_regretted(now) {
+            pauses.set(
+                sight.payee,
+                now.after(RAISE_PAUSE),
+                super::config::PAUSES_MAX,
+            );
+        }
+        self.choked = sight.choking;
+        let mut rate = self.rate;
+        if now >= self.round_at {
+            self.round_at = now.after(ROUND);
+            rate = self.round(sight, pauses);
+        }
+        let rate = rate.max(sight.min).max(Rate::new(1)).min(sight.cap);
+        if rate == self.rate || now.since(self.changed_at) < BID_INTERVAL {
+            return None;
+        }
+        if rate > self.rate {
+            self.raised_at = Some(now);
+        }
+        self.rate = rate;
+        self.changed_at = now;
+        Some(rate)
+    }
+
+    fn round(&mut self, sight: &BidSight, pauses: &Pauses) -> Rate {
+        if sight.choking {
+            self.unchoked_rounds = 0;
+            let may = sight.too_slow && !pauses.holds(&sight.payee, sight.now);
+            return if may { up(self.rate) } else { self.rate };
+        }
+        self.unchoked_rounds = self.unchoked_rounds.saturating_add(1);
+        if self.unchoked_rounds < LOWER_AFTER_ROUNDS {
+            return self.rate;
+        }
+        self.unchoked_rounds = 0;
+        down(self.rate)
+    }
+
+    fn is_regretted(&self, now: Instant) -> bool {
+        let soon = |raised: Instant| now.since(raised) <= RAISE_REGRET;
+        self.raised_at.is_some_and(soon)
+    }
+}
+
+/// Rounded up, so that the smallest bid can rise.
+fn up(rate: Rate) -> Rate {
+    rate.saturating_add(Rate::new(rate.get().div_ceil(STEP_PARTS)))
+}
+
+/// Rounded up towards the old bid, so that no bid falls to nothing.
+fn down(rate: Rate) -> Rate {
+    Rate::new(rate.get() - rate.get() / STEP_PARTS)
+}
+
+const _: () = assert!(
+    BID_INTERVAL.as_nanos() < ROUND.as_nanos(),
+    "a round's bid is never too soon"
+);
+const _: () = assert!(
+    RAISE_REGRET.as_nanos() > Duration::ZERO.as_nanos(),
+    "a raise can be regretted"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAP: u64 = 1_000;
+
+    struct Scene {
+        bidder: Bidder,
+        pauses: Pauses,
+        sight: BidSight,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let sight = BidSight {
+                now: Instant::ZERO,
+                payee: NodeId::from_bytes([1; 32]),
+                min: Rate::new(100),
+                cap: Rate::new(CAP),
+                choking: true,
+                too_slow: true,
+            };
+            Self {
+                bidder: Bidder::new(&sight),
+                pauses: Pauses::default(),
+                sight,
+            }
+        }
+
+        /// One second at a time.
+        fn run(&mut self, secs: u64) -> u64 {
+            for _ in 0..secs {
+                self.sight.now = self.sight.now.after(Duration::from_secs(1));
+                self.bidder.step(&self.sight, &mut self.pauses);
+                assert!(self.bidder.rate() <= self.sight.cap, "never above the cap");
+            }
+            self.bidder.rate().get()
+        }
+    }
+
+    #[test]
+    fn a_bid_starts_at_the_minimum_and_rises_a_tenth_per_round_up_to_the_cap() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.bidder.rate().get(), 100);
+        assert_eq!(scene.run(9), 100);
+        assert_eq!(scene.run(1), 110);
+        assert_eq!(scene.run(10), 121);
+        assert_eq!(scene.run(1_000), CAP);
+    }
+
+    #[test]
+    fn nothing_rises_while_all_payees_together_are_fast_enough() {
+        let mut scene = Scene::new();
+        scene.sight.too_slow = false;
+        assert_eq!(scene.run(300), 100);
+    }
+
+    #[test]
+    fn a_bid_falls_a_tenth_after_three_unchoked_rounds_but_not_below_the_minimum() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.run(20), 121);
+        scene.sight.choking = false;
+        assert_eq!(scene.run(29), 121);
+        assert_eq!(scene.run(1), 109);
+        assert_eq!(scene.run(300), 100);
+    }
+
+    /// protocol-review F24: a payee without competition that chokes one round in four.
+    #[test]
+    fn a_payee_that_chokes_after_a_raise_gets_none_for_five_minutes() {
+        let mut scene = Scene::new();
+        for round in 0..80 {
+            scene.sight.choking = round % 4 == 0;
+            scene.run(10);
+        }
+        let after = scene.bidder.rate().get();
+        assert!(after <= 133, "{after} after 80 rounds");
+        scene.sight.choking = true;
+        let choked = scene.run(310);
+        assert!(choked > after, "after the pause it may rise again");
+    }
+
+    #[test]
+    fn a_higher_minimum_is_followed_and_a_lower_cap_kept() {
+        let mut scene = Scene::new();
+        scene.sight.min = Rate::new(500);
+        assert_eq!(scene.run(2), 500);
+        scene.sight.cap = Rate::new(400);
+        assert_eq!(scene.run(2), 400);
+    }
+
+    #[test]
+    fn bids_change_at_most_once_a_second() {
+        let mut scene = Scene::new();
+        scene.sight.now = scene.sight.now.after(Duration::from_millis(1500));
+        scene.sight.min = Rate::new(200);
+        let first = scene.bidder.step(&scene.sight, &mut scene.pauses);
+        assert_eq!(first, Some(Rate::new(200)));
+        scene.sight.now = scene.sight.now.after(Duration::from_millis(900));
+        scene.sight.min = Rate::new(300);
+        assert_eq!(scene.bidder.step(&scene.sight, &mut scene.pauses), None);
+        scene.sight.now = scene.sight.now.after(Duration::from_millis(100));
+        let second = scene.bidder.step(&scene.sight, &mut scene.pauses);
+        assert_eq!(second, Some(Rate::new(300)));
+    }
+}

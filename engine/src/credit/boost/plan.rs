@@ -1,0 +1,582 @@
+//! The plan: what to bid, reserve, renew and give back, from what the session sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, NodeId, Rate, UnixTime};
+
+use super::bid::{BidSight, Bidder};
+use super::book::{Ending, OwnLock};
+use super::config::{
+    CHOKED_MAX, DUST, EXPIRY_MARGIN_SECS, LINGER, LINGER_AWAY, PAUSES_MAX, PAYEES_MAX, PLACE_KEEP,
+    PLACE_PAUSE, RENEW_PARTS, RETRY, TOP_UP_PARTS, WINDOW_MAX,
+};
+use super::payee::{Payee, chunk, cost, floor, is_eligible, payees_of, window_of};
+use super::row::Boost;
+use super::{Action, BoostOutput, Boosts, PayeeCandidate, Place, Round, TorrentRow};
+use crate::interface::event::SessionEvent;
+use crate::interface::view::BoostState;
+
+/// A boost that bids for its torrent now, and whom it could pay.
+#[derive(Clone, Debug)]
+struct Turn {
+    boost: u64,
+    torrent: TorrentRow,
+    left: Bytes,
+    payees: BTreeMap<NodeId, Payee>,
+}
+
+/// What may still be reserved in this plan.
+#[derive(Clone, Copy, Debug)]
+struct Means {
+    spendable: MicroCredits,
+    day_left: MicroCredits,
+    lock_max: MicroCredits,
+    lock_ttl_secs: u32,
+}
+
+impl Means {
+    /// Most that may be added to a lock of this amount; 0 for a new one.
+    fn most(&self, amount: MicroCredits) -> MicroCredits {
+        let room = self.lock_max.saturating_sub(amount);
+        self.spendable.min(self.day_left).min(room)
+    }
+
+    fn take(&mut self, amount: MicroCredits) {
+        self.spendable = self.spendable.saturating_sub(amount);
+        self.day_left = self.day_left.saturating_sub(amount);
+    }
+}
+
+impl Boosts {
+    /// Looks at everything and queues what is to be done: rows first, then actions, then events.
+    /// Once a second, and soon after anything that matters. Idempotent but for the passing of time.
+    pub fn plan(&mut self, round: &Round<'_>) {
+        let mut events = Vec::new();
+        self.reconcile(round, &mut events);
+        self.end_over(round);
+        let turns = self.turns(round);
+        self.choose(round, &turns);
+        let mut actions = Vec::new();
+        let mut means = self.means(round);
+        for turn in &turns {
+            self.fund(round, turn, &mut means, &mut actions);
+        }
+        self.give_back(round, &turns, &mut actions);
+        self.bid(round, &turns, &mut actions);
+        self.write_rows();
+        self.outputs
+            .extend(actions.into_iter().map(BoostOutput::Act));
+        self.outputs
+            .extend(events.into_iter().map(BoostOutput::Event));
+    }
+
+    /// Brings the books up to the locks as they stand.
+    fn reconcile(&mut self, round: &Round<'_>, events: &mut Vec<SessionEvent>) {
+        self.locks = round.locks.iter().map(|lock| (lock.id(), *lock)).collect();
+        self.time = round.time;
+        let shared = self.book.locks();
+        for lock in self.locks.values() {
+            let id = lock.id();
+            if lock.status.closed {
+                if shared.contains(&id) {
+                    self.book.rise(lock, round.time);
+                    self.book.fold(id);
+                }
+                continue;
+            }
+            self.book.open(lock);
+            for (boost, amount) in self.book.assign(lock) {
+                events.push(SessionEvent::BoostFunded {
+                    boost,
+                    payee: lock.payee(),
+                    amount,
+                });
+            }
+            self.book.rise(lock, round.time);
+        }
+        self.book.drop_hints();
+        self.book.forget_except(|id| self.locks.contains_key(&id));
+        if !round.purse.synced {
+            return;
+        }
+        for id in shared {
+            if !self.locks.contains_key(&id) {
+                self.book.fold(id);
+            }
+        }
+        for payee in self.book.release(&round.purse.busy) {
+            let until = round.now.after(RETRY);
+            self.lock_pauses.set(payee, until, PAUSES_MAX);
+        }
+    }
+
+    /// Ends boosts whose time, torrent or budget is over.
+    fn end_over(&mut self, round: &Round<'_>) {
+        let over: Vec<(u64, BoostState, &'static str)> = self
+            .active()
+            .filter_map(|(id, boost)| {
+                let (state, why) = self.is_over(boost, round)?;
+                Some((id, state, why))
+            })
+            .collect();
+        for (id, state, why) in over {
+            self.end(id, state, why);
+        }
+    }
+
+    fn is_over(&self, boost: &Boost, round: &Round<'_>) -> Option<(BoostState, &'static str)> {
+        let hash = boost.order.info_hash;
+        let torrent = round.torrents.iter().find(|row| row.info_hash == hash);
+        if torrent.is_some_and(|row| row.left == Some(Bytes::ZERO)) {
+            return Some((BoostState::Completed, "torrent complete"));
+        }
+        if boost.order.until.is_some_and(|until| round.time >= until) {
+            return Some((BoostState::Expired, "its time ran out"));
+        }
+        let rest = boost.free().saturating_add(boost.locked());
+        if rest < cost(boost.order.bid, DUST) {
+            return Some((BoostState::Exhausted, "its budget is spent"));
+        }
+        let idle = boost.locked().is_zero() && !boost.spent().is_zero();
+        let payees = payees_of(hash, round.candidates);
+        let takers = payees.values().filter(|payee| is_eligible(payee, boost));
+        let floors: Vec<MicroCredits> = takers.map(|payee| floor(boost.order.bid, payee)).collect();
+        let too_little = floors.iter().all(|floor| *floor > boost.free());
+        if idle && !floors.is_empty() && too_little {
+            return Some((BoostState::Exhausted, "what is left of it fills no lock"));
+        }
+        None
+    }
+
+    /// Boosts of one torrent take turns: the oldest that can pay bids, so that no bid is paid by a
+    /// boost with a lower cap.
+    fn turns(&self, round: &Round<'_>) -> Vec<Turn> {
+        if !round.policy.spend {
+            return Vec::new();
+        }
+        let mut turns: Vec<Turn> = Vec::new();
+        let mut waiting: Vec<Turn> = Vec::new();
+        for (id, boost) in self.active() {
+            let hash = boost.order.info_hash;
+            let torrent = round.torrents.iter().find(|row| row.info_hash == hash);
+            let Some(torrent) = torrent.filter(|row| row.active) else {
+                continue;
+            };
+            let turn = Turn {
+                boost: id,
+                torrent: *torrent,
+                left: torrent.left.unwrap_or(Bytes::ZERO),
+                payees: payees_of(hash, round.candidates),
+            };
+            let taken = |turns: &[Turn]| turns.iter().any(|turn| turn.torrent.info_hash == hash);
+            if taken(&turns) {
+                continue;
+            }
+            if self.can_pay(boost, &turn.payees) {
+                turns.push(turn);
+            } else if !taken(&waiting) {
+                waiting.push(turn);
+            }
+        }
+        waiting.retain(|turn| {
+            let hash = turn.torrent.info_hash;
+            !turns.iter().any(|other| other.torrent.info_hash == hash)
+        });
+        turns.extend(waiting);
+        turns.sort_by_key(|turn| turn.boost);
+        turns
+    }
+
+    /// Whether a boost has anything to pay with: reserved, on its way, or enough for a lock.
+    fn can_pay(&self, boost: &Boost, payees: &BTreeMap<NodeId, Payee>) -> bool {
+        let fits = |payee: &Payee| {
+            is_eligible(payee, boost) && floor(boost.order.bid, payee) <= boost.free()
+        };
+        let pays = |lock: &OwnLock| {
+            let usable = self.is_live(lock) && lock.ending != Ending::Asked;
+            usable && !boost.left_on(lock.id()).is_zero()
+        };
+        !boost.pending.is_empty() || self.locks.values().any(pays) || payees.values().any(fits)
+    }
+
+    /// Keeps, gives up and fills the places of payees (DESIGN §7: at most four, seeds first, then
+    /// by their rate to us).
+    fn choose(&mut self, round: &Round<'_>, turns: &[Turn]) {
+        let now = round.now;
+        self.place_pauses.tend(now);
+        self.lock_pauses.tend(now);
+        self.raise_pauses.tend(now);
+        self.renewals.retain(|_, again| now < *again);
+        let has_turn: BTreeSet<u64> = turns.iter().map(|turn| turn.boost).collect();
+        self.places.retain(|(boost, _), _| has_turn.contains(boost));
+        for turn in turns {
+            let boost = &self.book.boosts[&turn.boost];
+            let places = self.places.iter_mut();
+            for ((_, payee), place) in places.filter(|((id, _), _)| *id == turn.boost) {
+                let seen = turn.payees.get(payee);
+                if seen.is_some_and(|payee| is_eligible(payee, boost)) {
+                    place.useful_at = now;
+                }
+                let choking = seen.is_some_and(|payee| payee.choking_us);
+                place.choked_since = choking.then(|| place.choked_since.unwrap_or(now));
+            }
+            let mut waiting = self.waiting(turn, now);
+            self.give_up_places(turn, !waiting.is_empty(), now);
+            let held = self.places.keys().filter(|(id, _)| *id == turn.boost);
+            let room = PAYEES_MAX.saturating_sub(held.count());
+            waiting.truncate(room);
+            for payee in waiting {
+                let place = Place {
+                    useful_at: now,
+                    choked_since: None,
+                };
+                self.places.insert((turn.boost, payee), place);
+            }
+        }
+    }
+
+    /// Payees that would take a place, best first.
+    fn waiting(&self, turn: &Turn, now: Instant) -> Vec<NodeId> {
+        let boost = &self.book.boosts[&turn.boost];
+        let holds = |payee: &Payee| {
+            let lock = self.live_lock(payee.node_id);
+            lock.is_some_and(|lock| !boost.left_on(lock.id()).is_zero())
+        };
+        let mut waiting: Vec<&Payee> = turn
+            .payees
+            .values()
+            .filter(|payee| is_eligible(payee, boost))
+            .filter(|payee| !self.places.contains_key(&(turn.boost, payee.node_id)))
+            .filter(|payee| !self.place_pauses.holds(&payee.node_id, now))
+            .collect();
+        waiting.sort_by_key(|payee| (!holds(payee), payee.rank()));
+        waiting.iter().map(|payee| payee.node_id).collect()
+    }
+
+    fn give_up_places(&mut self, turn: &Turn, others_wait: bool, now: Instant) {
+        let boost = &self.book.boosts[&turn.boost];
+        let mut paused = Vec::new();
+        self.places.retain(|(id, payee), place| {
+            if *id != turn.boost {
+                return true;
+            }
+            let seen = turn.payees.get(payee);
+            let useless = seen.is_some_and(|payee| !is_eligible(payee, boost));
+            let gone = now.since(place.useful_at) >= PLACE_KEEP;
+            let choked = place
+                .choked_since
+                .is_some_and(|since| now.since(since) >= CHOKED_MAX);
+            if choked && others_wait {
+                paused.push(*payee);
+            }
+            !(useless || gone || choked && others_wait)
+        });
+        for payee in paused {
+            self.place_pauses
+                .set(payee, now.after(PLACE_PAUSE), PAUSES_MAX);
+        }
+    }
+
+    /// What may be reserved now: what is signed in a day stays below its bound even if every lock
+    /// is signed away at once.
+    fn means(&self, round: &Round<'_>) -> Means {
+        let day_left = round
+            .policy
+            .spend_per_day_max
+            .map_or(MicroCredits::MAX, |max| {
+                let bound = self.book.day.spent(round.time);
+                max.saturating_sub(bound.saturating_add(self.book.locked()))
+            });
+        Means {
+            spendable: round.purse.spendable,
+            day_left,
+            lock_max: round.purse.lock_max,
+            lock_ttl_secs: round.purse.lock_ttl_secs,
+        }
+    }
+
+    /// Opens, fills up and renews the locks of one boost.
+    fn fund(
+        &mut self,
+        round: &Round<'_>,
+        turn: &Turn,
+        means: &mut Means,
+        actions: &mut Vec<Action>,
+    ) {
+        let placed = |payee: &&Payee| self.places.contains_key(&(turn.boost, payee.node_id));
+        let mut placed: Vec<&Payee> = turn.payees.values().filter(placed).collect();
+        placed.sort_by_key(|payee| payee.rank());
+        for payee in placed {
+            let node_id = payee.node_id;
+            let boost = &self.book.boosts[&turn.boost];
+            let lock = self
+                .live_lock(node_id)
+                .filter(|lock| lock.ending != Ending::Asked);
+            let may_order = round.purse.ready
+                && round.purse.busy.binary_search(&node_id).is_err()
+                && !self.is_pending(node_id)
+                && !self.lock_pauses.holds(&node_id, round.now);
+            if !is_eligible(payee, boost) {
+                continue;
+            }
+            match lock.copied() {
+                Some(lock) => self.fill(
+                    turn,
+                    payee,
+                    &lock,
+                    Orders {
+                        may_order,
+                        now: round.now,
+                        time: round.time,
+                        means,
+                        actions,
+                    },
+                ),
+                None if may_order && !self.blocks_new_lock(node_id, round.time) => {
+                    self.open(turn, payee, means, actions);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn open(&mut self, turn: &Turn, payee: &Payee, means: &mut Means, actions: &mut Vec<Action>) {
+        let boost = &self.book.boosts[&turn.boost];
+        let bid = boost.order.bid;
+        let floor = floor(bid, payee);
+        let amount = chunk(bid, turn.left, floor)
+            .min(boost.free())
+            .min(means.most(MicroCredits::ZERO));
+        let full = boost.pending.len() >= PAYEES_MAX || !boost.may_share(LockId::new(u64::MAX));
+        if turn.left.is_zero() || amount < floor || full {
+            return;
+        }
+        means.take(amount);
+        let payee = payee.node_id;
+        self.book
+            .boost_mut(turn.boost)
+            .pending
+            .insert(payee, amount);
+        actions.push(Action::OpenLock { payee, amount });
+    }
+
+    /// Fills up a boost's share in a lock when three quarters of it are used: first with credit
+    /// that is in the lock already, then by a top-up. Renews the lock in the last quarter of its
+    /// life.
+    fn fill(&mut self, turn: &Turn, payee: &Payee, lock: &OwnLock, orders: Orders<'_>) {
+        let id = lock.id();
+        let boost = &self.book.boosts[&turn.boost];
+        let bid = boost.order.bid;
+        let needed = cost(bid, turn.left);
+        let chunk = chunk(bid, turn.left, floor(bid, payee));
+        let has = boost.left_on(id);
+        let low = has.get() <= chunk.get() / TOP_UP_PARTS && has < needed;
+        let mut want = if low {
+            chunk.saturating_sub(has)
+        } else {
+            MicroCredits::ZERO
+        };
+        let adoptable = want.min(orders.means.day_left);
+        let adopted = self.book.adopt(turn.boost, lock, adoptable);
+        orders.means.day_left = orders.means.day_left.saturating_sub(adopted);
+        want = want.saturating_sub(adopted);
+        if !orders.may_order {
+            return;
+        }
+        let boost = &self.book.boosts[&turn.boost];
+        let free = boost.free();
+        let mut amount = want.min(free).min(orders.means.most(lock.amount()));
+        let worth_it = amount >= cost(bid, window_of(payee)) || amount == free;
+        let may_add = boost.may_share(id) && boost.pending.len() < PAYEES_MAX;
+        if amount < cost(bid, DUST) || !worth_it || !may_add {
+            amount = MicroCredits::ZERO;
+        }
+        let ends = lock.status.lock.body.expires_at;
+        let margin = u64::from(orders.means.lock_ttl_secs) / RENEW_PARTS;
+        let renew = orders.time.plus_secs(margin) >= ends && !self.renewals.contains_key(&id);
+        if amount.is_zero() && !renew {
+            return;
+        }
+        if !amount.is_zero() {
+            orders.means.take(amount);
+            self.book
+                .boost_mut(turn.boost)
+                .pending
+                .insert(payee.node_id, amount);
+        }
+        self.renewals.insert(id, orders.now.after(RETRY));
+        orders.actions.push(Action::TopUp {
+            lock_id: id,
+            amount,
+        });
+    }
+
+    /// Keeps locks that some boost wants and asks for the close of the rest.
+    fn give_back(&mut self, round: &Round<'_>, turns: &[Turn], actions: &mut Vec<Action>) {
+        let mut unwanted = std::mem::take(&mut self.unwanted);
+        unwanted.retain(|id, _| self.locks.contains_key(id));
+        let open = self.locks.values().filter(|lock| !lock.status.closed);
+        for lock in open.filter(|lock| lock.ending != Ending::Asked) {
+            let (lock_id, payee) = (lock.id(), lock.payee());
+            let expired = is_expired(lock, round.time);
+            let placed = self.places.keys().any(|(_, node_id)| *node_id == payee);
+            if !expired && (placed || self.is_pending(payee)) {
+                unwanted.remove(&lock_id);
+                if lock.ending == Ending::Soon {
+                    actions.push(Action::Keep { payee, lock_id });
+                }
+                continue;
+            }
+            let since = *unwanted.entry(lock_id).or_insert(round.now);
+            let linger = self.linger(lock, turns, round);
+            let over = expired || linger.is_none_or(|wait| round.now.since(since) >= wait);
+            if over && lock.ending == Ending::No {
+                actions.push(Action::AskClose { payee, lock_id });
+            }
+        }
+        self.unwanted = unwanted;
+    }
+
+    /// How long a lock that no boost wants now is kept all the same; `None` for not at all.
+    fn linger(&self, lock: &OwnLock, turns: &[Turn], round: &Round<'_>) -> Option<Duration> {
+        let payee = lock.payee();
+        let is_here = round.candidates.iter().any(|row| row.node_id == payee);
+        let holds = self
+            .active()
+            .any(|(_, boost)| !boost.left_on(lock.id()).is_zero());
+        let useful = |turn: &Turn| {
+            let boost = &self.book.boosts[&turn.boost];
+            let payee = turn.payees.get(&payee);
+            payee.is_some_and(|payee| is_eligible(payee, boost))
+        };
+        if !is_here {
+            return holds.then_some(LINGER_AWAY);
+        }
+        (holds || turns.iter().any(useful)).then_some(LINGER)
+    }
+
+    /// Bids on every connection to a funded payee, and ends bids that nothing stands behind.
+    fn bid(&mut self, round: &Round<'_>, turns: &[Turn], actions: &mut Vec<Action>) {
+        let mut bidders = std::mem::take(&mut self.bidders);
+        bidders.retain(|peer, _| round.candidates.iter().any(|row| row.peer == *peer));
+        for row in round.candidates {
+            let turn = turns
+                .iter()
+                .find(|turn| turn.torrent.info_hash == row.info_hash);
+            let Some(turn) = turn.filter(|turn| self.is_covered(turn, row, round)) else {
+                if bidders.remove(&row.peer).is_some() {
+                    let rate = Rate::ZERO;
+                    actions.push(Action::Bid {
+                        peer: row.peer,
+                        rate,
+                    });
+                }
+                continue;
+            };
+            let sight = BidSight {
+                now: round.now,
+                payee: row.node_id,
+                min: row.rate_min,
+                cap: self.book.boosts[&turn.boost].order.bid,
+                choking: row.choking_us,
+                too_slow: self.is_too_slow(turn),
+            };
+            let rate = match bidders.get_mut(&row.peer) {
+                Some(bidder) => bidder.step(&sight, &mut self.raise_pauses),
+                None => {
+                    let bidder = Bidder::new(&sight);
+                    bidders.insert(row.peer, bidder);
+                    Some(bidder.rate())
+                }
+            };
+            actions.extend(rate.map(|rate| Action::Bid {
+                peer: row.peer,
+                rate,
+            }));
+        }
+        self.bidders = bidders;
+    }
+
+    /// Whether a bid on this connection has credit behind it. Where other torrents' boosts hold
+    /// part of the lock, there must be enough for a whole window, which may be under way already.
+    fn is_covered(&self, turn: &Turn, row: &PayeeCandidate, round: &Round<'_>) -> bool {
+        let boost = &self.book.boosts[&turn.boost];
+        let placed = self.places.contains_key(&(turn.boost, row.node_id));
+        let eligible = turn
+            .payees
+            .get(&row.node_id)
+            .is_some_and(|payee| is_eligible(payee, boost));
+        let Some(lock) = self.live_lock(row.node_id).filter(|_| placed && eligible) else {
+            return false;
+        };
+        let ends = lock.status.lock.body.expires_at;
+        let soon = round.time.plus_secs(EXPIRY_MARGIN_SECS) >= ends;
+        let day_over = round
+            .policy
+            .spend_per_day_max
+            .is_some_and(|max| self.book.day.spent(round.time) >= max);
+        let left = boost.left_on(lock.id());
+        if lock.ending != Ending::No || soon || day_over || left.is_zero() {
+            return false;
+        }
+        if !self.book.is_shared(lock.id(), row.info_hash) {
+            return true;
+        }
+        let window = turn.payees.get(&row.node_id).map_or(WINDOW_MAX, window_of);
+        left.saturating_add(boost.free()) >= cost(boost.order.bid, window)
+    }
+
+    fn is_too_slow(&self, turn: &Turn) -> bool {
+        let funded = turn
+            .payees
+            .values()
+            .filter(|payee| self.places.contains_key(&(turn.boost, payee.node_id)));
+        let rate = funded.fold(Bytes::ZERO, |sum, payee| {
+            sum.saturating_add(payee.rate_to_us)
+        });
+        turn.torrent.target_rate.is_none_or(|target| rate < target)
+    }
+
+    /// The lock of ours on which this payee is paid next: the newest that is open and can still be
+    /// topped up.
+    fn live_lock(&self, payee: NodeId) -> Option<&OwnLock> {
+        let mine = |lock: &&OwnLock| lock.payee() == payee && self.is_live(lock);
+        self.locks.values().rev().find(mine)
+    }
+
+    fn is_live(&self, lock: &OwnLock) -> bool {
+        !lock.status.closed && !is_expired(lock, self.time)
+    }
+
+    /// Whether the settlement node would refuse a new lock for this payee: one is open, unexpired
+    /// and not used up, though its close was asked for.
+    fn blocks_new_lock(&self, payee: NodeId, time: UnixTime) -> bool {
+        let live = |lock: &OwnLock| {
+            !lock.status.closed
+                && time <= lock.status.lock.body.expires_at
+                && lock.status.claimed < lock.amount()
+        };
+        self.locks
+            .values()
+            .any(|lock| lock.payee() == payee && live(lock))
+    }
+
+    fn is_pending(&self, payee: NodeId) -> bool {
+        let mut boosts = self.book.boosts.values();
+        boosts.any(|boost| boost.pending.contains_key(&payee))
+    }
+}
+
+/// What filling a lock may use.
+struct Orders<'a> {
+    may_order: bool,
+    now: Instant,
+    time: UnixTime,
+    means: &'a mut Means,
+    actions: &'a mut Vec<Action>,
+}
+
+fn is_expired(lock: &OwnLock, time: UnixTime) -> bool {
+    time >= lock.status.lock.body.expires_at
+}

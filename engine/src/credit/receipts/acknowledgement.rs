@@ -1,0 +1,145 @@
+//! Acknowledgements: how much open-class service each side had from the other (DESIGN §4, kind 0).
+//!
+//! Not money: never claimable, never clears exposure. They run under the network of zeros whatever
+//! networks the two nodes belong to, so that a pair has one channel each way for good.
+
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::channel::{Channel, ChannelId, ChannelKind};
+use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
+use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, RawCost};
+
+use crate::credit::receipts::incoming::{Freshness, Incoming, totals};
+use crate::credit::receipts::limits::{ACKNOWLEDGE_DELAY, ACKNOWLEDGE_STEP};
+use crate::credit::receipts::summary::Summary;
+use crate::units::InfoHash;
+
+/// The network of acknowledgements and of nodes that belong to none.
+pub const NO_NETWORK: NetworkId = NetworkId::from_bytes([0; 32]);
+
+/// Both acknowledgement channels of a pair.
+#[derive(Clone, Debug)]
+pub struct Acknowledgements {
+    /// What we signed to him.
+    pub ours: Outgoing,
+    /// What he signed to us.
+    pub his: Incoming,
+    /// Name of the channel on which he signs.
+    pub his_channel: Channel,
+    /// Its id.
+    pub his_channel_id: ChannelId,
+    /// Its change since the last summary.
+    pub his_summary: Summary,
+}
+
+/// The channel on which we sign.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Its parts.
+    pub channel: Channel,
+    /// Its id.
+    pub channel_id: ChannelId,
+    /// Our newest receipt.
+    pub receipt: Option<SignedReceipt>,
+    /// Verified bytes that no receipt says yet, and since when.
+    unsigned: Option<(Bytes, Instant)>,
+    /// Change since the last summary.
+    pub summary: Summary,
+}
+
+impl Acknowledgements {
+    /// Of a pair without history.
+    pub fn new(me: NodeId, peer: NodeId) -> Self {
+        let his_channel = channel(peer, me);
+        let our_channel = channel(me, peer);
+        Self {
+            ours: Outgoing {
+                channel_id: our_channel.id(),
+                channel: our_channel,
+                receipt: None,
+                unsigned: None,
+                summary: Summary::default(),
+            },
+            his_channel_id: his_channel.id(),
+            his_channel,
+            his: Incoming::default(),
+            his_summary: Summary::default(),
+        }
+    }
+
+    /// With the newest receipts as stored.
+    #[must_use]
+    pub fn stored(
+        mut self,
+        ours: Option<SignedReceipt>,
+        his: Option<SignedReceipt>,
+        now: Instant,
+    ) -> Self {
+        self.ours.summary = Summary::stored(ours.as_ref(), now);
+        self.ours.receipt = ours;
+        self.his_summary = Summary::stored(his.as_ref(), now);
+        self.his = Incoming::stored(his);
+        self
+    }
+
+    /// Bytes I acknowledged to him minus bytes he acknowledged to me: what ranks him in my open
+    /// classes. Held at the ends of its range.
+    pub fn standing(&self) -> i64 {
+        let (ours, _) = totals(self.ours.receipt.as_ref());
+        let (his, _) = totals(self.his.held());
+        let standing = i128::from(ours.get()) - i128::from(his.get());
+        let bound = i128::from(i64::MAX);
+        i64::try_from(standing.clamp(-bound, bound)).expect("clamped to its range")
+    }
+}
+
+impl Outgoing {
+    /// Open-class bytes of his were verified.
+    pub fn verified(&mut self, info_hash: InfoHash, bytes: Bytes, now: Instant) {
+        let (before, since) = self.unsigned.unwrap_or((Bytes::ZERO, now));
+        self.unsigned = Some((before.saturating_add(bytes), since));
+        self.summary.attribute(info_hash, bytes, RawCost::ZERO);
+    }
+
+    /// When what was verified is to be signed.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        let (bytes, since) = self.unsigned?;
+        if bytes >= ACKNOWLEDGE_STEP {
+            return Some(since);
+        }
+        Some(since.after(ACKNOWLEDGE_DELAY))
+    }
+
+    /// Signs what was verified; `None` if nothing was.
+    pub fn sign(&mut self, by: &Identity, now: Instant) -> Option<SignedReceipt> {
+        let (more, _) = self.unsigned.take()?;
+        let (bytes, _) = totals(self.receipt.as_ref());
+        let body = Receipt {
+            network_id: NO_NETWORK,
+            channel_id: self.channel_id,
+            bytes: bytes.saturating_add(more),
+            amount: MicroCredits::ZERO,
+        };
+        self.receipt = Some(body.sign(by));
+        self.summary.changed(now);
+        self.receipt
+    }
+
+    /// He shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
+    pub fn adopt(&mut self, proof: SignedReceipt, now: Instant) -> bool {
+        let newer = Freshness::of(&proof.body, self.receipt.as_ref()) == Freshness::Newer;
+        if newer {
+            self.receipt = Some(proof);
+            self.summary.changed(now);
+        }
+        newer
+    }
+}
+
+fn channel(payer: NodeId, payee: NodeId) -> Channel {
+    Channel {
+        network_id: NO_NETWORK,
+        kind: ChannelKind::Acknowledgement,
+        payer,
+        payee,
+    }
+}

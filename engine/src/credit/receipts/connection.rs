@@ -1,0 +1,174 @@
+//! One connection's share of the protocol: its opening, and the prices in force on its streams.
+
+use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate};
+
+use crate::credit::receipts::class::Class;
+use crate::credit::receipts::limits::{BID_BURST, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL};
+use crate::credit::receipts::requests::Requests;
+use crate::units::InfoHash;
+
+/// How far a connection has come. Messages are legal in one phase only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// HELLO was sent.
+    Greeted {
+        /// Our nonce.
+        nonce: [u8; 16],
+    },
+    /// His HELLO came and AUTH was sent.
+    Proving {
+        /// Our nonce.
+        nonce: [u8; 16],
+        /// His nonce.
+        peer_nonce: [u8; 16],
+    },
+    /// His AUTH holds: the key is his. SYNC was sent; receipts may be resent here from now.
+    Syncing,
+    /// His SYNC came: paid bytes and receipts may flow.
+    Ready,
+    /// Plain BitTorrent: he broke a rule, or the pair cannot be one.
+    Plain,
+}
+
+/// A connection whose two ends both advertised the receipt protocol.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The key he announced; proven from [`Phase::Syncing`] on.
+    pub key: NodeId,
+    /// Torrent of the connection.
+    pub info_hash: InfoHash,
+    /// Its piece length, once the metainfo is known.
+    pub piece_len: Option<u32>,
+    /// Both ends have the Fast Extension: the paid class is possible.
+    pub fast: bool,
+    /// Both ends belong to one network: locks are possible.
+    pub same_network: bool,
+    /// How far it has come.
+    pub phase: Phase,
+    /// As payer: the lowest bid that he serves as paid.
+    pub peer_rate_min: Option<Rate>,
+    /// As payer: the window that he allows at first.
+    pub peer_window: Bytes,
+    /// As payee: his bid in force.
+    pub peer_bid: Rate,
+    /// As payee: what the choker wants him to get.
+    pub class: Class,
+    /// As payee: what QUOTE said last.
+    pub quoted: Class,
+    /// As payee: the window that QUOTE said last.
+    pub quoted_window: Bytes,
+    /// As payer: our bid in force.
+    pub own_bid: Rate,
+    /// As payer: the bid we want, until the limit lets it through.
+    pub wanted_bid: Rate,
+    /// As payer: how many bids may be sent.
+    pub bids: Allowance,
+    /// As payer: his QUOTE in force.
+    pub quote: Class,
+    /// As payer: requests in flight.
+    pub requests: Requests,
+    /// SYNCs and ERRs that he can make us send.
+    pub answers: Allowance,
+}
+
+/// A number of times per interval, with a burst (GCRA, ITU-T I.371).
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    interval: Duration,
+    burst: u64,
+    /// When the burst will be whole again.
+    whole_at: Instant,
+}
+
+impl Connection {
+    /// A connection on which HELLO was just sent.
+    pub fn new(key: NodeId, info_hash: InfoHash, nonce: [u8; 16], fast: bool) -> Self {
+        Self {
+            key,
+            info_hash,
+            piece_len: None,
+            fast,
+            same_network: false,
+            phase: Phase::Greeted { nonce },
+            peer_rate_min: None,
+            peer_window: Bytes::ZERO,
+            peer_bid: Rate::ZERO,
+            class: Class::Open,
+            quoted: Class::Open,
+            quoted_window: Bytes::ZERO,
+            own_bid: Rate::ZERO,
+            wanted_bid: Rate::ZERO,
+            bids: Allowance::new(BID_INTERVAL, BID_BURST),
+            quote: Class::Open,
+            requests: Requests::default(),
+            answers: Allowance::new(SYNC_INTERVAL, SYNC_BURST),
+        }
+    }
+
+    /// Whether paid bytes and receipts may flow.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Whether receipts may be resent: he has our AUTH and SYNC before them in any case.
+    pub fn is_synced_by_us(&self) -> bool {
+        match self.phase {
+            Phase::Syncing | Phase::Ready => true,
+            Phase::Greeted { .. } | Phase::Proving { .. } | Phase::Plain => false,
+        }
+    }
+
+    /// Whether receipts on locks, and CLOSE, may be sent; blocks need not have a price here.
+    pub fn takes_receipts(&self) -> bool {
+        self.is_ready() && self.same_network
+    }
+
+    /// Whether blocks can have a price.
+    pub fn is_payable(&self) -> bool {
+        self.takes_receipts() && self.fast
+    }
+}
+
+impl Allowance {
+    /// A whole burst.
+    pub const fn new(interval: Duration, burst: u64) -> Self {
+        Self {
+            interval,
+            burst,
+            whole_at: Instant::ZERO,
+        }
+    }
+
+    /// Uses one, if there is one.
+    pub fn take(&mut self, now: Instant) -> bool {
+        if now < self.next_at() {
+            return false;
+        }
+        self.whole_at = self.whole_at.max(now).after(self.interval);
+        true
+    }
+
+    /// When there is one again.
+    pub fn next_at(&self) -> Instant {
+        let slack = self.interval.times(self.burst.saturating_sub(1));
+        Instant::from_nanos(self.whole_at.as_nanos().saturating_sub(slack.as_nanos()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bids_are_limited_to_one_a_second_and_a_burst_of_four() {
+        let mut bids = Allowance::new(BID_INTERVAL, BID_BURST);
+        let at = |ms| Instant::ZERO.after(Duration::from_millis(ms));
+        let sent = (0..10).filter(|_| bids.take(at(0))).count();
+        assert_eq!(sent, 4);
+        assert_eq!(bids.next_at(), at(1_000));
+        assert!(!bids.take(at(999)));
+        assert!(bids.take(at(1_000)));
+        let sent = (0..10).filter(|_| bids.take(at(100_000))).count();
+        assert_eq!(sent, 4);
+    }
+}

@@ -1,0 +1,214 @@
+//! A lock that somebody pays us from: what it still covers, when to claim and when to close (P5).
+
+use seedbank_ledger::signed::channel::ChannelId;
+use seedbank_ledger::signed::lock::SignedLock;
+use seedbank_ledger::signed::receipt::SignedReceipt;
+use seedbank_ledger::tally::LockRow;
+use seedbank_ledger::{Bytes, Instant, MicroCredits, UnixTime};
+
+use crate::credit::receipts::clock::Now;
+use crate::credit::receipts::incoming::{Incoming, totals};
+use crate::credit::receipts::limits::{
+    CLAIM_INTERVAL_SECS, CLAIM_STEP_PERCENT, CLAIM_USE_PERCENT, LOCK_GRACE_MIN_SECS, LOCK_IDLE,
+    LOCK_SERVE_MARGIN_SECS,
+};
+use crate::credit::receipts::summary::Summary;
+
+/// Where a lock of somebody's stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earning {
+    /// The settlement node has not told us of it in this run: at most a window is served on it.
+    Provisional {
+        /// Bytes granted on it so far.
+        served: Bytes,
+    },
+    /// The settlement node has told us that it is open and what was claimed.
+    Confirmed,
+    /// We closed it: nothing is served, no receipt counts; the settlement node is to be told.
+    Closing {
+        /// Whether the order to close it was asked for; before that, the last claim is awaited.
+        ordered: bool,
+    },
+    /// The settlement node says that it is closed.
+    Closed,
+}
+
+/// A lock of which we are the payee.
+#[derive(Clone, Debug)]
+pub struct EarningLock {
+    /// Its newest certificate.
+    pub lock: SignedLock,
+    /// Name of its channel.
+    pub channel_id: ChannelId,
+    /// Its receipts.
+    pub incoming: Incoming,
+    /// Paid out, as far as we know.
+    pub claimed: MicroCredits,
+    /// Where it stands.
+    pub state: Earning,
+    /// It met P5 when we first saw it: long enough, large enough, grace enough.
+    pub serveable: bool,
+    /// The payer signs nothing more on it.
+    pub close_asked: bool,
+    /// Last grant, rise, LOCK or top-up.
+    pub moved_at: Instant,
+    /// Total that the newest claim asked for.
+    pub claim_asked: MicroCredits,
+    /// When it was last claimed, or learned; `None` after a start, when nobody knows.
+    pub claimed_at: Option<UnixTime>,
+    /// Change since the last summary.
+    pub summary: Summary,
+}
+
+impl EarningLock {
+    /// A lock that is new to us.
+    pub fn new(lock: SignedLock, serveable: bool, now: Now) -> Self {
+        Self {
+            channel_id: lock.body.channel().id(),
+            lock,
+            incoming: Incoming::default(),
+            claimed: MicroCredits::ZERO,
+            state: Earning::Provisional {
+                served: Bytes::ZERO,
+            },
+            serveable,
+            close_asked: false,
+            moved_at: now.at,
+            claim_asked: MicroCredits::ZERO,
+            claimed_at: Some(now.unix),
+            summary: Summary::default(),
+        }
+    }
+
+    /// A lock as stored, with its newest receipt.
+    pub fn stored(row: &LockRow, receipt: Option<SignedReceipt>, now: Now) -> Self {
+        let serveable = row.lock.body.grace_secs >= LOCK_GRACE_MIN_SECS;
+        let mut lock = Self::new(row.lock, serveable, now);
+        if row.closed {
+            lock.state = Earning::Closing { ordered: false };
+        }
+        lock.summary = Summary::stored(receipt.as_ref(), now.at);
+        lock.incoming = Incoming::stored(receipt);
+        lock.claimed = row.claimed;
+        lock.close_asked = row.close_asked;
+        lock.claimed_at = None;
+        lock
+    }
+
+    /// The row to store.
+    pub fn row(&self) -> LockRow {
+        LockRow {
+            lock: self.lock,
+            claimed: self.claimed,
+            closed: !self.is_open(),
+            close_asked: self.close_asked,
+        }
+    }
+
+    /// Whether receipts count on it.
+    pub fn is_open(&self) -> bool {
+        match self.state {
+            Earning::Provisional { .. } | Earning::Confirmed => true,
+            Earning::Closing { .. } | Earning::Closed => false,
+        }
+    }
+
+    /// What the newest receipt is worth: never more than the lock holds.
+    pub fn worth(&self) -> MicroCredits {
+        let (_, amount) = totals(self.incoming.held());
+        amount.min(self.lock.body.amount)
+    }
+
+    /// What the lock can still pay for.
+    pub fn room(&self) -> MicroCredits {
+        self.lock.body.amount.saturating_sub(self.worth())
+    }
+
+    /// Whether blocks may be granted on it now.
+    pub fn is_served(&self, now: Now) -> bool {
+        let ends = self.lock.body.expires_at.minus_secs(LOCK_SERVE_MARGIN_SECS);
+        self.is_open() && self.serveable && !self.close_asked && now.unix < ends
+    }
+
+    /// Whether `len` more bytes may be granted before the settlement node has answered.
+    pub fn is_confirmed_for(&self, len: Bytes, window: Bytes) -> bool {
+        match self.state {
+            Earning::Provisional { served } => served.saturating_add(len) <= window,
+            Earning::Confirmed => true,
+            Earning::Closing { .. } | Earning::Closed => false,
+        }
+    }
+
+    /// A block was granted on it.
+    pub fn granted(&mut self, len: Bytes, now: Instant) {
+        self.moved_at = now;
+        if let Earning::Provisional { served } = &mut self.state {
+            *served = served.saturating_add(len);
+        }
+    }
+
+    /// A grant was taken back.
+    pub fn ungranted(&mut self, len: Bytes) {
+        if let Earning::Provisional { served } = &mut self.state {
+            *served = served.saturating_sub(len);
+        }
+    }
+
+    /// What a claim would ask for in total, if it is time for one.
+    pub fn claim_due(&self, now: Now) -> Option<MicroCredits> {
+        let worth = self.claimable()?;
+        let due = match self.state {
+            Earning::Closed | Earning::Closing { .. } => true,
+            Earning::Provisional { .. } | Earning::Confirmed => {
+                self.is_used_up(worth) || now.unix >= self.claim_time()
+            }
+        };
+        due.then_some(worth)
+    }
+
+    /// What a claim would ask for in total, if there is anything to claim.
+    pub fn claimable(&self) -> Option<MicroCredits> {
+        let worth = self.worth();
+        let is_more = worth > self.claimed.max(self.claim_asked);
+        (is_more && self.state != Earning::Closed).then_some(worth)
+    }
+
+    /// When time alone asks for a claim.
+    fn claim_time(&self) -> UnixTime {
+        let half_grace = u64::from(self.lock.body.grace_secs / 2);
+        let last_call = self.lock.body.expires_at.plus_secs(half_grace);
+        match self.claimed_at {
+            None => UnixTime::ZERO,
+            Some(at) => at.plus_secs(CLAIM_INTERVAL_SECS).min(last_call.max(at)),
+        }
+    }
+
+    fn is_used_up(&self, worth: MicroCredits) -> bool {
+        let amount = u128::from(self.lock.body.amount.get());
+        let used = u128::from(worth.get()) * 100 >= amount * CLAIM_USE_PERCENT;
+        let last = self.claimed.max(self.claim_asked);
+        let step = u128::from(worth.saturating_sub(last).get()) * 100;
+        used && (step >= amount * CLAIM_STEP_PERCENT || worth == self.lock.body.amount)
+    }
+
+    /// Whether it has been idle for so long that it may be closed (P5), or its close was asked for.
+    pub fn is_close_due(&self, now: Now) -> bool {
+        self.is_open() && (self.close_asked || now.at >= self.moved_at.after(LOCK_IDLE))
+    }
+
+    /// When time alone asks for something here.
+    pub fn wakes_at(&self, now: Now) -> Option<Instant> {
+        let pending = self.incoming.wakes_at();
+        let summary = self.summary.due_at(self.incoming.held());
+        let claimable = self.worth() > self.claimed.max(self.claim_asked);
+        let open = self.is_open();
+        let claim = (open && claimable).then(|| now.instant_of(self.claim_time()));
+        let idle = open.then(|| self.moved_at.after(LOCK_IDLE));
+        let gone = now.instant_of(self.lock.body.returns_at().plus_secs(1));
+        let idle = idle.filter(|idle| *idle > now.at);
+        [pending, summary, claim, idle, Some(gone)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

@@ -1,0 +1,364 @@
+//! We are the payer: bids, what is asked of whom, what a verified piece makes due, and how it is
+//! signed (S1 to S5).
+
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::tally::TallyRow;
+use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
+
+use crate::credit::receipts::connection::Connection;
+use crate::credit::receipts::exchange::{Arrived, Exchange, receipt_row};
+use crate::credit::receipts::limits::RATE_MAX;
+use crate::credit::receipts::output::ExchangeOutput;
+use crate::credit::receipts::paying::{Paying, PayingLock};
+use crate::interface::input::BlockFate;
+use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::wire::receipt::ReceiptMessage;
+
+impl Exchange {
+    /// Our bid in force at this peer.
+    pub fn own_bid(&self, peer: PeerIndex) -> Rate {
+        self.connections
+            .get(&peer)
+            .map_or(Rate::ZERO, |connection| connection.own_bid)
+    }
+
+    /// Lowest bid that this peer serves as paid, by its HELLO; `None` if it takes no payment or is
+    /// not ready.
+    pub fn rate_min_of(&self, peer: PeerIndex) -> Option<Rate> {
+        let connection = self.connections.get(&peer)?;
+        connection.peer_rate_min.filter(|_| connection.is_payable())
+    }
+
+    /// The exposure that this peer allows our key, by his newest HELLO or QUOTE; zero if he has
+    /// not said.
+    pub fn window_at(&self, peer: PeerIndex) -> Bytes {
+        let key = self.connections.get(&peer).map(|connection| connection.key);
+        key.and_then(|key| self.pairs.get(&key))
+            .map_or(Bytes::ZERO, |pair| pair.payer.window)
+    }
+
+    /// Wants this bid for the requests that follow. It is in force once its BID is among the
+    /// outputs: at once, or up to a second later if there were too many. Without a lock of ours
+    /// that is open and wanted, the bid is zero: what it buys could not be signed.
+    pub fn place_bid(&mut self, peer: PeerIndex, rate: Rate, at: Instant) {
+        let Some(key) = self.connections.get(&peer).map(|connection| connection.key) else {
+            return;
+        };
+        let mut locks = self.pair_mut(key).payer.locks.values();
+        let funded = locks.any(|lock| lock.state == Paying::Open);
+        let spend = self.setup.terms.spend && funded;
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return;
+        };
+        if !connection.is_payable() {
+            return;
+        }
+        connection.wanted_bid = if spend {
+            rate.min(RATE_MAX)
+        } else {
+            Rate::ZERO
+        };
+        self.send_bid(peer, at);
+        self.turn(key, at);
+    }
+
+    /// Whether a piece may be opened at this peer under the bid in force: what is open there, over
+    /// all torrents, must fit his window (S2). Without a bid the window does not matter.
+    pub fn may_open_piece(&self, peer: PeerIndex, piece: PieceIndex, piece_len: u32) -> bool {
+        let Some(connection) = self.connections.get(&peer) else {
+            return true;
+        };
+        if connection.own_bid.is_zero() {
+            return true;
+        }
+        let Some(pair) = self.pairs.get(&connection.key) else {
+            return true;
+        };
+        let key = (connection.info_hash, piece);
+        pair.payer.pieces.used_with(key, piece_len) <= pair.payer.window
+    }
+
+    /// Bytes of further pieces that may be opened at this peer under the bid in force;
+    /// [`Bytes::MAX`] without a bid. Pieces that are open there already are counted whole.
+    pub fn window_left(&self, peer: PeerIndex) -> Bytes {
+        let Some(connection) = self.connections.get(&peer) else {
+            return Bytes::MAX;
+        };
+        match self.pairs.get(&connection.key) {
+            Some(pair) if !connection.own_bid.is_zero() => {
+                pair.payer.window.saturating_sub(pair.payer.pieces.used())
+            }
+            Some(_) | None => Bytes::MAX,
+        }
+    }
+
+    /// A request went out; the bid in force goes with it.
+    pub fn requested(&mut self, peer: PeerIndex, block: Block, piece_len: u32) {
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return;
+        };
+        if !connection.fast {
+            return;
+        }
+        let bid = connection.own_bid;
+        connection.requests.sent(block, bid);
+        if !bid.is_zero() {
+            let piece = (connection.info_hash, block.piece);
+            let key = connection.key;
+            let pieces = &mut self.pair_mut(key).payer.pieces;
+            pieces.asked(piece, piece_len, &block);
+        }
+    }
+
+    /// A request was rejected (BEP 6), or will never be answered.
+    pub fn rejected(&mut self, peer: PeerIndex, block: &Block, at: Instant) {
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return;
+        };
+        let answered = connection.requests.answered(block);
+        if answered.is_some_and(|bid| !bid.is_zero()) {
+            let piece = (connection.info_hash, block.piece);
+            let key = connection.key;
+            let pieces = &mut self.pair_mut(key).payer.pieces;
+            pieces.answered(piece, block, false);
+            self.turn(key, at);
+        }
+    }
+
+    /// A block came. `had` tells that its piece was verified before, so that `fate` compares it
+    /// with verified bytes.
+    pub fn arrived(
+        &mut self,
+        peer: PeerIndex,
+        block: &Block,
+        fate: BlockFate,
+        had: bool,
+        at: Instant,
+    ) {
+        let acknowledge = self.setup.terms.acknowledge;
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return;
+        };
+        let bid = connection.requests.answered(block);
+        let payable = connection.is_payable();
+        let rate = bid.filter(|_| payable);
+        let rate = rate.map_or(Rate::ZERO, |bid| connection.quote.price(bid));
+        let acknowledge = acknowledge && connection.is_ready();
+        let (key, info_hash) = (connection.key, connection.info_hash);
+        let piece = (info_hash, block.piece);
+        let len = Bytes::new(u64::from(block.len));
+        let due = !rate.is_zero();
+        let waits = match fate {
+            BlockFate::Stored => due || acknowledge,
+            BlockFate::Equal => due && !had,
+            BlockFate::Different | BlockFate::Unrequested => false,
+        };
+        if bid.is_some_and(|bid| !bid.is_zero()) {
+            let pieces = &mut self.pair_mut(key).payer.pieces;
+            pieces.answered(piece, block, due && waits);
+        }
+        if waits {
+            let from = key;
+            let arrived = self.pieces.entry(piece).or_default();
+            arrived.push(Arrived { from, len, rate });
+        } else if due && had && fate == BlockFate::Equal {
+            // A duplicate that we asked for, of a piece that is verified: due at once (S1).
+            self.pair_mut(key).payer.owe(info_hash, len, rate);
+            self.write_due(&[key], at);
+        }
+    }
+
+    /// The piece is fetched from somebody else now: choke, snub, or nothing came for 30 s.
+    pub fn hand_on(&mut self, peer: PeerIndex, piece: PieceIndex, at: Instant) {
+        let Some(connection) = self.connections.get(&peer) else {
+            return;
+        };
+        let (key, info_hash) = (connection.key, connection.info_hash);
+        let pieces = &mut self.pair_mut(key).payer.pieces;
+        pieces.hand_on((info_hash, piece));
+        self.turn(key, at);
+    }
+
+    /// The piece matched its hash: its blocks are due. The rows are among the outputs, before the
+    /// receipts; the session takes them out before the piece counts as had (S3).
+    pub fn verified(&mut self, info_hash: InfoHash, piece: PieceIndex, at: Instant) {
+        let arrived = self.pieces.remove(&(info_hash, piece));
+        let mut owing = Vec::new();
+        let mut touched = self.settle_piece(info_hash, piece);
+        for block in arrived.unwrap_or_default() {
+            let Some(pair) = self.pairs.get_mut(&block.from) else {
+                continue;
+            };
+            if block.rate.is_zero() {
+                pair.acks.ours.verified(info_hash, block.len, at);
+                touched.push(block.from);
+            } else {
+                pair.payer.owe(info_hash, block.len, block.rate);
+                owing.push(block.from);
+            }
+        }
+        for keys in [&mut owing, &mut touched] {
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        self.write_due(&owing, at);
+        for key in touched {
+            self.turn(key, at);
+        }
+    }
+
+    /// The piece did not match its hash, or its buffer was given up: nothing of it is ever due.
+    pub fn discarded(&mut self, info_hash: InfoHash, piece: PieceIndex, at: Instant) {
+        self.pieces.remove(&(info_hash, piece));
+        for key in self.settle_piece(info_hash, piece) {
+            self.turn(key, at);
+        }
+    }
+
+    /// A torrent is gone with everything of it that was not verified.
+    pub fn forget_torrent(&mut self, info_hash: InfoHash, at: Instant) {
+        let first = (info_hash, PieceIndex::unchecked(0));
+        let last = (info_hash, PieceIndex::unchecked(u32::MAX));
+        let waiting: Vec<PieceIndex> = self
+            .pieces
+            .range(first..=last)
+            .map(|((_, piece), _)| *piece)
+            .collect();
+        for piece in waiting {
+            self.discarded(info_hash, piece, at);
+        }
+    }
+
+    /// No boost wants this payee's lock any more: bids at him end, and CLOSE goes out once no paid
+    /// block is under way or waits to be verified.
+    pub fn end_lock(&mut self, payee: NodeId, lock_id: LockId, at: Instant) {
+        let Some(lock) = self.own_lock(payee, lock_id) else {
+            return;
+        };
+        lock.end();
+        for peer in self.payable(payee) {
+            self.connection_mut(peer).wanted_bid = Rate::ZERO;
+        }
+        self.turn(payee, at);
+    }
+
+    /// A boost wants this payee's lock again. False if its close was asked for already.
+    pub fn keep_lock(&mut self, payee: NodeId, lock_id: LockId) -> bool {
+        let Some(lock) = self.own_lock(payee, lock_id) else {
+            return false;
+        };
+        lock.keep();
+        lock.state == Paying::Open
+    }
+
+    /// Payees who may not hold our newest receipt: worth another connection before we go.
+    pub fn undelivered(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let owing = self.pairs.values().filter(|pair| {
+            let mut open = pair.payer.locks.values().filter(|lock| lock.is_open());
+            open.any(PayingLock::is_undelivered)
+        });
+        owing.map(|pair| pair.key)
+    }
+
+    pub(super) fn send_bid(&mut self, peer: PeerIndex, at: Instant) {
+        let connection = self.connection_mut(peer);
+        let rate = connection.wanted_bid;
+        if rate != connection.own_bid && connection.is_payable() && connection.bids.take(at) {
+            connection.own_bid = rate;
+            self.send(peer, ReceiptMessage::Bid(rate));
+        }
+    }
+
+    /// Signs what is owed, if there is a connection to send it on, and sends it.
+    pub(super) fn sign(&mut self, key: NodeId, at: Instant) {
+        self.write(&[key], false, at);
+    }
+
+    /// Requests in flight here will not be answered.
+    pub(super) fn give_up_requests(&mut self, peer: PeerIndex) {
+        let connection = self.connection_mut(peer);
+        let (key, info_hash) = (connection.key, connection.info_hash);
+        let given_up: Vec<(Block, Rate)> = connection.requests.drain().collect();
+        let pieces = &mut self.pair_mut(key).payer.pieces;
+        for (block, bid) in given_up {
+            if !bid.is_zero() {
+                pieces.answered((info_hash, block.piece), &block, false);
+            }
+        }
+        pieces.hand_on_all(info_hash);
+    }
+
+    fn write_due(&mut self, owing: &[NodeId], at: Instant) {
+        self.write(owing, true, at);
+    }
+
+    /// Signs for each key, writes all rows at once, then sends. `due` tells that what is owed has
+    /// grown and is written in any case.
+    fn write(&mut self, keys: &[NodeId], due: bool, at: Instant) {
+        let now = self.clock.now(at);
+        let identity = self.setup.identity.clone();
+        let mut rows = Vec::new();
+        let mut after = Vec::new();
+        for key in keys {
+            let live = self.live(*key, Connection::takes_receipts);
+            let pair = self.pair_mut(*key);
+            let signing = live
+                .last()
+                .and_then(|peer| Some((*peer, pair.payer.sign(&identity, now)?)));
+            if due || signing.is_some() {
+                rows.push(TallyRow::Pair(pair.row()));
+            }
+            let Some((peer, signing)) = signing else {
+                continue;
+            };
+            for lock_id in signing.locks {
+                let lock = &pair.payer.locks[&lock_id];
+                rows.extend(receipt_row(lock.lock.body.channel(), lock.receipt.as_ref()));
+                after.extend(lock.receipt.map(|receipt| ExchangeOutput::Send {
+                    peer,
+                    message: ReceiptMessage::Receipt(receipt),
+                }));
+            }
+            let spent = signing.spent.into_iter();
+            after.extend(spent.map(|(info_hash, amount)| ExchangeOutput::Spent {
+                payee: *key,
+                info_hash,
+                amount,
+            }));
+        }
+        self.tally(rows);
+        self.outputs.extend(after);
+        for key in keys {
+            self.touch(*key, at);
+        }
+    }
+
+    /// Nothing of this piece waits any more, at nobody; returns at whom something did.
+    fn settle_piece(&mut self, info_hash: InfoHash, piece: PieceIndex) -> Vec<NodeId> {
+        let mut touched = Vec::new();
+        for pair in self.pairs.values_mut() {
+            if pair.payer.pieces.settle((info_hash, piece)) {
+                touched.push(pair.key);
+            }
+        }
+        touched
+    }
+
+    fn own_lock(&mut self, payee: NodeId, lock_id: LockId) -> Option<&mut PayingLock> {
+        let pair = self.pairs.get_mut(&payee)?;
+        pair.payer.locks.get_mut(&lock_id)
+    }
+
+    /// What may still be signed to a payee, over all his locks.
+    pub fn room(&self, payee: NodeId, at: Instant) -> MicroCredits {
+        let now = self.clock.now(at);
+        let Some(pair) = self.pairs.get(&payee) else {
+            return MicroCredits::ZERO;
+        };
+        let locks = pair.payer.locks.values();
+        let signable = locks.filter(|lock| lock.is_signable(now));
+        signable.fold(MicroCredits::ZERO, |sum, lock| {
+            sum.saturating_add(lock.room())
+        })
+    }
+}

@@ -1,0 +1,296 @@
+//! Locks of both directions: what the settlement node tells of them, what a peer shows, and when
+//! one may be served on (P5).
+
+use seedbank_ledger::signed::channel::ChannelId;
+use seedbank_ledger::signed::lock::{Lock, LockId, SignedLock};
+use seedbank_ledger::statement::LockStatus;
+use seedbank_ledger::tally::TallyRow;
+use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
+
+use crate::credit::receipts::connection::Connection;
+use crate::credit::receipts::earning::{Earning, EarningLock};
+use crate::credit::receipts::exchange::Exchange;
+use crate::credit::receipts::exchange::syncing::Source;
+use crate::credit::receipts::limits::{LOCK_GRACE_MIN_SECS, LOCK_LEFT_MIN_SECS, LOCKS_OPEN_MAX};
+use crate::credit::receipts::output::{ExchangeOutput, Violation};
+use crate::credit::receipts::paying::{Paying, PayingLock};
+use crate::units::PeerIndex;
+use crate::wire::receipt::ReceiptMessage;
+
+/// How a certificate compares with the one known.
+enum Certificate {
+    Newer,
+    NothingNew,
+}
+
+impl Exchange {
+    /// The settlement node's word on a lock of ours or for us: opened, topped up, claimed or
+    /// closed. Its signature is checked; a lock of other parties or another network is left alone.
+    pub fn lock_status(&mut self, status: &LockStatus, at: Instant) {
+        let body = status.lock.body;
+        let Some(network) = self.setup.network.filter(|own| own.id == body.network_id) else {
+            return;
+        };
+        if status.lock.verify(&network.settlement).is_err() {
+            return;
+        }
+        let me = self.id();
+        let key = match (body.payer == me, body.payee == me) {
+            (true, false) => body.payee,
+            (false, true) => body.payer,
+            (true, true) | (false, false) => return,
+        };
+        self.pair_entry(key, at);
+        if body.payer == me {
+            self.own_lock_status(key, status, at);
+        } else {
+            self.his_lock_status(key, status, at);
+        }
+        self.turn(key, at);
+    }
+
+    fn own_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
+        let body = status.lock.body;
+        let payer = &mut self.pair_mut(key).payer;
+        let known = payer.locks.contains_key(&body.lock_id);
+        if !known && (status.closed || !payer.may_learn(body.lock_id)) {
+            return;
+        }
+        let entry = payer.locks.entry(body.lock_id);
+        let lock = entry.or_insert_with(|| PayingLock::new(status.lock));
+        let newer = is_newer(&body, &lock.lock.body);
+        if newer {
+            lock.lock = status.lock;
+        }
+        if status.closed {
+            lock.state = Paying::Closed;
+        }
+        let open = lock.is_open();
+        payer.claimed(body.lock_id, status.claimed);
+        let row = TallyRow::Lock(payer.locks[&body.lock_id].row());
+        let rows = vec![row, TallyRow::Pair(self.pair_mut(key).row())];
+        self.tally(rows);
+        if open && (newer || !known) {
+            for peer in self.live(key, Connection::is_synced_by_us) {
+                if self.connection_mut(peer).same_network {
+                    self.send(peer, ReceiptMessage::Lock(Box::new(status.lock)));
+                }
+            }
+        }
+        self.sign(key, at);
+    }
+
+    fn his_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
+        let now = self.clock.now(at);
+        let body = status.lock.body;
+        let serveable = self.is_serveable(key, &body, at);
+        let pair = self.pair_mut(key);
+        if !pair.payee.locks.contains_key(&body.lock_id) {
+            if status.closed || !pair.payee.may_learn(body.lock_id) {
+                return;
+            }
+            let lock = EarningLock::new(status.lock, serveable, now);
+            pair.payee.locks.insert(body.lock_id, lock);
+        }
+        let known = pair.payee.locks.get(&body.lock_id).map(|lock| lock.lock);
+        if known.is_some_and(|known| is_newer(&body, &known.body)) {
+            pair.payee.top_up(status.lock, serveable, now);
+        }
+        let Some(lock) = pair.payee.locks.get_mut(&body.lock_id) else {
+            return;
+        };
+        lock.claimed = lock.claimed.max(status.claimed);
+        match (lock.state, status.closed) {
+            (_, true) => lock.state = Earning::Closed,
+            (Earning::Provisional { .. }, false) => lock.state = Earning::Confirmed,
+            (Earning::Confirmed | Earning::Closing { .. } | Earning::Closed, false) => {}
+        }
+        let rows = vec![TallyRow::Lock(lock.row()), TallyRow::Pair(pair.row())];
+        self.tally(rows);
+    }
+
+    /// He shows a lock of ours. A restored node learns of it here before the settlement node tells.
+    pub(super) fn learn_own_lock(
+        &mut self,
+        peer: PeerIndex,
+        lock: &SignedLock,
+    ) -> Result<(), Violation> {
+        let key = self.connection_mut(peer).key;
+        self.check_parties(&lock.body, self.id(), key)?;
+        let payer = &self.pair_mut(key).payer;
+        let open = payer.locks.values().filter(|lock| lock.is_open()).count();
+        let known = payer.locks.get(&lock.body.lock_id).map(|known| known.lock);
+        let wanted = match known {
+            Some(known) => is_newer(&lock.body, &known.body),
+            None => payer.may_learn(lock.body.lock_id) && open < LOCKS_OPEN_MAX,
+        };
+        if !wanted {
+            return Ok(());
+        }
+        self.check_issuer(lock)?;
+        let payer = &mut self.pair_mut(key).payer;
+        let entry = payer.locks.entry(lock.body.lock_id);
+        let known = entry.or_insert_with(|| PayingLock::new(*lock));
+        known.lock = *lock;
+        let row = known.row();
+        self.tally(vec![TallyRow::Lock(row)]);
+        self.outputs
+            .push_back(ExchangeOutput::AskLock(lock.body.lock_id));
+        Ok(())
+    }
+
+    /// LOCK: a lock for us, or a newer certificate of one.
+    pub(super) fn lock_shown(
+        &mut self,
+        peer: PeerIndex,
+        lock: &SignedLock,
+        at: Instant,
+    ) -> Result<(), Violation> {
+        self.learn_lock(peer, lock, at)?;
+        let key = self.connection_mut(peer).key;
+        self.turn(key, at);
+        Ok(())
+    }
+
+    pub(super) fn learn_lock(
+        &mut self,
+        peer: PeerIndex,
+        lock: &SignedLock,
+        at: Instant,
+    ) -> Result<(), Violation> {
+        let now = self.clock.now(at);
+        let lock_id = lock.body.lock_id;
+        let key = self.connection_mut(peer).key;
+        self.check_parties(&lock.body, key, self.id())?;
+        let payee = &self.pair_mut(key).payee;
+        let open = payee.locks.values().filter(|lock| lock.is_open()).count();
+        let known = payee.locks.get(&lock_id).map(|known| known.lock);
+        let wanted = match known {
+            Some(known) => is_newer(&lock.body, &known.body),
+            None => payee.may_learn(lock_id) && open < LOCKS_OPEN_MAX,
+        };
+        if !wanted {
+            return Ok(());
+        }
+        self.check_issuer(lock)?;
+        let serveable = self.is_serveable(key, &lock.body, at);
+        let payee = &mut self.pair_mut(key).payee;
+        if known.is_some() {
+            payee.top_up(*lock, serveable, now);
+        } else {
+            let fresh = EarningLock::new(*lock, serveable, now);
+            payee.locks.insert(lock_id, fresh);
+            self.outputs.push_back(ExchangeOutput::AskLock(lock_id));
+        }
+        let pair = self.pair_mut(key);
+        let rows = vec![
+            TallyRow::Lock(pair.payee.locks[&lock_id].row()),
+            TallyRow::Pair(pair.row()),
+        ];
+        self.tally(rows);
+        Ok(())
+    }
+
+    /// CLOSE, or a SYNC that says so: he signs nothing more on this lock.
+    pub(super) fn close_asked(
+        &mut self,
+        peer: PeerIndex,
+        lock_id: LockId,
+        at: Instant,
+    ) -> Result<(), Violation> {
+        let key = self.connection_mut(peer).key;
+        self.settle(key, Source::Lock(lock_id), at);
+        let pair = self.pair_mut(key);
+        let Some(lock) = pair.payee.locks.get_mut(&lock_id) else {
+            return Ok(());
+        };
+        if !lock.close_asked {
+            lock.close_asked = true;
+            let row = lock.row();
+            // Nothing will be signed for what is in F, unless another lock is there.
+            pair.payee.late(at);
+            self.tally(vec![TallyRow::Lock(row)]);
+        }
+        self.turn(key, at);
+        Ok(())
+    }
+
+    /// He says that a lock of ours is closed: nothing more is signed on it.
+    pub(super) fn lock_refused(&mut self, peer: PeerIndex, channel_id: ChannelId) {
+        let key = self.connection_mut(peer).key;
+        let mut locks = self.pair_mut(key).payer.locks.values_mut();
+        let Some(lock) = locks.find(|lock| lock.channel_id == channel_id && lock.is_open()) else {
+            return;
+        };
+        let lock_id = lock.lock.body.lock_id;
+        if lock.refuse() {
+            self.outputs.push_back(ExchangeOutput::AskLock(lock_id));
+        }
+    }
+
+    /// ERR unknown channel: LOCK and the newest receipt again.
+    pub(super) fn show_lock(&mut self, peer: PeerIndex, channel_id: ChannelId, at: Instant) {
+        let connection = self.connection_mut(peer);
+        if !connection.answers.take(at) {
+            return;
+        }
+        let key = connection.key;
+        let mut locks = self.pair_mut(key).payer.locks.values();
+        let found = locks.find(|lock| lock.channel_id == channel_id && lock.is_open());
+        let Some((lock, receipt)) = found.map(|lock| (lock.lock, lock.receipt)) else {
+            return;
+        };
+        self.send(peer, ReceiptMessage::Lock(Box::new(lock)));
+        if let Some(receipt) = receipt {
+            self.send(peer, ReceiptMessage::Receipt(receipt));
+        }
+    }
+
+    fn check_parties(&self, lock: &Lock, payer: NodeId, payee: NodeId) -> Result<(), Violation> {
+        let network = self.setup.network.map(|network| network.id);
+        if network != Some(lock.network_id) || lock.payer != payer || lock.payee != payee {
+            return Err(Violation::ForeignLock);
+        }
+        Ok(())
+    }
+
+    fn check_issuer(&self, lock: &SignedLock) -> Result<(), Violation> {
+        let network = self.setup.network.ok_or(Violation::ForeignLock)?;
+        let verified = lock.verify(&network.settlement);
+        verified.map_err(|_| Violation::ForgedLock)
+    }
+
+    /// P5: long enough, grace enough, and worth a window at the least rate this payer can get.
+    fn is_serveable(&self, key: NodeId, lock: &Lock, at: Instant) -> bool {
+        let now = self.clock.now(at);
+        let left = lock.expires_at.secs_since(now.unix);
+        let Some(pair) = self.pairs.get(&key) else {
+            return false;
+        };
+        let rate = self.setup.terms.rate_min.max(Rate::new(1));
+        let window: Bytes = pair.window(&self.setup.window);
+        let least = rate.cost_ceil(window).unwrap_or(MicroCredits::MAX);
+        lock.grace_secs >= LOCK_GRACE_MIN_SECS && left >= LOCK_LEFT_MIN_SECS && lock.amount >= least
+    }
+}
+
+fn is_newer(offered: &Lock, known: &Lock) -> bool {
+    matches!(compare(offered, known), Certificate::Newer)
+}
+
+/// A top-up raises the amount or the expiry; neither ever becomes smaller, and nothing else
+/// changes.
+fn compare(offered: &Lock, known: &Lock) -> Certificate {
+    let same = Lock {
+        amount: known.amount,
+        expires_at: known.expires_at,
+        ..*offered
+    };
+    let grows = offered.amount >= known.amount && offered.expires_at >= known.expires_at;
+    let differs = (offered.amount, offered.expires_at) != (known.amount, known.expires_at);
+    if same == *known && grows && differs {
+        Certificate::Newer
+    } else {
+        Certificate::NothingNew
+    }
+}

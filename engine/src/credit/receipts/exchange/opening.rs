@@ -1,0 +1,321 @@
+//! How a connection comes to be trusted: HELLO, AUTH, SYNC, in this order and no other; and where
+//! each message goes once it is.
+
+use seedbank_ledger::signed::auth::Auth;
+use seedbank_ledger::signed::channel::ChannelId;
+use seedbank_ledger::signed::{Body as _, Signed};
+use seedbank_ledger::{Bytes, Instant, NetworkId, NodeId, Rate, Signature};
+
+use crate::credit::receipts::acknowledgement::NO_NETWORK;
+use crate::credit::receipts::class::Class;
+use crate::credit::receipts::connection::{Connection, Phase};
+use crate::credit::receipts::exchange::Exchange;
+use crate::credit::receipts::limits::{PAIRS_MAX, RATE_MAX};
+use crate::credit::receipts::output::{ExchangeEvent, Violation};
+use crate::units::{InfoHash, PeerIndex};
+use crate::wire::extended::{RECEIPT_VERSION, ReceiptOffer};
+use crate::wire::receipt::{ErrorCode, Hello, Quote, ReceiptMessage, SYNC_ENTRIES_MAX};
+
+/// A connection on which both ends have offered the receipt protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Connection.
+    pub peer: PeerIndex,
+    /// Its torrent.
+    pub info_hash: InfoHash,
+    /// Piece length of the torrent, if the metainfo is known.
+    pub piece_len: Option<u32>,
+    /// What the other end offered.
+    pub offer: ReceiptOffer,
+    /// Both ends have the Fast Extension.
+    pub fast: bool,
+}
+
+impl Exchange {
+    /// Both ends have offered the receipt protocol: says HELLO. Nothing happens for another
+    /// version, our own key, or when no further pair can be remembered: that connection stays
+    /// plain.
+    pub fn open(&mut self, opened: Opened, now: Instant) {
+        let key = opened.offer.node_id;
+        let known = self.pairs.contains_key(&key);
+        if opened.offer.version != RECEIPT_VERSION
+            || key == self.id()
+            || self.connections.contains_key(&opened.peer)
+            || (!known && !self.make_room())
+        {
+            return;
+        }
+        let nonce = self.draw_nonce();
+        let mut connection = Connection::new(key, opened.info_hash, nonce, opened.fast);
+        connection.piece_len = opened.piece_len;
+        let network = self.setup.network.map(|network| network.id);
+        connection.same_network = network == Some(opened.offer.network_id);
+        self.connections.insert(opened.peer, connection);
+        let pair = self.pair_entry(key, now);
+        pair.connections.insert(opened.peer);
+        pair.seen_at = now;
+        self.measure_pieces(key);
+        let terms = self.setup.terms;
+        let rate_min = (terms.earn && network.is_some()).then_some(terms.rate_min);
+        let settlement = self.setup.network.map(|network| network.settlement);
+        let hello = Hello {
+            version: RECEIPT_VERSION,
+            nonce,
+            issuers: settlement.into_iter().collect(),
+            rate_min,
+            window: self.window_of(key),
+        };
+        self.send(opened.peer, ReceiptMessage::Hello(hello));
+    }
+
+    /// The metainfo of this connection's torrent is known now.
+    pub fn set_piece_len(&mut self, peer: PeerIndex, piece_len: u32, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return;
+        };
+        connection.piece_len = Some(piece_len);
+        let key = connection.key;
+        self.measure_pieces(key);
+        self.requote(key, now);
+    }
+
+    /// Takes a message. After an error the connection is plain BitTorrent; messages on a plain one
+    /// are ignored.
+    pub fn handle(
+        &mut self,
+        peer: PeerIndex,
+        message: ReceiptMessage,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        let Some(connection) = self.connections.get(&peer) else {
+            return Ok(());
+        };
+        let key = connection.key;
+        let result = match (connection.phase, is_legal(connection.phase, &message)) {
+            (Phase::Plain, _) => return Ok(()),
+            (_, false) => Err(Violation::OutOfOrder),
+            (_, true) => self.dispatch(peer, message, now),
+        };
+        if result.is_err() {
+            self.demote(peer);
+        }
+        self.touch(key, now);
+        result
+    }
+
+    fn dispatch(
+        &mut self,
+        peer: PeerIndex,
+        message: ReceiptMessage,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        match message {
+            ReceiptMessage::Hello(hello) => return self.hello(peer, &hello),
+            ReceiptMessage::Auth(signature) => return self.auth(peer, signature, now),
+            ReceiptMessage::Sync(entries) => {
+                if entries.len() > SYNC_ENTRIES_MAX {
+                    return Err(Violation::TooManyEntries);
+                }
+                return self.digest_sync(peer, &entries, now);
+            }
+            ReceiptMessage::Bid(rate) => {
+                if rate > RATE_MAX {
+                    return Err(Violation::RateTooHigh);
+                }
+                self.connection_mut(peer).peer_bid = rate;
+            }
+            ReceiptMessage::Quote(quote) => self.quote_came(peer, &quote),
+            ReceiptMessage::Lock(lock) => return self.lock_shown(peer, &lock, now),
+            ReceiptMessage::Receipt(receipt) => return self.receipt_shown(peer, receipt, now),
+            ReceiptMessage::Close { lock_id, newest } => {
+                if let Some(receipt) = newest {
+                    self.receipt_shown(peer, receipt, now)?;
+                }
+                // Whatever he signed, he has shown.
+                let key = self.connection_mut(peer).key;
+                self.pair_mut(key).payee.synced(now);
+                return self.close_asked(peer, lock_id, now);
+            }
+            ReceiptMessage::Tip { amount, note: _ } => {
+                let connection = self.connection_mut(peer);
+                let key = connection.key;
+                if connection.answers.take(now) {
+                    self.event(ExchangeEvent::Tipped { peer: key, amount });
+                }
+            }
+            ReceiptMessage::Error { code, channel_id } => match channel_id {
+                Some(channel_id) => self.error_came(peer, code, channel_id, now),
+                None if code == ErrorCode::NotSynced => self.answer_sync(peer, now),
+                None => {}
+            },
+        }
+        Ok(())
+    }
+
+    fn error_came(
+        &mut self,
+        peer: PeerIndex,
+        code: ErrorCode,
+        channel_id: ChannelId,
+        now: Instant,
+    ) {
+        match code {
+            ErrorCode::Stale => self.answer_sync(peer, now),
+            ErrorCode::ChannelUnknown => self.show_lock(peer, channel_id, now),
+            ErrorCode::LockClosed => self.lock_refused(peer, channel_id),
+            ErrorCode::Version
+            | ErrorCode::Auth
+            | ErrorCode::NotSynced
+            | ErrorCode::Malformed
+            | ErrorCode::LockRefused
+            | ErrorCode::Signature
+            | ErrorCode::TooOften
+            | ErrorCode::Network
+            | ErrorCode::Other(_) => {}
+        }
+    }
+
+    fn hello(&mut self, peer: PeerIndex, hello: &Hello) -> Result<(), Violation> {
+        let connection = self.connection_mut(peer);
+        let peer_nonce = hello.nonce;
+        let Phase::Greeted { nonce } = connection.phase else {
+            return Err(Violation::OutOfOrder);
+        };
+        connection.phase = Phase::Proving { nonce, peer_nonce };
+        connection.peer_rate_min = hello.rate_min;
+        connection.peer_window = hello.window;
+        let body = Auth {
+            network_id: self.network_with(peer),
+            own_nonce: nonce,
+            peer_nonce,
+            own_key: self.id(),
+            peer_key: self.connection_mut(peer).key,
+        };
+        let signature = body.sign(&self.setup.identity).signature;
+        self.send(peer, ReceiptMessage::Auth(signature));
+        Ok(())
+    }
+
+    fn auth(
+        &mut self,
+        peer: PeerIndex,
+        signature: Signature,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        let connection = self.connection_mut(peer);
+        let key = connection.key;
+        let Phase::Proving { nonce, peer_nonce } = connection.phase else {
+            return Err(Violation::OutOfOrder);
+        };
+        let body = Auth {
+            network_id: self.network_with(peer),
+            own_nonce: peer_nonce,
+            peer_nonce: nonce,
+            own_key: key,
+            peer_key: self.id(),
+        };
+        let signed = Signed { body, signature };
+        signed.verify(&key).map_err(|_| Violation::BadAuth)?;
+        self.connection_mut(peer).phase = Phase::Syncing;
+        self.event(ExchangeEvent::Proven { peer, key });
+        self.send_sync(peer, now);
+        Ok(())
+    }
+
+    fn quote_came(&mut self, peer: PeerIndex, quote: &Quote) {
+        let class = Class::of(quote);
+        let connection = self.connection_mut(peer);
+        let changed = connection.quote != class;
+        connection.quote = class;
+        let key = connection.key;
+        self.pair_mut(key).payer.window = quote.window;
+        if changed {
+            self.event(ExchangeEvent::Quoted { peer, class });
+        }
+    }
+
+    /// He broke a rule: from now on this connection is plain BitTorrent.
+    pub(super) fn demote(&mut self, peer: PeerIndex) {
+        // Whatever he did, blocks that follow are free, and his stream says so.
+        self.set_quote(peer, Class::Open);
+        let connection = self.connection_mut(peer);
+        connection.phase = Phase::Plain;
+        connection.own_bid = Rate::ZERO;
+        connection.wanted_bid = Rate::ZERO;
+        connection.quote = Class::Open;
+        self.give_up_requests(peer);
+    }
+
+    pub(super) fn connection_mut(&mut self, peer: PeerIndex) -> &mut Connection {
+        self.connections
+            .get_mut(&peer)
+            .expect("callers have looked this connection up")
+    }
+
+    /// Largest piece of the torrents shared with this key; the last known one while there are none.
+    pub(super) fn measure_pieces(&mut self, key: NodeId) {
+        let live = self.live(key, |_| true);
+        let lens = live
+            .iter()
+            .filter_map(|peer| self.connections.get(peer)?.piece_len);
+        if let Some(len) = lens.max() {
+            self.pair_mut(key).piece_len = Bytes::new(u64::from(len));
+        }
+    }
+
+    fn network_with(&mut self, peer: PeerIndex) -> NetworkId {
+        let shared = self.connection_mut(peer).same_network;
+        let network = self.setup.network.filter(|_| shared);
+        network.map_or(NO_NETWORK, |network| network.id)
+    }
+
+    /// 16 bytes that nobody can guess and that never come again: part of a signature that is never
+    /// sent, over a tag of its own, the salt of this start and a counter.
+    fn draw_nonce(&mut self) -> [u8; 16] {
+        self.nonce_count = self.nonce_count.saturating_add(1);
+        let mut message = b"sb1/nonce\0\0\0\0\0\0\0".to_vec();
+        message.extend_from_slice(&self.setup.nonce_salt.to_le_bytes());
+        message.extend_from_slice(&self.nonce_count.to_le_bytes());
+        let signature = self.setup.identity.sign(&message);
+        *signature
+            .as_bytes()
+            .first_chunk()
+            .expect("a signature is longer than 16 bytes")
+    }
+
+    /// Forgets the longest unseen pair that nothing depends on, if there are too many.
+    fn make_room(&mut self) -> bool {
+        if self.pairs.len() < PAIRS_MAX {
+            return true;
+        }
+        let old = self
+            .pairs
+            .values()
+            .filter(|pair| pair.is_forgettable())
+            .min_by_key(|pair| pair.seen_at)
+            .map(|pair| pair.key);
+        let Some(key) = old else {
+            return false;
+        };
+        self.pairs.remove(&key);
+        self.wakes.set(key, None);
+        true
+    }
+}
+
+/// Which message is legal in which phase. After our SYNC went out his RECEIPTs may already be under
+/// way only behind his own SYNC, so nothing else comes first.
+fn is_legal(phase: Phase, message: &ReceiptMessage) -> bool {
+    match message {
+        ReceiptMessage::Hello(_) => matches!(phase, Phase::Greeted { .. }),
+        ReceiptMessage::Auth(_) => matches!(phase, Phase::Proving { .. }),
+        ReceiptMessage::Sync(_) => matches!(phase, Phase::Syncing | Phase::Ready),
+        ReceiptMessage::Bid(_)
+        | ReceiptMessage::Quote(_)
+        | ReceiptMessage::Lock(_)
+        | ReceiptMessage::Receipt(_)
+        | ReceiptMessage::Close { .. }
+        | ReceiptMessage::Tip { .. }
+        | ReceiptMessage::Error { .. } => phase == Phase::Ready,
+    }
+}

@@ -1,0 +1,287 @@
+//! We are the payee: which class a block is served in, at what price, and what receipts pay for.
+
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::tally::TallyRow;
+use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
+
+use crate::credit::receipts::class::Class;
+use crate::credit::receipts::connection::Connection;
+use crate::credit::receipts::exchange::syncing::Source;
+use crate::credit::receipts::exchange::{Exchange, receipt_row};
+use crate::credit::receipts::exposure::PaidBlock;
+use crate::credit::receipts::output::{ExchangeEvent, Violation};
+use crate::credit::receipts::payee::Refused;
+use crate::units::PeerIndex;
+use crate::wire::receipt::ReceiptMessage;
+
+/// How a block is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// In the paid class, at this rate. Kept by the session until the block has left, for
+    /// [`Exchange::ungrant`].
+    Paid(Rate),
+    /// In the open class, for nothing.
+    Open,
+}
+
+/// Why a block is not paid.
+enum Unpaid {
+    /// It has no price: no bid, no paid class.
+    Free,
+    /// It had one, and P1, P2 or P4 forbids it.
+    Refused(Refused),
+}
+
+impl Exchange {
+    /// His bid in force: the session keeps it with each REQUEST that arrives.
+    pub fn bid(&self, peer: PeerIndex) -> Rate {
+        self.connections
+            .get(&peer)
+            .map_or(Rate::ZERO, |connection| connection.peer_bid)
+    }
+
+    /// Whether the choker may put this connection in the paid class now, at the lowest bid among
+    /// its queued requests.
+    pub fn is_paid_eligible(&self, peer: PeerIndex, lowest_bid: Rate, at: Instant) -> bool {
+        let now = self.clock.now(at);
+        let Some(connection) = self.connections.get(&peer) else {
+            return false;
+        };
+        let Some(pair) = self.pairs.get(&connection.key) else {
+            return false;
+        };
+        let payee = &pair.payee;
+        let covered = payee.serving_lock(now).is_some_and(|lock| {
+            let cost = lowest_bid.cost_ceil(payee.exposure());
+            cost.is_some_and(|cost| cost < lock.room())
+        });
+        self.setup.terms.earn
+            && connection.is_payable()
+            && lowest_bid >= self.setup.terms.rate_min
+            && !lowest_bid.is_zero()
+            && payee.conduct().may_take()
+            && covered
+    }
+
+    /// The choker's decision about this connection. QUOTE goes out in stream order: blocks granted
+    /// before cost what was quoted before.
+    pub fn set_quote(&mut self, peer: PeerIndex, class: Class) {
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return;
+        };
+        connection.class = class;
+        let payable = connection.is_payable();
+        let (key, quoted) = (connection.key, connection.quoted);
+        let takes = self.pair_mut(key).payee.conduct().may_take();
+        let said = match class {
+            Class::Open => Class::Open,
+            Class::Paid { .. } if payable && takes => class,
+            Class::Paid { .. } => quoted,
+        };
+        if said != quoted {
+            self.say_quote(peer, said);
+        }
+    }
+
+    /// In which class a block of `len` bytes, requested under `bid`, would be granted now.
+    pub fn class_of(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
+        match self.decide(peer, len, bid, at) {
+            Ok(rate) => Granted::Paid(rate),
+            Err(Unpaid::Free | Unpaid::Refused(_)) => Granted::Open,
+        }
+    }
+
+    /// Grants a block: the session serves it in the class that this returns, after taking out the
+    /// outputs, among which may be the QUOTE that announces the class.
+    pub fn grant(&mut self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
+        let now = self.clock.now(at);
+        let mut decision = self.decide(peer, len, bid, at);
+        let Some(connection) = self.connections.get(&peer) else {
+            return Granted::Open;
+        };
+        let (key, info_hash) = (connection.key, connection.info_hash);
+        if let Err(Unpaid::Refused(_)) = decision {
+            // A receipt that waits may be just what makes room.
+            self.settle_all(key, at);
+            decision = self.decide(peer, len, bid, at);
+        }
+        let granted = match decision {
+            Ok(rate) => {
+                let class = self.connection_mut(peer).class;
+                if self.connection_mut(peer).quoted != class {
+                    self.say_quote(peer, class);
+                }
+                let window = self.window_of(key);
+                let block = PaidBlock {
+                    info_hash,
+                    len: Bytes::new(u64::from(len)),
+                    rate,
+                };
+                self.pair_mut(key).payee.grant(block, window, now);
+                Granted::Paid(rate)
+            }
+            Err(unpaid) => {
+                if !self.connection_mut(peer).quoted.price(bid).is_zero() {
+                    self.say_quote(peer, Class::Open);
+                }
+                match unpaid {
+                    Unpaid::Refused(Refused::Window | Refused::Cover) => {
+                        self.pair_mut(key).payee.late(at);
+                    }
+                    Unpaid::Refused(Refused::Conduct | Refused::NoLock | Refused::Unconfirmed)
+                    | Unpaid::Free => {}
+                }
+                Granted::Open
+            }
+        };
+        self.touch(key, at);
+        granted
+    }
+
+    /// A paid grant was taken back before its block left: choke, cancel or a dead connection.
+    pub fn ungrant(&mut self, peer: PeerIndex, len: u32, rate: Rate, at: Instant) {
+        let now = self.clock.now(at);
+        let Some(connection) = self.connections.get(&peer) else {
+            return;
+        };
+        let key = connection.key;
+        let len = Bytes::new(u64::from(len));
+        self.pair_mut(key).payee.ungrant(len, rate, now);
+        self.turn(key, at);
+    }
+
+    /// Payload of ours left for the kernel; a slow link gets more time to pay.
+    pub fn sent(&mut self, peer: PeerIndex, bytes: u64, at: Instant) {
+        if let Some(connection) = self.connections.get(&peer) {
+            let key = connection.key;
+            self.pair_mut(key).payee.sent(bytes, at);
+        }
+    }
+
+    fn decide(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Result<Rate, Unpaid> {
+        let now = self.clock.now(at);
+        let connection = self.connections.get(&peer).ok_or(Unpaid::Free)?;
+        let price = connection.class.price(bid);
+        let terms = self.setup.terms;
+        if !connection.is_payable() || !terms.earn || price.is_zero() || price < terms.rate_min {
+            return Err(Unpaid::Free);
+        }
+        let pair = self.pairs.get(&connection.key).ok_or(Unpaid::Free)?;
+        let window = pair.window(&self.setup.window);
+        let len = Bytes::new(u64::from(len));
+        match pair.payee.refusal(len, price, window, now) {
+            None => Ok(price),
+            Some(refused) => Err(Unpaid::Refused(refused)),
+        }
+    }
+
+    /// Verifies what waits on every channel of his, now.
+    pub(super) fn settle_all(&mut self, key: NodeId, at: Instant) {
+        let Some(pair) = self.pairs.get(&key) else {
+            return;
+        };
+        let waiting: Vec<LockId> = pair
+            .payee
+            .locks
+            .iter()
+            .filter(|(_, lock)| lock.incoming.wakes_at().is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        for lock_id in waiting {
+            self.settle(key, Source::Lock(lock_id), at);
+        }
+        self.settle(key, Source::Acknowledgement, at);
+    }
+
+    /// Verifies the receipt that waits on a channel and counts it. A forged one makes the
+    /// connection it came on plain.
+    pub(super) fn settle(&mut self, key: NodeId, source: Source, at: Instant) {
+        let now = self.clock.now(at);
+        let pair = self.pair_mut(key);
+        let pending = match source {
+            Source::Acknowledgement => pair.acks.his.take(),
+            Source::Lock(lock_id) => pair
+                .payee
+                .locks
+                .get_mut(&lock_id)
+                .and_then(|lock| lock.incoming.take()),
+        };
+        let Some(pending) = pending else {
+            return;
+        };
+        if pending.receipt.verify(&key).is_err() {
+            self.punish(pending.from);
+            return;
+        }
+        let pair = self.pair_mut(key);
+        match source {
+            Source::Acknowledgement => {
+                pair.acks.his.accept(pending.receipt, at);
+                pair.acks.his_summary.changed(at);
+                let row = receipt_row(pair.acks.his_channel, pair.acks.his.held());
+                self.tally(row.into_iter().collect());
+            }
+            Source::Lock(lock_id) => {
+                let piece_len = pair.piece_len;
+                pair.payee.accept(lock_id, pending.receipt, now);
+                pair.payee.reconsider(piece_len, at);
+                let lock = &pair.payee.locks[&lock_id];
+                let mut rows = vec![TallyRow::Pair(pair.row())];
+                rows.extend(receipt_row(lock.lock.body.channel(), lock.incoming.held()));
+                self.tally(rows);
+                self.requote(key, at);
+            }
+        }
+    }
+
+    /// Tells him of his window when it has changed by an eighth, or shrunk.
+    pub(super) fn requote(&mut self, key: NodeId, _at: Instant) {
+        let window = self.window_of(key);
+        let live = self.live(key, |connection: &Connection| {
+            let before = connection.quoted_window;
+            let eighth = Bytes::new(before.get() / 8);
+            let grown = window >= before.saturating_add(eighth) && window != before;
+            connection.is_payable() && (grown || window < before)
+        });
+        if !self.setup.terms.earn {
+            return;
+        }
+        for peer in live {
+            let quoted = self.connection_mut(peer).quoted;
+            self.say_quote(peer, quoted);
+        }
+    }
+
+    pub(super) fn say_quote(&mut self, peer: PeerIndex, class: Class) {
+        let key = self.connection_mut(peer).key;
+        let window = self.window_of(key);
+        let connection = self.connection_mut(peer);
+        connection.quoted = class;
+        connection.quoted_window = window;
+        self.send(peer, ReceiptMessage::Quote(class.quote(window)));
+    }
+
+    /// He is in the open class on every connection from now.
+    pub(super) fn quote_open(&mut self, key: NodeId) {
+        let paid = self.live(key, |connection| connection.quoted != Class::Open);
+        for peer in paid {
+            self.say_quote(peer, Class::Open);
+        }
+    }
+
+    pub(super) fn window_of(&self, key: NodeId) -> Bytes {
+        self.pairs
+            .get(&key)
+            .map_or(Bytes::ZERO, |pair| pair.window(&self.setup.window))
+    }
+
+    fn punish(&mut self, peer: PeerIndex) {
+        if self.connections.contains_key(&peer) {
+            self.demote(peer);
+            self.event(ExchangeEvent::Misbehaved {
+                peer,
+                violation: Violation::ForgedReceipt,
+            });
+        }
+    }
+}

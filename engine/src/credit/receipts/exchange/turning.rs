@@ -1,0 +1,358 @@
+//! What time asks for: receipts to verify, late payers, claims, closes, acknowledgements,
+//! summaries.
+
+use seedbank_ledger::charts::node::NodeCommand;
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::claim::Claim;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::tally::TallyRow;
+use seedbank_ledger::{Instant, MicroCredits, NodeId};
+
+use crate::credit::receipts::clock::Now;
+use crate::credit::receipts::conduct::Overdue;
+use crate::credit::receipts::connection::Connection;
+use crate::credit::receipts::earning::{Earning, EarningLock};
+use crate::credit::receipts::exchange::syncing::Source;
+use crate::credit::receipts::exchange::{Exchange, receipt_row};
+use crate::credit::receipts::limits::TURN_GAP;
+use crate::credit::receipts::output::{ExchangeEvent, ExchangeOutput};
+use crate::credit::receipts::paying::Paying;
+use crate::units::PeerIndex;
+use crate::wire::receipt::ReceiptMessage;
+
+impl Exchange {
+    /// Does what is due. Called when [`Self::next_timeout`] has passed; harmless at any other time.
+    pub fn tick(&mut self, at: Instant) {
+        while let Some(key) = self.wakes.pop(at) {
+            self.turn(key, at);
+        }
+    }
+
+    /// Signs and sends everything that waits for this connection's key: before a choke, and before
+    /// the session closes the connection.
+    pub fn flush(&mut self, peer: PeerIndex, at: Instant) {
+        let Some(connection) = self.connections.get(&peer) else {
+            return;
+        };
+        let key = connection.key;
+        self.settle_all(key, at);
+        self.acknowledge(key, at);
+        self.sign(key, at);
+        self.turn(key, at);
+    }
+
+    /// The connection is gone; grants that did not leave were taken back before. The newest
+    /// receipts go out again on every other live connection of the key (S4).
+    pub fn close(&mut self, peer: PeerIndex, at: Instant) {
+        let Some(connection) = self.connections.get(&peer) else {
+            return;
+        };
+        let key = connection.key;
+        self.settle_all(key, at);
+        self.give_up_requests(peer);
+        self.connections.remove(&peer);
+        let pair = self.pair_mut(key);
+        pair.connections.remove(&peer);
+        pair.seen_at = at;
+        if pair.connections.is_empty() {
+            pair.payee.disconnected();
+        }
+        self.measure_pieces(key);
+        self.resend(key);
+        self.turn(key, at);
+    }
+
+    /// Closes every lock of ours that is not needed, writes every summary: before the node stops.
+    pub fn finish(&mut self, at: Instant) {
+        let keys: Vec<NodeId> = self.pairs.keys().copied().collect();
+        for key in keys {
+            self.settle_all(key, at);
+            self.acknowledge(key, at);
+            self.sign(key, at);
+            // The node may be away for longer than a lock lives.
+            self.claim(key, at, EarningLock::claimable);
+            self.summarise(key, None);
+        }
+    }
+
+    /// Looks at one pair: whatever is due now is done, and the next wake-up set.
+    pub(super) fn turn(&mut self, key: NodeId, at: Instant) {
+        if !self.pairs.contains_key(&key) {
+            return;
+        }
+        let now = self.clock.now(at);
+        self.settle_due(key, at);
+        self.judge(key, now);
+        self.close_idle_locks(key, now);
+        self.claim(key, at, |lock| lock.claim_due(now));
+        let ack_due = self.pair_mut(key).acks.ours.wakes_at();
+        if ack_due.is_some_and(|due| at >= due) {
+            self.acknowledge(key, at);
+        }
+        self.summarise(key, Some(at));
+        for peer in self.payable(key) {
+            self.send_bid(peer, at);
+        }
+        self.ask_closes(key);
+        let pair = self.pair_mut(key);
+        pair.payer.forget_old_locks(now);
+        pair.payee.forget_old_locks(now);
+        // What is due and cannot be done yet must not spin the driver.
+        let wake = self.wake_of(key, self.clock.now(at));
+        self.wakes
+            .set(key, wake.map(|wake| wake.max(at.after(TURN_GAP))));
+    }
+
+    /// When a pair wants to be looked at next.
+    pub(super) fn wake_of(&self, key: NodeId, now: Now) -> Option<Instant> {
+        let pair = self.pairs.get(&key)?;
+        let owes = !pair.payee.is_settled();
+        let conduct = pair.payee.conduct().wakes_at(owes, now);
+        let connected = !self.live(key, Connection::is_ready).is_empty();
+        let acks = [
+            pair.acks.his.wakes_at(),
+            pair.acks.ours.wakes_at().filter(|_| connected),
+            pair.acks.his_summary.due_at(pair.acks.his.held()),
+            pair.acks
+                .ours
+                .summary
+                .due_at(pair.acks.ours.receipt.as_ref()),
+        ];
+        let earning = pair.payee.locks.values().map(|lock| lock.wakes_at(now));
+        let paying = pair.payer.locks.values().map(|lock| lock.wakes_at(now));
+        let bids = pair.connections.iter().map(|peer| {
+            let connection = self.connections.get(peer)?;
+            let waits = connection.wanted_bid != connection.own_bid;
+            waits.then(|| connection.bids.next_at())
+        });
+        let own = [conduct].into_iter().chain(acks);
+        own.chain(earning).chain(paying).chain(bids).flatten().min()
+    }
+
+    fn settle_due(&mut self, key: NodeId, at: Instant) {
+        let pair = self.pair_mut(key);
+        let due = |wakes: Option<Instant>| wakes.is_some_and(|wake| at >= wake);
+        let locks = pair.payee.locks.iter();
+        let locks = locks.filter(|(_, lock)| due(lock.incoming.wakes_at()));
+        let mut sources: Vec<Source> = locks.map(|(id, _)| Source::Lock(*id)).collect();
+        if due(pair.acks.his.wakes_at()) {
+            sources.push(Source::Acknowledgement);
+        }
+        for source in sources {
+            self.settle(key, source, at);
+        }
+    }
+
+    /// P4, one step after another until nothing is overdue.
+    fn judge(&mut self, key: NodeId, now: Now) {
+        loop {
+            let pair = self.pair_mut(key);
+            let owes = !pair.payee.is_settled();
+            let Some(overdue) = pair.payee.conduct().overdue(owes, now) else {
+                return;
+            };
+            let piece_len = pair.piece_len;
+            match overdue {
+                Overdue::BecomeLate => pair.payee.late(now.at),
+                Overdue::Suspend => {
+                    self.settle_all(key, now.at);
+                    self.suspend(key, now);
+                }
+                Overdue::WriteOff => {
+                    self.settle_all(key, now.at);
+                    self.write_off(key, now);
+                }
+                Overdue::Forgive => {
+                    pair.payee.forgive(piece_len, now.at);
+                    let row = TallyRow::Pair(pair.row());
+                    self.tally(vec![row]);
+                }
+            }
+        }
+    }
+
+    fn suspend(&mut self, key: NodeId, now: Now) {
+        let pair = self.pair_mut(key);
+        // What waited to be verified may have paid.
+        if pair.payee.conduct().overdue(true, now) != Some(Overdue::Suspend) {
+            return;
+        }
+        pair.payee.suspend(now.at);
+        if !pair.payee.conduct().may_take() {
+            self.quote_open(key);
+            self.event(ExchangeEvent::Suspended(key));
+        }
+    }
+
+    fn write_off(&mut self, key: NodeId, now: Now) {
+        let pair = self.pair_mut(key);
+        if pair.payee.conduct().overdue(true, now) != Some(Overdue::WriteOff) {
+            return;
+        }
+        let piece_len = pair.piece_len;
+        let bytes = pair.payee.write_off(piece_len, now);
+        let row = TallyRow::Pair(pair.row());
+        self.tally(vec![row]);
+        if !bytes.is_zero() {
+            let peer = key;
+            let entry = NodeCommand::WriteOff { peer, bytes };
+            self.outputs.push_back(ExchangeOutput::Append(entry));
+            self.event(ExchangeEvent::WrittenOff { peer, bytes });
+            self.ask_sync(key);
+        }
+    }
+
+    /// P5: closes what is idle or no longer wanted; the last claim comes before the close.
+    fn close_idle_locks(&mut self, key: NodeId, now: Now) {
+        let pair = self.pair_mut(key);
+        let due = pair.payee.locks.iter();
+        let due: Vec<LockId> = due
+            .filter(|(_, lock)| lock.is_close_due(now))
+            .map(|(id, _)| *id)
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        self.settle_all(key, now.at);
+        let pair = self.pair_mut(key);
+        if !pair.payee.may_close(pair.piece_len) {
+            return;
+        }
+        for lock_id in due {
+            let payee = &mut self.pair_mut(key).payee;
+            // A receipt that waited may have moved it.
+            let due = |lock: &EarningLock| lock.is_close_due(now) && payee.has_shown(lock);
+            if !payee.locks.get(&lock_id).is_some_and(due) {
+                continue;
+            }
+            let Some(lock) = payee.locks.get_mut(&lock_id) else {
+                continue;
+            };
+            // Written before anybody is told, so that a restart cannot serve on it again.
+            lock.state = Earning::Closing { ordered: false };
+            let row = TallyRow::Lock(lock.row());
+            self.tally(vec![row]);
+            self.summarise(key, None);
+            for peer in self.live(key, Connection::is_synced_by_us) {
+                self.send_sync(peer, now.at);
+            }
+        }
+    }
+
+    fn claim(
+        &mut self,
+        key: NodeId,
+        at: Instant,
+        due: impl Fn(&EarningLock) -> Option<MicroCredits>,
+    ) {
+        let now = self.clock.now(at);
+        let me = self.id();
+        let identity = self.setup.identity.clone();
+        let pair = self.pair_mut(key);
+        let mut outputs = Vec::new();
+        for (lock_id, lock) in &mut pair.payee.locks {
+            let claimed = lock.claimed >= lock.worth();
+            if let (Some(worth), Some(receipt)) = (due(lock), lock.incoming.held()) {
+                let claim = Claim {
+                    network_id: lock.lock.body.network_id,
+                    lock_id: *lock_id,
+                    payee: me,
+                    receipt: *receipt,
+                };
+                outputs.push(ExchangeOutput::Claim(claim.sign(&identity)));
+                lock.claim_asked = worth;
+                lock.claimed_at = Some(now.unix);
+            } else if claimed && lock.state == (Earning::Closing { ordered: false }) {
+                lock.state = Earning::Closing { ordered: true };
+                outputs.push(ExchangeOutput::CloseLock(*lock_id));
+            }
+        }
+        self.outputs.extend(outputs);
+    }
+
+    /// CLOSE for locks of ours that nobody wants, once no paid block is under way.
+    fn ask_closes(&mut self, key: NodeId) {
+        let bids = self.live(key, |connection| !connection.own_bid.is_zero());
+        let pair = self.pair_mut(key);
+        let owes = pair.payer.owed() > MicroCredits::ZERO;
+        let busy = owes || !pair.payer.pieces.is_idle() || !bids.is_empty();
+        let mut locks = pair.payer.locks.values();
+        // What becomes due later is signed on the next lock, if there is one.
+        if busy && !locks.any(|lock| lock.state == Paying::Open) {
+            return;
+        }
+        let ending = pair.payer.locks.iter();
+        let due: Vec<LockId> = ending
+            .filter(|(_, lock)| lock.state == Paying::Ending)
+            .map(|(id, _)| *id)
+            .collect();
+        for lock_id in due {
+            let pair = self.pair_mut(key);
+            let Some(lock) = pair.payer.locks.get_mut(&lock_id) else {
+                continue;
+            };
+            lock.state = Paying::CloseAsked;
+            let newest = lock.receipt;
+            let row = TallyRow::Lock(lock.row());
+            self.tally(vec![row]);
+            if let Some(peer) = self.live(key, Connection::takes_receipts).last() {
+                self.send(*peer, ReceiptMessage::Close { lock_id, newest });
+            }
+        }
+    }
+
+    /// Signs and sends an acknowledgement, if anything waits for one.
+    fn acknowledge(&mut self, key: NodeId, at: Instant) {
+        let identity = self.setup.identity.clone();
+        let Some(peer) = self.live(key, Connection::is_ready).last().copied() else {
+            return;
+        };
+        let Some(pair) = self.pairs.get_mut(&key) else {
+            return;
+        };
+        let Some(receipt) = pair.acks.ours.sign(&identity, at) else {
+            return;
+        };
+        let row = receipt_row(pair.acks.ours.channel, Some(&receipt));
+        self.tally(row.into_iter().collect());
+        self.send(peer, ReceiptMessage::Receipt(receipt));
+    }
+
+    /// Appends what channels came to, if it is time; at `None`, whatever has changed.
+    fn summarise(&mut self, key: NodeId, at: Option<Instant>) {
+        let Some(pair) = self.pairs.get_mut(&key) else {
+            return;
+        };
+        let due = |due: Option<Instant>| due.is_some_and(|due| at.is_none_or(|at| at >= due));
+        let none = MicroCredits::ZERO;
+        let mut taken = Vec::new();
+        let ours = &mut pair.acks.ours;
+        if due(ours.summary.due_at(ours.receipt.as_ref())) {
+            taken.push(ours.summary.take(ours.channel, ours.receipt.as_ref(), none));
+        }
+        let acks = &mut pair.acks;
+        if due(acks.his_summary.due_at(acks.his.held())) {
+            let held = acks.his.held();
+            taken.push(acks.his_summary.take(acks.his_channel, held, none));
+        }
+        for lock in pair.payer.locks.values_mut() {
+            let body = lock.lock.body;
+            if due(lock.summary.due_at(lock.receipt.as_ref())) {
+                let receipt = lock.receipt.as_ref();
+                taken.push(lock.summary.take(body.channel(), receipt, body.amount));
+            }
+        }
+        for lock in pair.payee.locks.values_mut() {
+            let body = lock.lock.body;
+            if due(lock.summary.due_at(lock.incoming.held())) {
+                let held = lock.incoming.held();
+                taken.push(lock.summary.take(body.channel(), held, body.amount));
+            }
+        }
+        let entries = taken
+            .into_iter()
+            .flatten()
+            .map(|summary| ExchangeOutput::Append(NodeCommand::ChannelSummary(Box::new(summary))));
+        self.outputs.extend(entries);
+    }
+}

@@ -1,0 +1,300 @@
+//! The queue F: blocks granted in the paid class and not yet paid, oldest first (P1, P2, P4).
+//!
+//! A payer signs whole micro-credits of a sum that he floors once, so up to 2³⁰ − 1 of the raw
+//! value is always missing. The queue lends him that much from the start: a block is cleared when
+//! the credit, loan included, reaches its raw cost, and what is left of the loan is carried for
+//! ever.
+
+use std::collections::VecDeque;
+
+use seedbank_ledger::{Bytes, MicroCredits, Rate, RawCost};
+
+use crate::credit::receipts::limits::EXPOSURE_BLOCKS_MAX;
+use crate::units::InfoHash;
+
+/// One block granted in the paid class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaidBlock {
+    /// Of which torrent.
+    pub info_hash: InfoHash,
+    /// Its length.
+    pub len: Bytes,
+    /// What it costs.
+    pub rate: Rate,
+}
+
+/// What a rise of the amount paid did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Blocks that are paid now, oldest first.
+    pub blocks: Vec<PaidBlock>,
+    /// Bytes of those that had been written off before.
+    pub recovered: Bytes,
+}
+
+/// F, and what is needed to clear it.
+#[derive(Clone, Debug)]
+pub struct Exposure {
+    queue: VecDeque<PaidBlock>,
+    bytes: Bytes,
+    raw: RawCost,
+    /// Paid, or lent, and not used to clear a block yet.
+    credit: RawCost,
+    /// Written off in this run; a late payment still clears them before it counts as a tip.
+    written_off: VecDeque<PaidBlock>,
+}
+
+/// Less than one micro-credit, lent to every payer for good.
+pub const LOAN: RawCost = RawCost::new((1 << 30) - 1);
+
+impl Exposure {
+    /// An empty queue with `credit` left over from the last run; [`LOAN`] for a new pair.
+    ///
+    /// More than the loan is a surplus that found F empty: a tip.
+    pub fn new(credit: RawCost) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            bytes: Bytes::ZERO,
+            raw: RawCost::ZERO,
+            credit: credit.min(LOAN),
+            written_off: VecDeque::new(),
+        }
+    }
+
+    /// Adds a granted block; returns what is paid at once, because less than 1 µcr is missing.
+    ///
+    /// # Panics
+    /// If the queue is full: [`Self::has_room`] is asked first.
+    pub fn push(&mut self, block: PaidBlock) -> Vec<PaidBlock> {
+        assert!(self.has_room(), "a full exposure queue takes no block");
+        self.bytes = self.bytes.saturating_add(block.len);
+        self.raw = self.raw.saturating_add(block.raw());
+        self.queue.push_back(block);
+        self.clear()
+    }
+
+    /// Removes the newest block of this length and rate, whose grant was taken back, and returns
+    /// what its absence leaves paid. Nothing happens if there is none: it was paid, or written off.
+    pub fn take_back(&mut self, len: Bytes, rate: Rate) -> Vec<PaidBlock> {
+        let found = self
+            .queue
+            .iter()
+            .rposition(|block| block.len == len && block.rate == rate);
+        if let Some(block) = found.and_then(|at| self.queue.remove(at)) {
+            self.forget(block);
+        }
+        self.clear()
+    }
+
+    /// Counts a rise of the amount paid: clears F oldest first, then what was written off; a
+    /// surplus is a tip.
+    pub fn pay(&mut self, rise: MicroCredits) -> Cleared {
+        self.credit = self.credit.saturating_add(RawCost::of(rise));
+        let blocks = self.clear();
+        let mut cleared = Cleared {
+            blocks,
+            recovered: Bytes::ZERO,
+        };
+        if !self.queue.is_empty() {
+            return cleared;
+        }
+        while let Some(block) = self.written_off.pop_front() {
+            if self.credit < block.raw() {
+                self.written_off.push_front(block);
+                break;
+            }
+            self.credit = self.credit.saturating_sub(block.raw());
+            cleared.recovered = cleared.recovered.saturating_add(block.len);
+            cleared.blocks.push(block);
+        }
+        if self.written_off.is_empty() {
+            self.credit = self.credit.min(LOAN);
+        }
+        cleared
+    }
+
+    /// Empties F because nobody paid, and says how many bytes were in it. The shortage is carried.
+    pub fn write_off(&mut self) -> Bytes {
+        let bytes = self.bytes;
+        self.written_off.append(&mut self.queue);
+        let excess = self.written_off.len().saturating_sub(EXPOSURE_BLOCKS_MAX);
+        self.written_off.drain(..excess);
+        self.bytes = Bytes::ZERO;
+        self.raw = RawCost::ZERO;
+        bytes
+    }
+
+    /// E: the bytes in F.
+    pub fn bytes(&self) -> Bytes {
+        self.bytes
+    }
+
+    /// Whether everything granted was paid or taken back.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether one more block may be remembered, whatever the window.
+    pub fn has_room(&self) -> bool {
+        self.queue.len() < EXPOSURE_BLOCKS_MAX
+    }
+
+    /// What must still be paid to clear F and one more block; `None` if no amount is enough.
+    pub fn cost_with(&self, len: Bytes, rate: Rate) -> Option<MicroCredits> {
+        let all = self.raw.saturating_add(rate.raw_cost(len));
+        all.saturating_sub(self.credit).ceil()
+    }
+
+    /// To be stored: credit that cleared no block yet, loan included.
+    pub fn credit(&self) -> RawCost {
+        self.credit
+    }
+
+    /// Asserts that the sums are those of the queue and that nothing payable waits.
+    pub fn check_invariants(&self) {
+        let bytes = self.queue.iter().map(|block| block.len.get()).sum();
+        assert_eq!(self.bytes, Bytes::new(bytes), "E is the bytes in F");
+        let raw = self.queue.iter().map(|block| block.raw().get()).sum();
+        assert_eq!(self.raw, RawCost::new(raw), "U is the cost of F");
+        assert!(
+            self.queue.len() <= EXPOSURE_BLOCKS_MAX,
+            "the exposure queue has a bound"
+        );
+        if let Some(front) = self.queue.front() {
+            assert!(self.credit < front.raw(), "the oldest block is not paid");
+        }
+    }
+
+    fn clear(&mut self) -> Vec<PaidBlock> {
+        let mut cleared = Vec::new();
+        while let Some(front) = self.queue.front().copied() {
+            if self.credit < front.raw() {
+                break;
+            }
+            self.queue.pop_front();
+            self.forget(front);
+            self.credit = self.credit.saturating_sub(front.raw());
+            cleared.push(front);
+        }
+        cleared
+    }
+
+    fn forget(&mut self, block: PaidBlock) {
+        self.bytes = self.bytes.saturating_sub(block.len);
+        self.raw = self.raw.saturating_sub(block.raw());
+    }
+}
+
+impl PaidBlock {
+    fn raw(&self) -> RawCost {
+        self.rate.raw_cost(self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+    const BLOCK: u64 = 16_384;
+
+    fn block(rate: u64) -> PaidBlock {
+        PaidBlock {
+            info_hash: InfoHash([0; 20]),
+            len: Bytes::new(BLOCK),
+            rate: Rate::new(rate),
+        }
+    }
+
+    /// A rate at which a block costs `amount`.
+    fn costing(amount: u64) -> PaidBlock {
+        block(amount * (GIB / BLOCK))
+    }
+
+    fn micro(amount: u64) -> MicroCredits {
+        MicroCredits::new(amount)
+    }
+
+    #[test]
+    fn a_rise_clears_the_oldest_first() {
+        let mut exposure = Exposure::new(LOAN);
+        exposure.push(costing(10));
+        exposure.push(costing(20));
+        assert_eq!(exposure.pay(micro(9)).blocks, []);
+        assert_eq!(exposure.pay(micro(1)).blocks, [costing(10)]);
+        assert_eq!(exposure.bytes(), Bytes::new(BLOCK));
+        assert_eq!(exposure.pay(micro(25)).blocks, [costing(20)]);
+        assert!(exposure.is_empty());
+        exposure.push(costing(5));
+        assert!(
+            !exposure.is_empty(),
+            "a surplus that found F empty was a tip"
+        );
+        exposure.check_invariants();
+    }
+
+    #[test]
+    fn a_payer_who_floors_his_sum_once_always_clears_everything() {
+        let mut exposure = Exposure::new(LOAN);
+        let mut raw = RawCost::ZERO;
+        let mut signed = MicroCredits::ZERO;
+        for step in 0..1_000 {
+            let grant = block(70_000 + step * 977);
+            exposure.push(grant);
+            raw = raw.saturating_add(grant.raw());
+            let due = raw.floor().expect("small");
+            exposure.pay(due.checked_sub(signed).expect("due grows"));
+            signed = due;
+            assert!(exposure.is_empty(), "step {step}");
+        }
+    }
+
+    #[test]
+    fn the_shortage_is_carried_through_a_write_off() {
+        let mut exposure = Exposure::new(LOAN);
+        let half = block(GIB / BLOCK / 2);
+        assert_eq!(exposure.push(half), [half], "half a micro-credit is lent");
+        exposure.push(half);
+        assert_eq!(exposure.write_off(), Bytes::new(BLOCK));
+        exposure.push(half);
+        assert!(!exposure.is_empty(), "the loan is used up");
+        assert_eq!(exposure.credit(), RawCost::new((1 << 29) - 1));
+    }
+
+    #[test]
+    fn a_late_payment_clears_what_was_written_off_before_it_is_a_tip() {
+        let mut exposure = Exposure::new(LOAN);
+        exposure.push(costing(10));
+        exposure.push(costing(10));
+        exposure.write_off();
+        let cleared = exposure.pay(micro(10));
+        assert_eq!(cleared.recovered, Bytes::new(BLOCK));
+        exposure.push(costing(30));
+        assert_eq!(exposure.pay(micro(30)).blocks, [costing(30)]);
+        assert_eq!(exposure.pay(micro(99)).recovered, Bytes::new(BLOCK));
+        assert_eq!(exposure.credit(), LOAN);
+    }
+
+    #[test]
+    fn a_grant_taken_back_leaves_no_exposure() {
+        let mut exposure = Exposure::new(LOAN);
+        exposure.push(costing(10));
+        exposure.push(costing(2));
+        exposure.pay(micro(5));
+        let paid = exposure.take_back(Bytes::new(BLOCK), costing(10).rate);
+        assert_eq!(paid, [costing(2)], "what was paid covers the block behind");
+        assert!(exposure.is_empty());
+        assert_eq!(exposure.take_back(Bytes::new(1), Rate::PAR), []);
+        exposure.check_invariants();
+    }
+
+    #[test]
+    fn the_cost_asked_to_be_covered_counts_what_was_paid_in_part() {
+        let mut exposure = Exposure::new(LOAN);
+        exposure.push(costing(10));
+        exposure.pay(micro(4));
+        let next = costing(7);
+        assert_eq!(exposure.cost_with(next.len, next.rate), Some(micro(13)));
+        assert_eq!(exposure.cost_with(Bytes::MAX, Rate::MAX), None);
+    }
+}

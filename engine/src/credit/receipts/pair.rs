@@ -1,0 +1,148 @@
+//! Everything one node knows of another: what it owes, what it is owed, and by which connections.
+
+use std::collections::BTreeSet;
+
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::tally::PairRow;
+use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, RawCost, UnixTime};
+
+use crate::credit::receipts::acknowledgement::Acknowledgements;
+use crate::credit::receipts::exposure::LOAN;
+use crate::credit::receipts::limits::Window;
+use crate::credit::receipts::payee::Payee;
+use crate::credit::receipts::payer::Payer;
+use crate::units::PeerIndex;
+
+/// A pair, over all its connections and torrents.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The other side.
+    pub key: NodeId,
+    /// Live connections that announced this key.
+    pub connections: BTreeSet<PeerIndex>,
+    /// Largest piece of the torrents shared with him; the last known one while there are none.
+    pub piece_len: Bytes,
+    /// Our side as payer.
+    pub payer: Payer,
+    /// Our side as payee.
+    pub payee: Payee,
+    /// Both acknowledgement channels.
+    pub acks: Acknowledgements,
+    /// When his last connection was opened or closed.
+    pub seen_at: Instant,
+}
+
+/// A pair as the session and its user see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairView {
+    /// Bytes I acknowledged to him minus bytes he acknowledged to me.
+    pub standing: i64,
+    /// E: paid-class bytes granted to him and not paid.
+    pub exposure: Bytes,
+    /// W: the exposure allowed to him.
+    pub window: Bytes,
+    /// Bytes written off and not forgiven.
+    pub lost: Bytes,
+    /// Whether he gets no paid service after unpaid debt.
+    pub backing_off: bool,
+    /// What he paid, over all locks ever.
+    pub paid: MicroCredits,
+    /// What he paid for.
+    pub paid_bytes: Bytes,
+    /// What I owe him and have not signed.
+    pub owed: MicroCredits,
+    /// What I signed to him, over all locks ever.
+    pub signed: MicroCredits,
+}
+
+impl Pair {
+    /// A pair without history.
+    pub fn new(me: NodeId, key: NodeId, now: Instant) -> Self {
+        Self {
+            key,
+            connections: BTreeSet::new(),
+            piece_len: Bytes::ZERO,
+            payer: Payer::default(),
+            payee: Payee::new(now),
+            acks: Acknowledgements::new(me, key),
+            seen_at: now,
+        }
+    }
+
+    /// The row to store.
+    pub fn row(&self) -> PairRow {
+        let mut row = PairRow {
+            peer: self.key,
+            due: self.payer.due(),
+            signed: self.payer.signed(),
+            paid: MicroCredits::ZERO,
+            paid_carry: LOAN,
+            paid_bytes: Bytes::ZERO,
+            lost: Bytes::ZERO,
+            backoff_level: 0,
+            backoff_until: UnixTime::ZERO,
+        };
+        self.payee.store(&mut row);
+        row
+    }
+
+    /// The window allowed to him now.
+    pub fn window(&self, window: &Window) -> Bytes {
+        self.payee.window(window, self.piece_len)
+    }
+
+    /// Whether nothing would be missed if this pair were read from its rows again, or never.
+    pub fn is_forgettable(&self) -> bool {
+        self.connections.is_empty()
+            && self.payer.locks.is_empty()
+            && self.payee.locks.is_empty()
+            && self.payer.owed().is_zero()
+    }
+
+    /// As the session and its user see it.
+    pub fn view(&self, window: &Window) -> PairView {
+        PairView {
+            standing: self.acks.standing(),
+            exposure: self.payee.exposure(),
+            window: self.window(window),
+            lost: self.payee.lost(),
+            backing_off: self.payee.conduct().backoff_until() != UnixTime::ZERO,
+            paid: self.payee.paid(),
+            paid_bytes: self.payee.paid_bytes(),
+            owed: self.payer.owed(),
+            signed: self.payer.signed(),
+        }
+    }
+
+    /// The lock of ours for him on which receipts are signed now, if any.
+    pub fn paying_lock(&self) -> Option<LockId> {
+        let mut open = self.payer.locks.iter().filter(|(_, lock)| lock.is_open());
+        open.next_back().map(|(id, _)| *id)
+    }
+}
+
+/// A pair's row as a backup carries it: without unsigned due, which could be signed twice after a
+/// restore (S4, F19a).
+pub fn without_unsigned_due(row: PairRow) -> PairRow {
+    PairRow {
+        due: RawCost::of(row.signed),
+        ..row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seedbank_ledger::Identity;
+
+    #[test]
+    fn f19a_a_backup_carries_no_unsigned_due() {
+        let [me, peer] = [1, 2].map(|secret| Identity::from_secret([secret; 32]).id());
+        let mut row = Pair::new(me, peer, Instant::ZERO).row();
+        row.due = RawCost::new(12 << 30);
+        row.signed = MicroCredits::new(7);
+        let kept = without_unsigned_due(row);
+        assert_eq!(kept.due, RawCost::of(MicroCredits::new(7)));
+        assert_eq!(kept.signed, row.signed);
+    }
+}

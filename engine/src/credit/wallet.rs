@@ -1,0 +1,557 @@
+//! This node's account at its settlement node: orders by nonce, claims, locks, statement lines.
+//!
+//! It is driven by `tick` and `answer` and polled for outputs; it reads no clock. One order is
+//! unanswered at a time and stored before it leaves, so that a crash or a lost answer never signs a
+//! nonce for two bodies (docs/PROTOCOL.md §8). Whom to pay is decided in `boost.rs`; locks and
+//! receipts, and when to claim and close, are the exchange's (`receipts/exchange.rs`), which hands
+//! its claims in here and takes every `LockChanged` back.
+
+mod answers;
+mod clock;
+pub mod config;
+mod errands;
+mod link;
+mod orders;
+mod questions;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use seedbank_ledger::charts::node::NodeCommand;
+use seedbank_ledger::signed::claim::SignedClaim;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
+use seedbank_ledger::statement::{AccountStatus, LockStatus};
+use seedbank_ledger::tally::{OrderRow, TallyRow};
+use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTime};
+
+use crate::credit::boost::{BoostRowError, Boosts};
+use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
+use crate::credit::settlement::{SettlementReply, SettlementRequest};
+use crate::interface::command::CommandError;
+use crate::interface::config::Network;
+use crate::interface::event::SessionEvent;
+use crate::interface::view::WalletView;
+use clock::Clock;
+use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
+use errands::Errands;
+use link::Link;
+use orders::{Orders, Transfer, Wanted};
+
+/// What the wallet asks of its owner, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WalletOutput {
+    /// Write these rows before anything after this output happens.
+    Tally(Vec<TallyRow>),
+    /// Ask the settlement node; answered by [`Wallet::answer`].
+    Settle {
+        /// Number to answer under.
+        request: u64,
+        /// What to ask.
+        what: SettlementRequest,
+    },
+    /// Append an entry to the node ledger.
+    Append(NodeCommand),
+    /// The settlement node's word on a lock, its signature checked. The session hands it to the
+    /// exchange and has the rows that follow from it written before the next output of the wallet:
+    /// a line is appended only after its lock is stored.
+    LockChanged(LockStatus),
+    /// Something a user or a log may want to know.
+    Event(SessionEvent),
+}
+
+/// What the wallet of an earlier run left behind.
+#[derive(Clone, Debug, Default)]
+pub struct WalletBook {
+    /// Tally rows; only orders and locks are read.
+    pub rows: Vec<TallyRow>,
+    /// The newest settled line in the node ledger and its time; `None` for none, which asks for
+    /// every line again.
+    pub as_of: Option<(Sequence, UnixTime)>,
+    /// Available credit as of that line.
+    pub available: MicroCredits,
+    /// Newest transfers of ours in the node ledger, oldest first, so that their request ids keep
+    /// their meaning; only the last [`config::REQUEST_IDS_MAX`] count.
+    pub transfers: Vec<SignedOrder>,
+}
+
+impl WalletBook {
+    /// Whether every row reads back, before a session is made of them: rows are kept as bytes that
+    /// only the engine knows, and a damaged one is the owner's to hear of. The error names the row.
+    pub fn check(&self) -> Result<(), BoostRowError> {
+        Boosts::restore(&self.rows).map(|_| ())
+    }
+}
+
+/// What can be spent, and where operations are under way; for [`crate::credit::boost::Boosts`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purse {
+    /// The settlement node has told the whole account in this run.
+    pub synced: bool,
+    /// Locks may be opened and topped up.
+    pub ready: bool,
+    /// Available credit less what queued and unanswered operations will take.
+    pub spendable: MicroCredits,
+    /// Most credit in one lock of this network, top-ups included.
+    pub lock_max: MicroCredits,
+    /// Life of a lock that is opened or renewed now, in seconds.
+    pub lock_ttl_secs: u32,
+    /// Payees for whom an `OpenLock` or `TopUp` is queued or unanswered, in order, each once.
+    pub busy: Vec<NodeId>,
+}
+
+/// Why an operation about a lock was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WantError {
+    /// The queue is at its bound.
+    #[error("{0} operations wait already")]
+    QueueFull(usize),
+    /// The same is queued or unanswered.
+    #[error("the same is under way")]
+    UnderWay,
+    /// More than there is.
+    #[error("needs {needed}, has {spendable}")]
+    InsufficientCredit {
+        /// Asked for.
+        needed: MicroCredits,
+        /// Free to spend.
+        spendable: MicroCredits,
+    },
+    /// No lock of ours of that number is open.
+    #[error("no open lock {0} of ours")]
+    LockUnknown(LockId),
+    /// The clock is off, the account was handed over, or nobody answered yet.
+    #[error("takes no locks now")]
+    NotReady,
+}
+
+/// The account of this node.
+#[derive(Debug)]
+pub struct Wallet {
+    identity: Arc<Identity>,
+    network: Network,
+    account: AccountStatus,
+    as_of: UnixTime,
+    seen: Option<Sequence>,
+    /// The settlement node has told the whole account in this run.
+    synced: bool,
+    /// The account was handed over to another key: it orders nothing more.
+    retired: bool,
+    /// The account's nonce fell behind one that is known to be used, and somebody was told.
+    nonce_lost: bool,
+    was_sound: bool,
+    draining: bool,
+    awaits_return: bool,
+    /// When lines were told last; `None` asks at once.
+    told_at: Option<Instant>,
+    /// A line that was entered and is not here, and when we heard of it.
+    hint: Option<(Sequence, Instant)>,
+    /// The unanswered order is not repeated before.
+    order_at: Instant,
+    orders: Orders,
+    errands: Errands,
+    /// Payees of our open locks.
+    payees: BTreeMap<LockId, NodeId>,
+    link: Link,
+    clock: Clock,
+    outputs: VecDeque<WalletOutput>,
+}
+
+impl Wallet {
+    /// A wallet as the book left it. At the first `tick` it repeats the unanswered order, if any,
+    /// asks for its statement and for its own open locks.
+    pub fn new(network: Network, identity: Arc<Identity>, book: &WalletBook, now: Instant) -> Self {
+        let own = identity.id();
+        let mut orders = Orders::default();
+        for transfer in &book.transfers {
+            orders.note(&transfer.body);
+        }
+        let mut errands = Errands::default();
+        let mut payees = BTreeMap::new();
+        for row in &book.rows {
+            match row {
+                TallyRow::Lock(row) if row.lock.body.payer == own && !row.closed => {
+                    errands.ask(row.lock.body.lock_id);
+                    payees.insert(row.lock.body.lock_id, row.lock.body.payee);
+                }
+                TallyRow::Order(row) if row.order.body.account != own => {}
+                TallyRow::Order(row) if row.answered => orders.note(&row.order.body),
+                TallyRow::Order(row) => orders.begin(row.order, 1),
+                TallyRow::Lock(_)
+                | TallyRow::Receipt(_)
+                | TallyRow::Pair(_)
+                | TallyRow::Boost { .. } => {}
+            }
+        }
+        let account = AccountStatus {
+            account: own,
+            available: book.available,
+            reserved: MicroCredits::ZERO,
+            nonce: 0,
+        };
+        let (seen, as_of) = book.as_of.unzip();
+        Self {
+            identity,
+            network,
+            account,
+            as_of: as_of.unwrap_or_default(),
+            seen,
+            synced: false,
+            retired: false,
+            nonce_lost: false,
+            was_sound: true,
+            draining: false,
+            awaits_return: false,
+            told_at: None,
+            hint: None,
+            order_at: now,
+            orders,
+            errands,
+            payees,
+            link: Link::default(),
+            clock: Clock::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Does what is due: questions, the next order, claims. Call at `next_timeout`, after
+    /// every other call that may have queued something, and when the wall clock is told.
+    pub fn tick(&mut self, now: Instant, unix: UnixTime) {
+        self.clock.observe(now, unix);
+        self.link.expire(now);
+        self.watch_clock();
+        if !self.link.may_ask(now) {
+            return;
+        }
+        if !self.link.main_is_busy() {
+            self.send_main(now, unix);
+        }
+        self.send_claims(now);
+        self.send_questions(now);
+    }
+
+    /// The settlement node's answer to `request`. Late and doubled answers are ignored.
+    pub fn answer(&mut self, request: u64, reply: SettlementReply, now: Instant, unix: UnixTime) {
+        self.clock.observe(now, unix);
+        let Some(asked) = self.link.answered(request) else {
+            return;
+        };
+        if let SettlementReply::Unreachable(_) = reply {
+            self.link.failed(now);
+            return;
+        }
+        match self.take_answer(&asked, reply, now, unix) {
+            Ok(()) => self.link.succeeded(),
+            Err(what) => {
+                self.conflict(what.to_owned());
+                self.link.failed(now);
+            }
+        }
+        self.tick(now, unix);
+    }
+
+    /// Sends credit to another account. Returns the nonce the order has or will most likely get.
+    ///
+    /// The same request id with the same body is the same transfer, in this run and in later ones.
+    /// A transfer that waits behind another order is not stored yet: a crash forgets it, and
+    /// repeating the command is safe.
+    pub fn transfer(
+        &mut self,
+        request_id: &str,
+        to: NodeId,
+        amount: MicroCredits,
+        now: Instant,
+    ) -> Result<u64, CommandError> {
+        let bad = |field, problem| Err(CommandError::BadValue { field, problem });
+        if request_id.is_empty() || request_id.len() > REQUEST_ID_LEN_MAX {
+            return bad("request_id", "must be 1 to 64 bytes long");
+        }
+        let memo_hash = memo_hash(request_id);
+        if let Some(known) = self.orders.transfer(&memo_hash) {
+            return if (known.to, known.amount) == (to, amount) {
+                Ok(known.nonce)
+            } else {
+                Err(CommandError::RequestIdReused(request_id.to_owned()))
+            };
+        }
+        if to == self.identity.id() {
+            return bad("to", "is this node's own account");
+        }
+        if amount.is_zero() {
+            return bad("amount", "must be more than zero");
+        }
+        let available = self.spendable();
+        if amount > available {
+            return Err(CommandError::InsufficientCredit {
+                needed: amount,
+                available,
+            });
+        }
+        if self.draining {
+            return Err(CommandError::ShuttingDown);
+        }
+        let nonce = self.orders.nonce_expected(self.account.nonce);
+        let wanted = Wanted {
+            kind: OrderKind::Transfer { to, amount },
+            memo_hash,
+            since: now,
+        };
+        if !self.orders.push(wanted) {
+            return bad("transfer", "has to wait: too many orders wait already");
+        }
+        self.orders
+            .remember(memo_hash, Transfer { to, amount, nonce });
+        Ok(nonce)
+    }
+
+    /// Queues an order to reserve `amount` for `payee`.
+    pub fn open_lock(
+        &mut self,
+        payee: NodeId,
+        amount: MicroCredits,
+        now: Instant,
+    ) -> Result<(), WantError> {
+        if payee == self.identity.id() || self.purse().busy.contains(&payee) {
+            return Err(WantError::UnderWay);
+        }
+        let ttl_secs = self.network.limits.lock_ttl_secs;
+        self.reserve(
+            OrderKind::OpenLock {
+                payee,
+                amount,
+                ttl_secs,
+            },
+            amount,
+            now,
+        )
+    }
+
+    /// Queues an order to add `amount`, which may be 0, to a lock of ours and to renew it.
+    pub fn top_up(
+        &mut self,
+        lock_id: LockId,
+        amount: MicroCredits,
+        now: Instant,
+    ) -> Result<(), WantError> {
+        let Some(payee) = self.payees.get(&lock_id) else {
+            return Err(WantError::LockUnknown(lock_id));
+        };
+        if self.purse().busy.contains(payee) {
+            return Err(WantError::UnderWay);
+        }
+        let ttl_secs = self.network.limits.lock_ttl_secs;
+        self.reserve(
+            OrderKind::TopUp {
+                lock_id,
+                amount,
+                ttl_secs,
+            },
+            amount,
+            now,
+        )
+    }
+
+    /// Delivers a claim of the exchange's, repeated until it is answered. A larger claim on the
+    /// same lock takes its place.
+    pub fn claim(&mut self, claim: SignedClaim) {
+        self.errands.claim(claim);
+    }
+
+    /// Asks the settlement node about a lock until it is answered with `LockChanged`.
+    pub fn ask_lock(&mut self, lock_id: LockId) {
+        self.errands.ask(lock_id);
+    }
+
+    /// Orders the close of a lock that pays us, in its turn. A crash forgets it before it is
+    /// signed; the exchange wants it again at the next start.
+    pub fn close_lock(&mut self, lock_id: LockId) {
+        if !self.orders.closes(lock_id) {
+            self.errands.close(lock_id);
+        }
+    }
+
+    /// The settlement node is said to have entered this line of the account: lines are asked for
+    /// at once, though not more often than once a second.
+    pub fn line_entered(&mut self, line: Sequence, now: Instant) {
+        if Some(line) > self.seen {
+            self.hint = Some((line, now));
+        }
+    }
+
+    /// Whether the close of a lock of ours was asked for and has not come: lines are then asked for
+    /// more often.
+    pub fn await_return(&mut self, awaits: bool) {
+        self.awaits_return = awaits;
+    }
+
+    /// The session ends: no new order is signed. What can be done is done when `is_quiet`.
+    pub fn shutdown(&mut self) {
+        self.draining = true;
+    }
+
+    /// The next thing to do; `None` when there is nothing until the next call.
+    pub fn poll_output(&mut self) -> Option<WalletOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call `tick` next, at the latest.
+    pub fn next_timeout(&self) -> Instant {
+        let waits = self.link.next_timeout().unwrap_or(Instant::MAX);
+        if self.link.main_is_busy() || self.draining {
+            return waits;
+        }
+        waits.min(self.statement_at().max(self.link.retry_at()))
+    }
+
+    /// Nothing is under way at the settlement node and no claim waits for it, or it is out of
+    /// reach.
+    pub fn is_quiet(&self) -> bool {
+        let waits = self.errands.has_claims() && self.link.is_reachable();
+        self.link.is_quiet() && !waits
+    }
+
+    /// Whether locks may be taken and opened: not with a clock off by more than 10 minutes.
+    pub fn takes_locks(&self) -> bool {
+        self.clock.is_sound() && !self.retired && !self.draining
+    }
+
+    /// Settlement time, as far as known; what the exchange is told as its clock.
+    pub fn settlement_time(&self, unix: UnixTime) -> UnixTime {
+        self.clock.settlement(unix)
+    }
+
+    /// What can be spent.
+    pub fn purse(&self) -> Purse {
+        let payee = |kind: OrderKind| match kind {
+            OrderKind::OpenLock { payee, .. } => Some(payee),
+            OrderKind::TopUp { lock_id, .. } => self.payees.get(&lock_id).copied(),
+            OrderKind::Transfer { .. }
+            | OrderKind::CloseLock { .. }
+            | OrderKind::RotateKey { .. }
+            | OrderKind::Grant { .. }
+            | OrderKind::Burn { .. } => None,
+        };
+        let mut busy: Vec<NodeId> = self.orders.kinds().filter_map(payee).collect();
+        busy.sort_unstable();
+        busy.dedup();
+        let limits = &self.network.limits;
+        // Nobody serves on a shorter one (P5), and its credit would be gone for its grace.
+        let is_long_enough = u64::from(limits.lock_ttl_secs) > LOCK_LEFT_MIN_SECS;
+        Purse {
+            synced: self.synced,
+            ready: self.synced && self.takes_locks() && !self.nonce_lost && is_long_enough,
+            spendable: self.spendable(),
+            lock_max: MicroCredits::new(limits.lock_microcredits_max),
+            lock_ttl_secs: limits.lock_ttl_secs,
+            busy,
+        }
+    }
+
+    /// The account as users see it; `claimable` is the exchange's to say.
+    pub fn view(&self, claimable: MicroCredits) -> WalletView {
+        WalletView {
+            available: self.account.available,
+            locked: self.account.reserved,
+            claimable,
+            as_of: self.as_of,
+            reachable: self.link.is_reachable(),
+        }
+    }
+
+    /// Asserts what always holds.
+    ///
+    /// # Panics
+    /// If a rule of ours is broken.
+    pub fn check_invariants(&self) {
+        let queued = self.orders.kinds().count();
+        assert!(queued <= QUEUE_MAX + 2, "the queue is bounded");
+        if let Some(current) = &self.orders.current {
+            assert_eq!(
+                current.order.body.account,
+                self.identity.id(),
+                "only own orders are sent"
+            );
+        }
+        assert!(self.payees.len() <= LOCKS_MAX, "own locks are bounded");
+    }
+
+    fn spendable(&self) -> MicroCredits {
+        self.account
+            .available
+            .saturating_sub(self.orders.committed())
+    }
+
+    /// When the next statement is due.
+    fn statement_at(&self) -> Instant {
+        let pause = if self.hint.is_some() {
+            POLL_HINTED
+        } else if self.expects_change() {
+            POLL_PENDING
+        } else {
+            POLL_IDLE
+        };
+        self.told_at.map_or(Instant::ZERO, |told| told.after(pause))
+    }
+
+    /// An order waits, or credit is to come back from a lock.
+    fn expects_change(&self) -> bool {
+        !self.orders.is_idle() || self.errands.has_closes() || self.awaits_return
+    }
+
+    fn reserve(
+        &mut self,
+        kind: OrderKind,
+        amount: MicroCredits,
+        now: Instant,
+    ) -> Result<(), WantError> {
+        if !self.purse().ready {
+            return Err(WantError::NotReady);
+        }
+        let spendable = self.spendable();
+        if amount > spendable {
+            return Err(WantError::InsufficientCredit {
+                needed: amount,
+                spendable,
+            });
+        }
+        let wanted = Wanted {
+            kind,
+            memo_hash: [0; 32],
+            since: now,
+        };
+        if self.orders.push(wanted) {
+            Ok(())
+        } else {
+            Err(WantError::QueueFull(QUEUE_MAX))
+        }
+    }
+
+    fn watch_clock(&mut self) {
+        let is_sound = self.clock.is_sound();
+        if !is_sound {
+            self.orders.drop_reservations();
+        }
+        if self.was_sound != is_sound {
+            self.was_sound = is_sound;
+            let secs = self.clock.skew_secs();
+            self.event(SessionEvent::ClockSkewed { secs, is_sound });
+        }
+    }
+
+    fn write_order(&mut self, order: SignedOrder, answered: bool) {
+        let row = TallyRow::Order(OrderRow { order, answered });
+        self.outputs.push_back(WalletOutput::Tally(vec![row]));
+    }
+
+    fn event(&mut self, event: SessionEvent) {
+        self.outputs.push_back(WalletOutput::Event(event));
+    }
+}
+
+/// What a request id becomes inside a signed order; it survives in every statement line.
+fn memo_hash(request_id: &str) -> [u8; 32] {
+    blake3::derive_key("seedbank v1 request id", request_id.as_bytes())
+}

@@ -1,0 +1,297 @@
+//! Taking over what the settlement node said, or none of it.
+
+use seedbank_ledger::charts::node::NodeCommand;
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::statement::{AccountStatus, LockStatus, Operation, StatementLine};
+use seedbank_ledger::{Instant, MicroCredits, UnixTime};
+
+use super::config::{FRESH, LINES_PAGE, LOCKS_MAX, RETRY_MAX};
+use super::link::{Asked, Question};
+use super::orders::{self, Answer, Told, Wanted};
+use super::{Wallet, WalletOutput};
+use crate::credit::settlement::SettlementReply;
+use crate::interface::event::SessionEvent;
+
+impl Wallet {
+    /// Checks an answer and takes it over. An error says what is wrong with it; nothing was used.
+    pub(super) fn take_answer(
+        &mut self,
+        asked: &Asked,
+        reply: SettlementReply,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<(), &'static str> {
+        match (asked.question, reply) {
+            (Question::Lock(lock_id), SettlementReply::Lock(status)) => {
+                self.lock_told(lock_id, status)
+            }
+            (
+                Question::Order { .. } | Question::Claim { .. } | Question::Statement,
+                SettlementReply::Lines {
+                    refusal,
+                    used_by,
+                    lines,
+                    account,
+                },
+            ) => {
+                self.check_lines(&lines, &account)?;
+                let told = Told {
+                    to_order: matches!(asked.question, Question::Order { .. }),
+                    refusal,
+                    used_by: used_by.as_deref(),
+                    lines: &lines,
+                    account: &account,
+                };
+                self.lines_told(asked, &told, now, unix);
+                Ok(())
+            }
+            (_, SettlementReply::Unreachable(_))
+            | (Question::Lock(_), SettlementReply::Lines { .. })
+            | (
+                Question::Order { .. } | Question::Claim { .. } | Question::Statement,
+                SettlementReply::Lock(_),
+            ) => Err("an answer to another question"),
+        }
+    }
+
+    /// Nothing of an answer is used unless all of it holds.
+    fn check_lines(
+        &self,
+        lines: &[StatementLine],
+        account: &AccountStatus,
+    ) -> Result<(), &'static str> {
+        let own = self.identity.id();
+        if account.account != own {
+            return Err("an account that is not ours");
+        }
+        let mut newest = self.seen;
+        let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;
+        for line in lines.iter().filter(is_new) {
+            let body = &line.certificate.body;
+            if body.account != own || body.network_id != self.network.id {
+                return Err("a certificate that is not for us");
+            }
+            if line.previous != newest || Some(body.sequence) <= newest {
+                return Err("lines that do not follow ours");
+            }
+            newest = Some(body.sequence);
+            if line.certificate.verify(&self.network.settlement).is_err() {
+                return Err("a certificate with a wrong signature");
+            }
+            if let Some(status) = &line.lock {
+                self.check_lock(status)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_lock(&self, status: &LockStatus) -> Result<(), &'static str> {
+        let lock = &status.lock;
+        if lock.body.network_id != self.network.id {
+            return Err("a lock of another network");
+        }
+        lock.verify(&self.network.settlement)
+            .map_err(|_| "a lock with a wrong signature")
+    }
+
+    fn lock_told(
+        &mut self,
+        lock_id: LockId,
+        status: Option<LockStatus>,
+    ) -> Result<(), &'static str> {
+        match status {
+            Some(status) if status.lock.body.lock_id != lock_id => return Err("another lock"),
+            Some(status) => {
+                self.check_lock(&status)?;
+                self.lock_changed(&status);
+            }
+            None => self.conflict(format!("lock {lock_id} is signed and then unknown")),
+        }
+        self.errands.lock_told(lock_id);
+        Ok(())
+    }
+
+    fn lock_changed(&mut self, status: &LockStatus) {
+        let lock = &status.lock.body;
+        if status.closed {
+            self.payees.remove(&lock.lock_id);
+        } else if lock.payer == self.identity.id() && self.payees.len() < LOCKS_MAX {
+            self.payees.insert(lock.lock_id, lock.payee);
+        }
+        self.outputs.push_back(WalletOutput::LockChanged(*status));
+    }
+
+    /// Takes over an answer that was checked: locks and orders first, then the
+    /// entries, so that a crash between them reads the lines again.
+    fn lines_told(&mut self, asked: &Asked, told: &Told<'_>, now: Instant, unix: UnixTime) {
+        let last = told.lines.last().map(|line| line.certificate.body.sequence);
+        let version = last.or(asked.after);
+        let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;
+        let lines: Vec<&StatementLine> = told.lines.iter().filter(is_new).collect();
+        self.take_lines(&lines, unix);
+        if version >= self.seen {
+            self.seen = version;
+            self.account = *told.account;
+            self.synced |= told.lines.len() < LINES_PAGE;
+        }
+        let answer = self.orders.current.map_or(Answer::Open, |current| {
+            orders::read_answer(&current.order, told)
+        });
+        self.date_clock(asked, told.lines, now, unix);
+        self.settle_order(answer, now);
+        if let Question::Claim {
+            lock_id, amount, ..
+        } = asked.question
+        {
+            self.claim_told(lock_id, amount, told);
+        }
+        self.watch_nonce();
+        for line in &lines {
+            let line = Box::new((*line).clone());
+            self.outputs
+                .push_back(WalletOutput::Append(NodeCommand::Settled(line)));
+        }
+        self.told_at = (told.lines.len() < LINES_PAGE).then_some(now);
+        // An answer to a later question has the line, or there is none.
+        let seen = self.seen;
+        self.hint
+            .take_if(|(line, at)| Some(*line) <= seen || asked.at >= *at);
+    }
+
+    fn take_lines(&mut self, lines: &[&StatementLine], unix: UnixTime) {
+        for line in lines {
+            let body = &line.certificate.body;
+            self.as_of = self.as_of.max(body.time);
+            self.clock.not_before(body.time, unix);
+            if let Operation::Order(order) = &line.operation
+                && order.body.account == self.identity.id()
+            {
+                self.orders.note(&order.body);
+                self.orders.forget_queued(&order.body);
+                let is_rotation = matches!(order.body.kind, OrderKind::RotateKey { .. });
+                self.retired |= is_rotation && line.refusal.is_none();
+            }
+            if let Some(status) = &line.lock {
+                self.lock_changed(status);
+            }
+        }
+    }
+
+    /// An order or claim that was carried out while we waited tells settlement time.
+    fn date_clock(&mut self, asked: &Asked, lines: &[StatementLine], now: Instant, unix: UnixTime) {
+        let first = match asked.question {
+            Question::Order { first } | Question::Claim { first, .. } => first,
+            Question::Statement | Question::Lock(_) => false,
+        };
+        let own = |line: &&StatementLine| match (&line.operation, asked.question) {
+            (Operation::Order(order), Question::Order { .. }) => self
+                .orders
+                .current
+                .is_some_and(|current| current.order.body == order.body),
+            (Operation::Claim(claim), Question::Claim { lock_id, .. }) => {
+                claim.body.lock_id == lock_id
+            }
+            (Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_), _) => false,
+        };
+        if !first || now.since(asked.at) > FRESH {
+            return;
+        }
+        if let Some(line) = lines.iter().rev().find(own) {
+            self.clock.sample(line.certificate.body.time, unix);
+        }
+    }
+
+    fn settle_order(&mut self, answer: Answer, now: Instant) {
+        let Some(current) = self.orders.current else {
+            return;
+        };
+        let order = current.order.body;
+        match answer {
+            Answer::Open => {}
+            Answer::Done(refusal) => {
+                self.finish_order(current.order);
+                if let Some(refusal) = refusal {
+                    self.order_refused(&order, refusal);
+                }
+            }
+            Answer::Replaced(other) => {
+                self.orders.note(&other);
+                self.finish_order(current.order);
+                let same = other.memo_hash == order.memo_hash;
+                match order.kind {
+                    OrderKind::Transfer { .. } if !same => self.orders.push_again(Wanted {
+                        kind: order.kind,
+                        memo_hash: order.memo_hash,
+                        since: now,
+                    }),
+                    OrderKind::CloseLock { lock_id } => self.errands.close(lock_id),
+                    OrderKind::Transfer { .. }
+                    | OrderKind::OpenLock { .. }
+                    | OrderKind::TopUp { .. }
+                    | OrderKind::RotateKey { .. }
+                    | OrderKind::Grant { .. }
+                    | OrderKind::Burn { .. } => {}
+                }
+            }
+            Answer::Forged => {
+                self.finish_order(current.order);
+                self.conflict(format!("shows an order {} that we never gave", order.nonce));
+            }
+            Answer::NotTaken(refusal) => {
+                // Its nonce may yet be taken, so it stays the one unanswered order.
+                self.order_at = now.after(RETRY_MAX);
+                if current.is_first() {
+                    self.order_refused(&order, refusal);
+                }
+            }
+        }
+    }
+
+    fn finish_order(&mut self, order: SignedOrder) {
+        self.orders.current = None;
+        self.write_order(order, true);
+    }
+
+    fn claim_told(&mut self, lock_id: LockId, amount: MicroCredits, told: &Told<'_>) {
+        self.errands.claim_answered(lock_id, amount);
+        let shows = |line: &StatementLine| {
+            let lock = line.lock.as_ref();
+            lock.is_some_and(|status| status.lock.body.lock_id == lock_id)
+        };
+        if !told.lines.iter().any(shows) {
+            // Paid earlier than we knew, or refused: the lock itself tells.
+            self.errands.ask(lock_id);
+        }
+        let refusal = told
+            .refusal
+            .filter(|refusal| *refusal != Refusal::AlreadyDone);
+        if let Some(refusal) = refusal {
+            let what = format!("claim on lock {lock_id}");
+            self.event(SessionEvent::SettlementRefused { what, refusal });
+        }
+    }
+
+    /// A nonce that was used cannot become free again, unless the settlement node lost entries.
+    fn watch_nonce(&mut self) {
+        let lost = self.orders.is_ahead_of(self.account.nonce);
+        if lost && !self.nonce_lost {
+            self.conflict(format!("nonce went back to {}", self.account.nonce));
+        }
+        self.nonce_lost = lost;
+    }
+
+    fn order_refused(&mut self, order: &Order, refusal: Refusal) {
+        if let OrderKind::TopUp { lock_id, .. } | OrderKind::CloseLock { lock_id } = order.kind {
+            self.errands.ask(lock_id);
+        }
+        let what = format!("order {}: {:?}", order.nonce, order.kind);
+        self.event(SessionEvent::SettlementRefused { what, refusal });
+    }
+
+    pub(super) fn conflict(&mut self, what: String) {
+        let signer = self.network.settlement;
+        self.event(SessionEvent::Conflict { signer, what });
+    }
+}

@@ -1,0 +1,130 @@
+//! What goes to the settlement node next.
+
+use seedbank_ledger::signed::Body;
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::order::{Order, OrderKind};
+use seedbank_ledger::{Instant, Sequence, UnixTime};
+
+use super::config::{ORDER_VALID_SECS, TRANSFER_VALID_SECS};
+use super::errands::Errand;
+use super::link::Question;
+use super::orders::{self, Wanted};
+use super::{Wallet, WalletOutput};
+use crate::credit::settlement::SettlementRequest;
+
+impl Wallet {
+    /// The unanswered order, else a statement that is due, else the next order.
+    pub(super) fn send_main(&mut self, now: Instant, unix: UnixTime) {
+        if self.orders.current.is_some() && now >= self.order_at {
+            self.send_order(now);
+        } else if now >= self.statement_at() && !self.draining {
+            self.send(Question::Statement, now, |after| {
+                SettlementRequest::Statement { after }
+            });
+        } else if self.may_sign()
+            && let Some(wanted) = self.next_wanted(now)
+        {
+            self.sign(&wanted, unix);
+            self.send_order(now);
+        }
+    }
+
+    fn next_wanted(&mut self, now: Instant) -> Option<Wanted> {
+        self.orders.pop(now).or_else(|| {
+            let lock_id = self.errands.pop_close()?;
+            Some(Wanted {
+                kind: OrderKind::CloseLock { lock_id },
+                memo_hash: [0; 32],
+                since: now,
+            })
+        })
+    }
+
+    fn may_sign(&self) -> bool {
+        let free = self.orders.current.is_none() && self.synced && !self.nonce_lost;
+        free && !self.retired && !self.draining
+    }
+
+    /// Signs the next order and has it written.
+    fn sign(&mut self, wanted: &Wanted, unix: UnixTime) {
+        let valid_secs = if orders::is_transfer(&wanted.kind) {
+            TRANSFER_VALID_SECS
+        } else {
+            ORDER_VALID_SECS
+        };
+        let nonce = self.account.nonce.checked_add(1);
+        let order = Order {
+            network_id: self.network.id,
+            account: self.identity.id(),
+            nonce: nonce.expect("an account gives fewer than 2^64 orders"),
+            valid_until: self.clock.settlement(unix).plus_secs(valid_secs),
+            kind: wanted.kind,
+            memo_hash: wanted.memo_hash,
+        };
+        let order = order.sign(&self.identity);
+        self.orders.begin(order, 0);
+        self.write_order(order, false);
+    }
+
+    fn send_order(&mut self, now: Instant) {
+        let Some(current) = self.orders.current.as_mut() else {
+            return;
+        };
+        let first = current.sent_count == 0;
+        current.sent_count = current.sent_count.saturating_add(1);
+        let order = current.order;
+        self.send(Question::Order { first }, now, |after| {
+            SettlementRequest::Submit { order, after }
+        });
+    }
+
+    pub(super) fn send_claims(&mut self, now: Instant) {
+        let room = self.link.room_beside();
+        let due: Vec<(LockId, Errand)> = self
+            .errands
+            .claims()
+            .filter(|(id, _)| !self.link.concerns(*id))
+            .take(room)
+            .collect();
+        for (lock_id, errand) in due {
+            self.errands.claim_sent(lock_id);
+            let claim = errand.claim;
+            let question = Question::Claim {
+                lock_id,
+                amount: claim.body.receipt.body.amount,
+                first: !errand.sent,
+            };
+            self.send(question, now, |after| SettlementRequest::Claim {
+                claim,
+                after,
+            });
+        }
+    }
+
+    pub(super) fn send_questions(&mut self, now: Instant) {
+        let room = self.link.room_beside();
+        let due: Vec<LockId> = self
+            .errands
+            .locks()
+            .filter(|id| !self.link.concerns(*id))
+            .take(room)
+            .collect();
+        for lock_id in due {
+            self.send(Question::Lock(lock_id), now, |_| {
+                SettlementRequest::Lock(lock_id)
+            });
+        }
+    }
+
+    fn send(
+        &mut self,
+        question: Question,
+        now: Instant,
+        what: impl FnOnce(Option<Sequence>) -> SettlementRequest,
+    ) {
+        let request = self.link.ask(question, self.seen, now);
+        let what = what(self.seen);
+        self.outputs
+            .push_back(WalletOutput::Settle { request, what });
+    }
+}

@@ -1,0 +1,150 @@
+//! What the driver tells the session. Control only: payload bytes stay in the data plane.
+
+use std::net::SocketAddr;
+
+use seedbank_ledger::{Sequence, UnixTime};
+
+use crate::credit::settlement::SettlementReply;
+use crate::discovery::tracker::{AnnounceError, AnnounceReply};
+use crate::interface::command::Command;
+use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::wire::handshake::Handshake;
+use crate::wire::message::Message;
+
+/// One event. The log of inputs, with the session's `rng_seed`, replays a node exactly.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// `next_timeout()` has passed.
+    Tick,
+    /// The wall clock at this instant; sent at start and at least once a minute.
+    Clock(UnixTime),
+    /// The owner wants something.
+    Command(Command),
+    /// A remote connected to us; its handshake has not been read.
+    Accepted {
+        /// A new index.
+        peer: PeerIndex,
+        /// Its address.
+        addr: SocketAddr,
+    },
+    /// A dial of ours succeeded.
+    Dialled {
+        /// A new index.
+        peer: PeerIndex,
+        /// For which torrent we dialled.
+        info_hash: InfoHash,
+        /// Its address.
+        addr: SocketAddr,
+    },
+    /// A dial of ours failed.
+    DialFailed {
+        /// For which torrent.
+        info_hash: InfoHash,
+        /// Where to.
+        addr: SocketAddr,
+    },
+    /// The peer's 68 bytes, well formed.
+    Handshake {
+        /// Who.
+        peer: PeerIndex,
+        /// What it sent.
+        handshake: Handshake,
+    },
+    /// Everything one socket read brought, in stream order.
+    Received {
+        /// Who.
+        peer: PeerIndex,
+        /// What.
+        events: Vec<PeerEvent>,
+    },
+    /// Payload of served blocks left for the kernel.
+    Sent {
+        /// To whom.
+        peer: PeerIndex,
+        /// Payload bytes.
+        bytes: u64,
+        /// How many of the blocks of [`Output::Serve`](super::output::Output::Serve), oldest first.
+        blocks: u32,
+    },
+    /// The connection is gone; nothing more comes from or goes to this peer.
+    Closed {
+        /// Who.
+        peer: PeerIndex,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A leased piece matched its hash and is written.
+    PieceVerified {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Piece.
+        piece: PieceIndex,
+    },
+    /// A leased piece did not match its hash; its buffer is gone.
+    PieceFailed {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Piece.
+        piece: PieceIndex,
+    },
+    /// Storage was opened and whatever was there has been verified.
+    Checked {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Pieces that are there, most significant bit first.
+        have: Vec<u8>,
+    },
+    /// Storage failed: the torrent stops with this error and keeps what it has.
+    StorageFailed {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Why, for people ("no space left on device").
+        reason: String,
+    },
+    /// A tracker answered or did not.
+    Announced {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Tracker URL as in the output.
+        tracker: String,
+        /// Its answer.
+        result: Result<AnnounceReply, AnnounceError>,
+    },
+    /// The settlement node answered or could not be reached.
+    Settled {
+        /// Number of the request in [`Output::Settle`](super::output::Output::Settle).
+        request: u64,
+        /// Its answer.
+        reply: SettlementReply,
+    },
+    /// The settlement node has entered this line of our account. A hint: it costs a question at
+    /// most, and without it the next regular statement says the same.
+    LineEntered(Sequence),
+}
+
+/// One event inside a socket read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// A message.
+    Message(Message),
+    /// A `piece` message, whose payload the data plane has dealt with.
+    Block {
+        /// Which block.
+        block: Block,
+        /// What became of it.
+        fate: BlockFate,
+    },
+}
+
+/// What the data plane did with a block that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockFate {
+    /// Copied into the leased buffer.
+    Stored,
+    /// Already there, and equal to what is there (in the lease, or verified on disk).
+    Equal,
+    /// Already there, and different.
+    Different,
+    /// Nobody asked this peer for it; dropped.
+    Unrequested,
+}

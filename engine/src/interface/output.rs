@@ -1,0 +1,103 @@
+//! What the session asks of the driver, in order.
+
+use std::net::SocketAddr;
+
+use seedbank_ledger::charts::node::NodeCommand;
+use seedbank_ledger::tally::TallyRow;
+
+use crate::content::metainfo::Metainfo;
+use crate::credit::settlement::SettlementRequest;
+use crate::discovery::tracker::AnnounceRequest;
+use crate::interface::event::SessionEvent;
+use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::wire::handshake::Handshake;
+use crate::wire::message::Message;
+
+/// One thing to do. Outputs are carried out in order; those for one peer reach its socket in order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Connect to `addr`; answered by `Dialled` or `DialFailed`.
+    Dial {
+        /// For which torrent.
+        info_hash: InfoHash,
+        /// Where to.
+        addr: SocketAddr,
+    },
+    /// Send our handshake; from here the connection belongs to `handshake.info_hash`.
+    Handshake {
+        /// To whom.
+        peer: PeerIndex,
+        /// What.
+        handshake: Handshake,
+    },
+    /// Send a message.
+    Send {
+        /// To whom.
+        peer: PeerIndex,
+        /// What.
+        message: Message,
+    },
+    /// Send requests and lease their piece's buffer to this connection.
+    Request {
+        /// To whom.
+        peer: PeerIndex,
+        /// Blocks, each of which will be answered by one `PeerEvent::Block` or `Reject`, or never.
+        blocks: Vec<Block>,
+    },
+    /// Send a cancel; a block that comes all the same is still one that was asked for.
+    Cancel {
+        /// To whom.
+        peer: PeerIndex,
+        /// What.
+        block: Block,
+    },
+    /// Grant: read these blocks and send them, in order, behind what was sent before.
+    Serve {
+        /// To whom.
+        peer: PeerIndex,
+        /// Blocks, each answered by its share of a `Sent`, or by `Closed`.
+        blocks: Vec<Block>,
+    },
+    /// Close once everything queued has left, or after 5 s.
+    Close {
+        /// Whom.
+        peer: PeerIndex,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Forget a leased buffer.
+    Release {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Piece.
+        piece: PieceIndex,
+    },
+    /// A magnet's metainfo is complete and verified: open storage, answer with `Checked`.
+    MetadataComplete {
+        /// The metainfo, its `info` bytes verified against the info hash.
+        metainfo: Box<Metainfo>,
+    },
+    /// Ask a tracker; answered by `Announced`.
+    Announce {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Tracker URL.
+        tracker: String,
+        /// What to say.
+        request: AnnounceRequest,
+    },
+    /// Write rows before anything after this output happens: into the store's write-ahead log and
+    /// handed to the kernel, not fsynced.
+    Tally(Vec<TallyRow>),
+    /// Append an entry to the node ledger.
+    Append(NodeCommand),
+    /// Ask the settlement node; answered by `Settled`.
+    Settle {
+        /// Number to answer under.
+        request: u64,
+        /// What to ask.
+        what: SettlementRequest,
+    },
+    /// Something a user or a log may want to know.
+    Event(SessionEvent),
+}

@@ -1,0 +1,212 @@
+//! What a session shows: plain copies of its state, for the API and for tests.
+
+use std::net::SocketAddr;
+
+use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate, UnixTime};
+
+use crate::transfer::choker::Reason;
+use crate::units::{InfoHash, PeerIndex};
+
+/// What a torrent is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TorrentState {
+    /// A magnet waiting for its metainfo.
+    FetchingMetadata,
+    /// What is on disk is being verified.
+    Checking,
+    /// Wants pieces.
+    Downloading,
+    /// Has every piece.
+    Seeding,
+    /// Stopped by the owner.
+    Stopped,
+    /// Stopped by an error.
+    Failed,
+}
+
+/// A torrent as users see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TorrentView {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// Its name, or the magnet's, or the info hash.
+    pub name: String,
+    /// What it is doing.
+    pub state: TorrentState,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// All bytes; 0 until the metainfo is here.
+    pub total: Bytes,
+    /// Bytes of verified pieces.
+    pub have: Bytes,
+    /// Pieces; 0 until the metainfo is here.
+    pub piece_count: u32,
+    /// Verified pieces.
+    pub piece_have_count: u32,
+    /// Payload sent since it was added to this session.
+    pub uploaded: Bytes,
+    /// Payload received since it was added to this session.
+    pub downloaded: Bytes,
+    /// Payload received in vain: duplicates and failed pieces.
+    pub wasted: Bytes,
+    /// Payload per second sent.
+    pub upload_rate: Bytes,
+    /// Payload per second received.
+    pub download_rate: Bytes,
+    /// Connections.
+    pub peer_count: u32,
+    /// Connections to peers that have everything.
+    pub seed_count: u32,
+    /// Where it announces, and what the last announce said.
+    pub trackers: Vec<TrackerView>,
+    /// When it was completed in this session.
+    pub completed_at: Option<Instant>,
+}
+
+/// A tracker as users see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerView {
+    /// URL.
+    pub url: String,
+    /// Last answer or error, for people.
+    pub status: String,
+    /// When the next announce is due.
+    pub next_announce: Option<Instant>,
+}
+
+/// A connection as users see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Which.
+    pub peer: PeerIndex,
+    /// Torrent.
+    pub info_hash: InfoHash,
+    /// Remote address.
+    pub addr: SocketAddr,
+    /// Whether it dialled us.
+    pub incoming: bool,
+    /// What it calls itself, escaped and bounded; its own claim.
+    pub client: String,
+    /// Its key, once proven on this connection.
+    pub node_id: Option<NodeId>,
+    /// Pieces it says it has.
+    pub piece_have_count: u32,
+    /// It wants something of ours.
+    pub interested: bool,
+    /// We want something of its.
+    pub interesting: bool,
+    /// It lets us request.
+    pub unchoked_us: bool,
+    /// We let it request.
+    pub unchoked: bool,
+    /// Why; `None` before the first decision.
+    pub reason: Option<Reason>,
+    /// Payload sent to it on this connection.
+    pub uploaded: Bytes,
+    /// Payload received from it on this connection.
+    pub downloaded: Bytes,
+    /// Payload per second sent.
+    pub upload_rate: Bytes,
+    /// Payload per second received.
+    pub download_rate: Bytes,
+    /// Its bid in force; zero for the open class.
+    pub bid: Rate,
+    /// Our bid in force at it.
+    pub own_bid: Rate,
+    /// Paid-class bytes granted to its key and not paid for.
+    pub exposure: Bytes,
+    /// The exposure allowed to its key.
+    pub window: Bytes,
+    /// Bytes we acknowledged to its key minus bytes it acknowledged to us.
+    pub standing: i64,
+    /// Paid service to its key is suspended after unpaid debt.
+    pub backing_off: bool,
+}
+
+/// What a boost is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoostState {
+    /// Bidding or waiting for somebody to bid at.
+    Active,
+    /// The torrent completed; locked credit returns as locks close.
+    Completed,
+    /// Its budget is spent.
+    Exhausted,
+    /// The owner cancelled it.
+    Cancelled,
+    /// Its time ran out.
+    Expired,
+}
+
+/// A boost as users see it: `spent + locked + free = max` while active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoostView {
+    /// Which.
+    pub id: u64,
+    /// Torrent.
+    pub info_hash: InfoHash,
+    /// What it is doing.
+    pub state: BoostState,
+    /// Most it may spend.
+    pub max: MicroCredits,
+    /// Highest bid.
+    pub bid: Rate,
+    /// Signed away on its behalf.
+    pub spent: MicroCredits,
+    /// Reserved in locks on its behalf and not signed away.
+    pub locked: MicroCredits,
+    /// Neither.
+    pub free: MicroCredits,
+    /// When it was placed.
+    pub created_at: UnixTime,
+    /// When it ends by itself.
+    pub until: Option<UnixTime>,
+    /// Whom it pays.
+    pub payees: Vec<PayeeView>,
+}
+
+/// One payee of a boost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayeeView {
+    /// Who.
+    pub node_id: NodeId,
+    /// Through which lock.
+    pub lock_id: LockId,
+    /// Reserved in total.
+    pub amount: MicroCredits,
+    /// Signed away.
+    pub signed: MicroCredits,
+    /// When what is left returns at the latest.
+    pub returns_at: UnixTime,
+}
+
+/// What a boost would meet: a quote before spending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoostQuote {
+    /// Bytes still missing.
+    pub left: Bytes,
+    /// Cost of them all at the bid, rounded up: never more than this.
+    pub cost_max: MicroCredits,
+    /// Connected peers that have missing pieces and take payment.
+    pub payee_count: u32,
+    /// Highest minimum rate among them.
+    pub rate_min: Rate,
+    /// Credit free to spend.
+    pub available: MicroCredits,
+}
+
+/// Credit as the session knows it, from the newest statement line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalletView {
+    /// Free to spend.
+    pub available: MicroCredits,
+    /// Reserved in locks of ours.
+    pub locked: MicroCredits,
+    /// Receipts held and not yet claimed.
+    pub claimable: MicroCredits,
+    /// As of which settlement time.
+    pub as_of: UnixTime,
+    /// Whether the settlement node answered last time.
+    pub reachable: bool,
+}

@@ -1,0 +1,82 @@
+//! The session as users see it: plain copies.
+
+use seedbank_ledger::{Bytes, Instant};
+
+use crate::content::bitfield::Bitfield;
+use crate::interface::view::{PeerView, TorrentView};
+use crate::session::Session;
+use crate::session::peer::Peer;
+use crate::session::torrent::Torrent;
+
+impl Session {
+    pub(super) fn torrent_view(&self, torrent: &Torrent, now: Instant) -> TorrentView {
+        let geometry = torrent.metainfo().map(|metainfo| metainfo.geometry);
+        let links = torrent
+            .peers
+            .iter()
+            .filter_map(|peer| self.peers.get(peer)?.live());
+        let counters = &torrent.counters;
+        TorrentView {
+            info_hash: torrent.info_hash,
+            name: torrent.name.clone(),
+            state: torrent.state(),
+            error: torrent.failure.clone(),
+            total: Bytes::new(geometry.map_or(0, |geometry| geometry.total_len())),
+            have: torrent.have_bytes(),
+            piece_count: geometry.map_or(0, |geometry| geometry.piece_count()),
+            piece_have_count: torrent.open().map_or(0, |open| open.picker.have().count()),
+            uploaded: counters.uploaded,
+            downloaded: counters.downloaded,
+            wasted: counters.wasted,
+            upload_rate: Bytes::new(counters.upload_rate.per_second(now)),
+            download_rate: Bytes::new(counters.download_rate.per_second(now)),
+            peer_count: count(links.clone()),
+            seed_count: count(links.filter(|link| link.is_seed)),
+            trackers: torrent.trackers.views(),
+            completed_at: torrent.completed_at,
+        }
+    }
+
+    pub(super) fn peer_view(&self, peer: &Peer, now: Instant) -> Option<PeerView> {
+        let link = peer.live()?;
+        let decision = self.choker.decision(peer.index);
+        let market = self.market_standing(peer.index);
+        Some(PeerView {
+            peer: peer.index,
+            info_hash: peer.info_hash?,
+            addr: peer.addr,
+            incoming: peer.incoming,
+            client: link
+                .remote
+                .client
+                .clone()
+                .unwrap_or_else(|| client_of(&link.client_id.0)),
+            node_id: market.node_id,
+            piece_have_count: self.pieces_of(peer).map_or(0, Bitfield::count),
+            interested: link.interested_since.is_some(),
+            interesting: link.interesting,
+            unchoked_us: !link.choking_us,
+            unchoked: self.is_unchoked(peer.index),
+            reason: decision.map(|decision| decision.reason),
+            uploaded: link.upload.sent,
+            downloaded: link.download.received,
+            upload_rate: Bytes::new(link.upload.rate.per_second(now)),
+            download_rate: Bytes::new(link.download.rate.per_second(now)),
+            bid: market.bid,
+            own_bid: market.own_bid,
+            exposure: market.exposure,
+            window: market.window,
+            standing: market.standing,
+            backing_off: market.backing_off,
+        })
+    }
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+/// The code and version in a client id (BEP 20), made printable.
+fn client_of(client_id: &[u8; 20]) -> String {
+    crate::text::printable(&client_id[..8], 8)
+}

@@ -1,0 +1,561 @@
+//! Who is unchoked: slots, rounds and reasons (docs/ARCHITECTURE.md, BEP 3).
+//!
+//! [`rank`] decides a round and is a pure function of plain rows; [`Choker`] keeps what must be
+//! remembered between rounds and turns rankings into changes. How fast an unchoked peer is served
+//! is decided in `limiter.rs`, at what price by the receipt protocol.
+
+mod rank;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use seedbank_ledger::{Duration, Instant, Rate};
+
+use crate::interface::config::PaidRule;
+use crate::units::PeerIndex;
+
+pub use rank::{Ranking, Row, rank};
+
+/// Time between two rounds.
+pub const ROUND: Duration = Duration::from_secs(10);
+/// Least time between two rounds when paid orders ask for one early.
+pub const ROUND_MIN: Duration = Duration::from_secs(1);
+/// Least time in a state. Clients of the aria2 family hang up on two flips within 5 s.
+pub const DWELL: Duration = Duration::from_secs(10);
+/// How long an optimistic unchoke lasts (BEP 3).
+pub const OPTIMISTIC_TURN: Duration = Duration::from_secs(30);
+/// How long a peer holds a slot that it got for waiting, while others wait. A turn is time and not
+/// bytes: with bytes, the slower a peer, the longer it would stay.
+pub const WAITED_TURN: Duration = Duration::from_secs(60);
+/// The same for a peer that takes less than [`IDLE_RATE_MAX`].
+pub const IDLE_TURN: Duration = Duration::from_secs(20);
+/// Bytes per second below which a peer is thought not to use its slot.
+pub const IDLE_RATE_MAX: u64 = 1_024;
+/// Bytes per second from which a peer counts as giving: fewer are not worth a slot of tit-for-tat.
+pub const RECIPROCAL_RATE_MIN: u64 = 1_024;
+/// Most address groups whose last turn is remembered.
+pub const GROUPS_MAX: usize = 4_096;
+
+/// Why a peer is unchoked or choked: shown to users for every decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Unchoked: pays, and its bid is among the highest.
+    Paid,
+    /// Unchoked: on the owner's list of friends.
+    Friend,
+    /// Unchoked: gives us data at one of the best rates.
+    Reciprocal,
+    /// Unchoked: has acknowledged more service to us than we to it.
+    Standing,
+    /// Unchoked: seeding, waited longest.
+    Waited,
+    /// Unchoked: optimistic slot.
+    Optimistic,
+    /// Unchoked: a slot was free.
+    FreeSlot,
+    /// Stays unchoked: unchoked less than 10 s ago.
+    Dwell,
+    /// Stays choked: choked less than 10 s ago.
+    JustChoked,
+    /// Choked: every slot went to somebody ranked higher.
+    Outranked,
+    /// Choked: not interested in anything we have.
+    NotInterested,
+    /// Choked: has sent nothing for too long although we asked (BEP 3).
+    Snubbed,
+    /// Choked: the torrent is stopped.
+    TorrentStopped,
+    /// Choked: is a seed itself.
+    Seed,
+}
+
+/// On which side of the market an unchoked peer is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Pays or is a friend.
+    Paid,
+    /// Open: gives, has given, waited, or found a slot free.
+    Reciprocal,
+    /// Open: its turn of 30 s.
+    Optimistic,
+}
+
+/// A peer as the choker sees it: facts of ours, no claim of its.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who; also the order in which we met.
+    pub peer: PeerIndex,
+    /// Its torrent is running here.
+    pub torrent_active: bool,
+    /// We have every piece of its torrent.
+    pub seeding: bool,
+    /// It has every piece of its torrent.
+    pub is_seed: bool,
+    /// Since when it has been interested; `None` if it is not.
+    pub interested_since: Option<Instant>,
+    /// It sends nothing although we asked.
+    pub snubbed: bool,
+    /// Payload bytes per second received from it, by our meter.
+    pub received_rate: u64,
+    /// Payload bytes per second sent to it, by our meter.
+    pub sent_rate: u64,
+    /// Bytes we acknowledged to its key minus bytes it acknowledged to us.
+    pub standing: i64,
+    /// Lowest bid among its queued requests.
+    pub bid: Rate,
+    /// On the owner's list.
+    pub friend: bool,
+    /// May be served as paid: has a lock with cover and is not backing off.
+    pub pays: bool,
+    /// Address prefix whose peers take turns as one; `None` for loopback and private addresses.
+    pub group: Option<u64>,
+}
+
+/// What the owner decided about slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotPolicy {
+    /// Upload slots over all torrents. With one, nothing is sold.
+    pub slots: usize,
+    /// Percent of the slots outside the market; more than 100 counts as 100.
+    pub open_share_percent: u8,
+    /// How the paid class is ranked and shared.
+    pub rule: PaidRule,
+    /// Lowest bid that counts as paying.
+    pub rate_min: Rate,
+}
+
+/// Whether a peer is unchoked, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choke {
+    /// Choked.
+    Choked {
+        /// Since when; `None` if it never was unchoked.
+        since: Option<Instant>,
+    },
+    /// Unchoked.
+    Unchoked {
+        /// Since when.
+        since: Instant,
+        /// In which class.
+        class: Class,
+        /// Since when in this class.
+        class_since: Instant,
+    },
+}
+
+/// What was decided about a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whom.
+    pub peer: PeerIndex,
+    /// Class if unchoked; `None` if choked.
+    pub class: Option<Class>,
+    /// Why.
+    pub reason: Reason,
+    /// Share of its class's bandwidth relative to the others in it, at least 1.
+    pub weight: u64,
+}
+
+/// A decision that differs from the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What holds now.
+    pub decision: Decision,
+    /// Choke or unchoke must be sent; otherwise only class, weight or reason changed.
+    pub flipped: bool,
+}
+
+/// The choke state of every connected peer, and the round timer.
+#[derive(Clone, Debug)]
+pub struct Choker {
+    policy: SlotPolicy,
+    peers: BTreeMap<PeerIndex, PeerState>,
+    /// When a member of a group last held an open slot.
+    group_turns: BTreeMap<u64, Instant>,
+    last_round: Instant,
+    next_round: Instant,
+    clearing_price: Option<Rate>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PeerState {
+    choke: Choke,
+    decision: Decision,
+    /// Bid when it was last decided about; friends outrank any bid.
+    bid: (bool, Rate),
+}
+
+impl SlotPolicy {
+    /// Slots for optimistic unchokes: a fifth, at least one; never sold.
+    pub fn optimistic_count(&self) -> usize {
+        (self.slots / 5).max(1).min(self.slots)
+    }
+
+    /// Slots outside the market while enough others want them, optimistic ones included.
+    pub fn open_count_min(&self) -> usize {
+        let percent = usize::from(self.open_share_percent.min(100));
+        // Split so that no number of slots can overflow.
+        let share = self.slots / 100 * percent + self.slots % 100 * percent / 100;
+        share.max(1).max(self.optimistic_count()).min(self.slots)
+    }
+
+    /// Slots that may be sold while others want the rest.
+    pub fn paid_count_max(&self) -> usize {
+        self.slots - self.open_count_min()
+    }
+}
+
+impl Candidate {
+    /// A peer that has just connected: choked, not interested, owed nothing.
+    pub const fn new(peer: PeerIndex) -> Self {
+        Self {
+            peer,
+            torrent_active: true,
+            seeding: false,
+            is_seed: false,
+            interested_since: None,
+            snubbed: false,
+            received_rate: 0,
+            sent_rate: 0,
+            standing: 0,
+            bid: Rate::ZERO,
+            friend: false,
+            pays: false,
+            group: None,
+        }
+    }
+
+    /// Whether it may be in the paid class under this policy.
+    pub fn is_payer(&self, policy: &SlotPolicy) -> bool {
+        self.friend || (self.pays && !self.bid.is_zero() && self.bid >= policy.rate_min)
+    }
+
+    /// Why it may hold no slot at all; `None` if it may.
+    pub fn refusal(&self) -> Option<Reason> {
+        if !self.torrent_active {
+            Some(Reason::TorrentStopped)
+        } else if self.is_seed {
+            Some(Reason::Seed)
+        } else if self.interested_since.is_none() {
+            Some(Reason::NotInterested)
+        } else {
+            None
+        }
+    }
+
+    fn bid_rank(&self) -> (bool, Rate) {
+        (self.friend, self.bid)
+    }
+}
+
+impl Choke {
+    /// Whether it is unchoked.
+    pub const fn is_unchoked(&self) -> bool {
+        matches!(self, Self::Unchoked { .. })
+    }
+
+    /// Unchoked less than [`DWELL`] ago: it must not be choked yet.
+    pub fn holds(&self, now: Instant) -> bool {
+        matches!(self, Self::Unchoked { since, .. } if now.since(*since) < DWELL)
+    }
+
+    /// Choked less than [`DWELL`] ago: it must not be unchoked yet, unless it pays.
+    pub fn rests(&self, now: Instant) -> bool {
+        matches!(self, Self::Choked { since: Some(since) } if now.since(*since) < DWELL)
+    }
+}
+
+impl Choker {
+    /// Nobody connected; the first round is due one [`ROUND`] after `now`.
+    pub fn new(policy: SlotPolicy, now: Instant) -> Self {
+        Self {
+            policy,
+            peers: BTreeMap::new(),
+            group_turns: BTreeMap::new(),
+            last_round: now,
+            next_round: now.after(ROUND),
+            clearing_price: None,
+        }
+    }
+
+    /// Takes effect with the next round.
+    pub fn set_policy(&mut self, policy: SlotPolicy) {
+        self.policy = policy;
+    }
+
+    /// Decides a round over all connected peers and returns what changed, in order of peers.
+    ///
+    /// Peers that are not among the candidates are forgotten. A call before [`Choker::next_round`]
+    /// does no harm: dwell is kept all the same.
+    pub fn decide(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<Change> {
+        let rows: Vec<Row> = candidates.iter().map(|one| self.row(one)).collect();
+        let ranking = rank(&rows, &self.policy, now);
+        let known = std::mem::take(&mut self.peers);
+        self.clearing_price = ranking.clearing_price;
+        let mut bids: BTreeMap<PeerIndex, (bool, Rate)> = BTreeMap::new();
+        for candidate in candidates {
+            bids.insert(candidate.peer, candidate.bid_rank());
+        }
+        let mut changes = Vec::new();
+        for decision in ranking.decisions {
+            let before = known.get(&decision.peer);
+            let bid = bids.get(&decision.peer).copied().unwrap_or_default();
+            changes.extend(self.apply(before.copied(), decision, bid, now));
+        }
+        self.note_groups(candidates, now);
+        self.last_round = now;
+        self.next_round = now.after(ROUND);
+        self.check_invariants();
+        changes
+    }
+
+    /// Lets a paying peer in between rounds.
+    ///
+    /// It may exceed the slots by one until the next round, and nobody is choked for it. If that
+    /// place is taken but its bid would win a round, the next round is brought forward so that it
+    /// comes within a second. `None` also if nothing changes.
+    pub fn admit_paid(&mut self, now: Instant, candidate: &Candidate) -> Option<Change> {
+        if candidate.refusal().is_some() || !candidate.is_payer(&self.policy) {
+            return None;
+        }
+        let before = self.peers.get(&candidate.peer).copied();
+        if before.is_some_and(|before| before.decision.class == Some(Class::Paid)) {
+            return None;
+        }
+        let paid = self
+            .peers
+            .values()
+            .filter(|one| one.decision.class == Some(Class::Paid));
+        let wins = match paid.clone().map(|one| one.bid).min() {
+            _ if paid.count() < self.policy.paid_count_max() => true,
+            Some(lowest) => candidate.bid_rank() > lowest && self.policy.paid_count_max() > 0,
+            None => false,
+        };
+        if !wins {
+            return None;
+        }
+        let is_unchoked = before.is_some_and(|before| before.choke.is_unchoked());
+        if !is_unchoked && self.unchoked_count() > self.policy.slots {
+            let soonest = now.max(self.last_round.after(ROUND_MIN));
+            self.next_round = self.next_round.min(soonest);
+            return None;
+        }
+        let reason = if candidate.friend {
+            Reason::Friend
+        } else {
+            Reason::Paid
+        };
+        let weight = match self.policy.rule {
+            PaidRule::TopK | PaidRule::UniformPrice => 1,
+            PaidRule::Proportional => candidate.bid.get().max(1),
+        };
+        let decision = Decision {
+            peer: candidate.peer,
+            class: Some(Class::Paid),
+            reason,
+            weight,
+        };
+        self.apply(before, decision, candidate.bid_rank(), now)
+    }
+
+    /// Gives free slots to those among the candidates who have waited longest; at once, because a
+    /// peer that finds a free slot should not wait for a round. A slot whose holder has lost
+    /// interest is free as soon as somebody waits for it and the holder has had it for [`DWELL`].
+    /// Pass all connected peers, or one that is not unchoked.
+    pub fn admit_free(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<Change> {
+        let rows = || candidates.iter().map(|one| self.row(one));
+        let mut waiting: Vec<Row> = rows().filter(|row| row.waits(now)).collect();
+        waiting.sort_by_key(|row| (row.waiting_since(), row.candidate.peer));
+        let free = self.policy.slots.saturating_sub(self.unchoked_count());
+        let wanted = waiting.len().saturating_sub(free);
+        let idle: Vec<(PeerIndex, Reason)> = rows()
+            .filter(|row| row.choke.is_unchoked() && !row.choke.holds(now))
+            .filter_map(|row| Some((row.candidate.peer, row.candidate.refusal()?)))
+            .take(wanted)
+            .collect();
+        let mut changes = Vec::new();
+        for (peer, reason) in idle {
+            changes.extend(self.decide_alone(peer, None, reason, (false, Rate::ZERO), now));
+        }
+        let free = self.policy.slots.saturating_sub(self.unchoked_count());
+        for row in waiting.iter().take(free) {
+            let (peer, bid) = (row.candidate.peer, row.candidate.bid_rank());
+            let class = Some(Class::Reciprocal);
+            changes.extend(self.decide_alone(peer, class, Reason::FreeSlot, bid, now));
+        }
+        changes
+    }
+
+    /// A decision about one peer between rounds.
+    fn decide_alone(
+        &mut self,
+        peer: PeerIndex,
+        class: Option<Class>,
+        reason: Reason,
+        bid: (bool, Rate),
+        now: Instant,
+    ) -> Option<Change> {
+        let before = self.peers.get(&peer).copied();
+        let decision = Decision {
+            peer,
+            class,
+            reason,
+            weight: 1,
+        };
+        self.apply(before, decision, bid, now)
+    }
+
+    /// A peer was told only now that it is choked, because what it was promised came first: its
+    /// rest begins now. No effect on one that is not choked.
+    pub fn choke_said(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some(PeerState {
+            choke: Choke::Choked { since },
+            ..
+        }) = self.peers.get_mut(&peer)
+        {
+            *since = Some(now);
+        }
+    }
+
+    /// Forgets a peer whose connection is gone; its slot is free.
+    pub fn disconnected(&mut self, peer: PeerIndex) {
+        self.peers.remove(&peer);
+    }
+
+    /// When [`Choker::decide`] is due.
+    pub const fn next_round(&self) -> Instant {
+        self.next_round
+    }
+
+    /// What holds for a peer; `None` before the first decision about it.
+    pub fn decision(&self, peer: PeerIndex) -> Option<&Decision> {
+        self.peers.get(&peer).map(|state| &state.decision)
+    }
+
+    /// Whether a peer is unchoked, and since when.
+    pub fn choke(&self, peer: PeerIndex) -> Choke {
+        let state = self.peers.get(&peer);
+        state.map_or(Choke::Choked { since: None }, |state| state.choke)
+    }
+
+    /// What every paid peer is quoted under `uniform_price`; `None` under other rules.
+    pub const fn clearing_price(&self) -> Option<Rate> {
+        self.clearing_price
+    }
+
+    /// Peers that hold a slot.
+    pub fn unchoked_count(&self) -> usize {
+        self.peers
+            .values()
+            .filter(|state| state.choke.is_unchoked())
+            .count()
+    }
+
+    /// Peers that hold a slot of this class.
+    pub fn class_count(&self, class: Class) -> usize {
+        let of_class = |state: &&PeerState| state.decision.class == Some(class);
+        self.peers.values().filter(of_class).count()
+    }
+
+    /// Stops the program if the state contradicts itself.
+    pub fn check_invariants(&self) {
+        for (peer, state) in &self.peers {
+            assert_eq!(
+                *peer, state.decision.peer,
+                "a decision is filed under its peer"
+            );
+            let class = match state.choke {
+                Choke::Choked { .. } => None,
+                Choke::Unchoked {
+                    since,
+                    class,
+                    class_since,
+                } => {
+                    assert!(
+                        class_since >= since,
+                        "a class does not begin before the unchoke"
+                    );
+                    Some(class)
+                }
+            };
+            assert_eq!(class, state.decision.class, "state and decision agree");
+            assert!(state.decision.weight > 0, "everybody has a share");
+        }
+        assert!(
+            self.group_turns.len() <= GROUPS_MAX,
+            "remembered groups are bounded"
+        );
+    }
+
+    fn row(&self, candidate: &Candidate) -> Row {
+        let group_turn = candidate
+            .group
+            .and_then(|group| self.group_turns.get(&group));
+        Row {
+            candidate: *candidate,
+            choke: self.choke(candidate.peer),
+            group_turn: group_turn.copied(),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        before: Option<PeerState>,
+        decision: Decision,
+        bid: (bool, Rate),
+        now: Instant,
+    ) -> Option<Change> {
+        let choke = before.map_or(Choke::Choked { since: None }, |before| before.choke);
+        let next = match (choke, decision.class) {
+            (Choke::Choked { .. }, None) => choke,
+            (Choke::Choked { .. }, Some(class)) => Choke::Unchoked {
+                since: now,
+                class,
+                class_since: now,
+            },
+            (Choke::Unchoked { .. }, None) => Choke::Choked { since: Some(now) },
+            (Choke::Unchoked { class: old, .. }, Some(class)) if old == class => choke,
+            (Choke::Unchoked { since, .. }, Some(class)) => Choke::Unchoked {
+                since,
+                class,
+                class_since: now,
+            },
+        };
+        self.peers.insert(
+            decision.peer,
+            PeerState {
+                choke: next,
+                decision,
+                bid,
+            },
+        );
+        let flipped = choke.is_unchoked() != next.is_unchoked();
+        let changed = before.is_none_or(|before| before.decision != decision);
+        changed.then_some(Change { decision, flipped })
+    }
+
+    fn note_groups(&mut self, candidates: &[Candidate], now: Instant) {
+        for candidate in candidates {
+            let class = self
+                .decision(candidate.peer)
+                .and_then(|decision| decision.class);
+            let (Some(group), Some(Class::Reciprocal | Class::Optimistic)) =
+                (candidate.group, class)
+            else {
+                continue;
+            };
+            self.group_turns.insert(group, now);
+        }
+        while self.group_turns.len() > GROUPS_MAX {
+            let oldest = self
+                .group_turns
+                .iter()
+                .min_by_key(|(group, at)| (**at, **group));
+            let oldest = oldest
+                .map(|(group, _)| *group)
+                .expect("more than the bound");
+            self.group_turns.remove(&oldest);
+        }
+    }
+}

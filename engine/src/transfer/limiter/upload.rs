@@ -1,0 +1,285 @@
+//! Whose block goes next: weighted fair queueing over two classes and the peers in them.
+
+use std::collections::BTreeMap;
+
+use seedbank_ledger::Instant;
+
+use super::{LUMP, Limiter};
+use crate::transfer::choker::Class;
+use crate::units::{BLOCK_LEN, InfoHash, PeerIndex};
+
+/// Virtual time of one byte for a weight of 1: so fine that even the largest weight advances.
+const PASS_PER_BYTE: u128 = 1 << 64;
+/// Blocks that a peer or a class that was not ready for a moment may catch up at least, so that the
+/// gap between two requests does not cost it its share. At higher rates it is the node's burst.
+const CATCH_UP_BLOCKS_MIN: u32 = 4;
+/// The same without a limit.
+const CATCH_UP_BLOCKS_UNLIMITED: u32 = 16;
+
+/// The two classes of bandwidth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// Shares `100 − open share` percent.
+    Paid,
+    /// Shares the open share.
+    Open,
+}
+
+/// How an unchoked peer is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadPeer {
+    /// Its torrent, whose limit holds for it.
+    pub torrent: InfoHash,
+    /// Its class of bandwidth.
+    pub side: Side,
+    /// Its share relative to the others in its class; zero counts as 1.
+    pub weight: u64,
+}
+
+/// Decides which peer's next block is granted, and when.
+///
+/// While both classes want bytes they share by weight; whatever one does not use, the other gets at
+/// once. So it is with the peers inside a class: one that is slow to ask does not hold up the rest.
+/// A few dozen peers at most are in it, so every call is linear in their number.
+#[derive(Clone, Debug)]
+pub struct UploadQueue {
+    limiter: Limiter,
+    paid: Lane,
+    open: Lane,
+    /// Virtual time of the class served last.
+    clock: u128,
+    peers: BTreeMap<PeerIndex, Entry>,
+}
+
+/// A class's place in virtual time, and the virtual time of the peers in it.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    flow: Flow,
+    clock: u128,
+}
+
+/// Something that is owed bytes in proportion to its weight.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    weight: u64,
+    /// Virtual time up to which it has been served.
+    pass: u128,
+}
+
+/// Whose turn it could be; the least is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    lane_pass: u128,
+    side: Side,
+    peer_pass: u128,
+    peer: PeerIndex,
+    len: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    peer: UploadPeer,
+    flow: Flow,
+    /// Length of the block it would be sent next.
+    wanted_len: Option<u32>,
+}
+
+impl From<Class> for Side {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Paid => Self::Paid,
+            Class::Reciprocal | Class::Optimistic => Self::Open,
+        }
+    }
+}
+
+impl UploadQueue {
+    /// Nobody to serve, no limit.
+    pub fn new(open_share_percent: u8) -> Self {
+        let mut queue = Self {
+            limiter: Limiter::new(),
+            paid: Lane::new(),
+            open: Lane::new(),
+            clock: 0,
+            peers: BTreeMap::new(),
+        };
+        queue.set_open_share(open_share_percent);
+        queue
+    }
+
+    /// Percent of the rate that the open class gets while the paid class wants bytes too. Held
+    /// within 1 and 99: neither class is ever starved.
+    pub fn set_open_share(&mut self, percent: u8) {
+        let open_weight = u64::from(percent.clamp(1, 99));
+        self.open.flow.weight = open_weight;
+        self.paid.flow.weight = 100 - open_weight;
+    }
+
+    /// The buckets, to change their rates.
+    pub const fn limiter_mut(&mut self) -> &mut Limiter {
+        &mut self.limiter
+    }
+
+    /// Adds a peer or changes how it is served; what it wants stays.
+    pub fn set_peer(&mut self, peer: PeerIndex, how: UploadPeer) {
+        let clock = self.lane(how.side).clock;
+        let weight = how.weight.max(1);
+        let fresh = Entry {
+            peer: how,
+            flow: Flow {
+                weight,
+                pass: clock,
+            },
+            wanted_len: None,
+        };
+        let entry = self.peers.entry(peer).or_insert(fresh);
+        if entry.peer.side != how.side {
+            entry.flow.pass = clock;
+        }
+        entry.peer = how;
+        entry.flow.weight = weight;
+    }
+
+    /// Removes a peer that was choked or is gone. No effect if it is not in.
+    pub fn remove_peer(&mut self, peer: PeerIndex) {
+        self.peers.remove(&peer);
+    }
+
+    /// Says which block the peer would be sent next, by its length (1 byte to 16 KiB, checked by
+    /// the session); `None` if it wants nothing or its connection has enough in flight.
+    pub fn set_wanted(&mut self, peer: PeerIndex, len: Option<u32>) {
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.wanted_len = len;
+        }
+    }
+
+    /// The peer whose wanted block is to be sent now, and its length; the bytes are taken from the
+    /// buckets and the peer wants nothing until told otherwise. `None`: nobody may be served now.
+    pub fn next(&mut self, now: Instant) -> Option<(PeerIndex, u32)> {
+        let catch_up = self.catch_up_bytes();
+        let mut best: Option<Turn> = None;
+        for (peer, entry) in &self.peers {
+            let Some(len) = entry.wanted_len else {
+                continue;
+            };
+            let side = entry.peer.side;
+            let lane = match side {
+                Side::Paid => &self.paid,
+                Side::Open => &self.open,
+            };
+            let turn = Turn {
+                lane_pass: lane.flow.pass_at(self.clock, catch_up),
+                side,
+                peer_pass: entry.flow.pass_at(lane.clock, catch_up),
+                peer: *peer,
+                len,
+            };
+            let is_better = best.is_none_or(|best| turn < best);
+            if is_better
+                && self
+                    .limiter
+                    .torrent_is_ready(entry.peer.torrent, u64::from(len), now)
+            {
+                best = Some(turn);
+            }
+        }
+        let Turn { peer, len, .. } = best?;
+        let entry = self
+            .peers
+            .get(&peer)
+            .copied()
+            .expect("chosen from this map");
+        // If the node has no tokens for this block, a shorter one must not slip past it.
+        if !self.limiter.take(entry.peer.torrent, u64::from(len), now) {
+            return None;
+        }
+        self.charge(peer, entry, len, catch_up);
+        Some((peer, len))
+    }
+
+    /// Returns bytes that were taken for a peer's block that was then not sent.
+    pub fn give_back(&mut self, torrent: InfoHash, bytes: u64) {
+        self.limiter.give_back(torrent, bytes);
+    }
+
+    /// When to call [`UploadQueue::next`] again after it returned `None`; `None` while nobody wants
+    /// anything that could ever be sent. Never sooner than one [`LUMP`] from `now`.
+    pub fn next_refill(&mut self, now: Instant) -> Option<Instant> {
+        let limiter = &mut self.limiter;
+        let ready = self.peers.values().filter_map(|entry| {
+            limiter.ready_at(entry.peer.torrent, u64::from(entry.wanted_len?), now)
+        });
+        Some(ready.min()?.max(now.after(LUMP)))
+    }
+
+    /// Whether somebody of this class wants bytes.
+    pub fn is_wanted(&self, side: Side) -> bool {
+        let wants = |entry: &Entry| entry.peer.side == side && entry.wanted_len.is_some();
+        self.peers.values().any(wants)
+    }
+
+    fn charge(&mut self, peer: PeerIndex, entry: Entry, len: u32, catch_up: u64) {
+        let node_clock = self.clock;
+        let lane = self.lane(entry.peer.side);
+        let lane_start = lane.flow.serve(len, node_clock, catch_up);
+        let mut flow = entry.flow;
+        let peer_start = flow.serve(len, lane.clock, catch_up);
+        lane.clock = lane.clock.max(peer_start);
+        self.clock = self.clock.max(lane_start);
+        self.peers.insert(
+            peer,
+            Entry {
+                flow,
+                wanted_len: None,
+                ..entry
+            },
+        );
+    }
+
+    fn catch_up_bytes(&self) -> u64 {
+        match &self.limiter.node {
+            Some(node) => node
+                .burst_bytes()
+                .max(u64::from(CATCH_UP_BLOCKS_MIN * BLOCK_LEN)),
+            None => u64::from(CATCH_UP_BLOCKS_UNLIMITED * BLOCK_LEN),
+        }
+    }
+
+    const fn lane(&mut self, side: Side) -> &mut Lane {
+        match side {
+            Side::Paid => &mut self.paid,
+            Side::Open => &mut self.open,
+        }
+    }
+}
+
+impl Lane {
+    const fn new() -> Self {
+        Self {
+            flow: Flow { weight: 1, pass: 0 },
+            clock: 0,
+        }
+    }
+}
+
+impl Flow {
+    /// Its place if it is served now: what it missed while not ready is forgotten but for a little.
+    fn pass_at(&self, clock: u128, catch_up_bytes: u64) -> u128 {
+        self.pass
+            .max(clock.saturating_sub(self.virtual_time(catch_up_bytes)))
+    }
+
+    /// Counts `len` bytes; returns the virtual time at which that service began.
+    fn serve(&mut self, len: u32, clock: u128, catch_up_bytes: u64) -> u128 {
+        let start = self.pass_at(clock, catch_up_bytes);
+        self.pass = start.saturating_add(self.virtual_time(u64::from(len)));
+        start
+    }
+
+    fn virtual_time(&self, bytes: u64) -> u128 {
+        (u128::from(bytes) * PASS_PER_BYTE) / u128::from(self.weight)
+    }
+}
+
+#[cfg(test)]
+mod tests;

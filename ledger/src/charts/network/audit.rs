@@ -1,0 +1,108 @@
+//! What the entries of a network ledger alone say: where all credit is, and who was paid.
+
+use std::collections::BTreeMap;
+
+use crate::account::{AccountId, Side};
+use crate::charts::network::NetworkLedger;
+use crate::entry::{Entry, EntryKind};
+use crate::identity::NodeId;
+use crate::ledger::ENTRIES_MAX;
+use crate::ledger::check::{CheckError, CheckReport};
+use crate::store::Store;
+use crate::units::{MicroCredits, Sequence};
+
+/// Sums over every entry, in µcr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The replay that was compared with the rows.
+    pub report: CheckReport,
+    /// Ever granted.
+    pub granted: u128,
+    /// Ever burned.
+    pub burned: u128,
+    /// Free to spend, over all accounts.
+    pub available: u128,
+    /// Left in open locks.
+    pub escrow: u128,
+    /// Locks with something left in them.
+    pub locks_open: usize,
+    /// Paid out by claims, by payee.
+    pub claimed: BTreeMap<NodeId, MicroCredits>,
+}
+
+impl Audit {
+    /// Grants − burns = available + escrow (L1).
+    pub fn is_conserved(&self) -> bool {
+        let held = self.available.checked_add(self.escrow);
+        self.granted.checked_sub(self.burned) == held
+    }
+
+    /// Paid to `payee` by claims.
+    pub fn claimed_by(&self, payee: &NodeId) -> MicroCredits {
+        self.claimed.get(payee).copied().unwrap_or_default()
+    }
+}
+
+impl<S: Store> NetworkLedger<S> {
+    /// Makes the whole ledger again from its entries, compares, and sums up; O(entries).
+    pub fn audit(&self) -> Result<Audit, CheckError> {
+        let report = self.check()?;
+        let mut sums = Sums::default();
+        let mut from = Sequence::ZERO;
+        loop {
+            let page = self.entries(from, ENTRIES_MAX)?;
+            let Some(last) = page.last() else { break };
+            from = last.sequence.next();
+            page.iter().for_each(|entry| sums.add(entry));
+        }
+        Ok(sums.into_audit(report))
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    /// Credits minus debits of each account.
+    accounts: BTreeMap<AccountId, i128>,
+    claimed: BTreeMap<NodeId, MicroCredits>,
+}
+
+impl Sums {
+    fn add(&mut self, entry: &Entry) {
+        for posting in entry.postings.iter() {
+            let amount = i128::from(posting.amount);
+            let sum = self.accounts.entry(posting.account).or_default();
+            // 2⁶⁴ entries of 2⁶⁴ µcr do not reach the end of an i128.
+            *sum = match posting.side {
+                Side::Credit => sum.saturating_add(amount),
+                Side::Debit => sum.saturating_sub(amount),
+            };
+            if let (EntryKind::Claim, AccountId::Available(payee), Side::Credit) =
+                (entry.kind, posting.account, posting.side)
+            {
+                let paid = self.claimed.entry(payee).or_default();
+                *paid = paid.saturating_add(MicroCredits::new(posting.amount));
+            }
+        }
+    }
+
+    fn into_audit(self, report: CheckReport) -> Audit {
+        let total = |wanted: fn(&AccountId) -> bool| {
+            let sums = self.accounts.iter().filter(|(account, _)| wanted(account));
+            sums.fold(0_u128, |total, (_, sum)| {
+                total.saturating_add(sum.unsigned_abs())
+            })
+        };
+        let escrow = |account: &AccountId| matches!(account, AccountId::Escrow(_));
+        let open = self.accounts.iter();
+        let open = open.filter(|(account, left)| escrow(account) && **left != 0);
+        Audit {
+            granted: total(|account| *account == AccountId::Issuer),
+            burned: total(|account| *account == AccountId::Burned),
+            available: total(|account| matches!(account, AccountId::Available(_))),
+            escrow: total(escrow),
+            locks_open: open.count(),
+            claimed: self.claimed,
+            report,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What an accepted operation changes, written to all the tables that know of it.
+
+use crate::account::AccountId;
+use crate::charts::network::rows::{
+    LockRow, OwnerRow, PairRow, StatementRow, expiry_key, lock_key, pair_key, statement_key,
+};
+use crate::identity::NodeId;
+use crate::ledger::{LedgerError, Position, Verdict};
+use crate::posting::Postings;
+use crate::refusal::Refusal;
+use crate::signed::lock::LockId;
+use crate::state::State;
+use crate::store::Table;
+use crate::units::MicroCredits;
+
+/// Why an operation is not carried out.
+pub(super) enum Stop {
+    /// By the rules.
+    Refused(Refusal),
+    /// The ledger cannot go on.
+    Failed(LedgerError),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<LedgerError> for Stop {
+    fn from(error: LedgerError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// `Err(refusal)` if `refused`.
+pub(super) fn refuse_if(refused: bool, refusal: Refusal) -> Result<(), Stop> {
+    if refused { Err(refusal.into()) } else { Ok(()) }
+}
+
+/// What an operation changes.
+#[derive(Default)]
+pub(super) struct Change {
+    /// What it moves.
+    pub(super) postings: Postings,
+    /// The accounts that get a line of it.
+    pub(super) touched: Vec<NodeId>,
+    /// The lock it concerns: before, if it was there, and after.
+    pub(super) lock: Option<LockChange>,
+    /// The account that is handed over, and to whom.
+    pub(super) rotated: Option<(NodeId, NodeId)>,
+}
+
+/// A lock before and after.
+pub(super) struct LockChange {
+    pub(super) lock_id: LockId,
+    pub(super) before: Option<LockRow>,
+    pub(super) after: LockRow,
+}
+
+impl Change {
+    /// Nothing but a line for `account`.
+    pub(super) fn none(account: NodeId) -> Self {
+        Self {
+            touched: vec![account],
+            ..Self::default()
+        }
+    }
+
+    /// Credit that moves between two accounts; `touched` get a line.
+    pub(super) fn moving(
+        from: AccountId,
+        to: AccountId,
+        amount: MicroCredits,
+        touched: &[NodeId],
+    ) -> Self {
+        Self {
+            postings: Postings::new().credit(from, to, amount),
+            touched: touched.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// The same, with a lock that changes.
+    pub(super) fn with_lock(
+        mut self,
+        lock_id: LockId,
+        before: Option<LockRow>,
+        after: LockRow,
+    ) -> Self {
+        self.lock = Some(LockChange {
+            lock_id,
+            before,
+            after,
+        });
+        self
+    }
+
+    /// Writes everything and says what the entry is.
+    pub(super) fn enter(
+        mut self,
+        state: &mut State<'_>,
+        at: Position,
+        refusal: Option<Refusal>,
+    ) -> Result<Verdict, LedgerError> {
+        if !state.post(&self.postings)? {
+            // The rules looked at every balance before: rows disagree with each other.
+            let account = self.postings.iter().next().map(|posting| posting.account);
+            return Err(LedgerError::BelowZero {
+                account: account.unwrap_or(AccountId::Issuer),
+            });
+        }
+        if let Some(lock) = &self.lock {
+            lock.write(state)?;
+        }
+        if let Some((from, to)) = self.rotated {
+            let mut owner = owner(state, &from)?;
+            owner.rotated_to = Some(to);
+            put_owner(state, &from, &owner);
+        }
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for account in &self.touched {
+            self.write_line(state, at, account)?;
+        }
+        Ok(Verdict::Enter {
+            refusal,
+            postings: self.postings,
+        })
+    }
+
+    fn write_line(
+        &self,
+        state: &mut State<'_>,
+        at: Position,
+        account: &NodeId,
+    ) -> Result<(), LedgerError> {
+        let mut owner = owner(state, account)?;
+        let row = StatementRow {
+            available_after: available(state, account)?,
+            previous: owner.newest,
+            lock: self.lock.as_ref().map(|lock| lock.after.then(lock.lock_id)),
+        };
+        state.put_row(statement_key(account, at.sequence), &row);
+        owner.newest = Some(at.sequence);
+        put_owner(state, account, &owner);
+        Ok(())
+    }
+}
+
+impl LockChange {
+    fn write(&self, state: &mut State<'_>) -> Result<(), LedgerError> {
+        let payer = self.after.payer;
+        let mut owner = owner(state, &payer)?;
+        let before = self.before.map_or(MicroCredits::ZERO, |lock| lock.left());
+        owner.reserved = owner
+            .reserved
+            .saturating_sub(before)
+            .saturating_add(self.after.left());
+        put_owner(state, &payer, &owner);
+        if let Some(before) = &self.before {
+            state.delete(Table::Expiry, expiry_key(self.lock_id, before));
+        } else {
+            let pair = pair_key(&payer, &self.after.payee);
+            state.put_row(pair, &PairRow(self.lock_id));
+        }
+        if !self.after.closed {
+            let key = expiry_key(self.lock_id, &self.after);
+            state.put(Table::Expiry, key, Vec::new());
+        }
+        state.put_row(lock_key(self.lock_id), &self.after);
+        Ok(())
+    }
+}
+
+/// What is known of an account beside its credit.
+pub(super) fn owner(state: &State<'_>, account: &NodeId) -> Result<OwnerRow, LedgerError> {
+    Ok(state.row(account.as_bytes())?.unwrap_or_default())
+}
+
+pub(super) fn put_owner(state: &mut State<'_>, account: &NodeId, owner: &OwnerRow) {
+    state.put_row(account.as_bytes().to_vec(), owner);
+}
+
+/// Credit that an account can spend.
+pub(super) fn available(state: &State<'_>, key: &NodeId) -> Result<MicroCredits, LedgerError> {
+    let account = AccountId::Available(*key);
+    u64::try_from(state.balance(&account)?)
+        .map(MicroCredits::new)
+        .map_err(|_| LedgerError::Overflow { account })
+}
+
+/// The lock of that number.
+pub(super) fn lock(state: &State<'_>, lock_id: LockId) -> Result<Option<LockRow>, LedgerError> {
+    state.row(&lock_key(lock_id))
+}

@@ -1,0 +1,217 @@
+//! What a node ledger remembers beside its accounts, and the bytes it remembers it in.
+
+use crate::charts::node::Membership;
+use crate::entry::EntryHash;
+use crate::identity::{NetworkId, NodeId};
+use crate::layout::{LayoutError, Reader, Writer};
+use crate::signed::lock::{Lock, LockId};
+use crate::state::Row;
+use crate::store::Table;
+use crate::time::UnixTime;
+use crate::units::{Bytes, MicroCredits, Sequence};
+
+/// The key of [`Membership`].
+pub(super) const MEMBERSHIP_KEY: &[u8] = b"membership";
+
+/// The key of [`CursorRow`].
+pub(super) const CURSOR_KEY: &[u8] = b"cursor";
+
+/// The newest certified line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CursorRow {
+    /// Its sequence in the network ledger.
+    pub sequence: Sequence,
+    /// Its settlement time.
+    pub time: UnixTime,
+}
+
+/// A certified line that was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeenRow {
+    /// Hash of the network's entry.
+    pub entry_hash: EntryHash,
+    /// The entry of this ledger that copied it.
+    pub entry: Sequence,
+}
+
+/// A lock with this node on one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeLockRow {
+    /// Whose credit is reserved.
+    pub payer: NodeId,
+    /// For whom.
+    pub payee: NodeId,
+    /// Reserved in total, as far as this ledger knows.
+    pub amount: MicroCredits,
+    /// Paid out, as far as this ledger knows.
+    pub claimed: MicroCredits,
+    /// Whether it has ended.
+    pub closed: bool,
+}
+
+/// What of a channel has been booked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChannelRow {
+    /// Bytes of its newest booked receipt.
+    pub bytes: Bytes,
+    /// Amount of its newest booked receipt.
+    pub amount: MicroCredits,
+    /// Credit booked: at most the amount, and at most what its lock holds.
+    pub booked: MicroCredits,
+    /// The entry that booked it.
+    pub entry: Sequence,
+}
+
+/// The key of a lock's row.
+pub(super) fn lock_key(lock_id: LockId) -> Vec<u8> {
+    lock_id.get().to_be_bytes().to_vec()
+}
+
+impl NodeLockRow {
+    /// A lock of which nothing is claimed yet.
+    pub(super) fn new(lock: &Lock) -> Self {
+        Self {
+            payer: lock.payer,
+            payee: lock.payee,
+            amount: lock.amount,
+            claimed: MicroCredits::ZERO,
+            closed: false,
+        }
+    }
+}
+
+impl Row for Membership {
+    const TABLE: Table = Table::Meta;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Writer::new()
+            .bytes(self.network_id.as_bytes())
+            .bytes(self.settlement.as_bytes())
+            .finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self {
+            network_id: NetworkId::from_bytes(reader.array()?),
+            settlement: NodeId::from_bytes(reader.array()?),
+        };
+        reader.end()?;
+        Ok(row)
+    }
+}
+
+impl Row for CursorRow {
+    const TABLE: Table = Table::Meta;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Writer::new()
+            .u64(self.sequence.get())
+            .u64(self.time.as_secs())
+            .finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self {
+            sequence: Sequence::new(reader.u64()?),
+            time: UnixTime::from_secs(reader.u64()?),
+        };
+        reader.end()?;
+        Ok(row)
+    }
+}
+
+impl Row for NodeLockRow {
+    const TABLE: Table = Table::Lock;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Writer::new()
+            .bytes(self.payer.as_bytes())
+            .bytes(self.payee.as_bytes())
+            .u64(self.amount.get())
+            .u64(self.claimed.get())
+            .flag(self.closed)
+            .finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self {
+            payer: NodeId::from_bytes(reader.array()?),
+            payee: NodeId::from_bytes(reader.array()?),
+            amount: MicroCredits::new(reader.u64()?),
+            claimed: MicroCredits::new(reader.u64()?),
+            closed: reader.flag("closed")?,
+        };
+        reader.end()?;
+        Ok(row)
+    }
+}
+
+impl Row for ChannelRow {
+    const TABLE: Table = Table::Channel;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Writer::new()
+            .u64(self.bytes.get())
+            .u64(self.amount.get())
+            .u64(self.booked.get())
+            .u64(self.entry.get())
+            .finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self {
+            bytes: Bytes::new(reader.u64()?),
+            amount: MicroCredits::new(reader.u64()?),
+            booked: MicroCredits::new(reader.u64()?),
+            entry: Sequence::new(reader.u64()?),
+        };
+        reader.end()?;
+        Ok(row)
+    }
+}
+
+impl Row for SeenRow {
+    const TABLE: Table = Table::Statement;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Writer::new()
+            .bytes(self.entry_hash.as_bytes())
+            .u64(self.entry.get())
+            .finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self {
+            entry_hash: EntryHash::from_bytes(reader.array()?),
+            entry: Sequence::new(reader.u64()?),
+        };
+        reader.end()?;
+        Ok(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::state::testing::check_one_reading;
+
+    proptest! {
+        #[test]
+        fn a_row_has_one_reading(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..2_u8], 0..160)
+        ) {
+            check_one_reading::<Membership>(&bytes);
+            check_one_reading::<CursorRow>(&bytes);
+            check_one_reading::<SeenRow>(&bytes);
+            check_one_reading::<NodeLockRow>(&bytes);
+            check_one_reading::<ChannelRow>(&bytes);
+        }
+    }
+}
