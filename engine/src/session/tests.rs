@@ -5,6 +5,7 @@
 //! `session/output.rs` or the rules of the wire, whatever the test itself is about.
 
 mod arbitrary;
+mod attacks;
 mod choking;
 mod dialling;
 mod fetching;

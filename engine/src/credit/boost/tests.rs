@@ -880,3 +880,33 @@ fn a_row_that_is_not_ours_is_an_error_that_names_it() {
     assert_eq!(error.id, 7);
     assert!(error.to_string().starts_with("stored boost 7: "));
 }
+
+/// Places that keys which send nothing may hold a minute after one came that sends.
+const SILENT_PLACES_MAX: usize = 0;
+
+#[test]
+#[ignore = "W5, open: four keys that never send keep every place; passes while they do"]
+fn w5_silent_payees_keep_every_place_of_a_boost() {
+    let mut scene = Scene::new();
+    scene.torrents[0].left = Some(Bytes::new(100_000 * MIB));
+    for number in 1..=4 {
+        scene.seed(number);
+        let row = scene.candidate(number);
+        row.choking_us = false;
+        row.window = Bytes::new(80 * MIB);
+    }
+    let order = scene.order("a", 9 * CREDIT);
+    assert_eq!(scene.create(&order), Ok(1));
+    scene.run(5);
+    // One comes that sends 10 MiB/s and never chokes.
+    scene.seed(5);
+    let row = scene.candidate(5);
+    row.choking_us = false;
+    row.rate_to_us = Bytes::new(10 * MIB);
+    scene.run(3_000);
+    let silent = scene.locks.iter().filter(|lock| lock.payee() != node(5));
+    assert!(silent.count() > SILENT_PLACES_MAX);
+    let funded = scene.locks.iter().any(|lock| lock.payee() == node(5));
+    assert!(!funded, "the one that sends is never funded");
+    assert!(!scene.bids.contains_key(&PeerIndex(5)), "nor bid at");
+}

@@ -7,6 +7,7 @@ pub(crate) mod settlement;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::order::Order;
+use seedbank_ledger::statement::AccountStatus;
 use seedbank_ledger::{Duration, MicroCredits, UnixTime};
 
 use super::*;
@@ -565,4 +566,80 @@ fn nothing_is_locked_where_no_lock_lives_long_enough_to_be_served_on() {
     bench.run(1);
     let purse = bench.with(0, |wallet, _| wallet.purse());
     assert!(purse.synced && !purse.ready);
+}
+
+/// The account's nonce in an answer is signed by nobody. After one answer with a wrong one the node
+/// signs an order that can never be taken, stores it, and repeats it for ever.
+#[test]
+#[ignore = "L1 (R7), open: the nonce of an answer is unsigned; passes while it is believed"]
+fn l1_one_forged_nonce_stops_an_account_for_good() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    bench.fate = Fate::Held;
+    bench.run(61);
+    forge_nonce(&mut bench, 1_000);
+    bench.fate = Fate::Delivered; // from here on everybody is honest
+    bench
+        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .unwrap();
+    bench.run(7_200);
+    bench.restart(0);
+    bench.run(7_200);
+    for _ in 0..30 {
+        bench.skip(86_400);
+    }
+    bench.restart(0);
+    bench.run(7_200);
+    let available = bench.view(0).available;
+    assert_eq!(available, cr(10 * CREDIT), "nothing was ever sent");
+    let nonces = bench.submissions(0).iter().map(|order| order.body.nonce);
+    let others: Vec<u64> = nonces.filter(|nonce| *nonce != 1_001).collect();
+    assert_eq!(others, [], "no other nonce is ever tried");
+    assert!(bench.submissions(0).len() > USELESS_SUBMISSIONS_MAX);
+    let conflict = |event: &SessionEvent| matches!(event, SessionEvent::Conflict { .. });
+    assert!(
+        !bench.events(0).iter().any(conflict),
+        "the owner is not told"
+    );
+}
+
+/// An answer without a line and with a high enough nonce passes for "done".
+#[test]
+#[ignore = "L1 (R8), open: a nonce without a line counts as done; passes while it does"]
+fn l1_a_transfer_that_never_left_is_taken_for_done() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    bench.fate = Fate::Held;
+    bench
+        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .unwrap();
+    forge_nonce(&mut bench, 1);
+    bench.fate = Fate::Delivered;
+    bench.run(7_200);
+    bench.restart(0);
+    bench.run(7_200);
+    assert_eq!(bench.submissions(0).len(), 1, "never repeated");
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT), "never done");
+    assert!(!bench.wallet(0).purse().ready, "and nothing else will be");
+    let again = bench.with(0, |wallet, now| wallet.transfer("b", to, cr(7), now));
+    assert_eq!(again, Ok(2), "which the owner is not told");
+    bench.run(7_200);
+    assert_eq!(bench.submissions(0).len(), 1);
+}
+
+/// Submissions of one order that a settlement node in reach cannot take, before it is replaced.
+const USELESS_SUBMISSIONS_MAX: usize = 10;
+
+/// Somebody between the two answers the newest question: no lines, and a nonce of its choice.
+fn forge_nonce(bench: &mut Bench, nonce: u64) {
+    let account = bench.settlement.account(bench.id(0));
+    let forged = SettlementReply::Lines {
+        refusal: None,
+        used_by: None,
+        lines: Vec::new(),
+        account: AccountStatus { nonce, ..account },
+    };
+    bench.answer_newest(0, forged);
 }

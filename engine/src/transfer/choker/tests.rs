@@ -496,3 +496,41 @@ fn remembered_groups_are_bounded() {
     choker.decide(at(10), &crowd);
     choker.check_invariants();
 }
+
+/// Rounds that may pass before a peer in the paid class is told of a new price.
+const UNTOLD_ROUNDS_MAX: usize = 0;
+
+#[test]
+#[ignore = "M6, open: incumbents are not told of a new clearing price; passes while they are not"]
+fn m6_a_new_clearing_price_never_reaches_the_incumbents() {
+    let policy = SlotPolicy {
+        slots: 2,
+        rule: PaidRule::UniformPrice,
+        ..POLICY
+    };
+    let mut choker = Choker::new(policy, at(0));
+    let first = paying(1, 100);
+    let change = choker.admit_paid(at(1), &first).expect("let in");
+    assert_eq!(change.decision.class, Some(Class::Paid));
+    assert_eq!(choker.clearing_price(), None);
+    let mut prices = Vec::new();
+    let mut untold_rounds = 0;
+    for round in 1..6 {
+        let outbid = paying(2, 90);
+        let plain = waiting(3, 0);
+        let seen = if round < 3 {
+            vec![first, plain]
+        } else {
+            vec![first, outbid, plain]
+        };
+        let changes = choker.decide(at(round * 10), &seen);
+        let told = changes.iter().any(|one| one.decision.peer == first.peer);
+        let price = choker.clearing_price();
+        let is_new = price != prices.last().copied().flatten();
+        untold_rounds += usize::from(is_new && !told);
+        prices.push(price);
+    }
+    let prices: Vec<u64> = prices.into_iter().flatten().map(Rate::get).collect();
+    assert_eq!(prices, [10, 10, 90, 90, 90]);
+    assert!(untold_rounds > UNTOLD_ROUNDS_MAX);
+}
