@@ -23,13 +23,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::books::{AnyStore, LedgerView};
 use crate::config::StoreKind;
-use crate::create::{CreateError, CreateRequest, create_metainfo};
 use crate::daemon::DaemonError;
 use crate::keys::KeyError;
 use crate::network::FoundError;
 use crate::rpc::owner::GrantError;
 use crate::rpc::settlement::KeeperError;
 use crate::torrents::AddError;
+use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
 use crate::{NodeHandle, StartError};
 use swarm::{Credit, Swarm};
 

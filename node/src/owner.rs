@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::NodeHandle;
 use crate::books::AnyStore;
-use crate::create::{CreateError, CreateRequest, create_metainfo};
 use crate::events::Events;
 use crate::rpc::Owner;
 use crate::rpc::owner::{
@@ -21,6 +20,7 @@ use crate::rpc::owner::{
     NewTorrent, NodeInfo, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
 };
 use crate::rpc::settlement::Keeper;
+use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
 use crate::torrents::{AddError, AddRequest, AddSource, Added};
 
 /// What we write into torrents that we make.

@@ -12,8 +12,8 @@ use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
 use seedbank_engine::units::InfoHash;
 use serde::{Deserialize, Serialize};
 
+use crate::disk::storage::resume::ResumeData;
 use crate::durable;
-use crate::storage::resume::ResumeData;
 
 /// Longest `.resume` that is read: a bitfield of two million pieces and as many files.
 const RECORD_LEN_MAX: u64 = 64 * 1024 * 1024;

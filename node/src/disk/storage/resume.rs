@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::storage::{FileStamp, Storage};
+use crate::disk::storage::{FileStamp, Storage};
 use seedbank_engine::content::bitfield::Bitfield;
 
 /// What a resume file remembers about a torrent's data.
