@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::books::open_store;
-use crate::clock::unix_now;
-use crate::config::{SettlementRole, StoreKind};
-use crate::datadir::{DataDir, DataDirError};
 use crate::driver::Ended;
-use crate::keys::{self, KeyError};
+use crate::host::clock::unix_now;
+use crate::host::config::{SettlementRole, StoreKind};
+use crate::host::datadir::{DataDir, DataDirError};
+use crate::host::keys::{self, KeyError};
 use crate::owner::NodeOwner;
 use crate::rpc::owner::{NetworkInfo, NodeInfo};
 use crate::rpc::settlement::{Door, Issuing, Keeper, Local, Remote, RemoteError};

@@ -23,9 +23,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::books::Books;
-use crate::clock::{Clock, unix_now};
 use crate::disk::plane::DataPlane;
 use crate::events::Events;
+use crate::host::clock::{Clock, unix_now};
 use crate::inbox::ToSession;
 use crate::net::connection::link::PeerLink;
 use crate::net::connection::outbox::Item;

@@ -5,21 +5,14 @@
 
 pub mod books;
 pub mod cli;
-pub(crate) mod clock;
-pub mod config;
 pub mod daemon;
-pub mod datadir;
 pub mod demo;
 pub(crate) mod disk;
 pub mod driver;
-pub mod durable;
 pub mod events;
-pub(crate) mod hex;
+pub mod host;
 pub(crate) mod inbox;
-pub mod keys;
-pub mod logs;
 pub(crate) mod net;
-pub mod network;
 pub mod node;
 pub(crate) mod owner;
 pub(crate) mod pool;

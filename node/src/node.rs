@@ -22,14 +22,14 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::books::{Books, LedgerView, open_store};
-use crate::clock::Clock;
-use crate::config::StoreKind;
-use crate::datadir::{DataDir, DataDirError};
 use crate::disk::plane::DataPlane;
 use crate::driver::{Driver, Ended, Observer};
 use crate::events::Events;
+use crate::host::clock::Clock;
+use crate::host::config::StoreKind;
+use crate::host::datadir::{DataDir, DataDirError};
+use crate::host::keys::{self, KeyError};
 use crate::inbox::{Inbox, ToSession};
-use crate::keys::{self, KeyError};
 use crate::net::dial::Dialler;
 use crate::net::listen;
 use crate::net::tracker::Announcer;

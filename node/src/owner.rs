@@ -257,7 +257,7 @@ fn make(
         comment: what.comment,
         piece_len: what.piece_len,
     };
-    let now = Some(crate::clock::unix_now().as_secs());
+    let now = Some(crate::host::clock::unix_now().as_secs());
     let mut hashed = 0;
     let metainfo = create_metainfo(&request, CREATED_BY, now, |bytes, total| {
         hashed = total;
