@@ -42,6 +42,11 @@ pub(crate) enum ToSession {
     Stop(Option<String>),
 }
 
+/// The node is on its way down and answers nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shutting down")]
+pub struct Stopping;
+
 /// The sending end; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbox {

@@ -14,7 +14,7 @@ pub mod host;
 pub(crate) mod inbox;
 pub(crate) mod net;
 pub mod node;
-pub(crate) mod owner;
+pub(crate) mod number;
 pub(crate) mod pool;
 pub mod rpc;
 pub mod settlement;

@@ -1,10 +1,11 @@
 //! The gRPC surface of a node: the owner's API (`seedbank.v1` without settlement), and settlement.
 //!
-//! Services translate between messages and the node's own types and never decide. [`Owner`] is the
-//! seam to the rest of the node; `listen.rs` and `auth.rs` say who may call; `settlement.rs` serves
-//! and asks the shared ledger.
+//! Services translate between messages and the node's own types and never decide. `backend.rs` is
+//! the seam to the rest of the node; `listen.rs` and `auth.rs` say who may call; `settlement.rs`
+//! serves the shared ledger, which [`crate::settlement`] keeps.
 
 mod auth;
+pub mod backend;
 mod boost;
 mod entry;
 mod error;
@@ -13,7 +14,6 @@ mod field;
 mod listen;
 mod message;
 mod node;
-pub mod owner;
 mod page;
 mod peers;
 mod policy;
@@ -41,8 +41,8 @@ use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
 use tonic::transport::Server;
 
 pub use auth::{Token, TokenError};
+pub use backend::Owner;
 pub use listen::{ApiConfig, ListenError, Listening};
-pub use owner::Owner;
 
 /// Largest message either way: metainfo of large torrents.
 const MESSAGE_LEN_MAX: usize = 32 << 20;

@@ -25,7 +25,7 @@ use crate::host::config::{SettlementRole, StoreKind};
 use crate::host::founding::{Founded, found};
 use crate::host::keys;
 use crate::rpc::ApiConfig;
-use crate::rpc::owner::NewGrant;
+use crate::settlement::NewGrant;
 use crate::torrents::{AddRequest, AddSource};
 use crate::{Node, NodeHandle, NodeOptions};
 

@@ -9,7 +9,7 @@ use seedbank_proto::v1::boost_service_server::BoostService;
 use seedbank_proto::{Failure, v1};
 use tonic::{Request, Response, Status};
 
-use super::owner::Owner;
+use super::backend::Owner;
 use super::page::page;
 use super::{error, field, message};
 

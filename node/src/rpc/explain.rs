@@ -11,8 +11,8 @@ use seedbank_ledger::{NodeId, Sequence, UnixTime};
 use seedbank_proto::Failure;
 use seedbank_proto::v1::{BalanceLine, ExplainBalanceResponse, GroupBy};
 
+use super::backend::Owner;
 use super::entry::{delta, narrow, other_side, payload, short};
-use super::owner::Owner;
 use super::{error, message};
 
 /// What belongs to no peer or torrent.

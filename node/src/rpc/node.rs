@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::owner::Owner;
+use super::backend::Owner;
 use super::watching::Watches;
 use super::{error, message, peers, watching};
 

@@ -3,7 +3,7 @@
 use seedbank_engine::units::InfoHash;
 use seedbank_proto::{Failure, v1};
 
-use super::owner::Owner;
+use super::backend::Owner;
 use super::{error, field, message};
 
 /// A page of peers and the token of the next.

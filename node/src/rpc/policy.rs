@@ -9,7 +9,7 @@ use seedbank_proto::{Failure, v1};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
-use super::owner::Owner;
+use super::backend::Owner;
 use super::{error, field, message};
 
 /// Most slots.

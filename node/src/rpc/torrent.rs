@@ -14,10 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::message::Clock;
-use super::owner::{
+use super::backend::{
     AddedTorrent, CreateStep, NewMetainfo, NewSource, NewTorrent, Owner, VerifyStep,
 };
+use super::message::Clock;
 use super::page::page;
 use super::peers;
 use super::request::Requests;

@@ -13,8 +13,9 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::owner::{BooksError, NewGrant, Owner};
+use super::backend::{BooksError, Owner};
 use super::{entry, error, explain, field, message};
+use crate::settlement::NewGrant;
 
 /// Longest reason of a grant in bytes.
 const GRANT_REASON_LEN_MAX: usize = 256;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::owner::{Owner, Stopping};
+use super::backend::{Owner, Stopping};
 use super::{error, message};
 use crate::events::{EventRecord, EventStream, Events};
 

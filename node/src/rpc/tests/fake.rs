@@ -25,10 +25,11 @@ use seedbank_ledger::{
 use tokio::sync::mpsc;
 
 use crate::events::Events;
-use crate::rpc::owner::{
-    AddedTorrent, BooksError, CreateStep, GrantError, Granted, NetworkInfo, NewGrant, NewMetainfo,
-    NewSource, NewTorrent, NodeInfo, Owner, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
+use crate::rpc::backend::{
+    AddedTorrent, BooksError, CreateStep, NetworkInfo, NewMetainfo, NewSource, NewTorrent,
+    NodeInfo, Owner, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
 };
+use crate::settlement::{GrantError, Granted, NewGrant};
 
 /// What the fake has to spend.
 const AVAILABLE: MicroCredits = MicroCredits::new(1_000);

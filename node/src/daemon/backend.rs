@@ -15,11 +15,11 @@ use crate::NodeHandle;
 use crate::books::AnyStore;
 use crate::events::Events;
 use crate::rpc::Owner;
-use crate::rpc::owner::{
-    AddedTorrent, BooksError, CreateStep, GrantError, Granted, NewGrant, NewMetainfo, NewSource,
-    NewTorrent, NodeInfo, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
+use crate::rpc::backend::{
+    AddedTorrent, BooksError, CreateStep, NewMetainfo, NewSource, NewTorrent, NodeInfo, Steps,
+    Stopping, TorrentError, TorrentRow, VerifyStep,
 };
-use crate::rpc::settlement::Keeper;
+use crate::settlement::{GrantError, Granted, Keeper, NewGrant};
 use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
 use crate::torrents::{AddError, AddRequest, AddSource, Added};
 
