@@ -19,7 +19,7 @@ use seedbank_ledger::store::StoreError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use backend::NodeOwner;
+use backend::NodeBackend;
 
 use crate::books::open_store;
 use crate::driver::Ended;
@@ -148,13 +148,13 @@ impl Daemon {
             download_dir,
             started_at: unix_now(),
         };
-        let owner = NodeOwner {
+        let backend = NodeBackend {
             node: node.clone(),
             info,
             keeper: keeper.clone(),
             stop: stop.clone(),
         };
-        servers.spawn(rpc::serve(listening, Arc::new(owner), stopped.clone()));
+        servers.spawn(rpc::serve(listening, Arc::new(backend), stopped.clone()));
         let settlement_addr = settling.as_ref().map(|settling| settling.addr);
         let ledger_thread = settling.map(|settling| {
             servers.spawn(rpc::settlement::serve(

@@ -41,7 +41,7 @@ use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
 use tonic::transport::Server;
 
 pub use auth::{Token, TokenError};
-pub use backend::Owner;
+pub use backend::Backend;
 pub use listen::{ApiConfig, ListenError, Listening};
 
 /// Largest message either way: metainfo of large torrents.
@@ -77,10 +77,10 @@ pub enum ServeError {
 /// Serves the owner's API until `stop` holds true, then lets calls finish for a few seconds.
 pub async fn serve(
     listening: Listening,
-    owner: Arc<dyn Owner>,
+    backend: Arc<dyn Backend>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let routes = routes(owner, stop.clone())?;
+    let routes = routes(backend, stop.clone())?;
     let over_unix = async {
         let Some(socket) = listening.unix else {
             return Ok(());
@@ -130,23 +130,23 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn routes(owner: Arc<dyn Owner>, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
+fn routes(backend: Arc<dyn Backend>, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
     let watches = watching::Watches::new();
     let (_, health) = tonic_health::server::health_reporter();
     let node = node::Node {
-        owner: owner.clone(),
+        backend: backend.clone(),
         watches,
         stop,
     };
     let torrents = torrent::Torrents {
-        owner: owner.clone(),
+        backend: backend.clone(),
         requests: request::Requests::default(),
     };
     let boosts = boost::Boosts {
-        owner: owner.clone(),
+        backend: backend.clone(),
     };
     let wallet = wallet::Wallet {
-        owner: owner.clone(),
+        backend: backend.clone(),
     };
     let mut routes = RoutesBuilder::default();
     routes
@@ -161,7 +161,7 @@ fn routes(owner: Arc<dyn Owner>, stop: watch::Receiver<bool>) -> Result<Routes, 
         )
         .add_service(WalletServiceServer::new(wallet).max_encoding_message_size(MESSAGE_LEN_MAX))
         .add_service(BoostServiceServer::new(boosts))
-        .add_service(PolicyServiceServer::new(policy::Policies::new(owner)));
+        .add_service(PolicyServiceServer::new(policy::Policies::new(backend)));
     Ok(routes.routes())
 }
 

@@ -1,6 +1,6 @@
 //! What the services ask of the node: the one seam between an API call and the daemon.
 //!
-//! The services translate and never decide; the daemon implements [`Owner`], tests a small one.
+//! The services translate and never decide; the daemon implements [`Backend`], tests a small one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use crate::settlement::{GrantError, Granted, NewGrant};
 
 /// A running node, as its owner may use it. Every answer may fail because the node is stopping.
 #[tonic::async_trait]
-pub trait Owner: Send + Sync + 'static {
+pub trait Backend: Send + Sync + 'static {
     /// Who the node is; fixed for its life.
     fn info(&self) -> &NodeInfo;
     /// What happened, for watchers.

@@ -1,4 +1,4 @@
-//! A small owner: what it is told, it shows; its ledger is a real one in memory.
+//! A small backend: what it is told, it shows; its ledger is a real one in memory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,8 +26,8 @@ use tokio::sync::mpsc;
 
 use crate::events::Events;
 use crate::rpc::backend::{
-    AddedTorrent, BooksError, CreateStep, NetworkInfo, NewMetainfo, NewSource, NewTorrent,
-    NodeInfo, Owner, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
+    AddedTorrent, Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NewSource, NewTorrent,
+    NodeInfo, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
 };
 use crate::settlement::{GrantError, Granted, NewGrant};
 
@@ -150,7 +150,7 @@ impl Fake {
 }
 
 #[tonic::async_trait]
-impl Owner for Fake {
+impl Backend for Fake {
     fn info(&self) -> &NodeInfo {
         &self.info
     }
