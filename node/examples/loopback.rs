@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::InfoHash;
-use seedbank_node::config::StoreKind;
-use seedbank_node::create::{CreateRequest, create_metainfo};
+use seedbank_node::host::config::StoreKind;
+use seedbank_node::torrents::create::{CreateRequest, create_metainfo};
 use seedbank_node::torrents::{AddRequest, AddSource};
 use seedbank_node::{Node, NodeHandle, NodeOptions};
 

@@ -24,8 +24,8 @@ use seedbank_ledger::store::{Memory, Store, StoreError};
 use seedbank_ledger::tally::{Tally, TallyRow};
 use seedbank_ledger::{NodeId, Sequence};
 
-use crate::clock::unix_now;
-use crate::config::StoreKind;
+use crate::host::clock::unix_now;
+use crate::host::config::StoreKind;
 use crate::inbox::{Inbox, ToSession};
 
 /// A store of either kind.

@@ -12,10 +12,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::layers::ConfigError;
-use crate::config::{self, Config, Sources};
-use crate::datadir::DataDirError;
-use crate::keys;
+use crate::host::config::layers::ConfigError;
+use crate::host::config::{self, Config, Sources};
+use crate::host::datadir::DataDirError;
+use crate::host::keys;
 
 /// A BitTorrent node that keeps accounts.
 #[derive(Debug, Parser)]

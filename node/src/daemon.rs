@@ -1,6 +1,9 @@
 //! A whole daemon: a node, its API, and the network ledger if it keeps one.
 //!
 //! `seedbankd run` starts one from its configuration, `seedbankd demo` a whole swarm of them.
+//! `daemon/backend.rs` is what its API asks.
+
+mod backend;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,17 +19,18 @@ use seedbank_ledger::store::StoreError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use backend::NodeBackend;
+
 use crate::books::open_store;
-use crate::clock::unix_now;
-use crate::config::{SettlementRole, StoreKind};
-use crate::datadir::{DataDir, DataDirError};
 use crate::driver::Ended;
-use crate::keys::{self, KeyError};
-use crate::owner::NodeOwner;
-use crate::rpc::owner::{NetworkInfo, NodeInfo};
-use crate::rpc::settlement::{Door, Issuing, Keeper, Local, Remote, RemoteError};
+use crate::host::clock::unix_now;
+use crate::host::config::{SettlementRole, StoreKind};
+use crate::host::datadir::{DataDir, DataDirError};
+use crate::host::keys::{self, KeyError};
+use crate::rpc::backend::{NetworkInfo, NodeInfo};
+use crate::rpc::settlement::Door;
 use crate::rpc::{self, ApiConfig, ListenError, Listening, ServeError};
-use crate::settlement::{NoSettlement, Settlement};
+use crate::settlement::{Issuing, Keeper, Local, NoSettlement, Remote, RemoteError, Settlement};
 use crate::{Node, NodeHandle, NodeOptions, StartError};
 
 /// What a daemon is started with, beside its node's options.
@@ -144,13 +148,13 @@ impl Daemon {
             download_dir,
             started_at: unix_now(),
         };
-        let owner = NodeOwner {
+        let backend = NodeBackend {
             node: node.clone(),
             info,
             keeper: keeper.clone(),
             stop: stop.clone(),
         };
-        servers.spawn(rpc::serve(listening, Arc::new(owner), stopped.clone()));
+        servers.spawn(rpc::serve(listening, Arc::new(backend), stopped.clone()));
         let settlement_addr = settling.as_ref().map(|settling| settling.addr);
         let ledger_thread = settling.map(|settling| {
             servers.spawn(rpc::settlement::serve(

@@ -22,14 +22,13 @@ use seedbank_sim::demo::{Accounts, Demo, Outcome, PAYER, SEEDER};
 use tokio::time::{Instant, sleep};
 
 use crate::books::{AnyStore, LedgerView};
-use crate::config::StoreKind;
-use crate::create::{CreateError, CreateRequest, create_metainfo};
 use crate::daemon::DaemonError;
-use crate::keys::KeyError;
-use crate::network::FoundError;
-use crate::rpc::owner::GrantError;
-use crate::rpc::settlement::KeeperError;
+use crate::host::config::StoreKind;
+use crate::host::founding::FoundError;
+use crate::host::keys::KeyError;
+use crate::settlement::{GrantError, KeeperError};
 use crate::torrents::AddError;
+use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
 use crate::{NodeHandle, StartError};
 use swarm::{Credit, Swarm};
 

@@ -23,16 +23,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::books::Books;
-use crate::clock::{Clock, unix_now};
-use crate::connection::link::PeerLink;
-use crate::connection::outbox::Item;
-use crate::dial::Dialler;
+use crate::disk::plane::DataPlane;
 use crate::events::Events;
+use crate::host::clock::{Clock, unix_now};
 use crate::inbox::ToSession;
-use crate::plane::DataPlane;
+use crate::net::connection::link::PeerLink;
+use crate::net::connection::outbox::Item;
+use crate::net::dial::Dialler;
+use crate::net::tracker::Announcer;
 use crate::settlement::Settlement;
 use crate::torrents::Torrents;
-use crate::tracker::Announcer;
 
 /// Messages taken from the queue before timers are looked at again.
 const BATCH_MAX: usize = 64;

@@ -10,7 +10,7 @@ use seedbank_engine::interface::input::Input;
 use seedbank_engine::session::Session;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::connection::link::PeerLink;
+use crate::net::connection::link::PeerLink;
 
 /// Most messages that wait for the session thread.
 const INBOX_MAX: usize = 256;
@@ -41,6 +41,11 @@ pub(crate) enum ToSession {
     /// Stop at once: the graceful way took too long, or the ledger failed.
     Stop(Option<String>),
 }
+
+/// The node is on its way down and answers nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shutting down")]
+pub struct Stopping;
 
 /// The sending end; cheap to clone.
 #[derive(Clone, Debug)]

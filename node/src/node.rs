@@ -22,20 +22,20 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::books::{Books, LedgerView, open_store};
-use crate::clock::Clock;
-use crate::config::StoreKind;
-use crate::datadir::{DataDir, DataDirError};
-use crate::dial::Dialler;
+use crate::disk::plane::DataPlane;
 use crate::driver::{Driver, Ended, Observer};
 use crate::events::Events;
+use crate::host::clock::Clock;
+use crate::host::config::StoreKind;
+use crate::host::datadir::{DataDir, DataDirError};
+use crate::host::keys::{self, KeyError};
 use crate::inbox::{Inbox, ToSession};
-use crate::keys::{self, KeyError};
-use crate::listen;
-use crate::plane::DataPlane;
-use crate::registry::Registry;
+use crate::net::dial::Dialler;
+use crate::net::listen;
+use crate::net::tracker::Announcer;
 use crate::settlement::{NoSettlement, Settlement, keep_telling};
+use crate::torrents::registry::Registry;
 use crate::torrents::{AddError, AddRequest, AddSource, Added, Checking, Torrents};
-use crate::tracker::Announcer;
 
 /// Time for a graceful shutdown; the session itself takes at most 5 s.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);

@@ -1,10 +1,11 @@
 //! The gRPC surface of a node: the owner's API (`seedbank.v1` without settlement), and settlement.
 //!
-//! Services translate between messages and the node's own types and never decide. [`Owner`] is the
-//! seam to the rest of the node; `listen.rs` and `auth.rs` say who may call; `settlement.rs` serves
-//! and asks the shared ledger.
+//! Services translate between messages and the node's own types and never decide. `backend.rs` is
+//! the seam to the rest of the node; `listen.rs` and `auth.rs` say who may call; `settlement.rs`
+//! serves the shared ledger, which [`crate::settlement`] keeps.
 
 mod auth;
+pub mod backend;
 mod boost;
 mod entry;
 mod error;
@@ -13,7 +14,6 @@ mod field;
 mod listen;
 mod message;
 mod node;
-pub mod owner;
 mod page;
 mod peers;
 mod policy;
@@ -41,8 +41,8 @@ use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
 use tonic::transport::Server;
 
 pub use auth::{Token, TokenError};
+pub use backend::Backend;
 pub use listen::{ApiConfig, ListenError, Listening};
-pub use owner::Owner;
 
 /// Largest message either way: metainfo of large torrents.
 const MESSAGE_LEN_MAX: usize = 32 << 20;
@@ -77,10 +77,10 @@ pub enum ServeError {
 /// Serves the owner's API until `stop` holds true, then lets calls finish for a few seconds.
 pub async fn serve(
     listening: Listening,
-    owner: Arc<dyn Owner>,
+    backend: Arc<dyn Backend>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let routes = routes(owner, stop.clone())?;
+    let routes = routes(backend, stop.clone())?;
     let over_unix = async {
         let Some(socket) = listening.unix else {
             return Ok(());
@@ -130,23 +130,23 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn routes(owner: Arc<dyn Owner>, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
+fn routes(backend: Arc<dyn Backend>, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
     let watches = watching::Watches::new();
     let (_, health) = tonic_health::server::health_reporter();
     let node = node::Node {
-        owner: owner.clone(),
+        backend: backend.clone(),
         watches,
         stop,
     };
     let torrents = torrent::Torrents {
-        owner: owner.clone(),
+        backend: backend.clone(),
         requests: request::Requests::default(),
     };
     let boosts = boost::Boosts {
-        owner: owner.clone(),
+        backend: backend.clone(),
     };
     let wallet = wallet::Wallet {
-        owner: owner.clone(),
+        backend: backend.clone(),
     };
     let mut routes = RoutesBuilder::default();
     routes
@@ -161,7 +161,7 @@ fn routes(owner: Arc<dyn Owner>, stop: watch::Receiver<bool>) -> Result<Routes, 
         )
         .add_service(WalletServiceServer::new(wallet).max_encoding_message_size(MESSAGE_LEN_MAX))
         .add_service(BoostServiceServer::new(boosts))
-        .add_service(PolicyServiceServer::new(policy::Policies::new(owner)));
+        .add_service(PolicyServiceServer::new(policy::Policies::new(backend)));
     Ok(routes.routes())
 }
 

@@ -1,4 +1,15 @@
-//! The way to a settlement node, whatever carries it.
+//! The settlement room: a network's shared ledger, kept here or asked for elsewhere.
+//!
+//! [`Settlement`] is a node's way to a settlement node, whatever carries it: `remote.rs` over gRPC,
+//! `local.rs` straight to the keeper in the same process. `keeper.rs` owns the network ledger and
+//! enters all that waits as one durable group. Serving it to others is left to `rpc/settlement.rs`.
+
+pub(crate) mod answer;
+pub(crate) mod convert;
+mod grant;
+mod keeper;
+mod local;
+mod remote;
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,6 +22,12 @@ use seedbank_ledger::Sequence;
 use tokio::time::sleep;
 
 use crate::inbox::Inbox;
+
+pub use answer::{Answered, Statement};
+pub use grant::{GrantError, Granted, NewGrant};
+pub use keeper::{Issuing, Keeper, KeeperError};
+pub use local::Local;
+pub use remote::{Remote, RemoteError};
 
 /// Between two words about new lines; the wallet asks no more often.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -16,10 +16,10 @@ use seedbank_engine::session::Session;
 use seedbank_engine::units::InfoHash;
 use seedbank_ledger::{Identity, Instant, Sequence};
 use seedbank_node::books::LedgerView;
-use seedbank_node::config::StoreKind;
-use seedbank_node::create::{CreateRequest, create_metainfo};
 use seedbank_node::demo::{self, DemoOptions};
 use seedbank_node::driver::Observer;
+use seedbank_node::host::config::StoreKind;
+use seedbank_node::torrents::create::{CreateRequest, create_metainfo};
 use seedbank_node::torrents::{AddRequest, AddSource};
 use seedbank_node::{Node, NodeHandle, NodeOptions};
 use seedbank_sim::books::Books;
@@ -86,7 +86,7 @@ async fn a_nodes_life_replays_to_the_same_outputs_and_the_same_ledger() {
     let [leecher, seed] = ledgers.map(|ledger| ledger.again().unwrap());
     for (name, life, ledger) in [("seed", &lives[0], seed), ("leecher", &lives[1], leecher)] {
         let key = folder.path().join(name).join("identity.key");
-        let identity = seedbank_node::keys::load(&key).unwrap();
+        let identity = seedbank_node::host::keys::load(&key).unwrap();
         repeats(&life.0.lock().unwrap(), identity, &ledger).unwrap();
     }
 }

@@ -8,10 +8,10 @@ use seedbank_ledger::ledger::check::CheckReport;
 
 use super::Failure;
 use crate::books::open_store;
-use crate::clock::unix_now;
-use crate::config::{Config, StoreKind};
-use crate::datadir::DataDir;
-use crate::keys;
+use crate::host::clock::unix_now;
+use crate::host::config::{Config, StoreKind};
+use crate::host::datadir::DataDir;
+use crate::host::keys;
 
 /// Makes every ledger of the data folder again from its entries and compares.
 pub(super) fn check(config: &Config, out: &mut impl Write) -> Result<(), Failure> {

@@ -7,9 +7,9 @@ use seedbank_sim::demo::Demo;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use crate::config::{LogFormat, StoreKind};
 use crate::demo::{self, DemoOptions, Running};
-use crate::logs;
+use crate::host::config::{LogFormat, StoreKind};
+use crate::host::logs;
 
 /// Logs would tear the bars apart; failures still show.
 const LOG_FILTER: &str = "error";

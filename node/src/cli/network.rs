@@ -4,11 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use super::Failure;
-use crate::network::{self, FoundError};
+use crate::host::founding::{self, FoundError};
 
 /// Writes `NAME.genesis`, `NAME.settlement.key` and `NAME.issuer.key`; overwrites nothing.
 pub(super) fn init(name: &str, folder: &Path, out: &mut impl Write) -> Result<(), Failure> {
-    let founded = network::found(name, folder).map_err(|error| match error {
+    let founded = founding::found(name, folder).map_err(|error| match error {
         FoundError::Name(_) => Failure::usage(error),
         _ => Failure::failed(error),
     })?;

@@ -6,11 +6,12 @@ use seedbank_engine::interface::config::Network;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use crate::config::{Config, StoreKind};
+use crate::NodeOptions;
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::driver::Ended;
+use crate::host::config::{Config, StoreKind};
+use crate::host::logs;
 use crate::rpc::ApiConfig;
-use crate::{NodeOptions, logs};
 
 /// Open files a node needs at most: connections, torrents, the ledger.
 const OPEN_FILES: u64 = 65_536;

@@ -20,12 +20,12 @@ use tokio::time::{Instant, interval, sleep};
 use super::screen::{Screen, Shown};
 use super::{DemoError, DemoOptions, ask, seed_folder};
 use crate::books::LedgerView;
-use crate::config::{SettlementRole, StoreKind};
 use crate::daemon::{Daemon, DaemonOptions};
-use crate::keys;
-use crate::network::{Founded, found};
+use crate::host::config::{SettlementRole, StoreKind};
+use crate::host::founding::{Founded, found};
+use crate::host::keys;
 use crate::rpc::ApiConfig;
-use crate::rpc::owner::NewGrant;
+use crate::settlement::NewGrant;
 use crate::torrents::{AddRequest, AddSource};
 use crate::{Node, NodeHandle, NodeOptions};
 

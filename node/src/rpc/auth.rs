@@ -12,7 +12,7 @@ use tonic::service::Interceptor;
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Status};
 
-use crate::{durable, hex, keys};
+use crate::host::{durable, hex, keys};
 
 /// Random bytes in a token.
 const TOKEN_BYTES: usize = 32;

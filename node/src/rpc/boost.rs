@@ -9,20 +9,20 @@ use seedbank_proto::v1::boost_service_server::BoostService;
 use seedbank_proto::{Failure, v1};
 use tonic::{Request, Response, Status};
 
-use super::owner::Owner;
+use super::backend::Backend;
 use super::page::page;
 use super::{error, field, message};
 
 /// Spends credit for being unchoked first.
 pub(super) struct Boosts {
-    pub(super) owner: Arc<dyn Owner>,
+    pub(super) backend: Arc<dyn Backend>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Boosts {
     async fn get(&self, id: u64) -> Result<v1::Boost, Failure> {
-        let boosts = self.owner.boosts().await.map_err(error::of_stopping)?;
+        let boosts = self.backend.boosts().await.map_err(error::of_stopping)?;
         let boost = boosts.iter().find(|boost| boost.id == id);
         boost
             .map(message::boost)
@@ -30,7 +30,7 @@ impl Boosts {
     }
 
     async fn command(&self, command: Command) -> Result<CommandReply, Failure> {
-        let reply = self.owner.command(command).await;
+        let reply = self.backend.command(command).await;
         reply.map_err(|error| error::of_command(&error))
     }
 }
@@ -44,7 +44,7 @@ impl BoostService for Boosts {
         let request = request.into_inner();
         let info_hash = field::info_hash(&request.info_hash)?;
         let bid = bid(request.bid_microcredits_per_gib)?;
-        let quote = self.owner.boost_quote(info_hash, bid).await;
+        let quote = self.backend.boost_quote(info_hash, bid).await;
         let quote = quote.map_err(error::of_stopping)?;
         let quote = quote.ok_or_else(|| error::torrent_unknown(info_hash))?;
         Ok(Response::new(message::boost_quote(&quote, bid)))
@@ -87,7 +87,7 @@ impl BoostService for Boosts {
         let request = request.into_inner();
         let size = field::page_size(request.page_size)?;
         let after = field::page_token(&request.page_token, |text| text.parse::<u64>().ok())?;
-        let mut boosts = self.owner.boosts().await.map_err(error::of_stopping)?;
+        let mut boosts = self.backend.boosts().await.map_err(error::of_stopping)?;
         boosts.retain(|boost| {
             let state = i32::from(message::boost_state(boost.state));
             request.states.is_empty() || request.states.contains(&state)

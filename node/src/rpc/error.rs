@@ -8,8 +8,9 @@ use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
 
 use crate::events::Pruned;
+use crate::rpc::backend::{BooksError, Stopping, TorrentError};
 use crate::rpc::message;
-use crate::rpc::owner::{BooksError, GrantError, Stopping, TorrentError};
+use crate::settlement::GrantError;
 
 pub(super) fn of_command(error: &CommandError) -> Failure {
     let reason = match error {

@@ -11,8 +11,8 @@ use seedbank_ledger::{NodeId, Sequence, UnixTime};
 use seedbank_proto::Failure;
 use seedbank_proto::v1::{BalanceLine, ExplainBalanceResponse, GroupBy};
 
+use super::backend::Backend;
 use super::entry::{delta, narrow, other_side, payload, short};
-use super::owner::Owner;
 use super::{error, message};
 
 /// What belongs to no peer or torrent.
@@ -22,17 +22,19 @@ const DAY: u64 = 86_400;
 
 /// Sums by `group_by` from `since` on.
 pub(super) async fn explain(
-    owner: &dyn Owner,
+    backend: &dyn Backend,
     group_by: GroupBy,
     since: UnixTime,
 ) -> Result<ExplainBalanceResponse, Failure> {
     match group_by {
         GroupBy::Unspecified | GroupBy::Kind => {
-            let explanation = owner.explain(since).await;
+            let explanation = backend.explain(since).await;
             let explanation = explanation.map_err(|error| error::of_books(&error))?;
             Ok(by_reason(&explanation))
         }
-        GroupBy::Peer | GroupBy::Torrent | GroupBy::Day => by_entries(owner, group_by, since).await,
+        GroupBy::Peer | GroupBy::Torrent | GroupBy::Day => {
+            by_entries(backend, group_by, since).await
+        }
     }
 }
 
@@ -81,17 +83,17 @@ struct Sums {
 }
 
 async fn by_entries(
-    owner: &dyn Owner,
+    backend: &dyn Backend,
     group_by: GroupBy,
     since: UnixTime,
 ) -> Result<ExplainBalanceResponse, Failure> {
-    let own = owner.info().node_id;
+    let own = backend.info().node_id;
     let mut opening: i128 = 0;
     let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
     let mut from = Sequence::ZERO;
     let mut last = Sequence::ZERO;
     loop {
-        let page = owner.entries(from, ENTRIES_MAX).await;
+        let page = backend.entries(from, ENTRIES_MAX).await;
         let page = page.map_err(|error| error::of_books(&error))?;
         let Some((newest, _)) = page.last() else {
             break;
@@ -108,7 +110,7 @@ async fn by_entries(
             }
         }
     }
-    let names = names(owner, group_by).await?;
+    let names = names(backend, group_by).await?;
     let total: i128 = groups.values().map(|sums| sums.delta).sum();
     let lines = groups.into_iter().filter(|(_, sums)| !is_nothing(sums));
     let lines = lines.map(|(key, sums)| BalanceLine {
@@ -190,11 +192,14 @@ fn is_nothing(sums: &Sums) -> bool {
 }
 
 /// Names of torrents that are here, by info hash.
-async fn names(owner: &dyn Owner, group_by: GroupBy) -> Result<BTreeMap<String, String>, Failure> {
+async fn names(
+    backend: &dyn Backend,
+    group_by: GroupBy,
+) -> Result<BTreeMap<String, String>, Failure> {
     if group_by != GroupBy::Torrent {
         return Ok(BTreeMap::new());
     }
-    let rows = owner.torrents().await.map_err(error::of_stopping)?;
+    let rows = backend.torrents().await.map_err(error::of_stopping)?;
     let named = rows.into_iter().map(|row| row.view);
     Ok(named
         .map(|view| (view.info_hash.to_string(), view.name))

@@ -8,7 +8,7 @@ use seedbank_ledger::{MicroCredits, NodeId, Rate};
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
 
-use crate::hex;
+use crate::host::hex;
 
 /// Most addresses in one request.
 pub(super) const ADDRS_MAX: usize = 100;

@@ -1,4 +1,4 @@
-//! Views of the session as messages of the contract. Counters past 2⁶³ − 1 are shown as that.
+//! Views of the session as messages of the contract.
 
 use prost_types::Timestamp;
 use seedbank_engine::interface::config::{PaidRule, Policy};
@@ -7,10 +7,11 @@ use seedbank_engine::interface::view::{
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, Rate, UnixTime};
+use seedbank_ledger::{Duration, Instant, Rate, UnixTime};
 use seedbank_proto::v1;
 
-use crate::rpc::owner::TorrentRow;
+pub(super) use crate::number::{bytes, count, credit, number, rate, small_count};
+use crate::rpc::backend::TorrentRow;
 
 /// The wall-clock time at the driver's instant zero, to show instants as times.
 #[derive(Clone, Copy, Debug)]
@@ -28,30 +29,6 @@ pub(super) fn time(time: UnixTime) -> Timestamp {
         seconds: number(time.as_secs()),
         nanos: 0,
     }
-}
-
-pub(super) fn number(raw: u64) -> i64 {
-    i64::try_from(raw).unwrap_or(i64::MAX)
-}
-
-pub(super) fn bytes(bytes: Bytes) -> i64 {
-    number(bytes.get())
-}
-
-pub(super) fn credit(amount: MicroCredits) -> i64 {
-    number(amount.get())
-}
-
-pub(super) fn rate(rate: Rate) -> i64 {
-    number(rate.get())
-}
-
-pub(super) fn count(raw: usize) -> i32 {
-    i32::try_from(raw).unwrap_or(i32::MAX)
-}
-
-fn small_count(raw: u32) -> i32 {
-    i32::try_from(raw).unwrap_or(i32::MAX)
 }
 
 pub(super) fn torrent(row: &TorrentRow, clock: Clock) -> v1::Torrent {

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::owner::Owner;
+use super::backend::Backend;
 use super::watching::Watches;
 use super::{error, message, peers, watching};
 
 /// The daemon itself: who it is and how it fares.
 pub(super) struct Node {
-    pub(super) owner: Arc<dyn Owner>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) watches: Watches,
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -29,7 +29,7 @@ impl NodeService for Node {
         &self,
         _: Request<v1::GetNodeInfoRequest>,
     ) -> Answer<v1::GetNodeInfoResponse> {
-        let info = self.owner.info();
+        let info = self.backend.info();
         let network = info.network.as_ref();
         let uri = network.and_then(|network| network.settlement_uri.clone());
         Ok(Response::new(v1::GetNodeInfoResponse {
@@ -48,7 +48,7 @@ impl NodeService for Node {
     }
 
     async fn get_stats(&self, _: Request<v1::GetStatsRequest>) -> Answer<v1::GetStatsResponse> {
-        Ok(Response::new(stats(&*self.owner).await?))
+        Ok(Response::new(stats(&*self.backend).await?))
     }
 
     async fn list_peers(
@@ -57,7 +57,7 @@ impl NodeService for Node {
     ) -> Answer<v1::ListPeersResponse> {
         let request = request.into_inner();
         let (peers, next_page_token) =
-            peers::page(&*self.owner, None, request.page_size, &request.page_token).await?;
+            peers::page(&*self.backend, None, request.page_size, &request.page_token).await?;
         Ok(Response::new(v1::ListPeersResponse {
             peers,
             next_page_token,
@@ -72,7 +72,7 @@ impl NodeService for Node {
         request: Request<v1::WatchEventsRequest>,
     ) -> Answer<Self::WatchEventsStream> {
         let events = watching::events(
-            &*self.owner,
+            &*self.backend,
             &self.watches,
             self.stop.clone(),
             request.into_inner(),
@@ -81,15 +81,15 @@ impl NodeService for Node {
     }
 
     async fn shutdown(&self, _: Request<v1::ShutdownRequest>) -> Answer<v1::ShutdownResponse> {
-        self.owner.shutdown();
+        self.backend.shutdown();
         Ok(Response::new(v1::ShutdownResponse {}))
     }
 }
 
-async fn stats(owner: &dyn Owner) -> Result<v1::GetStatsResponse, Failure> {
-    let torrents = owner.torrents().await.map_err(error::of_stopping)?;
-    let peers = owner.peers(None).await.map_err(error::of_stopping)?;
-    let boosts = owner.boosts().await.map_err(error::of_stopping)?;
+async fn stats(backend: &dyn Backend) -> Result<v1::GetStatsResponse, Failure> {
+    let torrents = backend.torrents().await.map_err(error::of_stopping)?;
+    let peers = backend.peers(None).await.map_err(error::of_stopping)?;
+    let boosts = backend.boosts().await.map_err(error::of_stopping)?;
     let mut stats = v1::GetStatsResponse {
         torrent_count: message::count(torrents.len()),
         peer_count: message::count(peers.len()),

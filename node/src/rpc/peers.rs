@@ -3,19 +3,19 @@
 use seedbank_engine::units::InfoHash;
 use seedbank_proto::{Failure, v1};
 
-use super::owner::Owner;
+use super::backend::Backend;
 use super::{error, field, message};
 
 /// A page of peers and the token of the next.
 pub(super) async fn page(
-    owner: &dyn Owner,
+    backend: &dyn Backend,
     of: Option<InfoHash>,
     page_size: i32,
     page_token: &str,
 ) -> Result<(Vec<v1::Peer>, String), Failure> {
     let size = field::page_size(page_size)?;
     let after = field::page_token(page_token, |text| text.parse::<u64>().ok())?;
-    let mut views = owner.peers(of).await.map_err(error::of_stopping)?;
+    let mut views = backend.peers(of).await.map_err(error::of_stopping)?;
     views.sort_by_key(|view| view.peer);
     let (views, next) = super::page::page(
         views,

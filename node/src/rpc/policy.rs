@@ -9,7 +9,7 @@ use seedbank_proto::{Failure, v1};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
-use super::owner::Owner;
+use super::backend::Backend;
 use super::{error, field, message};
 
 /// Most slots.
@@ -19,7 +19,7 @@ const FRIENDS_MAX: usize = 1_000;
 
 /// What the owner wants, changeable while the node runs.
 pub(super) struct Policies {
-    owner: Arc<dyn Owner>,
+    backend: Arc<dyn Backend>,
     /// Held from reading the policy to replacing it, so that no change is lost between.
     turn: Mutex<()>,
 }
@@ -27,9 +27,9 @@ pub(super) struct Policies {
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Policies {
-    pub(super) fn new(owner: Arc<dyn Owner>) -> Self {
+    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
         Self {
-            owner,
+            backend,
             turn: Mutex::new(()),
         }
     }
@@ -38,7 +38,7 @@ impl Policies {
 #[tonic::async_trait]
 impl PolicyService for Policies {
     async fn get_policy(&self, _: Request<v1::GetPolicyRequest>) -> Answer<v1::GetPolicyResponse> {
-        let policy = self.owner.policy().await.map_err(error::of_stopping)?;
+        let policy = self.backend.policy().await.map_err(error::of_stopping)?;
         Ok(Response::new(v1::GetPolicyResponse {
             policy: Some(message::policy(&policy)),
         }))
@@ -55,11 +55,11 @@ impl PolicyService for Policies {
             return Err(field::bad("update_mask", "names no field").into());
         }
         let _turn = self.turn.lock().await;
-        let mut policy = self.owner.policy().await.map_err(error::of_stopping)?;
+        let mut policy = self.backend.policy().await.map_err(error::of_stopping)?;
         for path in &paths {
             apply(&mut policy, &wanted, path)?;
         }
-        let reply = self.owner.command(Command::SetPolicy(policy.clone()));
+        let reply = self.backend.command(Command::SetPolicy(policy.clone()));
         reply.await.map_err(|error| error::of_command(&error))?;
         Ok(Response::new(v1::SetPolicyResponse {
             policy: Some(message::policy(&policy)),

@@ -1,13 +1,9 @@
-//! The shared ledger over gRPC: kept by one thread, served to anybody, asked by nodes.
+//! The shared ledger over gRPC, served to anybody.
 //!
-//! `keeper.rs` owns the network ledger and enters all that waits as one durable group; `server.rs`
-//! serves it on a listener of its own and believes only signatures; `client.rs` is a node's way
-//! there.
+//! `server.rs` serves the keeper of [`crate::settlement`] and believes only signatures;
+//! `admission.rs` says how many may come at once, `limit.rs` how often they may ask.
 
 mod admission;
-mod client;
-mod convert;
-mod keeper;
 mod limit;
 mod server;
 
@@ -15,6 +11,4 @@ mod server;
 mod tests;
 
 pub use admission::Door;
-pub use client::{Local, Remote, RemoteError};
-pub use keeper::{Answered, Issuing, Keeper, KeeperError, Statement};
 pub use server::serve;

@@ -1,4 +1,4 @@
-//! The owner's API in one process: a small owner behind real sockets.
+//! The owner's API in one process: a small backend behind real sockets.
 
 mod fake;
 
@@ -31,7 +31,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use super::{ApiConfig, Listening, ServeError, serve};
 
 struct Served {
-    owner: Arc<Fake>,
+    backend: Arc<Fake>,
     folder: TempDir,
     tcp: String,
     stop: watch::Sender<bool>,
@@ -48,11 +48,11 @@ impl Served {
         };
         let listening = Listening::open(&config).await.unwrap();
         let tcp = listening.addresses().pop().unwrap();
-        let owner = Arc::new(Fake::new());
+        let backend = Arc::new(Fake::new());
         let (stop, stopping) = watch::channel(false);
-        let task = tokio::spawn(serve(listening, owner.clone(), stopping));
+        let task = tokio::spawn(serve(listening, backend.clone(), stopping));
         Self {
-            owner,
+            backend,
             folder,
             tcp,
             stop,
@@ -157,7 +157,7 @@ async fn health_serves_and_reflection_names_every_service() {
 async fn torrents_come_in_pages_without_gap_or_repeat() {
     let served = Served::start().await;
     for byte in 1..=5 {
-        served.owner.insert(byte);
+        served.backend.insert(byte);
     }
     let mut torrents = TorrentServiceClient::new(served.unix().await);
     let mut seen = Vec::new();
@@ -199,7 +199,7 @@ async fn torrents_come_in_pages_without_gap_or_repeat() {
 #[tokio::test]
 async fn peers_of_an_unknown_torrent_are_an_error_and_of_a_known_one_carry_a_reason() {
     let served = Served::start().await;
-    served.owner.insert(1);
+    served.backend.insert(1);
     let mut torrents = TorrentServiceClient::new(served.unix().await);
     let ask = |byte| v1::ListTorrentPeersRequest {
         info_hash: InfoHash([byte; 20]).to_string(),
@@ -277,7 +277,7 @@ async fn adding_a_torrent_is_idempotent_and_an_id_stands_for_one_body() {
 #[tokio::test]
 async fn long_work_streams_its_progress_to_the_end() {
     let served = Served::start().await;
-    served.owner.insert(1);
+    served.backend.insert(1);
     let mut torrents = TorrentServiceClient::new(served.unix().await);
     let request = v1::VerifyTorrentRequest {
         info_hash: InfoHash([1; 20]).to_string(),
@@ -315,7 +315,7 @@ async fn long_work_streams_its_progress_to_the_end() {
 #[tokio::test]
 async fn boosts_are_made_once_listed_newest_first_and_refused_with_reasons() {
     let served = Served::start().await;
-    served.owner.insert(1);
+    served.backend.insert(1);
     let mut boosts = BoostServiceClient::new(served.unix().await);
     let create = |id: &str, max| v1::CreateBoostRequest {
         request_id: id.to_owned(),
@@ -411,7 +411,7 @@ async fn a_policy_changes_only_in_the_named_fields() {
 #[tokio::test]
 async fn entries_come_newest_first_and_every_line_of_explain_is_their_sum() {
     let served = Served::start().await;
-    served.owner.write_off(5);
+    served.backend.write_off(5);
     let mut wallet = WalletServiceClient::new(served.unix().await);
     let mut seen = Vec::new();
     let mut page_token = String::new();
@@ -511,8 +511,8 @@ async fn a_watcher_resumes_from_a_number_filters_and_is_told_of_the_end() {
         reason: "no space left on device".into(),
     };
     let completed = SessionEvent::TorrentCompleted(InfoHash([2; 20]));
-    served.owner.happened(failed.clone());
-    served.owner.happened(completed.clone());
+    served.backend.happened(failed.clone());
+    served.backend.happened(completed.clone());
     let mut node = NodeServiceClient::new(served.unix().await);
     let watch = |from, kinds: &[v1::EventKind]| v1::WatchEventsRequest {
         from_sequence: from,
@@ -529,8 +529,8 @@ async fn a_watcher_resumes_from_a_number_filters_and_is_told_of_the_end() {
     let kinds = [v1::EventKind::TorrentCompleted];
     let some = node.watch_events(watch(None, &kinds)).await.unwrap();
     let mut some = some.into_inner();
-    served.owner.happened(failed);
-    served.owner.happened(completed);
+    served.backend.happened(failed);
+    served.backend.happened(completed);
     let event = some.message().await.unwrap().unwrap();
     assert_eq!(event.kind(), v1::EventKind::TorrentCompleted);
     assert_eq!(event.sequence, second.sequence + 2);
@@ -565,5 +565,5 @@ async fn shutdown_is_answered_before_the_node_goes() {
     let served = Served::start().await;
     let mut node = NodeServiceClient::new(served.unix().await);
     node.shutdown(v1::ShutdownRequest {}).await.unwrap();
-    assert!(served.owner.was_asked_to_stop());
+    assert!(served.backend.was_asked_to_stop());
 }

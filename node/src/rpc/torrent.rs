@@ -14,10 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::message::Clock;
-use super::owner::{
-    AddedTorrent, CreateStep, NewMetainfo, NewSource, NewTorrent, Owner, VerifyStep,
+use super::backend::{
+    AddedTorrent, Backend, CreateStep, NewMetainfo, NewSource, NewTorrent, VerifyStep,
 };
+use super::message::Clock;
 use super::page::page;
 use super::peers;
 use super::request::Requests;
@@ -28,7 +28,7 @@ const TRACKERS_MAX: usize = 100;
 
 /// Adds, drives and removes torrents.
 pub(super) struct Torrents {
-    pub(super) owner: Arc<dyn Owner>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) requests: Requests,
 }
 
@@ -37,23 +37,23 @@ type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Torrents {
     fn clock(&self) -> Clock {
-        Clock(self.owner.info().started_at)
+        Clock(self.backend.info().started_at)
     }
 
     async fn get(&self, info_hash: InfoHash) -> Result<v1::Torrent, Failure> {
-        let row = self.owner.torrent(info_hash).await;
+        let row = self.backend.torrent(info_hash).await;
         let row = row.map_err(error::of_stopping)?;
         let row = row.ok_or_else(|| error::torrent_unknown(info_hash))?;
         Ok(message::torrent(&row, self.clock()))
     }
 
     async fn command(&self, command: Command) -> Result<(), Failure> {
-        let reply = self.owner.command(command).await;
+        let reply = self.backend.command(command).await;
         reply.map(drop).map_err(|error| error::of_command(&error))
     }
 
     async fn add(&self, torrent: NewTorrent) -> Result<AddedTorrent, Failure> {
-        let added = self.owner.add_torrent(torrent).await;
+        let added = self.backend.add_torrent(torrent).await;
         added.map_err(|error| error::of_torrent(&error))
     }
 }
@@ -92,7 +92,7 @@ impl TorrentService for Torrents {
         let request = request.into_inner();
         let size = field::page_size(request.page_size)?;
         let after = field::page_token(&request.page_token, |text| field::info_hash(text).ok())?;
-        let mut rows = self.owner.torrents().await.map_err(error::of_stopping)?;
+        let mut rows = self.backend.torrents().await.map_err(error::of_stopping)?;
         rows.retain(|row| {
             let state = i32::from(message::torrent_state(row.view.state));
             request.states.is_empty() || request.states.contains(&state)
@@ -139,7 +139,7 @@ impl TorrentService for Torrents {
     ) -> Answer<v1::DeleteTorrentResponse> {
         let request = request.into_inner();
         let info_hash = field::info_hash(&request.info_hash)?;
-        let removed = self.owner.remove_torrent(info_hash, request.delete_data);
+        let removed = self.backend.remove_torrent(info_hash, request.delete_data);
         removed.await.map_err(|error| error::of_torrent(&error))?;
         Ok(Response::new(v1::DeleteTorrentResponse {}))
     }
@@ -151,7 +151,7 @@ impl TorrentService for Torrents {
         request: Request<v1::VerifyTorrentRequest>,
     ) -> Answer<Self::VerifyTorrentStream> {
         let info_hash = field::info_hash(&request.get_ref().info_hash)?;
-        let steps = self.owner.verify_torrent(info_hash).await;
+        let steps = self.backend.verify_torrent(info_hash).await;
         let steps = steps.map_err(|error| error::of_torrent(&error))?;
         let messages = ReceiverStream::new(steps).map(|step| match step {
             Ok(step) => Ok(verify_step(step)),
@@ -167,7 +167,7 @@ impl TorrentService for Torrents {
         request: Request<v1::CreateMetainfoRequest>,
     ) -> Answer<Self::CreateMetainfoStream> {
         let what = new_metainfo(request.into_inner())?;
-        let steps = self.owner.create_metainfo(what).await;
+        let steps = self.backend.create_metainfo(what).await;
         let steps = steps.map_err(|error| error::of_torrent(&error))?;
         let messages = ReceiverStream::new(steps).map(|step| match step {
             Ok(step) => Ok(create_step(step)),
@@ -186,7 +186,7 @@ impl TorrentService for Torrents {
         self.get(info_hash).await?;
         let of = Some(info_hash);
         let (peers, next_page_token) =
-            peers::page(&*self.owner, of, request.page_size, &request.page_token).await?;
+            peers::page(&*self.backend, of, request.page_size, &request.page_token).await?;
         Ok(Response::new(v1::ListTorrentPeersResponse {
             peers,
             next_page_token,

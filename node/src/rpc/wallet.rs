@@ -13,8 +13,9 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::owner::{BooksError, NewGrant, Owner};
+use super::backend::{Backend, BooksError};
 use super::{entry, error, explain, field, message};
+use crate::settlement::NewGrant;
 
 /// Longest reason of a grant in bytes.
 const GRANT_REASON_LEN_MAX: usize = 256;
@@ -23,7 +24,7 @@ const BATCHES_MAX: usize = 32;
 
 /// Reads the node's ledger and moves its credit.
 pub(super) struct Wallet {
-    pub(super) owner: Arc<dyn Owner>,
+    pub(super) backend: Arc<dyn Backend>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -34,9 +35,9 @@ impl WalletService for Wallet {
         &self,
         _: Request<v1::GetBalanceRequest>,
     ) -> Answer<v1::GetBalanceResponse> {
-        let balance = self.owner.balance().await;
+        let balance = self.backend.balance().await;
         let (balance, head) = balance.map_err(|error| error::of_books(&error))?;
-        let wallet = self.owner.wallet().await.map_err(error::of_stopping)?;
+        let wallet = self.backend.wallet().await.map_err(error::of_stopping)?;
         let last = head.last().unwrap_or(Sequence::ZERO);
         Ok(Response::new(v1::GetBalanceResponse {
             available_microcredits: message::credit(balance.available),
@@ -46,7 +47,7 @@ impl WalletService for Wallet {
             sequence: message::number(last.get()),
             as_of_time: balance.as_of.map(|(_, time)| message::time(time)),
             settlement_reachable: wallet.reachable,
-            account: self.owner.info().node_id.to_string(),
+            account: self.backend.info().node_id.to_string(),
         }))
     }
 
@@ -60,7 +61,7 @@ impl WalletService for Wallet {
             .map_or(Ok(0), |time| u64::try_from(time.seconds));
         let since = since.map_err(|_| field::bad("start_time", "is before 1970"))?;
         let since = UnixTime::from_secs(since);
-        let answer = explain::explain(&*self.owner, request.group_by(), since).await?;
+        let answer = explain::explain(&*self.backend, request.group_by(), since).await?;
         Ok(Response::new(answer))
     }
 
@@ -68,7 +69,9 @@ impl WalletService for Wallet {
         &self,
         request: Request<v1::ListEntriesRequest>,
     ) -> Answer<v1::ListEntriesResponse> {
-        Ok(Response::new(list(&*self.owner, request.get_ref()).await?))
+        Ok(Response::new(
+            list(&*self.backend, request.get_ref()).await?,
+        ))
     }
 
     async fn transfer(
@@ -81,7 +84,7 @@ impl WalletService for Wallet {
             to: field::node_id("to", &request.to)?,
             amount: field::amount("amount_microcredits", request.amount_microcredits)?,
         };
-        let reply = self.owner.command(command).await;
+        let reply = self.backend.command(command).await;
         match reply.map_err(|error| error::of_command(&error))? {
             CommandReply::Transfer { nonce } => Ok(Response::new(v1::TransferResponse {
                 nonce: message::number(nonce),
@@ -104,7 +107,7 @@ impl WalletService for Wallet {
             amount: field::amount("amount_microcredits", request.amount_microcredits)?,
             reason: request.reason,
         };
-        let granted = self.owner.grant(grant).await;
+        let granted = self.backend.grant(grant).await;
         let granted = granted.map_err(|error| error::of_grant(&error))?;
         Ok(Response::new(v1::GrantResponse {
             sequence: message::number(granted.sequence.get()),
@@ -120,7 +123,7 @@ impl WalletService for Wallet {
         &self,
         _: Request<v1::CheckLedgerRequest>,
     ) -> Answer<Self::CheckLedgerStream> {
-        let balance = self.owner.balance().await;
+        let balance = self.backend.balance().await;
         let (_, head) = balance.map_err(|error| error::of_books(&error))?;
         let total_count = message::number(head.next.get());
         let (sender, receiver) = mpsc::channel(2);
@@ -130,17 +133,20 @@ impl WalletService for Wallet {
         };
         // Neither send can fail while the receiver is ours; later, nobody is left to tell.
         let _ = sender.send(Ok(started)).await;
-        let owner = self.owner.clone();
+        let backend = self.backend.clone();
         tokio::spawn(async move {
-            let result = check(&*owner, total_count).await;
+            let result = check(&*backend, total_count).await;
             let _ = sender.send(result.map_err(Status::from)).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
-async fn check(owner: &dyn Owner, total_count: i64) -> Result<v1::CheckLedgerResponse, Failure> {
-    match owner.check_ledger().await {
+async fn check(
+    backend: &dyn Backend,
+    total_count: i64,
+) -> Result<v1::CheckLedgerResponse, Failure> {
+    match backend.check_ledger().await {
         Ok(report) => {
             let checked_count = message::number(report.entry_count);
             Ok(v1::CheckLedgerResponse {
@@ -161,17 +167,17 @@ async fn check(owner: &dyn Owner, total_count: i64) -> Result<v1::CheckLedgerRes
 
 /// A page of entries, newest first; the token is the sequence of the last of them.
 async fn list(
-    owner: &dyn Owner,
+    backend: &dyn Backend,
     request: &v1::ListEntriesRequest,
 ) -> Result<v1::ListEntriesResponse, Failure> {
     let size = field::page_size(request.page_size)?;
     let before = field::page_token(&request.page_token, |text| text.parse::<u64>().ok())?;
-    let (_, head) = owner
+    let (_, head) = backend
         .balance()
         .await
         .map_err(|error| error::of_books(&error))?;
     let mut end = head.next.get().min(before.unwrap_or(u64::MAX));
-    let own = owner.info().node_id;
+    let own = backend.info().node_id;
     let mut entries = Vec::new();
     for _ in 0..BATCHES_MAX {
         let batch_len = if request.kinds.is_empty() {
@@ -184,7 +190,7 @@ async fn list(
             break;
         }
         let start = end - len;
-        let batch = owner.entries(
+        let batch = backend.entries(
             Sequence::new(start),
             usize::try_from(len).unwrap_or(usize::MAX),
         );

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::owner::{Owner, Stopping};
+use super::backend::{Backend, Stopping};
 use super::{error, message};
 use crate::events::{EventRecord, EventStream, Events};
 
@@ -42,7 +42,7 @@ impl Watches {
 
 /// Starts a stream of events.
 pub(super) fn events(
-    owner: &dyn Owner,
+    backend: &dyn Backend,
     watches: &Watches,
     stop: watch::Receiver<bool>,
     request: WatchEventsRequest,
@@ -50,7 +50,7 @@ pub(super) fn events(
     let place = watches.enter()?;
     let from = request.from_sequence.map(u64::try_from).transpose();
     let from = from.map_err(|_| super::field::bad("from_sequence", "is below zero"))?;
-    let events = owner.events().clone();
+    let events = backend.events().clone();
     let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
     let follower = Follower {
         stream: events.follow(from),

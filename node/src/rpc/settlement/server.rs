@@ -24,10 +24,10 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Door;
-use super::convert;
-use super::keeper::{Answered, Keeper, KeeperError, LINES_MAX, Statement};
 use super::limit::Limiter;
 use crate::rpc::{GRACE, KEEPALIVE, ServeError, field, message, stopped};
+use crate::settlement::answer::LINES_MAX;
+use crate::settlement::{Answered, Keeper, KeeperError, Statement, convert};
 
 /// Largest request: a signed object and a few fields.
 const REQUEST_LEN_MAX: usize = 16 << 10;

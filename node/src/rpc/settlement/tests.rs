@@ -24,9 +24,8 @@ use tokio::sync::watch;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use super::{Door, Issuing, Keeper, Local, Remote, serve};
-use crate::rpc::owner::{GrantError, NewGrant};
-use crate::settlement::Settlement;
+use super::{Door, serve};
+use crate::settlement::{GrantError, Issuing, Keeper, Local, NewGrant, Remote, Settlement};
 
 struct Network {
     id: NetworkId,

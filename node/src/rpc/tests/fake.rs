@@ -1,4 +1,4 @@
-//! A small owner: what it is told, it shows; its ledger is a real one in memory.
+//! A small backend: what it is told, it shows; its ledger is a real one in memory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,10 +25,11 @@ use seedbank_ledger::{
 use tokio::sync::mpsc;
 
 use crate::events::Events;
-use crate::rpc::owner::{
-    AddedTorrent, BooksError, CreateStep, GrantError, Granted, NetworkInfo, NewGrant, NewMetainfo,
-    NewSource, NewTorrent, NodeInfo, Owner, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
+use crate::rpc::backend::{
+    AddedTorrent, Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NewSource, NewTorrent,
+    NodeInfo, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
 };
+use crate::settlement::{GrantError, Granted, NewGrant};
 
 /// What the fake has to spend.
 const AVAILABLE: MicroCredits = MicroCredits::new(1_000);
@@ -149,7 +150,7 @@ impl Fake {
 }
 
 #[tonic::async_trait]
-impl Owner for Fake {
+impl Backend for Fake {
     fn info(&self) -> &NodeInfo {
         &self.info
     }

@@ -12,8 +12,8 @@ use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
 use seedbank_engine::units::InfoHash;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
-use crate::storage::resume::ResumeData;
+use crate::disk::storage::resume::ResumeData;
+use crate::host::durable;
 
 /// Longest `.resume` that is read: a bitfield of two million pieces and as many files.
 const RECORD_LEN_MAX: u64 = 64 * 1024 * 1024;
@@ -203,7 +203,7 @@ impl Registry {
 
 /// An info hash in hex.
 pub(crate) fn info_hash(text: &str) -> Option<InfoHash> {
-    let bytes = crate::hex::decode(text)?;
+    let bytes = crate::host::hex::decode(text)?;
     bytes.try_into().ok().map(InfoHash)
 }
 

@@ -7,23 +7,22 @@ use std::thread::JoinHandle;
 use seedbank_ledger::charts::network::{Audit, NetworkLedger};
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError, Outcome};
-use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::request::{RequestError, Requests};
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
 use seedbank_ledger::signed::{Body as _, Signed};
-use seedbank_ledger::statement::{AccountStatus, LockStatus, Operation, StatementLine};
+use seedbank_ledger::statement::{LockStatus, Operation};
 use seedbank_ledger::store::Store;
 use seedbank_ledger::{Identity, NetworkId, NodeId, Sequence, UnixTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::rpc::owner::{GrantError, Granted, NewGrant, Stopping};
+use crate::inbox::Stopping;
+use crate::settlement::answer::{Answered, LINES_MAX, Statement};
+use crate::settlement::grant::{GrantError, Granted, NewGrant};
 
 /// Requests that wait at most; more are turned away.
 const QUEUE_MAX: usize = 4_096;
-/// Lines of one answer; more are asked for.
-pub(super) const LINES_MAX: usize = seedbank_ledger::charts::network::LINES_MAX - 1;
 /// How long an issuer's order may lie before it is refused, in seconds.
 const GRANT_VALID_SECS: u64 = 86_400;
 
@@ -57,28 +56,6 @@ pub enum KeeperError {
     /// The thread is gone.
     #[error("the network ledger is closed")]
     Closed,
-}
-
-/// Lines of an account, oldest first, and the account as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
-    /// The lines.
-    pub lines: Vec<StatementLine>,
-    /// The account.
-    pub account: AccountStatus,
-    /// Whether there are more lines after these.
-    pub more: bool,
-}
-
-/// What became of an order or a claim; durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// Why it was refused, if it was.
-    pub refusal: Option<Refusal>,
-    /// The order that used this nonce first, if it is another.
-    pub used_by: Option<Box<SignedOrder>>,
-    /// What happened to the account.
-    pub statement: Statement,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, KeeperError>>;

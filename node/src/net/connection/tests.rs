@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::outbox::Item;
 use super::*;
+use crate::disk::plane::TorrentData;
+use crate::disk::storage::Storage;
 use crate::inbox::Inbox;
-use crate::plane::TorrentData;
-use crate::storage::Storage;
 use crate::testing::{content, metainfo_of};
 
 const PIECE_LEN: u32 = 3 * BLOCK_LEN + 100;

@@ -10,7 +10,7 @@ use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use tokio::sync::watch;
 
-use crate::connection::outbox::{Item, Outbox};
+use crate::net::connection::outbox::{Item, Outbox};
 
 /// Requests withdrawn by a cancel or a choke whose blocks may still come; the oldest are forgotten.
 const WITHDRAWN_MAX: usize = 1024;

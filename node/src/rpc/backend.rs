@@ -1,6 +1,6 @@
 //! What the services ask of the node: the one seam between an API call and the daemon.
 //!
-//! The services translate and never decide; the daemon implements [`Owner`], tests a small one.
+//! The services translate and never decide; the daemon implements [`Backend`], tests a small one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,18 +11,19 @@ use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use seedbank_engine::units::InfoHash;
 use seedbank_ledger::charts::node::{Balance, Explanation, NodeCause};
-use seedbank_ledger::entry::{Entry, EntryHash};
+use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::check::{CheckError, CheckReport};
 use seedbank_ledger::ledger::{Head, LedgerError};
-use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::{MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime};
+use seedbank_ledger::{NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;
 
 use crate::events::Events;
+pub use crate::inbox::Stopping;
+use crate::settlement::{GrantError, Granted, NewGrant};
 
 /// A running node, as its owner may use it. Every answer may fail because the node is stopping.
 #[tonic::async_trait]
-pub trait Owner: Send + Sync + 'static {
+pub trait Backend: Send + Sync + 'static {
     /// Who the node is; fixed for its life.
     fn info(&self) -> &NodeInfo;
     /// What happened, for watchers.
@@ -82,11 +83,6 @@ pub trait Owner: Send + Sync + 'static {
 
 /// Progress of long work, a few steps ahead of whoever reads it.
 pub type Steps<T> = mpsc::Receiver<Result<T, TorrentError>>;
-
-/// The node is on its way down and answers nothing more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("shutting down")]
-pub struct Stopping;
 
 /// Who a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,30 +205,6 @@ pub enum CreateStep {
     },
 }
 
-/// Credit to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewGrant {
-    /// Idempotency key; the same again gives the same answer, with another body it is refused.
-    pub request_id: String,
-    /// Receiver.
-    pub to: NodeId,
-    /// How much, above 0.
-    pub amount: MicroCredits,
-    /// Why, for people; its hash is in the signed order.
-    pub reason: String,
-}
-
-/// Credit that was created; durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Granted {
-    /// Entry in the network ledger.
-    pub sequence: Sequence,
-    /// That entry's identity.
-    pub entry_hash: EntryHash,
-    /// Nonce of the issuer's order.
-    pub nonce: u64,
-}
-
 /// Why the books could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BooksError {
@@ -242,29 +214,6 @@ pub enum BooksError {
     /// Something in it does not add up.
     #[error("{0}")]
     Check(#[from] CheckError),
-    /// The node is on its way down.
-    #[error(transparent)]
-    Stopping(#[from] Stopping),
-}
-
-/// Why credit was not created.
-#[derive(Debug, thiserror::Error)]
-pub enum GrantError {
-    /// This node keeps no network's ledger, or holds no issuer key.
-    #[error("this node holds no issuer key: grants are made on the settlement node")]
-    NotIssuer,
-    /// The request id was used for something else.
-    #[error("request id {0:?} was used for something else")]
-    RequestIdReused(String),
-    /// The network ledger refused.
-    #[error("refused: {0}")]
-    Refused(Refusal),
-    /// The network ledger cannot go on.
-    #[error("network ledger: {0}")]
-    Ledger(#[from] LedgerError),
-    /// Too much is waiting.
-    #[error("{0} requests wait already")]
-    Busy(usize),
     /// The node is on its way down.
     #[error(transparent)]
     Stopping(#[from] Stopping),

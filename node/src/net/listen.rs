@@ -10,9 +10,9 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::connection;
-use crate::connection::link::PeerLink;
-use crate::plane::DataPlane;
+use crate::disk::plane::DataPlane;
+use crate::net::connection;
+use crate::net::connection::link::PeerLink;
 
 /// Most accepted connections whose handshake is not here yet; more wait in the kernel.
 const PENDING_MAX: usize = 256;

@@ -1,4 +1,4 @@
-//! The running node as the API's [`Owner`]: every question goes to the thread that knows.
+//! The running node as the API's [`Backend`]: every question goes to the thread that knows.
 
 use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
 use seedbank_engine::interface::config::Policy;
@@ -13,14 +13,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::NodeHandle;
 use crate::books::AnyStore;
-use crate::create::{CreateError, CreateRequest, create_metainfo};
 use crate::events::Events;
-use crate::rpc::Owner;
-use crate::rpc::owner::{
-    AddedTorrent, BooksError, CreateStep, GrantError, Granted, NewGrant, NewMetainfo, NewSource,
-    NewTorrent, NodeInfo, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
+use crate::rpc::Backend;
+use crate::rpc::backend::{
+    AddedTorrent, BooksError, CreateStep, NewMetainfo, NewSource, NewTorrent, NodeInfo, Steps,
+    Stopping, TorrentError, TorrentRow, VerifyStep,
 };
-use crate::rpc::settlement::Keeper;
+use crate::settlement::{GrantError, Granted, Keeper, NewGrant};
+use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
 use crate::torrents::{AddError, AddRequest, AddSource, Added};
 
 /// What we write into torrents that we make.
@@ -29,7 +29,7 @@ const CREATED_BY: &str = concat!("Seedbank ", env!("CARGO_PKG_VERSION"));
 const STEPS_MAX: usize = 4;
 
 /// A node, and the network ledger that it keeps, if it does.
-pub(crate) struct NodeOwner {
+pub(crate) struct NodeBackend {
     pub(crate) node: NodeHandle,
     pub(crate) info: NodeInfo,
     pub(crate) keeper: Option<Keeper>,
@@ -37,7 +37,7 @@ pub(crate) struct NodeOwner {
     pub(crate) stop: watch::Sender<bool>,
 }
 
-impl NodeOwner {
+impl NodeBackend {
     /// Reads the ledger on a thread that may block.
     async fn books<T: Send + 'static>(
         &self,
@@ -59,7 +59,7 @@ impl NodeOwner {
 }
 
 #[tonic::async_trait]
-impl Owner for NodeOwner {
+impl Backend for NodeBackend {
     fn info(&self) -> &NodeInfo {
         &self.info
     }
@@ -228,7 +228,7 @@ impl Owner for NodeOwner {
     }
 }
 
-impl NodeOwner {
+impl NodeBackend {
     fn add_error(&self, error: AddError) -> TorrentError {
         match error {
             AddError::Metainfo(error) => TorrentError::BadMetainfo(error.to_string()),
@@ -257,7 +257,7 @@ fn make(
         comment: what.comment,
         piece_len: what.piece_len,
     };
-    let now = Some(crate::clock::unix_now().as_secs());
+    let now = Some(crate::host::clock::unix_now().as_secs());
     let mut hashed = 0;
     let metainfo = create_metainfo(&request, CREATED_BY, now, |bytes, total| {
         hashed = total;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use seedbank_ledger::Identity;
 
-use crate::durable;
+use crate::host::durable;
 
 /// Longest key file that is read at all.
 const KEY_FILE_LEN_MAX: u64 = 256;

@@ -10,8 +10,8 @@ use seedbank_ledger::statement::{AccountStatus, LockStatus, StatementLine};
 use seedbank_ledger::{MicroCredits, NodeId, Sequence};
 use seedbank_proto::v1;
 
-use super::keeper::Statement;
-use crate::rpc::message::{credit, number};
+use super::answer::Statement;
+use crate::number::{credit, number};
 
 /// Why an answer of a settlement node makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub(super) enum AnswerError {
     OtherAccount(NodeId),
 }
 
-pub(super) fn statement(statement: &Statement) -> v1::Statement {
+pub(crate) fn statement(statement: &Statement) -> v1::Statement {
     v1::Statement {
         lines: statement
             .lines
@@ -44,7 +44,7 @@ pub(super) fn statement(statement: &Statement) -> v1::Statement {
     }
 }
 
-pub(super) fn account(status: &AccountStatus) -> v1::Account {
+pub(crate) fn account(status: &AccountStatus) -> v1::Account {
     v1::Account {
         account: status.account.to_string(),
         available_microcredits: credit(status.available),
@@ -53,7 +53,7 @@ pub(super) fn account(status: &AccountStatus) -> v1::Account {
     }
 }
 
-pub(super) fn lock(status: &LockStatus) -> v1::Lock {
+pub(crate) fn lock(status: &LockStatus) -> v1::Lock {
     v1::Lock {
         signed_lock: status.lock.to_bytes(),
         claimed_microcredits: credit(status.claimed),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::storage::{FileStamp, Storage};
+use crate::disk::storage::{FileStamp, Storage};
 use seedbank_engine::content::bitfield::Bitfield;
 
 /// What a resume file remembers about a torrent's data.
@@ -23,7 +23,7 @@ impl ResumeData {
     /// changes a file's stamp, never the other way round.
     pub(crate) fn of(storage: &Storage, have: &Bitfield) -> Self {
         Self {
-            have: crate::hex::encode(have.as_wire()),
+            have: crate::host::hex::encode(have.as_wire()),
             files: storage.stamps(),
         }
     }
@@ -32,7 +32,7 @@ impl ResumeData {
     /// fit the torrent.
     pub(crate) fn trusted(&self, storage: &Storage) -> Bitfield {
         let geometry = storage.metainfo().geometry;
-        let bitmap = crate::hex::decode(&self.have)
+        let bitmap = crate::host::hex::decode(&self.have)
             .and_then(|bytes| Bitfield::from_wire(&bytes, geometry.piece_count()).ok());
         let Some(mut have) = bitmap else {
             return Bitfield::none(geometry.piece_count());

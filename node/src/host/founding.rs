@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use seedbank_ledger::Genesis;
 use seedbank_ledger::genesis::GenesisError;
 
-use crate::durable;
-use crate::keys::{self, KeyError};
+use crate::host::durable;
+use crate::host::keys::{self, KeyError};
 
 /// A network that was just founded.
 #[derive(Clone, Debug, PartialEq, Eq)]

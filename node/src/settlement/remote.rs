@@ -1,4 +1,4 @@
-//! A node's way to its settlement node: over gRPC, or straight to the keeper in the same process.
+//! A node's way to a settlement node somewhere else, over gRPC.
 //!
 //! Every question is answered in bounded time, if need be with `Unreachable`; the session repeats
 //! it, so nothing is retried here but the connection.
@@ -17,8 +17,8 @@ use seedbank_proto::v1::settlement_service_client::SettlementServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use super::answer::{Answered, LINES_MAX, Statement, complete, lines, newest, unrefused};
 use super::convert::{self, AnswerError};
-use super::keeper::{Answered, Keeper, KeeperError, LINES_MAX, Statement};
 use crate::settlement::{BoxFuture, Settlement};
 
 /// Longest wait for a connection.
@@ -29,8 +29,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// Between two signs of life on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// Pages of lines read for one answer; a node that is further behind asks again.
-const PAGES_MAX: usize = 64;
 /// Largest answer: a page of lines of about 700 bytes each.
 const ANSWER_LEN_MAX: usize = 2 << 20;
 
@@ -47,13 +45,6 @@ pub enum RemoteError {
 pub struct Remote {
     uri: String,
     channel: Channel,
-    own: NodeId,
-}
-
-/// The settlement node of this very process.
-#[derive(Clone, Debug)]
-pub struct Local {
-    keeper: Keeper,
     own: NodeId,
 }
 
@@ -160,7 +151,7 @@ impl Remote {
 
     async fn lock(&self, lock_id: LockId) -> Result<SettlementReply, AskError> {
         let request = v1::GetLockRequest {
-            lock_id: crate::rpc::message::number(lock_id.get()),
+            lock_id: crate::number::number(lock_id.get()),
         };
         match self.service().get_lock(request).await {
             Ok(answer) => {
@@ -176,7 +167,7 @@ impl Remote {
         let request = v1::GetStatementRequest {
             account: self.own.to_string(),
             after_sequence: convert::after(after),
-            page_size: crate::rpc::message::count(LINES_MAX),
+            page_size: crate::number::count(LINES_MAX),
         };
         let answer = self.service().get_statement(request).await?.into_inner();
         Ok(convert::read_statement(answer.statement, self.own)?)
@@ -226,103 +217,8 @@ impl fmt::Debug for Remote {
     }
 }
 
-impl Local {
-    /// The keeper in this process, asked about the account `own`.
-    pub fn new(keeper: Keeper, own: NodeId) -> Self {
-        Self { keeper, own }
-    }
-
-    async fn answer(&self, request: SettlementRequest) -> Result<SettlementReply, KeeperError> {
-        let answered = match request {
-            SettlementRequest::Submit { order, after } => self.keeper.submit(order, after).await?,
-            SettlementRequest::Claim { claim, after } => self.keeper.claim(claim, after).await?,
-            SettlementRequest::Statement { after } => unrefused(self.page(after).await?),
-            SettlementRequest::Lock(lock_id) => {
-                return Ok(SettlementReply::Lock(self.keeper.lock(lock_id).await?));
-            }
-        };
-        let statement = complete(answered.statement, |after| self.page(after)).await?;
-        Ok(lines(Answered {
-            statement,
-            ..answered
-        }))
-    }
-
-    async fn page(&self, after: Option<Sequence>) -> Result<Statement, KeeperError> {
-        self.keeper.statement(self.own, after, LINES_MAX).await
-    }
-}
-
-impl Settlement for Local {
-    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply> {
-        Box::pin(async move {
-            self.answer(request)
-                .await
-                .unwrap_or_else(|error| SettlementReply::Unreachable(error.to_string()))
-        })
-    }
-
-    fn next_line(&self, after: Option<Sequence>) -> BoxFuture<'_, Option<Sequence>> {
-        Box::pin(async move {
-            let mut head = self.keeper.head();
-            loop {
-                head.borrow_and_update();
-                let statement = self.page(after).await.ok()?;
-                if let Some(line) = newest(&statement) {
-                    return Some(line);
-                }
-                head.changed().await.ok()?;
-            }
-        })
-    }
-}
-
 impl From<Status> for AskError {
     fn from(status: Status) -> Self {
         Self::Call(Box::new(status))
-    }
-}
-
-fn newest(statement: &Statement) -> Option<Sequence> {
-    let line = statement.lines.last()?;
-    Some(line.certificate.body.sequence)
-}
-
-/// Reads the pages after the first.
-async fn complete<E, Page>(
-    first: Statement,
-    page: impl Fn(Option<Sequence>) -> Page + Send,
-) -> Result<Statement, E>
-where
-    Page: Future<Output = Result<Statement, E>> + Send,
-{
-    let mut whole = first;
-    for _ in 1..PAGES_MAX {
-        let last = whole.lines.last();
-        let Some(last) = last.filter(|_| whole.more) else {
-            break;
-        };
-        let next = page(Some(last.certificate.body.sequence)).await?;
-        whole.lines.extend(next.lines);
-        whole.account = next.account;
-        whole.more = next.more;
-    }
-    Ok(whole)
-}
-
-fn unrefused(statement: Statement) -> Answered {
-    Answered {
-        refusal: None,
-        used_by: None,
-        statement,
-    }
-}
-
-fn lines(answered: Answered) -> SettlementReply {
-    SettlementReply::Lines {
-        refusal: answered.refusal,
-        used_by: answered.used_by,
-        lines: answered.statement.lines,
-        account: answered.statement.account,
     }
 }

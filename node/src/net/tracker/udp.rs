@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout_at;
 
 use super::unreachable;
-use crate::clock::Clock;
+use crate::host::clock::Clock;
 
 /// Longest datagram that is read; a reply of 200 peers is a quarter of it.
 const DATAGRAM_LEN_MAX: usize = 16 * 1024;
@@ -36,7 +36,7 @@ pub(super) async fn ask(
     // From here the kernel drops what others send.
     socket.connect(remote).await.map_err(failed)?;
 
-    let ids = crate::keys::random_bytes::<8>().map_err(failed)?;
+    let ids = crate::host::keys::random_bytes::<8>().map_err(failed)?;
     let [connect, announce] = *ids.as_chunks::<4>().0 else {
         unreachable!("eight bytes are two chunks of four");
     };

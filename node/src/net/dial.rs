@@ -11,9 +11,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::connection;
-use crate::connection::link::PeerLink;
-use crate::plane::DataPlane;
+use crate::disk::plane::DataPlane;
+use crate::net::connection;
+use crate::net::connection::link::PeerLink;
 
 /// Most dials that have not come to a handshake; the rest wait.
 const DIALS_MAX: usize = 64;

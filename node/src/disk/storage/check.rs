@@ -9,8 +9,8 @@ use seedbank_engine::units::PieceIndex;
 use sha1::{Digest as _, Sha1};
 use tokio::sync::watch;
 
+use crate::disk::storage::{Storage, StorageError};
 use crate::pool::Pool;
-use crate::storage::{Storage, StorageError};
 use seedbank_engine::content::bitfield::Bitfield;
 
 /// Bytes that one job of the pool reads and hashes: short enough that others get their turn.

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-use crate::config::LogFormat;
+use crate::host::config::LogFormat;
 
 /// Starts logging for this process; a second call changes nothing.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {

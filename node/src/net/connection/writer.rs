@@ -16,11 +16,11 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::WriteHalf;
 use tokio::time::timeout;
 
-use crate::connection::link::PeerLink;
-use crate::connection::outbox::{Item, len_of};
-use crate::connection::{IDLE, linger};
-use crate::plane::{DataPlane, TorrentData};
-use crate::storage::StorageError;
+use crate::disk::plane::{DataPlane, TorrentData};
+use crate::disk::storage::StorageError;
+use crate::net::connection::link::PeerLink;
+use crate::net::connection::outbox::{Item, len_of};
+use crate::net::connection::{IDLE, linger};
 
 /// Payload of one batch.
 const BATCH_BYTES_MAX: usize = 256 * 1024;

@@ -16,11 +16,11 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
-use crate::connection::link::PeerLink;
-use crate::connection::reader::Reader;
-use crate::connection::writer::Writer;
+use crate::disk::plane::DataPlane;
 use crate::inbox::ToSession;
-use crate::plane::DataPlane;
+use crate::net::connection::link::PeerLink;
+use crate::net::connection::reader::Reader;
+use crate::net::connection::writer::Writer;
 
 /// Time for the peer's 68 bytes.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

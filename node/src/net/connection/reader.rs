@@ -16,10 +16,10 @@ use tokio::net::tcp::ReadHalf;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::connection::link::PeerLink;
-use crate::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
-use crate::lease::{FullPiece, Stored};
-use crate::plane::DataPlane;
+use crate::disk::lease::{FullPiece, Stored};
+use crate::disk::plane::DataPlane;
+use crate::net::connection::link::PeerLink;
+use crate::net::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
 
 /// Bytes of the first read, and of a slow peer's.
 const READ_MIN: usize = 16 * 1024;
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
                     self.buffer.consume(len);
                 }
                 Decoded::Piece { block, header_len } => {
-                    let len = header_len + crate::connection::outbox::len_of(&block);
+                    let len = header_len + crate::net::connection::outbox::len_of(&block);
                     let Some(payload) = filled.get(header_len..len) else {
                         return Ok(Some(len));
                     };

@@ -9,12 +9,12 @@ use seedbank_engine::content::bitfield::Bitfield;
 use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::{InfoHash, PeerIndex, PieceIndex};
 
+use crate::disk::lease::{FullPiece, Leases};
+use crate::disk::storage::check;
+use crate::disk::storage::files::FilePool;
+use crate::disk::storage::{Storage, StorageError};
 use crate::inbox::Inbox;
-use crate::lease::{FullPiece, Leases};
 use crate::pool::Pool;
-use crate::storage::check;
-use crate::storage::files::FilePool;
-use crate::storage::{Storage, StorageError};
 
 /// Threads that read and write files; more than disks have heads, few enough to be idle cheaply.
 const DISK_THREADS: usize = 4;

@@ -11,7 +11,7 @@ use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply, Announce
 use seedbank_engine::interface::input::Input;
 use tokio::sync::Semaphore;
 
-use crate::clock::Clock;
+use crate::host::clock::Clock;
 use crate::inbox::Inbox;
 
 /// Most announces on their way at once; the rest wait.
