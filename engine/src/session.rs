@@ -4,13 +4,12 @@
 //! Each file below holds one concept and the part of the session's behaviour that belongs to it.
 
 mod announce;
-mod boosting;
 mod choking;
 mod commands;
 mod connect;
+mod credit;
 mod download;
 mod extensions;
-mod market;
 mod messages;
 mod metadata;
 mod peer;
@@ -24,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
+use crate::credit::market::{Market, MarketSetup};
+use crate::credit::output::Notice;
 use crate::credit::wallet::WalletBook;
 use crate::interface::command::{Command, CommandError, CommandReply};
 use crate::interface::config::{Config, Policy};
@@ -31,7 +32,6 @@ use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use crate::rng::Rng;
-use crate::session::market::Market;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Choker, SlotPolicy};
@@ -77,6 +77,8 @@ pub struct Session {
     /// Somebody may be let in before the next round.
     choke_due: Option<Instant>,
     outputs: VecDeque<Output>,
+    /// What the market noticed in this event and nobody has acted on.
+    notices: VecDeque<Notice>,
     now: Instant,
     housekeeping_at: Instant,
     /// Shutting down, at the latest until then.
@@ -92,7 +94,13 @@ impl Session {
         let policy = Policy::default();
         let mut rng = Rng::new(config.rng_seed);
         let announce_key = u32::try_from(rng.below(1 << 32)).expect("below 2^32");
-        let market = Market::new(&config, identity, book, &mut rng, now);
+        let setup = MarketSetup {
+            identity,
+            network: config.network,
+            receipts: config.receipts,
+            nonce_salt: rng.next_u64(),
+        };
+        let market = Market::new(setup, book, now);
         let mut session = Self {
             choker: Choker::new(slot_policy(&policy), now),
             uploads: UploadQueue::new(policy.open_share_percent),
@@ -105,6 +113,7 @@ impl Session {
             peers: BTreeMap::new(),
             choke_due: None,
             outputs: VecDeque::new(),
+            notices: VecDeque::new(),
             housekeeping_at: now,
             finishing: None,
             config,
@@ -126,7 +135,7 @@ impl Session {
         self.advance(now);
         match input {
             Input::Tick => {}
-            Input::Clock(unix) => self.market_clock(unix, now),
+            Input::Clock(unix) => self.market.set_clock(unix, now),
             Input::Command(command) => {
                 // The answer is for callers of `command`; a replayed log has none.
                 let _ = self.carry_out(command, now);
@@ -159,11 +168,8 @@ impl Session {
             } => {
                 self.announced(info_hash, &tracker, result, now);
             }
-            Input::Settled { request, reply } => self.settled(request, reply, now),
-            Input::LineEntered(line) => {
-                self.with_wallet(now, |wallet| wallet.line_entered(line, now));
-                self.market_drain(now);
-            }
+            Input::Settled { request, reply } => self.market.settled(request, reply, now),
+            Input::LineEntered(line) => self.market.line_entered(line, now),
         }
         self.timers(now);
     }
@@ -209,11 +215,10 @@ impl Session {
         if self.download_refill.is_some_and(|at| at <= now) {
             self.download_refilled(now);
         }
-        self.market_drain(now);
-        if self.choke_due.is_some() {
-            self.choke_now(now);
-            self.market_drain(now);
-        }
+        self.market.tick(now);
+        self.heed_notices(now);
+        self.choke_now(now);
+        self.heed_notices(now);
     }
 
     fn housekeep(&mut self, now: Instant) {
@@ -222,7 +227,7 @@ impl Session {
         self.download_timeouts(now);
         self.choke_soon(now);
         self.keep_alive(now);
-        self.market_plan(now);
+        self.plan_boosts(now);
     }
 
     fn keep_alive(&mut self, now: Instant) {
@@ -250,7 +255,7 @@ impl Session {
             .set_node_rate(self.policy.upload_limit, now);
         self.downloads
             .set_node_rate(self.policy.download_limit, now);
-        self.market_policy(now);
+        self.market.set_policy(self.policy.credit.clone(), now);
         self.pump_uploads(now);
     }
 
@@ -386,6 +391,6 @@ fn slot_policy(policy: &Policy) -> SlotPolicy {
         slots: policy.slots,
         open_share_percent: policy.open_share_percent,
         rule: policy.paid_rule,
-        rate_min: policy.rate_min,
+        rate_min: policy.credit.rate_min,
     }
 }

@@ -9,7 +9,7 @@ mod outcome;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{BoostOrder, Command};
-use seedbank_engine::interface::config::Policy;
+use seedbank_engine::interface::config::{CreditPolicy, Policy};
 use seedbank_engine::units::InfoHash;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 
@@ -109,14 +109,20 @@ impl Demo {
             Policy {
                 slots: self.seeder_slots,
                 open_share_percent: self.open_share_percent,
-                rate_min: self.rate,
                 upload_limit: Some(self.seeder_rate),
+                credit: CreditPolicy {
+                    rate_min: self.rate,
+                    ..CreditPolicy::default()
+                },
                 ..Policy::default()
             }
         } else {
             Policy {
-                earn: false,
                 upload_limit: Some(self.leecher_rate),
+                credit: CreditPolicy {
+                    earn: false,
+                    ..CreditPolicy::default()
+                },
                 ..Policy::default()
             }
         }

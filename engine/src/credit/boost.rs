@@ -1,4 +1,4 @@
-//! Boosts: budgets that become bids and locks at payees (DESIGN §7, S5).
+//! Boosts: budgets that become bids and locks at payees.
 //!
 //! [`Boosts`] keeps the owner's boosts, exact to the micro-credit, and plans once a second what to
 //! bid, reserve and give back. It does nothing itself: [`Boosts::plan`] looks at plain rows of what
@@ -9,6 +9,7 @@ mod bid;
 mod book;
 pub mod config;
 mod day;
+mod order;
 mod payee;
 mod plan;
 mod row;
@@ -21,74 +22,21 @@ use std::collections::{BTreeMap, VecDeque};
 use seedbank_ledger::layout::LayoutError;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
-use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate, UnixTime};
+use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, NodeId, Rate, UnixTime};
 
 pub use book::{Ending, OwnLock};
+pub use order::{BoostOrder, BoostQuote, BoostState, BoostView, PayeeView};
 
+use crate::credit::event::CreditEvent;
+use crate::credit::output::CreditOutput;
+use crate::credit::policy::{CreditError, CreditPolicy};
 use crate::credit::wallet::Purse;
-use crate::interface::command::{BoostOrder, CommandError};
-use crate::interface::config::Policy;
-use crate::interface::event::SessionEvent;
-use crate::interface::view::{BoostQuote, BoostState, BoostView, PayeeView};
 use crate::units::{InfoHash, PeerIndex};
 use bid::{Bidder, Pauses};
 use book::Book;
 use config::{ACTIVE_MAX, ENDED_MAX, REQUEST_ID_LEN_MAX};
 use day::Day;
 use row::{Boost, Share};
-
-/// What boosts ask of the session, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BoostOutput {
-    /// Write these rows before anything after this output happens.
-    Tally(Vec<TallyRow>),
-    /// Do this. An action that cannot be done is left undone: the next plan sees that.
-    Act(Action),
-    /// Something a user or a log may want to know.
-    Event(SessionEvent),
-}
-
-/// One thing to do for boosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// [`Wallet::open_lock`](crate::credit::wallet::Wallet::open_lock).
-    OpenLock {
-        /// For whom.
-        payee: NodeId,
-        /// How much.
-        amount: MicroCredits,
-    },
-    /// [`Wallet::top_up`](crate::credit::wallet::Wallet::top_up); with amount 0 it renews only.
-    TopUp {
-        /// Which lock.
-        lock_id: LockId,
-        /// How much more.
-        amount: MicroCredits,
-    },
-    /// No boost wants this lock:
-    /// [`Exchange::end_lock`](crate::credit::receipts::exchange::Exchange::end_lock).
-    AskClose {
-        /// Its payee.
-        payee: NodeId,
-        /// Which lock.
-        lock_id: LockId,
-    },
-    /// A boost wants this lock again:
-    /// [`Exchange::keep_lock`](crate::credit::receipts::exchange::Exchange::keep_lock).
-    Keep {
-        /// Its payee.
-        payee: NodeId,
-        /// Which lock.
-        lock_id: LockId,
-    },
-    /// [`Exchange::place_bid`](crate::credit::receipts::exchange::Exchange::place_bid); zero ends it.
-    Bid {
-        /// On which connection.
-        peer: PeerIndex,
-        /// How much.
-        rate: Rate,
-    },
-}
 
 /// A torrent as boosts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +80,12 @@ pub struct PayeeCandidate {
 pub struct Round<'a> {
     /// The driver's clock.
     pub now: Instant,
+    /// Time between two rounds of a choker: what a bid is given to show its effect.
+    pub choke_round: Duration,
     /// Settlement time.
     pub time: UnixTime,
     /// The owner's policy.
-    pub policy: &'a Policy,
+    pub policy: &'a CreditPolicy,
     /// Every torrent.
     pub torrents: &'a [TorrentRow],
     /// Every connection that can be paid.
@@ -176,7 +126,7 @@ pub struct Boosts {
     renewals: BTreeMap<LockId, Instant>,
     /// Locks that no boost wants, and since when.
     unwanted: BTreeMap<LockId, Instant>,
-    outputs: VecDeque<BoostOutput>,
+    outputs: VecDeque<CreditOutput>,
 }
 
 /// A payee that a boost funds.
@@ -220,9 +170,9 @@ impl Boosts {
         &mut self,
         order: &BoostOrder,
         purse: Option<&Purse>,
-        policy: &Policy,
+        policy: &CreditPolicy,
         time: UnixTime,
-    ) -> Result<u64, CommandError> {
+    ) -> Result<u64, CreditError> {
         check_order(order)?;
         let same_id = |boost: &Boost| boost.order.request_id == order.request_id;
         let known = self.book.boosts.iter().find(|(_, boost)| same_id(boost));
@@ -230,18 +180,18 @@ impl Boosts {
             return if boost.order == *order {
                 Ok(*id)
             } else {
-                Err(CommandError::RequestIdReused(order.request_id.clone()))
+                Err(CreditError::RequestIdReused(order.request_id.clone()))
             };
         }
-        let bad = |field, problem| Err(CommandError::BadValue { field, problem });
+        let bad = |field, problem| Err(CreditError::BadValue { field, problem });
         if order.until.is_some_and(|until| until <= time) {
             return bad("until", "is past");
         }
         let Some(purse) = purse else {
-            return Err(CommandError::NoSettlement);
+            return Err(CreditError::NoSettlement);
         };
         if !policy.spend {
-            return Err(CommandError::SpendingDisabled);
+            return Err(CreditError::SpendingDisabled);
         }
         let active = self.book.boosts.values().filter(|boost| boost.is_active());
         if active.count() >= ACTIVE_MAX {
@@ -249,7 +199,7 @@ impl Boosts {
         }
         let available = self.available(purse);
         if order.max > available {
-            return Err(CommandError::InsufficientCredit {
+            return Err(CreditError::InsufficientCredit {
                 needed: order.max,
                 available,
             });
@@ -265,9 +215,9 @@ impl Boosts {
     }
 
     /// Ends a boost. What is locked returns as its locks close; ending it twice changes nothing.
-    pub fn cancel(&mut self, id: u64) -> Result<(), CommandError> {
+    pub fn cancel(&mut self, id: u64) -> Result<(), CreditError> {
         let boost = self.book.boosts.get(&id);
-        let boost = boost.ok_or(CommandError::BoostUnknown(id))?;
+        let boost = boost.ok_or(CreditError::BoostUnknown(id))?;
         if boost.is_active() {
             self.end(id, BoostState::Cancelled, "cancelled");
         }
@@ -292,7 +242,7 @@ impl Boosts {
     }
 
     /// The next thing to do; `None` when there is nothing until the next call.
-    pub fn poll_output(&mut self) -> Option<BoostOutput> {
+    pub fn poll_output(&mut self) -> Option<CreditOutput> {
         self.outputs.pop_front()
     }
 
@@ -395,12 +345,12 @@ impl Boosts {
         self.places.retain(|(boost, _), _| *boost != id);
         self.forget_old();
         self.write_rows();
-        let event = SessionEvent::BoostEnded {
+        let event = CreditEvent::BoostEnded {
             boost: id,
             why,
             spent,
         };
-        self.outputs.push_back(BoostOutput::Event(event));
+        self.outputs.push_back(event.into());
     }
 
     /// Forgets the oldest ended boosts past the bound; never the newest of all, whose number must
@@ -426,7 +376,7 @@ impl Boosts {
             })
             .collect();
         if !rows.is_empty() {
-            self.outputs.push_back(BoostOutput::Tally(rows));
+            self.outputs.push_back(CreditOutput::Tally(rows));
         }
     }
 
@@ -448,13 +398,13 @@ impl Boosts {
             });
         }
         if !rows.is_empty() {
-            self.outputs.push_back(BoostOutput::Tally(rows));
+            self.outputs.push_back(CreditOutput::Tally(rows));
         }
     }
 }
 
-fn check_order(order: &BoostOrder) -> Result<(), CommandError> {
-    let bad = |field, problem| Err(CommandError::BadValue { field, problem });
+fn check_order(order: &BoostOrder) -> Result<(), CreditError> {
+    let bad = |field, problem| Err(CreditError::BadValue { field, problem });
     if order.request_id.is_empty() || order.request_id.len() > REQUEST_ID_LEN_MAX {
         return bad("request_id", "must be 1 to 64 bytes long");
     }

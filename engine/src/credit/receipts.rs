@@ -1,7 +1,7 @@
 //! The receipt protocol `Sb_receipt`: who owes whom, for what, and how both sides come to agree.
 //!
 //! [`Exchange`] is the whole of it for one node. Its parts: `limits` names every bound and delay,
-//! `class` and `requests` say what a block costs, `exposure` is the queue F, `conduct` a payer's
+//! `service` and `open_pieces` say what a block costs, `exposure` is the queue F, `conduct` a payer's
 //! lateness, `payer` and `payee` the two sides of a pair, `paying` and `earning` their locks,
 //! `acknowledgement` what costs nothing, `connection` HELLO to ready. The specification is DESIGN
 //! §4.
@@ -49,8 +49,6 @@
 //!     of another network, or an acknowledgement with an amount makes the connection plain.
 
 pub mod acknowledgement;
-pub mod autobid;
-pub mod class;
 pub mod clock;
 pub mod conduct;
 pub mod connection;
@@ -59,15 +57,17 @@ pub mod exchange;
 pub mod exposure;
 pub mod incoming;
 pub mod limits;
-pub mod output;
+pub mod open_pieces;
 pub mod pair;
 pub mod payee;
 pub mod payer;
 pub mod paying;
-pub mod requests;
+
+pub mod service;
 pub mod shares;
 pub mod summary;
+pub mod violation;
 
-pub use class::Class;
 pub use exchange::{Exchange, Granted, Opened, Setup, Terms};
-pub use output::{ExchangeEvent, ExchangeOutput, Violation};
+pub use service::Service;
+pub use violation::Violation;

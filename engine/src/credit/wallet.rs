@@ -4,7 +4,7 @@
 //! unanswered at a time and stored before it leaves, so that a crash or a lost answer never signs a
 //! nonce for two bodies (docs/PROTOCOL.md §8). Whom to pay is decided in `boost.rs`; locks and
 //! receipts, and when to claim and close, are the exchange's (`receipts/exchange.rs`), which hands
-//! its claims in here and takes every `LockChanged` back.
+//! its claims in here and takes every `LockTold` back.
 
 mod answers;
 mod clock;
@@ -20,48 +20,25 @@ pub(crate) mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
-use seedbank_ledger::statement::{AccountStatus, LockStatus};
+use seedbank_ledger::statement::AccountStatus;
 use seedbank_ledger::tally::{OrderRow, TallyRow};
 use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTime};
 
 use crate::credit::boost::{BoostRowError, Boosts};
+use crate::credit::event::CreditEvent;
+use crate::credit::network::Network;
+use crate::credit::output::CreditOutput;
+use crate::credit::policy::CreditError;
 use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
-use crate::credit::settlement::{SettlementReply, SettlementRequest};
-use crate::interface::command::CommandError;
-use crate::interface::config::Network;
-use crate::interface::event::SessionEvent;
-use crate::interface::view::WalletView;
+use crate::credit::settlement::SettlementReply;
 use clock::Clock;
 use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
 use errands::Errands;
 use link::Link;
 use orders::{Orders, Transfer, Wanted};
-
-/// What the wallet asks of its owner, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WalletOutput {
-    /// Write these rows before anything after this output happens.
-    Tally(Vec<TallyRow>),
-    /// Ask the settlement node; answered by [`Wallet::answer`].
-    Settle {
-        /// Number to answer under.
-        request: u64,
-        /// What to ask.
-        what: SettlementRequest,
-    },
-    /// Append an entry to the node ledger.
-    Append(NodeCommand),
-    /// The settlement node's word on a lock, its signature checked. The session hands it to the
-    /// exchange and has the rows that follow from it written before the next output of the wallet:
-    /// a line is appended only after its lock is stored.
-    LockChanged(LockStatus),
-    /// Something a user or a log may want to know.
-    Event(SessionEvent),
-}
 
 /// What the wallet of an earlier run left behind.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +78,21 @@ pub struct Purse {
     pub lock_ttl_secs: u32,
     /// Payees for whom an `OpenLock` or `TopUp` is queued or unanswered, in order, each once.
     pub busy: Vec<NodeId>,
+}
+
+/// Credit as this node knows it, from the newest statement line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalletView {
+    /// Free to spend.
+    pub available: MicroCredits,
+    /// Reserved in locks of ours.
+    pub locked: MicroCredits,
+    /// Receipts held and not yet claimed.
+    pub claimable: MicroCredits,
+    /// As of which settlement time.
+    pub as_of: UnixTime,
+    /// Whether the settlement node answered last time.
+    pub reachable: bool,
 }
 
 /// Why an operation about a lock was not queued.
@@ -157,7 +149,7 @@ pub struct Wallet {
     payees: BTreeMap<LockId, NodeId>,
     link: Link,
     clock: Clock,
-    outputs: VecDeque<WalletOutput>,
+    outputs: VecDeque<CreditOutput>,
 }
 
 impl Wallet {
@@ -264,8 +256,8 @@ impl Wallet {
         to: NodeId,
         amount: MicroCredits,
         now: Instant,
-    ) -> Result<u64, CommandError> {
-        let bad = |field, problem| Err(CommandError::BadValue { field, problem });
+    ) -> Result<u64, CreditError> {
+        let bad = |field, problem| Err(CreditError::BadValue { field, problem });
         if request_id.is_empty() || request_id.len() > REQUEST_ID_LEN_MAX {
             return bad("request_id", "must be 1 to 64 bytes long");
         }
@@ -274,7 +266,7 @@ impl Wallet {
             return if (known.to, known.amount) == (to, amount) {
                 Ok(known.nonce)
             } else {
-                Err(CommandError::RequestIdReused(request_id.to_owned()))
+                Err(CreditError::RequestIdReused(request_id.to_owned()))
             };
         }
         if to == self.identity.id() {
@@ -285,13 +277,13 @@ impl Wallet {
         }
         let available = self.spendable();
         if amount > available {
-            return Err(CommandError::InsufficientCredit {
+            return Err(CreditError::InsufficientCredit {
                 needed: amount,
                 available,
             });
         }
         if self.draining {
-            return Err(CommandError::ShuttingDown);
+            return Err(CreditError::ShuttingDown);
         }
         let nonce = self.orders.nonce_expected(self.account.nonce);
         let wanted = Wanted {
@@ -360,7 +352,7 @@ impl Wallet {
         self.errands.claim(claim);
     }
 
-    /// Asks the settlement node about a lock until it is answered with `LockChanged`.
+    /// Asks the settlement node about a lock until it is answered with `LockTold`.
     pub fn ask_lock(&mut self, lock_id: LockId) {
         self.errands.ask(lock_id);
     }
@@ -393,7 +385,7 @@ impl Wallet {
     }
 
     /// The next thing to do; `None` when there is nothing until the next call.
-    pub fn poll_output(&mut self) -> Option<WalletOutput> {
+    pub fn poll_output(&mut self) -> Option<CreditOutput> {
         self.outputs.pop_front()
     }
 
@@ -537,17 +529,17 @@ impl Wallet {
         if self.was_sound != is_sound {
             self.was_sound = is_sound;
             let secs = self.clock.skew_secs();
-            self.event(SessionEvent::ClockSkewed { secs, is_sound });
+            self.event(CreditEvent::ClockSkewed { secs, is_sound });
         }
     }
 
     fn write_order(&mut self, order: SignedOrder, answered: bool) {
         let row = TallyRow::Order(OrderRow { order, answered });
-        self.outputs.push_back(WalletOutput::Tally(vec![row]));
+        self.outputs.push_back(CreditOutput::Tally(vec![row]));
     }
 
-    fn event(&mut self, event: SessionEvent) {
-        self.outputs.push_back(WalletOutput::Event(event));
+    fn event(&mut self, event: CreditEvent) {
+        self.outputs.push_back(event.into());
     }
 }
 

@@ -11,7 +11,7 @@ pub mod url;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use seedbank_ledger::Duration;
+use seedbank_ledger::{Duration, Instant};
 
 use crate::units::{ClientId, InfoHash};
 
@@ -129,4 +129,15 @@ where
         let port = port.try_into().expect("two bytes are left");
         SocketAddr::new(ip.into(), u16::from_be_bytes(port))
     })
+}
+
+/// A tracker as users see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerView {
+    /// URL.
+    pub url: String,
+    /// Last answer or error, for people.
+    pub status: String,
+    /// When the next announce is due.
+    pub next_announce: Option<Instant>,
 }

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
-use seedbank_ledger::{MicroCredits, NodeId, Rate, UnixTime};
+use seedbank_ledger::{MicroCredits, NodeId};
 
 use crate::content::magnet::Magnet;
 use crate::content::metainfo::Metainfo;
+pub use crate::credit::boost::BoostOrder;
+pub use crate::credit::policy::CreditError;
 use crate::interface::config::Policy;
 use crate::units::InfoHash;
 
@@ -72,21 +74,6 @@ pub enum TorrentSource {
     Magnet(Box<Magnet>),
 }
 
-/// An order to boost one torrent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BoostOrder {
-    /// Idempotency key; the same again gives the same boost, with another body it is refused.
-    pub request_id: String,
-    /// Which torrent.
-    pub info_hash: InfoHash,
-    /// Most it may spend in total.
-    pub max: MicroCredits,
-    /// Highest bid.
-    pub bid: Rate,
-    /// When it ends by itself.
-    pub until: Option<UnixTime>,
-}
-
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandReply {
@@ -114,26 +101,6 @@ pub enum CommandError {
     /// No such torrent.
     #[error("no torrent {0}")]
     TorrentUnknown(InfoHash),
-    /// No such boost.
-    #[error("no boost {0}")]
-    BoostUnknown(u64),
-    /// The request id was used for something else.
-    #[error("request id {0:?} was used for something else")]
-    RequestIdReused(String),
-    /// Spending is switched off by policy.
-    #[error("spending is off (policy)")]
-    SpendingDisabled,
-    /// Not enough credit.
-    #[error("needs {needed}, has {available}")]
-    InsufficientCredit {
-        /// Asked for.
-        needed: MicroCredits,
-        /// Free to spend.
-        available: MicroCredits,
-    },
-    /// No settlement node is configured.
-    #[error("no settlement node is configured")]
-    NoSettlement,
     /// A number is out of range.
     #[error("{field} {problem}")]
     BadValue {
@@ -145,4 +112,7 @@ pub enum CommandError {
     /// The session is shutting down.
     #[error("shutting down")]
     ShuttingDown,
+    /// It was about credit.
+    #[error(transparent)]
+    Credit(#[from] CreditError),
 }

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
-use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate, UnixTime};
+use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 
+pub use crate::credit::boost::{BoostQuote, BoostState, BoostView, PayeeView};
+pub use crate::credit::wallet::WalletView;
+pub use crate::discovery::tracker::TrackerView;
 use crate::transfer::choker::Reason;
 use crate::units::{InfoHash, PeerIndex};
 
@@ -64,17 +66,6 @@ pub struct TorrentView {
     pub completed_at: Option<Instant>,
 }
 
-/// A tracker as users see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrackerView {
-    /// URL.
-    pub url: String,
-    /// Last answer or error, for people.
-    pub status: String,
-    /// When the next announce is due.
-    pub next_announce: Option<Instant>,
-}
-
 /// A connection as users see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerView {
@@ -122,91 +113,4 @@ pub struct PeerView {
     pub standing: i64,
     /// Paid service to its key is suspended after unpaid debt.
     pub backing_off: bool,
-}
-
-/// What a boost is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BoostState {
-    /// Bidding or waiting for somebody to bid at.
-    Active,
-    /// The torrent completed; locked credit returns as locks close.
-    Completed,
-    /// Its budget is spent.
-    Exhausted,
-    /// The owner cancelled it.
-    Cancelled,
-    /// Its time ran out.
-    Expired,
-}
-
-/// A boost as users see it: `spent + locked + free = max` while active.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BoostView {
-    /// Which.
-    pub id: u64,
-    /// Torrent.
-    pub info_hash: InfoHash,
-    /// What it is doing.
-    pub state: BoostState,
-    /// Most it may spend.
-    pub max: MicroCredits,
-    /// Highest bid.
-    pub bid: Rate,
-    /// Signed away on its behalf.
-    pub spent: MicroCredits,
-    /// Reserved in locks on its behalf and not signed away.
-    pub locked: MicroCredits,
-    /// Neither.
-    pub free: MicroCredits,
-    /// When it was placed.
-    pub created_at: UnixTime,
-    /// When it ends by itself.
-    pub until: Option<UnixTime>,
-    /// Whom it pays.
-    pub payees: Vec<PayeeView>,
-}
-
-/// One payee of a boost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PayeeView {
-    /// Who.
-    pub node_id: NodeId,
-    /// Through which lock.
-    pub lock_id: LockId,
-    /// Reserved in total.
-    pub amount: MicroCredits,
-    /// Signed away.
-    pub signed: MicroCredits,
-    /// When what is left returns at the latest.
-    pub returns_at: UnixTime,
-}
-
-/// What a boost would meet: a quote before spending.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BoostQuote {
-    /// Bytes still missing.
-    pub left: Bytes,
-    /// Cost of them all at the bid, rounded up: never more than this.
-    pub cost_max: MicroCredits,
-    /// Connected peers that have missing pieces and take payment.
-    pub payee_count: u32,
-    /// Highest minimum rate among them.
-    pub rate_min: Rate,
-    /// Credit free to spend.
-    pub available: MicroCredits,
-}
-
-/// Credit as the session knows it, from the newest statement line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WalletView {
-    /// Free to spend.
-    pub available: MicroCredits,
-    /// Reserved in locks of ours.
-    pub locked: MicroCredits,
-    /// Receipts held and not yet claimed.
-    pub claimable: MicroCredits,
-    /// As of which settlement time.
-    pub as_of: UnixTime,
-    /// Whether the settlement node answered last time.
-    pub reachable: bool,
 }

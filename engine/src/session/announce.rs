@@ -17,6 +17,7 @@ const PEERS_FEW: usize = 5;
 impl Session {
     /// Announces whatever is due.
     pub(super) fn announce_due(&mut self, now: Instant) {
+        let mut announces = Vec::new();
         for torrent in self.torrents.values_mut() {
             // What is left is not known, and nobody could connect.
             let running = torrent.started && torrent.failure.is_none();
@@ -39,13 +40,16 @@ impl Session {
                     },
                     key: self.announce_key,
                 };
-                self.outputs.push_back(Output::Announce {
+                announces.push(Output::Announce {
                     info_hash: torrent.info_hash,
                     tracker: announce.url,
                     request,
                 });
             }
         }
+        announces
+            .into_iter()
+            .for_each(|announce| self.emit(announce));
     }
 
     pub(super) fn announced(
@@ -75,7 +79,7 @@ impl Session {
                     tracker,
                     reason,
                 };
-                self.outputs.push_back(Output::Event(failed));
+                self.emit(Output::Event(failed));
             }
         }
         self.announce_due(now);

@@ -57,11 +57,11 @@ impl Session {
     fn candidate(&self, peer: &Peer, now: Instant) -> Option<Candidate> {
         let link = peer.live()?;
         let torrent = self.torrents.get(&peer.info_hash?)?;
-        let standing = self.market_standing(peer.index);
+        let credit = self.market.peer(peer.index);
         // Without a key nobody bids, and a long queue need not be looked through.
-        let queued = standing.node_id.and_then(|_| link.upload.bid_min());
-        let bid = queued.unwrap_or(standing.bid);
-        let pays = self.market_pays(peer.index, bid, now);
+        let queued = credit.node_id.and_then(|_| link.upload.bid_min());
+        let bid = queued.unwrap_or(credit.bid);
+        let pays = self.market.may_pay(peer.index, bid, now);
         Some(Candidate {
             torrent_active: torrent.is_active() && torrent.open().is_some(),
             seeding: torrent.is_seed(),
@@ -70,9 +70,9 @@ impl Session {
             snubbed: link.download.pipeline.is_snubbed() && !torrent.is_seed(),
             received_rate: link.download.rate.per_second(now),
             sent_rate: link.upload.rate.per_second(now),
-            standing: standing.standing,
+            standing: credit.standing,
             bid: if pays { bid } else { Rate::ZERO },
-            friend: standing.friend,
+            friend: credit.friend,
             pays,
             group: group_of(peer.addr.ip()),
             ..Candidate::new(peer.index)
@@ -94,7 +94,7 @@ impl Session {
         let Some(info_hash) = self.peers.get(&peer).and_then(|entry| entry.info_hash) else {
             return;
         };
-        self.market_class(peer, decision.class, now);
+        self.serve_as(peer, decision.class, now);
         if change.flipped {
             let unchoked = decision.class.is_some();
             let reason = decision.reason;
@@ -105,8 +105,7 @@ impl Session {
                 unchoked,
                 reason,
             };
-            self.outputs
-                .push_back(Output::Event(SessionEvent::Choke(event)));
+            self.emit(Output::Event(SessionEvent::Choke(event)));
             if unchoked {
                 self.unchoke(peer, now);
             } else {

@@ -41,7 +41,10 @@ impl Session {
                 request_id,
                 to,
                 amount,
-            } => self.transfer(&request_id, to, amount, now),
+            } => {
+                let nonce = self.market.transfer(&request_id, to, amount, now)?;
+                Ok(CommandReply::Transfer { nonce })
+            }
             Command::Shutdown => {
                 self.shut_down(now);
                 Ok(CommandReply::Done)
@@ -145,7 +148,8 @@ impl Session {
             .limiter_mut()
             .set_torrent_rate(info_hash, None, now);
         self.downloads.set_torrent_rate(info_hash, None, now);
-        self.market_torrent_gone(info_hash, now);
+        self.market.torrent_gone(info_hash, now);
+        self.plan_boosts(now);
         Ok(CommandReply::Done)
     }
 
@@ -215,7 +219,7 @@ impl Session {
             return;
         }
         self.finishing = Some(now.after(super::SHUTDOWN_MAX));
-        self.market_finish(now);
+        self.market.finish(now);
         let torrents: Vec<InfoHash> = self.torrents.keys().copied().collect();
         for info_hash in torrents {
             self.stop_torrent(info_hash, now).expect("it is there");

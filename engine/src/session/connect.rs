@@ -156,7 +156,7 @@ impl Session {
             interesting: false,
             upload: Upload::new(),
             download: Download {
-                pipeline: Pipeline::new(now),
+                pipeline: Pipeline::new(theirs.fast, now),
                 received: Bytes::ZERO,
                 unrequested: 0,
                 rate: RateMeter::new(),
@@ -177,8 +177,7 @@ impl Session {
             extended: true,
             fast: true,
         };
-        self.outputs
-            .push_back(Output::Handshake { peer, handshake });
+        self.emit(Output::Handshake { peer, handshake });
     }
 
     /// The order that every client expects: extended handshake first, then exactly one of bitfield,
@@ -209,14 +208,16 @@ impl Session {
         if self.peers.get(&peer).is_none_or(|entry| entry.closing) {
             return;
         }
-        self.market_closing(peer, self.now);
+        // What is signed now is the last that goes out.
+        self.market.closing(peer, self.now);
+        self.collect_credit();
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };
         if !std::mem::replace(&mut entry.closing, true) {
             self.uploads.remove_peer(peer);
             self.flush_serving(peer);
-            self.outputs.push_back(Output::Close {
+            self.emit(Output::Close {
                 peer,
                 reason: reason.into(),
             });
@@ -225,14 +226,16 @@ impl Session {
 
     /// A connection is gone.
     pub(super) fn closed(&mut self, peer: PeerIndex, now: Instant) {
-        let Some(entry) = self.peers.remove(&peer) else {
+        let Some(mut entry) = self.peers.remove(&peer) else {
             return;
         };
         let Some(info_hash) = entry.info_hash else {
             return;
         };
         self.choker.disconnected(peer);
-        self.market_closed(&entry, now);
+        let link = entry.link.as_deref_mut();
+        let (unsent, unanswered) = link.map(Link::take_under_way).unwrap_or_default();
+        self.market.closed(peer, unsent, unanswered, now);
         let Some(torrent) = self.torrents.get_mut(&info_hash) else {
             return;
         };
@@ -262,6 +265,7 @@ impl Session {
             .map(|torrent| torrent.addresses.dialling_count());
         let taken = self.peers.len() + dialling.sum::<usize>();
         let mut free = self.config.connections_max.saturating_sub(taken);
+        let mut dials = Vec::new();
         for torrent in self
             .torrents
             .values_mut()
@@ -276,9 +280,10 @@ impl Session {
                     break;
                 };
                 let info_hash = torrent.info_hash;
-                self.outputs.push_back(Output::Dial { info_hash, addr });
+                dials.push(Output::Dial { info_hash, addr });
                 free -= 1;
             }
         }
+        dials.into_iter().for_each(|dial| self.emit(dial));
     }
 }

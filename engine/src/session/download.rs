@@ -1,10 +1,10 @@
 //! Fetching: which blocks to ask whom for, and what becomes of those that come.
 
-use seedbank_ledger::{Bytes, Instant};
+use seedbank_ledger::{Bytes, Instant, Rate};
 
+use crate::asked::BlockFate;
 use crate::content::bitfield::Bitfield;
 use crate::interface::event::SessionEvent;
-use crate::interface::input::BlockFate;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::Peer;
@@ -24,14 +24,27 @@ impl Session {
             return;
         };
         link.choking_us = true;
-        if !link.fast {
-            // Without the Fast Extension a choke is the only answer that its requests get.
-            link.download.pipeline.clear();
-        }
+        let forgotten = link.download.pipeline.choked();
         let info_hash = torrent.info_hash;
-        if let Some(released) = torrent.open_mut().map(|open| open.picker.release(peer)) {
+        self.forget_requests(peer, forgotten, now);
+        let open = self.torrents.get_mut(&info_hash);
+        if let Some(released) =
+            open.and_then(|torrent| Some(torrent.open_mut()?.picker.release(peer)))
+        {
             self.handed_on(peer, &released, now);
             self.released(info_hash, released, now);
+        }
+    }
+
+    /// Requests that nobody remembers any more: an answer to one is an answer to nothing.
+    fn forget_requests(
+        &mut self,
+        peer: PeerIndex,
+        forgotten: impl IntoIterator<Item = (Block, Rate)>,
+        now: Instant,
+    ) {
+        for (block, bid) in forgotten {
+            self.market.unanswered(peer, &block, bid, now);
         }
     }
 
@@ -46,13 +59,13 @@ impl Session {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
-        if !link.download.pipeline.answered(block, now) {
+        let Some(bid) = link.download.pipeline.answered(block, now) else {
             return;
-        }
+        };
         let (info_hash, choked) = (torrent.info_hash, link.choking_us);
         let refused = torrent.open_mut().filter(|_| !choked);
         let released = refused.map(|open| open.picker.refused(peer, block, now));
-        self.market_unanswered(peer, block, now);
+        self.market.unanswered(peer, &block, bid, now);
         if let Some(released) = released {
             self.released(info_hash, released, now);
         }
@@ -85,13 +98,14 @@ impl Session {
             return;
         }
         let rate = link.download.rate.per_second(now);
-        link.download.pipeline.arrived(block, rate, now);
+        let bid = link.download.pipeline.arrived(block, rate, now);
         let Some(open) = torrent.open_mut() else {
             return;
         };
         let had = open.picker.have().get(block.piece);
         let arrival = open.picker.received(peer, block, fate, now);
-        self.market_arrived(peer, block, fate, had, now);
+        let bid = bid.unwrap_or(Rate::ZERO);
+        self.market.arrived(peer, &block, bid, fate, had, now);
         for (other, block) in arrival.cancels {
             self.cancel(other, block);
         }
@@ -121,17 +135,11 @@ impl Session {
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;
         };
-        if link
-            .download
-            .pipeline
-            .outstanding()
-            .any(|asked| *asked == block)
-        {
-            if !link.fast {
-                // Without the Fast Extension a cancelled request gets no answer.
-                link.download.pipeline.answered(block, self.now);
-            }
-            self.outputs.push_back(Output::Cancel { peer, block });
+        let pipeline = &mut link.download.pipeline;
+        if pipeline.outstanding().any(|asked| *asked == block) {
+            let forgotten = pipeline.cancelled(block, self.now);
+            self.forget_requests(peer, forgotten, self.now);
+            self.emit(Output::Cancel { peer, block });
         }
     }
 
@@ -154,7 +162,9 @@ impl Session {
             return true;
         }
         let lease_len_max = self.config.lease_bytes_max.saturating_sub(self.lease_len());
-        let open_len_max = self.market_window_left(peer);
+        let open_len_max = self.market.window_left(peer).get();
+        let counted = self.market.counted(peer);
+        let bid = self.market.request_bid(peer);
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return true;
         };
@@ -170,12 +180,13 @@ impl Session {
         let limits = PickLimits {
             blocks_max: allowed,
             open_len_max,
+            counted,
             lease_len_max,
             copies_max,
             share_paid: false,
         };
         let picked = open.picker.pick(peer, limits, now);
-        link.download.pipeline.requested(&picked.blocks, now);
+        let forgotten = link.download.pipeline.requested(&picked.blocks, bid, now);
         let is_idle = link.download.pipeline.outstanding().len() == 0;
         let starves = is_idle && picked.is_limited && lease_len_max < piece_len;
         let unused = allowed.saturating_sub(picked.blocks.len());
@@ -184,7 +195,8 @@ impl Session {
         if !picked.leased.is_empty() {
             self.leasing.insert(info_hash);
         }
-        self.request(peer, info_hash, picked, now);
+        self.forget_requests(peer, forgotten, now);
+        self.request(peer, info_hash, picked, bid, now);
         !starves
     }
 
@@ -229,8 +241,8 @@ impl Session {
 
     /// Nobody will complete this buffer.
     fn release(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        self.market_discarded(info_hash, piece, now);
-        self.outputs.push_back(Output::Release { info_hash, piece });
+        self.market.discarded(info_hash, piece, now);
+        self.emit(Output::Release { info_hash, piece });
     }
 
     /// Gives up every buffer of a torrent, also those whose fate nobody will tell.
@@ -252,19 +264,31 @@ impl Session {
         }
     }
 
-    fn request(&mut self, peer: PeerIndex, info_hash: InfoHash, picked: Picked, now: Instant) {
+    fn request(
+        &mut self,
+        peer: PeerIndex,
+        info_hash: InfoHash,
+        picked: Picked,
+        bid: Rate,
+        now: Instant,
+    ) {
         for piece in picked.dropped {
             self.release(info_hash, piece, now);
         }
         for (other, block) in picked.cancels {
             self.cancel(other, block);
         }
-        if !picked.blocks.is_empty() {
-            self.market_requested(peer, info_hash, &picked.blocks, now);
+        let metainfo = self.torrents.get(&info_hash).and_then(Torrent::metainfo);
+        let geometry = metainfo.map(|metainfo| metainfo.geometry);
+        if let Some(geometry) = geometry.filter(|_| !picked.blocks.is_empty()) {
+            for block in &picked.blocks {
+                let piece_len = geometry.len_of(block.piece);
+                self.market.requested(peer, block, bid, piece_len);
+            }
             if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
                 link.last_sent = now;
             }
-            self.outputs.push_back(Output::Request {
+            self.emit(Output::Request {
                 peer,
                 blocks: picked.blocks,
             });
@@ -283,7 +307,8 @@ impl Session {
 
     /// What a peer held is fetched from somebody else now.
     fn handed_on(&mut self, peer: PeerIndex, released: &Released, now: Instant) {
-        self.market_handed_on(peer, &released.waiting, now);
+        let pieces = released.waiting.iter().copied();
+        self.market.handed_on(peer, pieces, now);
     }
 
     /// Pieces were handed back: others may take them over.
@@ -311,7 +336,7 @@ impl Session {
         open.picker.verified(piece);
         let complete = open.picker.is_complete();
         // What is due for the piece is written before anybody hears that we have it (S3).
-        self.market_verified(info_hash, piece, now);
+        self.market.verified(info_hash, piece, now);
         self.broadcast_have(info_hash, piece, now);
         if complete {
             self.completed(info_hash, now);
@@ -328,9 +353,8 @@ impl Session {
         if torrent.completed_at.replace(now).is_none() {
             torrent.trackers.completed(now);
         }
-        self.outputs
-            .push_back(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
-        self.market_plan(now);
+        self.emit(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
+        self.plan_boosts(now);
         self.announce_due(now);
         self.choke_soon(now);
     }
@@ -346,18 +370,17 @@ impl Session {
         let Some(blame) = open.picker.failed(piece, now) else {
             // Filled by peers that the picker has forgotten since: nobody here is to blame.
             if open.picker.lost(piece) {
-                self.market_discarded(info_hash, piece, now);
+                self.market.discarded(info_hash, piece, now);
                 self.refill_torrent(info_hash, now);
             }
             return;
         };
         torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
-        self.outputs
-            .push_back(Output::Event(SessionEvent::PieceFailed {
-                info_hash,
-                piece,
-            }));
-        self.market_discarded(info_hash, piece, now);
+        self.emit(Output::Event(SessionEvent::PieceFailed {
+            info_hash,
+            piece,
+        }));
+        self.market.discarded(info_hash, piece, now);
         if blame.certain {
             for peer in blame.contributors {
                 self.misbehaved(
@@ -393,7 +416,7 @@ impl Session {
         for peer in torrent.peers.clone() {
             self.introduce(peer, now);
         }
-        self.market_torrent_known(info_hash, now);
+        self.tell_piece_len(info_hash, now);
         self.dial_due(now);
         self.announce_due(now);
     }
@@ -452,11 +475,10 @@ impl Session {
             self.close(peer, "torrent failed");
         }
         self.drop_buffers(info_hash, now);
-        self.outputs
-            .push_back(Output::Event(SessionEvent::TorrentFailed {
-                info_hash,
-                reason,
-            }));
+        self.emit(Output::Event(SessionEvent::TorrentFailed {
+            info_hash,
+            reason,
+        }));
         self.announce_due(now);
     }
 
@@ -469,6 +491,7 @@ impl Session {
             let rate = link.download.rate.per_second(now);
             let overdue = link.download.pipeline.check(rate, now);
             let info_hash = torrent.info_hash;
+            self.forget_requests(peer, overdue.forgotten, now);
             for block in overdue.lost {
                 self.lost(peer, block, now);
             }
@@ -480,7 +503,8 @@ impl Session {
         }
     }
 
-    /// A request that will not be answered any more.
+    /// A request that is not waited for any more; should a block come all the same, it was asked
+    /// for.
     fn lost(&mut self, peer: PeerIndex, block: Block, now: Instant) {
         let Some((_, torrent)) = self.link_and_torrent(peer) else {
             return;
@@ -489,7 +513,6 @@ impl Session {
         let released = torrent
             .open_mut()
             .map(|open| open.picker.refused(peer, block, now));
-        self.market_unanswered(peer, block, now);
         if let Some(released) = released {
             self.released(info_hash, released, now);
         }

@@ -36,7 +36,7 @@ impl Session {
         }
         let torrent = &self.torrents[&info_hash];
         let info_len = torrent.metainfo().and_then(shown_info).map(<[u8]>::len);
-        let receipt = self.receipt_offer();
+        let receipt = self.market.offer();
         let mut extensions: std::collections::BTreeMap<String, u8> =
             [(UT_METADATA.to_owned(), UT_METADATA_ID)].into();
         if receipt.is_some() {
@@ -106,7 +106,7 @@ impl Session {
         }
         self.ask_metadata(peer, now);
         self.update_interest(peer, now);
-        self.market_opened(peer, now);
+        self.open_receipts(peer, now);
         self.choke_soon(now);
     }
 
@@ -190,8 +190,7 @@ impl Session {
                 torrent.name.clone_from(&metainfo.name);
                 torrent.content = Content::Checking(Box::new(metainfo.clone()));
                 let metainfo = Box::new(metainfo);
-                self.outputs
-                    .push_back(Output::MetadataComplete { metainfo });
+                self.emit(Output::MetadataComplete { metainfo });
             }
             Err(error) => {
                 let reason = format!("metadata is no torrent: {error}");
@@ -206,7 +205,7 @@ impl Session {
             peer,
             what: what.clone(),
         };
-        self.outputs.push_back(Output::Event(event));
+        self.emit(Output::Event(event));
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.faulty = true;
         }
@@ -218,7 +217,7 @@ impl Session {
         if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
             link.last_sent = now;
             self.flush_serving(peer);
-            self.outputs.push_back(Output::Send { peer, message });
+            self.emit(Output::Send { peer, message });
         }
     }
 }

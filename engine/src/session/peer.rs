@@ -110,7 +110,8 @@ pub(crate) struct GrantedBlock {
 /// Being served by a peer.
 #[derive(Debug)]
 pub(crate) struct Download {
-    pub(crate) pipeline: Pipeline,
+    /// What it is asked for, each request with the bid in force when it was sent.
+    pub(crate) pipeline: Pipeline<Rate>,
     /// Payload received, wanted or not.
     pub(crate) received: Bytes,
     /// Blocks that nobody asked for.
@@ -155,6 +156,16 @@ impl Peer {
     /// The link, if both handshakes are done and nobody is closing it.
     pub(crate) fn live_mut(&mut self) -> Option<&mut Link> {
         self.link.as_deref_mut().filter(|_| !self.closing)
+    }
+}
+
+impl Link {
+    /// Takes out what is under way when the connection ends: grants that did not leave, each with
+    /// its length and rate, and our requests that were not answered, each with its bid.
+    pub(crate) fn take_under_way(&mut self) -> (Vec<(u32, Rate)>, Vec<(Block, Rate)>) {
+        let granted = self.upload.granted.drain(..);
+        let unsent = granted.map(|block| (block.len, block.rate)).collect();
+        (unsent, self.download.pipeline.clear())
     }
 }
 

@@ -40,7 +40,7 @@ impl Session {
     pub(super) fn peer_view(&self, peer: &Peer, now: Instant) -> Option<PeerView> {
         let link = peer.live()?;
         let decision = self.choker.decision(peer.index);
-        let market = self.market_standing(peer.index);
+        let credit = self.market.peer(peer.index);
         Some(PeerView {
             peer: peer.index,
             info_hash: peer.info_hash?,
@@ -51,7 +51,7 @@ impl Session {
                 .client
                 .clone()
                 .unwrap_or_else(|| client_of(&link.client_id.0)),
-            node_id: market.node_id,
+            node_id: credit.node_id,
             piece_have_count: self.pieces_of(peer).map_or(0, Bitfield::count),
             interested: link.interested_since.is_some(),
             interesting: link.interesting,
@@ -62,12 +62,12 @@ impl Session {
             downloaded: link.download.received,
             upload_rate: Bytes::new(link.upload.rate.per_second(now)),
             download_rate: Bytes::new(link.download.rate.per_second(now)),
-            bid: market.bid,
-            own_bid: market.own_bid,
-            exposure: market.exposure,
-            window: market.window,
-            standing: market.standing,
-            backing_off: market.backing_off,
+            bid: credit.bid,
+            own_bid: credit.own_bid,
+            exposure: credit.exposure,
+            window: credit.window,
+            standing: credit.standing,
+            backing_off: credit.backing_off,
         })
     }
 }

@@ -5,9 +5,9 @@
 
 use seedbank_ledger::{Bytes, Instant, Rate};
 
+use crate::credit::receipts::Granted;
 use crate::interface::output::Output;
 use crate::session::Session;
-use crate::session::market::Price;
 use crate::session::peer::{GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
 use crate::transfer::choker::{Class, Reason};
 use crate::transfer::limiter::{Side, UploadPeer};
@@ -22,7 +22,7 @@ const AHEAD_MAX: u64 = 1024 * 1024;
 impl Session {
     pub(super) fn request_arrived(&mut self, peer: PeerIndex, block: Block, now: Instant) {
         let unchoked = self.is_unchoked(peer);
-        let bid = self.market_bid(peer);
+        let bid = self.market.bid(peer);
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
@@ -99,7 +99,7 @@ impl Session {
             counters.uploaded = counters.uploaded.saturating_add(Bytes::new(bytes));
             counters.upload_rate.add(bytes, now);
         }
-        self.market_sent(peer, bytes, now);
+        self.market.sent(peer, bytes, now);
         self.want(peer, now);
         self.pump_uploads(now);
     }
@@ -124,9 +124,9 @@ impl Session {
         let side = match (class, next) {
             (None, _) if link.upload.drain_left.is_none() => return self.uploads.remove_peer(peer),
             (Some(Class::Paid), Some(next)) if !self.is_friend(peer) => {
-                match self.market_price(peer, next.block.len, next.bid, now) {
-                    Price::Paid(_) => Side::Paid,
-                    Price::Open => Side::Open,
+                match self.market.price(peer, next.block.len, next.bid, now) {
+                    Granted::Paid(_) => Side::Paid,
+                    Granted::Open => Side::Open,
                 }
             }
             (None, _) => Side::Open,
@@ -174,11 +174,12 @@ impl Session {
         let Some(Queued { block, bid }) = link.upload.queue.front().copied() else {
             return false;
         };
-        let rate = match self.market_grant(peer, block.len, bid, now) {
-            Price::Paid(rate) => rate,
-            Price::Open => Rate::ZERO,
+        let rate = match self.market.grant(peer, block.len, bid, now) {
+            Granted::Paid(rate) => rate,
+            Granted::Open => Rate::ZERO,
         };
-        // A receipt that was settled for the grant may have been forged, and the peer closed.
+        // A QUOTE for it goes out behind what was granted before.
+        self.collect_credit();
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return false;
         };
@@ -215,7 +216,8 @@ impl Session {
         }
     }
 
-    /// What was granted to a peer goes out before what follows.
+    /// What was granted to a peer goes out before what follows, also before what the market has
+    /// queued since: that was collected with each grant.
     pub(super) fn flush_serving(&mut self, peer: PeerIndex) {
         if let Some(blocks) = self.serving.remove(&peer) {
             self.outputs.push_back(Output::Serve { peer, blocks });

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 
 use seedbank_ledger::{Duration, Instant, Rate};
 
-use crate::interface::config::PaidRule;
 use crate::units::PeerIndex;
 
 pub use rank::{Ranking, Row, rank};
@@ -110,6 +109,18 @@ pub struct Candidate {
     pub pays: bool,
     /// Address prefix whose peers take turns as one; `None` for loopback and private addresses.
     pub group: Option<u64>,
+}
+
+/// A rule for the paid class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PaidRule {
+    /// Highest bids get the slots, pay what they bid, and share the rate equally.
+    #[default]
+    TopK,
+    /// Every bidder is served in proportion to its bid.
+    Proportional,
+    /// Highest bids get the slots and all pay the highest losing bid.
+    UniformPrice,
 }
 
 /// What the owner decided about slots.

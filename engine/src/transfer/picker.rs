@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seedbank_ledger::{Duration, Instant};
 
+use crate::asked::BlockFate;
 use crate::content::bitfield::Bitfield;
-use crate::interface::input::BlockFate;
 use crate::rng::Rng;
 use crate::units::{Block, Geometry, PeerIndex, PieceIndex};
 use open::OpenPiece;

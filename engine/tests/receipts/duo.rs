@@ -5,12 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use seedbank_engine::asked::BlockFate;
+use seedbank_engine::credit::output::{CreditOutput, Errand, Notice};
 use seedbank_engine::credit::receipts::limits::Window;
 use seedbank_engine::credit::receipts::pair::PairView;
-use seedbank_engine::credit::receipts::{
-    Class, ExchangeEvent, ExchangeOutput, Granted, Opened, Violation,
-};
-use seedbank_engine::interface::input::BlockFate;
+use seedbank_engine::credit::receipts::{Granted, Opened, Service, Violation};
 use seedbank_engine::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::ReceiptMessage;
@@ -43,7 +42,7 @@ pub(crate) struct Duo {
     /// Whether the settlement node answers the payee.
     pub(crate) reachable: bool,
     pub(crate) violations: Vec<Violation>,
-    pub(crate) events: Vec<(usize, ExchangeEvent)>,
+    pub(crate) notices: Vec<(usize, Notice)>,
     pub(crate) entries: Vec<(usize, NodeCommand)>,
     /// Kinds of outputs in the order in which they came.
     pub(crate) order: Vec<&'static str>,
@@ -67,7 +66,7 @@ impl Duo {
             held: BTreeSet::new(),
             reachable: true,
             violations: Vec::new(),
-            events: Vec::new(),
+            notices: Vec::new(),
             entries: Vec::new(),
             order: Vec::new(),
             sent: Vec::new(),
@@ -144,7 +143,7 @@ impl Duo {
     pub(crate) fn close(&mut self, peer: PeerIndex) {
         for node in [PAYER, PAYEE] {
             self.wire.remove(&(peer, node));
-            self.nodes[node].exchange.close(peer, self.now);
+            self.nodes[node].disconnected(peer, self.now);
         }
         self.pump();
     }
@@ -175,7 +174,7 @@ impl Duo {
     pub(crate) fn quote(&mut self, peer: PeerIndex) {
         self.nodes[PAYEE]
             .exchange
-            .set_quote(peer, Class::PAY_AS_BID);
+            .set_quote(peer, Service::PAY_AS_BID);
         self.pump();
     }
 
@@ -189,8 +188,7 @@ impl Duo {
 
     /// A block that is requested and granted and never arrives.
     pub(crate) fn grant(&mut self, peer: PeerIndex, block: Block) -> Granted {
-        let payer = &mut self.nodes[PAYER].exchange;
-        payer.requested(peer, block, PIECE_LEN);
+        self.nodes[PAYER].request(peer, block, PIECE_LEN);
         let payee = &mut self.nodes[PAYEE].exchange;
         let bid = payee.bid(peer);
         let granted = payee.grant(peer, block.len, bid, self.now);
@@ -199,8 +197,7 @@ impl Duo {
     }
 
     pub(crate) fn arrive(&mut self, peer: PeerIndex, block: Block) {
-        let payer = &mut self.nodes[PAYER].exchange;
-        payer.arrived(peer, &block, BlockFate::Stored, false, self.now);
+        self.nodes[PAYER].block_came(peer, block, BlockFate::Stored, false, self.now);
         self.pump();
     }
 
@@ -292,42 +289,56 @@ impl Duo {
         }
     }
 
-    fn carry_out(&mut self, node: usize, output: ExchangeOutput) {
-        let me = self.id(node);
+    fn carry_out(&mut self, node: usize, output: CreditOutput) {
         match output {
-            ExchangeOutput::Send { peer, message } => {
+            CreditOutput::Send { peer, message } => {
                 self.order.push("send");
                 self.sent.push((node, message.clone()));
                 let queue = self.wire.entry((peer, 1 - node)).or_default();
                 queue.push_back(message);
             }
-            ExchangeOutput::Tally(rows) => {
+            CreditOutput::Tally(rows) => {
                 self.order.push("tally");
                 self.nodes[node].apply(rows);
             }
-            ExchangeOutput::Append(entry) => self.entries.push((node, entry)),
-            ExchangeOutput::AskLock(lock_id) => {
+            CreditOutput::Append(entry) => self.entries.push((node, entry)),
+            CreditOutput::Errand(errand) => self.run(node, errand),
+            CreditOutput::Notice(notice) => self.notices.push((node, notice)),
+            CreditOutput::Event(_) => {}
+            CreditOutput::Settle { .. } => unreachable!("an exchange asks nobody"),
+        }
+    }
+
+    fn run(&mut self, node: usize, errand: Errand) {
+        let me = self.id(node);
+        match errand {
+            Errand::AskLock(lock_id) => {
                 let status = self.settlement.status(lock_id);
                 if let Some(status) = status.filter(|_| self.reachable) {
                     self.nodes[node].exchange.lock_status(&status, self.now);
                 }
             }
-            ExchangeOutput::Claim(claim) => {
+            Errand::Claim(claim) => {
                 if self.reachable
                     && let Some(status) = self.settlement.claim(&claim)
                 {
                     self.nodes[node].exchange.lock_status(&status, self.now);
                 }
             }
-            ExchangeOutput::CloseLock(lock_id) => {
+            Errand::CloseLock(lock_id) => {
                 if let Some(status) = self.settlement.close(me, lock_id) {
                     for other in &mut self.nodes {
                         other.exchange.lock_status(&status, self.now);
                     }
                 }
             }
-            ExchangeOutput::Spent { amount, .. } => self.nodes[node].spent += amount.get(),
-            ExchangeOutput::Event(event) => self.events.push((node, event)),
+            Errand::Spent { amount, .. } => self.nodes[node].spent += amount.get(),
+            Errand::LockTold(_)
+            | Errand::OpenLock { .. }
+            | Errand::TopUp { .. }
+            | Errand::EndLock { .. }
+            | Errand::KeepLock { .. }
+            | Errand::Bid { .. } => unreachable!("no errand of an exchange"),
         }
     }
 }

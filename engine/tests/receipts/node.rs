@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use seedbank_engine::asked::{BlockFate, Requests};
+use seedbank_engine::credit::network::Network;
 use seedbank_engine::credit::receipts::limits::Window;
 use seedbank_engine::credit::receipts::pair::without_unsigned_due;
-use seedbank_engine::credit::receipts::{Class, Exchange, Granted, Setup, Terms};
-use seedbank_engine::interface::config::Network;
+use seedbank_engine::credit::receipts::{Exchange, Granted, Service, Setup, Terms};
 use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::signed::channel::Channel;
@@ -91,7 +92,7 @@ pub(crate) struct Peer {
     pub(crate) out: VecDeque<Out>,
     /// As stream order has it, for what leaves here.
     pub(crate) bid_said: Rate,
-    pub(crate) quote_said: Class,
+    pub(crate) quote_said: Service,
     pub(crate) unchoked: bool,
     pub(crate) queue: VecDeque<(Block, Rate)>,
     pub(crate) unchoked_us: bool,
@@ -112,6 +113,8 @@ pub(crate) struct Node {
     pub(crate) avoid: BTreeMap<PieceKey, BTreeSet<usize>>,
     pub(crate) banned: BTreeSet<usize>,
     pub(crate) peers: BTreeMap<PeerIndex, Peer>,
+    /// What was asked of each peer and not answered, with the bid it was asked under.
+    asked: BTreeMap<PeerIndex, Requests<Rate>>,
     pub(crate) asks: VecDeque<Ask>,
     pub(crate) late: VecDeque<(Instant, PeerIndex, ReceiptMessage)>,
     /// What was restored from a backup: its books may have lost something for good.
@@ -155,6 +158,7 @@ impl Node {
             avoid: BTreeMap::new(),
             banned: BTreeSet::new(),
             peers: BTreeMap::new(),
+            asked: BTreeMap::new(),
             asks: VecDeque::new(),
             late: VecDeque::new(),
             restored: false,
@@ -185,6 +189,7 @@ impl Node {
         self.leases.clear();
         self.avoid.clear();
         self.peers.clear();
+        self.asked.clear();
         self.asks.clear();
         self.late.clear();
     }
@@ -208,6 +213,45 @@ impl Node {
             }
             self.store.insert(key, row);
         }
+    }
+
+    /// A request goes out.
+    pub(crate) fn request(&mut self, peer: PeerIndex, block: Block, piece_len: u32) {
+        let bid = self.exchange.request_bid(peer);
+        let asked = self.asked.entry(peer).or_default();
+        assert_eq!(asked.ask(block, bid), None, "no schedule asks for so much");
+        self.exchange.requested(peer, &block, bid, piece_len);
+    }
+
+    /// A block came.
+    pub(crate) fn block_came(
+        &mut self,
+        peer: PeerIndex,
+        block: Block,
+        fate: BlockFate,
+        had: bool,
+        at: Instant,
+    ) {
+        let bid = self.answered(peer, &block).unwrap_or(Rate::ZERO);
+        self.exchange.arrived(peer, &block, bid, fate, had, at);
+    }
+
+    /// A request was rejected, or will never be answered.
+    pub(crate) fn refused(&mut self, peer: PeerIndex, block: Block, at: Instant) {
+        if let Some(bid) = self.answered(peer, &block) {
+            self.exchange.rejected(peer, &block, bid, at);
+        }
+    }
+
+    /// A connection is gone.
+    pub(crate) fn disconnected(&mut self, peer: PeerIndex, at: Instant) {
+        let mut asked = self.asked.remove(&peer).unwrap_or_default();
+        let unanswered: Vec<(Block, Rate)> = asked.drain().collect();
+        self.exchange.close(peer, unanswered, at);
+    }
+
+    fn answered(&mut self, peer: PeerIndex, block: &Block) -> Option<Rate> {
+        self.asked.get_mut(&peer)?.answered(block)
     }
 
     /// A piece is there for good.

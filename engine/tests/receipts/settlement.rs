@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seedbank_engine::interface::config::Network;
+use seedbank_engine::credit::network::Network;
 use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::SignedClaim;

@@ -4,9 +4,10 @@
 //! An ignored trace named for a row of the review (`l1_`, `m4_`) shows a hole that is known and not
 //! closed yet: it passes while the hole is there, and who closes the hole turns it round.
 
+use seedbank_engine::asked::BlockFate;
+use seedbank_engine::credit::output::Notice;
 use seedbank_engine::credit::receipts::limits::PAIRS_MAX;
-use seedbank_engine::credit::receipts::{Class, ExchangeEvent, Granted, Opened, Violation};
-use seedbank_engine::interface::input::BlockFate;
+use seedbank_engine::credit::receipts::{Granted, Opened, Service, Violation};
 use seedbank_engine::units::{PeerIndex, PieceIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::{ErrorCode, ReceiptMessage};
@@ -62,7 +63,7 @@ fn a_piece_is_paid_to_the_micro_credit_and_both_books_agree() {
 #[test]
 fn f1_acknowledgements_clear_no_exposure_and_cannot_be_claimed() {
     let (mut duo, peer, _) = Duo::paid(10_000);
-    duo.nodes[PAYEE].exchange.set_quote(peer, Class::Open);
+    duo.nodes[PAYEE].exchange.set_quote(peer, Service::Open);
     duo.pump();
     assert_eq!(duo.piece(peer, 0), 0);
     duo.pass(2);
@@ -81,21 +82,24 @@ fn f1_acknowledgements_clear_no_exposure_and_cannot_be_claimed() {
 #[test]
 fn f2_no_further_piece_is_opened_than_the_window_holds() {
     let (mut duo, peer, _) = Duo::paid(10_000);
-    let may = |duo: &Duo, piece| {
-        let piece = PieceIndex::unchecked(piece);
-        let payer = &duo.nodes[PAYER].exchange;
-        payer.may_open_piece(peer, piece, PIECE_LEN)
+    // As the session asks: a further piece must fit what is left.
+    let may_open = |duo: &Duo| {
+        let left = duo.nodes[PAYER].exchange.window_left(peer);
+        left >= Bytes::new(u64::from(PIECE_LEN))
     };
     assert_eq!(duo.payee().window, bytes(4));
-    assert!(may(&duo, 0));
+    assert!(may_open(&duo));
     duo.take(peer, 0, 0);
-    assert!(may(&duo, 0), "an open piece may go on");
-    assert!(!may(&duo, 1), "a key that never paid gets one piece");
+    assert!(!may_open(&duo), "a key that never paid gets one piece");
     for index in 1..4 {
         assert_eq!(duo.take(peer, 0, index), Granted::Paid(RATE));
     }
+    assert!(
+        !may_open(&duo),
+        "what came and is not verified fills it too"
+    );
     duo.verify(0);
-    assert!(may(&duo, 1), "what is paid makes room");
+    assert!(may_open(&duo), "what is paid makes room");
 }
 
 #[test]
@@ -107,9 +111,7 @@ fn f3_waste_is_written_off_and_honest_service_goes_on() {
         if piece % 12 == 0 {
             // Two blocks in a hundred never arrive.
             duo.grant(peer, block(piece + 1_000, 0));
-            duo.nodes[PAYER]
-                .exchange
-                .rejected(peer, &block(piece + 1_000, 0), duo.now);
+            duo.nodes[PAYER].refused(peer, block(piece + 1_000, 0), duo.now);
         }
         duo.pass(7);
     }
@@ -194,8 +196,7 @@ fn f6_the_window_counts_bytes_whatever_they_cost() {
 #[test]
 fn f7_a_block_costs_the_bid_at_its_request_capped_by_the_quote_at_its_piece() {
     let (mut duo, peer, _) = Duo::paid(1_000_000);
-    let payer = &mut duo.nodes[PAYER].exchange;
-    payer.requested(peer, block(0, 0), PIECE_LEN);
+    duo.nodes[PAYER].request(peer, block(0, 0), PIECE_LEN);
     let stamped = duo.nodes[PAYEE].exchange.bid(peer);
     duo.bid(peer, Rate::new(9 * RATE.get()));
     let payee = &mut duo.nodes[PAYEE].exchange;
@@ -209,10 +210,10 @@ fn f7_a_block_costs_the_bid_at_its_request_capped_by_the_quote_at_its_piece() {
     let cap = Rate::new(RATE.get() / 2);
     duo.nodes[PAYEE]
         .exchange
-        .set_quote(peer, Class::Paid { cap });
+        .set_quote(peer, Service::Paid { cap });
     duo.pump();
     assert_eq!(duo.take(peer, 0, 1), Granted::Paid(cap));
-    duo.nodes[PAYEE].exchange.set_quote(peer, Class::Open);
+    duo.nodes[PAYEE].exchange.set_quote(peer, Service::Open);
     duo.pump();
     assert_eq!(duo.take(peer, 0, 2), Granted::Open);
     duo.verify(0);
@@ -713,7 +714,7 @@ fn a_forged_receipt_makes_its_connection_plain() {
     forged.body.amount = MicroCredits::new(9_000);
     duo.say(PAYER, peer, ReceiptMessage::Receipt(forged));
     assert_eq!(duo.payee().paid, MicroCredits::ZERO);
-    assert!(!duo.violations.is_empty() || !duo.events.is_empty());
+    assert!(!duo.violations.is_empty() || !duo.notices.is_empty());
     assert_eq!(duo.take(peer, 0, 0), Granted::Open);
 }
 
@@ -752,7 +753,7 @@ fn a_receipt_of_another_network_is_a_violation() {
 #[test]
 fn an_acknowledgement_with_an_amount_is_a_violation() {
     let (mut duo, peer, lock_id) = Duo::paid(10_000);
-    duo.nodes[PAYEE].exchange.set_quote(peer, Class::Open);
+    duo.nodes[PAYEE].exchange.set_quote(peer, Service::Open);
     duo.pump();
     duo.piece(peer, 0);
     duo.pass(2);
@@ -810,14 +811,8 @@ fn a_payer_that_never_pays_gets_two_windows_then_one_per_back_off() {
             if let Granted::Paid(_) = duo.grant(peer, block(piece, index)) {
                 taken += 1;
             }
-            let payer = &mut duo.nodes[PAYER].exchange;
-            payer.arrived(
-                peer,
-                &block(piece, index),
-                BlockFate::Different,
-                false,
-                duo.now,
-            );
+            let (block, fate) = (block(piece, index), BlockFate::Different);
+            duo.nodes[PAYER].block_came(peer, block, fate, false, duo.now);
         }
         duo.pass(1);
     }
@@ -891,8 +886,7 @@ fn duplicates_that_were_asked_for_are_due_and_different_ones_are_not() {
         let (mut duo, peer, _) = Duo::paid(10_000);
         duo.take(peer, 0, 0);
         duo.grant(peer, block(0, 0));
-        let payer = &mut duo.nodes[PAYER].exchange;
-        payer.arrived(peer, &block(0, 0), fate, false, duo.now);
+        duo.nodes[PAYER].block_came(peer, block(0, 0), fate, false, duo.now);
         duo.verify(0);
         assert_eq!(
             duo.payer().signed,
@@ -908,8 +902,7 @@ fn a_late_duplicate_of_a_verified_piece_is_due_at_once() {
     duo.take(peer, 0, 0);
     duo.grant(peer, block(0, 0));
     duo.verify(0);
-    let payer = &mut duo.nodes[PAYER].exchange;
-    payer.arrived(peer, &block(0, 0), BlockFate::Equal, true, duo.now);
+    duo.nodes[PAYER].block_came(peer, block(0, 0), BlockFate::Equal, true, duo.now);
     duo.pump();
     assert_eq!(duo.payer().signed, MicroCredits::new(2 * BLOCK_COST));
 }
@@ -949,9 +942,9 @@ fn a_payer_at_his_limit_who_goes_on_paying_is_never_suspended() {
         assert!(!duo.payee().exposure.is_zero());
     }
     let suspended = duo
-        .events
+        .notices
         .iter()
-        .any(|(_, event)| matches!(event, ExchangeEvent::Suspended(_)));
+        .any(|(_, event)| matches!(event, Notice::Suspended(_)));
     assert!(!suspended);
 }
 
@@ -1018,9 +1011,9 @@ fn m4_a_drip_keeps_the_paid_place_while_everything_is_free() {
     assert!(free > DRIP_FREE_BLOCKS_MAX, "{free} blocks");
     assert!(duo.payee().paid < MicroCredits::new(free * BLOCK_COST));
     let suspended = duo
-        .events
+        .notices
         .iter()
-        .any(|(_, event)| matches!(event, ExchangeEvent::Suspended(_)));
+        .any(|(_, event)| matches!(event, Notice::Suspended(_)));
     assert!(!suspended);
     assert_eq!(write_offs(&duo), 0);
 }
@@ -1056,7 +1049,7 @@ fn m9_keys_that_nobody_proved_evict_a_proven_pair() {
             fast: true,
         };
         exchange.open(opened, duo.now);
-        exchange.close(peer, duo.now);
+        exchange.close(peer, [], duo.now);
         while exchange.poll_output().is_some() {}
     }
     assert!(

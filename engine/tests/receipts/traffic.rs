@@ -1,7 +1,7 @@
 //! The toy sessions: requests, blocks, chokes and hash checks over the streams of the model.
 
-use seedbank_engine::credit::receipts::{Class, Granted};
-use seedbank_engine::interface::input::BlockFate;
+use seedbank_engine::asked::BlockFate;
+use seedbank_engine::credit::receipts::{Granted, Service};
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex};
 use seedbank_ledger::{Bytes, Duration, Rate};
 
@@ -99,7 +99,7 @@ impl World {
             Wire::Cancel(block) => self.cancelled(index, peer, block),
             Wire::Reject(block) => {
                 forget(&mut state.requested, &block);
-                node.exchange.rejected(peer, &block, now);
+                node.refused(peer, block, now);
                 self.drain(index);
             }
             Wire::Piece(block, content, price) => {
@@ -115,7 +115,7 @@ impl World {
         state.unchoked_us = false;
         if !state.fast {
             for block in std::mem::take(&mut state.requested) {
-                node.exchange.rejected(peer, &block, self.now);
+                node.refused(peer, block, self.now);
             }
         }
         if hand_on {
@@ -180,8 +180,8 @@ impl World {
         match (granted, bid.is_zero(), quoted) {
             (Granted::Paid(_), _, _) => {}
             (Granted::Open, true, _) => self.blocks_open[0] += 1,
-            (Granted::Open, false, Class::Open) => self.blocks_open[1] += 1,
-            (Granted::Open, false, Class::Paid { .. }) => self.blocks_open[2] += 1,
+            (Granted::Open, false, Service::Open) => self.blocks_open[1] += 1,
+            (Granted::Open, false, Service::Paid { .. }) => self.blocks_open[2] += 1,
         }
         if let Granted::Paid(rate) = granted {
             let view = view.expect("a payer has a pair");
@@ -219,9 +219,9 @@ impl World {
         let lowest = lowest.unwrap_or_else(|| node.exchange.bid(peer));
         let eligible = node.exchange.is_paid_eligible(peer, lowest, self.now);
         let class = if eligible && paid && unchoke {
-            Class::Paid { cap }
+            Service::Paid { cap }
         } else {
-            Class::Open
+            Service::Open
         };
         let turned = state.unchoked != unchoke;
         state.unchoked = unchoke;
@@ -312,7 +312,7 @@ impl World {
         };
         state.requested.push(block);
         let bid = state.bid_said;
-        node.exchange.requested(peer, block, geometry.len_of(piece));
+        node.request(peer, block, geometry.len_of(piece));
         self.drain(index);
         if let Some(state) = self.nodes[index].peers.get_mut(&peer) {
             state.out.push_back(Out::Wire(Wire::Request(block, bid)));
@@ -331,9 +331,13 @@ impl World {
         if complete || node.banned.contains(&remote) {
             return None;
         }
+        let window_left = node.exchange.window_left(peer).get();
+        let counted = node.exchange.counted(peer);
         let fits = |piece: PieceIndex| {
-            let len = geometry.len_of(piece);
-            node.exchange.may_open_piece(peer, piece, len)
+            // As the picker decides it.
+            let len = u64::from(geometry.len_of(piece));
+            let counted = counted.get(&piece).copied().unwrap_or(0);
+            len.saturating_sub(counted) <= window_left
         };
         let has = |piece: PieceIndex| {
             let key = (info_hash, piece);
@@ -414,7 +418,7 @@ impl World {
             self.count_verified(index, &[(payee, len, price)]);
         }
         let node = &mut self.nodes[index];
-        node.exchange.arrived(peer, &block, fate, had, now);
+        node.block_came(peer, block, fate, had, now);
         if !self.drain(index) {
             self.check_piece(index, key);
         }

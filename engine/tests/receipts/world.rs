@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use seedbank_engine::credit::output::{CreditOutput, Errand, Notice};
 use seedbank_engine::credit::receipts::limits::Window;
-use seedbank_engine::credit::receipts::{Class, ExchangeEvent, ExchangeOutput, Granted, Opened};
+use seedbank_engine::credit::receipts::{Granted, Opened, Service};
 use seedbank_engine::rng::Rng;
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
@@ -193,36 +194,46 @@ impl World {
         false
     }
 
-    fn carry_out(&mut self, index: usize, output: ExchangeOutput) {
+    fn carry_out(&mut self, index: usize, output: CreditOutput) {
         let node = &mut self.nodes[index];
         match output {
-            ExchangeOutput::Send { peer, message } => self.say(index, peer, message),
-            ExchangeOutput::Tally(rows) => node.apply(rows),
-            ExchangeOutput::Append(NodeCommand::WriteOff { peer, bytes }) => {
+            CreditOutput::Send { peer, message } => self.say(index, peer, message),
+            CreditOutput::Tally(rows) => node.apply(rows),
+            CreditOutput::Append(NodeCommand::WriteOff { peer, bytes }) => {
                 *node.written_off.entry(peer).or_default() += bytes.get();
             }
-            ExchangeOutput::Append(NodeCommand::ChannelSummary(summary)) => {
+            CreditOutput::Append(NodeCommand::ChannelSummary(summary)) => {
                 let shares: u64 = summary.attribution.iter().map(|a| a.amount.get()).sum();
                 assert!(shares <= summary.receipt.body.amount.get());
             }
-            ExchangeOutput::Append(NodeCommand::Settled(_)) => {}
-            ExchangeOutput::AskLock(lock_id) => node.asks.push_back(Ask::Status(lock_id)),
-            ExchangeOutput::Claim(claim) => node.asks.push_back(Ask::Claim(Box::new(claim))),
-            ExchangeOutput::CloseLock(lock_id) => node.asks.push_back(Ask::Close(lock_id)),
-            ExchangeOutput::Spent { amount, .. } => node.spent += amount.get(),
-            ExchangeOutput::Event(event) => match event {
-                ExchangeEvent::Suspended(_) => node.suspended += 1,
-                ExchangeEvent::Misbehaved { .. } => node.misbehaved += 1,
-                ExchangeEvent::Ready(peer) if self.rng.chance(3, 4) => {
+            CreditOutput::Append(NodeCommand::Settled(_)) => {}
+            CreditOutput::Errand(errand) => match errand {
+                Errand::AskLock(lock_id) => node.asks.push_back(Ask::Status(lock_id)),
+                Errand::Claim(claim) => node.asks.push_back(Ask::Claim(Box::new(claim))),
+                Errand::CloseLock(lock_id) => node.asks.push_back(Ask::Close(lock_id)),
+                Errand::Spent { amount, .. } => node.spent += amount.get(),
+                Errand::LockTold(_)
+                | Errand::OpenLock { .. }
+                | Errand::TopUp { .. }
+                | Errand::EndLock { .. }
+                | Errand::KeepLock { .. }
+                | Errand::Bid { .. } => unreachable!("no errand of an exchange"),
+            },
+            CreditOutput::Settle { .. } => unreachable!("an exchange asks nobody"),
+            CreditOutput::Event(_) => {}
+            CreditOutput::Notice(notice) => match notice {
+                Notice::Suspended(_) => node.suspended += 1,
+                Notice::Misbehaved { .. } => node.misbehaved += 1,
+                Notice::Ready(peer) if self.rng.chance(3, 4) => {
                     let rate = self.some_rate();
                     let now = self.now;
                     self.nodes[index].exchange.place_bid(peer, rate, now);
                 }
-                ExchangeEvent::Proven { .. }
-                | ExchangeEvent::Ready(_)
-                | ExchangeEvent::Quoted { .. }
-                | ExchangeEvent::WrittenOff { .. }
-                | ExchangeEvent::Tipped { .. } => {}
+                Notice::Proven { .. }
+                | Notice::Ready(_)
+                | Notice::Quoted { .. }
+                | Notice::LockChanged(_)
+                | Notice::Bidding { .. } => {}
             },
         }
     }
@@ -237,7 +248,7 @@ impl World {
         };
         match &message {
             ReceiptMessage::Bid(rate) => state.bid_said = *rate,
-            ReceiptMessage::Quote(quote) => state.quote_said = Class::of(quote),
+            ReceiptMessage::Quote(quote) => state.quote_said = Service::of(quote),
             ReceiptMessage::Hello(_)
             | ReceiptMessage::Auth(_)
             | ReceiptMessage::Sync(_)
@@ -380,7 +391,7 @@ impl World {
     fn finish_close(&mut self, index: usize, peer: PeerIndex) {
         let now = self.now;
         let node = &mut self.nodes[index];
-        node.exchange.close(peer, now);
+        node.disconnected(peer, now);
         node.peers.remove(&peer);
         for lease in node.leases.values_mut() {
             if lease.holder == Some(peer) {
@@ -474,7 +485,7 @@ impl Peer {
             fast,
             out: VecDeque::new(),
             bid_said: Rate::ZERO,
-            quote_said: Class::Open,
+            quote_said: Service::Open,
             unchoked: false,
             queue: VecDeque::new(),
             unchoked_us: false,

@@ -9,7 +9,7 @@ pub mod values;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use seedbank_engine::interface::config::{PaidRule, Policy};
+use seedbank_engine::interface::config::{CreditPolicy, PaidRule, Policy};
 use seedbank_ledger::{Genesis, MicroCredits, NodeId, Rate};
 
 use layers::{ConfigError, Key, Layers, Origin};
@@ -307,13 +307,15 @@ fn policy(layers: &Layers) -> Result<Policy, ConfigError> {
         slots: layers.parse("earn.slots", positive)?,
         open_share_percent: layers.parse("earn.open_share", values::percent)?,
         paid_rule: layers.parse("earn.rule", paid_rule)?,
-        earn: layers.parse("earn.enabled", truth)?,
-        spend: layers.parse("spend.enabled", truth)?,
-        rate_min: layers.parse("earn.min_price_per_gib", price)?,
         upload_limit: layers.parse("limits.upload", values::byte_rate)?,
         download_limit: layers.parse("limits.download", values::byte_rate)?,
-        friends: layers.parse_list("earn.friends", node_id)?,
-        spend_per_day_max: layers.parse("spend.max_per_day", credit_limit)?,
+        credit: CreditPolicy {
+            earn: layers.parse("earn.enabled", truth)?,
+            spend: layers.parse("spend.enabled", truth)?,
+            rate_min: layers.parse("earn.min_price_per_gib", price)?,
+            friends: layers.parse_list("earn.friends", node_id)?,
+            spend_per_day_max: layers.parse("spend.max_per_day", credit_limit)?,
+        },
     })
 }
 
@@ -429,7 +431,7 @@ mod tests {
         assert_eq!(config.policy.open_share_percent, 20);
         assert_eq!(config.policy.slots, 4);
         assert_eq!(
-            config.policy.spend_per_day_max,
+            config.policy.credit.spend_per_day_max,
             Some(MicroCredits::new(50_000_000))
         );
         assert_eq!(config.settlement_role.unwrap().key, Path::new("/srv/x/k"));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use seedbank_engine::interface::command::CommandError;
+use seedbank_engine::interface::command::{CommandError, CreditError};
 use seedbank_engine::units::InfoHash;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
@@ -13,28 +13,36 @@ use crate::rpc::message;
 use crate::settlement::GrantError;
 
 pub(super) fn of_command(error: &CommandError) -> Failure {
-    let reason = match error {
-        CommandError::TorrentUnknown(_) => ErrorReason::TorrentUnknown,
-        CommandError::BoostUnknown(_) => ErrorReason::BoostUnknown,
-        CommandError::RequestIdReused(_) => ErrorReason::RequestIdReused,
-        CommandError::SpendingDisabled => ErrorReason::SpendingDisabled,
-        CommandError::InsufficientCredit { .. } => ErrorReason::InsufficientCredit,
-        CommandError::NoSettlement => ErrorReason::NoSettlement,
-        CommandError::BadValue { .. } => ErrorReason::BadField,
-        CommandError::ShuttingDown => ErrorReason::ShuttingDown,
-    };
-    let failure = Failure::new(reason, error);
     match error {
-        CommandError::InsufficientCredit { needed, available } => failure
-            .with("needed", needed.get())
-            .with("available", available.get()),
-        CommandError::BadValue { field, .. } => failure.with("field", field),
-        CommandError::TorrentUnknown(info_hash) => failure.with("info_hash", info_hash),
-        CommandError::BoostUnknown(boost) => failure.with("boost_id", boost),
-        CommandError::RequestIdReused(id) => failure.with("request_id", id),
-        CommandError::SpendingDisabled
-        | CommandError::NoSettlement
-        | CommandError::ShuttingDown => failure,
+        CommandError::TorrentUnknown(info_hash) => {
+            Failure::new(ErrorReason::TorrentUnknown, error).with("info_hash", info_hash)
+        }
+        CommandError::BadValue { field, .. } => {
+            Failure::new(ErrorReason::BadField, error).with("field", field)
+        }
+        CommandError::ShuttingDown => Failure::new(ErrorReason::ShuttingDown, error),
+        CommandError::Credit(error) => of_credit(error),
+    }
+}
+
+fn of_credit(error: &CreditError) -> Failure {
+    let failure = |reason| Failure::new(reason, error);
+    match error {
+        CreditError::BoostUnknown(boost) => {
+            failure(ErrorReason::BoostUnknown).with("boost_id", boost)
+        }
+        CreditError::RequestIdReused(id) => {
+            failure(ErrorReason::RequestIdReused).with("request_id", id)
+        }
+        CreditError::SpendingDisabled => failure(ErrorReason::SpendingDisabled),
+        CreditError::InsufficientCredit { needed, available } => {
+            failure(ErrorReason::InsufficientCredit)
+                .with("needed", needed.get())
+                .with("available", available.get())
+        }
+        CreditError::NoSettlement => failure(ErrorReason::NoSettlement),
+        CreditError::BadValue { field, .. } => failure(ErrorReason::BadField).with("field", field),
+        CreditError::ShuttingDown => failure(ErrorReason::ShuttingDown),
     }
 }
 

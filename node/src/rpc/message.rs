@@ -173,16 +173,21 @@ pub(super) fn boost_quote(quote: &BoostQuote, bid: Rate) -> v1::QuoteBoostRespon
 
 pub(super) fn policy(policy: &Policy) -> v1::Policy {
     v1::Policy {
-        earn: policy.earn,
-        spend: policy.spend,
-        min_rate_microcredits_per_gib: rate(policy.rate_min),
+        earn: policy.credit.earn,
+        spend: policy.credit.spend,
+        min_rate_microcredits_per_gib: rate(policy.credit.rate_min),
         open_share_percent: policy.open_share_percent.into(),
         paid_rule: paid_rule(policy.paid_rule).into(),
         slot_count: count(policy.slots),
         upload_limit_bytes_per_second: policy.upload_limit.map(number),
         download_limit_bytes_per_second: policy.download_limit.map(number),
-        friends: policy.friends.iter().map(ToString::to_string).collect(),
-        max_spend_per_day_microcredits: policy.spend_per_day_max.map(credit),
+        friends: policy
+            .credit
+            .friends
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        max_spend_per_day_microcredits: policy.credit.spend_per_day_max.map(credit),
     }
 }
 

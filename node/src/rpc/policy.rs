@@ -70,10 +70,10 @@ impl PolicyService for Policies {
 /// Takes one named field over.
 fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Failure> {
     match path {
-        "earn" => policy.earn = wanted.earn,
-        "spend" => policy.spend = wanted.spend,
+        "earn" => policy.credit.earn = wanted.earn,
+        "spend" => policy.credit.spend = wanted.spend,
         "min_rate_microcredits_per_gib" => {
-            policy.rate_min = field::rate(path, wanted.min_rate_microcredits_per_gib)?;
+            policy.credit.rate_min = field::rate(path, wanted.min_rate_microcredits_per_gib)?;
         }
         "open_share_percent" => {
             policy.open_share_percent = u8::try_from(wanted.open_share_percent)
@@ -95,7 +95,7 @@ fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Fai
             policy.download_limit = limit(path, wanted.download_limit_bytes_per_second)?;
         }
         "max_spend_per_day_microcredits" => {
-            policy.spend_per_day_max = wanted
+            policy.credit.spend_per_day_max = wanted
                 .max_spend_per_day_microcredits
                 .map(|raw| field::amount(path, raw))
                 .transpose()?;
@@ -108,7 +108,7 @@ fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Fai
                 ));
             }
             let keys = wanted.friends.iter().map(|key| field::node_id(path, key));
-            policy.friends = keys.collect::<Result<_, _>>()?;
+            policy.credit.friends = keys.collect::<Result<_, _>>()?;
         }
         other => {
             return Err(field::bad(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::interface::event::SessionEvent;
+use seedbank_engine::interface::event::{CreditEvent, SessionEvent};
 use seedbank_proto::v1::{ErrorReason, EventKind, WatchEventsRequest, WatchEventsResponse};
 use seedbank_proto::{Failure, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -161,46 +161,6 @@ fn event(record: &EventRecord) -> WatchEventsResponse {
             info_hash: info_hash.to_string(),
             ..shell
         },
-        SessionEvent::BoostFunded { .. }
-        | SessionEvent::BoostEnded { .. }
-        | SessionEvent::WrittenOff { .. }
-        | SessionEvent::PeerMisbehaved { .. }
-        | SessionEvent::TrackerFailed { .. }
-        | SessionEvent::SettlementRefused { .. }
-        | SessionEvent::ClockSkewed { .. }
-        | SessionEvent::Conflict { .. } => credit_event(&record.event, shell),
-    }
-}
-
-/// The events about credit and other sides.
-fn credit_event(event: &SessionEvent, shell: WatchEventsResponse) -> WatchEventsResponse {
-    match event {
-        SessionEvent::BoostFunded {
-            boost,
-            payee,
-            amount,
-        } => WatchEventsResponse {
-            kind: EventKind::BoostFunded.into(),
-            message: format!("boost {boost} reserves {amount} for {payee}"),
-            public_key: payee.to_string(),
-            boost_id: boost.to_string(),
-            amount_microcredits: message::credit(*amount),
-            ..shell
-        },
-        SessionEvent::BoostEnded { boost, why, spent } => WatchEventsResponse {
-            kind: EventKind::BoostEnded.into(),
-            message: format!("boost {boost} ended ({why}), it spent {spent}"),
-            boost_id: boost.to_string(),
-            amount_microcredits: message::credit(*spent),
-            ..shell
-        },
-        SessionEvent::WrittenOff { peer, bytes } => WatchEventsResponse {
-            kind: EventKind::WrittenOff.into(),
-            message: format!("{peer} did not pay for {} bytes", bytes.get()),
-            public_key: peer.to_string(),
-            payload_bytes: message::bytes(*bytes),
-            ..shell
-        },
         SessionEvent::PeerMisbehaved { peer, what } => WatchEventsResponse {
             kind: EventKind::PeerMisbehaved.into(),
             message: what.clone(),
@@ -217,18 +177,50 @@ fn credit_event(event: &SessionEvent, shell: WatchEventsResponse) -> WatchEvents
             info_hash: info_hash.to_string(),
             ..shell
         },
-        SessionEvent::Conflict { signer, what } => WatchEventsResponse {
+        SessionEvent::Credit(event) => credit_event(event, shell),
+    }
+}
+
+fn credit_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsResponse {
+    match event {
+        CreditEvent::BoostFunded {
+            boost,
+            payee,
+            amount,
+        } => WatchEventsResponse {
+            kind: EventKind::BoostFunded.into(),
+            message: format!("boost {boost} reserves {amount} for {payee}"),
+            public_key: payee.to_string(),
+            boost_id: boost.to_string(),
+            amount_microcredits: message::credit(*amount),
+            ..shell
+        },
+        CreditEvent::BoostEnded { boost, why, spent } => WatchEventsResponse {
+            kind: EventKind::BoostEnded.into(),
+            message: format!("boost {boost} ended ({why}), it spent {spent}"),
+            boost_id: boost.to_string(),
+            amount_microcredits: message::credit(*spent),
+            ..shell
+        },
+        CreditEvent::WrittenOff { peer, bytes } => WatchEventsResponse {
+            kind: EventKind::WrittenOff.into(),
+            message: format!("{peer} did not pay for {} bytes", bytes.get()),
+            public_key: peer.to_string(),
+            payload_bytes: message::bytes(*bytes),
+            ..shell
+        },
+        CreditEvent::Conflict { signer, what } => WatchEventsResponse {
             kind: EventKind::Conflict.into(),
             message: what.clone(),
             public_key: signer.to_string(),
             ..shell
         },
-        SessionEvent::SettlementRefused { what, refusal } => WatchEventsResponse {
+        CreditEvent::SettlementRefused { what, refusal } => WatchEventsResponse {
             kind: EventKind::SettlementRefused.into(),
             message: format!("{what}: {refusal}"),
             ..shell
         },
-        SessionEvent::ClockSkewed { secs, is_sound } => WatchEventsResponse {
+        CreditEvent::ClockSkewed { secs, is_sound } => WatchEventsResponse {
             kind: EventKind::ClockSkewed.into(),
             message: if *is_sound {
                 "the clock agrees with the settlement node again".to_owned()
@@ -237,10 +229,6 @@ fn credit_event(event: &SessionEvent, shell: WatchEventsResponse) -> WatchEvents
             },
             ..shell
         },
-        SessionEvent::Choke(_)
-        | SessionEvent::TorrentCompleted(_)
-        | SessionEvent::TorrentFailed { .. }
-        | SessionEvent::PieceFailed { .. } => shell,
     }
 }
 

@@ -7,7 +7,6 @@ use seedbank_ledger::{Duration, Instant, NodeId, Rate};
 use crate::credit::receipts::limits::{
     BID_INTERVAL, LOWER_AFTER_ROUNDS, RAISE_PAUSE, RAISE_REGRET,
 };
-use crate::transfer::choker::ROUND;
 
 /// A raise or a cut changes a bid by one part in so many.
 const STEP_PARTS: u64 = 10;
@@ -27,6 +26,8 @@ pub(super) struct Bidder {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BidSight {
     pub(super) now: Instant,
+    /// Time between two rounds of a choker.
+    pub(super) choke_round: Duration,
     pub(super) payee: NodeId,
     /// Least the payee takes.
     pub(super) min: Rate,
@@ -63,7 +64,7 @@ impl Bidder {
         Self {
             rate: sight.min.max(Rate::new(1)).min(sight.cap),
             changed_at: sight.now,
-            round_at: sight.now.after(ROUND),
+            round_at: sight.now.after(sight.choke_round),
             choked: sight.choking,
             raised_at: None,
             unchoked_rounds: 0,
@@ -87,7 +88,7 @@ impl Bidder {
         self.choked = sight.choking;
         let mut rate = self.rate;
         if now >= self.round_at {
-            self.round_at = now.after(ROUND);
+            self.round_at = now.after(sight.choke_round);
             rate = self.round(sight, pauses);
         }
         let rate = rate.max(sight.min).max(Rate::new(1)).min(sight.cap);
@@ -133,10 +134,6 @@ fn down(rate: Rate) -> Rate {
 }
 
 const _: () = assert!(
-    BID_INTERVAL.as_nanos() < ROUND.as_nanos(),
-    "a round's bid is never too soon"
-);
-const _: () = assert!(
     RAISE_REGRET.as_nanos() > Duration::ZERO.as_nanos(),
     "a raise can be regretted"
 );
@@ -146,6 +143,7 @@ mod tests {
     use super::*;
 
     const CAP: u64 = 1_000;
+    const ROUND: Duration = Duration::from_secs(10);
 
     struct Scene {
         bidder: Bidder,
@@ -156,6 +154,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let sight = BidSight {
+                choke_round: ROUND,
                 now: Instant::ZERO,
                 payee: NodeId::from_bytes([1; 32]),
                 min: Rate::new(100),

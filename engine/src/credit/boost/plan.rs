@@ -11,11 +11,12 @@ use super::config::{
     CHOKED_MAX, DUST, EXPIRY_MARGIN_SECS, LINGER, LINGER_AWAY, PAUSES_MAX, PAYEES_MAX, PLACE_KEEP,
     PLACE_PAUSE, RENEW_PARTS, RETRY, TOP_UP_PARTS, WINDOW_MAX,
 };
+use super::order::BoostState;
 use super::payee::{Payee, chunk, cost, floor, is_eligible, payees_of, window_of};
 use super::row::Boost;
-use super::{Action, BoostOutput, Boosts, PayeeCandidate, Place, Round, TorrentRow};
-use crate::interface::event::SessionEvent;
-use crate::interface::view::BoostState;
+use super::{Boosts, PayeeCandidate, Place, Round, TorrentRow};
+use crate::credit::event::CreditEvent;
+use crate::credit::output::{CreditOutput, Errand};
 
 /// A boost that bids for its torrent now, and whom it could pay.
 #[derive(Clone, Debug)]
@@ -66,13 +67,13 @@ impl Boosts {
         self.bid(round, &turns, &mut actions);
         self.write_rows();
         self.outputs
-            .extend(actions.into_iter().map(BoostOutput::Act));
+            .extend(actions.into_iter().map(CreditOutput::Errand));
         self.outputs
-            .extend(events.into_iter().map(BoostOutput::Event));
+            .extend(events.into_iter().map(CreditOutput::Event));
     }
 
     /// Brings the books up to the locks as they stand.
-    fn reconcile(&mut self, round: &Round<'_>, events: &mut Vec<SessionEvent>) {
+    fn reconcile(&mut self, round: &Round<'_>, events: &mut Vec<CreditEvent>) {
         self.locks = round.locks.iter().map(|lock| (lock.id(), *lock)).collect();
         self.time = round.time;
         let shared = self.book.locks();
@@ -87,7 +88,7 @@ impl Boosts {
             }
             self.book.open(lock);
             for (boost, amount) in self.book.assign(lock) {
-                events.push(SessionEvent::BoostFunded {
+                events.push(CreditEvent::BoostFunded {
                     boost,
                     payee: lock.payee(),
                     amount,
@@ -302,7 +303,7 @@ impl Boosts {
         round: &Round<'_>,
         turn: &Turn,
         means: &mut Means,
-        actions: &mut Vec<Action>,
+        actions: &mut Vec<Errand>,
     ) {
         let placed = |payee: &&Payee| self.places.contains_key(&(turn.boost, payee.node_id));
         let mut placed: Vec<&Payee> = turn.payees.values().filter(placed).collect();
@@ -341,7 +342,7 @@ impl Boosts {
         }
     }
 
-    fn open(&mut self, turn: &Turn, payee: &Payee, means: &mut Means, actions: &mut Vec<Action>) {
+    fn open(&mut self, turn: &Turn, payee: &Payee, means: &mut Means, actions: &mut Vec<Errand>) {
         let boost = &self.book.boosts[&turn.boost];
         let bid = boost.order.bid;
         let floor = floor(bid, payee);
@@ -358,7 +359,7 @@ impl Boosts {
             .boost_mut(turn.boost)
             .pending
             .insert(payee, amount);
-        actions.push(Action::OpenLock { payee, amount });
+        actions.push(Errand::OpenLock { payee, amount });
     }
 
     /// Fills up a boost's share in a lock when three quarters of it are used: first with credit
@@ -406,14 +407,14 @@ impl Boosts {
                 .insert(payee.node_id, amount);
         }
         self.renewals.insert(id, orders.now.after(RETRY));
-        orders.actions.push(Action::TopUp {
+        orders.actions.push(Errand::TopUp {
             lock_id: id,
             amount,
         });
     }
 
     /// Keeps locks that some boost wants and asks for the close of the rest.
-    fn give_back(&mut self, round: &Round<'_>, turns: &[Turn], actions: &mut Vec<Action>) {
+    fn give_back(&mut self, round: &Round<'_>, turns: &[Turn], actions: &mut Vec<Errand>) {
         let mut unwanted = std::mem::take(&mut self.unwanted);
         unwanted.retain(|id, _| self.locks.contains_key(id));
         let open = self.locks.values().filter(|lock| !lock.status.closed);
@@ -424,7 +425,7 @@ impl Boosts {
             if !expired && (placed || self.is_pending(payee)) {
                 unwanted.remove(&lock_id);
                 if lock.ending == Ending::Soon {
-                    actions.push(Action::Keep { payee, lock_id });
+                    actions.push(Errand::KeepLock { payee, lock_id });
                 }
                 continue;
             }
@@ -432,7 +433,7 @@ impl Boosts {
             let linger = self.linger(lock, turns, round);
             let over = expired || linger.is_none_or(|wait| round.now.since(since) >= wait);
             if over && lock.ending == Ending::No {
-                actions.push(Action::AskClose { payee, lock_id });
+                actions.push(Errand::EndLock { payee, lock_id });
             }
         }
         self.unwanted = unwanted;
@@ -457,7 +458,7 @@ impl Boosts {
     }
 
     /// Bids on every connection to a funded payee, and ends bids that nothing stands behind.
-    fn bid(&mut self, round: &Round<'_>, turns: &[Turn], actions: &mut Vec<Action>) {
+    fn bid(&mut self, round: &Round<'_>, turns: &[Turn], actions: &mut Vec<Errand>) {
         let mut bidders = std::mem::take(&mut self.bidders);
         bidders.retain(|peer, _| round.candidates.iter().any(|row| row.peer == *peer));
         for row in round.candidates {
@@ -467,7 +468,7 @@ impl Boosts {
             let Some(turn) = turn.filter(|turn| self.is_covered(turn, row, round)) else {
                 if bidders.remove(&row.peer).is_some() {
                     let rate = Rate::ZERO;
-                    actions.push(Action::Bid {
+                    actions.push(Errand::Bid {
                         peer: row.peer,
                         rate,
                     });
@@ -476,6 +477,7 @@ impl Boosts {
             };
             let sight = BidSight {
                 now: round.now,
+                choke_round: round.choke_round,
                 payee: row.node_id,
                 min: row.rate_min,
                 cap: self.book.boosts[&turn.boost].order.bid,
@@ -490,7 +492,7 @@ impl Boosts {
                     Some(bidder.rate())
                 }
             };
-            actions.extend(rate.map(|rate| Action::Bid {
+            actions.extend(rate.map(|rate| Errand::Bid {
                 peer: row.peer,
                 rate,
             }));
@@ -574,7 +576,7 @@ struct Orders<'a> {
     now: Instant,
     time: UnixTime,
     means: &'a mut Means,
-    actions: &'a mut Vec<Action>,
+    actions: &'a mut Vec<Errand>,
 }
 
 fn is_expired(lock: &OwnLock, time: UnixTime) -> bool {

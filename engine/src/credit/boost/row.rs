@@ -7,8 +7,7 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::{MicroCredits, NodeId, Rate, UnixTime};
 
 use super::config::{PAYEES_MAX, REQUEST_ID_LEN_MAX, SHARES_MAX};
-use crate::interface::command::BoostOrder;
-use crate::interface::view::BoostState;
+use super::order::{BoostOrder, BoostState};
 use crate::units::InfoHash;
 
 /// Part of a lock's credit that one boost reserved.

@@ -9,6 +9,7 @@ use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::{Duration, Identity, NetworkId};
 
 use super::*;
+use crate::credit::output::Errand;
 
 const CREDIT: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
@@ -34,7 +35,7 @@ fn cost(mib: u64) -> MicroCredits {
 
 struct Scene {
     boosts: Boosts,
-    policy: Policy,
+    policy: CreditPolicy,
     torrents: Vec<TorrentRow>,
     candidates: Vec<PayeeCandidate>,
     locks: Vec<OwnLock>,
@@ -43,9 +44,9 @@ struct Scene {
     time: UnixTime,
     rows: BTreeMap<u64, Vec<u8>>,
     bids: BTreeMap<PeerIndex, Rate>,
-    events: Vec<SessionEvent>,
+    events: Vec<CreditEvent>,
     /// Actions of the last plan.
-    actions: Vec<Action>,
+    actions: Vec<Errand>,
     issuer: Identity,
     next_lock: u64,
     /// Orders are queued and nothing comes of them.
@@ -57,7 +58,7 @@ impl Scene {
     fn new() -> Self {
         Self {
             boosts: Boosts::default(),
-            policy: Policy::default(),
+            policy: CreditPolicy::default(),
             torrents: vec![TorrentRow {
                 info_hash: torrent(1),
                 left: Some(Bytes::new(256 * MIB)),
@@ -96,7 +97,7 @@ impl Scene {
         }
     }
 
-    fn create(&mut self, order: &BoostOrder) -> Result<u64, CommandError> {
+    fn create(&mut self, order: &BoostOrder) -> Result<u64, CreditError> {
         let id = self
             .boosts
             .create(order, Some(&self.purse), &self.policy, self.time);
@@ -129,6 +130,7 @@ impl Scene {
         self.now = self.now.after(Duration::from_secs(1));
         self.time = self.time.plus_secs(1);
         let round = Round {
+            choke_round: Duration::from_secs(10),
             now: self.now,
             time: self.time,
             policy: &self.policy,
@@ -159,12 +161,13 @@ impl Scene {
         self.actions.clear();
         while let Some(output) = self.boosts.poll_output() {
             match output {
-                BoostOutput::Tally(rows) => rows.into_iter().for_each(|row| self.write(row)),
-                BoostOutput::Event(event) => self.events.push(event),
-                BoostOutput::Act(action) => {
-                    self.actions.push(action);
+                CreditOutput::Tally(rows) => rows.into_iter().for_each(|row| self.write(row)),
+                CreditOutput::Event(event) => self.events.push(event),
+                CreditOutput::Errand(action) => {
+                    self.actions.push(action.clone());
                     self.act(action);
                 }
+                other => unreachable!("boosts ask for nothing else: {other:?}"),
             }
         }
     }
@@ -184,28 +187,29 @@ impl Scene {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: Errand) {
         match action {
-            Action::OpenLock { payee, .. } if self.stuck => self.purse.busy.push(payee),
-            Action::OpenLock { payee, amount } => {
+            Errand::OpenLock { payee, .. } if self.stuck => self.purse.busy.push(payee),
+            Errand::OpenLock { payee, amount } => {
                 self.pay(amount);
                 let lock_id = LockId::new(self.next_lock);
                 self.next_lock += 1;
                 let expires_at = self.time.plus_secs(3600);
                 self.put_lock(lock_id, payee, amount, expires_at);
             }
-            Action::TopUp { lock_id, amount } => {
+            Errand::TopUp { lock_id, amount } => {
                 self.pay(amount);
                 let body = self.lock(lock_id).status.lock.body;
                 let amount = body.amount.checked_add(amount).unwrap();
                 let expires_at = self.time.plus_secs(3600);
                 self.put_lock(lock_id, body.payee, amount, expires_at);
             }
-            Action::AskClose { lock_id, .. } => self.lock(lock_id).ending = Ending::Asked,
-            Action::Keep { lock_id, .. } => self.lock(lock_id).ending = Ending::No,
-            Action::Bid { peer, rate } => {
+            Errand::EndLock { lock_id, .. } => self.lock(lock_id).ending = Ending::Asked,
+            Errand::KeepLock { lock_id, .. } => self.lock(lock_id).ending = Ending::No,
+            Errand::Bid { peer, rate } => {
                 self.bids.insert(peer, rate);
             }
+            other => unreachable!("no errand of a boost: {other:?}"),
         }
     }
 
@@ -306,7 +310,7 @@ fn the_same_request_is_the_same_boost_and_another_body_is_refused() {
     let other = scene.order("a", CREDIT + 1);
     assert_eq!(
         scene.create(&other),
-        Err(CommandError::RequestIdReused("a".to_owned()))
+        Err(CreditError::RequestIdReused("a".to_owned()))
     );
     assert_eq!(scene.boosts.views().len(), 1);
 }
@@ -360,14 +364,14 @@ fn a_boost_is_refused_with_the_reason() {
         ),
     ] {
         let refused = scene.create(&order);
-        assert!(matches!(refused, Err(CommandError::BadValue { field: f, .. }) if f == field));
+        assert!(matches!(refused, Err(CreditError::BadValue { field: f, .. }) if f == field));
     }
-    let (policy, time) = (Policy::default(), scene.time);
+    let (policy, time) = (CreditPolicy::default(), scene.time);
     let refused = scene.boosts.create(&good, None, &policy, time);
-    assert_eq!(refused, Err(CommandError::NoSettlement));
-    assert_eq!(scene.boosts.cancel(1), Err(CommandError::BoostUnknown(1)));
+    assert_eq!(refused, Err(CreditError::NoSettlement));
+    assert_eq!(scene.boosts.cancel(1), Err(CreditError::BoostUnknown(1)));
     scene.policy.spend = false;
-    assert_eq!(scene.create(&good), Err(CommandError::SpendingDisabled));
+    assert_eq!(scene.create(&good), Err(CreditError::SpendingDisabled));
 }
 
 #[test]
@@ -376,7 +380,7 @@ fn credit_promised_to_one_boost_is_not_promised_to_another() {
     let first = scene.order("a", 6 * CREDIT);
     assert_eq!(scene.create(&first), Ok(1));
     let second = scene.order("b", 5 * CREDIT);
-    let refused = Err(CommandError::InsufficientCredit {
+    let refused = Err(CreditError::InsufficientCredit {
         needed: cr(5 * CREDIT),
         available: cr(4 * CREDIT),
     });
@@ -393,7 +397,7 @@ fn a_lock_holds_64_mib_at_the_bid_or_what_is_left_or_the_budget() {
     let scene = funded(CREDIT);
     assert_eq!(scene.view(1).locked, cost(64));
     assert_eq!(scene.bids[&PeerIndex(1)], Rate::new(1_000));
-    let funded_event = SessionEvent::BoostFunded {
+    let funded_event = CreditEvent::BoostFunded {
         boost: 1,
         payee: node(1),
         amount: cost(64),
@@ -534,7 +538,7 @@ fn completion_ends_the_bids_and_returns_what_is_locked() {
     let view = scene.view(1);
     assert_eq!((view.spent, view.locked), (cr(5_000), cr(0)));
     assert!(view.payees.is_empty());
-    let ended = SessionEvent::BoostEnded {
+    let ended = CreditEvent::BoostEnded {
         boost: 1,
         why: "torrent complete",
         spent: cr(5_000),
@@ -713,7 +717,7 @@ fn a_lock_ending_soon_is_kept_when_wanted_again() {
     let mut scene = funded(CREDIT);
     scene.nth(0).ending = Ending::Soon;
     scene.plan();
-    let keep = Action::Keep {
+    let keep = Errand::KeepLock {
         payee: node(1),
         lock_id: LockId::new(1),
     };
@@ -866,7 +870,7 @@ fn old_boosts_are_forgotten_and_numbers_never_come_back() {
     let order = scene.order("too many", 10);
     assert!(matches!(
         scene.create(&order),
-        Err(CommandError::BadValue { field: "boost", .. })
+        Err(CreditError::BadValue { field: "boost", .. })
     ));
 }
 

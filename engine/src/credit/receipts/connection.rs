@@ -2,9 +2,8 @@
 
 use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate};
 
-use crate::credit::receipts::class::Class;
 use crate::credit::receipts::limits::{BID_BURST, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL};
-use crate::credit::receipts::requests::Requests;
+use crate::credit::receipts::service::Service;
 use crate::units::InfoHash;
 
 /// How far a connection has come. Messages are legal in one phase only.
@@ -51,10 +50,10 @@ pub struct Connection {
     pub peer_window: Bytes,
     /// As payee: his bid in force.
     pub peer_bid: Rate,
-    /// As payee: what the choker wants him to get.
-    pub class: Class,
+    /// As payee: how it is to be served.
+    pub service: Service,
     /// As payee: what QUOTE said last.
-    pub quoted: Class,
+    pub quoted: Service,
     /// As payee: the window that QUOTE said last.
     pub quoted_window: Bytes,
     /// As payer: our bid in force.
@@ -64,9 +63,7 @@ pub struct Connection {
     /// As payer: how many bids may be sent.
     pub bids: Allowance,
     /// As payer: his QUOTE in force.
-    pub quote: Class,
-    /// As payer: requests in flight.
-    pub requests: Requests,
+    pub quote: Service,
     /// SYNCs and ERRs that he can make us send.
     pub answers: Allowance,
 }
@@ -93,14 +90,13 @@ impl Connection {
             peer_rate_min: None,
             peer_window: Bytes::ZERO,
             peer_bid: Rate::ZERO,
-            class: Class::Open,
-            quoted: Class::Open,
+            service: Service::Open,
+            quoted: Service::Open,
             quoted_window: Bytes::ZERO,
             own_bid: Rate::ZERO,
             wanted_bid: Rate::ZERO,
             bids: Allowance::new(BID_INTERVAL, BID_BURST),
-            quote: Class::Open,
-            requests: Requests::default(),
+            quote: Service::Open,
             answers: Allowance::new(SYNC_INTERVAL, SYNC_BURST),
         }
     }

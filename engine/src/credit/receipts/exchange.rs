@@ -24,19 +24,19 @@ use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::tally::{ChannelRow, LockRow, PairRow, TallyRow};
 use seedbank_ledger::{Bytes, Identity, Instant, NodeId, Rate, UnixTime};
 
+use crate::credit::network::Network;
+use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::acknowledgement::Acknowledgements;
-use crate::credit::receipts::class::Class;
 use crate::credit::receipts::clock::{Clock, Now};
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::limits::Window;
-use crate::credit::receipts::output::{ExchangeEvent, ExchangeOutput};
+use crate::credit::receipts::open_pieces::PieceKey;
 use crate::credit::receipts::pair::{Pair, PairView};
 use crate::credit::receipts::payee::Payee;
 use crate::credit::receipts::payer::Payer;
 use crate::credit::receipts::paying::PayingLock;
-use crate::credit::receipts::requests::PieceKey;
-use crate::interface::config::Network;
+use crate::credit::receipts::service::Service;
 use crate::units::PeerIndex;
 use crate::wire::receipt::ReceiptMessage;
 
@@ -78,7 +78,7 @@ pub struct Exchange {
     connections: BTreeMap<PeerIndex, Connection>,
     /// Blocks that came and whose piece is not verified, by piece.
     pieces: BTreeMap<PieceKey, Vec<Arrived>>,
-    outputs: VecDeque<ExchangeOutput>,
+    outputs: VecDeque<CreditOutput>,
     wakes: Wakes,
 }
 
@@ -136,7 +136,7 @@ impl Exchange {
     }
 
     /// The next thing to do; `None` when there is none.
-    pub fn poll_output(&mut self) -> Option<ExchangeOutput> {
+    pub fn poll_output(&mut self) -> Option<CreditOutput> {
         self.outputs.pop_front()
     }
 
@@ -309,8 +309,7 @@ impl Exchange {
             let pair = self.pair_entry(lock.payer, now.at);
             let stored = EarningLock::stored(row, receipt, now);
             pair.payee.locks.insert(lock.lock_id, stored);
-            self.outputs
-                .push_back(ExchangeOutput::AskLock(lock.lock_id));
+            self.outputs.push_back(Errand::AskLock(lock.lock_id).into());
         }
     }
 
@@ -329,17 +328,16 @@ impl Exchange {
     }
 
     fn send(&mut self, peer: PeerIndex, message: ReceiptMessage) {
-        self.outputs
-            .push_back(ExchangeOutput::Send { peer, message });
+        self.outputs.push_back(CreditOutput::Send { peer, message });
     }
 
-    fn event(&mut self, event: ExchangeEvent) {
-        self.outputs.push_back(ExchangeOutput::Event(event));
+    fn put(&mut self, output: impl Into<CreditOutput>) {
+        self.outputs.push_back(output.into());
     }
 
     fn tally(&mut self, rows: Vec<TallyRow>) {
         if !rows.is_empty() {
-            self.outputs.push_back(ExchangeOutput::Tally(rows));
+            self.outputs.push_back(CreditOutput::Tally(rows));
         }
     }
 
@@ -364,11 +362,11 @@ impl Exchange {
         self.wakes.set(key, wake);
     }
 
-    /// The class in which this peer serves us, by its QUOTE in force.
-    pub fn quoted(&self, peer: PeerIndex) -> Class {
+    /// How this peer serves us, by its QUOTE in force.
+    pub fn quoted(&self, peer: PeerIndex) -> Service {
         self.connections
             .get(&peer)
-            .map_or(Class::Open, |connection| connection.quote)
+            .map_or(Service::Open, |connection| connection.quote)
     }
 }
 

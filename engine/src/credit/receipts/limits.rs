@@ -35,8 +35,6 @@ pub const LOCKS_OPEN_MAX: usize = 8;
 pub const LOCKS_CLOSED_MAX: usize = 64;
 /// Most closed locks that a SYNC of ours tells of, newest first.
 pub const SYNC_CLOSED_MAX: usize = 7;
-/// Most requests in flight on one connection.
-pub const REQUESTS_MAX: usize = 8_192;
 /// Most shares in one channel summary; the ledger's bound.
 pub const ATTRIBUTION_MAX: usize = 64;
 

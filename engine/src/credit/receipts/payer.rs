@@ -8,8 +8,8 @@ use seedbank_ledger::{Bytes, Identity, MicroCredits, Rate, RawCost};
 
 use crate::credit::receipts::clock::Now;
 use crate::credit::receipts::limits::LOCKS_CLOSED_MAX;
+use crate::credit::receipts::open_pieces::OpenPieces;
 use crate::credit::receipts::paying::PayingLock;
-use crate::credit::receipts::requests::OpenPieces;
 use crate::credit::receipts::shares::{Share, Shares};
 use crate::units::InfoHash;
 

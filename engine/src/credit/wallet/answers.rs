@@ -7,12 +7,13 @@ use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
 use seedbank_ledger::statement::{AccountStatus, LockStatus, Operation, StatementLine};
 use seedbank_ledger::{Instant, MicroCredits, UnixTime};
 
+use super::Wallet;
 use super::config::{FRESH, LINES_PAGE, LOCKS_MAX, RETRY_MAX};
 use super::link::{Asked, Question};
 use super::orders::{self, Answer, Told, Wanted};
-use super::{Wallet, WalletOutput};
+use crate::credit::event::CreditEvent;
+use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::settlement::SettlementReply;
-use crate::interface::event::SessionEvent;
 
 impl Wallet {
     /// Checks an answer and takes it over. An error says what is wrong with it; nothing was used.
@@ -120,7 +121,7 @@ impl Wallet {
         } else if lock.payer == self.identity.id() && self.payees.len() < LOCKS_MAX {
             self.payees.insert(lock.lock_id, lock.payee);
         }
-        self.outputs.push_back(WalletOutput::LockChanged(*status));
+        self.outputs.push_back(Errand::LockTold(*status).into());
     }
 
     /// Takes over an answer that was checked: locks and orders first, then the
@@ -151,7 +152,7 @@ impl Wallet {
         for line in &lines {
             let line = Box::new((*line).clone());
             self.outputs
-                .push_back(WalletOutput::Append(NodeCommand::Settled(line)));
+                .push_back(CreditOutput::Append(NodeCommand::Settled(line)));
         }
         self.told_at = (told.lines.len() < LINES_PAGE).then_some(now);
         // An answer to a later question has the line, or there is none.
@@ -269,7 +270,7 @@ impl Wallet {
             .filter(|refusal| *refusal != Refusal::AlreadyDone);
         if let Some(refusal) = refusal {
             let what = format!("claim on lock {lock_id}");
-            self.event(SessionEvent::SettlementRefused { what, refusal });
+            self.event(CreditEvent::SettlementRefused { what, refusal });
         }
     }
 
@@ -287,11 +288,11 @@ impl Wallet {
             self.errands.ask(lock_id);
         }
         let what = format!("order {}: {:?}", order.nonce, order.kind);
-        self.event(SessionEvent::SettlementRefused { what, refusal });
+        self.event(CreditEvent::SettlementRefused { what, refusal });
     }
 
     pub(super) fn conflict(&mut self, what: String) {
         let signer = self.network.settlement;
-        self.event(SessionEvent::Conflict { signer, what });
+        self.event(CreditEvent::Conflict { signer, what });
     }
 }

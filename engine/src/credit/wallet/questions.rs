@@ -5,11 +5,12 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::{Instant, Sequence, UnixTime};
 
+use super::Wallet;
 use super::config::{ORDER_VALID_SECS, TRANSFER_VALID_SECS};
 use super::errands::Errand;
 use super::link::Question;
 use super::orders::{self, Wanted};
-use super::{Wallet, WalletOutput};
+use crate::credit::output::CreditOutput;
 use crate::credit::settlement::SettlementRequest;
 
 impl Wallet {
@@ -125,6 +126,6 @@ impl Wallet {
         let request = self.link.ask(question, self.seen, now);
         let what = what(self.seen);
         self.outputs
-            .push_back(WalletOutput::Settle { request, what });
+            .push_back(CreditOutput::Settle { request, what });
     }
 }

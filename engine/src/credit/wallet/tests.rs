@@ -11,6 +11,7 @@ use seedbank_ledger::statement::AccountStatus;
 use seedbank_ledger::{Duration, MicroCredits, UnixTime};
 
 use super::*;
+use crate::credit::settlement::SettlementRequest;
 use bench::{Bench, Fate, claim};
 
 const CREDIT: u64 = 1_000_000;
@@ -86,7 +87,7 @@ fn a_request_id_means_one_transfer_even_after_a_restart() {
     assert_eq!(send(&mut bench, "rent", 100), Ok(1));
     assert_eq!(
         send(&mut bench, "rent", 101),
-        Err(CommandError::RequestIdReused("rent".to_owned()))
+        Err(CreditError::RequestIdReused("rent".to_owned()))
     );
     bench.restart(0);
     bench.run(5);
@@ -104,25 +105,22 @@ fn transfers_that_cannot_be_are_refused_at_once() {
     let mut send = |id: &str, to, amount| {
         bench.with(0, |wallet, now| wallet.transfer(id, to, cr(amount), now))
     };
-    assert!(matches!(
-        send("", to, 1),
-        Err(CommandError::BadValue { .. })
-    ));
+    assert!(matches!(send("", to, 1), Err(CreditError::BadValue { .. })));
     assert!(matches!(
         send(&"x".repeat(65), to, 1),
-        Err(CommandError::BadValue { .. })
+        Err(CreditError::BadValue { .. })
     ));
     assert!(matches!(
         send("a", own, 1),
-        Err(CommandError::BadValue { .. })
+        Err(CreditError::BadValue { .. })
     ));
     assert!(matches!(
         send("a", to, 0),
-        Err(CommandError::BadValue { .. })
+        Err(CreditError::BadValue { .. })
     ));
     assert_eq!(
         send("a", to, 10 * CREDIT + 1),
-        Err(CommandError::InsufficientCredit {
+        Err(CreditError::InsufficientCredit {
             needed: cr(10 * CREDIT + 1),
             available: cr(10 * CREDIT)
         })
@@ -130,7 +128,7 @@ fn transfers_that_cannot_be_are_refused_at_once() {
     assert!(send("a", to, 9 * CREDIT).is_ok());
     assert_eq!(
         send("b", to, 2 * CREDIT),
-        Err(CommandError::InsufficientCredit {
+        Err(CreditError::InsufficientCredit {
             needed: cr(2 * CREDIT),
             available: cr(CREDIT)
         })
@@ -196,7 +194,7 @@ fn an_order_that_we_never_signed_is_a_conflict_and_is_not_repeated() {
         account,
     };
     bench.answer_newest(0, reply);
-    let conflict = |event: &SessionEvent| matches!(event, SessionEvent::Conflict { .. });
+    let conflict = |event: &CreditEvent| matches!(event, CreditEvent::Conflict { .. });
     assert!(bench.events(0).iter().any(conflict));
     assert_eq!(bench.submissions(0).len(), 1);
 }
@@ -282,10 +280,10 @@ fn a_clock_ten_minutes_off_takes_no_locks_and_says_so() {
     assert!(!bench.wallet(0).takes_locks());
     let refused = bench.with(0, |wallet, now| wallet.open_lock(to, cr(1), now));
     assert_eq!(refused, Err(WantError::NotReady));
-    let said = |event: &SessionEvent| {
+    let said = |event: &CreditEvent| {
         matches!(
             event,
-            SessionEvent::ClockSkewed {
+            CreditEvent::ClockSkewed {
                 secs: 690..=710,
                 is_sound: false
             }
@@ -597,7 +595,7 @@ fn l1_one_forged_nonce_stops_an_account_for_good() {
     let others: Vec<u64> = nonces.filter(|nonce| *nonce != 1_001).collect();
     assert_eq!(others, [], "no other nonce is ever tried");
     assert!(bench.submissions(0).len() > USELESS_SUBMISSIONS_MAX);
-    let conflict = |event: &SessionEvent| matches!(event, SessionEvent::Conflict { .. });
+    let conflict = |event: &CreditEvent| matches!(event, CreditEvent::Conflict { .. });
     assert!(
         !bench.events(0).iter().any(conflict),
         "the owner is not told"

@@ -6,8 +6,7 @@ use seedbank_ledger::{Duration, Instant};
 
 use crate::content::metainfo::TRACKERS_MAX;
 use crate::discovery::tracker::url::TrackerUrl;
-use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply};
-use crate::interface::view::TrackerView;
+use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, TrackerView};
 use crate::rng::Rng;
 
 /// Wait after a tracker's first failure; doubles with every further one.

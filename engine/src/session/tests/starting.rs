@@ -64,7 +64,10 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     let policy = Command::SetPolicy(Policy::default());
     session.command(policy, now).unwrap();
     session.handle(Input::Clock(RIGHT.minus_secs(7_200)), now);
-    assert!(session.market.exchange.terms().earn, "not known to be off");
+    assert!(
+        session.market.exchange().terms().earn,
+        "not known to be off"
+    );
     while let Some(output) = session.poll_output() {
         if let Output::Settle { request, what } = output {
             let reply = answer(&mut ledger, &own_id, &what, RIGHT).unwrap();
@@ -72,9 +75,9 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
         }
     }
     session.handle(Input::Clock(RIGHT.minus_secs(7_200)), now);
-    assert!(!session.market.exchange.terms().earn, "two hours behind");
+    assert!(!session.market.exchange().terms().earn, "two hours behind");
     session.handle(Input::Clock(RIGHT), now);
-    assert!(session.market.exchange.terms().earn, "put right");
+    assert!(session.market.exchange().terms().earn, "put right");
 }
 
 /// A node was killed between CLOSE of a payer and the close of his lock: it is closed when it has

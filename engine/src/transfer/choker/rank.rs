@@ -10,10 +10,9 @@ use std::collections::BTreeMap;
 use seedbank_ledger::{Instant, Rate};
 
 use super::{
-    Candidate, Choke, Class, Decision, IDLE_RATE_MAX, IDLE_TURN, OPTIMISTIC_TURN,
+    Candidate, Choke, Class, Decision, IDLE_RATE_MAX, IDLE_TURN, OPTIMISTIC_TURN, PaidRule,
     RECIPROCAL_RATE_MIN, Reason, SlotPolicy, WAITED_TURN,
 };
-use crate::interface::config::PaidRule;
 
 /// A candidate and what the choker remembers of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

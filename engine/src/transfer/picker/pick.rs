@@ -4,6 +4,8 @@
 //! then the rarest); a piece that stalls at another peer; in end game, or when there is no buffer
 //! for more, what others are asked for.
 
+use std::collections::BTreeMap;
+
 use seedbank_ledger::Instant;
 
 use super::open::OpenPiece;
@@ -15,12 +17,15 @@ use crate::units::{Block, PeerIndex, PieceIndex};
 const SPARSE_FACTOR: usize = 64;
 
 /// What bounds a pick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PickLimits {
     /// Blocks that the peer's pipeline has room for.
     pub blocks_max: usize,
     /// Bytes of further pieces that may be opened at this peer: what is left of its window (S2).
     pub open_len_max: u64,
+    /// Bytes of pieces that its window counts already, whatever connection they came on: so much
+    /// less is needed to go on with one.
+    pub counted: BTreeMap<PieceIndex, u64>,
     /// Bytes of further buffers that may be leased.
     pub lease_len_max: u64,
     /// Blocks that others were asked for and that may be asked for again in end game: few, and none
@@ -51,6 +56,7 @@ struct Draft {
     now: Instant,
     blocks_left: usize,
     open_len_left: u64,
+    counted: BTreeMap<PieceIndex, u64>,
     lease_len_left: u64,
     copies_left: usize,
     share_paid: bool,
@@ -69,6 +75,7 @@ impl Picker {
             now,
             blocks_left: limits.blocks_max,
             open_len_left: limits.open_len_max,
+            counted: limits.counted,
             lease_len_left: limits.lease_len_max,
             copies_left: limits.copies_max,
             share_paid: limits.share_paid,
@@ -146,7 +153,7 @@ impl Picker {
         draft.lease_len_left -= len;
         draft.picked.leased.push(piece);
         self.open_at(draft.peer, piece, draft.now);
-        draft.open_len_left = draft.open_len_left.saturating_sub(len);
+        draft.open_len_left = draft.open_len_left.saturating_sub(draft.needed(piece, len));
         self.ask_missing(piece, draft);
         true
     }
@@ -313,7 +320,9 @@ impl Picker {
         let before = self.open_len(draft.peer);
         self.note_involvement(draft.peer, piece);
         let added = self.open_len(draft.peer).saturating_sub(before);
-        draft.open_len_left = draft.open_len_left.saturating_sub(added);
+        draft.open_len_left = draft
+            .open_len_left
+            .saturating_sub(draft.needed(piece, added));
     }
 
     fn ask_missing(&mut self, piece: PieceIndex, draft: &mut Draft) {
@@ -352,9 +361,14 @@ impl Draft {
     fn fits_window(&mut self, picker: &Picker, piece: PieceIndex) -> bool {
         let source = &picker.peers[&self.peer];
         let len = u64::from(picker.geometry.len_of(piece));
-        let fits = source.open.contains(&piece) || len <= self.open_len_left;
+        let fits = source.open.contains(&piece) || self.needed(piece, len) <= self.open_len_left;
         self.picked.is_limited |= !fits;
         fits
+    }
+
+    /// What of `len` bytes of a piece its window does not count yet.
+    fn needed(&self, piece: PieceIndex, len: u64) -> u64 {
+        len.saturating_sub(self.counted.get(&piece).copied().unwrap_or(0))
     }
 
     fn fits_buffers(&mut self, len: u64) -> bool {

@@ -5,7 +5,7 @@ use super::{
     PickLimits, Picked, Picker, PieceIndex, REFUSAL_PAUSE, Rng, STALL,
 };
 use crate::units::BLOCK_LEN;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod history;
 
@@ -16,6 +16,7 @@ const C: PeerIndex = PeerIndex(2);
 const NO_LIMIT: PickLimits = PickLimits {
     blocks_max: usize::MAX,
     open_len_max: u64::MAX,
+    counted: BTreeMap::new(),
     lease_len_max: u64::MAX,
     copies_max: 16,
     share_paid: false,
@@ -251,6 +252,27 @@ fn no_piece_is_opened_beyond_the_window_or_the_buffers() {
     };
     let picked = picker.pick(A, no_buffers, at(0));
     assert!(picked.blocks.is_empty() && picked.is_limited);
+}
+
+#[test]
+fn a_piece_that_a_window_counts_already_goes_on_at_another_connection() {
+    let mut picker = picker(10, &[A, B]);
+    let picked = picker.pick(A, blocks(2), at(0));
+    let half = picked.blocks[0].piece;
+    store(&mut picker, A, &picked.blocks, at(0));
+    picker.leave(A);
+    // B is A's next connection. Its window of one piece is half full of what came on the first.
+    let mut window = PickLimits {
+        open_len_max: PIECE_LEN / 2,
+        ..NO_LIMIT
+    };
+    let picked = picker.pick(B, window.clone(), at(0));
+    assert!(picked.blocks.is_empty() && picked.is_limited);
+    window.counted = [(half, PIECE_LEN / 2)].into();
+    let picked = picker.pick(B, window, at(0));
+    assert_eq!(picked.blocks.len(), 2);
+    assert!(picked.blocks.iter().all(|block| block.piece == half));
+    picker.check_invariants();
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use seedbank_engine::interface::command::{BoostOrder, Command, CommandError, CommandReply};
+use seedbank_engine::interface::command::{
+    BoostOrder, Command, CommandError, CommandReply, CreditError,
+};
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::view::{
@@ -121,14 +123,15 @@ impl Fake {
             return if *known == order {
                 Ok(CommandReply::Boost(view.id))
             } else {
-                Err(CommandError::RequestIdReused(order.request_id))
+                Err(CreditError::RequestIdReused(order.request_id).into())
             };
         }
         if order.max > AVAILABLE {
-            return Err(CommandError::InsufficientCredit {
+            return Err(CreditError::InsufficientCredit {
                 needed: order.max,
                 available: AVAILABLE,
-            });
+            }
+            .into());
         }
         let id = u64::try_from(state.boosts.len()).unwrap() + 1;
         let view = BoostView {

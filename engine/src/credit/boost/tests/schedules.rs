@@ -13,9 +13,10 @@ use seedbank_ledger::statement::{Operation, StatementLine};
 use seedbank_ledger::tally::{LockRow, OrderRow};
 
 use super::*;
+use crate::credit::output::Errand;
 use crate::credit::settlement::{SettlementReply, SettlementRequest};
 use crate::credit::wallet::tests::settlement::Settlement;
-use crate::credit::wallet::{Wallet, WalletBook, WalletOutput};
+use crate::credit::wallet::{Wallet, WalletBook};
 use crate::rng::Rng;
 
 const GRANT: u64 = 2_000_000;
@@ -44,7 +45,7 @@ struct World {
     run: u32,
     /// Questions under way: when they are answered, of which run.
     wire: Vec<(Instant, u32, u64, SettlementRequest)>,
-    policy: Policy,
+    policy: CreditPolicy,
     torrents: Vec<TorrentRow>,
     candidates: Vec<PayeeCandidate>,
     bids: BTreeMap<PeerIndex, Rate>,
@@ -81,9 +82,9 @@ impl World {
             disk: Disk::default(),
             run: 0,
             wire: Vec::new(),
-            policy: Policy {
+            policy: CreditPolicy {
                 spend_per_day_max,
-                ..Policy::default()
+                ..CreditPolicy::default()
             },
             torrents,
             candidates: Vec::new(),
@@ -122,6 +123,7 @@ impl World {
         let locks: Vec<OwnLock> = self.disk.locks.values().copied().collect();
         let purse = self.wallet.purse();
         let round = Round {
+            choke_round: Duration::from_secs(10),
             now: self.now,
             time: self.time,
             policy: &self.policy,
@@ -167,9 +169,10 @@ impl World {
     fn drain_boosts(&mut self) {
         while let Some(output) = self.boosts.poll_output() {
             match output {
-                BoostOutput::Tally(rows) => rows.into_iter().for_each(|row| self.write(row)),
-                BoostOutput::Event(_) => {}
-                BoostOutput::Act(action) => self.act(action),
+                CreditOutput::Tally(rows) => rows.into_iter().for_each(|row| self.write(row)),
+                CreditOutput::Event(_) => {}
+                CreditOutput::Errand(action) => self.act(action),
+                other => unreachable!("boosts ask for nothing else: {other:?}"),
             }
             if self.dies() {
                 return;
@@ -178,22 +181,23 @@ impl World {
         self.drain_wallet();
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: Errand) {
         let now = self.now;
         match action {
-            Action::OpenLock { payee, amount } => {
+            Errand::OpenLock { payee, amount } => {
                 let result = self.wallet.open_lock(payee, amount, now);
                 assert_eq!(result, Ok(()), "a plan asks for what can be had");
             }
-            Action::TopUp { lock_id, amount } => {
+            Errand::TopUp { lock_id, amount } => {
                 // The wallet may know of a close that the plan did not see yet.
                 let _ = self.wallet.top_up(lock_id, amount, now);
             }
-            Action::AskClose { lock_id, .. } => self.set_ending(lock_id, Ending::Soon),
-            Action::Keep { lock_id, .. } => self.set_ending(lock_id, Ending::No),
-            Action::Bid { peer, rate } => {
+            Errand::EndLock { lock_id, .. } => self.set_ending(lock_id, Ending::Soon),
+            Errand::KeepLock { lock_id, .. } => self.set_ending(lock_id, Ending::No),
+            Errand::Bid { peer, rate } => {
                 self.bids.insert(peer, rate);
             }
+            other => unreachable!("no errand of a boost: {other:?}"),
         }
         self.wallet.tick(self.now, self.time);
     }
@@ -224,13 +228,16 @@ impl World {
     fn drain_wallet(&mut self) {
         while let Some(output) = self.wallet.poll_output() {
             match output {
-                WalletOutput::Tally(rows) => rows.into_iter().for_each(|row| self.write(row)),
-                WalletOutput::Append(seedbank_ledger::charts::node::NodeCommand::Settled(line)) => {
+                CreditOutput::Tally(rows) => rows.into_iter().for_each(|row| self.write(row)),
+                CreditOutput::Append(seedbank_ledger::charts::node::NodeCommand::Settled(line)) => {
                     self.disk.lines.push(*line);
                 }
-                WalletOutput::LockChanged(status) => self.lock_status(status),
-                WalletOutput::Event(_) | WalletOutput::Append(_) => {}
-                WalletOutput::Settle { request, what } => {
+                CreditOutput::Errand(Errand::LockTold(status)) => self.lock_status(status),
+                CreditOutput::Event(_) | CreditOutput::Append(_) => {}
+                output @ (CreditOutput::Send { .. }
+                | CreditOutput::Errand(_)
+                | CreditOutput::Notice(_)) => unreachable!("no output of a wallet: {output:?}"),
+                CreditOutput::Settle { request, what } => {
                     let delay = if self.calm { 0 } else { self.rng.below(20) };
                     let at = self.now.after(Duration::from_secs(delay));
                     self.wire.push((at, self.run, request, what));
@@ -400,7 +407,7 @@ impl World {
             .boosts
             .create(&order, Some(&purse), &self.policy, self.time);
         assert!(
-            !matches!(result, Err(CommandError::RequestIdReused(_))),
+            !matches!(result, Err(CreditError::RequestIdReused(_))),
             "the same body each time"
         );
         if !again {

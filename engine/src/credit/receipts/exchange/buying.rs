@@ -1,16 +1,18 @@
 //! We are the payer: bids, what is asked of whom, what a verified piece makes due, and how it is
 //! signed (S1 to S5).
 
+use std::collections::BTreeMap;
+
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
+use crate::asked::BlockFate;
+use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::exchange::{Arrived, Exchange, receipt_row};
 use crate::credit::receipts::limits::RATE_MAX;
-use crate::credit::receipts::output::ExchangeOutput;
 use crate::credit::receipts::paying::{Paying, PayingLock};
-use crate::interface::input::BlockFate;
 use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::receipt::ReceiptMessage;
 
@@ -62,22 +64,6 @@ impl Exchange {
         self.turn(key, at);
     }
 
-    /// Whether a piece may be opened at this peer under the bid in force: what is open there, over
-    /// all torrents, must fit his window (S2). Without a bid the window does not matter.
-    pub fn may_open_piece(&self, peer: PeerIndex, piece: PieceIndex, piece_len: u32) -> bool {
-        let Some(connection) = self.connections.get(&peer) else {
-            return true;
-        };
-        if connection.own_bid.is_zero() {
-            return true;
-        }
-        let Some(pair) = self.pairs.get(&connection.key) else {
-            return true;
-        };
-        let key = (connection.info_hash, piece);
-        pair.payer.pieces.used_with(key, piece_len) <= pair.payer.window
-    }
-
     /// Bytes of further pieces that may be opened at this peer under the bid in force;
     /// [`Bytes::MAX`] without a bid. Pieces that are open there already are counted whole.
     pub fn window_left(&self, peer: PeerIndex) -> Bytes {
@@ -92,31 +78,47 @@ impl Exchange {
         }
     }
 
-    /// A request went out; the bid in force goes with it.
-    pub fn requested(&mut self, peer: PeerIndex, block: Block, piece_len: u32) {
-        let Some(connection) = self.connections.get_mut(&peer) else {
+    /// Pieces of this connection's torrent that its payee's window counts already, with the bytes
+    /// counted: going on with one needs so much less of [`Self::window_left`]. What came of a piece
+    /// on an earlier connection counts until it is verified, so that without this a newcomer who
+    /// reconnects could never complete the one piece its window holds.
+    pub fn counted(&self, peer: PeerIndex) -> BTreeMap<PieceIndex, u64> {
+        let Some(connection) = self.connections.get(&peer) else {
+            return BTreeMap::new();
+        };
+        let pair = self.pairs.get(&connection.key);
+        let pieces = pair.map(|pair| pair.payer.pieces.of(connection.info_hash));
+        pieces.into_iter().flatten().collect()
+    }
+
+    /// The bid that goes with a request sent now, and stays with it until it is answered; zero
+    /// where blocks have no price.
+    pub fn request_bid(&self, peer: PeerIndex) -> Rate {
+        let connection = self.connections.get(&peer);
+        connection
+            .filter(|connection| connection.fast)
+            .map_or(Rate::ZERO, |connection| connection.own_bid)
+    }
+
+    /// A request goes out under `bid`.
+    pub fn requested(&mut self, peer: PeerIndex, block: &Block, bid: Rate, piece_len: u32) {
+        let Some(connection) = self.connections.get(&peer) else {
             return;
         };
-        if !connection.fast {
-            return;
-        }
-        let bid = connection.own_bid;
-        connection.requests.sent(block, bid);
         if !bid.is_zero() {
             let piece = (connection.info_hash, block.piece);
             let key = connection.key;
             let pieces = &mut self.pair_mut(key).payer.pieces;
-            pieces.asked(piece, piece_len, &block);
+            pieces.asked(piece, piece_len, block);
         }
     }
 
-    /// A request was rejected (BEP 6), or will never be answered.
-    pub fn rejected(&mut self, peer: PeerIndex, block: &Block, at: Instant) {
-        let Some(connection) = self.connections.get_mut(&peer) else {
+    /// A request made under `bid` was rejected (BEP 6), or will never be answered.
+    pub fn rejected(&mut self, peer: PeerIndex, block: &Block, bid: Rate, at: Instant) {
+        let Some(connection) = self.connections.get(&peer) else {
             return;
         };
-        let answered = connection.requests.answered(block);
-        if answered.is_some_and(|bid| !bid.is_zero()) {
+        if !bid.is_zero() {
             let piece = (connection.info_hash, block.piece);
             let key = connection.key;
             let pieces = &mut self.pair_mut(key).payer.pieces;
@@ -125,24 +127,26 @@ impl Exchange {
         }
     }
 
-    /// A block came. `had` tells that its piece was verified before, so that `fate` compares it
-    /// with verified bytes.
+    /// A block came that was asked for under `bid`. `had` tells that its piece was verified before,
+    /// so that `fate` compares it with verified bytes.
     pub fn arrived(
         &mut self,
         peer: PeerIndex,
         block: &Block,
+        bid: Rate,
         fate: BlockFate,
         had: bool,
         at: Instant,
     ) {
         let acknowledge = self.setup.terms.acknowledge;
-        let Some(connection) = self.connections.get_mut(&peer) else {
+        let Some(connection) = self.connections.get(&peer) else {
             return;
         };
-        let bid = connection.requests.answered(block);
-        let payable = connection.is_payable();
-        let rate = bid.filter(|_| payable);
-        let rate = rate.map_or(Rate::ZERO, |bid| connection.quote.price(bid));
+        let rate = if connection.is_payable() {
+            connection.quote.price(bid)
+        } else {
+            Rate::ZERO
+        };
         let acknowledge = acknowledge && connection.is_ready();
         let (key, info_hash) = (connection.key, connection.info_hash);
         let piece = (info_hash, block.piece);
@@ -153,7 +157,7 @@ impl Exchange {
             BlockFate::Equal => due && !had,
             BlockFate::Different | BlockFate::Unrequested => false,
         };
-        if bid.is_some_and(|bid| !bid.is_zero()) {
+        if !bid.is_zero() {
             let pieces = &mut self.pair_mut(key).payer.pieces;
             pieces.answered(piece, block, due && waits);
         }
@@ -274,18 +278,11 @@ impl Exchange {
         self.write(&[key], false, at);
     }
 
-    /// Requests in flight here will not be answered.
-    pub(super) fn give_up_requests(&mut self, peer: PeerIndex) {
+    /// What is open on this connection is fetched from somebody else.
+    pub(super) fn hand_on_all(&mut self, peer: PeerIndex) {
         let connection = self.connection_mut(peer);
         let (key, info_hash) = (connection.key, connection.info_hash);
-        let given_up: Vec<(Block, Rate)> = connection.requests.drain().collect();
-        let pieces = &mut self.pair_mut(key).payer.pieces;
-        for (block, bid) in given_up {
-            if !bid.is_zero() {
-                pieces.answered((info_hash, block.piece), &block, false);
-            }
-        }
-        pieces.hand_on_all(info_hash);
+        self.pair_mut(key).payer.pieces.hand_on_all(info_hash);
     }
 
     fn write_due(&mut self, owing: &[NodeId], at: Instant) {
@@ -314,16 +311,18 @@ impl Exchange {
             for lock_id in signing.locks {
                 let lock = &pair.payer.locks[&lock_id];
                 rows.extend(receipt_row(lock.lock.body.channel(), lock.receipt.as_ref()));
-                after.extend(lock.receipt.map(|receipt| ExchangeOutput::Send {
+                after.extend(lock.receipt.map(|receipt| CreditOutput::Send {
                     peer,
                     message: ReceiptMessage::Receipt(receipt),
                 }));
             }
             let spent = signing.spent.into_iter();
-            after.extend(spent.map(|(info_hash, amount)| ExchangeOutput::Spent {
-                payee: *key,
-                info_hash,
-                amount,
+            after.extend(spent.map(|(info_hash, amount)| {
+                CreditOutput::Errand(Errand::Spent {
+                    payee: *key,
+                    info_hash,
+                    amount,
+                })
             }));
         }
         self.tally(rows);

@@ -7,13 +7,14 @@ use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
+use crate::credit::output::Errand;
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::earning::{Earning, EarningLock};
 use crate::credit::receipts::exchange::Exchange;
 use crate::credit::receipts::exchange::syncing::Source;
 use crate::credit::receipts::limits::{LOCK_GRACE_MIN_SECS, LOCK_LEFT_MIN_SECS, LOCKS_OPEN_MAX};
-use crate::credit::receipts::output::{ExchangeOutput, Violation};
 use crate::credit::receipts::paying::{Paying, PayingLock};
+use crate::credit::receipts::violation::Violation;
 use crate::units::PeerIndex;
 use crate::wire::receipt::ReceiptMessage;
 
@@ -135,7 +136,7 @@ impl Exchange {
         let row = known.row();
         self.tally(vec![TallyRow::Lock(row)]);
         self.outputs
-            .push_back(ExchangeOutput::AskLock(lock.body.lock_id));
+            .push_back(Errand::AskLock(lock.body.lock_id).into());
         Ok(())
     }
 
@@ -180,7 +181,7 @@ impl Exchange {
         } else {
             let fresh = EarningLock::new(*lock, serveable, now);
             payee.locks.insert(lock_id, fresh);
-            self.outputs.push_back(ExchangeOutput::AskLock(lock_id));
+            self.outputs.push_back(Errand::AskLock(lock_id).into());
         }
         let pair = self.pair_mut(key);
         let rows = vec![
@@ -224,7 +225,7 @@ impl Exchange {
         };
         let lock_id = lock.lock.body.lock_id;
         if lock.refuse() {
-            self.outputs.push_back(ExchangeOutput::AskLock(lock_id));
+            self.outputs.push_back(Errand::AskLock(lock_id).into());
         }
     }
 

@@ -6,12 +6,13 @@ use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::{Body as _, Signed};
 use seedbank_ledger::{Bytes, Instant, NetworkId, NodeId, Rate, Signature};
 
+use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
-use crate::credit::receipts::class::Class;
 use crate::credit::receipts::connection::{Connection, Phase};
 use crate::credit::receipts::exchange::Exchange;
 use crate::credit::receipts::limits::{PAIRS_MAX, RATE_MAX};
-use crate::credit::receipts::output::{ExchangeEvent, Violation};
+use crate::credit::receipts::service::Service;
+use crate::credit::receipts::violation::Violation;
 use crate::units::{InfoHash, PeerIndex};
 use crate::wire::extended::{RECEIPT_VERSION, ReceiptOffer};
 use crate::wire::receipt::{ErrorCode, Hello, Quote, ReceiptMessage, SYNC_ENTRIES_MAX};
@@ -136,13 +137,8 @@ impl Exchange {
                 self.pair_mut(key).payee.synced(now);
                 return self.close_asked(peer, lock_id, now);
             }
-            ReceiptMessage::Tip { amount, note: _ } => {
-                let connection = self.connection_mut(peer);
-                let key = connection.key;
-                if connection.answers.take(now) {
-                    self.event(ExchangeEvent::Tipped { peer: key, amount });
-                }
-            }
+            // A label for the next rise, by its sender's word: nothing depends on it.
+            ReceiptMessage::Tip { .. } => {}
             ReceiptMessage::Error { code, channel_id } => match channel_id {
                 Some(channel_id) => self.error_came(peer, code, channel_id, now),
                 None if code == ErrorCode::NotSynced => self.answer_sync(peer, now),
@@ -217,33 +213,33 @@ impl Exchange {
         let signed = Signed { body, signature };
         signed.verify(&key).map_err(|_| Violation::BadAuth)?;
         self.connection_mut(peer).phase = Phase::Syncing;
-        self.event(ExchangeEvent::Proven { peer, key });
+        self.put(Notice::Proven { peer, key });
         self.send_sync(peer, now);
         Ok(())
     }
 
     fn quote_came(&mut self, peer: PeerIndex, quote: &Quote) {
-        let class = Class::of(quote);
+        let service = Service::of(quote);
         let connection = self.connection_mut(peer);
-        let changed = connection.quote != class;
-        connection.quote = class;
+        let changed = connection.quote != service;
+        connection.quote = service;
         let key = connection.key;
         self.pair_mut(key).payer.window = quote.window;
         if changed {
-            self.event(ExchangeEvent::Quoted { peer, class });
+            self.put(Notice::Quoted { peer, service });
         }
     }
 
     /// He broke a rule: from now on this connection is plain BitTorrent.
     pub(super) fn demote(&mut self, peer: PeerIndex) {
         // Whatever he did, blocks that follow are free, and his stream says so.
-        self.set_quote(peer, Class::Open);
+        self.set_quote(peer, Service::Open);
         let connection = self.connection_mut(peer);
         connection.phase = Phase::Plain;
         connection.own_bid = Rate::ZERO;
         connection.wanted_bid = Rate::ZERO;
-        connection.quote = Class::Open;
-        self.give_up_requests(peer);
+        connection.quote = Service::Open;
+        self.hand_on_all(peer);
     }
 
     pub(super) fn connection_mut(&mut self, peer: PeerIndex) -> &mut Connection {

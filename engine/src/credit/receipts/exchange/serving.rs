@@ -4,13 +4,14 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 
-use crate::credit::receipts::class::Class;
+use crate::credit::output::Notice;
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::exchange::syncing::Source;
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::exposure::PaidBlock;
-use crate::credit::receipts::output::{ExchangeEvent, Violation};
 use crate::credit::receipts::payee::Refused;
+use crate::credit::receipts::service::Service;
+use crate::credit::receipts::violation::Violation;
 use crate::units::PeerIndex;
 use crate::wire::receipt::ReceiptMessage;
 
@@ -65,26 +66,26 @@ impl Exchange {
 
     /// The choker's decision about this connection. QUOTE goes out in stream order: blocks granted
     /// before cost what was quoted before.
-    pub fn set_quote(&mut self, peer: PeerIndex, class: Class) {
+    pub fn set_quote(&mut self, peer: PeerIndex, service: Service) {
         let Some(connection) = self.connections.get_mut(&peer) else {
             return;
         };
-        connection.class = class;
+        connection.service = service;
         let payable = connection.is_payable();
         let (key, quoted) = (connection.key, connection.quoted);
         let takes = self.pair_mut(key).payee.conduct().may_take();
-        let said = match class {
-            Class::Open => Class::Open,
-            Class::Paid { .. } if payable && takes => class,
-            Class::Paid { .. } => quoted,
+        let said = match service {
+            Service::Open => Service::Open,
+            Service::Paid { .. } if payable && takes => service,
+            Service::Paid { .. } => quoted,
         };
         if said != quoted {
             self.say_quote(peer, said);
         }
     }
 
-    /// In which class a block of `len` bytes, requested under `bid`, would be granted now.
-    pub fn class_of(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
+    /// How a block of `len` bytes, requested under `bid`, would be granted now.
+    pub fn price_of(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
         match self.decide(peer, len, bid, at) {
             Ok(rate) => Granted::Paid(rate),
             Err(Unpaid::Free | Unpaid::Refused(_)) => Granted::Open,
@@ -107,9 +108,9 @@ impl Exchange {
         }
         let granted = match decision {
             Ok(rate) => {
-                let class = self.connection_mut(peer).class;
-                if self.connection_mut(peer).quoted != class {
-                    self.say_quote(peer, class);
+                let service = self.connection_mut(peer).service;
+                if self.connection_mut(peer).quoted != service {
+                    self.say_quote(peer, service);
                 }
                 let window = self.window_of(key);
                 let block = PaidBlock {
@@ -122,7 +123,7 @@ impl Exchange {
             }
             Err(unpaid) => {
                 if !self.connection_mut(peer).quoted.price(bid).is_zero() {
-                    self.say_quote(peer, Class::Open);
+                    self.say_quote(peer, Service::Open);
                 }
                 match unpaid {
                     Unpaid::Refused(Refused::Window | Refused::Cover) => {
@@ -161,7 +162,7 @@ impl Exchange {
     fn decide(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Result<Rate, Unpaid> {
         let now = self.clock.now(at);
         let connection = self.connections.get(&peer).ok_or(Unpaid::Free)?;
-        let price = connection.class.price(bid);
+        let price = connection.service.price(bid);
         let terms = self.setup.terms;
         if !connection.is_payable() || !terms.earn || price.is_zero() || price < terms.rate_min {
             return Err(Unpaid::Free);
@@ -252,20 +253,20 @@ impl Exchange {
         }
     }
 
-    pub(super) fn say_quote(&mut self, peer: PeerIndex, class: Class) {
+    pub(super) fn say_quote(&mut self, peer: PeerIndex, service: Service) {
         let key = self.connection_mut(peer).key;
         let window = self.window_of(key);
         let connection = self.connection_mut(peer);
-        connection.quoted = class;
+        connection.quoted = service;
         connection.quoted_window = window;
-        self.send(peer, ReceiptMessage::Quote(class.quote(window)));
+        self.send(peer, ReceiptMessage::Quote(service.quote(window)));
     }
 
     /// He is in the open class on every connection from now.
     pub(super) fn quote_open(&mut self, key: NodeId) {
-        let paid = self.live(key, |connection| connection.quoted != Class::Open);
+        let paid = self.live(key, |connection| connection.quoted != Service::Open);
         for peer in paid {
-            self.say_quote(peer, Class::Open);
+            self.say_quote(peer, Service::Open);
         }
     }
 
@@ -278,7 +279,7 @@ impl Exchange {
     fn punish(&mut self, peer: PeerIndex) {
         if self.connections.contains_key(&peer) {
             self.demote(peer);
-            self.event(ExchangeEvent::Misbehaved {
+            self.put(Notice::Misbehaved {
                 peer,
                 violation: Violation::ForgedReceipt,
             });

@@ -9,14 +9,15 @@ use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Instant, NodeId};
 
+use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
-use crate::credit::receipts::class::Class;
 use crate::credit::receipts::connection::{Connection, Phase};
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::incoming::{Freshness, Offered, totals};
 use crate::credit::receipts::limits::SYNC_CLOSED_MAX;
-use crate::credit::receipts::output::{ExchangeEvent, Violation};
 use crate::credit::receipts::paying::Paying;
+use crate::credit::receipts::service::Service;
+use crate::credit::receipts::violation::Violation;
 use crate::units::PeerIndex;
 use crate::wire::receipt::{ErrorCode, ReceiptMessage, SYNC_ENTRIES_MAX, SyncEntry};
 
@@ -92,9 +93,9 @@ impl Exchange {
             let window = connection.peer_window;
             let payer = &mut self.pair_mut(key).payer;
             payer.window = payer.window.max(window);
-            self.event(ExchangeEvent::Ready(peer));
+            self.put(Notice::Ready(peer));
             if self.connection_mut(peer).is_payable() && self.setup.terms.earn {
-                self.say_quote(peer, Class::Open);
+                self.say_quote(peer, Service::Open);
             }
         }
         if self.connection_mut(peer).takes_receipts() {

@@ -6,8 +6,10 @@ use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
-use seedbank_ledger::{Instant, MicroCredits, NodeId};
+use seedbank_ledger::{Instant, MicroCredits, NodeId, Rate};
 
+use crate::credit::event::CreditEvent;
+use crate::credit::output::{CreditOutput, Errand, Notice};
 use crate::credit::receipts::clock::Now;
 use crate::credit::receipts::conduct::Overdue;
 use crate::credit::receipts::connection::Connection;
@@ -15,9 +17,8 @@ use crate::credit::receipts::earning::{Earning, EarningLock};
 use crate::credit::receipts::exchange::syncing::Source;
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::limits::TURN_GAP;
-use crate::credit::receipts::output::{ExchangeEvent, ExchangeOutput};
 use crate::credit::receipts::paying::Paying;
-use crate::units::PeerIndex;
+use crate::units::{Block, PeerIndex};
 use crate::wire::receipt::ReceiptMessage;
 
 impl Exchange {
@@ -41,17 +42,27 @@ impl Exchange {
         self.turn(key, at);
     }
 
-    /// The connection is gone; grants that did not leave were taken back before. The newest
-    /// receipts go out again on every other live connection of the key (S4).
-    pub fn close(&mut self, peer: PeerIndex, at: Instant) {
+    /// The connection is gone; grants that did not leave were taken back before. `unanswered` are
+    /// the requests in flight on it, each with its bid. The newest receipts go out again on every
+    /// other live connection of the key (S4).
+    pub fn close(
+        &mut self,
+        peer: PeerIndex,
+        unanswered: impl IntoIterator<Item = (Block, Rate)>,
+        at: Instant,
+    ) {
         let Some(connection) = self.connections.get(&peer) else {
             return;
         };
-        let key = connection.key;
+        let (key, info_hash) = (connection.key, connection.info_hash);
         self.settle_all(key, at);
-        self.give_up_requests(peer);
         self.connections.remove(&peer);
         let pair = self.pair_mut(key);
+        for (block, _) in unanswered.into_iter().filter(|(_, bid)| !bid.is_zero()) {
+            let piece = (info_hash, block.piece);
+            pair.payer.pieces.answered(piece, &block, false);
+        }
+        pair.payer.pieces.hand_on_all(info_hash);
         pair.connections.remove(&peer);
         pair.seen_at = at;
         if pair.connections.is_empty() {
@@ -180,7 +191,7 @@ impl Exchange {
         pair.payee.suspend(now.at);
         if !pair.payee.conduct().may_take() {
             self.quote_open(key);
-            self.event(ExchangeEvent::Suspended(key));
+            self.put(Notice::Suspended(key));
         }
     }
 
@@ -196,8 +207,8 @@ impl Exchange {
         if !bytes.is_zero() {
             let peer = key;
             let entry = NodeCommand::WriteOff { peer, bytes };
-            self.outputs.push_back(ExchangeOutput::Append(entry));
-            self.event(ExchangeEvent::WrittenOff { peer, bytes });
+            self.outputs.push_back(CreditOutput::Append(entry));
+            self.put(CreditEvent::WrittenOff { peer, bytes });
             self.ask_sync(key);
         }
     }
@@ -259,12 +270,12 @@ impl Exchange {
                     payee: me,
                     receipt: *receipt,
                 };
-                outputs.push(ExchangeOutput::Claim(claim.sign(&identity)));
+                outputs.push(Errand::Claim(claim.sign(&identity)).into());
                 lock.claim_asked = worth;
                 lock.claimed_at = Some(now.unix);
             } else if claimed && lock.state == (Earning::Closing { ordered: false }) {
                 lock.state = Earning::Closing { ordered: true };
-                outputs.push(ExchangeOutput::CloseLock(*lock_id));
+                outputs.push(Errand::CloseLock(*lock_id).into());
             }
         }
         self.outputs.extend(outputs);
@@ -352,7 +363,7 @@ impl Exchange {
         let entries = taken
             .into_iter()
             .flatten()
-            .map(|summary| ExchangeOutput::Append(NodeCommand::ChannelSummary(Box::new(summary))));
+            .map(|summary| CreditOutput::Append(NodeCommand::ChannelSummary(Box::new(summary))));
         self.outputs.extend(entries);
     }
 }

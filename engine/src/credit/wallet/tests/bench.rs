@@ -3,15 +3,19 @@
 
 use std::collections::VecDeque;
 
+use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::Lock;
 use seedbank_ledger::signed::receipt::Receipt;
+use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::tally::LockRow;
 use seedbank_ledger::{Bytes, Duration};
 
 use super::settlement::Settlement;
 use super::*;
+use crate::credit::output::Errand;
+use crate::credit::settlement::SettlementRequest;
 
 /// What becomes of the next questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +104,7 @@ struct Node {
     claims: u32,
     asked: u32,
     lock_questions: u32,
-    events: Vec<SessionEvent>,
+    events: Vec<CreditEvent>,
 }
 
 pub(super) struct Bench {
@@ -199,7 +203,7 @@ impl Bench {
         self.nodes[node].asked
     }
 
-    pub(super) fn events(&self, node: usize) -> &[SessionEvent] {
+    pub(super) fn events(&self, node: usize) -> &[CreditEvent] {
         &self.nodes[node].events
     }
 
@@ -259,11 +263,11 @@ impl Bench {
         let node = &mut self.nodes[index];
         while let Some(output) = node.wallet.poll_output() {
             match output {
-                WalletOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
-                WalletOutput::Append(command) => node.store.append(&command),
-                WalletOutput::LockChanged(status) => node.store.write_lock(&status),
-                WalletOutput::Event(event) => node.events.push(event),
-                WalletOutput::Settle { request, what } => {
+                CreditOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
+                CreditOutput::Append(command) => node.store.append(&command),
+                CreditOutput::Errand(Errand::LockTold(status)) => node.store.write_lock(&status),
+                CreditOutput::Event(event) => node.events.push(event),
+                CreditOutput::Settle { request, what } => {
                     node.asked += 1;
                     match &what {
                         SettlementRequest::Submit { order, .. } => {
@@ -285,6 +289,7 @@ impl Bench {
                     };
                     node.wallet.answer(request, reply, self.now, self.unix);
                 }
+                other => unreachable!("a wallet asks for nothing else: {other:?}"),
             }
             node.wallet.check_invariants();
         }

@@ -8,6 +8,8 @@ use seedbank_ledger::Duration;
 use super::bench::{Stored, signed_claim};
 use super::settlement::Settlement;
 use super::*;
+use crate::credit::output::Errand;
+use crate::credit::settlement::SettlementRequest;
 use crate::rng::Rng;
 
 const NODES: usize = 3;
@@ -132,7 +134,7 @@ impl World {
         let node = &mut self.nodes[node];
         let result = node.wallet.transfer(&id, to, amount, self.now);
         assert!(
-            !matches!(result, Err(CommandError::RequestIdReused(_))),
+            !matches!(result, Err(CreditError::RequestIdReused(_))),
             "the same body each time"
         );
         node.asked_ids.push(id);
@@ -194,14 +196,15 @@ impl World {
         while let Some(output) = self.nodes[index].wallet.poll_output() {
             let node = &mut self.nodes[index];
             match output {
-                WalletOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
-                WalletOutput::Append(command) => node.store.append(&command),
-                WalletOutput::LockChanged(status) => node.store.write_lock(&status),
-                WalletOutput::Event(_) => {}
-                WalletOutput::Settle { request, what } => {
+                CreditOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
+                CreditOutput::Append(command) => node.store.append(&command),
+                CreditOutput::Errand(Errand::LockTold(status)) => node.store.write_lock(&status),
+                CreditOutput::Event(_) => {}
+                CreditOutput::Settle { request, what } => {
                     let run = node.run;
                     self.post(index, run, request, Parcel::Question(what));
                 }
+                other => unreachable!("a wallet asks for nothing else: {other:?}"),
             }
             self.nodes[index].wallet.check_invariants();
             if !self.calm && self.dice.chance(1, 60) {

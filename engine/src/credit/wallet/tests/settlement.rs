@@ -14,8 +14,8 @@ use seedbank_ledger::statement::{AccountStatus, LockStatus, Operation};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Identity, MicroCredits, NodeId, Sequence, UnixTime};
 
+use crate::credit::network::Network;
 use crate::credit::settlement::{SettlementReply, SettlementRequest};
-use crate::interface::config::Network;
 
 /// Steps between two checks of every row.
 const CHECK_EVERY: u32 = 300;

@@ -70,11 +70,12 @@ impl Swarm {
             blocks_max: self.rng.index(12),
             open_len_max: PIECE_LEN * self.rng.below(5),
             lease_len_max: PIECE_LEN * self.rng.below(5),
+            counted: BTreeMap::new(),
             copies_max: 16,
             share_paid: false,
         };
         let window_before = self.picker.open_len(peer);
-        let picked = self.picker.pick(peer, limits, self.now);
+        let picked = self.picker.pick(peer, limits.clone(), self.now);
         assert!(picked.blocks.len() <= limits.blocks_max);
         assert!(self.picker.open_len(peer) <= window_before + limits.open_len_max);
         let leased = u64::try_from(picked.leased.len()).unwrap() * PIECE_LEN;

@@ -1,12 +1,12 @@
-//! The two classes of service, and what a block costs in each (DESIGN §4, Price).
+//! The two ways in which blocks are served, and what a block costs in each (docs/PROTOCOL.md).
 
 use seedbank_ledger::{Bytes, Rate};
 
 use crate::wire::receipt::{Quote, QuoteState};
 
-/// The class in which blocks are served.
+/// How blocks are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Class {
+pub enum Service {
     /// Blocks cost nothing. A payer who is queued is in it, too.
     #[default]
     Open,
@@ -17,7 +17,7 @@ pub enum Class {
     },
 }
 
-impl Class {
+impl Service {
     /// The paid class without a cap: pay-as-bid.
     pub const PAY_AS_BID: Self = Self::Paid { cap: Rate::MAX };
 
@@ -56,21 +56,21 @@ mod tests {
 
     #[test]
     fn a_block_costs_the_lower_of_bid_and_quote() {
-        let capped = Class::Paid { cap: Rate::new(5) };
+        let capped = Service::Paid { cap: Rate::new(5) };
         assert_eq!(capped.price(Rate::new(9)), Rate::new(5));
         assert_eq!(capped.price(Rate::new(3)), Rate::new(3));
-        assert_eq!(Class::PAY_AS_BID.price(Rate::new(9)), Rate::new(9));
-        assert_eq!(Class::Open.price(Rate::new(9)), Rate::ZERO);
+        assert_eq!(Service::PAY_AS_BID.price(Rate::new(9)), Rate::new(9));
+        assert_eq!(Service::Open.price(Rate::new(9)), Rate::ZERO);
     }
 
     #[test]
     fn a_quote_says_what_was_meant() {
-        for class in [
-            Class::Open,
-            Class::PAY_AS_BID,
-            Class::Paid { cap: Rate::PAR },
+        for service in [
+            Service::Open,
+            Service::PAY_AS_BID,
+            Service::Paid { cap: Rate::PAR },
         ] {
-            assert_eq!(Class::of(&class.quote(Bytes::new(7))), class);
+            assert_eq!(Service::of(&service.quote(Bytes::new(7))), service);
         }
     }
 }

@@ -1,46 +1,13 @@
-//! What one connection's requests cost (DESIGN §4, Price) and how much of a payee's window the
-//! pieces open at him may fill (S2).
+//! How much of a payee's window the pieces that are open at it may fill (S2).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use seedbank_ledger::{Bytes, Rate};
+use seedbank_ledger::Bytes;
 
-use crate::credit::receipts::limits::REQUESTS_MAX;
 use crate::units::{Block, InfoHash, PieceIndex};
 
 /// A piece of a torrent.
 pub type PieceKey = (InfoHash, PieceIndex);
-
-/// Requests in flight on one connection, oldest first, each with the bid in force when it was sent.
-///
-/// Several requests for one block match in order; every one gets one answer (BEP 6).
-#[derive(Clone, Debug, Default)]
-pub struct Requests(VecDeque<(Block, Rate)>);
-
-impl Requests {
-    /// Records a request.
-    ///
-    /// # Panics
-    /// Past [`REQUESTS_MAX`]; the session asks for far less.
-    pub fn sent(&mut self, block: Block, bid: Rate) {
-        assert!(
-            self.0.len() < REQUESTS_MAX,
-            "requests in flight are bounded"
-        );
-        self.0.push_back((block, bid));
-    }
-
-    /// The oldest request for this block was answered; returns its bid. `None` if there is none.
-    pub fn answered(&mut self, block: &Block) -> Option<Rate> {
-        let at = self.0.iter().position(|(asked, _)| asked == block)?;
-        self.0.remove(at).map(|(_, bid)| bid)
-    }
-
-    /// Takes out everything that is in flight.
-    pub fn drain(&mut self) -> impl Iterator<Item = (Block, Rate)> + '_ {
-        self.0.drain(..)
-    }
-}
 
 /// Pieces of which paid blocks come, or came, from one payee.
 ///
@@ -66,16 +33,12 @@ impl OpenPieces {
         Bytes::new(used.fold(0, u64::saturating_add))
     }
 
-    /// What would be spoken for if this piece were open too.
-    pub fn used_with(&self, key: PieceKey, piece_len: u32) -> Bytes {
-        let other = self.0.iter().filter(|(piece, _)| **piece != key);
-        let other = other.fold(0_u64, |sum, (_, piece)| sum.saturating_add(piece.used()));
-        let this = self.0.get(&key).copied().unwrap_or_default();
-        let this = OpenPiece {
-            open: u64::from(piece_len),
-            ..this
-        };
-        Bytes::new(other.saturating_add(this.used()))
+    /// Pieces of a torrent that count, each with its part of [`Self::used`].
+    pub fn of(&self, info_hash: InfoHash) -> impl Iterator<Item = (PieceIndex, u64)> + '_ {
+        let first = (info_hash, PieceIndex::unchecked(0));
+        let last = (info_hash, PieceIndex::unchecked(u32::MAX));
+        let pieces = self.0.range(first..=last);
+        pieces.map(|((_, index), piece)| (*index, piece.used()))
     }
 
     /// Whether no paid block is under way or waits to be verified.
@@ -164,18 +127,6 @@ mod tests {
     }
 
     #[test]
-    fn several_requests_for_one_block_match_in_order() {
-        let mut requests = Requests::default();
-        requests.sent(block(0, 0), Rate::new(1));
-        requests.sent(block(0, 1), Rate::new(2));
-        requests.sent(block(0, 0), Rate::new(3));
-        assert_eq!(requests.answered(&block(0, 0)), Some(Rate::new(1)));
-        assert_eq!(requests.answered(&block(0, 0)), Some(Rate::new(3)));
-        assert_eq!(requests.answered(&block(0, 0)), None);
-        assert_eq!(requests.drain().count(), 1);
-    }
-
-    #[test]
     fn an_open_piece_counts_whole_and_a_handed_on_one_for_what_came() {
         let mut pieces = OpenPieces::default();
         let len = 4 * LEN;
@@ -187,8 +138,9 @@ mod tests {
         assert_eq!(pieces.used(), Bytes::new(u64::from(2 * LEN)));
         pieces.answered(key(0), &block(0, 1), false);
         assert_eq!(pieces.used(), Bytes::new(u64::from(LEN)));
-        let again = pieces.used_with(key(0), len);
-        assert_eq!(again, Bytes::new(u64::from(len)));
+        let of: Vec<_> = pieces.of(InfoHash([7; 20])).collect();
+        assert_eq!(of, [(PieceIndex::unchecked(0), u64::from(LEN))]);
+        assert_eq!(pieces.of(InfoHash([8; 20])).count(), 0);
         assert!(pieces.settle(key(0)));
         assert!(!pieces.settle(key(0)));
         assert!(pieces.is_idle());

@@ -1,0 +1,56 @@
+//! What happened to credit, for users and logs; nothing depends on these.
+
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::{Bytes, MicroCredits, NodeId};
+
+/// A thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreditEvent {
+    /// A boost reached a payee with a lock.
+    BoostFunded {
+        /// Which boost.
+        boost: u64,
+        /// Whom it pays.
+        payee: NodeId,
+        /// How much is reserved there now.
+        amount: MicroCredits,
+    },
+    /// A boost ended.
+    BoostEnded {
+        /// Which boost.
+        boost: u64,
+        /// Why.
+        why: &'static str,
+        /// What it spent.
+        spent: MicroCredits,
+    },
+    /// A payer stopped paying; what it took was written off.
+    WrittenOff {
+        /// Who.
+        peer: NodeId,
+        /// How much.
+        bytes: Bytes,
+    },
+    /// Two signatures of one signer contradict each other; kept as evidence, of local effect only.
+    Conflict {
+        /// Whose.
+        signer: NodeId,
+        /// What contradicts.
+        what: String,
+    },
+    /// The settlement node refused an order or a claim.
+    SettlementRefused {
+        /// What was asked, for people.
+        what: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The wall clock left, or came back within, the 10 minutes around settlement time outside
+    /// which no locks are taken.
+    ClockSkewed {
+        /// Settlement time minus ours, in seconds.
+        secs: i64,
+        /// Whether it is within again.
+        is_sound: bool,
+    },
+}

@@ -1,0 +1,153 @@
+//! Connections that receipts flow on, and serving them: who may be paid for, and at what price.
+
+use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
+
+use crate::credit::market::Market;
+use crate::credit::receipts::{Granted, Opened, Service};
+use crate::units::{Block, PeerIndex};
+use crate::wire::receipt::ReceiptMessage;
+
+/// A peer as the market sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerCredit {
+    /// Its key, once proven on this connection.
+    pub node_id: Option<NodeId>,
+    /// Bytes we acknowledged to its key minus bytes it acknowledged to us.
+    pub standing: i64,
+    /// On the owner's list.
+    pub friend: bool,
+    /// Its bid in force; zero for none.
+    pub bid: Rate,
+    /// Our bid in force at it; zero for none.
+    pub own_bid: Rate,
+    /// Paid-class bytes granted to its key and not paid for.
+    pub exposure: Bytes,
+    /// The exposure allowed to its key.
+    pub window: Bytes,
+    /// Paid service to its key is suspended after unpaid debt.
+    pub backing_off: bool,
+}
+
+impl Market {
+    /// Both ends of a connection offer receipts: the exchange begins.
+    pub fn opened(&mut self, opened: Opened, now: Instant) {
+        if self.receipts {
+            self.exchange.open(opened, now);
+            self.route(now);
+        }
+    }
+
+    /// A message of the protocol came. An error says how it breaks the rules.
+    pub fn received(
+        &mut self,
+        peer: PeerIndex,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), String> {
+        let message = ReceiptMessage::decode(payload).map_err(|error| error.to_string())?;
+        let outcome = self.exchange.handle(peer, message, now);
+        self.route(now);
+        outcome.map_err(|violation| violation.to_string())
+    }
+
+    /// Before we close a connection ourselves: what is due is signed and sent.
+    pub fn closing(&mut self, peer: PeerIndex, now: Instant) {
+        self.exchange.flush(peer, now);
+        self.route(now);
+    }
+
+    /// A connection is gone. `unsent` are the grants that did not leave, each with its length and
+    /// rate: they are taken back. `unanswered` are our requests in flight, each with its bid.
+    pub fn closed(
+        &mut self,
+        peer: PeerIndex,
+        unsent: impl IntoIterator<Item = (u32, Rate)>,
+        unanswered: impl IntoIterator<Item = (Block, Rate)>,
+        now: Instant,
+    ) {
+        for (len, rate) in unsent {
+            if !rate.is_zero() {
+                self.exchange.ungrant(peer, len, rate, now);
+            }
+        }
+        self.exchange.close(peer, unanswered, now);
+        self.route(now);
+    }
+
+    /// The metainfo of these connections' torrent is known.
+    pub fn set_piece_len(
+        &mut self,
+        peers: impl IntoIterator<Item = PeerIndex>,
+        piece_len: u32,
+        now: Instant,
+    ) {
+        for peer in peers {
+            self.exchange.set_piece_len(peer, piece_len, now);
+        }
+        self.route(now);
+    }
+
+    /// A peer, as far as anything is known of it.
+    pub fn peer(&self, peer: PeerIndex) -> PeerCredit {
+        let Some(node_id) = self.exchange.key_of(peer) else {
+            return PeerCredit::default();
+        };
+        let Some(pair) = self.exchange.pair(node_id) else {
+            return PeerCredit::default();
+        };
+        PeerCredit {
+            node_id: Some(node_id),
+            standing: pair.standing,
+            friend: self.policy.friends.contains(&node_id),
+            bid: self.exchange.bid(peer),
+            own_bid: self.exchange.own_bid(peer),
+            exposure: pair.exposure,
+            window: pair.window,
+            backing_off: pair.backing_off,
+        }
+    }
+
+    /// A peer's bid in force: kept with each request that it sends.
+    pub fn bid(&self, peer: PeerIndex) -> Rate {
+        self.exchange.bid(peer)
+    }
+
+    /// Whether a peer may be served as paid at this bid.
+    pub fn may_pay(&self, peer: PeerIndex, bid: Rate, now: Instant) -> bool {
+        self.exchange.is_paid_eligible(peer, bid, now)
+    }
+
+    /// How a peer is served from now; `is_choked` if it is served no more at all.
+    pub fn set_service(
+        &mut self,
+        peer: PeerIndex,
+        service: Service,
+        is_choked: bool,
+        now: Instant,
+    ) {
+        if is_choked {
+            self.exchange.flush(peer, now);
+        }
+        self.exchange.set_quote(peer, service);
+        self.route(now);
+    }
+
+    /// How a block requested under `bid` would be served now.
+    pub fn price(&self, peer: PeerIndex, len: u32, bid: Rate, now: Instant) -> Granted {
+        self.exchange.price_of(peer, len, bid, now)
+    }
+
+    /// Grants a block. The QUOTE that announces how it is served is among the outputs: they go out
+    /// before the block does.
+    pub fn grant(&mut self, peer: PeerIndex, len: u32, bid: Rate, now: Instant) -> Granted {
+        let granted = self.exchange.grant(peer, len, bid, now);
+        self.route(now);
+        granted
+    }
+
+    /// Payload left for the kernel.
+    pub fn sent(&mut self, peer: PeerIndex, bytes: u64, now: Instant) {
+        self.exchange.sent(peer, bytes, now);
+        self.route(now);
+    }
+}

@@ -1,0 +1,66 @@
+//! What the owner decides about credit, and why a wish of its about credit is refused.
+
+use seedbank_ledger::{MicroCredits, NodeId, Rate};
+
+/// The owner's decisions about credit; may change while the node runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreditPolicy {
+    /// Take paying peers.
+    pub earn: bool,
+    /// Let boosts spend.
+    pub spend: bool,
+    /// Lowest bid that is served as paid.
+    pub rate_min: Rate,
+    /// Keys that rank as paid for nothing.
+    pub friends: Vec<NodeId>,
+    /// Most credit all boosts together may spend in 24 h; `None` for no limit.
+    pub spend_per_day_max: Option<MicroCredits>,
+}
+
+impl Default for CreditPolicy {
+    fn default() -> Self {
+        Self {
+            earn: true,
+            spend: true,
+            rate_min: Rate::new(1),
+            friends: Vec::new(),
+            spend_per_day_max: None,
+        }
+    }
+}
+
+/// Why a wish about credit was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreditError {
+    /// No such boost.
+    #[error("no boost {0}")]
+    BoostUnknown(u64),
+    /// The request id was used for something else.
+    #[error("request id {0:?} was used for something else")]
+    RequestIdReused(String),
+    /// Spending is switched off by policy.
+    #[error("spending is off (policy)")]
+    SpendingDisabled,
+    /// Not enough credit.
+    #[error("needs {needed}, has {available}")]
+    InsufficientCredit {
+        /// Asked for.
+        needed: MicroCredits,
+        /// Free to spend.
+        available: MicroCredits,
+    },
+    /// No settlement node is configured.
+    #[error("no settlement node is configured")]
+    NoSettlement,
+    /// A number is out of range.
+    #[error("{field} {problem}")]
+    BadValue {
+        /// Which.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The session is shutting down.
+    #[error("shutting down")]
+    ShuttingDown,
+}

@@ -1,0 +1,230 @@
+//! The session's side of the market: what it is told, what it says, and what follows from it.
+
+use seedbank_ledger::{Bytes, Instant, Rate};
+
+use crate::credit::boost::{BoostOrder, BoostQuote, TorrentRow};
+use crate::credit::market::{Facts, PayeeFacts};
+use crate::credit::output::{CreditOutput, Notice};
+use crate::credit::receipts::limits::BID_INTERVAL;
+use crate::credit::receipts::{Opened, Service};
+use crate::interface::command::{CommandError, CommandReply};
+use crate::interface::event::SessionEvent;
+use crate::interface::output::Output;
+use crate::session::Session;
+use crate::session::peer::Peer;
+use crate::session::torrent::Torrent;
+use crate::transfer::choker::{Class, ROUND};
+use crate::units::{InfoHash, PeerIndex};
+use crate::wire::extended::RECEIPT;
+use crate::wire::message::Message;
+use crate::wire::receipt::ReceiptMessage;
+
+const _: () = assert!(
+    BID_INTERVAL.as_nanos() < ROUND.as_nanos(),
+    "a round's bid is never too soon"
+);
+
+impl Session {
+    /// Puts out one thing to do, behind what the market wants done before it.
+    pub(super) fn emit(&mut self, output: Output) {
+        self.collect_credit();
+        self.outputs.push_back(output);
+    }
+
+    /// Takes over what the market has queued. Every output of the session's own goes behind it, so
+    /// that a BID precedes the requests made under it and rows what depends on them.
+    pub(super) fn collect_credit(&mut self) {
+        while let Some(output) = self.market.poll_output() {
+            let output = match output {
+                CreditOutput::Send { peer, message } => {
+                    self.send_receipt_message(peer, &message);
+                    continue;
+                }
+                CreditOutput::Notice(notice) => {
+                    self.notices.push_back(notice);
+                    continue;
+                }
+                CreditOutput::Tally(rows) => Output::Tally(rows),
+                CreditOutput::Append(command) => Output::Append(command),
+                CreditOutput::Settle { request, what } => Output::Settle { request, what },
+                CreditOutput::Event(event) => Output::Event(SessionEvent::Credit(event)),
+                CreditOutput::Errand(errand) => unreachable!("the market runs it: {errand:?}"),
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn send_receipt_message(&mut self, peer: PeerIndex, message: &ReceiptMessage) {
+        let now = self.now;
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
+        let Some(id) = link.remote.id_of(RECEIPT) else {
+            return;
+        };
+        link.last_sent = now;
+        let payload = message.encode();
+        let message = Message::Extended { id, payload };
+        self.flush_serving(peer);
+        self.outputs.push_back(Output::Send { peer, message });
+    }
+
+    /// Acts on what the market noticed, once an event.
+    pub(super) fn heed_notices(&mut self, now: Instant) {
+        self.collect_credit();
+        while let Some(notice) = self.notices.pop_front() {
+            match notice {
+                Notice::Proven { .. }
+                | Notice::Ready(_)
+                | Notice::Suspended(_)
+                | Notice::LockChanged(_) => self.choke_soon(now),
+                Notice::Quoted { peer, .. } => self.refill_peer(peer, now),
+                Notice::Bidding { peer, paid } => self.mark_paid(peer, paid),
+                Notice::Misbehaved { peer, violation } => {
+                    self.misbehaved(peer, format!("Sb_receipt: {violation}"));
+                }
+            }
+            self.collect_credit();
+        }
+    }
+
+    /// The picker keeps a piece at one paid peer at a time (S1).
+    fn mark_paid(&mut self, peer: PeerIndex, paid: bool) {
+        if let Some((_, torrent)) = self.link_and_torrent(peer)
+            && let Some(open) = torrent.open_mut()
+        {
+            open.picker.set_paid(peer, paid);
+        }
+    }
+
+    /// An extended handshake arrived: if both ends offer receipts, the exchange begins.
+    pub(super) fn open_receipts(&mut self, peer: PeerIndex, now: Instant) {
+        let Some(entry) = self.peers.get(&peer) else {
+            return;
+        };
+        let (Some(info_hash), Some(link)) = (entry.info_hash, entry.live()) else {
+            return;
+        };
+        let speaks = link.remote.id_of(RECEIPT).is_some();
+        let Some(offer) = link.remote.receipt.filter(|_| speaks) else {
+            return;
+        };
+        let torrent = self.torrents.get(&info_hash);
+        let metainfo = torrent.and_then(Torrent::metainfo);
+        let opened = Opened {
+            peer,
+            info_hash,
+            piece_len: metainfo.map(|metainfo| metainfo.geometry.piece_len()),
+            offer,
+            fast: link.fast,
+        };
+        self.market.opened(opened, now);
+    }
+
+    pub(super) fn receipt_arrived(&mut self, peer: PeerIndex, payload: &[u8], now: Instant) {
+        if let Err(what) = self.market.received(peer, payload, now) {
+            return self.misbehaved(peer, format!("Sb_receipt: {what}"));
+        }
+        // A bid may let it in, a receipt may make room.
+        self.want(peer, now);
+        if self.paid_order_waits(peer, now) {
+            self.choke_soon(now);
+        }
+    }
+
+    fn paid_order_waits(&self, peer: PeerIndex, now: Instant) -> bool {
+        let decision = self.choker.decision(peer);
+        let class = decision.and_then(|decision| decision.class);
+        class != Some(Class::Paid) && self.market.may_pay(peer, self.market.bid(peer), now)
+    }
+
+    /// The choker put a peer into a class, or choked it.
+    pub(super) fn serve_as(&mut self, peer: PeerIndex, class: Option<Class>, now: Instant) {
+        let service = match class {
+            Some(Class::Paid) => Service::Paid {
+                cap: self.choker.clearing_price().unwrap_or(Rate::MAX),
+            },
+            Some(Class::Reciprocal | Class::Optimistic) | None => Service::Open,
+        };
+        self.market.set_service(peer, service, class.is_none(), now);
+    }
+
+    /// The metainfo of a torrent is known now, and its connections are older.
+    pub(super) fn tell_piece_len(&mut self, info_hash: InfoHash, now: Instant) {
+        if let Some(torrent) = self.torrents.get(&info_hash)
+            && let Some(metainfo) = torrent.metainfo()
+        {
+            let piece_len = metainfo.geometry.piece_len();
+            let peers = torrent.peers.iter().copied();
+            self.market.set_piece_len(peers, piece_len, now);
+        }
+    }
+
+    /// Plans bids and locks.
+    pub(super) fn plan_boosts(&mut self, now: Instant) {
+        if self.market.is_planning() {
+            let facts = Facts {
+                torrents: self.torrents.values().map(torrent_row).collect(),
+                payees: self.payees(now),
+                choke_round: ROUND,
+            };
+            self.market.plan(&facts, now);
+        }
+    }
+
+    fn payees(&self, now: Instant) -> Vec<PayeeFacts> {
+        let facts = |peer: &Peer| {
+            let link = peer.live()?;
+            Some(PayeeFacts {
+                peer: peer.index,
+                info_hash: peer.info_hash?,
+                is_seed: link.is_seed,
+                has_missing: link.interesting,
+                rate_to_us: Bytes::new(link.download.rate.per_second(now)),
+                choking_us: link.choking_us,
+            })
+        };
+        self.peers.values().filter_map(facts).collect()
+    }
+
+    pub(super) fn boost(
+        &mut self,
+        order: &BoostOrder,
+        now: Instant,
+    ) -> Result<CommandReply, CommandError> {
+        if !self.torrents.contains_key(&order.info_hash) {
+            return Err(CommandError::TorrentUnknown(order.info_hash));
+        }
+        let id = self.market.boost(order, now)?;
+        self.plan_boosts(now);
+        Ok(CommandReply::Boost(id))
+    }
+
+    pub(super) fn cancel_boost(
+        &mut self,
+        id: u64,
+        now: Instant,
+    ) -> Result<CommandReply, CommandError> {
+        self.market.cancel_boost(id, now)?;
+        self.plan_boosts(now);
+        Ok(CommandReply::Done)
+    }
+
+    pub(super) fn quote(&self, info_hash: InfoHash, bid: Rate) -> Option<BoostQuote> {
+        let torrent = self.torrents.get(&info_hash)?;
+        let left = Bytes::new(torrent.left());
+        let payees = self.payees(self.now);
+        Some(self.market.quote(info_hash, bid, left, &payees))
+    }
+}
+
+fn torrent_row(torrent: &Torrent) -> TorrentRow {
+    let left = torrent.open().map(|_| Bytes::new(torrent.left()));
+    let waits = torrent.open().is_none() && torrent.failure.is_none();
+    TorrentRow {
+        info_hash: torrent.info_hash,
+        left,
+        active: torrent.is_active() || waits,
+        target_rate: None,
+    }
+}
