@@ -1,6 +1,7 @@
 //! The command line of `seedbankd`: what owns files. Everything else is `seedbank`, over gRPC.
 
 mod books;
+#[cfg(feature = "demo")]
 mod demo;
 mod network;
 mod output;
@@ -64,6 +65,7 @@ enum Command {
     /// Run the daemon
     Run,
     /// See a paying leecher overtake others in a real swarm on loopback, with a control beside it
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     /// Look after the ledger while no daemon runs
     #[command(subcommand)]
@@ -199,6 +201,7 @@ fn execute(cli: Cli, out: &mut impl Write) -> Result<(), Failure> {
     let sources = cli.settings.sources()?;
     match cli.command {
         Command::Run => run::run(&Config::load(&sources)?, out),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args, cli.settings.log.as_deref(), out),
         Command::Ledger(LedgerCommand::Check) => books::check(&Config::load(&sources)?, out),
         Command::Key(KeyCommand::Show) => {
