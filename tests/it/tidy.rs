@@ -1,6 +1,9 @@
 //! What no compiler checks: arrows between crates, sizes, names, and facts that are stated twice.
 //!
 //! Each test reads the tree and lists every offender at once, so that one run shows all there is.
+//! `tidy/rooms.rs` holds the arrows between the rooms of a crate.
+
+mod rooms;
 
 use std::collections::BTreeSet;
 use std::fs;
