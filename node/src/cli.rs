@@ -19,7 +19,7 @@ use crate::host::config::layers::ConfigError;
 use crate::host::config::{self, Config, Sources};
 use crate::host::datadir::DataDirError;
 use crate::host::keys;
-use output::Output;
+use output::StandardOutput;
 
 /// A BitTorrent node that keeps accounts.
 #[derive(Debug, Parser)]
@@ -187,7 +187,7 @@ impl From<io::Error> for Failure {
 /// Parses the process's arguments and carries them out; errors go to stderr.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match execute(cli, &mut Output::new(io::stdout().lock())) {
+    match execute(cli, &mut StandardOutput::new(io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nobody may be reading stderr.

@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind, Write};
 /// What a command does, and how it ends, does not depend on who reads what it says. Any other
 /// failure to write is an error, as a full disk is.
 #[derive(Debug)]
-pub(super) struct Output<W> {
+pub(super) struct StandardOutput<W> {
     to: W,
     is_read: bool,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> StandardOutput<W> {
     pub(super) fn new(to: W) -> Self {
         Self { to, is_read: true }
     }
@@ -29,7 +29,7 @@ impl<W: Write> Output<W> {
     }
 }
 
-impl<W: Write> Write for Output<W> {
+impl<W: Write> Write for StandardOutput<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.is_read {
             return Ok(bytes.len());
