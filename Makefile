@@ -41,7 +41,7 @@ demo: rocksdb ## the demo: a paying leecher beside unpaying ones, RocksDB ledger
 demo-memory: ## the same demo with ledgers in memory: no RocksDB, no C++
 	@.ci/packages rust
 	@echo "building seedbankd without RocksDB (under five minutes the first time)"
-	$(CARGO) build $(LOCKED) --release -p seedbank-node --no-default-features
+	$(CARGO) build $(LOCKED) --release -p seedbank-node --no-default-features --features demo
 	$(CARGO_TARGET_DIR)/release/seedbankd demo --check $(ARGS)
 
 # Cheapest first, stop at the first failure. One profile throughout: with dev for the pure crates,

@@ -1,9 +1,12 @@
 //! The command line of `seedbankd`: what owns files. Everything else is `seedbank`, over gRPC.
 
 mod books;
+#[cfg(feature = "demo")]
 mod demo;
 mod network;
+mod output;
 mod run;
+mod signals;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,6 +19,7 @@ use crate::host::config::layers::ConfigError;
 use crate::host::config::{self, Config, Sources};
 use crate::host::datadir::DataDirError;
 use crate::host::keys;
+use output::StandardOutput;
 
 /// A BitTorrent node that keeps accounts.
 #[derive(Debug, Parser)]
@@ -61,6 +65,7 @@ enum Command {
     /// Run the daemon
     Run,
     /// See a paying leecher overtake others in a real swarm on loopback, with a control beside it
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     /// Look after the ledger while no daemon runs
     #[command(subcommand)]
@@ -182,7 +187,7 @@ impl From<io::Error> for Failure {
 /// Parses the process's arguments and carries them out; errors go to stderr.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match execute(cli, &mut io::stdout().lock()) {
+    match execute(cli, &mut StandardOutput::new(io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nobody may be reading stderr.
@@ -196,6 +201,7 @@ fn execute(cli: Cli, out: &mut impl Write) -> Result<(), Failure> {
     let sources = cli.settings.sources()?;
     match cli.command {
         Command::Run => run::run(&Config::load(&sources)?, out),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args, cli.settings.log.as_deref(), out),
         Command::Ledger(LedgerCommand::Check) => books::check(&Config::load(&sources)?, out),
         Command::Key(KeyCommand::Show) => {

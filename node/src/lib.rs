@@ -6,6 +6,7 @@
 pub mod books;
 pub mod cli;
 pub mod daemon;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub(crate) mod disk;
 pub mod driver;

@@ -1,6 +1,9 @@
 //! What no compiler checks: arrows between crates, sizes, names, and facts that are stated twice.
 //!
 //! Each test reads the tree and lists every offender at once, so that one run shows all there is.
+//! `tidy/rooms.rs` holds the arrows between the rooms of a crate.
+
+mod rooms;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -127,6 +130,43 @@ fn pure_crates_name_no_runtime_and_no_store() {
         .unwrap()
         .len();
     assert_eq!(default, 0, "the ledger builds without RocksDB unless asked");
+}
+
+#[test]
+fn the_node_names_the_simulator_for_the_demo_only() {
+    let manifest = manifest("node");
+    let sim = &manifest["dependencies"]["seedbank-sim"];
+    let optional = sim.get("optional").and_then(toml::Value::as_bool);
+    assert_eq!(optional, Some(true), "seedbank-sim is optional in the node");
+    let mut asking = Vec::new();
+    for (feature, needs) in manifest["features"].as_table().unwrap() {
+        let needs = needs
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|need| need.as_str().unwrap());
+        if needs.into_iter().any(|need| need.contains("seedbank-sim")) {
+            asking.push(feature.as_str());
+        }
+    }
+    assert_eq!(
+        asking,
+        ["demo"],
+        "features of the node that need seedbank-sim"
+    );
+    let mut offenders = Vec::new();
+    for path in with_extension(&["rs"]) {
+        let of_demo = path.starts_with("node/src/demo")
+            || path == Path::new("node/src/demo.rs")
+            || path == Path::new("node/src/cli/demo.rs");
+        if path.starts_with("node") && !of_demo && read(&path).contains("seedbank_sim") {
+            offenders.push(path.display().to_string());
+        }
+    }
+    assert_none(
+        &offenders,
+        "files of the node that may not name the simulator",
+    );
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::io::{IsTerminal as _, Write};
 
 use clap::Args;
 use seedbank_sim::demo::Demo;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
+use super::signals::Signals;
 use crate::demo::{self, DemoOptions, Running};
 use crate::host::config::{LogFormat, StoreKind};
 use crate::host::logs;
@@ -47,20 +47,15 @@ pub(super) fn run(args: &DemoArgs, log: Option<&str>, out: &mut impl Write) -> R
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut terminated = signal(SignalKind::terminate())?;
+        let mut signals = Signals::listen()?;
         let running = tokio::select! {
             running = demo::run(&options, out) => running.map_err(Failure::failed)?,
-            _ = interrupted.recv() => return Err(Failure::interrupted("interrupted")),
-            _ = terminated.recv() => return Err(Failure::interrupted("stopped")),
+            why = signals.next() => return Err(Failure::interrupted(why)),
         };
         let holds = running.report(out)?;
         if args.hold {
             hold(&running, out)?;
-            tokio::select! {
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {}
-            }
+            signals.next().await;
         } else {
             next(out)?;
         }

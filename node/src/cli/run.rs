@@ -1,11 +1,11 @@
 //! `seedbankd run`: the daemon, from start to signal.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use seedbank_engine::interface::config::Network;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
+use super::signals::Signals;
 use crate::NodeOptions;
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::driver::Ended;
@@ -29,23 +29,25 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> 
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut terminated = signal(SignalKind::terminate())?;
+        let mut signals = Signals::listen()?;
         let daemon = daemon_options(config)?;
         let mut daemon = Daemon::start(options, daemon)
             .await
             .map_err(Failure::failed)?;
-        announce(&daemon, out)?;
+        // A daemon whose first words are lost is a daemon all the same.
+        if let Err(error) = announce(&daemon, out) {
+            tracing::warn!(%error, "cannot write to standard output");
+        }
+        tracing::info!("started");
         tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
+            _ = signals.next() => {}
             () = daemon.asked_to_stop() => {}
         }
         tracing::info!("shutting down");
         let ended = tokio::select! {
             ended = daemon.shutdown() => ended,
             // Asked twice: now.
-            _ = interrupted.recv() => {
+            () = signals.interrupted() => {
                 return Err(Failure::interrupted("interrupted during shutdown"));
             }
         };
@@ -86,7 +88,7 @@ pub(super) fn options(config: &Config) -> Result<NodeOptions, Failure> {
     })
 }
 
-fn announce(daemon: &Daemon, out: &mut impl Write) -> Result<(), Failure> {
+fn announce(daemon: &Daemon, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "node    {}", daemon.node.node_id())?;
     for addr in daemon.node.listen_addrs() {
         writeln!(out, "peers   {addr}")?;
@@ -97,8 +99,7 @@ fn announce(daemon: &Daemon, out: &mut impl Write) -> Result<(), Failure> {
     if let Some(addr) = daemon.settlement_addr {
         writeln!(out, "settles http://{addr}")?;
     }
-    out.flush()?;
-    Ok(())
+    out.flush()
 }
 
 /// As many open files as the system lets this user have, up to what a node can use.
