@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod asked;
 pub mod content;
 pub mod credit;
 pub mod discovery;

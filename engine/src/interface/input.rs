@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Sequence, UnixTime};
 
+pub use crate::asked::BlockFate;
 use crate::credit::settlement::SettlementReply;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
@@ -134,17 +135,4 @@ pub enum PeerEvent {
         /// What became of it.
         fate: BlockFate,
     },
-}
-
-/// What the data plane did with a block that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockFate {
-    /// Copied into the leased buffer.
-    Stored,
-    /// Already there, and equal to what is there (in the lease, or verified on disk).
-    Equal,
-    /// Already there, and different.
-    Different,
-    /// Nobody asked this peer for it; dropped.
-    Unrequested,
 }

@@ -1,0 +1,84 @@
+//! Which blocks of a leased piece have come. Their bytes are the driver's business.
+
+/// Blocks of one piece that is being filled: one bit for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    words: Vec<u64>,
+    block_count: usize,
+    missing_count: usize,
+}
+
+/// Whether a block was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// It was missing.
+    New {
+        /// It was the last: the piece is whole, which is said once.
+        full: bool,
+    },
+    /// It was there.
+    Known,
+}
+
+impl Lease {
+    /// No block of `block_count`.
+    pub fn new(block_count: usize) -> Self {
+        let words = block_count.div_ceil(Self::WORD_BITS);
+        Self {
+            words: vec![0; words],
+            block_count,
+            missing_count: block_count,
+        }
+    }
+
+    /// A block came.
+    ///
+    /// # Panics
+    /// If the piece has no block `index`. Only blocks that this node asked for get here.
+    pub fn arrived(&mut self, index: usize) -> Arrived {
+        assert!(
+            index < self.block_count,
+            "block {index} of {}",
+            self.block_count
+        );
+        let word = &mut self.words[index / Self::WORD_BITS];
+        let bit = 1 << (index % Self::WORD_BITS);
+        if *word & bit != 0 {
+            return Arrived::Known;
+        }
+        *word |= bit;
+        self.missing_count -= 1;
+        Arrived::New {
+            full: self.is_full(),
+        }
+    }
+
+    /// Blocks that have not come.
+    pub const fn missing_count(&self) -> usize {
+        self.missing_count
+    }
+
+    /// Whether every block has come.
+    pub const fn is_full(&self) -> bool {
+        self.missing_count == 0
+    }
+
+    const WORD_BITS: usize = 64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_missing_block_fills_it_whatever_the_order() {
+        let mut lease = Lease::new(130);
+        for index in (0..130).rev() {
+            assert_eq!(lease.missing_count(), index + 1);
+            let full = index == 0;
+            assert_eq!(lease.arrived(index), Arrived::New { full });
+            assert_eq!(lease.arrived(index), Arrived::Known);
+        }
+        assert!(lease.is_full());
+    }
+}
