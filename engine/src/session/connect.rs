@@ -156,7 +156,7 @@ impl Session {
             interesting: false,
             upload: Upload::new(),
             download: Download {
-                pipeline: Pipeline::new(now),
+                pipeline: Pipeline::new(theirs.fast, now),
                 received: Bytes::ZERO,
                 unrequested: 0,
                 rate: RateMeter::new(),

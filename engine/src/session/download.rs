@@ -24,15 +24,13 @@ impl Session {
             return;
         };
         link.choking_us = true;
-        if !link.fast {
-            // Without the Fast Extension a choke is the only answer that its requests get.
-            link.download.pipeline.clear();
-        }
+        let forgotten = link.download.pipeline.choked();
         let info_hash = torrent.info_hash;
         if let Some(released) = torrent.open_mut().map(|open| open.picker.release(peer)) {
             self.handed_on(peer, &released, now);
             self.released(info_hash, released, now);
         }
+        self.forgotten(peer, forgotten, now);
     }
 
     pub(super) fn unchoked_by(&mut self, peer: PeerIndex, now: Instant) {
@@ -46,7 +44,7 @@ impl Session {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
-        if !link.download.pipeline.answered(block, now) {
+        if link.download.pipeline.answered(block, now).is_none() {
             return;
         }
         let (info_hash, choked) = (torrent.info_hash, link.choking_us);
@@ -127,11 +125,9 @@ impl Session {
             .outstanding()
             .any(|asked| *asked == block)
         {
-            if !link.fast {
-                // Without the Fast Extension a cancelled request gets no answer.
-                link.download.pipeline.answered(block, self.now);
-            }
+            let forgotten = link.download.pipeline.cancelled(block, self.now);
             self.outputs.push_back(Output::Cancel { peer, block });
+            self.forgotten(peer, forgotten, self.now);
         }
     }
 
@@ -175,7 +171,7 @@ impl Session {
             share_paid: false,
         };
         let picked = open.picker.pick(peer, limits, now);
-        link.download.pipeline.requested(&picked.blocks, now);
+        let forgotten = link.download.pipeline.requested(&picked.blocks, (), now);
         let is_idle = link.download.pipeline.outstanding().len() == 0;
         let starves = is_idle && picked.is_limited && lease_len_max < piece_len;
         let unused = allowed.saturating_sub(picked.blocks.len());
@@ -184,6 +180,7 @@ impl Session {
         if !picked.leased.is_empty() {
             self.leasing.insert(info_hash);
         }
+        self.forgotten(peer, forgotten, now);
         self.request(peer, info_hash, picked, now);
         !starves
     }
@@ -472,6 +469,7 @@ impl Session {
             for block in overdue.lost {
                 self.lost(peer, block, now);
             }
+            self.forgotten(peer, overdue.forgotten, now);
             if overdue.is_newly_snubbed {
                 self.snubbed(peer, info_hash, now);
             }
@@ -492,6 +490,18 @@ impl Session {
         self.market_unanswered(peer, block, now);
         if let Some(released) = released {
             self.released(info_hash, released, now);
+        }
+    }
+
+    /// Requests whose answers would be ones to nothing now.
+    fn forgotten(
+        &mut self,
+        peer: PeerIndex,
+        requests: impl IntoIterator<Item = (Block, ())>,
+        now: Instant,
+    ) {
+        for (block, ()) in requests {
+            self.market_unanswered(peer, block, now);
         }
     }
 

@@ -110,7 +110,7 @@ pub(crate) struct GrantedBlock {
 /// Being served by a peer.
 #[derive(Debug)]
 pub(crate) struct Download {
-    pub(crate) pipeline: Pipeline,
+    pub(crate) pipeline: Pipeline<()>,
     /// Payload received, wanted or not.
     pub(crate) received: Bytes,
     /// Blocks that nobody asked for.

@@ -4,10 +4,10 @@
 //! found by slow start. Which blocks is decided in `picker.rs`; what a snubbed peer loses, in
 //! `choker.rs`.
 
-use std::collections::VecDeque;
-
 use seedbank_ledger::{Duration, Instant};
 
+use crate::asked::Requests;
+use crate::asked::requests::{WAITING_MAX, WITHDRAWN_MAX};
 use crate::units::{BLOCK_LEN, Block};
 
 /// How much of a peer's sending time is kept asked for.
@@ -24,27 +24,34 @@ pub const SNUB_AFTER: Duration = Duration::from_secs(30);
 pub const SLOW_ALLOWANCE_MAX: Duration = Duration::from_secs(30);
 /// A request that has been first in line for so long is lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(60);
-/// Most requests remembered that a snubbing peer was asked for and may still answer.
-pub const ABANDONED_MAX: usize = DEPTH_MAX;
+/// Most answers that a peer with the Fast Extension may owe before it is asked for more: of so many,
+/// none is ever forgotten.
+pub const OWED_MAX: usize = WITHDRAWN_MAX;
 
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
+// A peer that stalls once owes no more than that it can be asked again, and a data plane, which is
+// not told when the session stops waiting, forgets nothing that the session remembers.
+const _: () = assert!(DEPTH_MAX < OWED_MAX && OWED_MAX <= WAITING_MAX);
+
 /// What has waited too long.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overdue {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue<T> {
     /// The peer has just become snubbed: nothing that it was asked for is waited for any more.
     pub is_newly_snubbed: bool,
-    /// Requests given up, in the order they were made.
+    /// Requests given up, in the order they were made; an answer may still come.
     pub lost: Vec<Block>,
+    /// Requests that were given up before and are forgotten now: an answer is one to nothing.
+    pub forgotten: Vec<(Block, T)>,
 }
 
-/// Requests outstanding at one peer.
+/// Requests outstanding at one peer, each with a tag of the caller's (the bid in force).
 #[derive(Clone, Debug)]
-pub struct Pipeline {
-    /// In the order they were made, at most [`DEPTH_MAX`] unless the caller asks for more.
-    outstanding: VecDeque<Block>,
-    /// Not waited for since the peer snubbed us: they take no room, but an answer may still come.
-    abandoned: VecDeque<Block>,
+pub struct Pipeline<T> {
+    /// At most [`DEPTH_MAX`] waited for, unless the caller asks for more than [`Pipeline::room`].
+    requests: Requests<T>,
+    /// It answers each request, also after a cancel or a choke (BEP 6).
+    is_fast: bool,
     /// When the first of them became the first: waiting behind others is not held against it.
     first_since: Instant,
     /// When a block came last, or the peer was last excused.
@@ -66,12 +73,12 @@ struct Second {
     last_bytes: u64,
 }
 
-impl Pipeline {
-    /// Nothing asked for yet.
-    pub fn new(now: Instant) -> Self {
+impl<T: Copy> Pipeline<T> {
+    /// Nothing asked for yet, of a peer with or without the Fast Extension.
+    pub fn new(is_fast: bool, now: Instant) -> Self {
         Self {
-            outstanding: VecDeque::new(),
-            abandoned: VecDeque::new(),
+            requests: Requests::default(),
+            is_fast,
             first_since: now,
             progress_at: now,
             block_gap: Duration::ZERO,
@@ -93,22 +100,24 @@ impl Pipeline {
         self.depth_max = reqq.clamp(1, DEPTH_MAX);
     }
 
-    /// Blocks were requested, in this order.
-    pub fn requested(&mut self, blocks: &[Block], now: Instant) {
-        if self.outstanding.is_empty() && !blocks.is_empty() {
+    /// Blocks were requested, in this order, each with this tag. Returns the requests that are
+    /// forgotten for it: none while the caller asks for no more than [`Pipeline::room`].
+    #[must_use = "nobody may remember a request for longer than this"]
+    pub fn requested(&mut self, blocks: &[Block], tag: T, now: Instant) -> Vec<(Block, T)> {
+        if self.requests.waiting_count() == 0 && !blocks.is_empty() {
             self.first_since = now;
             self.progress_at = now;
         }
-        self.outstanding.extend(blocks);
+        let asked = blocks.iter();
+        asked
+            .filter_map(|block| self.requests.ask(*block, tag))
+            .collect()
     }
 
-    /// A block came; whether it was outstanding. `rate` is what our meter says of the peer, in
-    /// bytes per second. A peer that sends is not snubbing.
-    pub fn arrived(&mut self, block: Block, rate: u64, now: Instant) -> bool {
-        let was_outstanding = self.answered(block, now);
-        if !was_outstanding {
-            return false;
-        }
+    /// A block came; the tag of its request, if it was asked for. `rate` is what our meter says of
+    /// the peer, in bytes per second. A peer that sends is not snubbing.
+    pub fn arrived(&mut self, block: Block, rate: u64, now: Instant) -> Option<T> {
+        let tag = self.answered(block, now)?;
         let halved = Duration::from_nanos(self.block_gap.as_nanos() / 2);
         self.block_gap = now.since(self.progress_at).max(halved);
         self.progress_at = self.progress_at.max(now);
@@ -124,29 +133,36 @@ impl Pipeline {
                 .unwrap_or(DEPTH_MAX)
                 .clamp(DEPTH_MIN, DEPTH_MAX);
         }
-        true
+        Some(tag)
     }
 
-    /// A request needs no answer any more (rejected, or cancelled at a peer that answers no
-    /// cancels); whether it was outstanding.
-    pub fn answered(&mut self, block: Block, now: Instant) -> bool {
-        let Some(place) = self.outstanding.iter().position(|one| *one == block) else {
-            let abandoned = self.abandoned.iter().position(|one| *one == block);
-            return abandoned
-                .and_then(|place| self.abandoned.remove(place))
-                .is_some();
-        };
-        self.outstanding.remove(place);
-        if place == 0 {
-            self.first_since = self.first_since.max(now);
+    /// A request was answered, by a reject or a block; its tag, if there was such a request.
+    pub fn answered(&mut self, block: Block, now: Instant) -> Option<T> {
+        self.if_first_restart(&block, now);
+        self.requests.answered(&block)
+    }
+
+    /// A cancel goes out. With the Fast Extension it gets an answer, which is waited for. Returns
+    /// the request that is forgotten for it, if any.
+    #[must_use = "nobody may remember a request for longer than this"]
+    pub fn cancelled(&mut self, block: Block, now: Instant) -> Option<(Block, T)> {
+        if self.is_fast {
+            return None;
         }
-        true
+        self.if_first_restart(&block, now);
+        self.requests.withdraw(&block)
     }
 
-    /// Everything outstanding is void: the peer choked us. Returns what was waited for, in order.
-    pub fn clear(&mut self) -> Vec<Block> {
-        self.abandoned.clear();
-        self.outstanding.drain(..).collect()
+    /// The peer choked us: without the Fast Extension nothing is waited for any more. Returns the
+    /// requests that are forgotten for it.
+    #[must_use = "nobody may remember a request for longer than this"]
+    pub fn choked(&mut self) -> Vec<(Block, T)> {
+        self.requests.choked(self.is_fast)
+    }
+
+    /// The connection is over. Returns everything that may still have been answered.
+    pub fn clear(&mut self) -> Vec<(Block, T)> {
+        self.requests.drain().collect()
     }
 
     /// It is our doing that nothing comes (a rate limit stops us from reading): all clocks start
@@ -159,22 +175,21 @@ impl Pipeline {
     /// Gives up what has waited too long. Never while nothing is outstanding: what we do not ask
     /// for (a full window, no buffer) is no snub. The rate is not looked at: a meter fades in the
     /// very silence that is judged here.
-    pub fn check(&mut self, _rate: u64, now: Instant) -> Overdue {
+    pub fn check(&mut self, _rate: u64, now: Instant) -> Overdue<T> {
         let mut overdue = Overdue::default();
-        if self.outstanding.is_empty() {
+        let Some(first) = self.requests.first() else {
             return overdue;
-        }
+        };
         if !self.is_snubbed && now.since(self.progress_at) >= self.patience() {
             self.is_snubbed = true;
             self.is_slow_start = false;
             overdue.is_newly_snubbed = true;
             // Otherwise they would fill the one place that is left, and the peer could never show
             // that it is back.
-            self.abandoned.append(&mut self.outstanding);
-            let surplus = self.abandoned.len().saturating_sub(ABANDONED_MAX);
-            self.abandoned.drain(..surplus);
+            overdue.forgotten = self.requests.withdraw_all();
         } else if now.since(self.first_since) >= LOST_AFTER {
-            overdue.lost.extend(self.outstanding.pop_front());
+            overdue.lost.push(first);
+            overdue.forgotten.extend(self.requests.withdraw(&first));
             self.first_since = now;
         }
         overdue
@@ -187,12 +202,19 @@ impl Pipeline {
             true => lost_at,
             false => self.progress_at.after(self.patience()),
         };
-        (!self.outstanding.is_empty()).then_some(lost_at.min(snubbed_at))
+        let first = self.requests.first();
+        first.map(|_| lost_at.min(snubbed_at))
     }
 
-    /// Blocks that may be requested now.
+    /// Blocks that may be requested now. A peer with the Fast Extension that owes [`OWED_MAX`]
+    /// answers, waited for or not, gets no more to answer.
     pub fn room(&self) -> usize {
-        self.depth().saturating_sub(self.outstanding.len())
+        let waiting = self.requests.waiting_count();
+        let room = self.depth().saturating_sub(waiting);
+        match self.is_fast {
+            true => room.min(OWED_MAX.saturating_sub(self.requests.count())),
+            false => room,
+        }
     }
 
     /// Blocks to keep outstanding: one at a snubbed peer.
@@ -205,7 +227,12 @@ impl Pipeline {
 
     /// Requests that are waited for, oldest first.
     pub fn outstanding(&self) -> impl ExactSizeIterator<Item = &Block> {
-        self.outstanding.iter()
+        self.requests.waiting().map(|(block, _)| block)
+    }
+
+    /// Requests that may still be answered, waited for or not.
+    pub fn in_flight(&self) -> usize {
+        self.requests.count()
     }
 
     /// Whether the peer lets us request and sends nothing.
@@ -213,10 +240,33 @@ impl Pipeline {
         self.is_snubbed
     }
 
+    /// Asserts the bounds.
+    pub fn check_invariants(&self) {
+        self.requests.check_invariants();
+    }
+
+    /// If this block is first in line, the time of the next one starts: waiting behind others is not
+    /// held against it.
+    fn if_first_restart(&mut self, block: &Block, now: Instant) {
+        if self.requests.first() == Some(*block) {
+            self.first_since = self.first_since.max(now);
+        }
+    }
+
     /// How long the peer may send no block: longer if one takes it long.
     fn patience(&self) -> Duration {
         let allowance = self.block_gap.min(SLOW_ALLOWANCE_MAX);
         Duration::from_nanos(SNUB_AFTER.as_nanos() + allowance.as_nanos())
+    }
+}
+
+impl<T> Default for Overdue<T> {
+    fn default() -> Self {
+        Self {
+            is_newly_snubbed: false,
+            lost: Vec::new(),
+            forgotten: Vec::new(),
+        }
     }
 }
 
@@ -238,6 +288,8 @@ impl Second {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
     use crate::units::PieceIndex;
 
@@ -257,10 +309,14 @@ mod tests {
         (0..count).map(block).collect()
     }
 
+    fn ask(pipeline: &mut Pipeline<()>, blocks: &[Block], now: Instant) {
+        assert_eq!(pipeline.requested(blocks, (), now), []);
+    }
+
     /// A link of so many blocks per second and a round trip; returns the final depth and how many
     /// blocks came.
-    fn run(per_second: u64, round_trip_ms: u64, secs: u64) -> (Pipeline, u64) {
-        let mut pipeline = Pipeline::new(at_ms(0));
+    fn run(per_second: u64, round_trip_ms: u64, secs: u64) -> (Pipeline<()>, u64) {
+        let mut pipeline = Pipeline::new(true, at_ms(0));
         pipeline.set_reqq(2_000);
         let mut next = 0;
         let mut arrivals: VecDeque<(u64, Block)> = VecDeque::new();
@@ -270,13 +326,13 @@ mod tests {
             while arrivals.front().is_some_and(|(us, _)| *us <= ms * 1_000) {
                 let (_, block) = arrivals.pop_front().unwrap();
                 let rate = came * u64::from(BLOCK_LEN) * 1_000 / ms.max(1_000);
-                assert!(pipeline.arrived(block, rate, at_ms(ms)));
+                assert_eq!(pipeline.arrived(block, rate, at_ms(ms)), Some(()));
                 came += 1;
             }
             for _ in 0..pipeline.room() {
                 let asked = block(next);
                 next += 1;
-                pipeline.requested(&[asked], at_ms(ms));
+                ask(&mut pipeline, &[asked], at_ms(ms));
                 free_at_us =
                     (free_at_us + 1_000_000 / per_second).max((ms + round_trip_ms) * 1_000);
                 arrivals.push_back((free_at_us, asked));
@@ -306,21 +362,21 @@ mod tests {
 
     #[test]
     fn depth_never_exceeds_what_the_peer_takes_in() {
-        let mut pipeline = Pipeline::new(at_ms(0));
+        let mut pipeline = Pipeline::new(true, at_ms(0));
         pipeline.set_reqq(3);
         assert_eq!(pipeline.room(), 3);
         pipeline.set_reqq(0);
         assert_eq!(pipeline.room(), 1);
         pipeline.set_reqq(u64::MAX);
         assert_eq!(pipeline.room(), DEPTH_MIN);
-        pipeline.requested(&blocks(9), at_ms(0));
+        ask(&mut pipeline, &blocks(9), at_ms(0));
         assert_eq!(pipeline.room(), 0);
     }
 
     #[test]
     fn silence_is_a_snub_and_a_block_ends_it() {
-        let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(4), at_ms(100_000));
+        let mut pipeline = Pipeline::new(true, at_ms(0));
+        ask(&mut pipeline, &blocks(4), at_ms(100_000));
         // The meter reads nothing after so long a silence; that must not buy more time.
         assert_eq!(pipeline.check(0, at_ms(129_999)), Overdue::default());
         assert_eq!(pipeline.next_check(), Some(at_ms(130_000)));
@@ -332,68 +388,101 @@ mod tests {
 
     #[test]
     fn a_snubbing_peer_is_asked_for_one_block_at_a_time() {
-        let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(4), at_ms(0));
+        let mut pipeline = Pipeline::new(true, at_ms(0));
+        ask(&mut pipeline, &blocks(4), at_ms(0));
         assert!(pipeline.check(0, at_ms(30_000)).is_newly_snubbed);
         assert_eq!((pipeline.outstanding().len(), pipeline.room()), (0, 1));
-        pipeline.requested(&[block(9)], at_ms(30_000));
+        ask(&mut pipeline, &[block(9)], at_ms(30_000));
         assert_eq!(pipeline.room(), 0);
         assert_eq!(pipeline.check(0, at_ms(89_999)), Overdue::default());
         assert_eq!(pipeline.check(0, at_ms(90_000)).lost, [block(9)]);
         assert_eq!(pipeline.room(), 1);
         // What it owed from before counts when it comes, and can come once.
-        assert!(pipeline.arrived(block(2), 1, at_ms(95_000)));
-        assert!(!pipeline.arrived(block(2), 1, at_ms(95_000)));
-        assert!(pipeline.answered(block(3), at_ms(95_000)));
+        assert_eq!(pipeline.arrived(block(2), 1, at_ms(95_000)), Some(()));
+        assert_eq!(pipeline.arrived(block(2), 1, at_ms(95_000)), None);
+        assert_eq!(pipeline.answered(block(3), at_ms(95_000)), Some(()));
         assert!(!pipeline.is_snubbed());
         assert!(pipeline.depth() >= DEPTH_MIN);
     }
 
     #[test]
     fn what_a_snubbing_peer_owes_is_bounded() {
-        let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(2_000), at_ms(0));
-        assert!(pipeline.check(0, at_ms(30_000)).is_newly_snubbed);
-        assert_eq!(pipeline.abandoned.len(), ABANDONED_MAX);
-        assert!(!pipeline.answered(block(0), at_ms(30_000)));
-        assert!(pipeline.answered(block(1_999), at_ms(30_000)));
+        let mut pipeline = Pipeline::new(false, at_ms(0));
+        for (tag, asked) in blocks(2_000).iter().enumerate() {
+            assert_eq!(pipeline.requested(&[*asked], tag, at_ms(0)), []);
+        }
+        let overdue = pipeline.check(0, at_ms(30_000));
+        assert!(overdue.is_newly_snubbed);
+        assert_eq!(pipeline.in_flight(), WITHDRAWN_MAX);
+        let forgotten = 2_000 - WITHDRAWN_MAX;
+        assert_eq!(overdue.forgotten.len(), forgotten);
+        assert_eq!(overdue.forgotten[7], (block(7), 7));
+        assert_eq!(pipeline.answered(block(0), at_ms(30_000)), None);
+        let last = pipeline.answered(block(1_999), at_ms(30_000));
+        assert_eq!(last, Some(1_999));
+        assert_eq!(pipeline.room(), 1, "without BEP 6, what it owes is no debt");
+    }
+
+    #[test]
+    fn a_fast_peer_that_owes_too_many_answers_is_asked_for_no_more() {
+        let mut pipeline = Pipeline::new(true, at_ms(0));
+        ask(&mut pipeline, &blocks(1_023), at_ms(0));
+        assert_eq!(pipeline.check(0, at_ms(30_000)).forgotten, []);
+        assert_eq!((pipeline.in_flight(), pipeline.room()), (1_023, 1));
+        ask(&mut pipeline, &[block(1_023)], at_ms(30_000));
+        assert_eq!(pipeline.check(0, at_ms(90_000)).lost, [block(1_023)]);
+        assert_eq!((pipeline.in_flight(), pipeline.room()), (1_024, 0));
+        assert_eq!(pipeline.answered(block(5), at_ms(90_000)), Some(()));
+        assert_eq!(pipeline.room(), 1);
+    }
+
+    #[test]
+    fn a_lost_request_may_be_answered_after_all() {
+        let mut pipeline = Pipeline::new(true, at_ms(0));
+        ask(&mut pipeline, &blocks(3), at_ms(0));
+        assert_eq!(pipeline.arrived(block(1), 0, at_ms(20_000)), Some(()));
+        assert_eq!(pipeline.arrived(block(2), 0, at_ms(40_000)), Some(()));
+        assert_eq!(pipeline.check(0, at_ms(60_000)).lost, [block(0)]);
+        assert_eq!(pipeline.outstanding().len(), 0);
+        assert_eq!(pipeline.arrived(block(0), 0, at_ms(61_000)), Some(()));
+        assert_eq!(pipeline.arrived(block(0), 0, at_ms(61_000)), None);
     }
 
     #[test]
     fn what_was_not_asked_for_is_no_snub() {
-        let mut pipeline = Pipeline::new(at_ms(0));
+        let mut pipeline = Pipeline::new(true, at_ms(0));
         assert_eq!(pipeline.check(0, Instant::MAX), Overdue::default());
         assert_eq!(pipeline.next_check(), None);
         // A closed window for ten minutes, then one request: its own time counts.
-        pipeline.requested(&blocks(1), at_ms(600_000));
+        ask(&mut pipeline, &blocks(1), at_ms(600_000));
         assert_eq!(pipeline.check(0, at_ms(600_001)), Overdue::default());
     }
 
     #[test]
     fn a_peer_that_we_hold_back_is_excused() {
-        let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(4), at_ms(0));
+        let mut pipeline = Pipeline::new(true, at_ms(0));
+        ask(&mut pipeline, &blocks(4), at_ms(0));
         pipeline.excuse(at_ms(80_000));
         assert_eq!(pipeline.check(u64::MAX, at_ms(100_000)), Overdue::default());
     }
 
     #[test]
     fn a_slow_peer_gets_the_time_that_a_block_takes() {
-        let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(6), at_ms(0));
-        assert!(pipeline.arrived(block(0), 820, at_ms(20_000)));
+        let mut pipeline = Pipeline::new(true, at_ms(0));
+        ask(&mut pipeline, &blocks(6), at_ms(0));
+        assert_eq!(pipeline.arrived(block(0), 820, at_ms(20_000)), Some(()));
         assert!(!pipeline.check(0, at_ms(69_999)).is_newly_snubbed);
         assert!(pipeline.check(0, at_ms(70_000)).is_newly_snubbed);
     }
 
     #[test]
     fn a_request_is_lost_by_its_own_time_at_the_front() {
-        let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(60), at_ms(0));
+        let mut pipeline = Pipeline::new(true, at_ms(0));
+        ask(&mut pipeline, &blocks(60), at_ms(0));
         // Every second a block comes, but never block 0.
         for raw in 1..59 {
             let now = at_ms(u64::from(raw) * 1_000);
-            assert!(pipeline.arrived(block(raw), 16_384, now));
+            assert_eq!(pipeline.arrived(block(raw), 16_384, now), Some(()));
             assert_eq!(pipeline.check(16_384, now), Overdue::default());
         }
         let overdue = pipeline.check(16_384, at_ms(60_000));
@@ -401,17 +490,28 @@ mod tests {
         assert!(!overdue.is_newly_snubbed);
         // Block 59 has been first only since then, however long ago it was asked for.
         assert!(pipeline.check(0, at_ms(61_000)).lost.is_empty());
-        assert!(pipeline.answered(block(59), at_ms(62_000)));
+        assert_eq!(pipeline.answered(block(59), at_ms(62_000)), Some(()));
         assert_eq!(pipeline.outstanding().len(), 0);
         assert_eq!(pipeline.next_check(), None);
     }
 
     #[test]
-    fn a_choke_voids_what_is_outstanding() {
-        let mut pipeline = Pipeline::new(at_ms(0));
-        pipeline.requested(&blocks(3), at_ms(0));
-        assert_eq!(pipeline.clear(), blocks(3));
-        assert!(!pipeline.arrived(block(0), 0, at_ms(1)));
-        assert_eq!(pipeline.check(0, at_ms(90_000)), Overdue::default());
+    fn a_choke_or_a_cancel_withdraws_only_without_bep_6() {
+        for is_fast in [false, true] {
+            let mut pipeline = Pipeline::new(is_fast, at_ms(0));
+            ask(&mut pipeline, &blocks(3), at_ms(0));
+            assert_eq!(pipeline.cancelled(block(0), at_ms(1)), None);
+            assert_eq!(pipeline.outstanding().len(), if is_fast { 3 } else { 2 });
+            assert_eq!(pipeline.choked(), []);
+            assert_eq!(pipeline.outstanding().len(), if is_fast { 3 } else { 0 });
+            assert_eq!(pipeline.next_check().is_some(), is_fast);
+            // A block may have crossed either, and can come once.
+            assert_eq!(pipeline.arrived(block(0), 0, at_ms(1)), Some(()));
+            assert_eq!(pipeline.arrived(block(0), 0, at_ms(1)), None);
+            let mut left = pipeline.clear();
+            left.sort_unstable();
+            assert_eq!(left, [(block(1), ()), (block(2), ())]);
+            assert_eq!(pipeline.in_flight(), 0);
+        }
     }
 }
