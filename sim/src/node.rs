@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use seedbank_engine::interface::input::{BlockFate, PeerEvent};
+use seedbank_engine::asked::{Arrived, BlockFate, Found, Lease, Requests};
+use seedbank_engine::interface::input::PeerEvent;
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::wire::handshake::Handshake;
+use seedbank_engine::wire::message::Message;
 use seedbank_ledger::Instant;
 
 use crate::books::Books;
@@ -34,7 +37,7 @@ pub struct SimNode {
     /// Payload served and not reported, per connection.
     pub connections: BTreeMap<PeerIndex, SimConnection>,
     /// Pieces that are not on disk yet.
-    leases: BTreeMap<(InfoHash, PieceIndex), Lease>,
+    leases: BTreeMap<(InfoHash, PieceIndex), SimLease>,
     /// Verified pieces.
     pub disk: BTreeMap<InfoHash, BTreeSet<PieceIndex>>,
     /// Lengths of its torrents.
@@ -48,17 +51,18 @@ pub struct SimConnection {
     /// Its torrent, once a handshake was sent.
     pub info_hash: Option<InfoHash>,
     /// Requests sent and not answered.
-    pub outstanding: BTreeMap<Block, u32>,
+    asked: Requests<()>,
+    fast_ours: bool,
+    fast_theirs: bool,
     /// Blocks granted and not handed to the link.
     pub serving: VecDeque<Block>,
 }
 
 /// A piece that is being received, or was received and is on its way to the disk.
-#[derive(Debug, Default)]
-struct Lease {
-    blocks: BTreeSet<u32>,
+#[derive(Debug)]
+struct SimLease {
+    blocks: Lease,
     garbage: bool,
-    full: bool,
 }
 
 /// What the arrival of a block made of its piece.
@@ -128,54 +132,65 @@ impl SimNode {
         block: Block,
         garbage: bool,
     ) -> (BlockFate, PieceProgress) {
-        let unrequested = (BlockFate::Unrequested, PieceProgress::Partial);
-        let Some(connection) = self.connections.get_mut(&peer) else {
-            return unrequested;
-        };
-        let Some(info_hash) = connection.info_hash else {
-            return unrequested;
-        };
-        match connection.outstanding.get_mut(&block) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) => drop(connection.outstanding.remove(&block)),
-            None => return unrequested,
-        }
-        let same = if garbage {
-            BlockFate::Different
-        } else {
-            BlockFate::Equal
-        };
-        if self
-            .disk
-            .get(&info_hash)
-            .is_some_and(|pieces| pieces.contains(&block.piece))
-        {
-            return (same, PieceProgress::Partial);
-        }
+        let connection = self.connections.get_mut(&peer);
+        let asked = connection.and_then(|connection| {
+            let answered = connection.asked.answered(&block);
+            connection.info_hash.filter(|_| answered.is_some())
+        });
+        let mut progress = PieceProgress::Partial;
+        let fate = BlockFate::decide(asked, |info_hash| {
+            let found;
+            (found, progress) = self.find(info_hash, &block, garbage);
+            found
+        });
+        (fate, progress)
+    }
+
+    /// Stores a block in its lease, or compares it with what is there or on the disk.
+    fn find(
+        &mut self,
+        info_hash: InfoHash,
+        block: &Block,
+        garbage: bool,
+    ) -> (Found, PieceProgress) {
         let Some(lease) = self.leases.get_mut(&(info_hash, block.piece)) else {
-            return (BlockFate::Different, PieceProgress::Partial);
+            let disk = self.disk.get(&info_hash);
+            let found = match disk.is_some_and(|pieces| pieces.contains(&block.piece)) {
+                true => Found::Present { equal: !garbage },
+                false => Found::Nothing,
+            };
+            return (found, PieceProgress::Partial);
         };
         let index = block.index().expect("sessions request on the grid");
-        if lease.full || !lease.blocks.insert(index) {
-            let fate = if garbage == lease.garbage {
-                BlockFate::Equal
-            } else {
-                same
-            };
-            return (fate, PieceProgress::Partial);
-        }
-        lease.garbage |= garbage;
-        let total = self.geometry[&info_hash].block_count(block.piece);
-        if lease.blocks.len() < total as usize {
-            return (BlockFate::Stored, PieceProgress::Partial);
-        }
-        lease.full = true;
-        let progress = if lease.garbage {
-            PieceProgress::Bad
-        } else {
-            PieceProgress::Good
+        let full = match lease.blocks.arrived(index as usize) {
+            Arrived::New { full } => full,
+            Arrived::Known => {
+                let equal = !garbage || lease.garbage;
+                return (Found::Present { equal }, PieceProgress::Partial);
+            }
         };
-        (BlockFate::Stored, progress)
+        lease.garbage |= garbage;
+        let progress = match (full, lease.garbage) {
+            (false, _) => PieceProgress::Partial,
+            (true, true) => PieceProgress::Bad,
+            (true, false) => PieceProgress::Good,
+        };
+        (Found::Missing, progress)
+    }
+
+    /// Our handshake left: from here the connection belongs to its torrent.
+    pub fn greeted(&mut self, peer: PeerIndex, handshake: &Handshake) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.info_hash = Some(handshake.info_hash);
+            connection.fast_ours = handshake.fast;
+        }
+    }
+
+    /// The peer's handshake came.
+    pub fn met(&mut self, peer: PeerIndex, handshake: &Handshake) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.fast_theirs = handshake.fast;
+        }
     }
 
     /// Requests left: leases open.
@@ -186,29 +201,40 @@ impl SimNode {
         let Some(info_hash) = connection.info_hash else {
             return;
         };
+        let geometry = self.geometry[&info_hash];
         for block in blocks {
-            *connection.outstanding.entry(*block).or_default() += 1;
-            self.leases.entry((info_hash, block.piece)).or_default();
+            connection.asked.ask(*block, ());
+            let lease = self.leases.entry((info_hash, block.piece));
+            lease.or_insert_with(|| SimLease {
+                blocks: Lease::new(geometry.block_count(block.piece) as usize),
+                garbage: false,
+            });
         }
     }
 
-    /// A reject answered a request.
-    pub fn rejected(&mut self, peer: PeerIndex, block: &Block) {
-        let Some(connection) = self.connections.get_mut(&peer) else {
-            return;
-        };
-        if let Some(count) = connection.outstanding.get_mut(block) {
-            *count -= 1;
-            if *count == 0 {
-                connection.outstanding.remove(block);
-            }
+    /// A cancel left; the block is still one that was asked for.
+    pub fn cancelled(&mut self, peer: PeerIndex, block: &Block) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.asked.withdraw(block);
+        }
+    }
+
+    /// A message came that may end requests.
+    pub fn heard(&mut self, peer: PeerIndex, message: &Message) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            let fast = connection.fast_ours && connection.fast_theirs;
+            connection.asked.heard(message, fast);
         }
     }
 
     /// The session forgets a leased buffer; a full one is on its way to the disk.
     pub fn release(&mut self, info_hash: InfoHash, piece: PieceIndex) {
         let key = (info_hash, piece);
-        if self.leases.get(&key).is_some_and(|lease| !lease.full) {
+        if self
+            .leases
+            .get(&key)
+            .is_some_and(|lease| !lease.blocks.is_full())
+        {
             self.leases.remove(&key);
         }
     }

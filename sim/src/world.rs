@@ -304,9 +304,7 @@ impl World {
                 );
             }
             Output::Handshake { peer, handshake } => {
-                if let Some(connection) = self.nodes[node.0].connections.get_mut(&peer) {
-                    connection.info_hash = Some(handshake.info_hash);
-                }
+                self.nodes[node.0].greeted(peer, &handshake);
                 self.enqueue(End { node, peer }, Item::Handshake(handshake));
             }
             Output::Send { peer, message } => {
@@ -319,6 +317,7 @@ impl World {
                 }
             }
             Output::Cancel { peer, block } => {
+                self.nodes[node.0].cancelled(peer, &block);
                 self.enqueue(End { node, peer }, Item::Message(Message::Cancel(block)));
             }
             Output::Serve { peer, blocks } => {
@@ -474,9 +473,7 @@ impl World {
         match item {
             Item::Handshake(handshake) => self.handshake(to, handshake),
             Item::Message(message) => {
-                if let Message::Reject(block) = &message {
-                    self.nodes[to.node.0].rejected(to.peer, block);
-                }
+                self.nodes[to.node.0].heard(to.peer, &message);
                 self.received(to, PeerEvent::Message(message));
             }
             Item::Block { block, garbage } => self.block(to, block, garbage),
@@ -485,6 +482,7 @@ impl World {
     }
 
     fn handshake(&mut self, to: End, handshake: Handshake) {
+        self.nodes[to.node.0].met(to.peer, &handshake);
         self.input(
             to.node,
             Input::Handshake {

@@ -1,5 +1,7 @@
 //! What becomes of a block that arrives.
 
+use crate::units::InfoHash;
+
 /// What the data plane did with a block that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockFate {
@@ -28,12 +30,12 @@ pub enum Found {
 }
 
 impl BlockFate {
-    /// What becomes of a block. Only for one that was asked of this peer does `find` run, which
-    /// looks for its place and stores it there if it is missing.
-    pub fn decide(asked: bool, find: impl FnOnce() -> Found) -> Self {
+    /// What becomes of a block. `asked` is for which torrent it was asked of this peer, or `None`;
+    /// only if it was does `find` run, which looks for its place there and stores it if it is missing.
+    pub fn decide(asked: Option<InfoHash>, find: impl FnOnce(InfoHash) -> Found) -> Self {
         match asked {
-            true => Self::of(find()),
-            false => Self::Unrequested,
+            Some(torrent) => Self::of(find(torrent)),
+            None => Self::Unrequested,
         }
     }
 
@@ -54,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_block_that_nobody_asked_for_is_never_looked_at() {
-        let fate = BlockFate::decide(false, || panic!("stored"));
+        let fate = BlockFate::decide(None, |_| panic!("stored"));
         assert_eq!(fate, BlockFate::Unrequested);
     }
 
@@ -66,7 +68,7 @@ mod tests {
             (Found::Present { equal: false }, BlockFate::Different),
             (Found::Nothing, BlockFate::Different),
         ] {
-            assert_eq!(BlockFate::decide(true, || found), fate);
+            assert_eq!(BlockFate::decide(Some(InfoHash([1; 20])), |_| found), fate);
         }
     }
 }

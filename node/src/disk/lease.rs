@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use seedbank_engine::asked::{Arrived, Found, Lease};
 use seedbank_engine::units::{Block, InfoHash, PieceIndex};
 
 /// Bytes of buffers kept for the next lease of the same length.
@@ -29,38 +30,24 @@ pub(crate) struct FullPiece {
     pub(crate) bytes: Arc<Vec<u8>>,
 }
 
-/// What became of a block.
-#[derive(Debug)]
-pub(crate) enum Stored {
-    /// Copied in; with the whole piece, if it was the last.
-    New(Option<FullPiece>),
-    /// Was there, and equal.
-    Equal,
-    /// Was there, and different.
-    Different,
-    /// There is no lease: released, or verified and written since.
-    NoLease,
-}
-
 #[derive(Debug, Default)]
 struct Table {
-    leases: BTreeMap<(InfoHash, PieceIndex), Arc<Mutex<Lease>>>,
+    leases: BTreeMap<(InfoHash, PieceIndex), Arc<Mutex<Leased>>>,
     spare: Vec<Vec<u8>>,
     spare_bytes: usize,
 }
 
 #[derive(Debug)]
-enum Lease {
+enum Leased {
     Filling(PieceBuffer),
     Full(Arc<Vec<u8>>),
 }
 
-/// A piece's bytes and which of its blocks have arrived, one bit per piece-relative 16 KiB.
+/// A piece's bytes and which of its blocks are among them.
 #[derive(Debug)]
 struct PieceBuffer {
     bytes: Vec<u8>,
-    arrived: Vec<bool>,
-    missing_count: usize,
+    blocks: Lease,
 }
 
 impl Leases {
@@ -70,10 +57,9 @@ impl Leases {
         if table.leases.contains_key(&(info_hash, piece)) {
             return;
         }
-        let lease = Lease::Filling(PieceBuffer {
+        let lease = Leased::Filling(PieceBuffer {
             bytes: table.buffer(len),
-            arrived: vec![false; blocks],
-            missing_count: blocks,
+            blocks: Lease::new(blocks),
         });
         let lease = Arc::new(Mutex::new(lease));
         table.leases.insert((info_hash, piece), lease);
@@ -86,7 +72,7 @@ impl Leases {
         let Some(lease) = table.leases.get(&(info_hash, piece)) else {
             return;
         };
-        let filling = matches!(*lock(lease), Lease::Filling(_));
+        let filling = matches!(*lock(lease), Leased::Filling(_));
         if filling {
             table.take(info_hash, piece);
         }
@@ -100,7 +86,7 @@ impl Leases {
         let open: Vec<PieceIndex> = table
             .leases
             .range(first..=last)
-            .filter(|(_, lease)| matches!(*lock(lease), Lease::Filling(_)))
+            .filter(|(_, lease)| matches!(*lock(lease), Leased::Filling(_)))
             .map(|((_, piece), _)| *piece)
             .collect();
         for piece in open {
@@ -115,42 +101,52 @@ impl Leases {
         self.lock().take(info_hash, piece);
     }
 
-    /// Copies a block into its lease, or compares it with what is there.
+    /// Copies a block into its lease, or compares it with what is there; with the whole piece, if
+    /// it was the last. [`Found::Nothing`] without a lease: released, or verified and written since.
     ///
     /// # Panics
     /// If the block does not fit the piece that the lease was opened for; only blocks that this
     /// node asked for get here.
-    pub(crate) fn store(&self, info_hash: InfoHash, block: &Block, payload: &[u8]) -> Stored {
+    pub(crate) fn store(
+        &self,
+        info_hash: InfoHash,
+        block: &Block,
+        payload: &[u8],
+    ) -> (Found, Option<FullPiece>) {
         let lease = self.lock().leases.get(&(info_hash, block.piece)).cloned();
         let Some(lease) = lease else {
-            return Stored::NoLease;
+            return (Found::Nothing, None);
         };
         let mut lease = lock(&lease);
         let begin = usize::try_from(block.begin).expect("a piece fits memory");
         let range = begin..begin + payload.len();
-        match &mut *lease {
-            Lease::Full(bytes) => Stored::compared(&bytes[range], payload),
-            Lease::Filling(buffer) => {
-                let index = block.index().expect("requests lie on the 16 KiB grid");
-                let index = usize::try_from(index).expect("a block count fits memory");
-                if buffer.arrived[index] {
-                    return Stored::compared(&buffer.bytes[range], payload);
-                }
-                buffer.bytes[range].copy_from_slice(payload);
-                buffer.arrived[index] = true;
-                buffer.missing_count -= 1;
-                if buffer.missing_count > 0 {
-                    return Stored::New(None);
-                }
-                let bytes = Arc::new(std::mem::take(&mut buffer.bytes));
-                *lease = Lease::Full(Arc::clone(&bytes));
-                Stored::New(Some(FullPiece {
-                    info_hash,
-                    piece: block.piece,
-                    bytes,
-                }))
-            }
+        let compared = |there: &[u8]| Found::Present {
+            equal: there == payload,
+        };
+        let buffer = match &mut *lease {
+            Leased::Full(bytes) => return (compared(&bytes[range]), None),
+            Leased::Filling(buffer) => buffer,
+        };
+        let index = block.index().expect("requests lie on the 16 KiB grid");
+        let index = usize::try_from(index).expect("a block count fits memory");
+        let there = &mut buffer.bytes[range];
+        let full = match buffer.blocks.arrived(index) {
+            Arrived::Known => return (compared(there), None),
+            Arrived::New { full } => full,
+        };
+        there.copy_from_slice(payload);
+        if !full {
+            return (Found::Missing, None);
         }
+        let bytes = Arc::new(std::mem::take(&mut buffer.bytes));
+        *lease = Leased::Full(Arc::clone(&bytes));
+        let piece = block.piece;
+        let full = FullPiece {
+            info_hash,
+            piece,
+            bytes,
+        };
+        (Found::Missing, Some(full))
     }
 
     /// How many leases are open.
@@ -162,16 +158,6 @@ impl Leases {
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Nothing under this lock leaves it half done.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stored {
-    fn compared(there: &[u8], payload: &[u8]) -> Self {
-        if there == payload {
-            Self::Equal
-        } else {
-            Self::Different
-        }
     }
 }
 
@@ -191,8 +177,8 @@ impl Table {
         let lease = lease.and_then(Arc::into_inner);
         let Some(lease) = lease else { return };
         let bytes = match lease.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Lease::Filling(buffer) => buffer.bytes,
-            Lease::Full(bytes) => match Arc::into_inner(bytes) {
+            Leased::Filling(buffer) => buffer.bytes,
+            Leased::Full(bytes) => match Arc::into_inner(bytes) {
                 Some(bytes) => bytes,
                 None => return,
             },
@@ -204,7 +190,7 @@ impl Table {
     }
 }
 
-fn lock(lease: &Mutex<Lease>) -> MutexGuard<'_, Lease> {
+fn lock(lease: &Mutex<Leased>) -> MutexGuard<'_, Leased> {
     lease.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -237,10 +223,10 @@ mod tests {
         let leases = opened();
         for (index, byte) in [(2, 3), (0, 1)] {
             let stored = leases.store(TORRENT, &block(index), &payload(index, byte));
-            assert!(matches!(stored, Stored::New(None)));
+            assert!(matches!(stored, (Found::Missing, None)));
         }
         let stored = leases.store(TORRENT, &block(1), &payload(1, 2));
-        let Stored::New(Some(full)) = stored else {
+        let (Found::Missing, Some(full)) = stored else {
             panic!("{stored:?}");
         };
         assert_eq!(full.bytes.len(), 40_000);
@@ -248,12 +234,12 @@ mod tests {
         assert_eq!(full.bytes[32_768..], payload(2, 3));
 
         let late = leases.store(TORRENT, &block(1), &payload(1, 2));
-        assert!(matches!(late, Stored::Equal));
+        assert!(matches!(late, (Found::Present { equal: true }, None)));
         let late = leases.store(TORRENT, &block(1), &payload(1, 9));
-        assert!(matches!(late, Stored::Different));
+        assert!(matches!(late, (Found::Present { equal: false }, None)));
         leases.finish(full);
         let late = leases.store(TORRENT, &block(1), &payload(1, 2));
-        assert!(matches!(late, Stored::NoLease));
+        assert!(matches!(late, (Found::Nothing, None)));
         assert_eq!(leases.count(), 0);
     }
 
@@ -262,10 +248,10 @@ mod tests {
         let leases = opened();
         leases.store(TORRENT, &block(0), &payload(0, 1));
         let stored = leases.store(TORRENT, &block(0), &payload(0, 2));
-        assert!(matches!(stored, Stored::Different));
+        assert!(matches!(stored, (Found::Present { equal: false }, None)));
         leases.open(TORRENT, block(0).piece, 40_000, 3);
         let stored = leases.store(TORRENT, &block(0), &payload(0, 1));
-        assert!(matches!(stored, Stored::Equal));
+        assert!(matches!(stored, (Found::Present { equal: true }, None)));
     }
 
     #[test]
@@ -290,7 +276,7 @@ mod tests {
         leases.release_all(TORRENT);
         assert_eq!(leases.count(), 1);
         let stored = leases.store(other, &block(0), &payload(0, 1));
-        assert!(matches!(stored, Stored::New(None)));
+        assert!(matches!(stored, (Found::Missing, None)));
     }
 
     #[test]

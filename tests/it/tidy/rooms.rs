@@ -47,15 +47,6 @@ const ENGINE: Arrows = &[
     ),
 ];
 
-/// STILL: arrows of the engine that are wrong and not gone yet. An entry that nothing needs any
-/// more fails the test, so that this list can only become shorter.
-const STILL: &[(&str, &str)] = &[
-    ("credit", "interface"),
-    ("credit", "transfer"),
-    ("discovery", "interface"),
-    ("transfer", "interface"),
-];
-
 /// What any room of the node stands on: its machine, and numbers on their way in and out.
 const NODE_GROUND: [&str; 3] = ["host", "number", "pool"];
 
@@ -227,8 +218,8 @@ fn drawn(folder: &str) -> BTreeMap<(String, String), BTreeSet<PathBuf>> {
     arrows
 }
 
-/// Fails for every arrow that is neither listed nor in `still`, and for what `still` lists in vain.
-fn assert_arrows(folder: &str, ground: &[&str], listed: Arrows, still: &[(&str, &str)]) {
+/// Fails for every arrow that is not listed.
+fn assert_arrows(folder: &str, ground: &[&str], listed: Arrows) {
     let mut offenders = Vec::new();
     for (room, path) in rooms_of(folder) {
         let known = ground.contains(&&*room) || listed.iter().any(|(name, _)| *name == room);
@@ -236,12 +227,11 @@ fn assert_arrows(folder: &str, ground: &[&str], listed: Arrows, still: &[(&str, 
             offenders.push(format!("{}: {room} is no room of the plan", path.display()));
         }
     }
-    let drawn = drawn(folder);
-    for ((from, to), files) in &drawn {
+    for ((from, to), files) in &drawn(folder) {
         let allowed = listed.iter().find(|(room, _)| room == from);
         let allowed =
             allowed.is_some_and(|(_, rooms)| ground.contains(&&**to) || rooms.contains(&&**to));
-        if !allowed && !still.contains(&(from, to)) {
+        if !allowed {
             let files: Vec<String> = files
                 .iter()
                 .map(|file| file.display().to_string())
@@ -249,22 +239,17 @@ fn assert_arrows(folder: &str, ground: &[&str], listed: Arrows, still: &[(&str, 
             offenders.push(format!("{from} -> {to} in {}", files.join(", ")));
         }
     }
-    for (from, to) in still {
-        if !drawn.contains_key(&((*from).to_owned(), (*to).to_owned())) {
-            offenders.push(format!("{from} -> {to} is gone: take it off the list"));
-        }
-    }
     assert_none(&offenders, &format!("arrows between rooms of {folder}"));
 }
 
 #[test]
 fn rooms_of_the_engine_name_each_other_only_along_the_arrows() {
-    assert_arrows("engine", &GROUND, ENGINE, STILL);
+    assert_arrows("engine", &GROUND, ENGINE);
 }
 
 #[test]
 fn rooms_of_the_node_name_each_other_only_along_the_arrows() {
-    assert_arrows("node", &NODE_GROUND, NODE, &[]);
+    assert_arrows("node", &NODE_GROUND, NODE);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The two ends of one connection's state: what the session thread and the connection's task
 //! share.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use seedbank_engine::asked::Requests;
 use seedbank_engine::units::{Block, InfoHash, PeerIndex};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
@@ -12,15 +12,12 @@ use tokio::sync::watch;
 
 use crate::net::connection::outbox::{Item, Outbox};
 
-/// Requests withdrawn by a cancel or a choke whose blocks may still come; the oldest are forgotten.
-const WITHDRAWN_MAX: usize = 1024;
-
 /// One connection, as seen from the session thread.
 #[derive(Debug)]
 pub(crate) struct PeerLink {
     index: PeerIndex,
     outbox: Outbox,
-    asked: Mutex<Asked>,
+    asked: Mutex<Requests<()>>,
     torrent: OnceLock<InfoHash>,
     fast_ours: AtomicBool,
     fast_theirs: AtomicBool,
@@ -36,13 +33,6 @@ pub(crate) enum Phase {
     Closing(String),
     /// Over; both halves stop at once.
     Ended(String),
-}
-
-/// Blocks that were requested and have not been answered.
-#[derive(Debug, Default)]
-struct Asked {
-    waiting: BTreeMap<Block, u32>,
-    withdrawn: VecDeque<Block>,
 }
 
 impl PeerLink {
@@ -85,7 +75,7 @@ impl PeerLink {
     pub(crate) fn send_requests(&self, blocks: Vec<Block>) {
         let mut asked = self.asked();
         for block in &blocks {
-            *asked.waiting.entry(*block).or_default() += 1;
+            asked.ask(*block, ());
         }
         drop(asked);
         self.send(Item::Requests(blocks));
@@ -159,77 +149,28 @@ impl PeerLink {
 
     /// Takes note of a message that ends requests.
     pub(crate) fn received(&self, message: &Message) {
-        match message {
-            Message::Reject(block) => {
-                self.asked().answer(block);
-            }
-            // Without BEP 6 a choke voids every request, silently.
-            Message::Choke if !self.is_fast() => self.asked().withdraw_all(),
-            _ => {}
-        }
+        let is_fast = self.is_fast();
+        self.asked().heard(message, is_fast);
     }
 
     /// Whether a block was asked of this peer; each request is answered once.
     pub(crate) fn answered(&self, block: &Block) -> bool {
-        self.asked().answer(block)
+        self.asked().answered(block).is_some()
     }
 
     fn is_fast(&self) -> bool {
         self.fast_ours.load(Ordering::Relaxed) && self.fast_theirs.load(Ordering::Relaxed)
     }
 
-    fn asked(&self) -> MutexGuard<'_, Asked> {
+    fn asked(&self) -> MutexGuard<'_, Requests<()>> {
         // Nothing under this lock leaves it half done.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Asked {
-    fn answer(&mut self, block: &Block) -> bool {
-        if self.take(block) {
-            return true;
-        }
-        let position = self.withdrawn.iter().position(|old| old == block);
-        position
-            .and_then(|index| self.withdrawn.remove(index))
-            .is_some()
-    }
-
-    fn withdraw(&mut self, block: &Block) {
-        if self.take(block) {
-            self.withdrawn.push_back(*block);
-            self.forget_oldest();
-        }
-    }
-
-    fn withdraw_all(&mut self) {
-        for (block, count) in std::mem::take(&mut self.waiting) {
-            for _ in 0..count {
-                self.withdrawn.push_back(block);
-            }
-        }
-        self.forget_oldest();
-    }
-
-    fn forget_oldest(&mut self) {
-        let excess = self.withdrawn.len().saturating_sub(WITHDRAWN_MAX);
-        self.withdrawn.drain(..excess);
-    }
-
-    fn take(&mut self, block: &Block) -> bool {
-        let Some(count) = self.waiting.get_mut(block) else {
-            return false;
-        };
-        *count -= 1;
-        if *count == 0 {
-            self.waiting.remove(block);
-        }
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use seedbank_engine::asked::requests::WITHDRAWN_MAX;
     use seedbank_engine::units::{ClientId, PieceIndex};
 
     use super::*;
@@ -277,15 +218,15 @@ mod tests {
         fast.received(&Message::Choke);
         fast.received(&Message::Reject(block(0)));
         assert!(!fast.answered(&block(0)));
-        assert_eq!(fast.asked().waiting.len(), 1);
+        assert_eq!(fast.asked().waiting_count(), 1);
 
         let plain = link();
         plain.send_handshake(handshake(true));
         plain.received_handshake(&handshake(false));
         plain.send_requests((0..2000).map(block).collect());
         plain.received(&Message::Choke);
-        assert_eq!(plain.asked().waiting.len(), 0);
-        assert_eq!(plain.asked().withdrawn.len(), WITHDRAWN_MAX);
+        assert_eq!(plain.asked().waiting_count(), 0);
+        assert_eq!(plain.asked().count(), WITHDRAWN_MAX);
         assert!(plain.answered(&block(1999)), "may have crossed the choke");
     }
 

@@ -7,7 +7,8 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
-use seedbank_engine::interface::input::{BlockFate, Input, PeerEvent};
+use seedbank_engine::asked::{BlockFate, Found};
+use seedbank_engine::interface::input::{Input, PeerEvent};
 use seedbank_engine::units::Block;
 use seedbank_engine::wire::codec::{self, Decoded, Limits, WireError};
 use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};
@@ -16,7 +17,7 @@ use tokio::net::tcp::ReadHalf;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::disk::lease::{FullPiece, Stored};
+use crate::disk::lease::FullPiece;
 use crate::disk::plane::DataPlane;
 use crate::net::connection::link::PeerLink;
 use crate::net::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
@@ -152,7 +153,7 @@ impl<'a> Reader<'a> {
             let mut parsed = Parsed::default();
             let outcome = self.parse(&mut parsed);
             for (place, block, payload) in std::mem::take(&mut parsed.late) {
-                let fate = self.compare(block, payload).await;
+                let fate = BlockFate::of(self.compare(block, payload).await);
                 parsed.events[place] = PeerEvent::Block { block, fate };
             }
             if !parsed.events.is_empty() {
@@ -201,14 +202,13 @@ impl<'a> Reader<'a> {
         Ok(None)
     }
 
-    /// What became of a block that was asked for and has no lease any more. Rare: end game, and
-    /// requests withdrawn too late.
-    async fn compare(&self, block: Block, payload: Vec<u8>) -> BlockFate {
+    /// What the disk has of a block that was asked for and has no lease any more. Rare: end game,
+    /// and requests withdrawn too late.
+    async fn compare(&self, block: Block, payload: Vec<u8>) -> Found {
         let torrent = self.link.torrent();
         let torrent = torrent.and_then(|torrent| self.plane.torrent(&torrent));
         let Some(torrent) = torrent.filter(|torrent| torrent.has(block.piece)) else {
-            // Nothing to compare it with: of no use to anybody, and proves nothing.
-            return BlockFate::Different;
+            return Found::Nothing;
         };
         let read = self.plane.disk.run(move || {
             let mut there = vec![0; payload.len()];
@@ -222,11 +222,7 @@ impl<'a> Reader<'a> {
                 .read(offset + u64::from(block.begin), &mut there);
             read.is_ok() && there == payload
         });
-        if read.await {
-            BlockFate::Equal
-        } else {
-            BlockFate::Different
-        }
+        Found::Present { equal: read.await }
     }
 }
 
@@ -238,23 +234,18 @@ fn take_block(
     payload: &[u8],
     parsed: &mut Parsed,
 ) -> BlockFate {
-    let Some(torrent) = link.torrent().filter(|_| link.answered(&block)) else {
-        return BlockFate::Unrequested;
+    let torrent = link.torrent().filter(|_| link.answered(&block));
+    let find = |torrent| {
+        let (found, full) = plane.leases.store(torrent, &block, payload);
+        parsed.full.extend(full);
+        if found == Found::Nothing {
+            // Looked for on the disk, once the buffer is parsed.
+            let place = parsed.events.len();
+            parsed.late.push((place, block, payload.to_vec()));
+        }
+        found
     };
-    match plane.leases.store(torrent, &block, payload) {
-        Stored::New(full) => {
-            parsed.full.extend(full);
-            BlockFate::Stored
-        }
-        Stored::Equal => BlockFate::Equal,
-        Stored::Different => BlockFate::Different,
-        Stored::NoLease => {
-            parsed
-                .late
-                .push((parsed.events.len(), block, payload.to_vec()));
-            BlockFate::Different
-        }
-    }
+    BlockFate::decide(torrent, find)
 }
 
 impl ReadBuffer {
