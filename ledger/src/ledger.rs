@@ -1,8 +1,8 @@
 //! One ledger: a chart's state machine over an ordered log, in a store.
 //!
 //! `append` applies a group of causes to a view of the store, seals the entries into the hash
-//! chain, hands them to the log, and writes entries, rows and head as one batch that is fsynced
-//! before anything is answered. How entries are made is the chart's business (`network.rs`,
+//! chain, and writes entries, rows and head as one batch that is fsynced before anything is
+//! answered. How entries are made is the chart's business (`network.rs`,
 //! `node.rs`); `ledger/check.rs` makes all of it again and compares.
 
 pub mod check;
@@ -12,12 +12,11 @@ use std::fmt;
 use crate::account::AccountId;
 use crate::entry::{Entry, EntryHash, EntryKind};
 use crate::layout::{LayoutError, Reader, Writer};
-use crate::log::{EmbeddedLog, LogError, OrderedLog};
 use crate::posting::Postings;
 use crate::refusal::Refusal;
 use crate::signed::order::SignedOrder;
 use crate::state::{Row, State, sequence_key};
-use crate::store::{Durability, Store, StoreError, Table};
+use crate::store::{Durability, KeyValue, Store, StoreError, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 use check::CheckError;
@@ -154,9 +153,12 @@ pub enum LedgerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The log did not take a group.
-    #[error(transparent)]
-    Log(#[from] LogError),
+    /// Somebody else writes to this ledger, or took entries away.
+    #[error("the ledger does not end before entry {next}")]
+    OtherWriter {
+        /// Where a group was to go.
+        next: Sequence,
+    },
     /// A row does not read back.
     #[error("row {key} of table {table} does not parse: {source}")]
     Row {
@@ -347,7 +349,6 @@ impl Row for Head {
 pub struct Ledger<C: Chart, S> {
     chart: C,
     store: S,
-    log: Box<dyn OrderedLog>,
     head: Head,
     poison: Option<LedgerError>,
 }
@@ -362,28 +363,14 @@ impl<C: Chart + fmt::Debug, S> fmt::Debug for Ledger<C, S> {
     }
 }
 
-impl<C: Chart, S: Store + Clone + 'static> Ledger<C, S> {
+impl<C: Chart, S: Store> Ledger<C, S> {
     /// Opens the ledger in `store`, or begins it at `now` if the store is empty. Checks the head,
     /// the last entries and the genesis, and makes nothing again: O(1).
     pub fn open(store: S, chart: C, now: UnixTime) -> Result<Self, OpenError> {
-        let log = Box::new(EmbeddedLog::new(store.clone()));
-        Self::open_with_log(store, log, chart, now)
-    }
-}
-
-impl<C: Chart, S: Store> Ledger<C, S> {
-    /// Like [`Self::open`], with a log of the caller's choice.
-    pub fn open_with_log(
-        store: S,
-        log: Box<dyn OrderedLog>,
-        chart: C,
-        now: UnixTime,
-    ) -> Result<Self, OpenError> {
         let head: Option<Head> = State::new(&store).row(HEAD_KEY)?;
         let mut ledger = Self {
             chart,
             store,
-            log,
             head: head.unwrap_or(Head::START),
             poison: None,
         };
@@ -437,14 +424,14 @@ impl<C: Chart, S: Store> Ledger<C, S> {
 
     /// At most `limit` (and [`ENTRIES_MAX`]) entries from `from` on, oldest first.
     pub fn entries(&self, from: Sequence, limit: usize) -> Result<Vec<Entry>, LedgerError> {
-        let rows = self.log.read(from, limit.min(ENTRIES_MAX))?;
-        rows.iter()
-            .zip(from.get()..)
-            .map(|(bytes, sequence)| {
-                Entry::from_bytes(bytes)
-                    .map_err(|error| LedgerError::row(Table::Entry, &sequence.to_be_bytes(), error))
-            })
-            .collect()
+        let limit = limit.min(ENTRIES_MAX);
+        let rows = self
+            .store
+            .scan(Table::Entry, &sequence_key(from), None, limit)?;
+        let read = |(key, bytes): &KeyValue| {
+            Entry::from_bytes(bytes).map_err(|error| LedgerError::row(Table::Entry, key, error))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// The cause of an entry of this ledger, as a value.
@@ -478,7 +465,6 @@ impl<C: Chart, S: Store> Ledger<C, S> {
     fn commit(&mut self, time: UnixTime, group: &[C::Cause]) -> Result<Vec<Outcome>, LedgerError> {
         let mut state = State::new(&self.store);
         let mut head = self.head;
-        let mut entries = Vec::new();
         let mut outcomes = Vec::with_capacity(group.len());
         for cause in group {
             let sequence = head.next;
@@ -488,20 +474,31 @@ impl<C: Chart, S: Store> Ledger<C, S> {
                 Verdict::Enter { refusal, postings } => {
                     let bytes = seal::<C>(head, time, cause, refusal, postings);
                     head = head.after(&bytes, time);
-                    state.put(Table::Entry, sequence_key(sequence), bytes.clone());
-                    entries.push(bytes);
+                    state.put(Table::Entry, sequence_key(sequence), bytes);
                     Outcome::Entered { sequence, refusal }
                 }
             });
         }
-        if !entries.is_empty() {
+        if head != self.head {
             state.put_row(HEAD_KEY.to_vec(), &head);
-            self.log.append(self.head.next, &entries)?;
+            self.check_end()?;
             let batch = state.into_batch();
             self.store.write(&batch, Durability::Synced)?;
             self.head = head;
         }
         Ok(outcomes)
+    }
+
+    /// The last entry is there and none follows it: this is the only writer.
+    fn check_end(&self) -> Result<(), LedgerError> {
+        let next = self.head.next;
+        let is_there = |sequence| self.store.get(Table::Entry, &sequence_key(sequence));
+        let last = self.head.last().map(is_there).transpose()?;
+        if last.is_none_or(|last| last.is_some()) && is_there(next)?.is_none() {
+            Ok(())
+        } else {
+            Err(LedgerError::OtherWriter { next })
+        }
     }
 
     /// Compares the head with the entries before and after it, and entry 0 with the chart's

@@ -44,7 +44,6 @@ mod hex;
 pub mod identity;
 pub mod layout;
 pub mod ledger;
-pub mod log;
 pub mod posting;
 pub mod refusal;
 pub mod request;

@@ -8,7 +8,7 @@ use crate::entry::Entry;
 use crate::layout::LayoutError;
 use crate::ledger::LedgerError;
 use crate::posting::Postings;
-use crate::store::{Batch, KeyValue, Store, Table, key_after};
+use crate::store::{Batch, KeyValue, Store, Table};
 use crate::units::Sequence;
 
 /// A row with a layout of its own.
@@ -112,26 +112,14 @@ impl<'a> State<'a> {
             .transpose()
     }
 
-    /// The first row of `table` at or after `from`.
-    pub fn next(&self, table: Table, from: &[u8]) -> Result<Option<KeyValue>, LedgerError> {
-        let mut at = from.to_vec();
-        let stored = loop {
-            let Some((key, value)) = self.store.scan(table, &at, None, 1)?.pop() else {
-                break None;
-            };
-            match self.changes.change(table, &key) {
-                None => break Some((key, value)),
-                Some(_) => at = key_after(&key),
-            }
-        };
-        let changed = self
-            .changes
-            .next_put(table, from)
-            .map(|(key, value)| (key.to_vec(), value.to_vec()));
-        Ok(match (stored, changed) {
-            (Some(stored), Some(changed)) => Some(stored.min(changed)),
-            (stored, changed) => stored.or(changed),
-        })
+    /// The first rows of `table` in key order, at most `limit`, of a state that nothing was changed
+    /// in yet.
+    pub fn first(&self, table: Table, limit: usize) -> Result<Vec<KeyValue>, LedgerError> {
+        assert!(
+            self.changes.is_empty(),
+            "rows are listed before they change"
+        );
+        Ok(self.store.scan(table, &[], None, limit)?)
     }
 
     /// An account's totals; zero if nothing was ever posted to it.
@@ -206,34 +194,5 @@ pub(crate) mod testing {
                 assert!(rest.is_empty() || R::from_bytes(bytes).is_err());
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::{Durability, Memory};
-
-    #[test]
-    fn the_next_row_is_seen_through_changes() {
-        let store = Memory::new();
-        let mut batch = Batch::new();
-        for key in [1_u8, 3, 5] {
-            batch.put(Table::Expiry, vec![key], vec![]);
-        }
-        store.write(&batch, Durability::Written).unwrap();
-        let mut state = State::new(&store);
-        let next = |state: &State<'_>, from: u8| {
-            let row = state.next(Table::Expiry, &[from]).unwrap();
-            row.map(|(key, _)| key[0])
-        };
-        state.delete(Table::Expiry, vec![1]);
-        state.put(Table::Expiry, vec![2], vec![]);
-        state.put(Table::Expiry, vec![6], vec![]);
-        state.delete(Table::Expiry, vec![5]);
-        assert_eq!(next(&state, 0), Some(2));
-        assert_eq!(next(&state, 3), Some(3));
-        assert_eq!(next(&state, 4), Some(6));
-        assert_eq!(next(&state, 7), None);
     }
 }

@@ -154,14 +154,6 @@ impl Batch {
             .map(|value| value.as_deref())
     }
 
-    /// The first value written at or after `from`, in key order.
-    pub fn next_put(&self, table: Table, from: &[u8]) -> Option<(&[u8], &[u8])> {
-        self.0
-            .range((table, from.to_vec())..)
-            .take_while(|((in_table, _), _)| *in_table == table)
-            .find_map(|((_, key), value)| Some((key.as_slice(), value.as_deref()?)))
-    }
-
     /// Every change, ordered by table and key.
     pub fn iter(&self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
         self.0

@@ -18,6 +18,33 @@ use crate::wire::metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_piece_
 /// What we call ourselves in extended handshakes.
 const CLIENT_NAME: &str = concat!("Seedbank ", env!("CARGO_PKG_VERSION"));
 
+/// An extension that we speak (BEP 10). A further one is a further row of [`EXTENSIONS`].
+struct Extension {
+    /// As both sides name it.
+    name: &'static str,
+    /// The id under which it is to be sent to us.
+    id: u8,
+    /// Whether we offer it.
+    is_offered: fn(&Session) -> bool,
+    /// What a message of it means.
+    arrived: fn(&mut Session, PeerIndex, &[u8], Instant),
+}
+
+const EXTENSIONS: [Extension; 2] = [
+    Extension {
+        name: UT_METADATA,
+        id: UT_METADATA_ID,
+        is_offered: |_| true,
+        arrived: Session::metadata_arrived,
+    },
+    Extension {
+        name: RECEIPT,
+        id: RECEIPT_ID,
+        is_offered: |session| session.market.offer().is_some(),
+        arrived: Session::receipt_arrived,
+    },
+];
+
 /// How often one peer may fetch the whole metadata: a request is short and its answer is not.
 const METADATA_COPIES: u32 = 2;
 /// Metadata pieces that it may fetch beyond that.
@@ -36,14 +63,9 @@ impl Session {
         }
         let torrent = &self.torrents[&info_hash];
         let info_len = torrent.metainfo().and_then(shown_info).map(<[u8]>::len);
-        let receipt = self.market.offer();
-        let mut extensions: std::collections::BTreeMap<String, u8> =
-            [(UT_METADATA.to_owned(), UT_METADATA_ID)].into();
-        if receipt.is_some() {
-            extensions.insert(RECEIPT.to_owned(), RECEIPT_ID);
-        }
+        let offered = EXTENSIONS.iter().filter(|one| (one.is_offered)(self));
         let handshake = ExtendedHandshake {
-            extensions,
+            extensions: offered.map(|one| (one.name.to_owned(), one.id)).collect(),
             client: Some(CLIENT_NAME.to_owned()),
             port: Some(self.config.listen_port).filter(|port| *port != 0),
             request_queue: Some(QUEUE_ADVERTISED),
@@ -51,7 +73,7 @@ impl Session {
             metadata_size: info_len.and_then(|len| u32::try_from(len).ok()),
             // A magnet wants the metainfo: it must not look like a seed (BEP 21).
             upload_only: torrent.is_seed().then_some(true),
-            receipt,
+            receipt: self.market.offer(),
         };
         let message = Message::Extended {
             id: HANDSHAKE_ID,
@@ -76,19 +98,16 @@ impl Session {
         {
             return;
         }
-        match id {
-            HANDSHAKE_ID => match ExtendedHandshake::decode(payload) {
+        if id == HANDSHAKE_ID {
+            return match ExtendedHandshake::decode(payload) {
                 Ok(handshake) => self.extended_handshaken(peer, handshake, now),
                 Err(error) => self.misbehaved(peer, format!("extended handshake: {error}")),
-            },
-            UT_METADATA_ID => match MetadataMessage::decode(payload) {
-                Ok(Some(message)) => self.metadata_message(peer, message, now),
-                Ok(None) => {}
-                Err(error) => self.misbehaved(peer, format!("ut_metadata: {error}")),
-            },
-            RECEIPT_ID => self.receipt_arrived(peer, payload, now),
-            // Not an id that we gave out: some clients send such; they mean nothing to us.
-            _ => {}
+            };
+        }
+        // An id that we did not give out means nothing to us: some clients send such.
+        let extension = EXTENSIONS.iter().find(|one| one.id == id);
+        if let Some(extension) = extension.filter(|one| (one.is_offered)(self)) {
+            (extension.arrived)(self, peer, payload, now);
         }
     }
 
@@ -123,6 +142,14 @@ impl Session {
         for piece in fetch.requests(peer, now) {
             let payload = MetadataMessage::Request { piece }.encode();
             self.send(peer, Message::Extended { id, payload }, now);
+        }
+    }
+
+    fn metadata_arrived(&mut self, peer: PeerIndex, payload: &[u8], now: Instant) {
+        match MetadataMessage::decode(payload) {
+            Ok(Some(message)) => self.metadata_message(peer, message, now),
+            Ok(None) => {}
+            Err(error) => self.misbehaved(peer, format!("ut_metadata: {error}")),
         }
     }
 

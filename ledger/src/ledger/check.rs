@@ -5,7 +5,7 @@ use crate::account::{AccountId, AccountRow, Commodity};
 use crate::entry::{Entry, EntryHash};
 use crate::layout::LayoutError;
 use crate::refusal::Refusal;
-use crate::state::State;
+use crate::state::{State, sequence_key};
 use crate::store::{Durability, Memory, Store, StoreError, Table, for_each, key_after};
 use crate::time::UnixTime;
 use crate::units::Sequence;
@@ -135,12 +135,14 @@ impl<C: Chart, S: Store> Ledger<C, S> {
     pub fn check(&self) -> Result<CheckReport, CheckError> {
         let mut replay = Replay::new(&self.chart);
         loop {
-            let page = self.log.read(replay.head.next, super::ENTRIES_MAX);
-            let page = page.map_err(LedgerError::from)?;
+            let from = sequence_key(replay.head.next);
+            let page = self
+                .store
+                .scan(Table::Entry, &from, None, super::ENTRIES_MAX)?;
             if page.is_empty() {
                 break;
             }
-            page.iter().try_for_each(|bytes| replay.step(bytes))?;
+            page.iter().try_for_each(|(_, bytes)| replay.step(bytes))?;
         }
         if replay.head != self.head {
             return Err(CheckError::Head {

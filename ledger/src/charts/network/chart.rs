@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::signed::lock::LockId;
 use crate::state::{Row as _, State, sequence_key};
 use crate::statement::Operation;
-use crate::store::{Table, for_each, key_after};
+use crate::store::{Table, for_each};
 use crate::time::UnixTime;
 use crate::units::{MicroCredits, Sequence};
 
@@ -117,17 +117,13 @@ impl Chart for NetworkChart {
         limit: usize,
     ) -> Result<Vec<NetworkCause>, LedgerError> {
         let mut due = Vec::new();
-        let mut from = Vec::new();
-        while due.len() < limit
-            && let Some((key, _)) = state.next(Table::Expiry, &from)?
-        {
+        for (key, _) in state.first(Table::Expiry, limit)? {
             let (returns_at, lock_id) = read_expiry(&key)?;
             if now <= returns_at {
                 break;
             }
             let expiry = Box::new(Operation::Expiry(lock_id));
             due.push(NetworkCause::Operation(expiry));
-            from = key_after(&key);
         }
         Ok(due)
     }
