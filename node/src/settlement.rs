@@ -1,14 +1,15 @@
 //! The settlement room: a network's shared ledger, kept here or asked for elsewhere.
 //!
 //! [`Settlement`] is a node's way to a settlement node, whatever carries it: `remote.rs` over gRPC,
-//! `local.rs` straight to the keeper in the same process. `keeper.rs` owns the network ledger and
-//! enters all that waits as one durable group. Serving it to others is left to `rpc/settlement.rs`.
+//! `local.rs` straight to the keeper in the same process. The service is the ledger's
+//! [`SettlementNode`](seedbank_ledger::settlement::SettlementNode); `keeper.rs` is the thread that
+//! drives it. Serving it to others is left to `rpc/settlement.rs`.
 
-pub(crate) mod answer;
 pub(crate) mod convert;
 mod grant;
 mod keeper;
 mod local;
+mod pages;
 mod remote;
 
 use std::fmt;
@@ -16,16 +17,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::SettlementReply;
 use seedbank_engine::interface::input::Input;
 use seedbank_ledger::Sequence;
+use seedbank_ledger::settlement::SettlementRequest;
 use tokio::time::sleep;
 
 use crate::inbox::Inbox;
 
-pub use answer::{Answered, Statement};
-pub use grant::{GrantError, Granted, NewGrant};
-pub use keeper::{Issuing, Keeper, KeeperError};
+pub use grant::GrantError;
+pub use keeper::{Keeper, KeeperError};
 pub use local::Local;
 pub use remote::{Remote, RemoteError};
 

@@ -196,7 +196,7 @@ impl World {
                 node,
                 request,
                 what,
-            } => self.settle(node, request, &what),
+            } => self.settle(node, request, *what),
             Event::Hashed {
                 node,
                 info_hash,
@@ -538,14 +538,14 @@ impl World {
         }
     }
 
-    fn settle(&mut self, node: NodeIndex, request: u64, what: &SettlementRequest) {
+    fn settle(&mut self, node: NodeIndex, request: u64, what: SettlementRequest) {
         let account = match &self.nodes[node.0].session {
             Some(session) => session.node_id(),
             None => return,
         };
         let unix = self.unix();
         let reply = match &mut self.settlement {
-            Some(settlement) => settlement.answer(account, what, unix),
+            Some(settlement) => settlement.answer(account, what, unix).into(),
             None => SettlementReply::Unreachable("no settlement node".to_owned()),
         };
         let settled = Box::new(Input::Settled { request, reply });

@@ -2,6 +2,7 @@
 
 use seedbank_ledger::Genesis;
 use seedbank_ledger::charts::network::NetworkLedger;
+use seedbank_ledger::settlement::SettlementNode;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::{Order, OrderKind};
@@ -12,7 +13,6 @@ use seedbank_ledger::tally::{ChannelRow, LockRow, TallyRow};
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, UnixTime};
 
 use super::rig::config;
-use crate::credit::settlement::answer;
 use crate::credit::wallet::WalletBook;
 use crate::interface::command::Command;
 use crate::interface::config::{Config, Network, Policy};
@@ -57,6 +57,7 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     };
     let grant = Operation::Order(grant.sign(&issuer));
     ledger.append(RIGHT, &[grant]).unwrap();
+    let mut node = SettlementNode::new(ledger, None);
 
     let now = Instant::from_nanos(1_000_000_000);
     let config = member(network_id, &settlement());
@@ -67,7 +68,8 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     assert!(session.market.exchange.terms().earn, "not known to be off");
     while let Some(output) = session.poll_output() {
         if let Output::Settle { request, what } = output {
-            let reply = answer(&mut ledger, &own_id, &what, RIGHT).unwrap();
+            let answers = node.answer(RIGHT, &[(own_id, what)]);
+            let reply = answers.into_iter().next().unwrap().unwrap().into();
             session.handle(Input::Settled { request, reply }, now);
         }
     }

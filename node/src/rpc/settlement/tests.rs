@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::SettlementReply;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::request::Requests;
+use seedbank_ledger::settlement::{IssueError, Issuing, NewGrant, SettlementRequest};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::{Lock, LockId};
@@ -25,7 +26,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::{Door, serve};
-use crate::settlement::{GrantError, Issuing, Keeper, Local, NewGrant, Remote, Settlement};
+use crate::settlement::{GrantError, Keeper, Local, Remote, Settlement};
 
 struct Network {
     id: NetworkId,
@@ -160,7 +161,10 @@ async fn a_grant_is_made_once_whatever_the_repeats() {
     assert_eq!(first, again);
     let other = network.keeper.grant(grant("a", 1, 501)).await;
     assert!(
-        matches!(other, Err(GrantError::RequestIdReused(_))),
+        matches!(
+            other,
+            Err(GrantError::Issue(IssueError::RequestIdReused(_)))
+        ),
         "{other:?}"
     );
     let receiver = network.remote(1);
@@ -183,7 +187,10 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
     // The order is remembered, the ledger's batch fails.
     network.store.fail_after(1);
     let failed = network.keeper.grant(grant("a", 1, 500)).await;
-    assert!(matches!(failed, Err(GrantError::Ledger(_))), "{failed:?}");
+    assert!(
+        matches!(failed, Err(GrantError::Issue(IssueError::Ledger(_)))),
+        "{failed:?}"
+    );
     let survived = network.store.snapshot();
     let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
     let genesis = Genesis::parse(&text).unwrap();
@@ -492,7 +499,10 @@ async fn only_the_issuer_grants() {
     let ledger = NetworkLedger::open(Memory::new(), genesis, key(SETTLEMENT), now).unwrap();
     let (keeper, thread) = Keeper::start(ledger, None, move || now).unwrap();
     let refused = keeper.grant(grant("a", 1, 1)).await;
-    assert!(matches!(refused, Err(GrantError::NotIssuer)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(GrantError::Issue(IssueError::NotIssuer))),
+        "{refused:?}"
+    );
     let nobody: NodeId = key(1).id();
     assert_eq!(keeper.statement(nobody, None, 1).await.unwrap().lines, []);
     drop(keeper);
