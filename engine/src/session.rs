@@ -159,7 +159,7 @@ impl Session {
             } => {
                 self.announced(info_hash, &tracker, result, now);
             }
-            Input::Settled { request, reply } => self.settled(request, reply, now),
+            Input::Settled { request, answer } => self.settled(request, answer, now),
             Input::LineEntered(line) => {
                 self.with_wallet(now, |wallet| wallet.line_entered(line, now));
                 self.market_drain(now);

@@ -7,7 +7,11 @@ use seedbank_ledger::statement::{AccountStatus, LockStatus, StatementLine};
 
 pub use seedbank_ledger::settlement::SettlementRequest;
 
-/// What became of a question: an answer, or the news that there is none.
+/// Nobody answered, and why, in words; ask again later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable(pub String);
+
+/// What became of a question, as the wallet takes it: an answer, or the news that there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettlementReply {
     /// Lines of my account, oldest first, without a gap; and the account after the last of them.
@@ -27,25 +31,24 @@ pub enum SettlementReply {
     Unreachable(String),
 }
 
-impl From<SettlementAnswer> for SettlementReply {
-    fn from(answer: SettlementAnswer) -> Self {
+impl From<Result<SettlementAnswer, Unreachable>> for SettlementReply {
+    fn from(answer: Result<SettlementAnswer, Unreachable>) -> Self {
         match answer {
-            SettlementAnswer::Statement(statement) => {
-                let Statement {
-                    refusal,
-                    used_by,
-                    lines,
-                    account,
-                    more: _,
-                } = statement;
-                Self::Lines {
-                    refusal,
-                    used_by,
-                    lines,
-                    account,
-                }
-            }
-            SettlementAnswer::Lock(lock) => Self::Lock(lock),
+            // A wallet sees by the length of an answer that there may be more.
+            Ok(SettlementAnswer::Statement(Statement {
+                refusal,
+                used_by,
+                lines,
+                account,
+                more: _,
+            })) => Self::Lines {
+                refusal,
+                used_by,
+                lines,
+                account,
+            },
+            Ok(SettlementAnswer::Lock(lock)) => Self::Lock(lock),
+            Err(Unreachable(why)) => Self::Unreachable(why),
         }
     }
 }

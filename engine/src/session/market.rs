@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use seedbank_ledger::settlement::SettlementAnswer;
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, UnixTime};
 
 use crate::credit::boost::Boosts;
@@ -12,7 +13,7 @@ use crate::credit::receipts::class::Class as Quoted;
 use crate::credit::receipts::exchange::{Exchange, Granted, Opened, Setup, Terms};
 use crate::credit::receipts::limits::Window;
 use crate::credit::receipts::output::{ExchangeEvent, ExchangeOutput};
-use crate::credit::settlement::SettlementReply;
+use crate::credit::settlement::Unreachable;
 use crate::credit::wallet::{Wallet, WalletBook, WalletOutput};
 use crate::interface::command::{CommandError, CommandReply};
 use crate::interface::config::{Config, Network, Policy};
@@ -275,10 +276,15 @@ impl Session {
         }
     }
 
-    pub(super) fn settled(&mut self, request: u64, reply: SettlementReply, now: Instant) {
+    pub(super) fn settled(
+        &mut self,
+        request: u64,
+        answer: Result<SettlementAnswer, Unreachable>,
+        now: Instant,
+    ) {
         let unix = self.market.unix(now);
         if let Some(wallet) = &mut self.market.wallet {
-            wallet.answer(request, reply, now, unix);
+            wallet.answer(request, answer.into(), now, unix);
             let time = wallet.settlement_time(unix);
             self.market.exchange.set_clock(now, time);
         }

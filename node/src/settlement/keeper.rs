@@ -46,7 +46,7 @@ pub enum KeeperError {
     Closed,
 }
 
-type Reply<T> = oneshot::Sender<Result<T, KeeperError>>;
+type ReplyTo<T> = oneshot::Sender<Result<T, KeeperError>>;
 
 #[derive(Debug)]
 enum Job {
@@ -55,17 +55,17 @@ enum Job {
         account: NodeId,
         after: Option<Sequence>,
         limit: usize,
-        reply: Reply<Statement>,
+        reply: ReplyTo<Statement>,
     },
     Lock {
         lock_id: LockId,
-        reply: Reply<Option<LockStatus>>,
+        reply: ReplyTo<Option<LockStatus>>,
     },
     Grant {
         grant: NewGrant,
         reply: oneshot::Sender<Result<Granted, GrantError>>,
     },
-    Audit(Reply<Result<Audit, CheckError>>),
+    Audit(ReplyTo<Result<Audit, CheckError>>),
     /// Let time pass: what has fallen due is entered.
     Tick,
 }
@@ -74,7 +74,7 @@ enum Job {
 #[derive(Debug)]
 struct Asked {
     question: (NodeId, SettlementRequest),
-    reply: Reply<SettlementAnswer>,
+    reply: ReplyTo<SettlementAnswer>,
 }
 
 impl Keeper {
@@ -179,7 +179,7 @@ impl Keeper {
         self.head.clone()
     }
 
-    async fn send<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, KeeperError> {
+    async fn send<T>(&self, job: impl FnOnce(ReplyTo<T>) -> Job) -> Result<T, KeeperError> {
         let (reply, answer) = oneshot::channel();
         match self.jobs.try_send(job(reply)) {
             Ok(()) => answer.await.unwrap_or(Err(KeeperError::Closed)),

@@ -1,12 +1,12 @@
 //! A node's way to the settlement node of the same process: straight to its keeper.
 
-use seedbank_engine::credit::settlement::SettlementReply;
+use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_ledger::settlement::{PAGE_LINES_MAX, SettlementAnswer, SettlementRequest, Statement};
 use seedbank_ledger::{NodeId, Sequence};
 
 use super::keeper::{Keeper, KeeperError};
 use super::pages::complete;
-use crate::settlement::{BoxFuture, Settlement};
+use crate::settlement::{BoxFuture, Reply, Settlement};
 
 /// The settlement node of this very process.
 #[derive(Clone, Debug)]
@@ -37,12 +37,10 @@ impl Local {
 }
 
 impl Settlement for Local {
-    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply> {
+    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            match self.answer(request).await {
-                Ok(answer) => answer.into(),
-                Err(error) => SettlementReply::Unreachable(error.to_string()),
-            }
+            let answer = self.answer(request).await;
+            answer.map_err(|error| Unreachable(error.to_string()))
         })
     }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use seedbank_engine::credit::settlement::SettlementReply;
+use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_ledger::settlement::{PAGE_LINES_MAX, SettlementAnswer, SettlementRequest, Statement};
 use seedbank_ledger::signed::Signed;
 use seedbank_ledger::signed::claim::SignedClaim;
@@ -21,7 +21,7 @@ use tonic::{Code, Status};
 
 use super::convert::{self, AnswerError};
 use super::pages::complete;
-use crate::settlement::{BoxFuture, Settlement};
+use crate::settlement::{BoxFuture, Reply, Settlement};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -193,13 +193,11 @@ impl Remote {
 }
 
 impl Settlement for Remote {
-    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply> {
+    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.answer(request)).await;
-            match answer.unwrap_or(Err(AskError::TimedOut)) {
-                Ok(answer) => answer.into(),
-                Err(error) => SettlementReply::Unreachable(format!("{}: {error}", self.uri)),
-            }
+            let answer = answer.unwrap_or(Err(AskError::TimedOut));
+            answer.map_err(|error| Unreachable(format!("{}: {error}", self.uri)))
         })
     }
 

@@ -69,8 +69,8 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     while let Some(output) = session.poll_output() {
         if let Output::Settle { request, what } = output {
             let answers = node.answer(RIGHT, &[(own_id, what)]);
-            let reply = answers.into_iter().next().unwrap().unwrap().into();
-            session.handle(Input::Settled { request, reply }, now);
+            let answer = Ok(answers.into_iter().next().unwrap().unwrap());
+            session.handle(Input::Settled { request, answer }, now);
         }
     }
     session.handle(Input::Clock(RIGHT.minus_secs(7_200)), now);
