@@ -168,7 +168,7 @@ impl Session {
             } => {
                 self.announced(info_hash, &tracker, result, now);
             }
-            Input::Settled { request, reply } => self.market.settled(request, reply, now),
+            Input::Settled { request, answer } => self.market.settled(request, answer, now),
             Input::LineEntered(line) => self.market.line_entered(line, now),
         }
         self.timers(now);

@@ -5,6 +5,7 @@
 //!
 //! `signed` is what people sign, `entry` what a ledger keeps, `ledger` how it grows and is checked.
 //! `charts` are its two charts of accounts: a community's credit and one node's books;
+//! `settlement` the service that answers from the first of them;
 //! `tally` the rows that change with every piece, `store` where all of it lies.
 //!
 //! # Invariants
@@ -47,6 +48,7 @@ pub mod ledger;
 pub mod posting;
 pub mod refusal;
 pub mod request;
+pub mod settlement;
 pub mod signed;
 pub mod state;
 pub mod statement;

@@ -85,6 +85,12 @@ enum Command {
 enum LedgerCommand {
     /// Make the ledger again from its entries and compare
     Check,
+    /// Say where the credit came from and where it went, as sums over entries
+    Explain {
+        /// What the lines are grouped by
+        #[arg(long, value_enum, default_value_t = books::By::Kind)]
+        by: books::By,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -204,6 +210,9 @@ fn execute(cli: Cli, out: &mut impl Write) -> Result<(), Failure> {
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args, cli.settings.log.as_deref(), out),
         Command::Ledger(LedgerCommand::Check) => books::check(&Config::load(&sources)?, out),
+        Command::Ledger(LedgerCommand::Explain { by }) => {
+            books::explain(&Config::load(&sources)?, by, out)
+        }
         Command::Key(KeyCommand::Show) => {
             let path = Config::load(&sources)?.data_dir.join("identity.key");
             if !path.exists() {
@@ -328,7 +337,7 @@ mod tests {
     #[test]
     fn what_is_not_there_has_its_own_exit_code() {
         let folder = tempfile::tempdir().unwrap();
-        for args in [["key", "show"], ["ledger", "check"]] {
+        for args in [["key", "show"], ["ledger", "check"], ["ledger", "explain"]] {
             let failure = run(folder.path(), &args).unwrap_err();
             assert_eq!(failure.code, Failure::NOT_FOUND, "{}", failure.message);
         }

@@ -15,6 +15,7 @@ use seedbank_ledger::NodeId;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::ledger::OpenError;
 use seedbank_ledger::request::Requests;
+use seedbank_ledger::settlement::Issuing;
 use seedbank_ledger::store::StoreError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -30,7 +31,7 @@ use crate::host::keys::{self, KeyError};
 use crate::rpc::backend::{NetworkInfo, NodeInfo};
 use crate::rpc::settlement::Door;
 use crate::rpc::{self, ApiConfig, ListenError, Listening, ServeError};
-use crate::settlement::{Issuing, Keeper, Local, NoSettlement, Remote, RemoteError, Settlement};
+use crate::settlement::{Keeper, Local, NoSettlement, Remote, RemoteError, Settlement};
 use crate::{Node, NodeHandle, NodeOptions, StartError};
 
 /// What a daemon is started with, beside its node's options.

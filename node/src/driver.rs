@@ -242,8 +242,8 @@ impl Driver {
                 let settlement = Arc::clone(&self.settlement);
                 let inbox = self.plane.inbox.clone();
                 self.runtime.spawn(async move {
-                    let reply = settlement.ask(what).await;
-                    inbox.input(Input::Settled { request, reply }).await;
+                    let answer = settlement.ask(what).await;
+                    inbox.input(Input::Settled { request, answer }).await;
                 });
             }
             Output::Event(event) => {

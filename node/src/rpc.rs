@@ -9,7 +9,7 @@ pub mod backend;
 mod boost;
 mod entry;
 mod error;
-mod explain;
+pub(crate) mod explain;
 mod field;
 mod listen;
 mod message;

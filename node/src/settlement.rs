@@ -1,14 +1,15 @@
 //! The settlement room: a network's shared ledger, kept here or asked for elsewhere.
 //!
 //! [`Settlement`] is a node's way to a settlement node, whatever carries it: `remote.rs` over gRPC,
-//! `local.rs` straight to the keeper in the same process. `keeper.rs` owns the network ledger and
-//! enters all that waits as one durable group. Serving it to others is left to `rpc/settlement.rs`.
+//! `local.rs` straight to the keeper in the same process. The service is the ledger's
+//! [`SettlementNode`](seedbank_ledger::settlement::SettlementNode); `keeper.rs` is the thread that
+//! drives it. Serving it to others is left to `rpc/settlement.rs`.
 
-pub(crate) mod answer;
 pub(crate) mod convert;
 mod grant;
 mod keeper;
 mod local;
+mod pages;
 mod remote;
 
 use std::fmt;
@@ -16,16 +17,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_engine::interface::input::Input;
 use seedbank_ledger::Sequence;
+use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest};
 use tokio::time::sleep;
 
 use crate::inbox::Inbox;
 
-pub use answer::{Answered, Statement};
-pub use grant::{GrantError, Granted, NewGrant};
-pub use keeper::{Issuing, Keeper, KeeperError};
+pub use grant::GrantError;
+pub use keeper::{Keeper, KeeperError};
 pub use local::Local;
 pub use remote::{Remote, RemoteError};
 
@@ -37,13 +38,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What came of asking.
+pub type Reply = Result<SettlementAnswer, Unreachable>;
+
 /// Somebody who can ask a settlement node.
 ///
-/// Every request gets a reply, `Unreachable` at the latest after a time-out of the implementor's;
-/// the session asks again, so nothing is retried below.
+/// Every request gets an answer, or `Unreachable` at the latest after a time-out of the
+/// implementor's; the session asks again, so nothing is retried below.
 pub trait Settlement: fmt::Debug + Send + Sync + 'static {
-    /// Asks, and gives the answer.
-    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply>;
+    /// Asks, and gives the answer, all its pages together.
+    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, Reply>;
 
     /// Waits until the account has lines after `after`, and gives the newest; `None` when nobody
     /// would tell. Who never tells leaves the session to its own pace.
@@ -81,8 +85,8 @@ pub(crate) async fn keep_telling(
 pub struct NoSettlement;
 
 impl Settlement for NoSettlement {
-    fn ask(&self, _request: SettlementRequest) -> BoxFuture<'_, SettlementReply> {
-        let reply = "no settlement node is configured".to_owned();
-        Box::pin(std::future::ready(SettlementReply::Unreachable(reply)))
+    fn ask(&self, _request: SettlementRequest) -> BoxFuture<'_, Reply> {
+        let why = "no settlement node is configured".to_owned();
+        Box::pin(std::future::ready(Err(Unreachable(why))))
     }
 }

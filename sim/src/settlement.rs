@@ -1,21 +1,20 @@
-//! The settlement node of a simulated network: the same network ledger, in memory.
+//! The settlement node of a simulated network: the daemon's service, in memory.
 
-use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest, answer};
 use seedbank_engine::interface::config::Network;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
-use seedbank_ledger::signed::Body as _;
-use seedbank_ledger::signed::order::{Order, OrderKind};
-use seedbank_ledger::statement::Operation;
+use seedbank_ledger::request::Requests;
+use seedbank_ledger::settlement::{
+    Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
+};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Identity, MicroCredits, NodeId, UnixTime};
 
-/// A community's ledger and the key that grants its credit.
+/// A community's settlement node, which holds the key that grants its credit.
 #[derive(Debug)]
 pub struct SimSettlement {
-    ledger: NetworkLedger<Memory>,
-    issuer: Identity,
-    nonce: u64,
+    node: SettlementNode<Memory>,
+    grant_count: u64,
 }
 
 impl SimSettlement {
@@ -25,50 +24,49 @@ impl SimSettlement {
         let genesis = text
             .and_then(|text| Genesis::parse(&text))
             .expect("a sound genesis");
-        let ledger = NetworkLedger::open(Memory::new(), genesis, settlement, now);
+        let store = Memory::new();
+        let ledger = NetworkLedger::open(store.clone(), genesis, settlement, now);
+        let ledger = ledger.expect("an empty memory store opens");
+        let requests = Requests::new(store);
         Self {
-            ledger: ledger.expect("an empty memory store opens"),
-            issuer,
-            nonce: 0,
+            node: SettlementNode::new(ledger, Some(Issuing { issuer, requests })),
+            grant_count: 0,
         }
     }
 
     /// What its members configure.
     pub fn network(&self) -> Network {
-        Network::of(self.ledger.genesis())
+        Network::of(self.ledger().genesis())
     }
 
     /// Creates credit for an account.
     pub fn grant(&mut self, to: NodeId, amount: MicroCredits, now: UnixTime) {
-        self.nonce += 1;
-        let order = Order {
-            network_id: self.ledger.network_id(),
-            account: self.issuer.id(),
-            nonce: self.nonce,
-            valid_until: now.plus_secs(60),
-            kind: OrderKind::Grant { to, amount },
-            memo_hash: [0; 32],
+        self.grant_count += 1;
+        let grant = NewGrant {
+            request_id: format!("grant {}", self.grant_count),
+            to,
+            amount,
+            reason: "simulated".to_owned(),
         };
-        let operation = Operation::Order(order.sign(&self.issuer));
-        let outcomes = self
-            .ledger
-            .append(now, &[operation])
-            .expect("memory does not fail");
-        assert_eq!(outcomes[0].refusal(), None, "issuers may grant");
+        let granted = self.node.grant(now, &grant);
+        granted.expect("issuers may grant, and memory does not fail");
     }
 
-    /// Answers a member.
+    /// Answers a member. Time passes first, as it does every few seconds in a daemon.
     pub fn answer(
         &mut self,
         account: NodeId,
-        request: &SettlementRequest,
+        request: SettlementRequest,
         now: UnixTime,
-    ) -> SettlementReply {
-        answer(&mut self.ledger, &account, request, now).expect("memory does not fail")
+    ) -> SettlementAnswer {
+        self.node.tick(now).expect("memory does not fail");
+        let answers = self.node.answer(now, &[(account, request)]);
+        let answer = answers.into_iter().next().expect("one answer each");
+        answer.expect("memory does not fail")
     }
 
     /// The ledger itself.
     pub fn ledger(&self) -> &NetworkLedger<Memory> {
-        &self.ledger
+        self.node.ledger()
     }
 }

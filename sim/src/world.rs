@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use seedbank_engine::content::metainfo::Metainfo;
-use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply};
 use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
 use seedbank_engine::interface::event::SessionEvent;
@@ -18,6 +18,7 @@ use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
+use seedbank_ledger::settlement::SettlementRequest;
 use seedbank_ledger::{Duration, Instant, UnixTime};
 
 use crate::books::Books;
@@ -196,7 +197,7 @@ impl World {
                 node,
                 request,
                 what,
-            } => self.settle(node, request, &what),
+            } => self.settle(node, request, *what),
             Event::Hashed {
                 node,
                 info_hash,
@@ -536,17 +537,17 @@ impl World {
         }
     }
 
-    fn settle(&mut self, node: NodeIndex, request: u64, what: &SettlementRequest) {
+    fn settle(&mut self, node: NodeIndex, request: u64, what: SettlementRequest) {
         let account = match &self.nodes[node.0].session {
             Some(session) => session.node_id(),
             None => return,
         };
         let unix = self.unix();
-        let reply = match &mut self.settlement {
-            Some(settlement) => settlement.answer(account, what, unix),
-            None => SettlementReply::Unreachable("no settlement node".to_owned()),
+        let answer = match &mut self.settlement {
+            Some(settlement) => Ok(settlement.answer(account, what, unix)),
+            None => Err(Unreachable("no settlement node".to_owned())),
         };
-        let settled = Box::new(Input::Settled { request, reply });
+        let settled = Box::new(Input::Settled { request, answer });
         let at = self.queue.now().after(SETTLEMENT_DELAY);
         self.queue.push(at, Event::Input(node, settled));
     }

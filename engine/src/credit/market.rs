@@ -14,6 +14,7 @@ pub use serving::PeerCredit;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use seedbank_ledger::settlement::SettlementAnswer;
 use seedbank_ledger::{Identity, Instant, MicroCredits, NetworkId, NodeId, Sequence, UnixTime};
 
 use crate::credit::boost::{BoostView, Boosts};
@@ -22,7 +23,7 @@ use crate::credit::output::{CreditOutput, Errand, Notice};
 use crate::credit::policy::{CreditError, CreditPolicy};
 use crate::credit::receipts::exchange::{Exchange, Setup, Terms};
 use crate::credit::receipts::limits::Window;
-use crate::credit::settlement::SettlementReply;
+use crate::credit::settlement::Unreachable;
 use crate::credit::wallet::{Wallet, WalletBook, WalletView};
 use crate::wire::extended::{RECEIPT_VERSION, ReceiptOffer};
 
@@ -139,10 +140,15 @@ impl Market {
     }
 
     /// The settlement node's answer to `request`.
-    pub fn settled(&mut self, request: u64, reply: SettlementReply, now: Instant) {
+    pub fn settled(
+        &mut self,
+        request: u64,
+        answer: Result<SettlementAnswer, Unreachable>,
+        now: Instant,
+    ) {
         let unix = self.unix(now);
         if let Some(wallet) = &mut self.wallet {
-            wallet.answer(request, reply, now, unix);
+            wallet.answer(request, answer.into(), now, unix);
             let time = wallet.settlement_time(unix);
             self.exchange.set_clock(now, time);
         }

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use seedbank_ledger::settlement::SettlementAnswer;
 use seedbank_ledger::{Sequence, UnixTime};
 
 pub use crate::asked::BlockFate;
-use crate::credit::settlement::SettlementReply;
+pub use crate::credit::settlement::Unreachable;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
 use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
@@ -116,7 +117,7 @@ pub enum Input {
         /// Number of the request in [`Output::Settle`](super::output::Output::Settle).
         request: u64,
         /// Its answer.
-        reply: SettlementReply,
+        answer: Result<SettlementAnswer, Unreachable>,
     },
     /// The settlement node has entered this line of our account. A hint: it costs a question at
     /// most, and without it the next regular statement says the same.

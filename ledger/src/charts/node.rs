@@ -30,6 +30,9 @@ use crate::units::{Bytes, MicroCredits, Sequence};
 
 pub use chart::NodeChart;
 pub use command::NodeCause;
+pub use explain::breakdown::{
+    Breakdown, GroupKey, GroupLine, Grouping, credit_change, other_side, payload,
+};
 pub use explain::{Explanation, ExplanationLine, Reason};
 use rows::{CURSOR_KEY, CursorRow, MEMBERSHIP_KEY};
 
@@ -223,6 +226,16 @@ impl<S: Store> NodeLedger<S> {
     /// plus lines is closing, exactly (L8). O(entries).
     pub fn explain(&self, since: UnixTime) -> Result<Explanation, LedgerError> {
         explain::explain(&self.0, since)
+    }
+
+    /// Sums the entries from `since` on by peer, subject or day; opening plus lines is closing,
+    /// exactly, and both are what [`Self::explain`] says (L8). O(entries).
+    pub fn explain_by(
+        &self,
+        grouping: Grouping,
+        since: UnixTime,
+    ) -> Result<Breakdown, LedgerError> {
+        explain::breakdown::explain_by(&self.0, grouping, since)
     }
 
     /// Makes the whole ledger again from its entries and compares (L5); O(entries).

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use seedbank_ledger::charts::node::{
-    Attribution, ChannelSummary, Membership, NodeCommand, NodeLedger,
+    Attribution, ChannelSummary, Grouping, Membership, NodeCommand, NodeLedger,
 };
 use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::refusal::Refusal;
@@ -317,6 +317,7 @@ impl Nodes {
             i128::try_from(opening).unwrap() + change,
             i128::try_from(closing).unwrap()
         );
+        compare_breakdowns(own, since);
     }
 
     /// Once every line is copied, a party has what the network says it has.
@@ -343,6 +344,29 @@ impl Nodes {
         let newest = own.ledger.newest_line().unwrap().map(Sequence::get);
         let lines = self.network.book.account(own.me).lines;
         newest == lines.last().map(|line| line.sequence)
+    }
+}
+
+/// Every breakdown adds up to the change, and counts the bytes, that the reasons explain.
+fn compare_breakdowns(own: &Own, since: u64) {
+    let (opening, lines, closing) = own.book.explain(since);
+    let bytes: u128 = lines.iter().map(|line| line.1).sum();
+    let [opening, closing] = [opening, closing].map(|sum| i128::try_from(sum).unwrap());
+    for grouping in Grouping::ALL {
+        let about = format!("{grouping:?} since {since}");
+        let breakdown = own
+            .ledger
+            .explain_by(grouping, UnixTime::from_secs(since))
+            .unwrap();
+        assert_eq!(breakdown.opening, opening, "{about}");
+        assert_eq!(breakdown.closing, closing, "{about}");
+        let changes = breakdown.lines.iter().map(|line| line.change);
+        assert_eq!(changes.sum::<i128>(), closing - opening, "{about}");
+        let payloads = breakdown.lines.iter().map(|line| line.payload);
+        assert_eq!(payloads.sum::<u128>(), bytes, "{about}");
+        let keys: Vec<_> = breakdown.lines.iter().map(|line| line.key).collect();
+        assert!(keys.is_sorted_by(|one, next| one < next), "{about}");
+        assert_eq!(breakdown.head.get() + 1, own.book.next, "{about}");
     }
 }
 

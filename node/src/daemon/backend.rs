@@ -4,10 +4,13 @@ use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, WalletView};
 use seedbank_engine::units::InfoHash;
-use seedbank_ledger::charts::node::{Balance, Explanation, NodeCause, NodeLedger};
+use seedbank_ledger::charts::node::{
+    Balance, Breakdown, Explanation, Grouping, NodeCause, NodeLedger,
+};
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
+use seedbank_ledger::settlement::{Granted, IssueError, NewGrant};
 use seedbank_ledger::{Rate, Sequence, UnixTime};
 use tokio::sync::{mpsc, watch};
 
@@ -19,7 +22,7 @@ use crate::rpc::backend::{
     AddedTorrent, BooksError, CreateStep, NewMetainfo, NewSource, NewTorrent, NodeInfo, Steps,
     Stopping, TorrentError, TorrentRow, VerifyStep,
 };
-use crate::settlement::{GrantError, Granted, Keeper, NewGrant};
+use crate::settlement::{GrantError, Keeper};
 use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
 use crate::torrents::{AddError, AddRequest, AddSource, Added};
 
@@ -158,6 +161,15 @@ impl Backend for NodeBackend {
         self.books(move |ledger| Ok(ledger.explain(since)?)).await
     }
 
+    async fn explain_by(
+        &self,
+        grouping: Grouping,
+        since: UnixTime,
+    ) -> Result<Breakdown, BooksError> {
+        self.books(move |ledger| Ok(ledger.explain_by(grouping, since)?))
+            .await
+    }
+
     async fn check_ledger(&self) -> Result<CheckReport, BooksError> {
         self.books(|ledger| Ok(ledger.check()?)).await
     }
@@ -165,7 +177,7 @@ impl Backend for NodeBackend {
     async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError> {
         match &self.keeper {
             Some(keeper) => keeper.grant(grant).await,
-            None => Err(GrantError::NotIssuer),
+            None => Err(IssueError::NotIssuer.into()),
         }
     }
 

@@ -12,6 +12,7 @@ use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::InfoHash;
 use seedbank_ledger::charts::network::Audit;
 use seedbank_ledger::ledger::check::CheckError;
+use seedbank_ledger::settlement::NewGrant;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId};
 use seedbank_sim::demo::{Demo, PAYER, SEEDER, Times};
 use tokio::task::JoinSet;
@@ -25,7 +26,6 @@ use crate::host::config::{SettlementRole, StoreKind};
 use crate::host::founding::{Founded, found};
 use crate::host::keys;
 use crate::rpc::ApiConfig;
-use crate::settlement::NewGrant;
 use crate::torrents::{AddRequest, AddSource};
 use crate::{Node, NodeHandle, NodeOptions};
 

@@ -10,16 +10,17 @@ use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use seedbank_engine::units::InfoHash;
-use seedbank_ledger::charts::node::{Balance, Explanation, NodeCause};
+use seedbank_ledger::charts::node::{Balance, Breakdown, Explanation, Grouping, NodeCause};
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::check::{CheckError, CheckReport};
 use seedbank_ledger::ledger::{Head, LedgerError};
+use seedbank_ledger::settlement::{Granted, NewGrant};
 use seedbank_ledger::{NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;
 
 use crate::events::Events;
 pub use crate::inbox::Stopping;
-use crate::settlement::{GrantError, Granted, NewGrant};
+use crate::settlement::GrantError;
 
 /// A running node, as its owner may use it. Every answer may fail because the node is stopping.
 #[tonic::async_trait]
@@ -62,6 +63,12 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Vec<(Entry, NodeCause)>, BooksError>;
     /// Where the balance came from.
     async fn explain(&self, since: UnixTime) -> Result<Explanation, BooksError>;
+    /// Where the balance came from, group by group.
+    async fn explain_by(
+        &self,
+        grouping: Grouping,
+        since: UnixTime,
+    ) -> Result<Breakdown, BooksError>;
     /// Makes the ledger again from its entries and compares.
     async fn check_ledger(&self) -> Result<CheckReport, BooksError>;
     /// Creates credit, on a settlement node that holds the issuer key.

@@ -1,7 +1,9 @@
 //! Entries of the node's ledger as messages: what moved, why, and with whom, in words.
 
 use seedbank_ledger::account::{AccountId, Commodity, Side};
-use seedbank_ledger::charts::node::{ChannelSummary, NodeCause, NodeCommand};
+use seedbank_ledger::charts::node::{
+    ChannelSummary, NodeCause, NodeCommand, credit_change, other_side, payload,
+};
 use seedbank_ledger::entry::{Entry, EntryHash, EntryKind};
 use seedbank_ledger::posting::Posting;
 use seedbank_ledger::signed::channel::ChannelKind;
@@ -15,49 +17,6 @@ use super::message;
 
 /// Hex digits of a key that texts show.
 const KEY_DIGITS: usize = 10;
-
-/// Change of the node's whole credit (available, locked and claimable) by an entry.
-pub(super) fn delta(entry: &Entry) -> i128 {
-    let is_own = |posting: &&Posting| {
-        matches!(
-            posting.account,
-            AccountId::Network | AccountId::Locked(_) | AccountId::Claimable(_)
-        )
-    };
-    entry.postings.iter().filter(is_own).map(signed).sum()
-}
-
-/// Payload that an entry accounts for.
-pub(super) fn payload(entry: &Entry) -> u128 {
-    let is_payload = |posting: &&Posting| {
-        posting.account.commodity() == Commodity::Bytes && posting.account != AccountId::Traffic
-    };
-    let amounts = entry.postings.iter().filter(is_payload);
-    amounts.map(|posting| u128::from(posting.amount)).sum()
-}
-
-/// The other side's key, if there is one.
-pub(super) fn other_side(cause: &NodeCause, own: NodeId) -> Option<NodeId> {
-    let other = |one: NodeId, two: NodeId| if one == own { two } else { one };
-    match cause {
-        NodeCause::Genesis(_) | NodeCause::Join(_) => None,
-        NodeCause::Command(NodeCommand::WriteOff { peer, .. }) => Some(*peer),
-        NodeCause::Command(NodeCommand::ChannelSummary(summary)) => {
-            Some(other(summary.channel.payer, summary.channel.payee))
-        }
-        NodeCause::Command(NodeCommand::Settled(line)) => {
-            let by_lock = line.lock.map(|status| {
-                let lock = status.lock.body;
-                other(lock.payer, lock.payee)
-            });
-            let by_order = match &line.operation {
-                Operation::Order(order) => receiver(order).map(|to| other(order.body.account, to)),
-                Operation::Claim(_) | Operation::Expiry(_) => None,
-            };
-            by_lock.or(by_order)
-        }
-    }
-}
 
 /// The lock it concerns, if any.
 fn lock_of(cause: &NodeCause) -> Option<LockId> {
@@ -84,7 +43,7 @@ pub(super) fn entry(entry: &Entry, cause: &NodeCause, own: NodeId) -> v1::Entry 
         create_time: Some(message::time(entry.time)),
         kind: kind(entry.kind).into(),
         cause: words(entry, cause, own),
-        delta_microcredits: narrow(delta(entry)),
+        delta_microcredits: narrow(credit_change(entry)),
         peer_key: peer.map(|peer| peer.to_string()).unwrap_or_default(),
         lock_id: lock_of(cause)
             .map(|lock| lock.to_string())
@@ -266,15 +225,5 @@ fn order_words(
         OrderKind::Grant { to, .. } if *to == own => format!("granted {amount}"),
         OrderKind::Grant { to, .. } => format!("granted {amount} to {}", short(*to)),
         OrderKind::Burn { .. } => format!("destroyed {amount}"),
-    }
-}
-
-fn receiver(order: &SignedOrder) -> Option<NodeId> {
-    match &order.body.kind {
-        OrderKind::Transfer { to, .. }
-        | OrderKind::RotateKey { to }
-        | OrderKind::Grant { to, .. } => Some(*to),
-        OrderKind::OpenLock { payee, .. } => Some(*payee),
-        OrderKind::TopUp { .. } | OrderKind::CloseLock { .. } | OrderKind::Burn { .. } => None,
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use seedbank_engine::interface::command::{CommandError, CreditError};
 use seedbank_engine::units::InfoHash;
+use seedbank_ledger::settlement::IssueError;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
 
@@ -94,16 +95,21 @@ pub(super) fn of_books(error: &BooksError) -> Failure {
 
 pub(super) fn of_grant(error: &GrantError) -> Failure {
     match error {
-        GrantError::NotIssuer => Failure::new(ErrorReason::NotIssuer, error),
-        GrantError::RequestIdReused(id) => {
+        GrantError::Issue(IssueError::NotIssuer) => Failure::new(ErrorReason::NotIssuer, error),
+        GrantError::Issue(IssueError::RequestIdReused(id)) => {
             Failure::new(ErrorReason::RequestIdReused, error).with("request_id", id)
         }
-        GrantError::Refused(refusal) => {
+        GrantError::Issue(IssueError::BadRequestId(_)) => {
+            Failure::new(ErrorReason::BadField, error).with("field", "request_id")
+        }
+        GrantError::Issue(IssueError::Refused(refusal)) => {
             let name = message::refusal(Some(*refusal)).as_str_name();
             let name = name.strip_prefix("REFUSAL_").unwrap_or(name);
             Failure::new(ErrorReason::Refused, error).with("refusal", name)
         }
-        GrantError::Ledger(_) => Failure::new(ErrorReason::LedgerPoisoned, error),
+        GrantError::Issue(IssueError::Ledger(_)) => {
+            Failure::new(ErrorReason::LedgerPoisoned, error)
+        }
         GrantError::Busy(_) => Failure::new(ErrorReason::QueueFull, error),
         GrantError::Stopping(_) => Failure::new(ErrorReason::ShuttingDown, error),
     }

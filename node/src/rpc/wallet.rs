@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use seedbank_engine::interface::command::{Command, CommandReply};
 use seedbank_ledger::ledger::ENTRIES_MAX;
+use seedbank_ledger::settlement::NewGrant;
 use seedbank_ledger::{Sequence, UnixTime};
 use seedbank_proto::v1::wallet_service_server::WalletService;
 use seedbank_proto::{Failure, v1};
@@ -15,7 +16,6 @@ use tonic::{Request, Response, Status};
 
 use super::backend::{Backend, BooksError};
 use super::{entry, error, explain, field, message};
-use crate::settlement::NewGrant;
 
 /// Longest reason of a grant in bytes.
 const GRANT_REASON_LEN_MAX: usize = 256;

@@ -5,12 +5,12 @@
 
 use seedbank_ledger::layout::LayoutError;
 use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::settlement::Statement;
 use seedbank_ledger::signed::Signed;
 use seedbank_ledger::statement::{AccountStatus, LockStatus, StatementLine};
 use seedbank_ledger::{MicroCredits, NodeId, Sequence};
 use seedbank_proto::v1;
 
-use super::answer::Statement;
 use crate::number::{credit, number};
 
 /// Why an answer of a settlement node makes no sense.
@@ -61,6 +61,7 @@ pub(crate) fn lock(status: &LockStatus) -> v1::Lock {
     }
 }
 
+/// A statement as it travels: what became of an order or a claim is said beside it.
 pub(super) fn read_statement(
     statement: Option<v1::Statement>,
     own: NodeId,
@@ -77,6 +78,8 @@ pub(super) fn read_statement(
         return Err(AnswerError::OtherAccount(account.account));
     }
     Ok(Statement {
+        refusal: None,
+        used_by: None,
         lines: lines.collect::<Result<_, _>>()?,
         account,
         more: statement.more,

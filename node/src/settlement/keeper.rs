@@ -1,41 +1,29 @@
-//! One thread owns the network ledger. What asks for it waits in a bounded queue; all orders and
-//! claims that wait are entered as one group, fsynced once, and only then answered.
+//! One thread owns the settlement node's service. What asks for it waits in a bounded queue; all
+//! questions that wait are answered as one group, fsynced once.
 
 use std::io;
 use std::thread::JoinHandle;
 
 use seedbank_ledger::charts::network::{Audit, NetworkLedger};
 use seedbank_ledger::ledger::check::CheckError;
-use seedbank_ledger::ledger::{GROUP_MAX, LedgerError, Outcome};
-use seedbank_ledger::request::{RequestError, Requests};
+use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
+use seedbank_ledger::settlement::{
+    Granted, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
+    Statement,
+};
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
-use seedbank_ledger::signed::{Body as _, Signed};
-use seedbank_ledger::statement::{LockStatus, Operation};
+use seedbank_ledger::signed::order::SignedOrder;
+use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::store::Store;
-use seedbank_ledger::{Identity, NetworkId, NodeId, Sequence, UnixTime};
+use seedbank_ledger::{NodeId, Sequence, UnixTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::inbox::Stopping;
-use crate::settlement::answer::{Answered, LINES_MAX, Statement};
-use crate::settlement::grant::{GrantError, Granted, NewGrant};
+use crate::settlement::grant::GrantError;
 
 /// Requests that wait at most; more are turned away.
 const QUEUE_MAX: usize = 4_096;
-/// How long an issuer's order may lie before it is refused, in seconds.
-const GRANT_VALID_SECS: u64 = 86_400;
-
-const GRANT_CONTEXT: &str = "seedbank v1 grant memo";
-
-/// The issuer's key, and the grants answered before.
-#[derive(Debug)]
-pub struct Issuing<S> {
-    /// Signs grants.
-    pub issuer: Identity,
-    /// Answers by request id, in the network ledger's store.
-    pub requests: Requests<S>,
-}
 
 /// The way to the thread. Cheap to clone; when the last one is gone, the thread ends.
 #[derive(Clone, Debug)]
@@ -58,38 +46,35 @@ pub enum KeeperError {
     Closed,
 }
 
-type Reply<T> = oneshot::Sender<Result<T, KeeperError>>;
+type ReplyTo<T> = oneshot::Sender<Result<T, KeeperError>>;
 
 #[derive(Debug)]
 enum Job {
-    Enter(Box<Entering>),
+    Ask(Box<Asked>),
     Statement {
         account: NodeId,
         after: Option<Sequence>,
         limit: usize,
-        reply: Reply<Statement>,
+        reply: ReplyTo<Statement>,
     },
     Lock {
         lock_id: LockId,
-        reply: Reply<Option<LockStatus>>,
+        reply: ReplyTo<Option<LockStatus>>,
     },
     Grant {
         grant: NewGrant,
         reply: oneshot::Sender<Result<Granted, GrantError>>,
     },
-    Audit(Reply<Result<Audit, CheckError>>),
+    Audit(ReplyTo<Result<Audit, CheckError>>),
     /// Let time pass: what has fallen due is entered.
     Tick,
 }
 
-/// An order or claim on its way in.
+/// A question and who waits for its answer.
 #[derive(Debug)]
-struct Entering {
-    operation: Operation,
-    /// Whose statement answers it.
-    account: NodeId,
-    after: Option<Sequence>,
-    reply: Reply<Answered>,
+struct Asked {
+    question: (NodeId, SettlementRequest),
+    reply: ReplyTo<SettlementAnswer>,
 }
 
 impl Keeper {
@@ -103,8 +88,7 @@ impl Keeper {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let (head_is, head) = watch::channel(ledger.head().next);
         let thread = Thread {
-            ledger,
-            issuing,
+            node: SettlementNode::new(ledger, issuing),
             clock,
             head: head_is,
         };
@@ -113,14 +97,27 @@ impl Keeper {
         Ok((Self { jobs, head }, handle))
     }
 
+    /// Asks on behalf of `account`.
+    pub async fn ask(
+        &self,
+        account: NodeId,
+        request: SettlementRequest,
+    ) -> Result<SettlementAnswer, KeeperError> {
+        let question = (account, request);
+        self.send(|reply| Job::Ask(Box::new(Asked { question, reply })))
+            .await
+    }
+
     /// Carries out an order and answers with its account's lines after `after`.
     pub async fn submit(
         &self,
         order: SignedOrder,
         after: Option<Sequence>,
-    ) -> Result<Answered, KeeperError> {
+    ) -> Result<Statement, KeeperError> {
         let account = order.body.account;
-        self.enter(Operation::Order(order), account, after).await
+        let answer = self.ask(account, SettlementRequest::Submit { order, after });
+        let statement = answer.await?.statement();
+        Ok(statement.expect("an order is answered by a statement"))
     }
 
     /// Pays a claim and answers with the payee's lines after `after`.
@@ -128,9 +125,11 @@ impl Keeper {
         &self,
         claim: SignedClaim,
         after: Option<Sequence>,
-    ) -> Result<Answered, KeeperError> {
+    ) -> Result<Statement, KeeperError> {
         let account = claim.body.payee;
-        self.enter(Operation::Claim(claim), account, after).await
+        let answer = self.ask(account, SettlementRequest::Claim { claim, after });
+        let statement = answer.await?.statement();
+        Ok(statement.expect("a claim is answered by a statement"))
     }
 
     /// At most `limit` lines of `account` after `after`.
@@ -146,12 +145,12 @@ impl Keeper {
             limit,
             reply,
         };
-        self.ask(statement).await
+        self.send(statement).await
     }
 
     /// One lock; `None` if there is none of that number.
     pub async fn lock(&self, lock_id: LockId) -> Result<Option<LockStatus>, KeeperError> {
-        self.ask(|reply| Job::Lock { lock_id, reply }).await
+        self.send(|reply| Job::Lock { lock_id, reply }).await
     }
 
     /// Creates credit, signed by the issuer's key. The same request again gives the same answer.
@@ -166,7 +165,7 @@ impl Keeper {
 
     /// Makes the whole ledger again from its entries and sums it up; nothing is entered meanwhile.
     pub async fn audit(&self) -> Result<Result<Audit, CheckError>, KeeperError> {
-        self.ask(Job::Audit).await
+        self.send(Job::Audit).await
     }
 
     /// Lets time pass, so that expired locks return without anybody asking.
@@ -180,24 +179,7 @@ impl Keeper {
         self.head.clone()
     }
 
-    async fn enter(
-        &self,
-        operation: Operation,
-        account: NodeId,
-        after: Option<Sequence>,
-    ) -> Result<Answered, KeeperError> {
-        let enter = |reply| {
-            Job::Enter(Box::new(Entering {
-                operation,
-                account,
-                after,
-                reply,
-            }))
-        };
-        self.ask(enter).await
-    }
-
-    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, KeeperError> {
+    async fn send<T>(&self, job: impl FnOnce(ReplyTo<T>) -> Job) -> Result<T, KeeperError> {
         let (reply, answer) = oneshot::channel();
         match self.jobs.try_send(job(reply)) {
             Ok(()) => answer.await.unwrap_or(Err(KeeperError::Closed)),
@@ -208,8 +190,7 @@ impl Keeper {
 }
 
 struct Thread<S, C> {
-    ledger: NetworkLedger<S>,
-    issuing: Option<Issuing<S>>,
+    node: SettlementNode<S>,
     clock: C,
     head: watch::Sender<Sequence>,
 }
@@ -221,193 +202,83 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
             let mut job = Some(first);
             while let Some(next) = job.take() {
                 match next {
-                    Job::Enter(entering) => group.push(*entering),
+                    Job::Ask(asked) => group.push(*asked),
                     other => {
                         // In the order of arrival: a read sees what was asked for before it.
-                        self.enter(std::mem::take(&mut group));
-                        self.answer(other);
+                        self.answer(std::mem::take(&mut group));
+                        self.carry_out(other);
                     }
                 }
                 if group.len() < GROUP_MAX {
                     job = queue.try_recv().ok();
                 }
             }
-            self.enter(std::mem::take(&mut group));
+            self.answer(std::mem::take(&mut group));
         }
     }
 
-    /// Enters a group, and answers each of it once all of it is durable.
-    fn enter(&mut self, group: Vec<Entering>) {
+    /// Answers each of a group once all of it is durable.
+    fn answer(&mut self, group: Vec<Asked>) {
         if group.is_empty() {
             return;
         }
-        let operations: Vec<Operation> = group.iter().map(|one| one.operation.clone()).collect();
-        let outcomes = self.append(&operations);
-        match outcomes {
-            Ok(outcomes) => {
-                assert_eq!(outcomes.len(), group.len(), "each gets an outcome");
-                for (entering, outcome) in group.into_iter().zip(outcomes) {
-                    let answer = self.answered(&entering, outcome);
-                    // Whoever asked may be gone; what was done is done.
-                    let _ = entering.reply.send(answer);
-                }
-            }
-            Err(error) => {
-                for entering in group {
-                    let _ = entering.reply.send(Err(error.clone().into()));
-                }
-            }
+        let (questions, replies): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|Asked { question, reply }| (question, reply))
+            .unzip();
+        let answers = self.node.answer((self.clock)(), &questions);
+        self.tell_head();
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // Whoever asked may be gone; what was done is done.
+            let _ = reply.send(answer.map_err(KeeperError::from));
         }
     }
 
-    fn append(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, LedgerError> {
-        let outcomes = self.ledger.append((self.clock)(), operations)?;
-        let next = self.ledger.head().next;
-        self.head.send_if_modified(|head| {
-            let moved = *head != next;
-            *head = next;
-            moved
-        });
-        Ok(outcomes)
-    }
-
-    fn answered(&self, entering: &Entering, outcome: Outcome) -> Result<Answered, KeeperError> {
-        let refusal = outcome.refusal();
-        let used_by = match outcome {
-            Outcome::NonceUsed { order, .. } => Some(order),
-            Outcome::Entered { .. } | Outcome::Known { .. } | Outcome::Refused(_) => None,
-        };
-        Ok(Answered {
-            refusal,
-            used_by,
-            statement: self.statement(&entering.account, entering.after, LINES_MAX)?,
-        })
-    }
-
-    fn answer(&mut self, job: Job) {
+    fn carry_out(&mut self, job: Job) {
         match job {
-            Job::Enter(entering) => self.enter(vec![*entering]),
+            Job::Ask(asked) => self.answer(vec![*asked]),
             Job::Statement {
                 account,
                 after,
                 limit,
                 reply,
             } => {
-                let _ = reply.send(self.statement(&account, after, limit));
+                let statement = self.node.statement(&account, after, limit);
+                let _ = reply.send(statement.map_err(KeeperError::from));
             }
             Job::Lock { lock_id, reply } => {
-                let _ = reply.send(self.ledger.lock(lock_id).map_err(KeeperError::from));
+                let _ = reply.send(self.node.lock(lock_id).map_err(KeeperError::from));
             }
             Job::Grant { grant, reply } => {
-                let _ = reply.send(self.grant(&grant));
+                let _ = reply.send(self.grant(&grant).map_err(GrantError::from));
             }
             Job::Audit(reply) => {
-                let _ = reply.send(Ok(self.ledger.audit()));
+                let _ = reply.send(Ok(self.node.audit()));
             }
             Job::Tick => {
-                if let Err(error) = self.append(&[]) {
+                if let Err(error) = self.node.tick((self.clock)()) {
                     tracing::error!(%error, "network ledger");
                 }
+                self.tell_head();
             }
         }
     }
 
-    fn statement(
-        &self,
-        account: &NodeId,
-        after: Option<Sequence>,
-        limit: usize,
-    ) -> Result<Statement, KeeperError> {
-        let limit = limit.clamp(1, LINES_MAX);
-        let mut lines = self.ledger.statement(account, after, limit + 1)?;
-        let more = lines.len() > limit;
-        lines.truncate(limit);
-        Ok(Statement {
-            lines,
-            account: self.ledger.account(account)?,
-            more,
-        })
-    }
-
-    /// The signed order is remembered before it is entered: whoever repeats the request after a
-    /// crash repeats that order, whose nonce can be used only once.
-    fn grant(&mut self, grant: &NewGrant) -> Result<Granted, GrantError> {
-        let now = (self.clock)();
-        let network_id = self.ledger.network_id();
-        let issuing = self.issuing.as_ref().ok_or(GrantError::NotIssuer)?;
-        let account = issuing.issuer.id();
-        let body = grant_body(grant);
-        let known = issuing.requests.answer(&grant.request_id, &body);
-        let order = match known.map_err(of_request)? {
-            Some(bytes) => Signed::from_bytes(&bytes).expect("we wrote this order"),
-            None => {
-                let nonce = self.ledger.account(&account)?.nonce + 1;
-                let order = grant_order(grant, network_id, account, nonce, now);
-                let order: SignedOrder = order.sign(&issuing.issuer);
-                let bytes = order.to_bytes();
-                let remembered = issuing
-                    .requests
-                    .remember(&grant.request_id, &body, &bytes, now);
-                remembered.map_err(of_request)?;
-                order
-            }
-        };
-        let outcomes = self.append(&[Operation::Order(order)])?;
-        let outcome = outcomes.first().expect("one order has one outcome");
+    fn grant(&mut self, grant: &NewGrant) -> Result<Granted, IssueError> {
+        let outcome = self.node.grant((self.clock)(), grant);
+        self.tell_head();
         let (to, amount, reason) = (grant.to, grant.amount, &grant.reason);
         tracing::info!(%to, %amount, reason, ?outcome, "grant");
-        match (outcome.refusal(), outcome.sequence()) {
-            (None, Some(sequence)) => self.granted(sequence, order.body.nonce),
-            (Some(refusal), _) => Err(GrantError::Refused(refusal)),
-            (None, None) => unreachable!("what was not refused is an entry"),
-        }
+        outcome
     }
 
-    fn granted(&self, sequence: Sequence, nonce: u64) -> Result<Granted, GrantError> {
-        let entries = self.ledger.entries(sequence, 1)?;
-        let entry = entries.first().expect("an entry that was entered is there");
-        Ok(Granted {
-            sequence,
-            entry_hash: seedbank_ledger::entry::EntryHash::of(&entry.to_bytes()),
-            nonce,
-        })
-    }
-}
-
-fn grant_order(
-    grant: &NewGrant,
-    network_id: NetworkId,
-    account: NodeId,
-    nonce: u64,
-    now: UnixTime,
-) -> Order {
-    Order {
-        network_id,
-        account,
-        nonce,
-        valid_until: now.plus_secs(GRANT_VALID_SECS),
-        kind: OrderKind::Grant {
-            to: grant.to,
-            amount: grant.amount,
-        },
-        memo_hash: blake3::derive_key(GRANT_CONTEXT, grant.reason.as_bytes()),
-    }
-}
-
-/// What makes two grants the same.
-fn grant_body(grant: &NewGrant) -> Vec<u8> {
-    let mut body = grant.to.as_bytes().to_vec();
-    body.extend(grant.amount.get().to_le_bytes());
-    body.extend(grant.reason.as_bytes());
-    body
-}
-
-fn of_request(error: RequestError) -> GrantError {
-    match error {
-        RequestError::Reused(id) => GrantError::RequestIdReused(id),
-        RequestError::Ledger(error) => GrantError::Ledger(error),
-        RequestError::BadId(_) | RequestError::BadAnswer(_) => {
-            unreachable!("the service checked the id, and an order is short")
-        }
+    /// Wakes whoever waits for entries, if there are new ones.
+    fn tell_head(&self) {
+        let next = self.node.ledger().head().next;
+        self.head.send_if_modified(|head| {
+            let moved = *head != next;
+            *head = next;
+            moved
+        });
     }
 }

@@ -1,11 +1,12 @@
 //! A node's way to the settlement node of the same process: straight to its keeper.
 
-use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::Unreachable;
+use seedbank_ledger::settlement::{PAGE_LINES_MAX, SettlementAnswer, SettlementRequest, Statement};
 use seedbank_ledger::{NodeId, Sequence};
 
-use super::answer::{Answered, LINES_MAX, Statement, complete, lines, newest, unrefused};
 use super::keeper::{Keeper, KeeperError};
-use crate::settlement::{BoxFuture, Settlement};
+use super::pages::complete;
+use crate::settlement::{BoxFuture, Reply, Settlement};
 
 /// The settlement node of this very process.
 #[derive(Clone, Debug)]
@@ -20,33 +21,26 @@ impl Local {
         Self { keeper, own }
     }
 
-    async fn answer(&self, request: SettlementRequest) -> Result<SettlementReply, KeeperError> {
-        let answered = match request {
-            SettlementRequest::Submit { order, after } => self.keeper.submit(order, after).await?,
-            SettlementRequest::Claim { claim, after } => self.keeper.claim(claim, after).await?,
-            SettlementRequest::Statement { after } => unrefused(self.page(after).await?),
-            SettlementRequest::Lock(lock_id) => {
-                return Ok(SettlementReply::Lock(self.keeper.lock(lock_id).await?));
+    async fn answer(&self, request: SettlementRequest) -> Result<SettlementAnswer, KeeperError> {
+        match self.keeper.ask(self.own, request).await? {
+            SettlementAnswer::Statement(first) => {
+                let whole = complete(first, |after| self.page(after)).await?;
+                Ok(SettlementAnswer::Statement(whole))
             }
-        };
-        let statement = complete(answered.statement, |after| self.page(after)).await?;
-        Ok(lines(Answered {
-            statement,
-            ..answered
-        }))
+            SettlementAnswer::Lock(lock) => Ok(SettlementAnswer::Lock(lock)),
+        }
     }
 
     async fn page(&self, after: Option<Sequence>) -> Result<Statement, KeeperError> {
-        self.keeper.statement(self.own, after, LINES_MAX).await
+        self.keeper.statement(self.own, after, PAGE_LINES_MAX).await
     }
 }
 
 impl Settlement for Local {
-    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply> {
+    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            self.answer(request)
-                .await
-                .unwrap_or_else(|error| SettlementReply::Unreachable(error.to_string()))
+            let answer = self.answer(request).await;
+            answer.map_err(|error| Unreachable(error.to_string()))
         })
     }
 
@@ -56,7 +50,7 @@ impl Settlement for Local {
             loop {
                 head.borrow_and_update();
                 let statement = self.page(after).await.ok()?;
-                if let Some(line) = newest(&statement) {
+                if let Some(line) = statement.newest() {
                     return Some(line);
                 }
                 head.changed().await.ok()?;

@@ -6,20 +6,22 @@
 use std::fmt;
 use std::time::Duration;
 
-use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::Unreachable;
+use seedbank_ledger::settlement::{PAGE_LINES_MAX, SettlementAnswer, SettlementRequest, Statement};
 use seedbank_ledger::signed::Signed;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::SignedOrder;
+use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::{NodeId, Sequence};
 use seedbank_proto::v1;
 use seedbank_proto::v1::settlement_service_client::SettlementServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use super::answer::{Answered, LINES_MAX, Statement, complete, lines, newest, unrefused};
 use super::convert::{self, AnswerError};
-use crate::settlement::{BoxFuture, Settlement};
+use super::pages::complete;
+use crate::settlement::{BoxFuture, Reply, Settlement};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,23 +90,24 @@ impl Remote {
         SettlementServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LEN_MAX)
     }
 
-    async fn answer(&self, request: SettlementRequest) -> Result<SettlementReply, AskError> {
-        match request {
-            SettlementRequest::Submit { order, after } => self.submit(&order, after).await,
-            SettlementRequest::Claim { claim, after } => self.claim(&claim, after).await,
-            SettlementRequest::Statement { after } => {
-                let first = self.page(after).await?;
-                Ok(lines(unrefused(self.complete(first).await?)))
+    async fn answer(&self, request: SettlementRequest) -> Result<SettlementAnswer, AskError> {
+        let first = match request {
+            SettlementRequest::Submit { order, after } => self.submit(&order, after).await?,
+            SettlementRequest::Claim { claim, after } => self.claim(&claim, after).await?,
+            SettlementRequest::Statement { after } => self.page(after).await?,
+            SettlementRequest::Lock(lock_id) => {
+                return Ok(SettlementAnswer::Lock(self.lock(lock_id).await?));
             }
-            SettlementRequest::Lock(lock_id) => self.lock(lock_id).await,
-        }
+        };
+        let whole = complete(first, |after| self.page(after)).await?;
+        Ok(SettlementAnswer::Statement(whole))
     }
 
     async fn submit(
         &self,
         order: &SignedOrder,
         after: Option<Sequence>,
-    ) -> Result<SettlementReply, AskError> {
+    ) -> Result<Statement, AskError> {
         let request = v1::SubmitRequest {
             signed_order: order.to_bytes(),
             after_sequence: convert::after(after),
@@ -124,41 +127,39 @@ impl Remote {
                 }
             })?)),
         };
-        let first = convert::read_statement(answer.statement, self.own)?;
-        Ok(lines(Answered {
+        Ok(Statement {
             refusal: convert::read_refusal(answer.refusal)?,
             used_by,
-            statement: self.complete(first).await?,
-        }))
+            ..convert::read_statement(answer.statement, self.own)?
+        })
     }
 
     async fn claim(
         &self,
         claim: &SignedClaim,
         after: Option<Sequence>,
-    ) -> Result<SettlementReply, AskError> {
+    ) -> Result<Statement, AskError> {
         let request = v1::ClaimRequest {
             signed_claim: claim.to_bytes(),
             after_sequence: convert::after(after),
         };
         let answer = self.service().claim(request).await?.into_inner();
-        let first = convert::read_statement(answer.statement, self.own)?;
-        Ok(lines(Answered {
+        Ok(Statement {
             refusal: convert::read_refusal(answer.refusal)?,
-            ..unrefused(self.complete(first).await?)
-        }))
+            ..convert::read_statement(answer.statement, self.own)?
+        })
     }
 
-    async fn lock(&self, lock_id: LockId) -> Result<SettlementReply, AskError> {
+    async fn lock(&self, lock_id: LockId) -> Result<Option<LockStatus>, AskError> {
         let request = v1::GetLockRequest {
             lock_id: crate::number::number(lock_id.get()),
         };
         match self.service().get_lock(request).await {
             Ok(answer) => {
                 let lock = answer.into_inner().lock.ok_or(AnswerError::Field("lock"))?;
-                Ok(SettlementReply::Lock(Some(convert::read_lock(&lock)?)))
+                Ok(Some(convert::read_lock(&lock)?))
             }
-            Err(status) if status.code() == Code::NotFound => Ok(SettlementReply::Lock(None)),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status.into()),
         }
     }
@@ -167,14 +168,10 @@ impl Remote {
         let request = v1::GetStatementRequest {
             account: self.own.to_string(),
             after_sequence: convert::after(after),
-            page_size: crate::number::count(LINES_MAX),
+            page_size: crate::number::count(PAGE_LINES_MAX),
         };
         let answer = self.service().get_statement(request).await?.into_inner();
         Ok(convert::read_statement(answer.statement, self.own)?)
-    }
-
-    async fn complete(&self, first: Statement) -> Result<Statement, AskError> {
-        complete(first, |after| self.page(after)).await
     }
 
     async fn watch(&self, after: Option<Sequence>) -> Result<Sequence, AskError> {
@@ -188,7 +185,7 @@ impl Remote {
             let message = next.map_err(|_| AskError::Silent)??;
             let message = message.ok_or(AskError::Ended)?;
             let statement = convert::read_statement(message.statement, self.own)?;
-            if let Some(line) = newest(&statement) {
+            if let Some(line) = statement.newest() {
                 return Ok(line);
             }
         }
@@ -196,13 +193,11 @@ impl Remote {
 }
 
 impl Settlement for Remote {
-    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, SettlementReply> {
+    fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.answer(request)).await;
-            match answer.unwrap_or(Err(AskError::TimedOut)) {
-                Ok(reply) => reply,
-                Err(error) => SettlementReply::Unreachable(format!("{}: {error}", self.uri)),
-            }
+            let answer = answer.unwrap_or(Err(AskError::TimedOut));
+            answer.map_err(|error| Unreachable(format!("{}: {error}", self.uri)))
         })
     }
 

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use seedbank_ledger::genesis::Limits;
+use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest, Statement};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::signed::lock::{Lock, LockId};
@@ -19,7 +20,6 @@ use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, NodeId, Rate, Un
 use super::rig::{asked_of, config, metainfo, millis, request, secs, slots};
 use super::{Remote, Rig};
 use crate::credit::receipts::limits::BID_BURST;
-use crate::credit::settlement::{SettlementReply, SettlementRequest};
 use crate::interface::command::Command;
 use crate::interface::config::{Config, CreditPolicy, Network, Policy};
 use crate::interface::input::Input;
@@ -134,14 +134,14 @@ impl Market {
                 return;
             }
             for (request, what) in asked {
-                let reply = match what {
-                    SettlementRequest::Lock(id) => SettlementReply::Lock(
+                let answer = match what {
+                    SettlementRequest::Lock(id) => SettlementAnswer::Lock(
                         self.locks
                             .iter()
                             .find(|lock| lock.lock.body.lock_id == id)
                             .copied(),
                     ),
-                    _ => SettlementReply::Lines {
+                    _ => SettlementAnswer::Statement(Statement {
                         refusal: None,
                         used_by: None,
                         lines: Vec::new(),
@@ -151,9 +151,11 @@ impl Market {
                             reserved: MicroCredits::ZERO,
                             nonce: 0,
                         },
-                    },
+                        more: false,
+                    }),
                 };
-                self.rig.input(Input::Settled { request, reply });
+                let answer = Ok(answer);
+                self.rig.input(Input::Settled { request, answer });
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use seedbank_ledger::Genesis;
 use seedbank_ledger::charts::network::NetworkLedger;
+use seedbank_ledger::settlement::SettlementNode;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::{Order, OrderKind};
@@ -12,7 +13,6 @@ use seedbank_ledger::tally::{ChannelRow, LockRow, TallyRow};
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, UnixTime};
 
 use super::rig::config;
-use crate::credit::settlement::answer;
 use crate::credit::wallet::WalletBook;
 use crate::interface::command::Command;
 use crate::interface::config::{Config, Network, Policy};
@@ -57,6 +57,7 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     };
     let grant = Operation::Order(grant.sign(&issuer));
     ledger.append(RIGHT, &[grant]).unwrap();
+    let mut node = SettlementNode::new(ledger, None);
 
     let now = Instant::from_nanos(1_000_000_000);
     let config = member(network_id, &settlement());
@@ -70,8 +71,9 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     );
     while let Some(output) = session.poll_output() {
         if let Output::Settle { request, what } = output {
-            let reply = answer(&mut ledger, &own_id, &what, RIGHT).unwrap();
-            session.handle(Input::Settled { request, reply }, now);
+            let answers = node.answer(RIGHT, &[(own_id, what)]);
+            let answer = Ok(answers.into_iter().next().unwrap().unwrap());
+            session.handle(Input::Settled { request, answer }, now);
         }
     }
     session.handle(Input::Clock(RIGHT.minus_secs(7_200)), now);

@@ -1,4 +1,8 @@
 //! Where the balance came from and where it went: exact sums over entries, by reason.
+//!
+//! `explain/breakdown.rs` cuts the same change by peer, subject or day.
+
+pub(super) mod breakdown;
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use seedbank_ledger::identity::SignatureError;
 use seedbank_ledger::layout::LayoutError;
 use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::settlement::{PAGE_LINES_MAX, Statement};
 use seedbank_ledger::signed::Signed;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
@@ -26,8 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::admission::Door;
 use super::limit::Limiter;
 use crate::rpc::{GRACE, KEEPALIVE, ServeError, field, message, stopped};
-use crate::settlement::answer::LINES_MAX;
-use crate::settlement::{Answered, Keeper, KeeperError, Statement, convert};
+use crate::settlement::{Keeper, KeeperError, convert};
 
 /// Largest request: a signed object and a few fields.
 const REQUEST_LEN_MAX: usize = 16 << 10;
@@ -155,7 +155,7 @@ impl SettlementService for Settling {
         let answered = self.shared.charge(from, answered)?;
         Ok(Response::new(v1::ClaimResponse {
             refusal: message::refusal(answered.refusal).into(),
-            statement: Some(convert::statement(&answered.statement)),
+            statement: Some(convert::statement(&answered)),
         }))
     }
 
@@ -244,7 +244,7 @@ impl Shared {
         Ok(v1::SubmitResponse {
             refusal: message::refusal(answered.refusal).into(),
             used_by_order: used_by.map(|order| order.to_bytes()).unwrap_or_default(),
-            statement: Some(convert::statement(&answered.statement)),
+            statement: Some(convert::statement(&answered)),
         })
     }
 
@@ -268,11 +268,10 @@ impl Shared {
         &self,
         signer: NodeId,
         after: Option<Sequence>,
-    ) -> Result<Answered, KeeperError> {
-        Ok(Answered {
+    ) -> Result<Statement, KeeperError> {
+        Ok(Statement {
             refusal: Some(Refusal::BadSignature),
-            used_by: None,
-            statement: self.keeper.statement(signer, after, LINES_MAX).await?,
+            ..self.keeper.statement(signer, after, PAGE_LINES_MAX).await?
         })
     }
 
@@ -285,12 +284,7 @@ impl Shared {
     ) -> Result<Statement, Failure> {
         self.admit_addr(from)?;
         let statement = self.keeper.statement(account, after, limit).await;
-        let answered = statement.map(|statement| Answered {
-            refusal: None,
-            used_by: None,
-            statement,
-        });
-        Ok(self.charge(from, answered)?.statement)
+        self.charge(from, statement)
     }
 
     fn admit_addr(&self, from: IpAddr) -> Result<(), Failure> {
@@ -302,10 +296,10 @@ impl Shared {
     fn charge(
         &self,
         from: IpAddr,
-        answered: Result<Answered, KeeperError>,
-    ) -> Result<Answered, Failure> {
+        answered: Result<Statement, KeeperError>,
+    ) -> Result<Statement, Failure> {
         let answered = answered.map_err(|error| of_keeper(&error))?;
-        let tokens = answered.statement.lines.len() / LINES_PER_TOKEN;
+        let tokens = answered.lines.len() / LINES_PER_TOKEN;
         let tokens = u64::try_from(tokens).unwrap_or(u64::MAX);
         self.addrs.charge(from, tokens, Instant::now());
         Ok(answered)
@@ -335,7 +329,9 @@ impl Follower {
         loop {
             self.head.borrow_and_update();
             let keeper = &self.shared.keeper;
-            let statement = keeper.statement(self.account, self.after, LINES_MAX).await;
+            let statement = keeper
+                .statement(self.account, self.after, PAGE_LINES_MAX)
+                .await;
             let statement = match statement {
                 Ok(statement) => statement,
                 Err(error) => {
@@ -345,9 +341,7 @@ impl Follower {
                     return;
                 }
             };
-            if let Some(last) = statement.lines.last() {
-                self.after = Some(last.certificate.body.sequence);
-            }
+            self.after = statement.newest().or(self.after);
             if is_due || !statement.lines.is_empty() {
                 let response = v1::WatchResponse {
                     statement: Some(convert::statement(&statement)),

@@ -4,17 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
+use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::request::Requests;
+use seedbank_ledger::settlement::{
+    IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
+};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
 use seedbank_ledger::signed::receipt::Receipt;
-use seedbank_ledger::statement::{AccountStatus, StatementLine};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, NodeId, Sequence, UnixTime};
 use seedbank_proto::Failure;
@@ -25,7 +27,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::{Door, serve};
-use crate::settlement::{GrantError, Issuing, Keeper, Local, NewGrant, Remote, Settlement};
+use crate::settlement::{GrantError, Keeper, Local, Remote, Reply, Settlement};
 
 struct Network {
     id: NetworkId,
@@ -122,28 +124,10 @@ fn grant(request_id: &str, byte: u8, amount: u64) -> NewGrant {
     }
 }
 
-/// What a `Lines` reply says.
-struct Said {
-    refusal: Option<Refusal>,
-    used_by: Option<Box<SignedOrder>>,
-    lines: Vec<StatementLine>,
-    account: AccountStatus,
-}
-
 #[track_caller]
-fn said(reply: SettlementReply) -> Said {
+fn said(reply: Reply) -> Statement {
     match reply {
-        SettlementReply::Lines {
-            refusal,
-            used_by,
-            lines,
-            account,
-        } => Said {
-            refusal,
-            used_by,
-            lines,
-            account,
-        },
+        Ok(SettlementAnswer::Statement(statement)) => statement,
         other => panic!("{other:?}"),
     }
 }
@@ -160,7 +144,10 @@ async fn a_grant_is_made_once_whatever_the_repeats() {
     assert_eq!(first, again);
     let other = network.keeper.grant(grant("a", 1, 501)).await;
     assert!(
-        matches!(other, Err(GrantError::RequestIdReused(_))),
+        matches!(
+            other,
+            Err(GrantError::Issue(IssueError::RequestIdReused(_)))
+        ),
         "{other:?}"
     );
     let receiver = network.remote(1);
@@ -183,7 +170,10 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
     // The order is remembered, the ledger's batch fails.
     network.store.fail_after(1);
     let failed = network.keeper.grant(grant("a", 1, 500)).await;
-    assert!(matches!(failed, Err(GrantError::Ledger(_))), "{failed:?}");
+    assert!(
+        matches!(failed, Err(GrantError::Issue(IssueError::Ledger(_)))),
+        "{failed:?}"
+    );
     let survived = network.store.snapshot();
     let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
     let genesis = Genesis::parse(&text).unwrap();
@@ -281,13 +271,13 @@ async fn a_lock_pays_its_claim_once_and_returns_the_rest_when_its_time_has_passe
         assert_eq!(told.account.available, MicroCredits::new(120));
     }
     let reply = payee.ask(SettlementRequest::Lock(lock.lock_id)).await;
-    let SettlementReply::Lock(Some(status)) = reply else {
+    let Ok(SettlementAnswer::Lock(Some(status))) = reply else {
         panic!("{reply:?}");
     };
     assert_eq!(status.claimed, MicroCredits::new(120));
     assert!(!status.closed);
     let none = payee.ask(SettlementRequest::Lock(LockId::new(77))).await;
-    assert_eq!(none, SettlementReply::Lock(None));
+    assert_eq!(none, Ok(SettlementAnswer::Lock(None)));
 
     network.clock.store(START + 200_000, Ordering::SeqCst);
     network.keeper.tick();
@@ -357,10 +347,7 @@ async fn an_unreachable_node_says_so_and_is_found_again_when_it_is_back() {
     let remote = Remote::new(&format!("http://{addr}"), key(1).id()).unwrap();
     let ask = SettlementRequest::Statement { after: None };
     let reply = remote.ask(ask.clone()).await;
-    assert!(
-        matches!(reply, SettlementReply::Unreachable(_)),
-        "{reply:?}"
-    );
+    assert!(matches!(reply, Err(Unreachable(_))), "{reply:?}");
     let _network = Network::start_at(addr).await;
     assert_eq!(said(remote.ask(ask).await).account.nonce, 0);
     assert!(Remote::new("https://example.org", key(1).id()).is_err());
@@ -374,10 +361,7 @@ async fn what_is_not_durable_is_not_acknowledged() {
     network.store.fail_after(0);
     let order = network.transfer(1, 1, 2, 200);
     let reply = remote.ask(submit(order)).await;
-    assert!(
-        matches!(reply, SettlementReply::Unreachable(_)),
-        "{reply:?}"
-    );
+    assert!(matches!(reply, Err(Unreachable(_))), "{reply:?}");
     let mut service = network.service().await;
     let request = v1::SubmitRequest {
         signed_order: order.to_bytes(),
@@ -492,7 +476,10 @@ async fn only_the_issuer_grants() {
     let ledger = NetworkLedger::open(Memory::new(), genesis, key(SETTLEMENT), now).unwrap();
     let (keeper, thread) = Keeper::start(ledger, None, move || now).unwrap();
     let refused = keeper.grant(grant("a", 1, 1)).await;
-    assert!(matches!(refused, Err(GrantError::NotIssuer)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(GrantError::Issue(IssueError::NotIssuer))),
+        "{refused:?}"
+    );
     let nobody: NodeId = key(1).id();
     assert_eq!(keeper.statement(nobody, None, 1).await.unwrap().lines, []);
     drop(keeper);

@@ -16,10 +16,13 @@ use seedbank_engine::interface::view::{
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_engine::units::{InfoHash, PeerIndex};
-use seedbank_ledger::charts::node::{Balance, Explanation, NodeCause, NodeCommand, NodeLedger};
+use seedbank_ledger::charts::node::{
+    Balance, Breakdown, Explanation, Grouping, NodeCause, NodeCommand, NodeLedger,
+};
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
+use seedbank_ledger::settlement::{Granted, IssueError, NewGrant};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{
     Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime,
@@ -31,7 +34,7 @@ use crate::rpc::backend::{
     AddedTorrent, Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NewSource, NewTorrent,
     NodeInfo, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
 };
-use crate::settlement::{GrantError, Granted, NewGrant};
+use crate::settlement::GrantError;
 
 /// What the fake has to spend.
 const AVAILABLE: MicroCredits = MicroCredits::new(1_000);
@@ -231,12 +234,20 @@ impl Backend for Fake {
         Ok(self.state().ledger.explain(since)?)
     }
 
+    async fn explain_by(
+        &self,
+        grouping: Grouping,
+        since: UnixTime,
+    ) -> Result<Breakdown, BooksError> {
+        Ok(self.state().ledger.explain_by(grouping, since)?)
+    }
+
     async fn check_ledger(&self) -> Result<CheckReport, BooksError> {
         Ok(self.state().ledger.check()?)
     }
 
     async fn grant(&self, _: NewGrant) -> Result<Granted, GrantError> {
-        Err(GrantError::NotIssuer)
+        Err(IssueError::NotIssuer.into())
     }
 
     async fn add_torrent(&self, torrent: NewTorrent) -> Result<AddedTorrent, TorrentError> {

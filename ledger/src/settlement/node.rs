@@ -1,0 +1,167 @@
+//! The service: questions of many accounts, answered from one network ledger.
+
+use crate::charts::network::{self, Audit, NetworkLedger};
+use crate::entry::EntryHash;
+use crate::identity::NodeId;
+use crate::ledger::check::CheckError;
+use crate::ledger::{LedgerError, Outcome};
+use crate::settlement::{
+    Granted, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
+};
+use crate::signed::lock::LockId;
+use crate::statement::{LockStatus, Operation};
+use crate::store::{Store, Table};
+use crate::time::UnixTime;
+use crate::units::Sequence;
+
+/// Most lines in one answer: one less than the ledger reads at once, to know whether there are
+/// more.
+pub const PAGE_LINES_MAX: usize = network::LINES_MAX - 1;
+
+/// A settlement node: a network ledger, and the issuer's key if it is kept here.
+#[derive(Debug)]
+pub struct SettlementNode<S> {
+    ledger: NetworkLedger<S>,
+    issuing: Option<Issuing<S>>,
+}
+
+impl<S: Store> SettlementNode<S> {
+    /// Answers from `ledger`, and grants if there is something to issue with.
+    pub fn new(ledger: NetworkLedger<S>, issuing: Option<Issuing<S>>) -> Self {
+        Self { ledger, issuing }
+    }
+
+    /// Answers a group of questions, each of the account beside it, in their order.
+    ///
+    /// All orders and claims of the group, at most [`GROUP_MAX`](crate::ledger::GROUP_MAX), are
+    /// entered in one append that is fsynced once; every answer is what is true after that. A
+    /// question that enters nothing does not let time pass, and is answered whatever becomes of the
+    /// others.
+    pub fn answer(
+        &mut self,
+        now: UnixTime,
+        group: &[(NodeId, SettlementRequest)],
+    ) -> Vec<Result<SettlementAnswer, LedgerError>> {
+        let operations: Vec<Operation> = group
+            .iter()
+            .filter_map(|(_, request)| operation(request))
+            .collect();
+        let entered = match operations.as_slice() {
+            [] => Ok(Vec::new()),
+            some => self.ledger.append(now, some),
+        };
+        let mut outcomes = entered.map(Vec::into_iter);
+        group
+            .iter()
+            .map(|(account, request)| match request {
+                SettlementRequest::Submit { after, .. }
+                | SettlementRequest::Claim { after, .. } => {
+                    let outcomes = outcomes.as_mut().map_err(|error| error.clone())?;
+                    let outcome = outcomes.next().expect("one outcome for each operation");
+                    let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
+                    Ok(SettlementAnswer::Statement(told(outcome, statement)))
+                }
+                SettlementRequest::Statement { after } => {
+                    let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
+                    Ok(SettlementAnswer::Statement(statement))
+                }
+                SettlementRequest::Lock(lock_id) => {
+                    Ok(SettlementAnswer::Lock(self.lock(*lock_id)?))
+                }
+            })
+            .collect()
+    }
+
+    /// Creates credit, signed by the issuer's key; durable when this returns. The same request
+    /// again gives the same answer.
+    pub fn grant(&mut self, now: UnixTime, grant: &NewGrant) -> Result<Granted, IssueError> {
+        let issuing = self.issuing.as_ref().ok_or(IssueError::NotIssuer)?;
+        let issuer = issuing.issuer.id();
+        let nonce = || Ok(self.ledger.account(&issuer)?.nonce.saturating_add(1));
+        let order = issuing.order(grant, self.ledger.network_id(), nonce, now)?;
+        let outcomes = self.ledger.append(now, &[Operation::Order(order)])?;
+        let outcome = outcomes.first().expect("one outcome for each operation");
+        match (outcome.refusal(), outcome.sequence()) {
+            (None, Some(sequence)) => self.granted(sequence, order.body.nonce),
+            (Some(refusal), _) => Err(IssueError::Refused(refusal)),
+            (None, None) => unreachable!("what was not refused is an entry"),
+        }
+    }
+
+    /// Lets time pass: what has fallen due by `now` is entered.
+    pub fn tick(&mut self, now: UnixTime) -> Result<(), LedgerError> {
+        self.ledger.append(now, &[]).map(drop)
+    }
+
+    /// At most `limit` (and [`PAGE_LINES_MAX`], at least 1) lines of `account` after `after`, and
+    /// the account. Every line costs two signatures.
+    pub fn statement(
+        &self,
+        account: &NodeId,
+        after: Option<Sequence>,
+        limit: usize,
+    ) -> Result<Statement, LedgerError> {
+        let limit = limit.clamp(1, PAGE_LINES_MAX);
+        let mut lines = self
+            .ledger
+            .statement(account, after, limit.saturating_add(1))?;
+        let more = lines.len() > limit;
+        lines.truncate(limit);
+        Ok(Statement {
+            refusal: None,
+            used_by: None,
+            lines,
+            account: self.ledger.account(account)?,
+            more,
+        })
+    }
+
+    /// One lock; `None` if there is none of that number.
+    pub fn lock(&self, lock_id: LockId) -> Result<Option<LockStatus>, LedgerError> {
+        self.ledger.lock(lock_id)
+    }
+
+    /// Makes the whole ledger again from its entries and sums it up; O(entries).
+    pub fn audit(&self) -> Result<Audit, CheckError> {
+        self.ledger.audit()
+    }
+
+    /// The ledger that it answers from.
+    pub fn ledger(&self) -> &NetworkLedger<S> {
+        &self.ledger
+    }
+
+    fn granted(&self, sequence: Sequence, nonce: u64) -> Result<Granted, IssueError> {
+        let entries = self.ledger.entries(sequence, 1)?;
+        let missing = || LedgerError::missing(Table::Entry, &sequence.get().to_be_bytes());
+        let entry = entries.first().ok_or_else(missing)?;
+        Ok(Granted {
+            sequence,
+            entry_hash: EntryHash::of(&entry.to_bytes()),
+            nonce,
+        })
+    }
+}
+
+/// What a question enters.
+fn operation(request: &SettlementRequest) -> Option<Operation> {
+    match request {
+        SettlementRequest::Submit { order, .. } => Some(Operation::Order(*order)),
+        SettlementRequest::Claim { claim, .. } => Some(Operation::Claim(*claim)),
+        SettlementRequest::Statement { .. } | SettlementRequest::Lock(_) => None,
+    }
+}
+
+/// The statement that answers an operation.
+fn told(outcome: Outcome, statement: Statement) -> Statement {
+    let refusal = outcome.refusal();
+    let used_by = match outcome {
+        Outcome::NonceUsed { order, .. } => Some(order),
+        Outcome::Entered { .. } | Outcome::Known { .. } | Outcome::Refused(_) => None,
+    };
+    Statement {
+        refusal,
+        used_by,
+        ..statement
+    }
+}

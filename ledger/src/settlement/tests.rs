@@ -1,0 +1,330 @@
+//! Tests of the settlement node: a small network in memory, asked as its members ask.
+
+use super::*;
+use crate::charts::network::NetworkLedger;
+use crate::entry::{Entry, EntryHash};
+use crate::genesis::Genesis;
+use crate::identity::{Identity, NodeId};
+use crate::ledger::LedgerError;
+use crate::request::Requests;
+use crate::signed::Body as _;
+use crate::signed::claim::Claim;
+use crate::signed::order::{Order, OrderKind};
+use crate::signed::receipt::Receipt;
+use crate::store::Memory;
+use crate::time::UnixTime;
+use crate::units::{Bytes, MicroCredits};
+
+const SETTLEMENT: u8 = 201;
+const ISSUER: u8 = 202;
+const NOW: UnixTime = UnixTime::from_secs(1_000_000);
+
+type Question = (NodeId, SettlementRequest);
+
+fn key(byte: u8) -> Identity {
+    Identity::from_secret([byte; 32])
+}
+
+fn open(store: &Memory, issuer: Option<u8>) -> SettlementNode<Memory> {
+    let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
+    let genesis = Genesis::parse(&text).unwrap();
+    let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), NOW).unwrap();
+    let issuing = issuer.map(|byte| Issuing {
+        issuer: key(byte),
+        requests: Requests::new(store.clone()),
+    });
+    SettlementNode::new(ledger, issuing)
+}
+
+/// A network in which the first four keys have 500 each.
+fn funded() -> SettlementNode<Memory> {
+    let mut node = open(&Memory::new(), Some(ISSUER));
+    for byte in 1..=4 {
+        let id = format!("start {byte}");
+        node.grant(NOW, &grant(&id, byte, 500)).unwrap();
+    }
+    node
+}
+
+fn grant(request_id: &str, to: u8, amount: u64) -> NewGrant {
+    NewGrant {
+        request_id: request_id.to_owned(),
+        to: key(to).id(),
+        amount: MicroCredits::new(amount),
+        reason: "welcome".to_owned(),
+    }
+}
+
+fn order(node: &SettlementNode<Memory>, byte: u8, nonce: u64, kind: OrderKind) -> SignedOrder {
+    let order = Order {
+        network_id: node.ledger().network_id(),
+        account: key(byte).id(),
+        nonce,
+        valid_until: NOW.plus_secs(60),
+        kind,
+        memo_hash: [0; 32],
+    };
+    order.sign(&key(byte))
+}
+
+fn transfer(to: u8, amount: u64) -> OrderKind {
+    OrderKind::Transfer {
+        to: key(to).id(),
+        amount: MicroCredits::new(amount),
+    }
+}
+
+fn submit(order: SignedOrder) -> Question {
+    let after = None;
+    (
+        order.body.account,
+        SettlementRequest::Submit { order, after },
+    )
+}
+
+fn one(node: &mut SettlementNode<Memory>, question: Question) -> SettlementAnswer {
+    node.answer(NOW, &[question]).remove(0).unwrap()
+}
+
+fn told(node: &mut SettlementNode<Memory>, question: Question) -> Statement {
+    one(node, question).statement().unwrap()
+}
+
+fn entries(node: &SettlementNode<Memory>) -> Vec<Entry> {
+    let all = node.ledger().entries(Sequence::ZERO, usize::MAX);
+    all.unwrap()
+}
+
+/// A lock of 300 from 1 to 2, and a claim of `amount` on it.
+fn lock_and_claim(node: &mut SettlementNode<Memory>, amount: u64) -> (LockId, Question) {
+    let open = OrderKind::OpenLock {
+        payee: key(2).id(),
+        amount: MicroCredits::new(300),
+        ttl_secs: 3_600,
+    };
+    let opened = submit(order(node, 1, 1, open));
+    let opened = told(node, opened);
+    let lock = opened.lines.last().unwrap().lock.unwrap().lock.body;
+    let receipt = Receipt {
+        network_id: lock.network_id,
+        channel_id: lock.channel().id(),
+        bytes: Bytes::new(1 << 20),
+        amount: MicroCredits::new(amount),
+    };
+    let claim = Claim {
+        network_id: lock.network_id,
+        lock_id: lock.lock_id,
+        payee: key(2).id(),
+        receipt: receipt.sign(&key(1)),
+    };
+    let claim = claim.sign(&key(2));
+    let question = SettlementRequest::Claim { claim, after: None };
+    (lock.lock_id, (key(2).id(), question))
+}
+
+/// Orders and claims of several accounts, some of which are refused, with reads among them.
+fn questions(node: &mut SettlementNode<Memory>) -> Vec<Question> {
+    let (lock_id, claim) = lock_and_claim(node, 120);
+    let first = order(node, 3, 1, transfer(4, 100));
+    let forged = SignedOrder {
+        signature: first.signature,
+        ..order(node, 4, 1, transfer(1, 1))
+    };
+    vec![
+        submit(first),
+        claim.clone(),
+        (key(2).id(), SettlementRequest::Lock(lock_id)),
+        submit(forged),
+        // On a nonce that was used in the same group.
+        submit(order(node, 3, 1, transfer(2, 7))),
+        claim,
+        (key(4).id(), SettlementRequest::Statement { after: None }),
+        submit(order(node, 3, 2, transfer(4, 9_999))),
+        submit(order(node, 2, 1, transfer(1, 600))),
+    ]
+}
+
+#[test]
+fn a_group_is_answered_and_entered_as_its_questions_are_one_at_a_time() {
+    let (mut together, mut alone) = (funded(), funded());
+    let group = questions(&mut together);
+    assert_eq!(group, questions(&mut alone));
+    let answers = together.answer(NOW, &group);
+    assert_eq!(answers.len(), group.len());
+    let mut refusals = Vec::new();
+    for (answer, question) in answers.into_iter().zip(group) {
+        let one = one(&mut alone, question);
+        match (answer.unwrap(), one) {
+            (SettlementAnswer::Statement(grouped), SettlementAnswer::Statement(one)) => {
+                assert_eq!(grouped.refusal, one.refusal);
+                assert_eq!(grouped.used_by, one.used_by);
+                // What came later in the group may be told already.
+                assert_eq!(grouped.lines[..one.lines.len()], one.lines);
+                refusals.push(grouped.refusal);
+            }
+            (SettlementAnswer::Lock(Some(grouped)), SettlementAnswer::Lock(Some(one))) => {
+                assert_eq!(grouped, one);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        refusals,
+        [
+            None,
+            None,
+            Some(Refusal::BadSignature),
+            Some(Refusal::WrongNonce),
+            None,
+            None,
+            Some(Refusal::InsufficientCredit),
+            None
+        ]
+    );
+    assert_eq!(entries(&together), entries(&alone));
+    for byte in 1..=4 {
+        let statement = together.statement(&key(byte).id(), None, PAGE_LINES_MAX);
+        assert_eq!(
+            statement,
+            alone.statement(&key(byte).id(), None, PAGE_LINES_MAX)
+        );
+    }
+    together.ledger().check_invariants().unwrap();
+}
+
+#[test]
+fn a_used_nonce_is_answered_with_the_order_that_used_it() {
+    let mut node = funded();
+    let first = order(&node, 1, 1, transfer(2, 200));
+    assert_eq!(told(&mut node, submit(first)).refusal, None);
+    let again = told(&mut node, submit(first));
+    assert_eq!((again.refusal, again.used_by), (None, None));
+    let rival = submit(order(&node, 1, 1, transfer(3, 200)));
+    let rival = told(&mut node, rival);
+    assert_eq!(rival.refusal, Some(Refusal::WrongNonce));
+    assert_eq!(rival.used_by, Some(Box::new(first)));
+    assert_eq!(rival.account.available, MicroCredits::new(300));
+}
+
+#[test]
+fn a_statement_longer_than_a_page_says_more_and_its_pages_make_the_whole() {
+    let mut node = funded();
+    let count = u64::try_from(PAGE_LINES_MAX).unwrap() + 3;
+    let group: Vec<_> = (1..=count)
+        .map(|nonce| submit(order(&node, 1, nonce, transfer(5, 1))))
+        .collect();
+    let answers = node.answer(NOW, &group);
+    assert!(answers.iter().all(Result::is_ok));
+    let receiver = key(5).id();
+    let first = SettlementRequest::Statement { after: None };
+    let first = told(&mut node, (receiver, first));
+    assert!(first.more);
+    assert_eq!(first.lines.len(), PAGE_LINES_MAX);
+    let after = first.newest();
+    let rest = told(
+        &mut node,
+        (receiver, SettlementRequest::Statement { after }),
+    );
+    assert!(!rest.more);
+    assert_eq!(rest.lines.len(), 3);
+    assert_eq!(rest.lines[0].previous, after);
+    assert_eq!(rest.account, first.account);
+    let none = node
+        .statement(&receiver, rest.newest(), PAGE_LINES_MAX)
+        .unwrap();
+    assert_eq!((none.lines.len(), none.more), (0, false));
+    let short = node.statement(&receiver, None, 0).unwrap();
+    assert_eq!((short.lines.len(), short.more), (1, true));
+}
+
+#[test]
+fn a_grant_is_made_once_for_each_request_id() {
+    let store = Memory::new();
+    let mut node = open(&store, Some(ISSUER));
+    let first = node.grant(NOW, &grant("a", 1, 500)).unwrap();
+    assert_eq!(node.grant(NOW, &grant("a", 1, 500)), Ok(first));
+    let later = NOW.plus_secs(1_000_000);
+    assert_eq!(node.grant(later, &grant("a", 1, 500)), Ok(first));
+    let reused = IssueError::RequestIdReused("a".to_owned());
+    assert_eq!(node.grant(NOW, &grant("a", 1, 501)), Err(reused));
+    let unnamed = node.grant(NOW, &grant("", 1, 500));
+    assert_eq!(unnamed, Err(IssueError::BadRequestId(0)));
+    // So does whoever comes after a restart.
+    let mut again = open(&store, Some(ISSUER));
+    assert_eq!(again.grant(NOW, &grant("a", 1, 500)), Ok(first));
+    let entry = entries(&again).pop().unwrap();
+    assert_eq!(first.sequence, entry.sequence);
+    assert_eq!(first.entry_hash, EntryHash::of(&entry.to_bytes()));
+    let account = again.statement(&key(1).id(), None, 1).unwrap().account;
+    assert_eq!(account.available, MicroCredits::new(500));
+}
+
+#[test]
+fn only_a_key_of_the_genesis_grants() {
+    let refused = open(&Memory::new(), None).grant(NOW, &grant("a", 1, 1));
+    assert_eq!(refused, Err(IssueError::NotIssuer));
+    let refused = open(&Memory::new(), Some(9)).grant(NOW, &grant("a", 1, 1));
+    assert_eq!(refused, Err(IssueError::Refused(Refusal::NotIssuer)));
+}
+
+#[test]
+fn a_remembered_grant_that_does_not_read_back_is_an_error() {
+    let store = Memory::new();
+    let mut node = open(&store, Some(ISSUER));
+    let grant = grant("a", 1, 500);
+    let mut body = grant.to.as_bytes().to_vec();
+    body.extend(grant.amount.get().to_le_bytes());
+    body.extend(grant.reason.as_bytes());
+    let requests = Requests::new(store);
+    requests.remember("a", &body, b"no order", NOW).unwrap();
+    let refused = node.grant(NOW, &grant);
+    assert!(
+        matches!(refused, Err(IssueError::Ledger(LedgerError::Row { .. }))),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn time_passes_with_a_tick_and_an_expired_lock_returns() {
+    let mut node = funded();
+    let (lock_id, claim) = lock_and_claim(&mut node, 120);
+    told(&mut node, claim);
+    let late = NOW.plus_secs(200_000);
+    let payer = key(1).id();
+    let read = [(payer, SettlementRequest::Statement { after: None })];
+    let unchanged = node.answer(late, &read).remove(0).unwrap().statement();
+    assert_eq!(unchanged.unwrap().account.reserved, MicroCredits::new(180));
+    node.tick(late).unwrap();
+    let account = node.statement(&payer, None, 1).unwrap().account;
+    assert_eq!(account.available, MicroCredits::new(380));
+    assert_eq!(account.reserved, MicroCredits::ZERO);
+    assert!(node.lock(lock_id).unwrap().unwrap().closed);
+}
+
+#[test]
+fn what_is_not_durable_is_not_answered_then_or_later() {
+    let store = Memory::new();
+    let mut node = open(&store, Some(ISSUER));
+    node.grant(NOW, &grant("a", 1, 500)).unwrap();
+    let head = node.ledger().head();
+    store.fail_after(0);
+    let group = [1, 2].map(|nonce| submit(order(&node, 1, nonce, transfer(2, 200))));
+    let [first, second] = node.answer(NOW, &group).try_into().unwrap();
+    assert!(matches!(first, Err(LedgerError::Store(_))), "{first:?}");
+    assert_eq!(second, first);
+    assert_eq!(node.answer(NOW, &group), [first, second]);
+    assert_eq!(node.ledger().head(), head);
+}
+
+#[test]
+fn what_enters_nothing_is_answered_whatever_becomes_of_the_rest_of_its_group() {
+    let mut node = funded();
+    let rival = submit(order(&node, 1, 1, transfer(2, 200)));
+    let mut group = vec![rival; crate::ledger::GROUP_MAX + 1];
+    group.push((key(1).id(), SettlementRequest::Statement { after: None }));
+    let mut answers = node.answer(NOW, &group);
+    let read = answers.pop().unwrap().unwrap().statement().unwrap();
+    assert_eq!(read.account.available, MicroCredits::new(500));
+    let is_too_long = |answer: &_| matches!(answer, Err(LedgerError::GroupTooLong { .. }));
+    assert!(answers.iter().all(is_too_long));
+}
