@@ -1,7 +1,7 @@
 //! The set-up scripts, with tools that only pretend: RocksDB itself is never compiled here.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -21,6 +21,15 @@ echo "$* ${ROCKSDB_LIB_DIR-unset}" >>"$AT/calls"
 out=$CARGO_TARGET_DIR/release/build/librocksdb-sys-0/out
 mkdir -p "$out" && echo "by cargo" >"$out/librocksdb.a"
 "#;
+
+/// Says that nobody here is root.
+const ID: &str = "#!/bin/sh\necho 1000\n";
+
+const NOTHING: &str = "#!/bin/sh\n";
+
+/// The first bytes of a library for machines of 64 bits, which is all that anybody reads.
+const ELF_64: &[u8] = b"\x7fELF\x02";
+const ELF_32: &[u8] = b"\x7fELF\x01";
 
 fn program(folder: &Path, name: &str, text: &str) {
     fs::create_dir_all(folder).unwrap();
@@ -159,4 +168,95 @@ fn the_recipe_is_for_the_locked_rocksdb_and_its_features() {
         workspace.contains(features),
         "flags name what {features} does"
     );
+}
+
+/// What `.ci/libclang` finds on a machine that has these files, each with these first bytes.
+fn libclang(files: &[(&str, &[u8])]) -> Option<String> {
+    let machine = tempfile::tempdir().unwrap();
+    for (path, bytes) in files {
+        let path = machine.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    // A symbolic link to nothing, as a removed package may leave it.
+    fs::create_dir_all(machine.path().join("usr/lib")).unwrap();
+    symlink("gone.so.1", machine.path().join("usr/lib/libclang.so")).unwrap();
+    let output = script("libclang", machine.path())
+        .arg(machine.path())
+        .env_remove("LIBCLANG_PATH")
+        .output()
+        .unwrap();
+    let found = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.success(), !found.is_empty());
+    let name = Path::new(found.trim()).file_name()?;
+    Some(name.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn libclang_is_what_bindgen_would_load() {
+    for path in [
+        "usr/lib/llvm-14/lib/libclang.so.1",
+        "usr/lib/llvm-14/lib/libclang.so",
+        "usr/lib/x86_64-linux-gnu/libclang-14.so.13",
+        "usr/lib64/libclang-19.so",
+        "usr/local/lib/libclang.so.13",
+    ] {
+        let name = path.rsplit('/').next().map(str::to_owned);
+        assert_eq!(libclang(&[(path, ELF_64)]), name, "{path}");
+    }
+}
+
+#[test]
+fn libclang_is_not_what_only_begins_like_it() {
+    let others: [(&str, &[u8]); 6] = [
+        ("usr/lib/llvm-14/lib/libclang-cpp.so.14", ELF_64),
+        ("usr/lib/x86_64-linux-gnu/libclang-cpp.so.14", ELF_64),
+        ("usr/lib/llvm-14/lib/libclangBasic.a", b"!<arch>"),
+        ("usr/lib/i386-linux-gnu/libclang-14.so.13", ELF_32),
+        ("usr/lib/llvm-14/lib/libclang.so.1", b"a text"),
+        ("opt/llvm/lib/libclang.so", ELF_64),
+    ];
+    assert_eq!(libclang(&others), None);
+}
+
+/// `.ci/packages` for a user who is not root, where the only libclang is a libclang-cpp.
+fn packages_of_a_plain_user(at: &Path, sudo: bool) -> Output {
+    for name in ["cargo", "cc", "g++", "apt-get"] {
+        program(&at.join("bin"), name, NOTHING);
+    }
+    program(&at.join("bin"), "id", ID);
+    if sudo {
+        program(&at.join("bin"), "sudo", NOTHING);
+    }
+    let libraries = at.join("lib");
+    fs::create_dir_all(&libraries).unwrap();
+    fs::write(libraries.join("libclang-cpp.so.14"), ELF_64).unwrap();
+    for name in ["bash", "dirname", "head", "od", "getconf"] {
+        let found = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
+        let found = found.iter().find(|path| path.exists()).unwrap();
+        let _ = symlink(found, at.join("bin").join(name));
+    }
+    script("packages", at)
+        .arg("rocksdb")
+        .env("PATH", at.join("bin"))
+        .env("LIBCLANG_PATH", libraries)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn who_is_not_root_gets_the_one_line_to_run() {
+    let at = tempfile::tempdir().unwrap();
+    for (sudo, start) in [(false, "  su -c '"), (true, "  sudo sh -c '")] {
+        let output = packages_of_a_plain_user(at.path(), sudo);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let line = said.lines().last().unwrap();
+        assert!(line.starts_with(start), "{said}");
+        assert!(
+            line.contains("apt-get update && apt-get install -y"),
+            "{said}"
+        );
+        assert!(line.ends_with(" libclang-dev'"), "{said}");
+    }
 }
