@@ -1,8 +1,8 @@
 # The two commands are `make demo` and `make test`; each does its own set-up. `make help` lists the rest.
 #
-# Everything that links RocksDB is built with --release. Its C++ takes about ten minutes, so it is
-# compiled once into an archive in the cache, and every later build links that archive: cargo alone
-# would compile it again whenever the set of packages, and with it the set of features, changes.
+# Everything that links RocksDB is built with --release. Its C++ takes minutes, so it is compiled once
+# into an archive in the cache, and every later build links that archive: cargo alone would compile it
+# again whenever the set of packages, and with it the set of features, changes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,7 +13,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/seedbank
 CARGO_TARGET_DIR ?= $(CACHE)/target
 ROCKSDB_VERSION := $(shell awk -F'"' '/^name = /{n=$$2} /^version = /&&n=="librocksdb-sys"{print $$2}' \
 	Cargo.lock)
-ROCKSDB_LIB_DIR := $(CACHE)/librocksdb-$(ROCKSDB_VERSION)
+# Whatever changes the archive changes its folder's name.
+ROCKSDB_LIB_DIR := $(CACHE)/librocksdb-$(ROCKSDB_VERSION)-O2
 ROCKSDB_STATIC := 1
 export CARGO_TARGET_DIR ROCKSDB_LIB_DIR ROCKSDB_STATIC
 
