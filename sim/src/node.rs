@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use seedbank_engine::interface::command::AddTorrent;
 use seedbank_engine::interface::input::{BlockFate, PeerEvent};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
@@ -39,6 +40,8 @@ pub struct SimNode {
     pub disk: BTreeMap<InfoHash, BTreeSet<PieceIndex>>,
     /// Lengths of its torrents.
     pub geometry: BTreeMap<InfoHash, Geometry>,
+    /// What it remembers of its torrents; survives a crash, as the disk does.
+    pub records: BTreeMap<InfoHash, AddTorrent>,
     next_peer: u64,
 }
 
@@ -87,6 +90,7 @@ impl SimNode {
             leases: BTreeMap::new(),
             disk: BTreeMap::new(),
             geometry: BTreeMap::new(),
+            records: BTreeMap::new(),
             next_peer: 0,
         }
     }
@@ -210,6 +214,24 @@ impl SimNode {
         let key = (info_hash, piece);
         if self.leases.get(&key).is_some_and(|lease| !lease.full) {
             self.leases.remove(&key);
+        }
+    }
+
+    /// A torrent's storage is opened anew: its leases begin anew too, but for those on their way to
+    /// the disk.
+    pub fn opens(&mut self, info_hash: InfoHash, geometry: Geometry) {
+        self.geometry.insert(info_hash, geometry);
+        self.leases
+            .retain(|(of, _), lease| *of != info_hash || lease.full);
+    }
+
+    /// A torrent was removed.
+    pub fn forget(&mut self, info_hash: InfoHash, delete_data: bool) {
+        self.records.remove(&info_hash);
+        self.leases
+            .retain(|(of, _), lease| *of != info_hash || lease.full);
+        if delete_data {
+            self.disk.remove(&info_hash);
         }
     }
 

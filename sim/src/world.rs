@@ -7,13 +7,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::credit::settlement::{SettlementReply, SettlementRequest};
 use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply};
-use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
+use seedbank_engine::interface::command::{AddTorrent, Command, CommandError, CommandReply};
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::{Input, PeerEvent};
-use seedbank_engine::interface::output::Output;
+use seedbank_engine::interface::output::{Output, StorageCheck};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::handshake::Handshake;
@@ -59,6 +58,12 @@ enum Event {
         node: NodeIndex,
         request: u64,
         what: Box<SettlementRequest>,
+    },
+    /// What is on a node's disk was looked at.
+    Checked {
+        node: NodeIndex,
+        info_hash: InfoHash,
+        check: u64,
     },
     /// A full piece was hashed, and written if it was good.
     Hashed {
@@ -146,10 +151,16 @@ impl World {
         reply
     }
 
-    /// Tells a node what is on its disk.
-    pub fn checked(&mut self, node: NodeIndex, info_hash: InfoHash) {
-        let have = self.nodes[node.0].have_bits(&info_hash);
-        self.input(node, Input::Checked { info_hash, have });
+    /// Gives a node back the torrents that it remembers, as it comes up again.
+    ///
+    /// # Errors
+    /// What its session refuses.
+    pub fn restore(&mut self, node: NodeIndex) -> Result<(), CommandError> {
+        let records: Vec<AddTorrent> = self.nodes[node.0].records.values().cloned().collect();
+        for record in records {
+            self.command(node, Command::RestoreTorrent(Box::new(record)))?;
+        }
+        Ok(())
     }
 
     /// Lets things happen until `done`, or `deadline`; whether it was done.
@@ -197,6 +208,11 @@ impl World {
                 request,
                 what,
             } => self.settle(node, request, &what),
+            Event::Checked {
+                node,
+                info_hash,
+                check,
+            } => self.checked(node, info_hash, check),
             Event::Hashed {
                 node,
                 info_hash,
@@ -331,7 +347,17 @@ impl World {
             Output::Release { info_hash, piece } => {
                 self.nodes[node.0].release(info_hash, piece);
             }
-            Output::MetadataComplete { metainfo } => self.metadata_complete(node, &metainfo),
+            Output::Check(order) => self.check(node, &order),
+            Output::Remember(record) => {
+                let records = &mut self.nodes[node.0].records;
+                records.insert(record.info_hash(), *record);
+            }
+            // A simulated disk remembers by itself.
+            Output::RememberPieces(_) => {}
+            Output::Forget {
+                info_hash,
+                delete_data,
+            } => self.nodes[node.0].forget(info_hash, delete_data),
             Output::Announce {
                 info_hash, tracker, ..
             } => {
@@ -355,14 +381,27 @@ impl World {
         }
     }
 
-    fn metadata_complete(&mut self, node: NodeIndex, metainfo: &Metainfo) {
-        let info_hash = metainfo.info_hash;
-        let target = &mut self.nodes[node.0];
-        target.geometry.insert(info_hash, metainfo.geometry);
-        let have = target.have_bits(&info_hash);
-        let checked = Box::new(Input::Checked { info_hash, have });
-        let at = self.queue.now().after(DISK_DELAY);
-        self.queue.push(at, Event::Input(node, checked));
+    fn check(&mut self, node: NodeIndex, order: &StorageCheck) {
+        let StorageCheck {
+            info_hash, check, ..
+        } = *order;
+        self.nodes[node.0].opens(info_hash, order.metainfo.geometry);
+        let checked = Event::Checked {
+            node,
+            info_hash,
+            check,
+        };
+        self.queue.push(self.queue.now().after(DISK_DELAY), checked);
+    }
+
+    fn checked(&mut self, node: NodeIndex, info_hash: InfoHash, check: u64) {
+        let have = self.nodes[node.0].have_bits(&info_hash);
+        let checked = Input::Checked {
+            info_hash,
+            check,
+            have,
+        };
+        self.input(node, checked);
     }
 
     fn ask_tracker(&mut self, node: NodeIndex, info_hash: InfoHash, tracker: String) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use seedbank_engine::interface::command::CommandError;
+use seedbank_engine::interface::command::{AddError, CommandError};
 use seedbank_engine::units::InfoHash;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
@@ -21,6 +21,7 @@ pub(super) fn of_command(error: &CommandError) -> Failure {
         CommandError::InsufficientCredit { .. } => ErrorReason::InsufficientCredit,
         CommandError::NoSettlement => ErrorReason::NoSettlement,
         CommandError::BadValue { .. } => ErrorReason::BadField,
+        CommandError::Add(error) => return of_add(error),
         CommandError::ShuttingDown => ErrorReason::ShuttingDown,
     };
     let failure = Failure::new(reason, error);
@@ -32,16 +33,31 @@ pub(super) fn of_command(error: &CommandError) -> Failure {
         CommandError::TorrentUnknown(info_hash) => failure.with("info_hash", info_hash),
         CommandError::BoostUnknown(boost) => failure.with("boost_id", boost),
         CommandError::RequestIdReused(id) => failure.with("request_id", id),
-        CommandError::SpendingDisabled
+        CommandError::Add(_)
+        | CommandError::SpendingDisabled
         | CommandError::NoSettlement
         | CommandError::ShuttingDown => failure,
     }
 }
 
+pub(super) fn of_add(error: &AddError) -> Failure {
+    match error {
+        AddError::Metainfo(_) => Failure::new(ErrorReason::BadMetainfo, error),
+        AddError::Magnet(_) => Failure::new(ErrorReason::BadMagnet, error),
+        AddError::TooMany => Failure::new(ErrorReason::BadField, error).with("field", "torrents"),
+        AddError::SameFiles { path, other, .. } => Failure::new(ErrorReason::FilesTaken, error)
+            .with("path", path.display())
+            .with("info_hash", other),
+        AddError::PathInTheWay(path) => Failure::new(ErrorReason::BadField, error)
+            .with("field", "download_dir")
+            .with("path", path.display()),
+        AddError::Record { kind, .. } => Failure::new(reason_of(*kind), error),
+        AddError::ShuttingDown => Failure::new(ErrorReason::ShuttingDown, error),
+    }
+}
+
 pub(super) fn of_torrent(error: &TorrentError) -> Failure {
     match error {
-        TorrentError::BadMetainfo(_) => Failure::new(ErrorReason::BadMetainfo, error),
-        TorrentError::BadMagnet(_) => Failure::new(ErrorReason::BadMagnet, error),
         TorrentError::BadField { field, .. } => {
             Failure::new(ErrorReason::BadField, error).with("field", field)
         }
