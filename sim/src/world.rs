@@ -382,9 +382,7 @@ impl World {
     }
 
     fn check(&mut self, node: NodeIndex, order: &StorageCheck) {
-        let StorageCheck {
-            info_hash, check, ..
-        } = *order;
+        let (info_hash, check) = (order.info_hash, order.check);
         self.nodes[node.0].opens(info_hash, order.metainfo.geometry);
         let checked = Event::Checked {
             node,
