@@ -225,6 +225,11 @@ impl SimNode {
             .retain(|(of, _), lease| *of != info_hash || lease.full);
     }
 
+    /// What adds a torrent again as it is now.
+    pub fn remember(&mut self, record: AddTorrent) {
+        self.records.insert(record.info_hash(), record);
+    }
+
     /// A torrent was removed.
     pub fn forget(&mut self, info_hash: InfoHash, delete_data: bool) {
         self.records.remove(&info_hash);

@@ -348,10 +348,7 @@ impl World {
                 self.nodes[node.0].release(info_hash, piece);
             }
             Output::Check(order) => self.check(node, &order),
-            Output::Remember(record) => {
-                let records = &mut self.nodes[node.0].records;
-                records.insert(record.info_hash(), *record);
-            }
+            Output::Remember(record) => self.nodes[node.0].remember(*record),
             // A simulated disk remembers by itself.
             Output::RememberPieces(_) => {}
             Output::Forget {
@@ -368,15 +365,7 @@ impl World {
                 let unix = self.unix();
                 self.nodes[node.0].books.append(unix, command);
             }
-            Output::Settle { request, what } => {
-                let what = Box::new(what);
-                let settle = Event::Settle {
-                    node,
-                    request,
-                    what,
-                };
-                self.queue.push(now.after(SETTLEMENT_DELAY), settle);
-            }
+            Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
             Output::Event(event) => self.events.push((now, node, event)),
         }
     }
@@ -573,6 +562,16 @@ impl World {
             self.nodes[end.node.0].connections.remove(&end.peer);
             self.input(end.node, closed(end.peer, reason));
         }
+    }
+
+    fn settle_later(&mut self, node: NodeIndex, request: u64, what: Box<SettlementRequest>) {
+        let settle = Event::Settle {
+            node,
+            request,
+            what,
+        };
+        let at = self.queue.now().after(SETTLEMENT_DELAY);
+        self.queue.push(at, settle);
     }
 
     fn settle(&mut self, node: NodeIndex, request: u64, what: &SettlementRequest) {

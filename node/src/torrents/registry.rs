@@ -308,7 +308,7 @@ mod tests {
         let [Ok(found)] = &entries[..] else {
             panic!("{entries:?}");
         };
-        assert_eq!(found.add, AddTorrent::new(entry.add.source.clone()));
+        assert_eq!(found.add, AddTorrent::new(entry.add.source));
 
         let bytes = std::fs::read(folder.path().join(format!("{hash}.torrent"))).unwrap();
         let other = InfoHash([0; 20]);
