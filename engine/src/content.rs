@@ -5,5 +5,6 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub(crate) mod files;
 pub mod magnet;
 pub mod metainfo;

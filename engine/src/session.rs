@@ -10,6 +10,7 @@ mod connect;
 mod credit;
 mod download;
 mod extensions;
+mod life;
 mod messages;
 mod metadata;
 mod peer;
@@ -23,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
+use crate::content::files::Places;
 use crate::credit::market::{Market, MarketSetup};
 use crate::credit::output::Notice;
 use crate::credit::wallet::WalletBook;
@@ -61,6 +63,10 @@ pub struct Session {
     /// Same for the whole run, so that trackers know us behind a new address.
     announce_key: u32,
     torrents: BTreeMap<InfoHash, Torrent>,
+    /// Where those with metainfo lie.
+    places: Places,
+    /// Number of the newest check.
+    last_check: u64,
     peers: BTreeMap<PeerIndex, Peer>,
     choker: Choker,
     uploads: UploadQueue,
@@ -110,6 +116,8 @@ impl Session {
             download_refill: None,
             serving: BTreeMap::new(),
             torrents: BTreeMap::new(),
+            places: Places::default(),
+            last_check: 0,
             peers: BTreeMap::new(),
             choke_due: None,
             outputs: VecDeque::new(),
@@ -157,9 +165,18 @@ impl Session {
             Input::Closed { peer, .. } => self.closed(peer, now),
             Input::PieceVerified { info_hash, piece } => self.verified(info_hash, piece, now),
             Input::PieceFailed { info_hash, piece } => self.failed(info_hash, piece, now),
-            Input::Checked { info_hash, have } => self.checked(info_hash, &have, now),
+            Input::Checked {
+                info_hash,
+                check,
+                have,
+            } => self.checked(info_hash, check, &have, now),
+            Input::CheckFailed {
+                info_hash,
+                check,
+                reason,
+            } => self.check_failed(info_hash, check, reason, now),
             Input::StorageFailed { info_hash, reason } => {
-                self.fail_torrent(info_hash, reason, now);
+                self.storage_failed(info_hash, reason, now);
             }
             Input::Announced {
                 info_hash,
@@ -295,8 +312,8 @@ impl Session {
     pub fn check_invariants(&self) {
         self.choker.check_invariants();
         for torrent in self.torrents.values() {
+            torrent.check_invariants();
             if let Some(open) = torrent.open() {
-                open.picker.check_invariants();
                 let leases = open.picker.lease_len() > 0;
                 assert!(
                     !leases || self.leasing.contains(&torrent.info_hash),
@@ -312,6 +329,10 @@ impl Session {
                     entry.info_hash,
                     Some(torrent.info_hash),
                     "and they are its own"
+                );
+                assert!(
+                    torrent.is_running() || entry.closing,
+                    "a torrent that does not run keeps no connection"
                 );
             }
         }

@@ -8,15 +8,16 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::interface::command::{AddTorrent, TorrentSource};
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::InfoHash;
 use seedbank_node::host::config::StoreKind;
 use seedbank_node::torrents::create::{CreateRequest, create_metainfo};
-use seedbank_node::torrents::{AddRequest, AddSource};
 use seedbank_node::{Node, NodeHandle, NodeOptions};
 
 /// Whole transfer, whatever the machine.
@@ -84,15 +85,12 @@ async fn start(folder: &Path, name: &str) -> Result<NodeHandle> {
 }
 
 async fn add(node: &NodeHandle, metainfo: &Metainfo, peers: &[SocketAddr]) -> Result<()> {
-    let request = AddRequest {
-        source: AddSource::Metainfo(metainfo.to_bytes()),
-        download_dir: None,
+    let source = TorrentSource::Metainfo(Arc::new(metainfo.clone()));
+    let add = AddTorrent {
         peers: peers.to_vec(),
-        start: true,
-        upload_limit: None,
-        download_limit: None,
+        ..AddTorrent::new(source)
     };
-    node.add_torrent(request).await?;
+    node.add_torrent(add).await?;
     Ok(())
 }
 

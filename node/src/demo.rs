@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
-use seedbank_engine::interface::command::CommandError;
+use seedbank_engine::interface::command::{AddError, CommandError};
 use seedbank_ledger::charts::network::Audit;
 use seedbank_ledger::charts::node::NodeLedger;
 use seedbank_ledger::ledger::OpenError;
@@ -27,7 +27,6 @@ use crate::host::config::StoreKind;
 use crate::host::founding::FoundError;
 use crate::host::keys::KeyError;
 use crate::settlement::{GrantError, KeeperError};
-use crate::torrents::AddError;
 use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
 use crate::{NodeHandle, StartError};
 use swarm::{Credit, Swarm};

@@ -13,7 +13,6 @@ use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::interface::config::Config;
 use seedbank_engine::session::Session;
 
-use seedbank_engine::interface::command::Command;
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::Input;
 use seedbank_engine::interface::output::Output;
@@ -160,17 +159,7 @@ impl Driver {
                 if let Some(observer) = &mut self.observer {
                     observer.input(&Input::Command(command.clone()), now);
                 }
-                let forgets = match command {
-                    Command::Recheck(info_hash) | Command::RemoveTorrent(info_hash) => {
-                        Some(info_hash)
-                    }
-                    _ => None,
-                };
                 let answer = self.session.command(command, now);
-                // The session begins the torrent anew, and so do its pieces.
-                if let Some(info_hash) = forgets {
-                    self.plane.leases.release_all(info_hash);
-                }
                 let carried_out = self.carry_out(now);
                 // Whoever asked may have gone.
                 let _ = reply.send(answer);
@@ -223,10 +212,13 @@ impl Driver {
             }
             Output::Close { peer, reason } => self.to_peer(peer, |link| link.close(reason)),
             Output::Release { info_hash, piece } => self.plane.leases.release(info_hash, piece),
-            Output::MetadataComplete { metainfo } => {
-                self.runtime
-                    .spawn(Arc::clone(&self.torrents).metadata_complete(*metainfo));
-            }
+            Output::Check(order) => self.torrents.check(order),
+            Output::Remember(record) => self.torrents.remember(*record),
+            Output::RememberPieces(info_hash) => self.torrents.remember_pieces(info_hash),
+            Output::Forget {
+                info_hash,
+                delete_data,
+            } => self.torrents.forget(info_hash, delete_data),
             Output::Announce {
                 tracker, request, ..
             } => {

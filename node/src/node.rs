@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::credit::boost::BoostRowError;
-use seedbank_engine::interface::command::{Command, CommandError, CommandReply, TorrentSource};
+use seedbank_engine::interface::command::{
+    AddError, AddTorrent, Added, Command, CommandError, CommandReply,
+};
 use seedbank_engine::interface::config::{Config, Network, Policy};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{ClientId, InfoHash};
@@ -35,7 +37,7 @@ use crate::net::listen;
 use crate::net::tracker::Announcer;
 use crate::settlement::{NoSettlement, Settlement, keep_telling};
 use crate::torrents::registry::Registry;
-use crate::torrents::{AddError, AddRequest, AddSource, Added, Checking, Torrents};
+use crate::torrents::{Checking, Torrents};
 
 /// Time for a graceful shutdown; the session itself takes at most 5 s.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -248,8 +250,7 @@ impl Node {
 }
 
 impl NodeHandle {
-    /// Carries out a wish of the owner, and what it means outside the session: storage, checks and
-    /// what is remembered across restarts.
+    /// Carries out a wish of the owner; what is to be remembered of it is on record on return.
     pub async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
         let inner = Arc::clone(&self.inner);
         // In a task of its own: a caller that goes away must not leave it half done.
@@ -257,10 +258,10 @@ impl NodeHandle {
         done.await.expect("a command does not panic")
     }
 
-    /// Adds a torrent.
-    pub async fn add_torrent(&self, request: AddRequest) -> Result<Added, AddError> {
+    /// Adds a torrent; it is on record when this returns.
+    pub async fn add_torrent(&self, add: AddTorrent) -> Result<Added, AddError> {
         let torrents = Arc::clone(&self.inner.torrents);
-        let done = tokio::spawn(async move { torrents.add(request).await });
+        let done = tokio::spawn(async move { torrents.add(add).await });
         done.await.expect("adding a torrent does not panic")
     }
 
@@ -270,9 +271,11 @@ impl NodeHandle {
         info_hash: InfoHash,
         delete_data: bool,
     ) -> Result<(), CommandError> {
-        let inner = Arc::clone(&self.inner);
-        let done = tokio::spawn(async move { inner.remove(info_hash, delete_data).await });
-        done.await.expect("removing a torrent does not panic")
+        let remove = Command::RemoveTorrent {
+            info_hash,
+            delete_data,
+        };
+        self.command(remove).await.map(drop)
     }
 
     /// Asks about the session, on its thread: keep it short. `None` once the node has ended.
@@ -324,11 +327,8 @@ impl NodeHandle {
         &self,
         info_hash: InfoHash,
     ) -> Result<Option<Checking>, CommandError> {
-        self.inner
-            .inbox
-            .command(Command::Recheck(info_hash))
-            .await?;
-        Ok(self.inner.torrents.recheck(info_hash))
+        self.command(Command::Recheck(info_hash)).await?;
+        Ok(self.inner.torrents.newest_check(&info_hash))
     }
 
     /// The check of a torrent that is running, if one is.
@@ -369,71 +369,28 @@ impl NodeHandle {
 
 impl Inner {
     async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
-        match command {
+        let torrent = match command {
             Command::AddTorrent(add) => {
-                let source = match add.source {
-                    TorrentSource::Metainfo(metainfo) => AddSource::Metainfo(metainfo.to_bytes()),
-                    TorrentSource::Magnet(magnet) => AddSource::Magnet(magnet.to_string()),
-                };
-                let request = AddRequest {
-                    source,
-                    download_dir: None,
-                    peers: add.peers,
-                    start: add.start,
-                    upload_limit: add.upload_limit,
-                    download_limit: add.download_limit,
-                };
-                match self.torrents.add(request).await {
-                    Ok(Added { info_hash, existed }) => {
-                        Ok(CommandReply::Torrent { info_hash, existed })
-                    }
-                    Err(AddError::Command(error)) => Err(error),
-                    Err(error) => {
-                        tracing::error!(%error, "torrent is not added");
-                        let (field, problem) = ("torrent", "cannot be put on record");
-                        Err(CommandError::BadValue { field, problem })
-                    }
-                }
+                let added = self.torrents.add(*add).await?;
+                return Ok(CommandReply::Torrent(added));
             }
-            Command::RemoveTorrent(info_hash) => {
-                self.remove(info_hash, false).await?;
-                Ok(CommandReply::Done)
-            }
-            Command::StartTorrent(info_hash) => {
-                if self.torrents.has_failed(&info_hash) {
-                    // What was on its way to the disk is lost: the session begins anew.
-                    self.inbox.command(Command::StopTorrent(info_hash)).await?;
-                    self.inbox.command(Command::Recheck(info_hash)).await?;
-                }
-                let reply = self.inbox.command(command).await?;
-                self.torrents.started(info_hash).await;
-                Ok(reply)
-            }
-            Command::StopTorrent(info_hash) => {
-                let reply = self.inbox.command(command).await?;
-                self.torrents.stopped(info_hash).await;
-                Ok(reply)
-            }
-            Command::Recheck(info_hash) => {
-                let reply = self.inbox.command(command).await?;
-                self.torrents.recheck(info_hash);
-                Ok(reply)
-            }
-            Command::AddPeers { .. }
+            Command::RemoveTorrent { info_hash, .. }
+            | Command::StartTorrent(info_hash)
+            | Command::StopTorrent(info_hash) => Some(info_hash),
+            Command::RestoreTorrent(_)
+            | Command::Recheck(_)
+            | Command::AddPeers { .. }
             | Command::SetPolicy(_)
             | Command::Boost(_)
             | Command::CancelBoost(_)
             | Command::Transfer { .. }
-            | Command::Shutdown => self.inbox.command(command).await,
+            | Command::Shutdown => None,
+        };
+        let reply = self.inbox.command(command).await?;
+        if let Some(info_hash) = torrent {
+            self.torrents.save_or_warn(info_hash).await;
         }
-    }
-
-    async fn remove(&self, info_hash: InfoHash, delete_data: bool) -> Result<(), CommandError> {
-        self.inbox
-            .command(Command::RemoveTorrent(info_hash))
-            .await?;
-        self.torrents.removed(info_hash, delete_data).await;
-        Ok(())
+        Ok(reply)
     }
 
     async fn shutdown(&self) {
@@ -456,7 +413,7 @@ impl Inner {
             self.inbox.send(ToSession::Stop(None)).await;
             let _ = self.ended.clone().wait_for(Option::is_some).await;
         }
-        self.torrents.save_resumes(true).await;
+        self.torrents.save_all(true).await;
         let closed = self.plane.disk.run(move || {
             held.books.close();
             drop(held);

@@ -1,11 +1,13 @@
-//! The torrents room: which torrents a node has, and how one comes, is checked, and goes.
+//! The torrents room: which torrents a node has on record, and how their files are checked.
 //!
-//! Transfers are the session's; payload on disk is left to `disk.rs`. Read `lifecycle.rs` first;
-//! `registry.rs` remembers torrents across restarts, `create.rs` makes new ones of files.
+//! What becomes of a torrent is decided by the session, and so are transfers; payload on disk is
+//! left to `disk.rs`. Read `lifecycle.rs` first; `checking.rs` carries out checks, `registry.rs`
+//! remembers torrents across restarts, `create.rs` makes new ones of files.
 
+mod checking;
 pub mod create;
 mod lifecycle;
 pub(crate) mod registry;
 
+pub use checking::{CheckStep, Checking};
 pub(crate) use lifecycle::Torrents;
-pub use lifecycle::{AddError, AddRequest, AddSource, Added, CheckStep, Checking, TORRENTS_MAX};

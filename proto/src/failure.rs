@@ -99,6 +99,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::NotIssuer
         | ErrorReason::LedgerPoisoned
         | ErrorReason::NoMetainfo
+        | ErrorReason::FilesTaken
         | ErrorReason::Refused => Code::FailedPrecondition,
         ErrorReason::TokenMissing | ErrorReason::TokenUnknown => Code::Unauthenticated,
         ErrorReason::UidMismatch | ErrorReason::PathDenied => Code::PermissionDenied,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use seedbank_engine::asked::{Arrived, BlockFate, Found, Lease, Requests};
+use seedbank_engine::interface::command::AddTorrent;
 use seedbank_engine::interface::input::PeerEvent;
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
@@ -42,6 +43,8 @@ pub struct SimNode {
     pub disk: BTreeMap<InfoHash, BTreeSet<PieceIndex>>,
     /// Lengths of its torrents.
     pub geometry: BTreeMap<InfoHash, Geometry>,
+    /// What it remembers of its torrents; survives a crash, as the disk does.
+    pub records: BTreeMap<InfoHash, AddTorrent>,
     next_peer: u64,
 }
 
@@ -91,6 +94,7 @@ impl SimNode {
             leases: BTreeMap::new(),
             disk: BTreeMap::new(),
             geometry: BTreeMap::new(),
+            records: BTreeMap::new(),
             next_peer: 0,
         }
     }
@@ -236,6 +240,29 @@ impl SimNode {
             .is_some_and(|lease| !lease.blocks.is_full())
         {
             self.leases.remove(&key);
+        }
+    }
+
+    /// A torrent's storage is opened anew: its leases begin anew too, but for those on their way to
+    /// the disk.
+    pub fn opens(&mut self, info_hash: InfoHash, geometry: Geometry) {
+        self.geometry.insert(info_hash, geometry);
+        self.leases
+            .retain(|(of, _), lease| *of != info_hash || lease.blocks.is_full());
+    }
+
+    /// What adds a torrent again as it is now.
+    pub fn remember(&mut self, record: AddTorrent) {
+        self.records.insert(record.info_hash(), record);
+    }
+
+    /// A torrent was removed.
+    pub fn forget(&mut self, info_hash: InfoHash, delete_data: bool) {
+        self.records.remove(&info_hash);
+        self.leases
+            .retain(|(of, _), lease| *of != info_hash || lease.blocks.is_full());
+        if delete_data {
+            self.disk.remove(&info_hash);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Building blocks of scenarios: torrents without payload, and nodes that seed or leech them.
 
+use std::sync::Arc;
+
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::content::metainfo::build::{Content, Draft};
 use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
@@ -87,18 +89,14 @@ pub fn add(
             .disk
             .insert(info_hash, metainfo.geometry.pieces().collect());
     }
-    let source = TorrentSource::Metainfo(Box::new(metainfo.clone()));
+    let source = TorrentSource::Metainfo(Arc::new(metainfo.clone()));
     let add = AddTorrent {
-        source,
         peers,
-        start: true,
-        upload_limit: None,
-        download_limit: None,
+        ..AddTorrent::new(source)
     };
     world
         .command(node, Command::AddTorrent(Box::new(add)))
         .expect("sound torrents are taken");
-    world.checked(node, info_hash);
     info_hash
 }
 
@@ -172,6 +170,30 @@ mod tests {
         world.paranoid = true;
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
         assert!(world.run_until(deadline, |world| all_seed(world, &info_hash)));
+    }
+
+    #[test]
+    fn a_node_that_crashed_goes_on_with_what_it_remembers() {
+        let metainfo = torrent("crashed", 4 << 20, 64 << 10, None);
+        let (mut world, info_hash) = swarm(1, &metainfo, 7);
+        world.paranoid = true;
+        let (seed, leecher) = (NodeIndex(0), NodeIndex(1));
+        let addr = world.node(seed).addr;
+        let peers = vec![addr];
+        let peers = Command::AddPeers { info_hash, peers };
+        world.command(leecher, peers.clone()).unwrap();
+        let deadline = Instant::ZERO.after(Duration::from_secs(120));
+        let half = |world: &World| world.node(leecher).disk[&info_hash].len() >= 32;
+        let begun = |world: &World| world.node(leecher).disk.contains_key(&info_hash);
+        assert!(world.run_until(deadline, |world| begun(world) && half(world)));
+        world.crash(leecher);
+        start(&mut world, leecher, config(1, 8), Policy::default());
+        world.restore(leecher).unwrap();
+        world.command(leecher, peers).unwrap();
+        assert!(world.run_until(deadline, |world| all_seed(world, &info_hash)));
+        let session = world.node(leecher).session.as_ref().unwrap();
+        let again = session.torrent(&info_hash).unwrap().downloaded.get();
+        assert!(again < 3 << 20, "{again} bytes fetched again");
     }
 
     #[test]

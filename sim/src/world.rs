@@ -7,13 +7,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply};
-use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
+use seedbank_engine::interface::command::{AddTorrent, Command, CommandError, CommandReply};
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::{Input, PeerEvent};
-use seedbank_engine::interface::output::Output;
+use seedbank_engine::interface::output::{Output, StorageCheck};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use seedbank_engine::wire::handshake::Handshake;
@@ -60,6 +59,12 @@ enum Event {
         node: NodeIndex,
         request: u64,
         what: Box<SettlementRequest>,
+    },
+    /// What is on a node's disk was looked at.
+    Checked {
+        node: NodeIndex,
+        info_hash: InfoHash,
+        check: u64,
     },
     /// A full piece was hashed, and written if it was good.
     Hashed {
@@ -147,10 +152,16 @@ impl World {
         reply
     }
 
-    /// Tells a node what is on its disk.
-    pub fn checked(&mut self, node: NodeIndex, info_hash: InfoHash) {
-        let have = self.nodes[node.0].have_bits(&info_hash);
-        self.input(node, Input::Checked { info_hash, have });
+    /// Gives a node back the torrents that it remembers, as it comes up again.
+    ///
+    /// # Errors
+    /// What its session refuses.
+    pub fn restore(&mut self, node: NodeIndex) -> Result<(), CommandError> {
+        let records: Vec<AddTorrent> = self.nodes[node.0].records.values().cloned().collect();
+        for record in records {
+            self.command(node, Command::RestoreTorrent(Box::new(record)))?;
+        }
+        Ok(())
     }
 
     /// Lets things happen until `done`, or `deadline`; whether it was done.
@@ -198,6 +209,11 @@ impl World {
                 request,
                 what,
             } => self.settle(node, request, *what),
+            Event::Checked {
+                node,
+                info_hash,
+                check,
+            } => self.checked(node, info_hash, check),
             Event::Hashed {
                 node,
                 info_hash,
@@ -331,7 +347,14 @@ impl World {
             Output::Release { info_hash, piece } => {
                 self.nodes[node.0].release(info_hash, piece);
             }
-            Output::MetadataComplete { metainfo } => self.metadata_complete(node, &metainfo),
+            Output::Check(order) => self.check(node, &order),
+            Output::Remember(record) => self.nodes[node.0].remember(*record),
+            // A simulated disk remembers by itself.
+            Output::RememberPieces(_) => {}
+            Output::Forget {
+                info_hash,
+                delete_data,
+            } => self.nodes[node.0].forget(info_hash, delete_data),
             Output::Announce {
                 info_hash, tracker, ..
             } => {
@@ -342,27 +365,30 @@ impl World {
                 let unix = self.unix();
                 self.nodes[node.0].books.append(unix, command);
             }
-            Output::Settle { request, what } => {
-                let what = Box::new(what);
-                let settle = Event::Settle {
-                    node,
-                    request,
-                    what,
-                };
-                self.queue.push(now.after(SETTLEMENT_DELAY), settle);
-            }
+            Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
             Output::Event(event) => self.events.push((now, node, event)),
         }
     }
 
-    fn metadata_complete(&mut self, node: NodeIndex, metainfo: &Metainfo) {
-        let info_hash = metainfo.info_hash;
-        let target = &mut self.nodes[node.0];
-        target.geometry.insert(info_hash, metainfo.geometry);
-        let have = target.have_bits(&info_hash);
-        let checked = Box::new(Input::Checked { info_hash, have });
-        let at = self.queue.now().after(DISK_DELAY);
-        self.queue.push(at, Event::Input(node, checked));
+    fn check(&mut self, node: NodeIndex, order: &StorageCheck) {
+        let (info_hash, check) = (order.info_hash, order.check);
+        self.nodes[node.0].opens(info_hash, order.metainfo.geometry);
+        let checked = Event::Checked {
+            node,
+            info_hash,
+            check,
+        };
+        self.queue.push(self.queue.now().after(DISK_DELAY), checked);
+    }
+
+    fn checked(&mut self, node: NodeIndex, info_hash: InfoHash, check: u64) {
+        let have = self.nodes[node.0].have_bits(&info_hash);
+        let checked = Input::Checked {
+            info_hash,
+            check,
+            have,
+        };
+        self.input(node, checked);
     }
 
     fn ask_tracker(&mut self, node: NodeIndex, info_hash: InfoHash, tracker: String) {
@@ -535,6 +561,16 @@ impl World {
             self.nodes[end.node.0].connections.remove(&end.peer);
             self.input(end.node, closed(end.peer, reason));
         }
+    }
+
+    fn settle_later(&mut self, node: NodeIndex, request: u64, what: Box<SettlementRequest>) {
+        let settle = Event::Settle {
+            node,
+            request,
+            what,
+        };
+        let at = self.queue.now().after(SETTLEMENT_DELAY);
+        self.queue.push(at, settle);
     }
 
     fn settle(&mut self, node: NodeIndex, request: u64, what: SettlementRequest) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use seedbank_engine::credit::wallet::WalletBook;
+use seedbank_engine::interface::command::{AddTorrent, TorrentSource};
 use seedbank_engine::interface::config::Config;
 use seedbank_engine::interface::input::Input;
 use seedbank_engine::interface::output::Output;
@@ -20,7 +21,6 @@ use seedbank_node::demo::{self, DemoOptions};
 use seedbank_node::driver::Observer;
 use seedbank_node::host::config::StoreKind;
 use seedbank_node::torrents::create::{CreateRequest, create_metainfo};
-use seedbank_node::torrents::{AddRequest, AddSource};
 use seedbank_node::{Node, NodeHandle, NodeOptions};
 use seedbank_sim::books::Books;
 use seedbank_sim::demo::{Demo, PAYER, SEEDER};
@@ -121,15 +121,11 @@ async fn start(folder: &Path, name: &str, life: &Recorder) -> Result<NodeHandle>
 }
 
 async fn add(node: &NodeHandle, torrent: &[u8], from: Option<&NodeHandle>) -> Result<()> {
-    let request = AddRequest {
-        source: AddSource::Metainfo(torrent.to_vec()),
-        download_dir: None,
+    let add = AddTorrent {
         peers: from.and_then(NodeHandle::listen_addr).into_iter().collect(),
-        start: true,
-        upload_limit: None,
-        download_limit: None,
+        ..AddTorrent::new(TorrentSource::from_bytes(torrent)?)
     };
-    node.add_torrent(request).await?;
+    node.add_torrent(add).await?;
     Ok(())
 }
 

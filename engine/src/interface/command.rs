@@ -1,28 +1,44 @@
 //! What the owner can ask of a session.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use seedbank_ledger::{MicroCredits, NodeId};
 
-use crate::content::magnet::Magnet;
-use crate::content::metainfo::Metainfo;
+use crate::content::magnet::{Magnet, MagnetError};
+use crate::content::metainfo::{Metainfo, MetainfoError};
 pub use crate::credit::boost::BoostOrder;
 pub use crate::credit::policy::CreditError;
 use crate::interface::config::Policy;
 use crate::units::InfoHash;
 
+/// Most torrents of one session.
+pub const TORRENTS_MAX: usize = 10_000;
+
 /// A wish of the owner.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Adds a torrent. Storage is opened by the driver, which then sends `Checked`.
+    /// Adds a torrent; refused with [`CommandError::Add`].
     AddTorrent(Box<AddTorrent>),
-    /// Forgets a torrent and closes its connections; data on disk is the driver's business.
-    RemoveTorrent(InfoHash),
-    /// Starts a stopped torrent.
+    /// Adds a torrent as [`Output::Remember`](super::output::Output::Remember) said it, at the
+    /// start of a session: what is on record of it may be believed. One whose files belong to
+    /// another is added all the same, and fails.
+    RestoreTorrent(Box<AddTorrent>),
+    /// Forgets a torrent and closes its connections.
+    RemoveTorrent {
+        /// Which.
+        info_hash: InfoHash,
+        /// Its files go too.
+        delete_data: bool,
+    },
+    /// Starts a stopped or failed torrent; what failed is checked again first.
     StartTorrent(InfoHash),
     /// Stops a torrent and closes its connections.
     StopTorrent(InfoHash),
-    /// Verifies again what is on disk: the torrent counts as empty until `Checked`.
+    /// Verifies again all that is on disk, believing nothing: the torrent counts as empty until
+    /// that is done. A check that is running begins anew. No effect without metainfo.
     Recheck(InfoHash),
     /// Tells a torrent of peers.
     AddPeers {
@@ -50,11 +66,14 @@ pub enum Command {
     Shutdown,
 }
 
-/// A torrent to add.
-#[derive(Clone, Debug)]
+/// A torrent to add. The same value is what is remembered of a torrent that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddTorrent {
     /// What.
     pub source: TorrentSource,
+    /// Folder for its files; `None` for the driver's own. Two torrents may not have one file, and
+    /// folders are compared as they are written: the driver resolves links.
+    pub download_dir: Option<PathBuf>,
     /// Peers known beforehand (`initial_peers`, `x.pe`).
     pub peers: Vec<SocketAddr>,
     /// Start at once.
@@ -66,12 +85,55 @@ pub struct AddTorrent {
 }
 
 /// Where a torrent's metainfo comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TorrentSource {
     /// It is here.
-    Metainfo(Box<Metainfo>),
+    Metainfo(Arc<Metainfo>),
     /// From peers (BEP 9).
     Magnet(Box<Magnet>),
+}
+
+/// A torrent that was added, or was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// Whether it was there before.
+    pub existed: bool,
+}
+
+impl AddTorrent {
+    /// This torrent, started at once, in the driver's folder, without limits or known peers.
+    pub const fn new(source: TorrentSource) -> Self {
+        Self {
+            source,
+            download_dir: None,
+            peers: Vec::new(),
+            start: true,
+            upload_limit: None,
+            download_limit: None,
+        }
+    }
+
+    /// Which torrent.
+    pub fn info_hash(&self) -> InfoHash {
+        match &self.source {
+            TorrentSource::Metainfo(metainfo) => metainfo.info_hash,
+            TorrentSource::Magnet(magnet) => magnet.info_hash,
+        }
+    }
+}
+
+impl TorrentSource {
+    /// Reads the bytes of a `.torrent` file.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, AddError> {
+        Ok(Self::Metainfo(Arc::new(Metainfo::from_bytes(bytes)?)))
+    }
+
+    /// Reads a `magnet:` link.
+    pub fn from_link(link: &str) -> Result<Self, AddError> {
+        Ok(Self::Magnet(Box::new(Magnet::parse(link)?)))
+    }
 }
 
 /// What a command did.
@@ -79,13 +141,8 @@ pub enum TorrentSource {
 pub enum CommandReply {
     /// Done.
     Done,
-    /// The torrent of this name was added, or was there before.
-    Torrent {
-        /// Which.
-        info_hash: InfoHash,
-        /// Whether it was there before.
-        existed: bool,
-    },
+    /// The torrent was added, or was there before.
+    Torrent(Added),
     /// The boost of this number was made, or was there before.
     Boost(u64),
     /// The transfer was signed under this nonce and is on its way.
@@ -109,10 +166,54 @@ pub enum CommandError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The session is shutting down.
-    #[error("shutting down")]
-    ShuttingDown,
+    /// A torrent was not added.
+    #[error(transparent)]
+    Add(#[from] AddError),
     /// It was about credit.
     #[error(transparent)]
     Credit(#[from] CreditError),
+    /// The session is shutting down.
+    #[error("shutting down")]
+    ShuttingDown,
+}
+
+/// Why a torrent was not added. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddError {
+    /// The `.torrent` file is of no use.
+    #[error("not a torrent file: {0}")]
+    Metainfo(#[from] MetainfoError),
+    /// The link is of no use.
+    #[error("not a magnet link: {0}")]
+    Magnet(#[from] MagnetError),
+    /// There are too many.
+    #[error("there are {TORRENTS_MAX} torrents already")]
+    TooMany,
+    /// A file of it belongs to another torrent.
+    #[error(
+        "{} belongs to torrent {name:?} ({other}): remove that one or choose another folder (--dir)",
+        path.display()
+    )]
+    SameFiles {
+        /// The file.
+        path: PathBuf,
+        /// The other torrent.
+        other: InfoHash,
+        /// Its name.
+        name: String,
+    },
+    /// Something that is no folder is where the download folder should be.
+    #[error("{} is in the way: it is not a folder", .0.display())]
+    PathInTheWay(PathBuf),
+    /// The driver could not put it on record.
+    #[error("cannot be put on record: {problem}")]
+    Record {
+        /// Of what kind the problem is.
+        kind: io::ErrorKind,
+        /// For people.
+        problem: String,
+    },
+    /// The session is shutting down.
+    #[error("shutting down")]
+    ShuttingDown,
 }

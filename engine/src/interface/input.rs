@@ -89,14 +89,27 @@ pub enum Input {
         /// Piece.
         piece: PieceIndex,
     },
-    /// Storage was opened and whatever was there has been verified.
+    /// A check that [`Output::Check`](super::output::Output::Check) asked for is done: storage is
+    /// open and what is there is known.
     Checked {
         /// Torrent.
         info_hash: InfoHash,
+        /// Which check; any but the newest means nothing.
+        check: u64,
         /// Pieces that are there, most significant bit first.
         have: Vec<u8>,
     },
-    /// Storage failed: the torrent stops with this error and keeps what it has.
+    /// A check could not be done, or found files that are not this torrent's.
+    CheckFailed {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Which check; any but the newest means nothing.
+        check: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Open storage could not be read or written: the torrent stops with this error and keeps what
+    /// it has.
     StorageFailed {
         /// Torrent.
         info_hash: InfoHash,

@@ -1,6 +1,8 @@
 //! What the session asks of the driver, in order.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::tally::TallyRow;
@@ -8,6 +10,7 @@ use seedbank_ledger::tally::TallyRow;
 use crate::content::metainfo::Metainfo;
 use crate::credit::settlement::SettlementRequest;
 use crate::discovery::tracker::AnnounceRequest;
+use crate::interface::command::AddTorrent;
 use crate::interface::event::SessionEvent;
 use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::handshake::Handshake;
@@ -72,10 +75,22 @@ pub enum Output {
         /// Piece.
         piece: PieceIndex,
     },
-    /// A magnet's metainfo is complete and verified: open storage, answer with `Checked`.
-    MetadataComplete {
-        /// The metainfo, its `info` bytes verified against the info hash.
-        metainfo: Box<Metainfo>,
+    /// Open a torrent's files and find out what is there; answered by `Checked` or `CheckFailed`.
+    /// What is under way for it ends: an earlier check, and every leased buffer that is not full.
+    ///
+    /// Nothing is written before the check and all that was to be remembered are on record.
+    Check(StorageCheck),
+    /// Put on record, instead of what was there, what adds this torrent again as it is now; after a
+    /// restart it comes back as `RestoreTorrent`.
+    Remember(Box<AddTorrent>),
+    /// Put on record which pieces of this torrent are here; may wait for some seconds.
+    RememberPieces(InfoHash),
+    /// A torrent is removed: end its check, drop its buffers, take it off record.
+    Forget {
+        /// Torrent.
+        info_hash: InfoHash,
+        /// Delete its files, if they are its own.
+        delete_data: bool,
     },
     /// Ask a tracker; answered by `Announced`.
     Announce {
@@ -100,4 +115,28 @@ pub enum Output {
     },
     /// Something a user or a log may want to know.
     Event(SessionEvent),
+}
+
+/// A torrent's files to be checked.
+#[derive(Clone, Debug)]
+pub struct StorageCheck {
+    /// Torrent.
+    pub info_hash: InfoHash,
+    /// Number to answer under; never used twice.
+    pub check: u64,
+    /// What should be there.
+    pub metainfo: Arc<Metainfo>,
+    /// Folder that holds it; `None` for the driver's own.
+    pub download_dir: Option<PathBuf>,
+    /// What need not be read.
+    pub trust: Trust,
+}
+
+/// What a check may believe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The record of verified pieces, as far as files look as they did then.
+    Record,
+    /// Nothing: all is read again.
+    Nothing,
 }

@@ -20,8 +20,7 @@ impl Session {
         let mut announces = Vec::new();
         for torrent in self.torrents.values_mut() {
             // What is left is not known, and nobody could connect.
-            let running = torrent.started && torrent.failure.is_none();
-            if running && matches!(torrent.content, Content::Checking(_)) {
+            if torrent.is_running() && matches!(torrent.content, Content::Checking(_)) {
                 continue;
             }
             while let Some(announce) = torrent.trackers.poll(now) {

@@ -3,13 +3,12 @@
 use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::asked::BlockFate;
-use crate::content::bitfield::Bitfield;
 use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::Peer;
-use crate::session::torrent::{Content, Open, Torrent};
-use crate::transfer::picker::{PickLimits, Picked, Picker, Released};
+use crate::session::torrent::Torrent;
+use crate::transfer::picker::{PickLimits, Picked, Released};
 use crate::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
 use crate::wire::message::Message;
 
@@ -338,6 +337,7 @@ impl Session {
         // What is due for the piece is written before anybody hears that we have it (S3).
         self.market.verified(info_hash, piece, now);
         self.broadcast_have(info_hash, piece, now);
+        self.emit(Output::RememberPieces(info_hash));
         if complete {
             self.completed(info_hash, now);
         } else {
@@ -392,37 +392,8 @@ impl Session {
         self.refill_torrent(info_hash, now);
     }
 
-    /// Storage is open and what is there is known.
-    pub(super) fn checked(&mut self, info_hash: InfoHash, have: &[u8], now: Instant) {
-        let rng = self.rng.fork();
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
-            return;
-        };
-        let Content::Checking(metainfo) = &torrent.content else {
-            return;
-        };
-        let metainfo = metainfo.clone();
-        let geometry = metainfo.geometry;
-        let have = Bitfield::from_wire(have, geometry.piece_count())
-            .expect("the driver gives one bit per piece");
-        let picker = Picker::new(geometry, have, rng);
-        torrent.content = Content::Open(Box::new(Open { metainfo, picker }));
-        if self.fails_for_length(info_hash, now) {
-            return;
-        }
-        let Some(torrent) = self.torrents.get(&info_hash) else {
-            return;
-        };
-        for peer in torrent.peers.clone() {
-            self.introduce(peer, now);
-        }
-        self.tell_piece_len(info_hash, now);
-        self.dial_due(now);
-        self.announce_due(now);
-    }
-
     /// A connection from before the metainfo was known: what was said then is checked now.
-    fn introduce(&mut self, peer: PeerIndex, now: Instant) {
+    pub(super) fn introduce(&mut self, peer: PeerIndex, now: Instant) {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
@@ -444,42 +415,6 @@ impl Session {
         }
         self.update_interest(peer, now);
         self.refill_peer(peer, now);
-    }
-
-    /// Fails a torrent of which a missing piece is longer than all buffers together may be: it
-    /// could never be asked for.
-    pub(super) fn fails_for_length(&mut self, info_hash: InfoHash, now: Instant) -> bool {
-        let Some(open) = self.torrents.get(&info_hash).and_then(Torrent::open) else {
-            return false;
-        };
-        let geometry = open.metainfo.geometry;
-        let missing = open.picker.have().iter_missing();
-        let longest = missing.map(|piece| u64::from(geometry.len_of(piece))).max();
-        let max = self.config.lease_bytes_max;
-        let Some(longest) = longest.filter(|longest| *longest > max) else {
-            return false;
-        };
-        let reason = format!("a piece has {longest} bytes, all buffers together at most {max}");
-        self.fail_torrent(info_hash, reason, now);
-        true
-    }
-
-    /// A torrent cannot go on: it keeps what it has, and its owner can start it again.
-    pub(super) fn fail_torrent(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
-            return;
-        };
-        torrent.failure = Some(reason.clone());
-        torrent.trackers.stop(now);
-        for peer in torrent.peers.clone() {
-            self.close(peer, "torrent failed");
-        }
-        self.drop_buffers(info_hash, now);
-        self.emit(Output::Event(SessionEvent::TorrentFailed {
-            info_hash,
-            reason,
-        }));
-        self.announce_due(now);
     }
 
     /// Requests that took too long, pieces that stall, and limits that have refilled.

@@ -8,7 +8,7 @@ use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::{Peer, QUEUE_ADVERTISED};
 use crate::session::torrent::Content;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::PeerIndex;
 use crate::wire::extended::{
     ExtendedHandshake, HANDSHAKE_ID, RECEIPT, RECEIPT_ID, UT_METADATA, UT_METADATA_ID,
 };
@@ -62,7 +62,8 @@ impl Session {
             return;
         }
         let torrent = &self.torrents[&info_hash];
-        let info_len = torrent.metainfo().and_then(shown_info).map(<[u8]>::len);
+        let shown = torrent.metainfo().and_then(|metainfo| shown_info(metainfo));
+        let info_len = shown.map(<[u8]>::len);
         let offered = EXTENSIONS.iter().filter(|one| (one.is_offered)(self));
         let handshake = ExtendedHandshake {
             extensions: offered.map(|one| (one.name.to_owned(), one.id)).collect(),
@@ -186,7 +187,7 @@ impl Session {
         let Some(id) = link.remote.id_of(UT_METADATA) else {
             return;
         };
-        let info = torrent.metainfo().and_then(shown_info);
+        let info = torrent.metainfo().and_then(|metainfo| shown_info(metainfo));
         let message = info.and_then(|info| {
             let count = metadata_piece_count(u32::try_from(info.len()).ok()?);
             let may = link.metadata_sent < count.saturating_mul(METADATA_COPIES) + METADATA_EXTRA;
@@ -203,27 +204,6 @@ impl Session {
             },
             now,
         );
-    }
-
-    /// A magnet's `info` dictionary matched its hash: the driver opens storage and checks it.
-    fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8], now: Instant) {
-        let torrent = self
-            .torrents
-            .get_mut(&info_hash)
-            .expect("the caller found it");
-        match Metainfo::from_info(info, info_hash) {
-            Ok(mut metainfo) => {
-                metainfo.trackers = torrent.trackers.tiers();
-                torrent.name.clone_from(&metainfo.name);
-                torrent.content = Content::Checking(Box::new(metainfo.clone()));
-                let metainfo = Box::new(metainfo);
-                self.emit(Output::MetadataComplete { metainfo });
-            }
-            Err(error) => {
-                let reason = format!("metadata is no torrent: {error}");
-                self.fail_torrent(info_hash, reason, now);
-            }
-        }
     }
 
     /// Records that a peer broke a rule, and closes it.

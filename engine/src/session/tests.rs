@@ -11,6 +11,7 @@ mod dialling;
 mod fetching;
 mod greeting;
 mod limits;
+mod living;
 mod magnets;
 mod plane;
 mod pump;

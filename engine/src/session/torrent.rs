@@ -1,12 +1,16 @@
 //! One torrent as the session sees it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 
 use seedbank_ledger::{Bytes, Instant};
 
+use crate::content::files::Placed;
 use crate::content::metainfo::Metainfo;
 use crate::discovery::addresses::Addresses;
 use crate::discovery::tracker::Trackers;
+use crate::interface::command::{AddTorrent, TorrentSource};
 use crate::interface::view::TorrentState;
 use crate::rate::RateMeter;
 use crate::session::metadata::MetadataFetch;
@@ -20,8 +24,8 @@ pub(crate) struct Torrent {
     /// The metainfo's name, or the magnet's, or the info hash.
     pub(crate) name: String,
     pub(crate) content: Content,
-    /// The owner wants it to run.
-    pub(crate) started: bool,
+    /// What adds it again as it is. `record.start`: the owner wants it to run.
+    pub(crate) record: AddTorrent,
     /// Why it stopped by itself.
     pub(crate) failure: Option<String>,
     pub(crate) peers: BTreeSet<PeerIndex>,
@@ -36,18 +40,30 @@ pub(crate) struct Torrent {
 pub(crate) enum Content {
     /// A magnet: the metainfo is being fetched.
     Unknown(MetadataFetch),
+    /// The metainfo is here, nothing is known of the files and nobody looks: it has failed.
+    Unchecked(Arc<Metainfo>),
     /// The metainfo is here; what is on disk is being verified.
-    Checking(Box<Metainfo>),
+    Checking(Checking),
     /// The metainfo is here and what is on disk is known.
     Open(Box<Open>),
+}
+
+/// A check that is under way.
+#[derive(Debug)]
+pub(crate) struct Checking {
+    pub(crate) metainfo: Arc<Metainfo>,
+    /// Its number.
+    pub(crate) check: u64,
 }
 
 /// Content that can be served and fetched.
 #[derive(Debug)]
 pub(crate) struct Open {
-    pub(crate) metainfo: Box<Metainfo>,
+    pub(crate) metainfo: Arc<Metainfo>,
     /// What we have, what peers have, and who is asked for what.
     pub(crate) picker: Picker,
+    /// Reading or writing failed since the check: another one comes before anything else.
+    pub(crate) stale: bool,
 }
 
 /// Payload of this session.
@@ -62,11 +78,28 @@ pub(crate) struct Counters {
 
 impl Torrent {
     /// Its metainfo, once known.
-    pub(crate) fn metainfo(&self) -> Option<&Metainfo> {
+    pub(crate) fn metainfo(&self) -> Option<&Arc<Metainfo>> {
         match &self.content {
             Content::Unknown(_) => None,
-            Content::Checking(metainfo) => Some(metainfo),
+            Content::Unchecked(metainfo) => Some(metainfo),
+            Content::Checking(checking) => Some(&checking.metainfo),
             Content::Open(open) => Some(&open.metainfo),
+        }
+    }
+
+    /// Where its files lie, once it is known what they are.
+    pub(crate) fn placed(&self) -> Option<Placed<'_>> {
+        Some(Placed {
+            metainfo: self.metainfo()?,
+            dir: self.record.download_dir.as_deref().unwrap_or(Path::new("")),
+        })
+    }
+
+    /// Whether its files are its own: they were checked, or are being checked.
+    pub(crate) fn owns_files(&self) -> bool {
+        match &self.content {
+            Content::Unknown(_) | Content::Unchecked(_) => false,
+            Content::Checking(_) | Content::Open(_) => true,
         }
     }
 
@@ -74,7 +107,7 @@ impl Torrent {
     pub(crate) fn open(&self) -> Option<&Open> {
         match &self.content {
             Content::Open(open) => Some(open),
-            Content::Unknown(_) | Content::Checking(_) => None,
+            Content::Unknown(_) | Content::Unchecked(_) | Content::Checking(_) => None,
         }
     }
 
@@ -82,14 +115,27 @@ impl Torrent {
     pub(crate) fn open_mut(&mut self) -> Option<&mut Open> {
         match &mut self.content {
             Content::Open(open) => Some(open),
-            Content::Unknown(_) | Content::Checking(_) => None,
+            Content::Unknown(_) | Content::Unchecked(_) | Content::Checking(_) => None,
         }
+    }
+
+    /// Whether the owner wants it to run and it has not failed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.record.start && self.failure.is_none()
     }
 
     /// Whether it may have connections: running, and not busy verifying its files.
     pub(crate) fn is_active(&self) -> bool {
-        let running = self.started && self.failure.is_none();
-        running && !matches!(self.content, Content::Checking(_))
+        self.is_running() && !matches!(self.content, Content::Checking(_))
+    }
+
+    /// Whether its files must be checked before it can go on.
+    pub(crate) fn wants_check(&self) -> bool {
+        match &self.content {
+            Content::Unknown(_) | Content::Checking(_) => false,
+            Content::Unchecked(_) => true,
+            Content::Open(open) => open.stale,
+        }
     }
 
     /// Whether every piece is here.
@@ -126,12 +172,47 @@ impl Torrent {
     pub(crate) fn state(&self) -> TorrentState {
         match &self.content {
             _ if self.failure.is_some() => TorrentState::Failed,
-            _ if !self.started => TorrentState::Stopped,
+            _ if !self.record.start => TorrentState::Stopped,
             Content::Unknown(_) => TorrentState::FetchingMetadata,
-            Content::Checking(_) => TorrentState::Checking,
+            Content::Unchecked(_) | Content::Checking(_) => TorrentState::Checking,
             Content::Open(open) if open.picker.is_complete() => TorrentState::Seeding,
             Content::Open(_) => TorrentState::Downloading,
         }
+    }
+
+    /// Stops the program if the state contradicts itself.
+    pub(crate) fn check_invariants(&self) {
+        let failed = self.failure.is_some();
+        match &self.content {
+            Content::Unknown(_) => assert!(
+                matches!(self.record.source, TorrentSource::Magnet(_)),
+                "what is not known is not remembered either"
+            ),
+            Content::Unchecked(_) => assert!(failed, "a torrent is checked unless it has failed"),
+            Content::Checking(_) => {}
+            Content::Open(open) => {
+                open.picker.check_invariants();
+                assert!(
+                    !failed || open.picker.lease_len() == 0,
+                    "a failed torrent leases no buffer"
+                );
+                assert!(
+                    failed || !open.stale,
+                    "failed storage is checked before use"
+                );
+            }
+        }
+        if let Some(metainfo) = self.metainfo() {
+            assert_eq!(
+                metainfo.info_hash, self.info_hash,
+                "its metainfo is its own"
+            );
+            assert!(
+                matches!(self.record.source, TorrentSource::Metainfo(_)),
+                "metainfo that is known is remembered"
+            );
+        }
+        assert_eq!(self.record.info_hash(), self.info_hash, "so is its record");
     }
 }
 

@@ -1,6 +1,8 @@
 //! The running node as the API's [`Backend`]: every question goes to the thread that knows.
 
-use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
+use seedbank_engine::interface::command::{
+    AddError, AddTorrent, Added, Command, CommandError, CommandReply,
+};
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, WalletView};
 use seedbank_engine::units::InfoHash;
@@ -19,12 +21,11 @@ use crate::books::AnyStore;
 use crate::events::Events;
 use crate::rpc::Backend;
 use crate::rpc::backend::{
-    AddedTorrent, BooksError, CreateStep, NewMetainfo, NewSource, NewTorrent, NodeInfo, Steps,
-    Stopping, TorrentError, TorrentRow, VerifyStep,
+    BooksError, CreateStep, NewMetainfo, NodeInfo, Steps, Stopping, TorrentError, TorrentRow,
+    VerifyStep,
 };
 use crate::settlement::{GrantError, Keeper};
 use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
-use crate::torrents::{AddError, AddRequest, AddSource, Added};
 
 /// What we write into torrents that we make.
 const CREATED_BY: &str = concat!("Seedbank ", env!("CARGO_PKG_VERSION"));
@@ -181,25 +182,8 @@ impl Backend for NodeBackend {
         }
     }
 
-    async fn add_torrent(&self, torrent: NewTorrent) -> Result<AddedTorrent, TorrentError> {
-        let source = match torrent.source {
-            NewSource::Metainfo(bytes) => AddSource::Metainfo(bytes),
-            NewSource::Magnet(link) => AddSource::Magnet(link),
-        };
-        let request = AddRequest {
-            source,
-            download_dir: torrent.download_dir,
-            peers: torrent.peers,
-            start: torrent.start,
-            upload_limit: None,
-            download_limit: None,
-        };
-        let Added { info_hash, existed } = self
-            .node
-            .add_torrent(request)
-            .await
-            .map_err(|error| self.add_error(error))?;
-        Ok(AddedTorrent { info_hash, existed })
+    async fn add_torrent(&self, add: AddTorrent) -> Result<Added, AddError> {
+        self.node.add_torrent(add).await
     }
 
     async fn remove_torrent(
@@ -237,24 +221,6 @@ impl Backend for NodeBackend {
             let _ = sender.blocking_send(made);
         });
         Ok(receiver)
-    }
-}
-
-impl NodeBackend {
-    fn add_error(&self, error: AddError) -> TorrentError {
-        match error {
-            AddError::Metainfo(error) => TorrentError::BadMetainfo(error.to_string()),
-            AddError::Magnet(error) => TorrentError::BadMagnet(error.to_string()),
-            AddError::TooMany => TorrentError::BadField {
-                field: "torrents",
-                problem: error.to_string(),
-            },
-            AddError::Io(source) => TorrentError::Io {
-                path: self.info.data_dir.clone(),
-                source,
-            },
-            AddError::Command(error) => error.into(),
-        }
     }
 }
 

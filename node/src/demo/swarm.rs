@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use seedbank_engine::content::metainfo::Metainfo;
-use seedbank_engine::interface::command::Command;
+use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
 use seedbank_engine::interface::config::Network;
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::InfoHash;
@@ -26,7 +27,6 @@ use crate::host::config::{SettlementRole, StoreKind};
 use crate::host::founding::{Founded, found};
 use crate::host::keys;
 use crate::rpc::ApiConfig;
-use crate::torrents::{AddRequest, AddSource};
 use crate::{Node, NodeHandle, NodeOptions};
 
 /// Any free port of this machine, reachable from nowhere else.
@@ -151,15 +151,14 @@ impl Swarm {
         for (position, node) in self.nodes.iter().enumerate() {
             let is_seeder = position == SEEDER;
             let known = scenario.known_to(position);
-            let request = AddRequest {
-                source: AddSource::Metainfo(metainfo.to_bytes()),
+            let source = TorrentSource::Metainfo(Arc::new(metainfo.clone()));
+            let add = AddTorrent {
                 download_dir: is_seeder.then(|| seed_folder(folder)),
                 peers: known.into_iter().map(|other| addrs[other]).collect(),
                 start: false,
-                upload_limit: None,
-                download_limit: None,
+                ..AddTorrent::new(source)
             };
-            node.add_torrent(request).await?;
+            node.add_torrent(add).await?;
         }
         for (position, node) in self.nodes.iter().enumerate() {
             let have = if position == SEEDER {

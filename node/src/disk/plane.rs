@@ -48,8 +48,6 @@ pub(crate) struct TorrentData {
     dirty: AtomicBool,
     /// Bytes were written since the last sync.
     unsynced: AtomicBool,
-    /// Reading or writing failed.
-    failed: AtomicBool,
     /// Set, under the lock, once nothing may be written any more.
     gone: RwLock<bool>,
 }
@@ -133,7 +131,6 @@ impl TorrentData {
             have: Mutex::new(none),
             dirty: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
             gone: RwLock::new(false),
         })
     }
@@ -151,17 +148,11 @@ impl TorrentData {
     /// Replaces the pieces by what a check found.
     pub(crate) fn set_have(&self, have: Bitfield) {
         *self.lock() = have;
+    }
+
+    /// Takes note that there are pieces that are not on record.
+    pub(crate) fn set_dirty(&self) {
         self.dirty.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether reading or writing failed since the files were opened.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Takes note that reading or writing failed.
-    pub(crate) fn set_failed(&self) {
-        self.failed.store(true, Ordering::Relaxed);
     }
 
     /// Whether pieces were added since this was last asked.
@@ -191,11 +182,9 @@ impl TorrentData {
         if *gone {
             return Ok(false);
         }
-        let written = self.storage.write_piece(full.piece, &full.bytes);
-        written.inspect_err(|_| self.set_failed())?;
+        self.storage.write_piece(full.piece, &full.bytes)?;
         self.lock().set(full.piece);
         self.unsynced.store(true, Ordering::Relaxed);
-        self.dirty.store(true, Ordering::Relaxed);
         Ok(true)
     }
 

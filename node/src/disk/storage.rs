@@ -1,26 +1,32 @@
 //! A torrent's bytes on disk: sparse plain files below a download folder.
 //!
 //! Blocking calls, made from pool threads; only `read_now` may be called from a task. Pieces go
-//! in whole and verified; `check` finds out what is there, `resume` remembers it.
+//! in whole and verified; `check` finds out what is there, `ownership` whose it is, `resume`
+//! remembers it. Between opening and `claim` nothing is made or written.
 
 pub(crate) mod check;
 pub(crate) mod files;
 pub(crate) mod layout;
+mod ownership;
 pub(crate) mod resume;
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use rustix::io::{Errno, ReadWriteFlags};
+use seedbank_engine::content::bitfield::Bitfield;
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::units::{InfoHash, PieceIndex};
 
 use files::FilePool;
 use layout::Segment;
+use ownership::{Found, Matches, Recorded};
+use resume::ResumeData;
 
 /// The files of one torrent.
 #[derive(Debug)]
@@ -30,14 +36,38 @@ pub(crate) struct Storage {
     paths: Vec<Vec<String>>,
     pool: Arc<FilePool>,
     id: u64,
+    /// Of each file, whether it is there and this torrent's own; what is not is never written to.
+    owned: Vec<AtomicBool>,
+    /// Held while a file is made.
+    making: Mutex<()>,
 }
 
 /// Why bytes could not be read or written; names the file.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {}", in_words(source))]
-pub(crate) struct StorageError {
-    path: String,
-    source: io::Error,
+pub(crate) enum StorageError {
+    /// What the system said.
+    #[error("{path}: {}", in_words(source))]
+    Io {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something else lies where the file should be.
+    #[error(
+        "{path} exists and is not part of this torrent: move it away or choose another folder (--dir)"
+    )]
+    Foreign {
+        /// Which file.
+        path: String,
+    },
+}
+
+impl StorageError {
+    /// Whether the file is not there.
+    fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 /// What a file looks like from outside; a change means that its pieces want verifying.
@@ -50,31 +80,67 @@ pub(crate) struct FileStamp {
 }
 
 impl Storage {
-    /// A torrent's files below `download_dir`. Empty files and folders are made; files with bytes
-    /// are made when their first piece is written.
-    pub(crate) fn open(
-        metainfo: Arc<Metainfo>,
-        download_dir: &Path,
-        pool: Arc<FilePool>,
-    ) -> Result<Self, StorageError> {
+    /// A torrent's files below `download_dir`; nothing is touched. Files are made when their first
+    /// piece is written.
+    pub(crate) fn open(metainfo: Arc<Metainfo>, download_dir: &Path, pool: Arc<FilePool>) -> Self {
         let mut paths = Vec::with_capacity(metainfo.files.len());
         for file in &metainfo.files {
             let folder = metainfo.multi_file.then(|| metainfo.name.clone());
             paths.push(folder.into_iter().chain(file.path.clone()).collect());
         }
-        let storage = Self {
+        Self {
             root: download_dir.to_owned(),
+            owned: paths.iter().map(|_| AtomicBool::new(false)).collect(),
+            making: Mutex::default(),
             paths,
             id: pool.storage_id(),
             pool,
             metainfo,
-        };
-        for (index, file) in storage.metainfo.files.iter().enumerate() {
-            if file.len == 0 && !file.pad {
-                storage.file(index, true)?;
+        }
+    }
+
+    /// Takes the files that are there for the torrent's own, if they are: `have` says which pieces
+    /// match, `record` what an earlier check of this torrent left behind. Changes no file.
+    pub(crate) fn claim(
+        &self,
+        have: &Bitfield,
+        record: Option<&ResumeData>,
+    ) -> Result<(), StorageError> {
+        let record = record.filter(|record| record.files.len() == self.paths.len());
+        for index in self.files_on_disk() {
+            let file = match self.file(index, false) {
+                Err(error) if error.is_not_found() => continue,
+                other => other?,
+            };
+            let metadata = file.metadata();
+            let len = metadata.map_err(|source| self.error(index, source))?.len();
+            let found = Found {
+                len,
+                expected_len: self.metainfo.files[index].len,
+                holds_data: len > 0 && files::holds_data(&file),
+                recorded: match record.map(|record| record.files[index]) {
+                    None => Recorded::Nothing,
+                    Some(None) => Recorded::Missing,
+                    Some(Some(_)) => Recorded::Own,
+                },
+                matches: self.matches(index, have),
+            };
+            if !ownership::is_own(found) {
+                return Err(self.foreign(index));
+            }
+            self.owned[index].store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Makes the files that have no bytes: no piece would.
+    pub(crate) fn make_empty_files(&self) -> Result<(), StorageError> {
+        for index in self.files_on_disk() {
+            if self.metainfo.files[index].len == 0 && !self.owns(index) {
+                self.file(index, true)?;
             }
         }
-        Ok(storage)
+        Ok(())
     }
 
     /// What the files are.
@@ -157,7 +223,7 @@ impl Storage {
                 Ok(file) => file
                     .sync_data()
                     .map_err(|source| self.error(index, source))?,
-                Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -180,10 +246,18 @@ impl Storage {
         (0..self.metainfo.files.len()).map(stamp).collect()
     }
 
-    /// Removes every file of the torrent and the folders left empty.
+    /// The same of those that are the torrent's own; `None` for the others.
+    pub(crate) fn own_stamps(&self) -> Vec<Option<FileStamp>> {
+        let stamps = self.stamps().into_iter().enumerate();
+        stamps
+            .map(|(index, stamp)| stamp.filter(|_| self.owns(index)))
+            .collect()
+    }
+
+    /// Removes every file that is the torrent's own and the folders left empty.
     pub(crate) fn delete(&self) -> Result<(), StorageError> {
         self.pool.close(self.id);
-        for index in self.files_on_disk() {
+        for index in self.files_on_disk().filter(|index| self.owns(*index)) {
             files::remove(&self.root, &self.paths[index])
                 .map_err(|source| self.error(index, source))?;
         }
@@ -196,7 +270,60 @@ impl Storage {
         files.filter(|(_, file)| !file.pad).map(|(index, _)| index)
     }
 
+    fn owns(&self, index: usize) -> bool {
+        self.owned[index].load(Ordering::Acquire)
+    }
+
+    /// How many of the pieces in a file are among these.
+    fn matches(&self, index: usize, have: &Bitfield) -> Matches {
+        let (file, geometry) = (&self.metainfo.files[index], &self.metainfo.geometry);
+        if file.len == 0 {
+            return Matches::None;
+        }
+        let piece_len = u64::from(geometry.piece_len());
+        let (first, last) = (
+            file.offset / piece_len,
+            (file.offset + file.len - 1) / piece_len,
+        );
+        let (mut any, mut all) = (false, true);
+        for raw in first..=last {
+            let raw = u32::try_from(raw).expect("a piece index fits u32");
+            let piece = PieceIndex::new(raw, geometry).expect("a file lies in its torrent");
+            any |= have.get(piece);
+            all &= have.get(piece);
+        }
+        match (any, all) {
+            (_, true) => Matches::All,
+            (true, false) => Matches::Some,
+            (false, false) => Matches::None,
+        }
+    }
+
     fn file(&self, index: usize, writable: bool) -> Result<Arc<File>, StorageError> {
+        if writable && !self.owns(index) {
+            self.make(index)?;
+        }
+        self.file_there(index, writable)
+    }
+
+    /// Makes a file that was not there when the torrent was checked.
+    fn make(&self, index: usize) -> Result<(), StorageError> {
+        // Two pieces of one file may come at once: one of them makes it.
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.owns(index) {
+            return Ok(());
+        }
+        match files::make(&self.root, &self.paths[index]) {
+            Ok(_) => {
+                self.owned[index].store(true, Ordering::Release);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.foreign(index)),
+            Err(error) => Err(self.error(index, error)),
+        }
+    }
+
+    fn file_there(&self, index: usize, writable: bool) -> Result<Arc<File>, StorageError> {
         let path = &self.paths[index];
         let open = || {
             if writable {
@@ -217,14 +344,18 @@ impl Storage {
     }
 
     fn error(&self, index: usize, source: io::Error) -> StorageError {
-        StorageError {
-            path: self
-                .root
-                .join(self.paths[index].join("/"))
-                .display()
-                .to_string(),
-            source,
-        }
+        let path = self.path(index);
+        StorageError::Io { path, source }
+    }
+
+    fn foreign(&self, index: usize) -> StorageError {
+        let path = self.path(index);
+        StorageError::Foreign { path }
+    }
+
+    fn path(&self, index: usize) -> String {
+        let path = self.root.join(self.paths[index].join("/"));
+        path.display().to_string()
     }
 }
 

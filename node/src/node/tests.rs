@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use seedbank_engine::content::metainfo::build::{Content, Draft};
+use seedbank_engine::interface::command::TorrentSource;
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::Geometry;
@@ -53,14 +54,10 @@ fn single_file(name: &str, bytes: &[u8]) -> Metainfo {
     draft.finish(&hashes).unwrap()
 }
 
-fn request(torrent: &[u8], peers: &[SocketAddr]) -> AddRequest {
-    AddRequest {
-        source: AddSource::Metainfo(torrent.to_vec()),
-        download_dir: None,
+fn request(torrent: &[u8], peers: &[SocketAddr]) -> AddTorrent {
+    AddTorrent {
         peers: peers.to_vec(),
-        start: true,
-        upload_limit: None,
-        download_limit: None,
+        ..AddTorrent::new(TorrentSource::from_bytes(torrent).unwrap())
     }
 }
 
@@ -216,7 +213,7 @@ async fn a_magnet_gets_its_metainfo_from_a_peer_and_keeps_it() {
     let peer = seed.listen_addr().unwrap();
     let link = format!("magnet:?xt=urn:btih:{info_hash}&x.pe={peer}");
     let mut add = request(&torrent, &[]);
-    add.source = AddSource::Magnet(link);
+    add.source = TorrentSource::from_link(&link).unwrap();
     leech.add_torrent(add).await.unwrap();
     completed(&leech).await;
     assert!(std::fs::read(folder.path().join("leech/files/file")).unwrap() == bytes);
@@ -273,5 +270,102 @@ async fn nothing_is_started_over_another_node_or_on_a_taken_port() {
     let ledger = node.ledger().unwrap().unwrap();
     assert_eq!(ledger.owner(), node.node_id());
     assert_eq!(ledger.check().unwrap().entry_count, 1);
+    node.shutdown().await;
+}
+
+/// N8: such a file was overwritten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_somebody_else_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (info_hash, bytes, torrent) = torrent();
+    let seed = seed(folder.path(), &torrent, &bytes).await;
+    let path = folder.path().join("leech/files/file");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, b"my diary").unwrap();
+    let leech = start(folder.path(), "leech").await;
+    let add = request(&torrent, &[seed.listen_addr().unwrap()]);
+    leech.add_torrent(add.clone()).await.unwrap();
+    reaches(&leech, info_hash, TorrentState::Failed).await;
+    let view = leech
+        .query(move |session| session.torrent(&info_hash))
+        .await;
+    let error = view.flatten().unwrap().error.unwrap();
+    assert!(
+        error.contains("files/file exists and is not part of this torrent"),
+        "{error}"
+    );
+    // Neither a start, nor a restart, nor removal with its data does it any harm.
+    let start_again = Command::StartTorrent(info_hash);
+    leech.command(start_again).await.unwrap();
+    reaches(&leech, info_hash, TorrentState::Failed).await;
+    leech.shutdown().await;
+    let leech = start(folder.path(), "leech").await;
+    reaches(&leech, info_hash, TorrentState::Failed).await;
+    leech.remove_torrent(info_hash, true).await.unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"my diary");
+    std::fs::remove_file(&path).unwrap();
+    leech.add_torrent(add).await.unwrap();
+    reaches(&leech, info_hash, TorrentState::Seeding).await;
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+/// N8: both seeded, one of them wrong bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_torrents_do_not_share_a_file_under_any_name_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, bytes, torrent) = torrent();
+    let node = seed(folder.path(), &torrent, &bytes).await;
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path().join("seed/files"), &link).unwrap();
+    let other = single_file("file", &content(LEN + 1)).to_bytes();
+    for dir in [None, Some(link)] {
+        let mut add = request(&other, &[]);
+        add.download_dir = dir;
+        let error = node.add_torrent(add).await.unwrap_err();
+        assert!(
+            matches!(&error, AddError::SameFiles { other, .. } if *other == first),
+            "{error}"
+        );
+    }
+    let mut add = request(&other, &[]);
+    add.download_dir = Some(folder.path().join("elsewhere"));
+    node.add_torrent(add).await.unwrap();
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_added_again_over_its_own_data_takes_it_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (info_hash, bytes, torrent) = torrent();
+    let node = seed(folder.path(), &torrent, &bytes).await;
+    let path = folder.path().join("seed/files/file");
+    for len in [bytes.len(), bytes.len() / 2, 0] {
+        node.remove_torrent(info_hash, false).await.unwrap();
+        std::fs::write(&path, &bytes[..len]).unwrap();
+        node.add_torrent(request(&torrent, &[])).await.unwrap();
+        let wanted = match len == bytes.len() {
+            true => TorrentState::Seeding,
+            false => TorrentState::Downloading,
+        };
+        reaches(&node, info_hash, wanted).await;
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_that_cannot_be_put_on_record_is_not_added() {
+    let folder = tempfile::tempdir().unwrap();
+    let (info_hash, _, torrent) = torrent();
+    let node = start(folder.path(), "node").await;
+    let torrents = folder.path().join("node/data/torrents");
+    std::fs::remove_dir_all(&torrents).unwrap();
+    let error = node.add_torrent(request(&torrent, &[])).await.unwrap_err();
+    assert!(matches!(error, AddError::Record { .. }), "{error}");
+    let view = node.query(move |session| session.torrent(&info_hash)).await;
+    assert_eq!(view, Some(None));
+    std::fs::create_dir(&torrents).unwrap();
+    node.add_torrent(request(&torrent, &[])).await.unwrap();
     node.shutdown().await;
 }

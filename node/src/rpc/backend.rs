@@ -6,7 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
+use seedbank_engine::interface::command::{
+    AddError, AddTorrent, Added, Command, CommandError, CommandReply,
+};
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
 use seedbank_engine::units::InfoHash;
@@ -75,7 +77,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError>;
 
     /// Adds a torrent; one that is there already is no error.
-    async fn add_torrent(&self, torrent: NewTorrent) -> Result<AddedTorrent, TorrentError>;
+    async fn add_torrent(&self, add: AddTorrent) -> Result<Added, AddError>;
     /// Forgets a torrent, and removes its files if asked.
     async fn remove_torrent(
         &self,
@@ -130,37 +132,6 @@ pub struct TorrentRow {
     pub view: TorrentView,
     /// Folder that holds its data.
     pub download_dir: PathBuf,
-}
-
-/// A torrent to add.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewTorrent {
-    /// What.
-    pub source: NewSource,
-    /// Absolute folder for its data; `None` for the configured one.
-    pub download_dir: Option<PathBuf>,
-    /// Start at once.
-    pub start: bool,
-    /// Peers known beforehand.
-    pub peers: Vec<SocketAddr>,
-}
-
-/// Where a new torrent's metainfo comes from; nothing is parsed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NewSource {
-    /// The bytes of a metainfo file.
-    Metainfo(Vec<u8>),
-    /// A magnet link.
-    Magnet(String),
-}
-
-/// A torrent that was added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddedTorrent {
-    /// Which.
-    pub info_hash: InfoHash,
-    /// Whether it was there before.
-    pub existed: bool,
 }
 
 /// Progress of a verification.
@@ -229,12 +200,6 @@ pub enum BooksError {
 /// Why something about a torrent failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TorrentError {
-    /// Not a valid metainfo file.
-    #[error("not a torrent file: {0}")]
-    BadMetainfo(String),
-    /// Not a magnet link we can use.
-    #[error("not a magnet link: {0}")]
-    BadMagnet(String),
     /// A number or name is out of range.
     #[error("{field} {problem}")]
     BadField {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use seedbank_engine::interface::command::{CommandError, CreditError};
+use seedbank_engine::interface::command::{AddError, CommandError, CreditError};
 use seedbank_engine::units::InfoHash;
 use seedbank_ledger::settlement::IssueError;
 use seedbank_proto::Failure;
@@ -22,6 +22,7 @@ pub(super) fn of_command(error: &CommandError) -> Failure {
             Failure::new(ErrorReason::BadField, error).with("field", field)
         }
         CommandError::ShuttingDown => Failure::new(ErrorReason::ShuttingDown, error),
+        CommandError::Add(error) => of_add(error),
         CommandError::Credit(error) => of_credit(error),
     }
 }
@@ -47,10 +48,24 @@ fn of_credit(error: &CreditError) -> Failure {
     }
 }
 
+pub(super) fn of_add(error: &AddError) -> Failure {
+    match error {
+        AddError::Metainfo(_) => Failure::new(ErrorReason::BadMetainfo, error),
+        AddError::Magnet(_) => Failure::new(ErrorReason::BadMagnet, error),
+        AddError::TooMany => Failure::new(ErrorReason::BadField, error).with("field", "torrents"),
+        AddError::SameFiles { path, other, .. } => Failure::new(ErrorReason::FilesTaken, error)
+            .with("path", path.display())
+            .with("info_hash", other),
+        AddError::PathInTheWay(path) => Failure::new(ErrorReason::BadField, error)
+            .with("field", "download_dir")
+            .with("path", path.display()),
+        AddError::Record { kind, .. } => Failure::new(reason_of(*kind), error),
+        AddError::ShuttingDown => Failure::new(ErrorReason::ShuttingDown, error),
+    }
+}
+
 pub(super) fn of_torrent(error: &TorrentError) -> Failure {
     match error {
-        TorrentError::BadMetainfo(_) => Failure::new(ErrorReason::BadMetainfo, error),
-        TorrentError::BadMagnet(_) => Failure::new(ErrorReason::BadMagnet, error),
         TorrentError::BadField { field, .. } => {
             Failure::new(ErrorReason::BadField, error).with("field", field)
         }

@@ -215,13 +215,17 @@ async fn peers_of_an_unknown_torrent_are_an_error_and_of_a_known_one_carry_a_rea
     assert_eq!(page.next_page_token, page.peers[0].peer_id);
 }
 
+/// The smallest torrent there is.
+const TORRENT: &[u8] = b"d4:infod6:lengthi5e4:name1:a12:piece lengthi16384e\
+    6:pieces20:01234567890123456789ee";
+
 #[tokio::test]
 async fn adding_a_torrent_is_idempotent_and_an_id_stands_for_one_body() {
     let served = Served::start().await;
     let mut torrents = TorrentServiceClient::new(served.unix().await);
     let request = v1::AddTorrentRequest {
         request_id: "one".into(),
-        source: Some(v1::add_torrent_request::Source::Metainfo(vec![7])),
+        source: Some(v1::add_torrent_request::Source::Metainfo(TORRENT.to_vec())),
         initial_peers: vec!["127.0.0.1:6881".into()],
         ..v1::AddTorrentRequest::default()
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seedbank_engine::interface::command::Command;
+use seedbank_engine::interface::command::{AddTorrent, Added, Command, TorrentSource};
 use seedbank_engine::units::InfoHash;
 use seedbank_proto::Failure;
 use seedbank_proto::v1;
@@ -14,9 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::backend::{
-    AddedTorrent, Backend, CreateStep, NewMetainfo, NewSource, NewTorrent, VerifyStep,
-};
+use super::backend::{Backend, CreateStep, NewMetainfo, VerifyStep};
 use super::message::Clock;
 use super::page::page;
 use super::peers;
@@ -52,9 +50,9 @@ impl Torrents {
         reply.map(drop).map_err(|error| error::of_command(&error))
     }
 
-    async fn add(&self, torrent: NewTorrent) -> Result<AddedTorrent, Failure> {
-        let added = self.backend.add_torrent(torrent).await;
-        added.map_err(|error| error::of_torrent(&error))
+    async fn add(&self, add: AddTorrent) -> Result<Added, Failure> {
+        let added = self.backend.add_torrent(add).await;
+        added.map_err(|error| error::of_add(&error))
     }
 }
 
@@ -207,10 +205,10 @@ impl TorrentService for Torrents {
     }
 }
 
-fn new_torrent(request: v1::AddTorrentRequest) -> Result<NewTorrent, Failure> {
+fn new_torrent(request: v1::AddTorrentRequest) -> Result<AddTorrent, Failure> {
     let source = match request.source {
-        Some(Source::Metainfo(bytes)) => NewSource::Metainfo(bytes),
-        Some(Source::Magnet(link)) => NewSource::Magnet(field::text("magnet", &link)?.to_owned()),
+        Some(Source::Metainfo(bytes)) => TorrentSource::from_bytes(&bytes),
+        Some(Source::Magnet(link)) => TorrentSource::from_link(field::text("magnet", &link)?),
         None => {
             return Err(field::bad(
                 "source",
@@ -218,15 +216,16 @@ fn new_torrent(request: v1::AddTorrentRequest) -> Result<NewTorrent, Failure> {
             ));
         }
     };
+    let source = source.map_err(|error| error::of_add(&error))?;
     let download_dir = match request.download_dir.as_str() {
         "" => None,
         dir => Some(field::absolute_path("download_dir", dir)?),
     };
-    Ok(NewTorrent {
-        source,
+    Ok(AddTorrent {
         download_dir,
         start: !request.stopped,
         peers: field::addrs("initial_peers", &request.initial_peers)?,
+        ..AddTorrent::new(source)
     })
 }
 

@@ -89,7 +89,7 @@ impl WalletService for Wallet {
             CommandReply::Transfer { nonce } => Ok(Response::new(v1::TransferResponse {
                 nonce: message::number(nonce),
             })),
-            CommandReply::Done | CommandReply::Torrent { .. } | CommandReply::Boost(_) => {
+            CommandReply::Done | CommandReply::Torrent(_) | CommandReply::Boost(_) => {
                 Err(Status::internal("the session gave no nonce"))
             }
         }

@@ -1,159 +1,69 @@
-//! The torrents of a node outside the session: their storage, their checks, and what is
-//! remembered of them across restarts.
+//! The torrents of a node outside the session: what is remembered of them across restarts, and
+//! their checks. The session decides; here it is carried out.
+//!
+//! What the session wants remembered is taken down at once and written by [`Torrents::save`]: by
+//! whoever must not go on before, or else within [`SAVE_EVERY`].
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use seedbank_engine::content::bitfield::Bitfield;
-use seedbank_engine::content::magnet::{Magnet, MagnetError};
-use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
-use seedbank_engine::interface::command::{AddTorrent, Command, CommandError, TorrentSource};
-use seedbank_engine::interface::input::Input;
+use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::interface::command::{
+    AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentSource,
+};
+use seedbank_engine::interface::output::StorageCheck;
 use seedbank_engine::units::InfoHash;
 
-use tokio::sync::watch;
-
 use crate::disk::plane::{DataPlane, TorrentData};
-use crate::disk::storage::check::{CheckProgress, check};
+use crate::disk::storage::StorageError;
+use crate::disk::storage::check::CheckProgress;
 use crate::disk::storage::resume::ResumeData;
-use crate::disk::storage::{Storage, StorageError};
-use crate::torrents::registry::{Entry, Record, Registry, Source};
+use crate::torrents::checking::{Before, Checking, resolve};
+use crate::torrents::registry::{Entry, Registry};
 
-/// Most torrents of one node.
-pub const TORRENTS_MAX: usize = 10_000;
-/// Most peers of a torrent that are remembered from its addition.
-const PEERS_MAX: usize = 1_000;
-/// Between two steps of a check.
-const CHECK_STEP: Duration = Duration::from_millis(200);
 /// How often new pieces are put on record.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
-
-/// A torrent to add, with what the session does not need to know.
-#[derive(Clone, Debug)]
-pub struct AddRequest {
-    /// What.
-    pub source: AddSource,
-    /// Where its files go; `None` for the node's folder.
-    pub download_dir: Option<PathBuf>,
-    /// Peers known beforehand.
-    pub peers: Vec<SocketAddr>,
-    /// Start at once.
-    pub start: bool,
-    /// Bytes per second for this torrent alone; `None` for no limit of its own.
-    pub upload_limit: Option<u64>,
-    /// Bytes per second for this torrent alone; `None` for no limit of its own.
-    pub download_limit: Option<u64>,
-}
-
-/// Where a torrent to add comes from.
-#[derive(Clone, Debug)]
-pub enum AddSource {
-    /// The bytes of a `.torrent` file.
-    Metainfo(Vec<u8>),
-    /// A `magnet:` link.
-    Magnet(String),
-}
-
-/// Why a torrent was not added. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum AddError {
-    /// The `.torrent` file is of no use.
-    #[error(transparent)]
-    Metainfo(#[from] MetainfoError),
-    /// The link is of no use.
-    #[error(transparent)]
-    Magnet(#[from] MagnetError),
-    /// There are too many.
-    #[error("there are {TORRENTS_MAX} torrents already")]
-    TooMany,
-    /// It could not be put on record.
-    #[error("cannot be put on record: {0}")]
-    Io(#[from] io::Error),
-    /// The session refused.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-}
-
-/// A torrent that was added, or was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Added {
-    /// Which.
-    pub info_hash: InfoHash,
-    /// Whether it was there before.
-    pub existed: bool,
-}
-
-/// A check that is running.
-#[derive(Debug)]
-pub struct Checking {
-    progress: Arc<CheckProgress>,
-    ended: watch::Receiver<bool>,
-    total: u64,
-    over: bool,
-}
-
-/// How far a check is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckStep {
-    /// Bytes checked so far.
-    pub checked: u64,
-    /// Bytes to check in all.
-    pub total: u64,
-    /// Of the checked, good.
-    pub have: u64,
-}
-
-impl Checking {
-    fn of(progress: Arc<CheckProgress>, metainfo: &Metainfo) -> Self {
-        Self {
-            total: metainfo.geometry.total_len(),
-            ended: progress.ended.subscribe(),
-            progress,
-            over: false,
-        }
-    }
-
-    /// Where the check is a moment from now, or at its end; `None` behind the end.
-    pub async fn next(&mut self) -> Option<CheckStep> {
-        if self.over {
-            return None;
-        }
-        let ended = self.ended.wait_for(|ended| *ended);
-        self.over = tokio::time::timeout(CHECK_STEP, ended).await.is_ok();
-        Some(CheckStep {
-            checked: self.progress.checked.load(Ordering::Relaxed),
-            total: self.total,
-            have: self.progress.have.load(Ordering::Relaxed),
-        })
-    }
-}
 
 /// All torrents of one node.
 #[derive(Debug)]
 pub(crate) struct Torrents {
-    plane: Arc<DataPlane>,
+    pub(super) plane: Arc<DataPlane>,
     registry: Registry,
-    download_dir: PathBuf,
-    table: Mutex<BTreeMap<InfoHash, Arc<Managed>>>,
-    /// One addition or removal at a time.
-    changing: tokio::sync::Mutex<()>,
+    pub(super) download_dir: PathBuf,
+    runtime: tokio::runtime::Handle,
+    table: Mutex<BTreeMap<InfoHash, Place>>,
+    /// One writer of records at a time: what is asked for last is on disk last.
+    writing: tokio::sync::Mutex<()>,
 }
 
+/// What there is to one info hash. Without a torrent and without leftovers it is not kept.
+#[derive(Debug, Default)]
+struct Place {
+    torrent: Option<Kept>,
+    /// A torrent was removed and is still on record; the files to delete with it.
+    leftovers: Option<Vec<Arc<TorrentData>>>,
+}
+
+/// A torrent.
 #[derive(Debug)]
-struct Managed {
-    record: Mutex<Record>,
-    metainfo: Mutex<Option<Arc<Metainfo>>>,
-    running: Mutex<Option<Arc<CheckProgress>>>,
-    /// The newest check ended well, so that what we have is known.
-    checked: AtomicBool,
+struct Kept {
+    entry: Entry,
+    /// Its record on disk is another.
+    unsaved: bool,
+    /// Its metainfo is on disk.
+    has_metainfo_file: bool,
+    /// The newest check.
+    check: Option<Arc<CheckProgress>>,
+    /// That check ended well, so that what we have is known.
+    known: bool,
 }
 
 impl Torrents {
+    /// No torrents yet. On the runtime that checks are to run on.
     pub(crate) fn new(
         plane: Arc<DataPlane>,
         registry: Registry,
@@ -163,17 +73,18 @@ impl Torrents {
             plane,
             registry,
             download_dir,
+            runtime: tokio::runtime::Handle::current(),
             table: Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Takes up every torrent that was there when the node last ran. Damaged ones are logged and
-    /// left as they are.
-    pub(crate) async fn restore(self: &Arc<Self>) -> io::Result<()> {
-        let (registry, folder) = (self.registry.clone(), self.download_dir.clone());
-        let entries = self.plane.disk.run(move || registry.load(&folder)).await?;
-        for entry in entries.into_iter().take(TORRENTS_MAX) {
+    /// Gives the session back every torrent that was there when the node last ran. Damaged ones are
+    /// logged and left as they are.
+    pub(crate) async fn restore(&self) -> io::Result<()> {
+        let registry = self.registry.clone();
+        let entries = self.plane.disk.run(move || registry.load()).await?;
+        for entry in entries {
             match entry {
                 Ok(entry) => self.take_up(entry).await,
                 Err(error) => tracing::error!(%error, "torrent cannot be taken up"),
@@ -182,402 +93,344 @@ impl Torrents {
         Ok(())
     }
 
-    /// Adds a torrent: on record, then in the session, then its storage is opened and checked.
-    pub(crate) async fn add(self: &Arc<Self>, request: AddRequest) -> Result<Added, AddError> {
-        let AddRequest {
-            source,
-            download_dir,
-            peers,
-            start,
-            ..
-        } = request;
-        let peers: Vec<SocketAddr> = peers.into_iter().take(PEERS_MAX).collect();
-        let mut record = Record {
-            stopped: !start,
-            upload_limit: request.upload_limit,
-            download_limit: request.download_limit,
-            peers,
-            ..Record::new(download_dir.unwrap_or_else(|| self.download_dir.clone()))
+    async fn take_up(&self, mut entry: Entry) {
+        let dir = &mut entry.add.download_dir;
+        *dir = dir.take().or_else(|| Some(self.download_dir.clone()));
+        let (info_hash, add) = (entry.add.info_hash(), entry.add.clone());
+        let place = Place {
+            torrent: Some(Kept::restored(entry)),
+            leftovers: None,
         };
-        let (source, bytes) = match source {
-            AddSource::Metainfo(bytes) => {
-                let metainfo = Metainfo::from_bytes(&bytes)?;
-                (Source::Metainfo(Box::new(metainfo)), Some(bytes))
-            }
-            AddSource::Magnet(link) => {
-                let magnet = Magnet::parse(&link)?;
-                record.magnet = Some(link);
-                (Source::Magnet(Box::new(magnet)), None)
-            }
+        self.table().insert(info_hash, place);
+        let command = Command::RestoreTorrent(Box::new(add));
+        if let Err(error) = self.plane.inbox.command(command).await {
+            tracing::error!(%info_hash, %error, "torrent cannot be taken up");
+            self.table().remove(&info_hash);
+        }
+    }
+
+    /// Adds a torrent; it is on record when this returns.
+    pub(crate) async fn add(&self, mut add: AddTorrent) -> Result<Added, AddError> {
+        let dir = add.download_dir.take();
+        let dir = dir.unwrap_or_else(|| self.download_dir.clone());
+        add.download_dir = Some(self.plane.disk.run(move || resolve(&dir)).await?);
+        let command = Command::AddTorrent(Box::new(add));
+        let added = match self.plane.inbox.command(command).await {
+            Ok(CommandReply::Torrent(added)) => added,
+            Err(CommandError::Add(error)) => return Err(error),
+            Err(CommandError::ShuttingDown) => return Err(AddError::ShuttingDown),
+            other => unreachable!("an addition is answered as such: {other:?}"),
         };
-        let info_hash = source.info_hash();
-        let _changing = self.changing.lock().await;
-        if self.get(&info_hash).is_some() {
-            self.plane.inbox.command(record.command(source)).await?;
-            return Ok(Added {
+        let info_hash = added.info_hash;
+        if let Err(error) = self.save(info_hash).await
+            && !added.existed
+        {
+            let command = Command::RemoveTorrent {
                 info_hash,
-                existed: true,
+                delete_data: false,
+            };
+            // An error means that the node is on its way down, and the torrent with it.
+            let _ = self.plane.inbox.command(command).await;
+            self.save_or_warn(info_hash).await;
+            return Err(AddError::Record {
+                kind: error.kind(),
+                problem: error.to_string(),
             });
         }
-        if self.table().len() >= TORRENTS_MAX {
-            return Err(AddError::TooMany);
-        }
-        let (registry, saved) = (self.registry.clone(), record.clone());
-        let save = move || {
-            bytes.map_or(Ok(()), |bytes| registry.save_torrent(info_hash, &bytes))?;
-            registry.save_record(info_hash, &saved)
-        };
-        self.plane.disk.run(save).await?;
-        let metainfo = source.metainfo();
-        let command = record.command(source);
-        let managed = Managed::new(record, metainfo);
-        self.table().insert(info_hash, Arc::clone(&managed));
-        if let Err(error) = self.plane.inbox.command(command).await {
-            self.table().remove(&info_hash);
-            self.forget(info_hash).await;
-            return Err(error.into());
-        }
-        self.begin_check(info_hash, &managed, None);
-        Ok(Added {
-            info_hash,
-            existed: false,
-        })
+        Ok(added)
     }
 
-    /// Removes a torrent that the session has let go of, and its data if the owner says so.
-    pub(crate) async fn removed(&self, info_hash: InfoHash, delete_data: bool) {
-        let _changing = self.changing.lock().await;
-        if let Some(managed) = self.table().remove(&info_hash) {
-            managed.cancel_check();
+    /// Takes down what the session wants remembered of a torrent.
+    pub(crate) fn remember(&self, add: AddTorrent) {
+        let mut table = self.table();
+        let place = table.entry(add.info_hash()).or_default();
+        match &mut place.torrent {
+            Some(kept) => {
+                kept.entry.add = add;
+                kept.unsaved = true;
+            }
+            None => place.torrent = Some(Kept::new(add)),
+        }
+    }
+
+    /// Takes note that pieces are new since the last record of them.
+    pub(crate) fn remember_pieces(&self, info_hash: InfoHash) {
+        if let Some(data) = self.plane.torrent(&info_hash) {
+            data.set_dirty();
+        }
+    }
+
+    /// Lets go of a torrent.
+    pub(crate) fn forget(&self, info_hash: InfoHash, delete_data: bool) {
+        self.plane.leases.release_all(info_hash);
+        let mut table = self.table();
+        let place = table.entry(info_hash).or_default();
+        if let Some(kept) = place.torrent.take() {
+            kept.cancel_check();
         }
         let data = self.plane.remove(&info_hash);
-        if let Some(data) = data.filter(|_| delete_data) {
-            let deleted = self.plane.disk.run(move || data.delete()).await;
-            if let Err(error) = deleted {
-                tracing::warn!(%info_hash, %error, "data is not deleted completely");
+        let leftovers = place.leftovers.get_or_insert_default();
+        leftovers.extend(data.filter(|_| delete_data));
+    }
+
+    /// Begins a check, and ends the one before it.
+    pub(crate) fn check(self: &Arc<Self>, order: StorageCheck) {
+        let info_hash = order.info_hash;
+        // The session begins the torrent anew, and so do its pieces.
+        self.plane.leases.release_all(info_hash);
+        let progress = Arc::new(CheckProgress::default());
+        let before = {
+            let mut table = self.table();
+            let Some(kept) = kept(&mut table, info_hash) else {
+                return;
+            };
+            kept.cancel_check();
+            kept.check = Some(Arc::clone(&progress));
+            let was_known = std::mem::replace(&mut kept.known, false);
+            Before {
+                resume: kept.entry.resume.clone(),
+                open: self.plane.torrent(&info_hash).filter(|_| was_known),
             }
-        }
-        self.forget(info_hash).await;
-    }
-
-    /// Takes note that the owner started a torrent; opens its storage if that failed before.
-    pub(crate) async fn started(self: &Arc<Self>, info_hash: InfoHash) {
-        let Some(managed) = self.get(&info_hash) else {
-            return;
         };
-        managed.record().stopped = false;
-        self.save_record(info_hash, &managed).await;
-        let failed = self
-            .plane
-            .torrent(&info_hash)
-            .filter(|data| data.has_failed());
-        if let Some(data) = failed {
-            // What is verified and written stays so, if its files look whole.
-            let made = move || ResumeData::of(&data.storage, &data.have());
-            let resume = self.plane.disk.run(made).await;
-            self.begin_check(info_hash, &managed, Some(resume));
-        } else if !managed.checked.load(Ordering::Relaxed) && managed.progress().is_none() {
-            let resume = managed.record().resume.clone();
-            self.begin_check(info_hash, &managed, resume);
-        }
+        let checking = Arc::clone(self).carry_out_check(order, before, progress);
+        self.runtime.spawn(checking);
     }
 
-    /// Takes note that the owner stopped a torrent.
-    pub(crate) async fn stopped(&self, info_hash: InfoHash) {
-        let Some(managed) = self.get(&info_hash) else {
-            return;
+    /// Takes down what a check found; false if it is not the newest any more.
+    pub(super) fn claims(
+        &self,
+        info_hash: InfoHash,
+        check: &Arc<CheckProgress>,
+        resume: ResumeData,
+    ) -> bool {
+        let mut table = self.table();
+        let Some(kept) = kept(&mut table, info_hash).filter(|kept| kept.is_newest(check)) else {
+            return false;
         };
-        managed.record().stopped = true;
-        self.save_record(info_hash, &managed).await;
+        kept.take_resume(resume);
+        true
     }
 
-    /// Verifies everything on disk, trusting nothing; `None` without metainfo.
-    pub(crate) fn recheck(self: &Arc<Self>, info_hash: InfoHash) -> Option<Checking> {
-        let managed = self.get(&info_hash)?;
-        self.begin_check(info_hash, &managed, None)
-    }
-
-    /// A magnet's metainfo is here: puts it on record and opens storage.
-    pub(crate) async fn metadata_complete(self: Arc<Self>, mut metainfo: Metainfo) {
-        let info_hash = metainfo.info_hash;
-        let Some(managed) = self.get(&info_hash) else {
-            return;
+    /// Opens a torrent's files to the data plane; false if its check is not the newest any more.
+    pub(super) fn opens(
+        &self,
+        info_hash: InfoHash,
+        check: &Arc<CheckProgress>,
+        data: Arc<TorrentData>,
+    ) -> bool {
+        let mut table = self.table();
+        let Some(kept) = kept(&mut table, info_hash).filter(|kept| kept.is_newest(check)) else {
+            return false;
         };
-        let link = managed.record().magnet.clone();
-        let magnet = link.and_then(|link| Magnet::parse(&link).ok());
-        if let Some(magnet) = magnet.filter(|_| metainfo.trackers.is_empty()) {
-            metainfo.trackers = magnet.trackers.into_iter().map(|url| vec![url]).collect();
+        kept.known = true;
+        self.plane.insert(data);
+        true
+    }
+
+    /// Writes what is to be remembered of a torrent, or removes what is to be forgotten; nothing
+    /// if that is done. Durable on return.
+    pub(crate) async fn save(&self, info_hash: InfoHash) -> io::Result<()> {
+        let _writing = self.writing.lock().await;
+        let (leftovers, entry, metainfo) = {
+            let mut table = self.table();
+            let Some(place) = table.get_mut(&info_hash) else {
+                return Ok(());
+            };
+            let leftovers = place.leftovers.take();
+            let unsaved = place.torrent.as_mut().filter(|kept| kept.unsaved);
+            let (entry, metainfo) = match unsaved {
+                Some(kept) => {
+                    kept.unsaved = false;
+                    let metainfo = kept.metainfo().filter(|_| !kept.has_metainfo_file);
+                    (Some(kept.entry.clone()), metainfo)
+                }
+                None => (None, None),
+            };
+            if place.torrent.is_none() {
+                table.remove(&info_hash);
+            }
+            (leftovers, entry, metainfo)
+        };
+        let (forgets, writes_metainfo) = (leftovers.is_some(), metainfo.is_some());
+        let writes = entry.is_some();
+        let registry = self.registry.clone();
+        let written = self.plane.disk.run(move || {
+            if let Some(leftovers) = leftovers {
+                leftovers.iter().for_each(|data| delete(data));
+                registry.remove(info_hash)?;
+            }
+            entry.map_or(Ok(()), |entry| registry.save(&entry, metainfo.as_deref()))
+        });
+        let written = written.await;
+        let mut table = self.table();
+        if written.is_err() && forgets {
+            let place = table.entry(info_hash).or_default();
+            place.leftovers.get_or_insert_default();
         }
-        let (registry, bytes) = (self.registry.clone(), metainfo.to_bytes());
-        let save = move || registry.save_torrent(info_hash, &bytes);
-        if let Err(error) = self.plane.disk.run(save).await {
-            tracing::warn!(%info_hash, %error, "metainfo is not on record");
+        if let Some(kept) = kept(&mut table, info_hash) {
+            kept.has_metainfo_file |= written.is_ok() && writes_metainfo;
+            kept.unsaved |= written.is_err() && writes;
         }
-        *managed
-            .metainfo
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(metainfo));
-        self.begin_check(info_hash, &managed, None);
+        written
     }
 
-    /// The check of a torrent that is running, if one is.
-    pub(crate) fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
-        let managed = self.get(info_hash)?;
-        let progress = managed.progress()?;
-        Some(Checking::of(progress, &*managed.metainfo()?))
+    /// The same where nobody can do anything about an error; it is tried again in a while.
+    pub(crate) async fn save_or_warn(&self, info_hash: InfoHash) {
+        if let Err(error) = self.save(info_hash).await {
+            tracing::warn!(%info_hash, %error, "torrent is not on record");
+        }
     }
 
-    /// Whether reading or writing a torrent's files failed since they were last checked.
-    pub(crate) fn has_failed(&self, info_hash: &InfoHash) -> bool {
-        self.plane
-            .torrent(info_hash)
-            .is_some_and(|data| data.has_failed())
-    }
-
-    /// Where a torrent's files lie.
-    pub(crate) fn download_dir(&self, info_hash: &InfoHash) -> Option<PathBuf> {
-        Some(self.get(info_hash)?.record().download_dir.clone())
-    }
-
-    /// A torrent's description, once it is here.
-    pub(crate) fn metainfo(&self, info_hash: &InfoHash) -> Option<Arc<Metainfo>> {
-        self.get(info_hash)?.metainfo()
-    }
-
-    /// Puts new pieces on record from time to time, for ever.
+    /// Puts on record what is new from time to time, for ever.
     pub(crate) async fn keep_saving(self: Arc<Self>) {
         let mut timer = tokio::time::interval(SAVE_EVERY);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            self.save_resumes(false).await;
+            self.save_all(false).await;
         }
     }
 
-    /// Puts new pieces on record; with `sync`, data is made to survive a loss of power first.
-    pub(crate) async fn save_resumes(&self, sync: bool) {
+    /// Puts on record what is new; with `sync`, data is made to survive a loss of power first.
+    pub(crate) async fn save_all(&self, sync: bool) {
         for data in self.plane.torrents() {
-            let info_hash = data.storage.info_hash();
-            let Some(managed) = self.get(&info_hash) else {
-                continue;
-            };
-            let known = managed.checked.load(Ordering::Relaxed);
-            if !known || !(data.take_dirty() || sync) {
-                continue;
-            }
-            let made = self.plane.disk.run(move || {
-                let have = data.have();
-                if sync || have.is_complete() {
-                    data.sync()?;
-                }
-                Ok::<_, StorageError>(ResumeData::of(&data.storage, &have))
-            });
-            match made.await {
-                Ok(resume) => managed.record().resume = Some(resume),
-                Err(error) => {
-                    tracing::warn!(%info_hash, %error, "data is not synced");
-                    continue;
-                }
-            }
-            self.save_record(info_hash, &managed).await;
+            self.note_pieces(data, sync).await;
         }
+        for info_hash in self.pending() {
+            self.save_or_warn(info_hash).await;
+        }
+    }
+
+    /// Torrents that are not on disk as they should be.
+    fn pending(&self) -> Vec<InfoHash> {
+        let table = self.table();
+        let pending = table.iter().filter(|(_, place)| place.is_pending());
+        pending.map(|(info_hash, _)| *info_hash).collect()
+    }
+
+    async fn note_pieces(&self, data: Arc<TorrentData>, sync: bool) {
+        let info_hash = data.storage.info_hash();
+        let is_known = kept(&mut self.table(), info_hash).is_some_and(|kept| kept.known);
+        if !is_known || !(data.take_dirty() || sync) {
+            return;
+        }
+        let made = self.plane.disk.run(move || {
+            let have = data.have();
+            if sync || have.is_complete() {
+                data.sync()?;
+            }
+            Ok::<_, StorageError>(ResumeData::of(&data.storage, &have))
+        });
+        match made.await {
+            Ok(resume) => {
+                // A check that began meanwhile knows better.
+                if let Some(kept) = kept(&mut self.table(), info_hash).filter(|kept| kept.known) {
+                    kept.take_resume(resume);
+                }
+            }
+            Err(error) => tracing::warn!(%info_hash, %error, "data is not synced"),
+        }
+    }
+
+    /// The check of a torrent that is running, if one is.
+    pub(crate) fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
+        let checking = self.newest_check(info_hash)?;
+        checking.is_running().then_some(checking)
+    }
+
+    /// The newest check of a torrent, be it over; `None` for one without metainfo.
+    pub(crate) fn newest_check(&self, info_hash: &InfoHash) -> Option<Checking> {
+        let mut table = self.table();
+        let kept = kept(&mut table, *info_hash)?;
+        let progress = Arc::clone(kept.check.as_ref()?);
+        Some(Checking::of(progress, &*kept.metainfo()?))
+    }
+
+    /// Where a torrent's files lie.
+    pub(crate) fn download_dir(&self, info_hash: &InfoHash) -> Option<PathBuf> {
+        let mut table = self.table();
+        kept(&mut table, *info_hash)?.entry.add.download_dir.clone()
+    }
+
+    /// A torrent's description, once it is here.
+    pub(crate) fn metainfo(&self, info_hash: &InfoHash) -> Option<Arc<Metainfo>> {
+        kept(&mut self.table(), *info_hash)?.metainfo()
     }
 
     /// Ends every check early.
     pub(crate) fn cancel_checks(&self) {
-        self.table()
-            .values()
-            .for_each(|managed| managed.cancel_check());
+        let table = self.table();
+        let torrents = table.values().filter_map(|place| place.torrent.as_ref());
+        torrents.for_each(Kept::cancel_check);
     }
 
-    async fn take_up(self: &Arc<Self>, entry: Entry) {
-        let Entry { source, record } = entry;
-        let info_hash = source.info_hash();
-        let metainfo = source.metainfo();
-        let resume = record.resume.clone();
-        let command = record.command(source);
-        let managed = Managed::new(record, metainfo);
-        self.table().insert(info_hash, Arc::clone(&managed));
-        match self.plane.inbox.command(command).await {
-            Ok(_) => drop(self.begin_check(info_hash, &managed, resume)),
-            Err(error) => tracing::error!(%info_hash, %error, "torrent cannot be taken up"),
-        }
-    }
-
-    /// Opens storage and checks it, in a task of its own; ends the check before it.
-    fn begin_check(
-        self: &Arc<Self>,
-        info_hash: InfoHash,
-        managed: &Arc<Managed>,
-        resume: Option<ResumeData>,
-    ) -> Option<Checking> {
-        let metainfo = managed.metainfo()?;
-        let progress = managed.new_check();
-        let checking = Checking::of(Arc::clone(&progress), &metainfo);
-        let (torrents, managed) = (Arc::clone(self), Arc::clone(managed));
-        tokio::spawn(async move {
-            let dir = managed.record().download_dir.clone();
-            let outcome = torrents
-                .open_and_check(metainfo, dir, resume, &progress)
-                .await;
-            let input = match outcome {
-                Ok(Some(have)) => {
-                    managed.checked.store(true, Ordering::Relaxed);
-                    Input::Checked { info_hash, have }
-                }
-                Ok(None) => {
-                    progress.ended.send_replace(true);
-                    return;
-                }
-                Err(error) => Input::StorageFailed {
-                    info_hash,
-                    reason: error.to_string(),
-                },
-            };
-            managed.end_check(&progress);
-            progress.ended.send_replace(true);
-            torrents.plane.inbox.input(input).await;
-        });
-        Some(checking)
-    }
-
-    async fn open_and_check(
-        &self,
-        metainfo: Arc<Metainfo>,
-        download_dir: PathBuf,
-        resume: Option<ResumeData>,
-        progress: &Arc<CheckProgress>,
-    ) -> Result<Option<Vec<u8>>, StorageError> {
-        let files = Arc::clone(&self.plane.files);
-        let open = self.plane.disk.run(move || {
-            let storage = Storage::open(metainfo, &download_dir, files)?;
-            let none = Bitfield::none(storage.metainfo().geometry.piece_count());
-            let trusted = resume.map_or(none, |resume| resume.trusted(&storage));
-            Ok::<_, StorageError>((TorrentData::new(storage), trusted))
-        });
-        let (data, trusted) = open.await?;
-        let found = check(&data.storage, trusted, &self.plane.hash, progress).await?;
-        let Some(have) = found else { return Ok(None) };
-        let bytes = have.to_wire();
-        data.set_have(have);
-        // Only now: nothing is served from, or written to, storage that was not checked.
-        self.plane.insert(data);
-        Ok(Some(bytes))
-    }
-
-    async fn save_record(&self, info_hash: InfoHash, managed: &Managed) {
-        let (registry, record) = (self.registry.clone(), managed.record().clone());
-        let save = move || registry.save_record(info_hash, &record);
-        if let Err(error) = self.plane.disk.run(save).await {
-            tracing::warn!(%info_hash, %error, "torrent is not on record");
-        }
-    }
-
-    async fn forget(&self, info_hash: InfoHash) {
-        let registry = self.registry.clone();
-        let removed = self
-            .plane
-            .disk
-            .run(move || registry.remove(info_hash))
-            .await;
-        if let Err(error) = removed {
-            tracing::warn!(%info_hash, %error, "torrent is still on record");
-        }
-    }
-
-    fn get(&self, info_hash: &InfoHash) -> Option<Arc<Managed>> {
-        self.table().get(info_hash).cloned()
-    }
-
-    fn table(&self) -> MutexGuard<'_, BTreeMap<InfoHash, Arc<Managed>>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<InfoHash, Place>> {
         // Nothing under this lock leaves it half done.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Managed {
-    fn new(record: Record, metainfo: Option<Arc<Metainfo>>) -> Arc<Self> {
-        Arc::new(Self {
-            record: Mutex::new(record),
-            metainfo: Mutex::new(metainfo),
-            running: Mutex::default(),
-            checked: AtomicBool::new(false),
-        })
+impl Place {
+    fn is_pending(&self) -> bool {
+        self.leftovers.is_some() || self.torrent.as_ref().is_some_and(|kept| kept.unsaved)
+    }
+}
+
+impl Kept {
+    /// A torrent that is new, and so not on record.
+    fn new(add: AddTorrent) -> Self {
+        Self {
+            unsaved: true,
+            has_metainfo_file: false,
+            ..Self::restored(Entry { add, resume: None })
+        }
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A torrent as its record has it.
+    fn restored(entry: Entry) -> Self {
+        Self {
+            has_metainfo_file: matches!(entry.add.source, TorrentSource::Metainfo(_)),
+            entry,
+            unsaved: false,
+            check: None,
+            known: false,
+        }
     }
 
     fn metainfo(&self) -> Option<Arc<Metainfo>> {
-        self.metainfo
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn progress(&self) -> Option<Arc<CheckProgress>> {
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn new_check(&self) -> Arc<CheckProgress> {
-        self.checked.store(false, Ordering::Relaxed);
-        let progress = Arc::new(CheckProgress::default());
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = running.replace(Arc::clone(&progress)) {
-            old.cancelled.store(true, Ordering::Relaxed);
+        match &self.entry.add.source {
+            TorrentSource::Metainfo(metainfo) => Some(Arc::clone(metainfo)),
+            TorrentSource::Magnet(_) => None,
         }
-        progress
     }
 
-    fn end_check(&self, progress: &Arc<CheckProgress>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, progress))
-        {
-            *running = None;
+    fn take_resume(&mut self, resume: ResumeData) {
+        if self.entry.resume.as_ref() != Some(&resume) {
+            self.entry.resume = Some(resume);
+            self.unsaved = true;
         }
+    }
+
+    fn is_newest(&self, check: &Arc<CheckProgress>) -> bool {
+        let newest = self.check.as_ref();
+        newest.is_some_and(|newest| Arc::ptr_eq(newest, check))
     }
 
     fn cancel_check(&self) {
-        if let Some(running) = self.progress() {
-            running.cancelled.store(true, Ordering::Relaxed);
+        if let Some(check) = &self.check {
+            check.cancelled.store(true, Ordering::Relaxed);
         }
     }
 }
 
-impl Record {
-    /// The session's side of this torrent.
-    fn command(&self, source: Source) -> Command {
-        Command::AddTorrent(Box::new(AddTorrent {
-            source: match source {
-                Source::Metainfo(metainfo) => TorrentSource::Metainfo(metainfo),
-                Source::Magnet(magnet) => TorrentSource::Magnet(magnet),
-            },
-            peers: self.peers.clone(),
-            start: !self.stopped,
-            upload_limit: self.upload_limit,
-            download_limit: self.download_limit,
-        }))
-    }
+fn kept(table: &mut BTreeMap<InfoHash, Place>, info_hash: InfoHash) -> Option<&mut Kept> {
+    table.get_mut(&info_hash)?.torrent.as_mut()
 }
 
-impl Source {
-    fn info_hash(&self) -> InfoHash {
-        match self {
-            Self::Metainfo(metainfo) => metainfo.info_hash,
-            Self::Magnet(magnet) => magnet.info_hash,
-        }
-    }
-
-    fn metainfo(&self) -> Option<Arc<Metainfo>> {
-        match self {
-            Self::Metainfo(metainfo) => Some(Arc::new(Metainfo::clone(metainfo))),
-            Self::Magnet(_) => None,
-        }
+/// Deletes the files of a torrent that was removed. Waits for the disk.
+fn delete(data: &TorrentData) {
+    if let Err(error) = data.delete() {
+        let info_hash = data.storage.info_hash();
+        tracing::warn!(%info_hash, %error, "data is not deleted completely");
     }
 }

@@ -7,8 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use seedbank_engine::content::magnet::{Magnet, MagnetError};
-use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
+use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::interface::command::{AddError, AddTorrent, TorrentSource};
 use seedbank_engine::units::InfoHash;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ const RECORD_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Longest `.torrent` that is read; the engine's own bound is lower.
 const TORRENT_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Version of the `.resume` layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The folder of all torrents.
 #[derive(Clone, Debug)]
@@ -28,44 +28,35 @@ pub(crate) struct Registry {
     folder: PathBuf,
 }
 
-/// What is remembered of one torrent beside its metainfo.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Record {
-    /// Of the layout.
-    pub(crate) version: u32,
-    /// Folder that its files lie in.
-    pub(crate) download_dir: PathBuf,
-    /// Stopped by the owner.
-    pub(crate) stopped: bool,
-    /// Bytes per second, or none of its own.
-    pub(crate) upload_limit: Option<u64>,
-    /// Bytes per second, or none of its own.
-    pub(crate) download_limit: Option<u64>,
-    /// Peers known beforehand.
-    pub(crate) peers: Vec<SocketAddr>,
-    /// The link, until the metainfo is here.
-    pub(crate) magnet: Option<String>,
-    /// What was verified.
+/// A torrent as it was left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// What the session is given back.
+    pub(crate) add: AddTorrent,
+    /// What was verified, and which files are its own; `None` before its first check.
     pub(crate) resume: Option<ResumeData>,
 }
 
-/// A torrent as it was left.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    /// What.
-    pub(crate) source: Source,
-    /// How.
-    pub(crate) record: Record,
-}
-
-/// Where a torrent's metainfo is.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// Here.
-    Metainfo(Box<Metainfo>),
-    /// With peers.
-    Magnet(Box<Magnet>),
+/// The layout of `.resume`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    /// Of the layout.
+    version: u32,
+    /// Folder that its files lie in.
+    download_dir: Option<PathBuf>,
+    /// Stopped by the owner.
+    stopped: bool,
+    /// Bytes per second, or none of its own.
+    upload_limit: Option<u64>,
+    /// Bytes per second, or none of its own.
+    download_limit: Option<u64>,
+    /// Peers known beforehand.
+    peers: Vec<SocketAddr>,
+    /// The link, until the metainfo is here.
+    magnet: Option<String>,
+    /// What was verified.
+    resume: Option<ResumeData>,
 }
 
 /// Why a torrent could not be taken up again; its files stay as they are.
@@ -83,9 +74,7 @@ enum Problem {
     #[error("{len} bytes are too many")]
     TooLong { len: u64 },
     #[error("{0}")]
-    Metainfo(#[from] MetainfoError),
-    #[error("{0}")]
-    Magnet(#[from] MagnetError),
+    Source(#[from] AddError),
     #[error("it is torrent {0}")]
     OtherTorrent(InfoHash),
     #[error("{0}")]
@@ -97,17 +86,48 @@ enum Problem {
 }
 
 impl Record {
-    /// A torrent whose files go to `download_dir`.
-    pub(crate) fn new(download_dir: PathBuf) -> Self {
+    fn of(entry: &Entry) -> Self {
+        let add = &entry.add;
         Self {
             version: VERSION,
-            download_dir,
+            download_dir: add.download_dir.clone(),
+            stopped: !add.start,
+            upload_limit: add.upload_limit,
+            download_limit: add.download_limit,
+            peers: add.peers.clone(),
+            magnet: match &add.source {
+                TorrentSource::Metainfo(_) => None,
+                TorrentSource::Magnet(magnet) => Some(magnet.to_string()),
+            },
+            resume: entry.resume.clone(),
+        }
+    }
+
+    /// What a torrent has of which nothing else is known.
+    const fn unknown() -> Self {
+        Self {
+            version: VERSION,
+            download_dir: None,
             stopped: false,
             upload_limit: None,
             download_limit: None,
             peers: Vec::new(),
             magnet: None,
             resume: None,
+        }
+    }
+
+    fn into_entry(self, source: TorrentSource) -> Entry {
+        Entry {
+            add: AddTorrent {
+                source,
+                download_dir: self.download_dir,
+                peers: self.peers,
+                start: !self.stopped,
+                upload_limit: self.upload_limit,
+                download_limit: self.download_limit,
+            },
+            resume: self.resume,
         }
     }
 }
@@ -119,7 +139,7 @@ impl Registry {
     }
 
     /// Every torrent that is there, in order of its info hash.
-    pub(crate) fn load(&self, default_dir: &Path) -> io::Result<Vec<Result<Entry, RegistryError>>> {
+    pub(crate) fn load(&self) -> io::Result<Vec<Result<Entry, RegistryError>>> {
         let mut hashes = std::collections::BTreeSet::new();
         for file in std::fs::read_dir(&self.folder)? {
             let path = file?.path();
@@ -129,20 +149,17 @@ impl Registry {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
             hashes.extend(stem.filter(|_| known).and_then(info_hash));
         }
-        let entries = hashes
-            .into_iter()
-            .map(|hash| self.load_one(hash, default_dir));
-        Ok(entries.collect())
+        Ok(hashes.into_iter().map(|hash| self.load_one(hash)).collect())
     }
 
-    /// Writes a torrent's metainfo file.
-    pub(crate) fn save_torrent(&self, info_hash: InfoHash, bytes: &[u8]) -> io::Result<()> {
-        durable::replace(&self.torrent(info_hash), bytes, durable::PLAIN_MODE)
-    }
-
-    /// Writes what is remembered of a torrent.
-    pub(crate) fn save_record(&self, info_hash: InfoHash, record: &Record) -> io::Result<()> {
-        let text = serde_json::to_vec(record).map_err(io::Error::other)?;
+    /// Writes what is remembered of a torrent, its metainfo first if that is new.
+    pub(crate) fn save(&self, entry: &Entry, metainfo: Option<&Metainfo>) -> io::Result<()> {
+        let info_hash = entry.add.info_hash();
+        if let Some(metainfo) = metainfo {
+            let bytes = metainfo.to_bytes();
+            durable::replace(&self.torrent(info_hash), &bytes, durable::PLAIN_MODE)?;
+        }
+        let text = serde_json::to_vec(&Record::of(entry)).map_err(io::Error::other)?;
         durable::replace(&self.record(info_hash), &text, durable::PLAIN_MODE)
     }
 
@@ -152,14 +169,14 @@ impl Registry {
         durable::remove(&self.record(info_hash))
     }
 
-    fn load_one(&self, info_hash: InfoHash, default_dir: &Path) -> Result<Entry, RegistryError> {
+    fn load_one(&self, info_hash: InfoHash) -> Result<Entry, RegistryError> {
         let (torrent, resume) = (self.torrent(info_hash), self.record(info_hash));
         let record = match self.load_record(&resume) {
             Ok(record) => record,
             // The data is checked again and the owner's options are gone, but not the torrent.
             Err(problem) if torrent.exists() => {
                 tracing::warn!(path = %resume.display(), %problem, "resume file is of no use");
-                Record::new(default_dir.to_owned())
+                Record::unknown()
             }
             Err(problem) => {
                 return Err(RegistryError {
@@ -168,20 +185,19 @@ impl Registry {
                 });
             }
         };
-        let source = if torrent.exists() {
-            let metainfo = load_torrent(&torrent, info_hash);
-            metainfo.map(|metainfo| Source::Metainfo(Box::new(metainfo)))
-        } else {
-            let magnet = load_magnet(&record, info_hash);
-            magnet.map(|magnet| Source::Magnet(Box::new(magnet)))
+        let source = match torrent.exists() {
+            true => load_torrent(&torrent),
+            false => load_magnet(&record),
         };
-        match source {
-            Ok(source) => Ok(Entry { source, record }),
-            Err(problem) => Err(RegistryError {
-                path: torrent,
-                problem,
-            }),
-        }
+        let entry = source.map(|source| record.into_entry(source));
+        let entry = entry.and_then(|entry| match entry.add.info_hash() {
+            found if found == info_hash => Ok(entry),
+            other => Err(Problem::OtherTorrent(other)),
+        });
+        entry.map_err(|problem| RegistryError {
+            path: torrent,
+            problem,
+        })
     }
 
     fn load_record(&self, path: &Path) -> Result<Record, Problem> {
@@ -207,20 +223,13 @@ pub(crate) fn info_hash(text: &str) -> Option<InfoHash> {
     bytes.try_into().ok().map(InfoHash)
 }
 
-fn load_torrent(path: &Path, expected: InfoHash) -> Result<Metainfo, Problem> {
-    let metainfo = Metainfo::from_bytes(&read(path, TORRENT_LEN_MAX)?)?;
-    if metainfo.info_hash != expected {
-        return Err(Problem::OtherTorrent(metainfo.info_hash));
-    }
-    Ok(metainfo)
+fn load_torrent(path: &Path) -> Result<TorrentSource, Problem> {
+    Ok(TorrentSource::from_bytes(&read(path, TORRENT_LEN_MAX)?)?)
 }
 
-fn load_magnet(record: &Record, expected: InfoHash) -> Result<Magnet, Problem> {
-    let magnet = Magnet::parse(record.magnet.as_deref().ok_or(Problem::Nothing)?)?;
-    if magnet.info_hash != expected {
-        return Err(Problem::OtherTorrent(magnet.info_hash));
-    }
-    Ok(magnet)
+fn load_magnet(record: &Record) -> Result<TorrentSource, Problem> {
+    let link = record.magnet.as_deref().ok_or(Problem::Nothing)?;
+    Ok(TorrentSource::from_link(link)?)
 }
 
 fn read(path: &Path, len_max: u64) -> Result<Vec<u8>, Problem> {
@@ -240,74 +249,72 @@ mod tests {
     const INFO: &[u8] =
         b"d6:lengthi5e4:name1:a12:piece lengthi16384e6:pieces20:01234567890123456789e";
 
-    fn torrent() -> (InfoHash, Vec<u8>) {
-        (hash_of(INFO), [b"d4:info", INFO, b"e"].concat())
+    fn torrent() -> (InfoHash, Entry) {
+        let bytes = [b"d4:info", INFO, b"e"].concat();
+        let source = TorrentSource::from_bytes(&bytes).unwrap();
+        let add = AddTorrent {
+            download_dir: Some("/somewhere".into()),
+            ..AddTorrent::new(source)
+        };
+        (hash_of(INFO), Entry { add, resume: None })
     }
 
-    fn load(registry: &Registry) -> Vec<Result<Entry, RegistryError>> {
-        registry.load(Path::new("/default")).unwrap()
+    fn save(registry: &Registry, entry: &Entry) {
+        let metainfo = match &entry.add.source {
+            TorrentSource::Metainfo(metainfo) => Some(&**metainfo),
+            TorrentSource::Magnet(_) => None,
+        };
+        registry.save(entry, metainfo).unwrap();
     }
 
     #[test]
     fn a_torrent_and_its_options_come_back() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::new(folder.path().to_owned());
-        let (hash, bytes) = torrent();
-        let record = Record {
-            stopped: true,
-            upload_limit: Some(5),
-            peers: vec!["127.0.0.1:1".parse().unwrap()],
-            ..Record::new("/somewhere".into())
-        };
-        registry.save_torrent(hash, &bytes).unwrap();
-        registry.save_record(hash, &record).unwrap();
-        let entries = load(&registry);
-        let [Ok(entry)] = &entries[..] else {
+        let (hash, mut entry) = torrent();
+        entry.add.start = false;
+        entry.add.upload_limit = Some(5);
+        entry.add.peers = vec!["127.0.0.1:1".parse().unwrap()];
+        save(&registry, &entry);
+        let entries = registry.load().unwrap();
+        let [Ok(found)] = &entries[..] else {
             panic!("{entries:?}");
         };
-        assert_eq!(entry.record, record);
-        assert!(matches!(&entry.source, Source::Metainfo(found) if found.info_hash == hash));
+        assert_eq!(*found, entry);
         registry.remove(hash).unwrap();
-        assert!(load(&registry).is_empty());
+        assert!(registry.load().unwrap().is_empty());
     }
 
     #[test]
     fn a_magnet_without_metainfo_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::new(folder.path().to_owned());
-        let (hash, _) = torrent();
-        let record = Record {
-            magnet: Some(format!("magnet:?xt=urn:btih:{hash}")),
-            ..Record::new("/somewhere".into())
-        };
-        registry.save_record(hash, &record).unwrap();
-        let entries = load(&registry);
-        assert!(matches!(
-            &entries[..],
-            [Ok(Entry {
-                source: Source::Magnet(_),
-                ..
-            })]
-        ));
+        let (hash, mut entry) = torrent();
+        let link = format!("magnet:?xt=urn:btih:{hash}&x.pe=127.0.0.1:1");
+        entry.add.source = TorrentSource::from_link(&link).unwrap();
+        save(&registry, &entry);
+        let entries = registry.load().unwrap();
+        assert!(matches!(&entries[..], [Ok(found)] if *found == entry));
     }
 
     #[test]
     fn a_damaged_record_costs_its_options_and_a_damaged_torrent_only_itself() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::new(folder.path().to_owned());
-        let (hash, bytes) = torrent();
-        registry.save_torrent(hash, &bytes).unwrap();
+        let (hash, entry) = torrent();
+        save(&registry, &entry);
         std::fs::write(folder.path().join(format!("{hash}.resume")), b"{\"ver").unwrap();
-        let entries = load(&registry);
-        let [Ok(entry)] = &entries[..] else {
+        let entries = registry.load().unwrap();
+        let [Ok(found)] = &entries[..] else {
             panic!("{entries:?}");
         };
-        assert_eq!(entry.record, Record::new("/default".into()));
+        assert_eq!(found.add, AddTorrent::new(entry.add.source));
 
+        let bytes = std::fs::read(folder.path().join(format!("{hash}.torrent"))).unwrap();
         let other = InfoHash([0; 20]);
-        registry.save_torrent(other, &bytes).unwrap();
+        std::fs::write(folder.path().join(format!("{other}.torrent")), bytes).unwrap();
         std::fs::write(folder.path().join("notes.txt"), b"x").unwrap();
-        let entries = load(&registry);
+        let entries = registry.load().unwrap();
         assert_eq!(entries.len(), 2);
         let error = entries[0].as_ref().unwrap_err().to_string();
         assert!(error.contains(&format!("it is torrent {hash}")), "{error}");

@@ -403,14 +403,18 @@ impl Chaos {
     }
 
     fn checked(&mut self) {
-        if let Some(info_hash) = self.rig.plane.checks.first().copied() {
+        if let Some(info_hash) = self.rig.plane.checks.keys().next().copied() {
             self.rig.checked(info_hash);
         }
     }
 
     /// What befalls a driver.
     fn driver(&mut self) {
-        match self.draw.below(8) {
+        match self.draw.below(9) {
+            8 if !self.rig.plane.checks.is_empty() => {
+                let info_hash = *self.rig.plane.checks.keys().next().expect("one");
+                self.rig.check_fails(info_hash, "not a plain file");
+            }
             0 => {
                 let info_hash = self.any_torrent().info_hash;
                 // A write failed: what was on its way is gone.
@@ -454,7 +458,10 @@ impl Chaos {
         let info_hash = whole.info_hash;
         let command = match self.draw.below(14) {
             0..=5 => return self.add(&whole),
-            6 => Command::RemoveTorrent(info_hash),
+            6 => Command::RemoveTorrent {
+                info_hash,
+                delete_data: self.draw.chance(1, 2),
+            },
             7 => Command::StopTorrent(info_hash),
             8 | 9 => Command::StartTorrent(info_hash),
             10 => Command::Recheck(info_hash),
@@ -475,12 +482,11 @@ impl Chaos {
                 })
             }
         };
-        let removes = matches!(command, Command::RemoveTorrent(_));
+        let removes = matches!(command, Command::RemoveTorrent { .. });
         let known = self.rig.try_command(command).is_ok();
         if removes && known {
             // The driver forgets it too.
             self.rig.plane.hashing.retain(|(of, _, _)| *of != info_hash);
-            self.rig.plane.checks.remove(&info_hash);
             self.rig.plane.announces.retain(|(of, _)| *of != info_hash);
         }
     }
@@ -504,7 +510,6 @@ impl Chaos {
             let pieces = 0..whole.geometry.piece_count();
             let have: Vec<u32> = pieces.filter(|_| self.draw.chance(density, 3)).collect();
             self.rig.know(whole, &have);
-            self.rig.plane.checks.insert(whole.info_hash);
         }
         self.rig.command(Command::AddTorrent(Box::new(add)));
     }

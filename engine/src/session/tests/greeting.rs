@@ -18,6 +18,7 @@ fn is_extended_handshake(message: &Message) -> bool {
 fn an_incoming_peer_hears_nothing_before_its_info_hash_is_known() {
     let mut rig = Rig::new();
     let torrent = rig.seed(&metainfo("t", 2, 2));
+    rig.take();
     let peer = rig.accept();
     assert!(rig.take().is_empty());
     rig.shake(peer, torrent, Remote::modern(1));
@@ -35,6 +36,7 @@ fn an_incoming_peer_hears_nothing_before_its_info_hash_is_known() {
 fn a_peer_of_an_unknown_torrent_is_closed_without_an_answer() {
     let mut rig = Rig::new();
     rig.seed(&metainfo("t", 2, 2));
+    rig.take();
     let peer = rig.accept();
     rig.shake(peer, InfoHash([9; 20]), Remote::modern(1));
     let outputs = rig.take();

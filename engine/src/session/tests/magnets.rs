@@ -103,10 +103,23 @@ fn give(rig: &mut Rig, peer: PeerIndex, whole: &Metainfo, piece: u32, good: bool
     );
 }
 
+/// A remote offers all of its metadata and gives it when asked.
+pub(super) fn give_all(rig: &mut Rig, peer: PeerIndex, whole: &Metainfo) {
+    let said = ExtendedHandshake {
+        extensions: [(UT_METADATA.to_owned(), THEIR_ID)].into(),
+        metadata_size: u32::try_from(whole.info_bytes.len()).ok(),
+        ..Default::default()
+    };
+    rig.says_extended(peer, &said);
+    for piece in asked(&rig.take(), peer) {
+        give(rig, peer, whole, piece, true);
+    }
+}
+
 fn has_metadata(outputs: &[Output]) -> bool {
     outputs
         .iter()
-        .any(|output| matches!(output, Output::MetadataComplete { .. }))
+        .any(|output| matches!(output, Output::Check(_)))
 }
 
 /// Lets every peer answer what it is asked, honestly or not, for so many seconds.

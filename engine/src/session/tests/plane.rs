@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Instant};
 
+use crate::interface::command::AddTorrent;
 use crate::interface::input::BlockFate;
 use crate::interface::output::Output;
 use crate::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
@@ -27,8 +28,10 @@ pub(super) struct Plane {
     pub(super) geometry: BTreeMap<InfoHash, Geometry>,
     pub(super) dials: Vec<(InfoHash, SocketAddr)>,
     pub(super) announces: Vec<(InfoHash, String)>,
-    /// Torrents whose storage is being checked.
-    pub(super) checks: BTreeSet<InfoHash>,
+    /// Torrents whose storage is being checked, and the number of the check.
+    pub(super) checks: BTreeMap<InfoHash, u64>,
+    /// What is remembered of torrents.
+    pub(super) records: BTreeMap<InfoHash, AddTorrent>,
 }
 
 /// A connection, from the driver's side.
@@ -239,9 +242,24 @@ impl Plane {
                     self.leases.remove(&key);
                 }
             }
-            Output::MetadataComplete { metainfo } => {
-                self.geometry.insert(metainfo.info_hash, metainfo.geometry);
-                self.checks.insert(metainfo.info_hash);
+            Output::Check(order) => {
+                let info_hash = order.info_hash;
+                self.geometry.insert(info_hash, order.metainfo.geometry);
+                self.disk.entry(info_hash).or_default();
+                self.leases
+                    .retain(|(of, _), lease| *of != info_hash || lease.full);
+                self.checks.insert(info_hash, order.check);
+            }
+            Output::Remember(record) => {
+                self.records.insert(record.info_hash(), (**record).clone());
+            }
+            Output::RememberPieces(info_hash) => {
+                assert!(self.records.contains_key(info_hash), "it is on record");
+            }
+            Output::Forget { info_hash, .. } => {
+                self.leases.retain(|(of, _), _| of != info_hash);
+                self.checks.remove(info_hash);
+                self.records.remove(info_hash);
             }
             Output::Announce {
                 info_hash, tracker, ..

@@ -1,6 +1,7 @@
 //! A driver without sockets: a session, its data plane, and time that moves when it is told to.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use seedbank_ledger::{Duration, Identity, Instant};
 
@@ -93,19 +94,7 @@ impl Rig {
         &mut self,
         command: Command,
     ) -> Result<(), crate::interface::command::CommandError> {
-        if let Command::RemoveTorrent(info_hash) = command {
-            self.plane.leases.retain(|(of, _), _| *of != info_hash);
-        }
-        let rechecked = match &command {
-            Command::Recheck(info_hash) => Some(*info_hash),
-            _ => None,
-        };
         let reply = self.session.command(command, self.now);
-        if let Some(info_hash) = rechecked.filter(|_| reply.is_ok())
-            && self.plane.geometry.contains_key(&info_hash)
-        {
-            self.plane.checks.insert(info_hash);
-        }
         self.carry_out();
         reply.map(|_| ())
     }
@@ -169,12 +158,25 @@ impl Rig {
         self.plane.disk.insert(info_hash, pieces);
     }
 
-    /// The check of a torrent's storage ends.
+    /// The check of a torrent's storage ends, or says once more that it has.
     pub(super) fn checked(&mut self, info_hash: InfoHash) {
-        self.plane.checks.remove(&info_hash);
-        self.plane.disk.entry(info_hash).or_default();
+        let check = self.plane.checks.remove(&info_hash).unwrap_or_default();
         let have = self.plane.have_bits(info_hash);
-        self.input(Input::Checked { info_hash, have });
+        self.input(Input::Checked {
+            info_hash,
+            check,
+            have,
+        });
+    }
+
+    /// The check of a torrent's storage ends with this error.
+    pub(super) fn check_fails(&mut self, info_hash: InfoHash, reason: &str) {
+        let check = self.plane.checks.remove(&info_hash);
+        self.input(Input::CheckFailed {
+            info_hash,
+            check: check.expect("a check is under way"),
+            reason: reason.to_owned(),
+        });
     }
 
     pub(super) fn torrent(&self, info_hash: InfoHash) -> TorrentView {
@@ -437,13 +439,7 @@ pub(super) fn finish(draft: &Draft) -> Metainfo {
 }
 
 pub(super) fn adding(metainfo: &Metainfo) -> AddTorrent {
-    AddTorrent {
-        source: TorrentSource::Metainfo(Box::new(metainfo.clone())),
-        peers: Vec::new(),
-        start: true,
-        upload_limit: None,
-        download_limit: None,
-    }
+    AddTorrent::new(TorrentSource::Metainfo(Arc::new(metainfo.clone())))
 }
 
 pub(super) fn piece(index: u32) -> PieceIndex {

@@ -77,10 +77,14 @@ fn stopping_and_starting_before_anything_has_closed_is_no_harm() {
 #[test]
 fn a_removed_torrent_is_forgotten_and_can_be_added_again() {
     let (mut rig, torrent, seed, leecher) = busy();
-    rig.command(Command::RemoveTorrent(torrent));
+    let remove = Command::RemoveTorrent {
+        info_hash: torrent,
+        delete_data: false,
+    };
+    rig.command(remove.clone());
     assert!(rig.is_closing(seed) && rig.is_closing(leecher));
     assert!(rig.session.torrents().is_empty());
-    let again = rig.try_command(Command::RemoveTorrent(torrent));
+    let again = rig.try_command(remove);
     assert_eq!(again, Err(CommandError::TorrentUnknown(torrent)));
     rig.plane.hashing.clear();
     rig.leech(&metainfo("t", 8, 4));
@@ -131,7 +135,10 @@ fn stop_start_remove_and_recheck_are_answered_in_every_state() {
         Command::StartTorrent,
         Command::StopTorrent,
         Command::Recheck,
-        Command::RemoveTorrent,
+        |info_hash| Command::RemoveTorrent {
+            info_hash,
+            delete_data: false,
+        },
     ];
     let fail = |rig: &mut Rig, info_hash| {
         rig.input(Input::StorageFailed {
@@ -205,6 +212,8 @@ fn failing_storage_keeps_what_is_there_and_can_be_started_again() {
     assert_eq!(rig.torrent(torrent).piece_have_count, have);
     assert!(rig.is_closing(seed) && rig.is_closing(leecher));
     rig.command(Command::StartTorrent(torrent));
+    assert_eq!(rig.state(torrent), TorrentState::Checking);
+    rig.checked(torrent);
     assert_eq!(rig.state(torrent), TorrentState::Downloading);
     still_completes(&mut rig, torrent);
 }
@@ -240,6 +249,7 @@ fn a_torrent_started_again_after_a_failure_announces_and_dials() {
     assert!(rig.plane.dials.is_empty());
     rig.take();
     rig.command(Command::StartTorrent(torrent));
+    rig.checked(torrent);
     let outputs = rig.take();
     assert!(
         outputs
@@ -318,10 +328,12 @@ fn a_late_word_about_a_gone_peer_or_torrent_means_nothing() {
     });
     rig.input(Input::Checked {
         info_hash: strange,
+        check: 1,
         have: Vec::new(),
     });
     rig.input(Input::Checked {
         info_hash: torrent,
+        check: 1,
         have: vec![0],
     });
     rig.input(Input::DialFailed {

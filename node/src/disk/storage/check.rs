@@ -149,8 +149,11 @@ fn is_present(storage: &Storage, piece: PieceIndex) -> Result<bool, StorageError
 }
 
 fn is_absence(error: &StorageError) -> bool {
+    let StorageError::Io { source, .. } = error else {
+        return false;
+    };
     matches!(
-        error.source.kind(),
+        source.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
     )
 }

@@ -120,6 +120,20 @@ pub(crate) fn open_for_writing(root: &Path, path: &[String], len: u64) -> io::Re
     Ok(file)
 }
 
+/// Makes the file `path`, components below `root`, and its folders; fails if there is one.
+pub(crate) fn make(root: &Path, path: &[String]) -> io::Result<File> {
+    let (folder, name) = walk(root, path, true)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(folder, name, flags, Mode::from_raw_mode(0o666))?.into())
+}
+
+/// Whether a file has bytes that somebody wrote, rather than a hole of its full length. Where the
+/// file system cannot tell it has.
+pub(crate) fn holds_data(file: &File) -> bool {
+    let first = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(0));
+    first != Err(rustix::io::Errno::NXIO)
+}
+
 /// Removes the file `path` below `root` and the folders that it leaves empty; following no link.
 pub(crate) fn remove(root: &Path, path: &[String]) -> io::Result<()> {
     let (folder, name) = match walk(root, path, false) {

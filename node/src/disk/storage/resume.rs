@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::disk::storage::{FileStamp, Storage};
 use seedbank_engine::content::bitfield::Bitfield;
 
-/// What a resume file remembers about a torrent's data.
+/// What a resume file remembers about a torrent's data. That there is one is a claim: the files
+/// were looked at, those that have a stamp are the torrent's own, and the others are its to make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResumeData {
     /// Verified pieces as a bitfield in hex.
     pub(crate) have: String,
-    /// How each file looked after the last of those pieces was written.
+    /// How each file looked after the last of those pieces was written; `None` for one that was
+    /// not there, or was not the torrent's own.
     pub(crate) files: Vec<Option<FileStamp>>,
 }
 
@@ -24,7 +26,7 @@ impl ResumeData {
     pub(crate) fn of(storage: &Storage, have: &Bitfield) -> Self {
         Self {
             have: crate::host::hex::encode(have.as_wire()),
-            files: storage.stamps(),
+            files: storage.own_stamps(),
         }
     }
 

@@ -52,7 +52,7 @@ fn write(storage: &Storage, bytes: &[u8], pieces: &[u32]) {
 
 fn open(metainfo: &Arc<Metainfo>, folder: &Path) -> Arc<Storage> {
     let pool = Arc::new(FilePool::default());
-    Arc::new(Storage::open(Arc::clone(metainfo), folder, pool).unwrap())
+    Arc::new(Storage::open(Arc::clone(metainfo), folder, pool))
 }
 
 async fn have(storage: &Arc<Storage>, trusted: Bitfield) -> (Vec<u8>, u64) {
@@ -72,6 +72,10 @@ async fn pieces_cross_files_and_pads_and_come_back() {
     let (metainfo, bytes) = torrent();
     let storage = open(&metainfo, folder.path());
     let root = folder.path().join("torrent");
+    assert!(!root.exists(), "nothing is made before the check");
+    let empty = Bitfield::none(metainfo.geometry.piece_count());
+    storage.claim(&empty, None).unwrap();
+    storage.make_empty_files().unwrap();
     assert_eq!(std::fs::metadata(root.join("empty")).unwrap().len(), 0);
     assert!(!root.join("a").exists(), "made with its first piece");
 
@@ -87,7 +91,6 @@ async fn pieces_cross_files_and_pads_and_come_back() {
     storage.read_now(1400, &mut middle).unwrap();
     storage.read(1400, &mut middle).unwrap();
     assert_eq!(middle, bytes[1400..2600]);
-    let empty = Bitfield::none(metainfo.geometry.piece_count());
     assert_eq!(have(&storage, empty).await, (vec![0b1111_1000], 4300));
 }
 
@@ -158,7 +161,7 @@ async fn a_cancelled_check_says_nothing() {
 
 #[test]
 fn a_full_disk_is_named_in_plain_words() {
-    let error = StorageError {
+    let error = StorageError::Io {
         path: "/d/a".to_owned(),
         source: io::Error::from_raw_os_error(28),
     };
@@ -181,4 +184,88 @@ fn hashes_are_those_of_the_metainfo() {
         piece(&metainfo, 1),
         &bytes[..1000]
     ));
+}
+
+/// What a check of these files makes of them.
+async fn claimed(
+    metainfo: &Arc<Metainfo>,
+    folder: &Path,
+    record: Option<&ResumeData>,
+) -> Result<Arc<Storage>, String> {
+    let storage = open(metainfo, folder);
+    let none = Bitfield::none(metainfo.geometry.piece_count());
+    let (bits, _) = have(&storage, none).await;
+    let found = Bitfield::from_wire(&bits, metainfo.geometry.piece_count()).unwrap();
+    let claimed = storage.claim(&found, record);
+    claimed.map_err(|error| error.to_string())?;
+    Ok(storage)
+}
+
+/// N8: such a file was overwritten.
+#[tokio::test]
+async fn a_file_that_is_not_ours_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metainfo, bytes) = torrent();
+    let path = folder.path().join("torrent/sub/b");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, b"my diary").unwrap();
+    let error = claimed(&metainfo, folder.path(), None).await.unwrap_err();
+    assert!(error.starts_with(&path.display().to_string()), "{error}");
+    assert!(
+        error.contains("is not part of this torrent: move it away"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), b"my diary");
+    assert!(!folder.path().join("torrent/empty").exists());
+
+    // Put there after the check: neither written to nor deleted.
+    std::fs::remove_file(&path).unwrap();
+    let storage = claimed(&metainfo, folder.path(), None).await.unwrap();
+    write(&storage, &bytes, &[0]);
+    std::fs::write(&path, b"my diary").unwrap();
+    let written = storage.write_piece(piece(&metainfo, 3), &bytes[3000..4000]);
+    assert!(matches!(written, Err(StorageError::Foreign { .. })));
+    storage.delete().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"my diary");
+    assert!(!folder.path().join("torrent/a").exists());
+}
+
+#[tokio::test]
+async fn data_that_is_there_is_adopted_whole_in_part_or_empty() {
+    let (metainfo, bytes) = torrent();
+    for (a, b) in [(1500, 2300), (1000, 2000), (1500, 0), (0, 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("torrent");
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        std::fs::write(root.join("a"), &bytes[..a]).unwrap();
+        std::fs::write(root.join("sub/b"), &bytes[2000..2000 + b]).unwrap();
+        let storage = claimed(&metainfo, folder.path(), None).await.unwrap();
+        write(&storage, &bytes, &[0, 1, 2, 3, 4]);
+        assert_eq!(std::fs::read(root.join("sub/b")).unwrap(), bytes[2000..]);
+        storage.delete().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+/// Killed between making a file and recording it: what the record claims stays ours.
+#[tokio::test]
+async fn a_file_made_after_the_record_is_known_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metainfo, bytes) = torrent();
+    let storage = claimed(&metainfo, folder.path(), None).await.unwrap();
+    let none = Bitfield::none(metainfo.geometry.piece_count());
+    let record = ResumeData::of(&storage, &none);
+    write(&storage, &bytes[1..], &[3]);
+    assert!(claimed(&metainfo, folder.path(), None).await.is_err());
+    let again = claimed(&metainfo, folder.path(), Some(&record))
+        .await
+        .unwrap();
+    write(&again, &bytes, &[0, 1, 2, 3, 4]);
+    // One that another program made is not as long as ours.
+    std::fs::write(folder.path().join("torrent/sub/b"), b"my diary").unwrap();
+    assert!(
+        claimed(&metainfo, folder.path(), Some(&record))
+            .await
+            .is_err()
+    );
 }

@@ -37,7 +37,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let bytes = content(TOTAL);
         let metainfo = Arc::new(metainfo_of(&bytes, PIECE_LEN));
-        let storage = Storage::open(metainfo, folder.path(), Arc::clone(&plane.files)).unwrap();
+        let storage = Storage::open(metainfo, folder.path(), Arc::clone(&plane.files));
         plane.insert(TorrentData::new(storage));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -171,11 +171,8 @@ impl<'a> Writer<'a> {
         self.items
             .drain(..)
             .for_each(|item| self.batch.put(item, offset));
-        let read = self.read_payload(Arc::clone(&torrent)).await;
-        read.map_err(|error| {
-            torrent.set_failed();
-            Stop::Storage(info_hash, error)
-        })
+        let read = self.read_payload(torrent).await;
+        read.map_err(|error| Stop::Storage(info_hash, error))
     }
 
     /// Reads every run: inline while they are in memory, the rest on the disk pool.

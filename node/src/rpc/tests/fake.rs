@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use seedbank_engine::interface::command::{
-    BoostOrder, Command, CommandError, CommandReply, CreditError,
+    AddError, AddTorrent, Added, BoostOrder, Command, CommandError, CommandReply, CreditError,
 };
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::event::SessionEvent;
@@ -31,8 +31,8 @@ use tokio::sync::mpsc;
 
 use crate::events::Events;
 use crate::rpc::backend::{
-    AddedTorrent, Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NewSource, NewTorrent,
-    NodeInfo, Steps, Stopping, TorrentError, TorrentRow, VerifyStep,
+    Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NodeInfo, Steps, Stopping,
+    TorrentError, TorrentRow, VerifyStep,
 };
 use crate::settlement::GrantError;
 
@@ -88,7 +88,10 @@ impl Fake {
     }
 
     pub(super) fn insert(&self, byte: u8) -> InfoHash {
-        let info_hash = InfoHash([byte; 20]);
+        self.insert_torrent(InfoHash([byte; 20]))
+    }
+
+    fn insert_torrent(&self, info_hash: InfoHash) -> InfoHash {
         let row = TorrentRow {
             view: torrent(info_hash),
             download_dir: PathBuf::from("/downloads"),
@@ -250,17 +253,11 @@ impl Backend for Fake {
         Err(IssueError::NotIssuer.into())
     }
 
-    async fn add_torrent(&self, torrent: NewTorrent) -> Result<AddedTorrent, TorrentError> {
-        let byte = match torrent.source {
-            NewSource::Metainfo(bytes) => *bytes
-                .first()
-                .ok_or_else(|| TorrentError::BadMetainfo("is empty".into()))?,
-            NewSource::Magnet(_) => return Err(TorrentError::BadMagnet("has no btih".into())),
-        };
-        let info_hash = InfoHash([byte; 20]);
+    async fn add_torrent(&self, add: AddTorrent) -> Result<Added, AddError> {
+        let info_hash = add.info_hash();
         let existed = self.state().torrents.contains_key(&info_hash);
-        self.insert(byte);
-        Ok(AddedTorrent { info_hash, existed })
+        self.insert_torrent(info_hash);
+        Ok(Added { info_hash, existed })
     }
 
     async fn remove_torrent(&self, info_hash: InfoHash, _: bool) -> Result<(), TorrentError> {

@@ -1,0 +1,451 @@
+//! A torrent's life: added or restored, its files checked, open, stopped, failed, removed.
+//!
+//! The driver opens, reads and records what it is told to; what follows from its answers is decided
+//! here. What happens while a torrent is open is left to `download.rs` and `upload.rs`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use seedbank_ledger::Instant;
+
+use crate::content::bitfield::Bitfield;
+use crate::content::files::Placed;
+use crate::content::metainfo::Metainfo;
+use crate::discovery::addresses::Addresses;
+use crate::discovery::tracker::Trackers;
+use crate::interface::command::{
+    AddError, AddTorrent, Added, CommandError, CommandReply, TORRENTS_MAX, TorrentSource,
+};
+use crate::interface::event::SessionEvent;
+use crate::interface::output::{Output, StorageCheck, Trust};
+use crate::session::Session;
+use crate::session::metadata::MetadataFetch;
+use crate::session::torrent::{Checking, Content, Counters, Open, Torrent};
+use crate::transfer::picker::Picker;
+use crate::units::InfoHash;
+
+/// Most peers of a torrent that are remembered from its addition.
+const PEERS_REMEMBERED_MAX: usize = 1_000;
+
+impl Session {
+    pub(super) fn add_torrent(
+        &mut self,
+        add: AddTorrent,
+        now: Instant,
+    ) -> Result<CommandReply, AddError> {
+        if let Some(reply) = self.meets_again(&add)? {
+            return Ok(reply);
+        }
+        if let TorrentSource::Metainfo(metainfo) = &add.source {
+            let dir = add.download_dir.as_deref().unwrap_or(Path::new(""));
+            if let Some(taken) = self.taken(Placed { metainfo, dir }) {
+                return Err(taken);
+            }
+        }
+        let info_hash = self.insert_torrent(add, now);
+        self.remember(info_hash);
+        self.begin_life(info_hash, Trust::Nothing, now);
+        Ok(CommandReply::Torrent(Added {
+            info_hash,
+            existed: false,
+        }))
+    }
+
+    /// Takes up a torrent of an earlier session.
+    pub(super) fn restore_torrent(
+        &mut self,
+        add: AddTorrent,
+        now: Instant,
+    ) -> Result<CommandReply, AddError> {
+        if let Some(reply) = self.meets_again(&add)? {
+            return Ok(reply);
+        }
+        let info_hash = self.insert_torrent(add, now);
+        self.begin_life(info_hash, Trust::Record, now);
+        Ok(CommandReply::Torrent(Added {
+            info_hash,
+            existed: false,
+        }))
+    }
+
+    /// A torrent that is here already learns of the peers; one more than there may be is refused.
+    fn meets_again(&mut self, add: &AddTorrent) -> Result<Option<CommandReply>, AddError> {
+        let info_hash = add.info_hash();
+        if let Some(torrent) = self.torrents.get_mut(&info_hash) {
+            add.peers
+                .iter()
+                .for_each(|addr| torrent.addresses.add(*addr, true));
+            return Ok(Some(CommandReply::Torrent(Added {
+                info_hash,
+                existed: true,
+            })));
+        }
+        match self.torrents.len() < TORRENTS_MAX {
+            true => Ok(None),
+            false => Err(AddError::TooMany),
+        }
+    }
+
+    fn insert_torrent(&mut self, mut record: AddTorrent, now: Instant) -> InfoHash {
+        record.peers.truncate(PEERS_REMEMBERED_MAX);
+        let info_hash = record.info_hash();
+        let mut addresses = Addresses::default();
+        record
+            .peers
+            .iter()
+            .for_each(|addr| addresses.add(*addr, true));
+        let (name, tiers, content) = match &record.source {
+            TorrentSource::Metainfo(metainfo) => {
+                let (name, tiers) = (metainfo.name.clone(), metainfo.trackers.clone());
+                (name, tiers, Content::Unchecked(Arc::clone(metainfo)))
+            }
+            TorrentSource::Magnet(magnet) => {
+                magnet
+                    .peers
+                    .iter()
+                    .for_each(|addr| addresses.add(*addr, true));
+                let name = magnet.name.clone();
+                let name = name.unwrap_or_else(|| info_hash.to_string());
+                let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]);
+                let content = Content::Unknown(MetadataFetch::new(info_hash));
+                (name, tiers.collect(), content)
+            }
+        };
+        self.uploads
+            .limiter_mut()
+            .set_torrent_rate(info_hash, record.upload_limit, now);
+        self.downloads
+            .set_torrent_rate(info_hash, record.download_limit, now);
+        let torrent = Torrent {
+            info_hash,
+            name,
+            content,
+            record,
+            failure: None,
+            peers: Default::default(),
+            addresses,
+            trackers: Trackers::new(tiers, self.rng.next_u64()),
+            counters: Counters::new(),
+            completed_at: None,
+        };
+        if let Some(placed) = torrent.placed() {
+            self.places.insert(placed);
+        }
+        self.torrents.insert(info_hash, torrent);
+        info_hash
+    }
+
+    /// A torrent was put in: it is checked if there is something to check, and runs if it is to.
+    fn begin_life(&mut self, info_hash: InfoHash, trust: Trust, now: Instant) {
+        if self.torrents[&info_hash].wants_check() {
+            self.check_files(info_hash, trust, now);
+        }
+        if self.torrents[&info_hash].is_running() {
+            self.run_torrent(info_hash, now);
+        }
+    }
+
+    pub(super) fn remove_torrent(
+        &mut self,
+        info_hash: InfoHash,
+        delete_data: bool,
+        now: Instant,
+    ) -> Result<CommandReply, CommandError> {
+        self.torrent_mut(info_hash)?;
+        self.halt_torrent(info_hash, now);
+        let torrent = self.torrents.remove(&info_hash);
+        let torrent = torrent.expect("it was found above");
+        if let Some(placed) = torrent.placed() {
+            self.places.remove(placed);
+        }
+        for peer in torrent.peers {
+            self.close(peer, "torrent removed");
+        }
+        self.uploads
+            .limiter_mut()
+            .set_torrent_rate(info_hash, None, now);
+        self.downloads.set_torrent_rate(info_hash, None, now);
+        self.market.torrent_gone(info_hash, now);
+        self.plan_boosts(now);
+        self.emit(Output::Forget {
+            info_hash,
+            delete_data,
+        });
+        Ok(CommandReply::Done)
+    }
+
+    pub(super) fn start_torrent(
+        &mut self,
+        info_hash: InfoHash,
+        now: Instant,
+    ) -> Result<CommandReply, CommandError> {
+        let torrent = self.torrent_mut(info_hash)?;
+        let was_running = torrent.is_running();
+        let was_started = std::mem::replace(&mut torrent.record.start, true);
+        torrent.failure = None;
+        let wants_check = torrent.wants_check();
+        if !was_started {
+            self.remember(info_hash);
+        }
+        if wants_check {
+            // What was verified and written before the failure stays so, if its files look whole.
+            self.check_files(info_hash, Trust::Record, now);
+        }
+        if !was_running && self.torrents[&info_hash].is_running() {
+            self.run_torrent(info_hash, now);
+        }
+        Ok(CommandReply::Done)
+    }
+
+    pub(super) fn stop_torrent(
+        &mut self,
+        info_hash: InfoHash,
+        now: Instant,
+    ) -> Result<CommandReply, CommandError> {
+        let was_started = self.torrent_mut(info_hash)?.record.start;
+        self.halt_torrent(info_hash, now);
+        if was_started {
+            self.remember(info_hash);
+        }
+        Ok(CommandReply::Done)
+    }
+
+    /// Verifies all that is on disk. A failed torrent is verified too, and stays failed.
+    pub(super) fn recheck(
+        &mut self,
+        info_hash: InfoHash,
+        now: Instant,
+    ) -> Result<CommandReply, CommandError> {
+        if self.torrent_mut(info_hash)?.metainfo().is_some() {
+            self.check_files(info_hash, Trust::Nothing, now);
+        }
+        Ok(CommandReply::Done)
+    }
+
+    /// Ends whatever a torrent does with others. A check of its files goes on.
+    pub(super) fn halt_torrent(&mut self, info_hash: InfoHash, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        torrent.record.start = false;
+        torrent.trackers.stop(now);
+        for peer in torrent.peers.clone() {
+            self.close(peer, "torrent stopped");
+        }
+        self.drop_unfinished(info_hash, now);
+        self.announce_due(now);
+    }
+
+    /// Nothing speaks against it any more.
+    fn run_torrent(&mut self, info_hash: InfoHash, now: Instant) {
+        if self.fails_for_length(info_hash, now) {
+            return;
+        }
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        torrent.addresses.reset();
+        torrent.trackers.start(now);
+        self.announce_due(now);
+        self.dial_due(now);
+    }
+
+    /// A magnet's `info` dictionary matched its hash.
+    pub(super) fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8], now: Instant) {
+        let torrent = self
+            .torrents
+            .get_mut(&info_hash)
+            .expect("the caller found it");
+        let mut metainfo = match Metainfo::from_info(info, info_hash) {
+            Ok(metainfo) => metainfo,
+            Err(error) => {
+                let reason = format!("metadata is no torrent: {error}");
+                return self.fail_torrent(info_hash, reason, now);
+            }
+        };
+        metainfo.trackers = torrent.trackers.tiers();
+        torrent.name.clone_from(&metainfo.name);
+        let metainfo = Arc::new(metainfo);
+        let source = TorrentSource::Metainfo(Arc::clone(&metainfo));
+        if let TorrentSource::Magnet(magnet) = std::mem::replace(&mut torrent.record.source, source)
+        {
+            torrent.record.peers.extend(magnet.peers);
+            torrent.record.peers.truncate(PEERS_REMEMBERED_MAX);
+        }
+        torrent.content = Content::Unchecked(metainfo);
+        if let Some(placed) = torrent.placed() {
+            self.places.insert(placed);
+        }
+        self.remember(info_hash);
+        self.check_files(info_hash, Trust::Nothing, now);
+    }
+
+    /// Asks for a check, unless the files belong to another torrent. Ends one that is running.
+    fn check_files(&mut self, info_hash: InfoHash, trust: Trust, now: Instant) {
+        self.drop_buffers(info_hash, now);
+        let Some(torrent) = self.torrents.get(&info_hash) else {
+            return;
+        };
+        let Some(metainfo) = torrent.metainfo().cloned() else {
+            return;
+        };
+        let download_dir = torrent.record.download_dir.clone();
+        let placed = torrent.placed().filter(|_| !torrent.owns_files());
+        if let Some(taken) = placed.and_then(|placed| self.taken(placed)) {
+            return self.fail_torrent(info_hash, taken.to_string(), now);
+        }
+        self.last_check += 1;
+        let check = self.last_check;
+        let torrent = self.torrents.get_mut(&info_hash).expect("found above");
+        let checking = Content::Checking(Checking {
+            metainfo: Arc::clone(&metainfo),
+            check,
+        });
+        // What connected peers have is forgotten with what we have.
+        if let Content::Open(_) = std::mem::replace(&mut torrent.content, checking) {
+            for peer in torrent.peers.clone() {
+                self.close(peer, "verifying what is on disk");
+            }
+        }
+        self.emit(Output::Check(StorageCheck {
+            info_hash,
+            check,
+            metainfo,
+            download_dir,
+            trust,
+        }));
+    }
+
+    /// Storage is open and what is there is known.
+    pub(super) fn checked(&mut self, info_hash: InfoHash, check: u64, have: &[u8], now: Instant) {
+        let rng = self.rng.fork();
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        let metainfo = match &torrent.content {
+            Content::Checking(checking) if checking.check == check => {
+                Arc::clone(&checking.metainfo)
+            }
+            // An answer to an earlier question.
+            Content::Unknown(_)
+            | Content::Unchecked(_)
+            | Content::Checking(_)
+            | Content::Open(_) => return,
+        };
+        let geometry = metainfo.geometry;
+        let have = Bitfield::from_wire(have, geometry.piece_count())
+            .expect("the driver gives one bit per piece");
+        let picker = Picker::new(geometry, have, rng);
+        torrent.content = Content::Open(Box::new(Open {
+            metainfo,
+            picker,
+            stale: false,
+        }));
+        self.emit(Output::RememberPieces(info_hash));
+        if self.fails_for_length(info_hash, now) {
+            return;
+        }
+        let Some(torrent) = self.torrents.get(&info_hash) else {
+            return;
+        };
+        for peer in torrent.peers.clone() {
+            self.introduce(peer, now);
+        }
+        self.tell_piece_len(info_hash, now);
+        self.dial_due(now);
+        self.announce_due(now);
+    }
+
+    /// The files could not be checked, or are not this torrent's: they are left alone until the
+    /// owner starts it or has it checked again.
+    pub(super) fn check_failed(
+        &mut self,
+        info_hash: InfoHash,
+        check: u64,
+        reason: String,
+        now: Instant,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        match &torrent.content {
+            Content::Checking(checking) if checking.check == check => {
+                torrent.content = Content::Unchecked(Arc::clone(&checking.metainfo));
+            }
+            Content::Unknown(_)
+            | Content::Unchecked(_)
+            | Content::Checking(_)
+            | Content::Open(_) => return,
+        }
+        self.fail_torrent(info_hash, reason, now);
+    }
+
+    /// Open storage failed. One failure is enough: trying again is up to the owner, and begins with
+    /// a check.
+    pub(super) fn storage_failed(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
+        let torrent = self.torrents.get_mut(&info_hash);
+        let Some(open) = torrent.and_then(|torrent| torrent.open_mut()) else {
+            // A check begins with files as they are now.
+            return;
+        };
+        if !std::mem::replace(&mut open.stale, true) {
+            self.fail_torrent(info_hash, reason, now);
+        }
+    }
+
+    /// Fails a torrent of which a missing piece is longer than all buffers together may be: it
+    /// could never be asked for.
+    fn fails_for_length(&mut self, info_hash: InfoHash, now: Instant) -> bool {
+        let Some(open) = self.torrents.get(&info_hash).and_then(Torrent::open) else {
+            return false;
+        };
+        let geometry = open.metainfo.geometry;
+        let missing = open.picker.have().iter_missing();
+        let longest = missing.map(|piece| u64::from(geometry.len_of(piece))).max();
+        let max = self.config.lease_bytes_max;
+        let Some(longest) = longest.filter(|longest| *longest > max) else {
+            return false;
+        };
+        let reason = format!("a piece has {longest} bytes, all buffers together at most {max}");
+        self.fail_torrent(info_hash, reason, now);
+        true
+    }
+
+    /// A torrent cannot go on: it keeps what it has, and its owner can start it again.
+    fn fail_torrent(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        torrent.failure = Some(reason.clone());
+        torrent.trackers.stop(now);
+        for peer in torrent.peers.clone() {
+            self.close(peer, "torrent failed");
+        }
+        self.drop_buffers(info_hash, now);
+        self.emit(Output::Event(SessionEvent::TorrentFailed {
+            info_hash,
+            reason,
+        }));
+        self.announce_due(now);
+    }
+
+    fn remember(&mut self, info_hash: InfoHash) {
+        let record = self.torrents[&info_hash].record.clone();
+        self.emit(Output::Remember(Box::new(record)));
+    }
+
+    /// Which torrent owns a file that this one would have, if one does.
+    fn taken(&self, own: Placed<'_>) -> Option<AddError> {
+        let near = self.places.near(own).into_iter();
+        let mut others = near.filter(|other| *other != own.metainfo.info_hash);
+        others.find_map(|other| {
+            let other = self.torrents.get(&other)?;
+            let placed = other.placed().filter(|_| other.owns_files())?;
+            Some(AddError::SameFiles {
+                path: own.clash(placed)?,
+                other: other.info_hash,
+                name: other.name.clone(),
+            })
+        })
+    }
+}
