@@ -38,7 +38,7 @@ use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Choker, SlotPolicy};
 use crate::transfer::limiter::{Limiter, UploadQueue};
-use crate::units::{Block, InfoHash, PeerIndex};
+use crate::units::{Block, InfoHash, PeerIndex, TorrentId};
 use crate::wire::message::Message;
 
 /// Time between two rounds of dials, keep-alives, time-outs and plans.
@@ -62,7 +62,9 @@ pub struct Session {
     rng: Rng,
     /// Same for the whole run, so that trackers know us behind a new address.
     announce_key: u32,
-    torrents: BTreeMap<InfoHash, Torrent>,
+    torrents: BTreeMap<TorrentId, Torrent>,
+    /// What each torrent is called on the wire.
+    by_info_hash: BTreeMap<InfoHash, TorrentId>,
     /// Where those with metainfo lie.
     places: Places,
     /// Number of the newest check.
@@ -76,7 +78,7 @@ pub struct Session {
     serving: BTreeMap<PeerIndex, Vec<Block>>,
     downloads: Limiter,
     /// Torrents that hold leased buffers, and maybe some that no longer do.
-    leasing: BTreeSet<InfoHash>,
+    leasing: BTreeSet<TorrentId>,
     /// When a download that a limit held back may go on.
     download_refill: Option<Instant>,
     market: Market,
@@ -116,6 +118,7 @@ impl Session {
             download_refill: None,
             serving: BTreeMap::new(),
             torrents: BTreeMap::new(),
+            by_info_hash: BTreeMap::new(),
             places: Places::default(),
             last_check: 0,
             peers: BTreeMap::new(),
@@ -151,10 +154,10 @@ impl Session {
             Input::Accepted { peer, addr } => self.accepted(peer, addr),
             Input::Dialled {
                 peer,
-                info_hash,
+                torrent_id,
                 addr,
-            } => self.dialled(peer, info_hash, addr),
-            Input::DialFailed { info_hash, addr } => self.dial_failed(info_hash, addr, now),
+            } => self.dialled(peer, torrent_id, addr),
+            Input::DialFailed { torrent_id, addr } => self.dial_failed(torrent_id, addr, now),
             Input::Handshake { peer, handshake } => self.handshaken(peer, handshake, now),
             Input::Received { peer, events } => self.received(peer, events, now),
             Input::Sent {
@@ -163,27 +166,27 @@ impl Session {
                 blocks,
             } => self.sent(peer, bytes, blocks, now),
             Input::Closed { peer, .. } => self.closed(peer, now),
-            Input::PieceVerified { info_hash, piece } => self.verified(info_hash, piece, now),
-            Input::PieceFailed { info_hash, piece } => self.failed(info_hash, piece, now),
+            Input::PieceVerified { torrent_id, piece } => self.verified(torrent_id, piece, now),
+            Input::PieceFailed { torrent_id, piece } => self.failed(torrent_id, piece, now),
             Input::Checked {
-                info_hash,
+                torrent_id,
                 check,
                 have,
-            } => self.checked(info_hash, check, &have, now),
+            } => self.checked(torrent_id, check, &have, now),
             Input::CheckFailed {
-                info_hash,
+                torrent_id,
                 check,
                 reason,
-            } => self.check_failed(info_hash, check, reason, now),
-            Input::StorageFailed { info_hash, reason } => {
-                self.storage_failed(info_hash, reason, now);
+            } => self.check_failed(torrent_id, check, reason, now),
+            Input::StorageFailed { torrent_id, reason } => {
+                self.storage_failed(torrent_id, reason, now);
             }
             Input::Announced {
-                info_hash,
+                torrent_id,
                 tracker,
                 result,
             } => {
-                self.announced(info_hash, &tracker, result, now);
+                self.announced(torrent_id, &tracker, result, now);
             }
             Input::Settled { request, answer } => self.market.settled(request, answer, now),
             Input::LineEntered(line) => self.market.line_entered(line, now),
@@ -311,12 +314,17 @@ impl Session {
     /// Stops the program if the state contradicts itself.
     pub fn check_invariants(&self) {
         self.choker.check_invariants();
+        assert_eq!(
+            self.by_info_hash.len(),
+            self.torrents.len(),
+            "every torrent has its name on the wire"
+        );
         for torrent in self.torrents.values() {
             torrent.check_invariants();
             if let Some(open) = torrent.open() {
                 let leases = open.picker.lease_len() > 0;
                 assert!(
-                    !leases || self.leasing.contains(&torrent.info_hash),
+                    !leases || self.leasing.contains(&torrent.torrent_id),
                     "whoever leases is counted"
                 );
             }
@@ -326,8 +334,8 @@ impl Session {
                     .get(peer)
                     .expect("a torrent's peers are connected");
                 assert_eq!(
-                    entry.info_hash,
-                    Some(torrent.info_hash),
+                    entry.torrent_id,
+                    Some(torrent.torrent_id),
                     "and they are its own"
                 );
                 assert!(
@@ -376,15 +384,15 @@ impl Session {
     }
 
     /// One torrent.
-    pub fn torrent(&self, info_hash: &InfoHash) -> Option<TorrentView> {
+    pub fn torrent(&self, torrent_id: &TorrentId) -> Option<TorrentView> {
         self.torrents
-            .get(info_hash)
+            .get(torrent_id)
             .map(|torrent| self.torrent_view(torrent, self.now))
     }
 
     /// Every connection, or those of one torrent, in the order in which we met.
-    pub fn peers(&self, of: Option<InfoHash>) -> Vec<PeerView> {
-        let wanted = |peer: &&Peer| of.is_none() || peer.info_hash == of;
+    pub fn peers(&self, of: Option<TorrentId>) -> Vec<PeerView> {
+        let wanted = |peer: &&Peer| of.is_none() || peer.torrent_id == of;
         let peers = self.peers.values().filter(wanted);
         peers
             .filter_map(|peer| self.peer_view(peer, self.now))
@@ -397,8 +405,8 @@ impl Session {
     }
 
     /// What a boost of this torrent at this bid would meet; `None` if there is no such torrent.
-    pub fn boost_quote(&self, info_hash: InfoHash, bid: Rate) -> Option<BoostQuote> {
-        self.quote(info_hash, bid)
+    pub fn boost_quote(&self, torrent_id: TorrentId, bid: Rate) -> Option<BoostQuote> {
+        self.quote(torrent_id, bid)
     }
 
     /// Credit as the session knows it.

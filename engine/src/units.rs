@@ -9,6 +9,14 @@ pub const BLOCK_LEN: u32 = 16 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InfoHash(pub [u8; 20]);
 
+/// Our own name for a torrent, for as long as it is here and in everything that is stored.
+///
+/// It is made of the hash under which a torrent was added and stays the same whatever other hashes
+/// the torrent turns out to have (BEP 52). Nothing on the wire is made of it: handshakes, announces
+/// and metadata carry an [`InfoHash`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TorrentId(pub [u8; 20]);
+
 /// A client's self-chosen name for one run (BEP 20). Never used to decide anything.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub [u8; 20]);
@@ -140,6 +148,24 @@ impl Block {
         self.begin
             .is_multiple_of(BLOCK_LEN)
             .then_some(self.begin / BLOCK_LEN)
+    }
+}
+
+impl From<InfoHash> for TorrentId {
+    fn from(info_hash: InfoHash) -> Self {
+        Self(info_hash.0)
+    }
+}
+
+impl fmt::Display for TorrentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        InfoHash(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for TorrentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TorrentId({self})")
     }
 }
 

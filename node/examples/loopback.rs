@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{AddTorrent, TorrentSource};
 use seedbank_engine::interface::view::TorrentState;
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_node::host::config::StoreKind;
 use seedbank_node::torrents::create::{CreateRequest, create_metainfo};
 use seedbank_node::{Node, NodeHandle, NodeOptions};
@@ -51,13 +51,13 @@ async fn transfer(folder: &Path, len: u64) -> Result<String> {
     let metainfo = create_metainfo(&request, "loopback", None, |_, _| true)?;
     let seed = start(folder, "seed").await?;
     add(&seed, &metainfo, &[]).await?;
-    reach(&seed, metainfo.info_hash).await?;
+    reach(&seed, metainfo.torrent_id()).await?;
     let leecher = start(folder, "leecher").await?;
     let addr = seed.listen_addr().context("the seed listens")?;
 
     let (begin, cpu) = (Instant::now(), cpu_seconds()?);
     add(&leecher, &metainfo, &[addr]).await?;
-    reach(&leecher, metainfo.info_hash).await?;
+    reach(&leecher, metainfo.torrent_id()).await?;
     let (took, cpu) = (begin.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
 
     leecher.shutdown().await;
@@ -95,10 +95,12 @@ async fn add(node: &NodeHandle, metainfo: &Metainfo, peers: &[SocketAddr]) -> Re
 }
 
 /// Waits until everything is there and verified.
-async fn reach(node: &NodeHandle, info_hash: InfoHash) -> Result<()> {
+async fn reach(node: &NodeHandle, torrent_id: TorrentId) -> Result<()> {
     let begin = Instant::now();
     loop {
-        let view = node.query(move |session| session.torrent(&info_hash)).await;
+        let view = node
+            .query(move |session| session.torrent(&torrent_id))
+            .await;
         let view = view.flatten().context("the node has ended")?;
         match view.state {
             TorrentState::Seeding => return Ok(()),

@@ -138,8 +138,8 @@ pub async fn run(options: &DemoOptions, out: &mut impl Write) -> Result<Running,
     for swarm in [&paid, &control] {
         swarm.add(folder.path(), &scenario, &metainfo).await?;
     }
-    paid.boost(&scenario, metainfo.info_hash).await?;
-    let times = swarm::race(&paid, &control, metainfo.info_hash, options.bars, out).await?;
+    paid.boost(&scenario, metainfo.torrent_id()).await?;
+    let times = swarm::race(&paid, &control, metainfo.torrent_id(), options.bars, out).await?;
     report::settling(out)?;
     let accounts = settled(&paid, &credit).await?;
     Ok(Running {

@@ -195,13 +195,15 @@ impl Driver {
 
     fn output(&mut self, output: Output) -> Result<(), Ended> {
         match output {
-            Output::Dial { info_hash, addr } => {
+            Output::Dial { torrent_id, addr } => {
                 self.runtime
-                    .spawn(Arc::clone(&self.dialler).dial(info_hash, addr));
+                    .spawn(Arc::clone(&self.dialler).dial(torrent_id, addr));
             }
-            Output::Handshake { peer, handshake } => {
-                self.to_peer(peer, |link| link.send_handshake(handshake));
-            }
+            Output::Handshake {
+                peer,
+                torrent_id,
+                handshake,
+            } => self.to_peer(peer, |link| link.send_handshake(torrent_id, handshake)),
             Output::Send { peer, message } => {
                 self.to_peer(peer, |link| link.send(Item::Message(message)));
             }
@@ -211,19 +213,22 @@ impl Driver {
                 self.to_peer(peer, |link| link.send(Item::Serve(blocks)));
             }
             Output::Close { peer, reason } => self.to_peer(peer, |link| link.close(reason)),
-            Output::Release { info_hash, piece } => self.plane.leases.release(info_hash, piece),
+            Output::Release { torrent_id, piece } => self.plane.leases.release(torrent_id, piece),
             Output::Check(order) => self.torrents.check(order),
             Output::Remember(record) => self.torrents.remember(*record),
-            Output::RememberPieces(info_hash) => self.torrents.remember_pieces(info_hash),
+            Output::RememberPieces(torrent_id) => self.torrents.remember_pieces(torrent_id),
             Output::Forget {
-                info_hash,
+                torrent_id,
                 delete_data,
-            } => self.torrents.forget(info_hash, delete_data),
+            } => self.torrents.forget(torrent_id, delete_data),
             Output::Announce {
-                tracker, request, ..
+                torrent_id,
+                tracker,
+                request,
             } => {
+                let announcer = Arc::clone(&self.announcer);
                 self.runtime
-                    .spawn(Arc::clone(&self.announcer).announce(tracker, request));
+                    .spawn(announcer.announce(torrent_id, tracker, request));
             }
             Output::Tally(rows) => {
                 let written = self.books.write(&rows);
@@ -251,9 +256,9 @@ impl Driver {
         let Some(link) = self.peers.get(&peer) else {
             return;
         };
-        let info_hash = link.torrent().expect("requests come behind our handshake");
+        let torrent_id = link.torrent().expect("requests come behind our handshake");
         // Closed storage: the torrent was removed, and this connection is about to be closed.
-        let Some(data) = self.plane.torrent(&info_hash) else {
+        let Some(data) = self.plane.torrent(&torrent_id) else {
             return;
         };
         let geometry = data.storage.metainfo().geometry;
@@ -261,7 +266,7 @@ impl Driver {
         for piece in pieces {
             let len = usize::try_from(geometry.len_of(piece)).expect("a piece fits memory");
             let count = usize::try_from(geometry.block_count(piece)).expect("as do its blocks");
-            self.plane.leases.open(info_hash, piece, len, count);
+            self.plane.leases.open(torrent_id, piece, len, count);
         }
         link.send_requests(blocks);
     }
@@ -293,19 +298,19 @@ impl Drop for TellOnDrop {
 fn log(event: &SessionEvent) {
     match event {
         SessionEvent::Choke(decision) => tracing::debug!(?decision, "choke decision"),
-        SessionEvent::TorrentCompleted(info_hash) => {
-            tracing::info!(%info_hash, "torrent completed");
+        SessionEvent::TorrentCompleted(torrent_id) => {
+            tracing::info!(%torrent_id, "torrent completed");
         }
-        SessionEvent::TorrentFailed { info_hash, reason } => {
-            tracing::error!(%info_hash, reason, "torrent stopped");
+        SessionEvent::TorrentFailed { torrent_id, reason } => {
+            tracing::error!(%torrent_id, reason, "torrent stopped");
         }
-        SessionEvent::PieceFailed { info_hash, piece } => {
-            tracing::warn!(%info_hash, piece = piece.get(), "piece failed its hash");
+        SessionEvent::PieceFailed { torrent_id, piece } => {
+            tracing::warn!(%torrent_id, piece = piece.get(), "piece failed its hash");
         }
         SessionEvent::TrackerFailed {
-            info_hash, reason, ..
+            torrent_id, reason, ..
         } => {
-            tracing::info!(%info_hash, reason, "announce failed");
+            tracing::info!(%torrent_id, reason, "announce failed");
         }
         // Rare, and complete as they are.
         event => tracing::info!(?event, "session"),

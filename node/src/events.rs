@@ -145,12 +145,12 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use seedbank_engine::units::InfoHash;
+    use seedbank_engine::units::TorrentId;
 
     use super::*;
 
     fn event(byte: u8) -> SessionEvent {
-        SessionEvent::TorrentCompleted(InfoHash([byte; 20]))
+        SessionEvent::TorrentCompleted(TorrentId([byte; 20]))
     }
 
     #[tokio::test]

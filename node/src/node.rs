@@ -14,7 +14,7 @@ use seedbank_engine::interface::command::{
 };
 use seedbank_engine::interface::config::{Config, Network, Policy};
 use seedbank_engine::session::Session;
-use seedbank_engine::units::{ClientId, InfoHash};
+use seedbank_engine::units::{ClientId, TorrentId};
 use seedbank_ledger::charts::node::Membership;
 use seedbank_ledger::ledger::{LedgerError, OpenError};
 use seedbank_ledger::store::StoreError;
@@ -268,11 +268,11 @@ impl NodeHandle {
     /// Removes a torrent; with `delete_data`, its files too.
     pub async fn remove_torrent(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         delete_data: bool,
     ) -> Result<(), CommandError> {
         let remove = Command::RemoveTorrent {
-            info_hash,
+            torrent_id,
             delete_data,
         };
         self.command(remove).await.map(drop)
@@ -325,25 +325,25 @@ impl NodeHandle {
     /// magnet without metainfo.
     pub async fn verify_torrent(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
     ) -> Result<Option<Checking>, CommandError> {
-        self.command(Command::Recheck(info_hash)).await?;
-        Ok(self.inner.torrents.newest_check(&info_hash))
+        self.command(Command::Recheck(torrent_id)).await?;
+        Ok(self.inner.torrents.newest_check(&torrent_id))
     }
 
     /// The check of a torrent that is running, if one is.
-    pub fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
-        self.inner.torrents.checking(info_hash)
+    pub fn checking(&self, torrent_id: &TorrentId) -> Option<Checking> {
+        self.inner.torrents.checking(torrent_id)
     }
 
     /// Where a torrent's files lie.
-    pub fn download_dir(&self, info_hash: &InfoHash) -> Option<PathBuf> {
-        self.inner.torrents.download_dir(info_hash)
+    pub fn download_dir(&self, torrent_id: &TorrentId) -> Option<PathBuf> {
+        self.inner.torrents.download_dir(torrent_id)
     }
 
     /// A torrent's description, once it is here.
-    pub fn metainfo(&self, info_hash: &InfoHash) -> Option<Arc<Metainfo>> {
-        self.inner.torrents.metainfo(info_hash)
+    pub fn metainfo(&self, torrent_id: &TorrentId) -> Option<Arc<Metainfo>> {
+        self.inner.torrents.metainfo(torrent_id)
     }
 
     /// Waits until the node has ended, by `shutdown` or by a failure.
@@ -374,9 +374,9 @@ impl Inner {
                 let added = self.torrents.add(*add).await?;
                 return Ok(CommandReply::Torrent(added));
             }
-            Command::RemoveTorrent { info_hash, .. }
-            | Command::StartTorrent(info_hash)
-            | Command::StopTorrent(info_hash) => Some(info_hash),
+            Command::RemoveTorrent { torrent_id, .. }
+            | Command::StartTorrent(torrent_id)
+            | Command::StopTorrent(torrent_id) => Some(torrent_id),
             Command::RestoreTorrent(_)
             | Command::Recheck(_)
             | Command::AddPeers { .. }
@@ -387,8 +387,8 @@ impl Inner {
             | Command::Shutdown => None,
         };
         let reply = self.inbox.command(command).await?;
-        if let Some(info_hash) = torrent {
-            self.torrents.save_or_warn(info_hash).await;
+        if let Some(torrent_id) = torrent {
+            self.torrents.save_or_warn(torrent_id).await;
         }
         Ok(reply)
     }

@@ -10,7 +10,7 @@ mod outcome;
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{BoostOrder, Command};
 use seedbank_engine::interface::config::{CreditPolicy, Policy};
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 
 pub use accounts::{Accounts, ChannelTotal};
@@ -137,10 +137,10 @@ impl Demo {
     }
 
     /// What the payer orders.
-    pub fn order(&self, info_hash: InfoHash) -> BoostOrder {
+    pub fn order(&self, torrent_id: TorrentId) -> BoostOrder {
         BoostOrder {
             request_id: "demo".to_owned(),
-            info_hash,
+            torrent_id,
             max: self.boost_max,
             bid: self.rate,
             until: None,
@@ -185,13 +185,13 @@ impl Demo {
         if !world.run_until(after(&world, SETTLING_MAX), heard) {
             return Err("the payer never heard of its credit".to_owned());
         }
-        let info_hash = metainfo.info_hash;
+        let torrent_id = metainfo.torrent_id();
         self.add_stopped(&mut world, metainfo);
-        let order = self.order(info_hash);
+        let order = self.order(torrent_id);
         world
             .command(payer, Command::Boost(order))
             .map_err(|error| format!("the boost was refused: {error}"))?;
-        let times = self.race(&mut world, info_hash)?;
+        let times = self.race(&mut world, torrent_id)?;
         let closed = |world: &World| {
             let settlement = world.settlement.as_ref().expect("there is one");
             let audit = settlement.ledger().audit();
@@ -211,7 +211,7 @@ impl Demo {
             start(&mut world, node, config, self.policy(position));
         }
         self.add_stopped(&mut world, metainfo);
-        self.race(&mut world, metainfo.info_hash)
+        self.race(&mut world, metainfo.torrent_id())
     }
 
     fn add_stopped(&self, world: &mut World, metainfo: &Metainfo) {
@@ -220,23 +220,23 @@ impl Demo {
             let peers: Vec<NodeIndex> =
                 self.known_to(position).into_iter().map(NodeIndex).collect();
             add(world, node, metainfo, position == SEEDER, &peers);
-            let stop = Command::StopTorrent(metainfo.info_hash);
+            let stop = Command::StopTorrent(metainfo.torrent_id());
             world.command(node, stop).expect("the torrent is there");
         }
     }
 
     /// Starts every node at once; how long each leecher took.
-    fn race(&self, world: &mut World, info_hash: InfoHash) -> Result<Vec<Duration>, String> {
+    fn race(&self, world: &mut World, torrent_id: TorrentId) -> Result<Vec<Duration>, String> {
         world.run_until(Instant::ZERO.after(self.up_for), |_| false);
         for position in 0..self.node_count() {
-            let start = Command::StartTorrent(info_hash);
+            let start = Command::StartTorrent(torrent_id);
             let started = world.command(NodeIndex(position), start);
             started.expect("the torrent is there");
         }
         let begin = world.now();
         let leechers = PAYER..self.node_count();
         let took = |world: &World| -> Vec<Option<Duration>> {
-            let done = |node| completed_at(world, NodeIndex(node), &info_hash);
+            let done = |node| completed_at(world, NodeIndex(node), &torrent_id);
             let since = |at: Instant| at.since(begin);
             leechers.clone().map(|node| done(node).map(since)).collect()
         };
@@ -261,9 +261,9 @@ fn wallet_knows(world: &World, node: NodeIndex, amount: MicroCredits) -> bool {
     session.is_some_and(|session| session.wallet().available == amount)
 }
 
-fn completed_at(world: &World, node: NodeIndex, info_hash: &InfoHash) -> Option<Instant> {
+fn completed_at(world: &World, node: NodeIndex, torrent_id: &TorrentId) -> Option<Instant> {
     let session = world.node(node).session.as_ref()?;
-    session.torrent(info_hash)?.completed_at
+    session.torrent(torrent_id)?.completed_at
 }
 
 /// Lets time pass until `closed`, looking once a second.

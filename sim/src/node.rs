@@ -10,7 +10,7 @@ use seedbank_engine::asked::{Arrived, BlockFate, Found, Lease, Requests};
 use seedbank_engine::interface::command::AddTorrent;
 use seedbank_engine::interface::input::PeerEvent;
 use seedbank_engine::session::Session;
-use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::units::{Block, Geometry, PeerIndex, PieceIndex, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use seedbank_ledger::Instant;
@@ -38,13 +38,13 @@ pub struct SimNode {
     /// Payload served and not reported, per connection.
     pub connections: BTreeMap<PeerIndex, SimConnection>,
     /// Pieces that are not on disk yet.
-    leases: BTreeMap<(InfoHash, PieceIndex), SimLease>,
+    leases: BTreeMap<(TorrentId, PieceIndex), SimLease>,
     /// Verified pieces.
-    pub disk: BTreeMap<InfoHash, BTreeSet<PieceIndex>>,
+    pub disk: BTreeMap<TorrentId, BTreeSet<PieceIndex>>,
     /// Lengths of its torrents.
-    pub geometry: BTreeMap<InfoHash, Geometry>,
+    pub geometry: BTreeMap<TorrentId, Geometry>,
     /// What it remembers of its torrents; survives a crash, as the disk does.
-    pub records: BTreeMap<InfoHash, AddTorrent>,
+    pub records: BTreeMap<TorrentId, AddTorrent>,
     next_peer: u64,
 }
 
@@ -52,7 +52,7 @@ pub struct SimNode {
 #[derive(Debug, Default)]
 pub struct SimConnection {
     /// Its torrent, once a handshake was sent.
-    pub info_hash: Option<InfoHash>,
+    pub torrent_id: Option<TorrentId>,
     /// Requests sent and not answered.
     asked: Requests<()>,
     fast_ours: bool,
@@ -108,12 +108,12 @@ impl SimNode {
     }
 
     /// Pieces on disk as a wire bitfield.
-    pub fn have_bits(&self, info_hash: &InfoHash) -> Vec<u8> {
-        let Some(geometry) = self.geometry.get(info_hash) else {
+    pub fn have_bits(&self, torrent_id: &TorrentId) -> Vec<u8> {
+        let Some(geometry) = self.geometry.get(torrent_id) else {
             return Vec::new();
         };
         let mut bits = vec![0_u8; geometry.piece_count().div_ceil(8) as usize];
-        for piece in self.disk.get(info_hash).into_iter().flatten() {
+        for piece in self.disk.get(torrent_id).into_iter().flatten() {
             bits[piece.as_usize() / 8] |= 0x80 >> (piece.as_usize() % 8);
         }
         bits
@@ -139,12 +139,12 @@ impl SimNode {
         let connection = self.connections.get_mut(&peer);
         let asked = connection.and_then(|connection| {
             let answered = connection.asked.answered(&block);
-            connection.info_hash.filter(|_| answered.is_some())
+            connection.torrent_id.filter(|_| answered.is_some())
         });
         let mut progress = PieceProgress::Partial;
-        let fate = BlockFate::decide(asked, |info_hash| {
+        let fate = BlockFate::decide(asked, |torrent_id| {
             let found;
-            (found, progress) = self.find(info_hash, &block, garbage);
+            (found, progress) = self.find(torrent_id, &block, garbage);
             found
         });
         (fate, progress)
@@ -153,12 +153,12 @@ impl SimNode {
     /// Stores a block in its lease, or compares it with what is there or on the disk.
     fn find(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         block: &Block,
         garbage: bool,
     ) -> (Found, PieceProgress) {
-        let Some(lease) = self.leases.get_mut(&(info_hash, block.piece)) else {
-            let disk = self.disk.get(&info_hash);
+        let Some(lease) = self.leases.get_mut(&(torrent_id, block.piece)) else {
+            let disk = self.disk.get(&torrent_id);
             let found = match disk.is_some_and(|pieces| pieces.contains(&block.piece)) {
                 true => Found::Present { equal: !garbage },
                 false => Found::Nothing,
@@ -183,9 +183,9 @@ impl SimNode {
     }
 
     /// Our handshake left: from here the connection belongs to its torrent.
-    pub fn greeted(&mut self, peer: PeerIndex, handshake: &Handshake) {
+    pub fn greeted(&mut self, peer: PeerIndex, torrent_id: TorrentId, handshake: &Handshake) {
         if let Some(connection) = self.connections.get_mut(&peer) {
-            connection.info_hash = Some(handshake.info_hash);
+            connection.torrent_id = Some(torrent_id);
             connection.fast_ours = handshake.fast;
         }
     }
@@ -202,13 +202,13 @@ impl SimNode {
         let Some(connection) = self.connections.get_mut(&peer) else {
             return;
         };
-        let Some(info_hash) = connection.info_hash else {
+        let Some(torrent_id) = connection.torrent_id else {
             return;
         };
-        let geometry = self.geometry[&info_hash];
+        let geometry = self.geometry[&torrent_id];
         for block in blocks {
             connection.asked.ask(*block, ());
-            let lease = self.leases.entry((info_hash, block.piece));
+            let lease = self.leases.entry((torrent_id, block.piece));
             lease.or_insert_with(|| SimLease {
                 blocks: Lease::new(geometry.block_count(block.piece) as usize),
                 garbage: false,
@@ -232,8 +232,8 @@ impl SimNode {
     }
 
     /// The session forgets a leased buffer; a full one is on its way to the disk.
-    pub fn release(&mut self, info_hash: InfoHash, piece: PieceIndex) {
-        let key = (info_hash, piece);
+    pub fn release(&mut self, torrent_id: TorrentId, piece: PieceIndex) {
+        let key = (torrent_id, piece);
         if self
             .leases
             .get(&key)
@@ -245,32 +245,32 @@ impl SimNode {
 
     /// A torrent's storage is opened anew: its leases begin anew too, but for those on their way to
     /// the disk.
-    pub fn opens(&mut self, info_hash: InfoHash, geometry: Geometry) {
-        self.geometry.insert(info_hash, geometry);
+    pub fn opens(&mut self, torrent_id: TorrentId, geometry: Geometry) {
+        self.geometry.insert(torrent_id, geometry);
         self.leases
-            .retain(|(of, _), lease| *of != info_hash || lease.blocks.is_full());
+            .retain(|(of, _), lease| *of != torrent_id || lease.blocks.is_full());
     }
 
     /// What adds a torrent again as it is now.
     pub fn remember(&mut self, record: AddTorrent) {
-        self.records.insert(record.info_hash(), record);
+        self.records.insert(record.torrent_id(), record);
     }
 
     /// A torrent was removed.
-    pub fn forget(&mut self, info_hash: InfoHash, delete_data: bool) {
-        self.records.remove(&info_hash);
+    pub fn forget(&mut self, torrent_id: TorrentId, delete_data: bool) {
+        self.records.remove(&torrent_id);
         self.leases
-            .retain(|(of, _), lease| *of != info_hash || lease.blocks.is_full());
+            .retain(|(of, _), lease| *of != torrent_id || lease.blocks.is_full());
         if delete_data {
-            self.disk.remove(&info_hash);
+            self.disk.remove(&torrent_id);
         }
     }
 
     /// A full piece was verified and written, or failed.
-    pub fn finish(&mut self, info_hash: InfoHash, piece: PieceIndex, good: bool) {
-        self.leases.remove(&(info_hash, piece));
+    pub fn finish(&mut self, torrent_id: TorrentId, piece: PieceIndex, good: bool) {
+        self.leases.remove(&(torrent_id, piece));
         if good {
-            self.disk.entry(info_hash).or_default().insert(piece);
+            self.disk.entry(torrent_id).or_default().insert(piece);
         }
     }
 

@@ -7,7 +7,7 @@ use seedbank_engine::content::metainfo::build::{Content, Draft};
 use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
 use seedbank_engine::interface::config::{Config, Policy};
 use seedbank_engine::session::Session;
-use seedbank_engine::units::{ClientId, InfoHash};
+use seedbank_engine::units::{ClientId, TorrentId};
 use seedbank_ledger::Identity;
 
 use crate::network::{LinkConfig, NodeIndex};
@@ -79,15 +79,15 @@ pub fn add(
     metainfo: &Metainfo,
     complete: bool,
     peers: &[NodeIndex],
-) -> InfoHash {
-    let info_hash = metainfo.info_hash;
+) -> TorrentId {
+    let torrent_id = metainfo.torrent_id();
     let peers = peers.iter().map(|peer| world.node(*peer).addr).collect();
     let target = world.node_mut(node);
-    target.geometry.insert(info_hash, metainfo.geometry);
+    target.geometry.insert(torrent_id, metainfo.geometry);
     if complete {
         target
             .disk
-            .insert(info_hash, metainfo.geometry.pieces().collect());
+            .insert(torrent_id, metainfo.geometry.pieces().collect());
     }
     let source = TorrentSource::Metainfo(Arc::new(metainfo.clone()));
     let add = AddTorrent {
@@ -97,7 +97,7 @@ pub fn add(
     world
         .command(node, Command::AddTorrent(Box::new(add)))
         .expect("sound torrents are taken");
-    info_hash
+    torrent_id
 }
 
 /// Links fast enough that limits of the sessions are what binds.
@@ -118,7 +118,7 @@ mod tests {
     use seedbank_engine::interface::view::TorrentState;
     use seedbank_ledger::{Duration, Instant};
 
-    fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, InfoHash) {
+    fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, TorrentId) {
         let mut world = World::new(None);
         for number in 0..=leechers {
             let books = Books::new(identity(number).id(), None, START);
@@ -135,14 +135,14 @@ mod tests {
             let node = NodeIndex(usize::try_from(number).unwrap());
             add(&mut world, node, metainfo, number == 0, &[]);
         }
-        (world, metainfo.info_hash)
+        (world, metainfo.torrent_id())
     }
 
     fn run(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> World {
-        let (mut world, info_hash) = swarm(leechers, metainfo, rng_seed);
+        let (mut world, torrent_id) = swarm(leechers, metainfo, rng_seed);
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
         assert!(
-            world.run_until(deadline, |world| all_seed(world, &info_hash)),
+            world.run_until(deadline, |world| all_seed(world, &torrent_id)),
             "it completes"
         );
         world
@@ -156,43 +156,43 @@ mod tests {
         recordings.map(Recording::digest).collect()
     }
 
-    fn all_seed(world: &World, info_hash: &InfoHash) -> bool {
+    fn all_seed(world: &World, torrent_id: &TorrentId) -> bool {
         world.nodes().iter().all(|node| {
             let session = node.session.as_ref().unwrap();
-            session.torrent(info_hash).unwrap().state == TorrentState::Seeding
+            session.torrent(torrent_id).unwrap().state == TorrentState::Seeding
         })
     }
 
     #[test]
     fn a_swarm_of_five_completes_with_every_invariant_held_at_every_step() {
         let metainfo = torrent("five", (3 << 20) + 12_345, 64 << 10, Some(TRACKER));
-        let (mut world, info_hash) = swarm(5, &metainfo, 7);
+        let (mut world, torrent_id) = swarm(5, &metainfo, 7);
         world.paranoid = true;
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
-        assert!(world.run_until(deadline, |world| all_seed(world, &info_hash)));
+        assert!(world.run_until(deadline, |world| all_seed(world, &torrent_id)));
     }
 
     #[test]
     fn a_node_that_crashed_goes_on_with_what_it_remembers() {
         let metainfo = torrent("crashed", 4 << 20, 64 << 10, None);
-        let (mut world, info_hash) = swarm(1, &metainfo, 7);
+        let (mut world, torrent_id) = swarm(1, &metainfo, 7);
         world.paranoid = true;
         let (seed, leecher) = (NodeIndex(0), NodeIndex(1));
         let addr = world.node(seed).addr;
         let peers = vec![addr];
-        let peers = Command::AddPeers { info_hash, peers };
+        let peers = Command::AddPeers { torrent_id, peers };
         world.command(leecher, peers.clone()).unwrap();
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
-        let half = |world: &World| world.node(leecher).disk[&info_hash].len() >= 32;
-        let begun = |world: &World| world.node(leecher).disk.contains_key(&info_hash);
+        let half = |world: &World| world.node(leecher).disk[&torrent_id].len() >= 32;
+        let begun = |world: &World| world.node(leecher).disk.contains_key(&torrent_id);
         assert!(world.run_until(deadline, |world| begun(world) && half(world)));
         world.crash(leecher);
         start(&mut world, leecher, config(1, 8), Policy::default());
         world.restore(leecher).unwrap();
         world.command(leecher, peers).unwrap();
-        assert!(world.run_until(deadline, |world| all_seed(world, &info_hash)));
+        assert!(world.run_until(deadline, |world| all_seed(world, &torrent_id)));
         let session = world.node(leecher).session.as_ref().unwrap();
-        let again = session.torrent(&info_hash).unwrap().downloaded.get();
+        let again = session.torrent(&torrent_id).unwrap().downloaded.get();
         assert!(again < 3 << 20, "{again} bytes fetched again");
     }
 

@@ -14,7 +14,7 @@ use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::{Input, PeerEvent};
 use seedbank_engine::interface::output::{Output, StorageCheck};
 use seedbank_engine::session::Session;
-use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::units::{Block, PeerIndex, PieceIndex, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use seedbank_ledger::settlement::SettlementRequest;
@@ -48,7 +48,7 @@ enum Event {
     /// A dial reaches its address.
     Dial {
         from: NodeIndex,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         addr: SocketAddr,
     },
     Arrive {
@@ -63,13 +63,13 @@ enum Event {
     /// What is on a node's disk was looked at.
     Checked {
         node: NodeIndex,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         check: u64,
     },
     /// A full piece was hashed, and written if it was good.
     Hashed {
         node: NodeIndex,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         piece: PieceIndex,
         good: bool,
     },
@@ -200,9 +200,9 @@ impl World {
             Event::Input(node, input) => self.input(node, *input),
             Event::Dial {
                 from,
-                info_hash,
+                torrent_id,
                 addr,
-            } => self.dial(from, info_hash, addr),
+            } => self.dial(from, torrent_id, addr),
             Event::Arrive { to, item } => self.arrive(to, item),
             Event::Settle {
                 node,
@@ -211,20 +211,20 @@ impl World {
             } => self.settle(node, request, *what),
             Event::Checked {
                 node,
-                info_hash,
+                torrent_id,
                 check,
-            } => self.checked(node, info_hash, check),
+            } => self.checked(node, torrent_id, check),
             Event::Hashed {
                 node,
-                info_hash,
+                torrent_id,
                 piece,
                 good,
             } => {
-                self.nodes[node.0].finish(info_hash, piece, good);
+                self.nodes[node.0].finish(torrent_id, piece, good);
                 let hashed = if good {
-                    Input::PieceVerified { info_hash, piece }
+                    Input::PieceVerified { torrent_id, piece }
                 } else {
-                    Input::PieceFailed { info_hash, piece }
+                    Input::PieceFailed { torrent_id, piece }
                 };
                 self.input(node, hashed);
             }
@@ -309,19 +309,23 @@ impl World {
             recording.output(&output);
         }
         match output {
-            Output::Dial { info_hash, addr } => {
+            Output::Dial { torrent_id, addr } => {
                 let at = now.after(self.network.delay(node));
                 self.queue.push(
                     at,
                     Event::Dial {
                         from: node,
-                        info_hash,
+                        torrent_id,
                         addr,
                     },
                 );
             }
-            Output::Handshake { peer, handshake } => {
-                self.nodes[node.0].greeted(peer, &handshake);
+            Output::Handshake {
+                peer,
+                torrent_id,
+                handshake,
+            } => {
+                self.nodes[node.0].greeted(peer, torrent_id, &handshake);
                 self.enqueue(End { node, peer }, Item::Handshake(handshake));
             }
             Output::Send { peer, message } => {
@@ -344,21 +348,23 @@ impl World {
                 }
             }
             Output::Close { peer, .. } => self.enqueue(End { node, peer }, Item::Fin),
-            Output::Release { info_hash, piece } => {
-                self.nodes[node.0].release(info_hash, piece);
+            Output::Release { torrent_id, piece } => {
+                self.nodes[node.0].release(torrent_id, piece);
             }
             Output::Check(order) => self.check(node, &order),
             Output::Remember(record) => self.nodes[node.0].remember(*record),
             // A simulated disk remembers by itself.
             Output::RememberPieces(_) => {}
             Output::Forget {
-                info_hash,
+                torrent_id,
                 delete_data,
-            } => self.nodes[node.0].forget(info_hash, delete_data),
+            } => self.nodes[node.0].forget(torrent_id, delete_data),
             Output::Announce {
-                info_hash, tracker, ..
+                torrent_id,
+                tracker,
+                ..
             } => {
-                self.ask_tracker(node, info_hash, tracker);
+                self.ask_tracker(node, torrent_id, tracker);
             }
             Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
             Output::Append(command) => {
@@ -371,30 +377,30 @@ impl World {
     }
 
     fn check(&mut self, node: NodeIndex, order: &StorageCheck) {
-        let (info_hash, check) = (order.info_hash, order.check);
-        self.nodes[node.0].opens(info_hash, order.metainfo.geometry);
+        let (torrent_id, check) = (order.torrent_id, order.check);
+        self.nodes[node.0].opens(torrent_id, order.metainfo.geometry);
         let checked = Event::Checked {
             node,
-            info_hash,
+            torrent_id,
             check,
         };
         self.queue.push(self.queue.now().after(DISK_DELAY), checked);
     }
 
-    fn checked(&mut self, node: NodeIndex, info_hash: InfoHash, check: u64) {
-        let have = self.nodes[node.0].have_bits(&info_hash);
+    fn checked(&mut self, node: NodeIndex, torrent_id: TorrentId, check: u64) {
+        let have = self.nodes[node.0].have_bits(&torrent_id);
         let checked = Input::Checked {
-            info_hash,
+            torrent_id,
             check,
             have,
         };
         self.input(node, checked);
     }
 
-    fn ask_tracker(&mut self, node: NodeIndex, info_hash: InfoHash, tracker: String) {
-        let result = self.announce(node, info_hash);
+    fn ask_tracker(&mut self, node: NodeIndex, torrent_id: TorrentId, tracker: String) {
+        let result = self.announce(node, torrent_id);
         let announced = Box::new(Input::Announced {
-            info_hash,
+            torrent_id,
             tracker,
             result,
         });
@@ -406,7 +412,7 @@ impl World {
     fn announce(
         &self,
         node: NodeIndex,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
     ) -> Result<AnnounceReply, AnnounceError> {
         let others = self
             .nodes
@@ -415,7 +421,7 @@ impl World {
             .filter(|(index, _)| *index != node.0);
         let peers = others
             .filter(|(_, other)| other.session.is_some())
-            .filter(|(_, other)| other.geometry.contains_key(&info_hash))
+            .filter(|(_, other)| other.geometry.contains_key(&torrent_id))
             .map(|(_, other)| other.addr)
             .collect();
         Ok(AnnounceReply {
@@ -428,11 +434,11 @@ impl World {
         })
     }
 
-    fn dial(&mut self, from: NodeIndex, info_hash: InfoHash, addr: SocketAddr) {
+    fn dial(&mut self, from: NodeIndex, torrent_id: TorrentId, addr: SocketAddr) {
         let now = self.queue.now();
         let listening = |node: &&NodeIndex| self.nodes[node.0].session.is_some();
         let Some(to) = self.by_addr.get(&addr).filter(listening).copied() else {
-            return self.input(from, Input::DialFailed { info_hash, addr });
+            return self.input(from, Input::DialFailed { torrent_id, addr });
         };
         let dialler_addr = self.nodes[from.0].addr;
         let ours = End {
@@ -446,7 +452,7 @@ impl World {
         self.network.connect(ours, theirs);
         let dialled = Input::Dialled {
             peer: ours.peer,
-            info_hash,
+            torrent_id,
             addr,
         };
         let at = now.after(self.network.delay(to));
@@ -531,13 +537,13 @@ impl World {
 
     fn block(&mut self, to: End, block: Block, garbage: bool) {
         let node = &mut self.nodes[to.node.0];
-        let info_hash = node
+        let torrent_id = node
             .connections
             .get(&to.peer)
-            .and_then(|peer| peer.info_hash);
+            .and_then(|peer| peer.torrent_id);
         let (event, progress) = node.receive(to.peer, block, garbage);
         self.received(to, event);
-        let Some(info_hash) = info_hash else { return };
+        let Some(torrent_id) = torrent_id else { return };
         let good = match progress {
             PieceProgress::Partial => return,
             PieceProgress::Good => true,
@@ -545,7 +551,7 @@ impl World {
         };
         let hashed = Event::Hashed {
             node: to.node,
-            info_hash,
+            torrent_id,
             piece: block.piece,
             good,
         };

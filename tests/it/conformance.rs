@@ -14,7 +14,7 @@ use seedbank_engine::interface::input::Input;
 use seedbank_engine::interface::output::Output;
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::session::Session;
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::{Identity, Instant, Sequence};
 use seedbank_node::books::LedgerView;
 use seedbank_node::demo::{self, DemoOptions};
@@ -75,10 +75,10 @@ async fn a_nodes_life_replays_to_the_same_outputs_and_the_same_ledger() {
     let lives = [Recorder::default(), Recorder::default()];
     let seed = start(folder.path(), "seed", &lives[0]).await.unwrap();
     add(&seed, &torrent, None).await.unwrap();
-    complete(&seed, metainfo.info_hash).await.unwrap();
+    complete(&seed, metainfo.torrent_id()).await.unwrap();
     let leecher = start(folder.path(), "leecher", &lives[1]).await.unwrap();
     add(&leecher, &torrent, Some(&seed)).await.unwrap();
-    complete(&leecher, metainfo.info_hash).await.unwrap();
+    complete(&leecher, metainfo.torrent_id()).await.unwrap();
 
     let ledgers = [&leecher, &seed].map(|node| node.ledger().unwrap().unwrap());
     leecher.shutdown().await;
@@ -129,10 +129,12 @@ async fn add(node: &NodeHandle, torrent: &[u8], from: Option<&NodeHandle>) -> Re
     Ok(())
 }
 
-async fn complete(node: &NodeHandle, info_hash: InfoHash) -> Result<()> {
+async fn complete(node: &NodeHandle, torrent_id: TorrentId) -> Result<()> {
     let complete = async {
         loop {
-            let view = node.query(move |session| session.torrent(&info_hash)).await;
+            let view = node
+                .query(move |session| session.torrent(&torrent_id))
+                .await;
             let view = view.flatten().context("the node is there")?;
             if view.state == TorrentState::Seeding {
                 return Ok(());

@@ -35,7 +35,7 @@ pub struct Daemon {
     process: Option<Process>,
     /// `seedbank events`, writing to a file.
     events: Option<Process>,
-    info_hash: String,
+    torrent_id: String,
     asked: Cell<Option<(Instant, Progress)>>,
 }
 
@@ -81,7 +81,7 @@ impl Daemon {
             lives: 0,
             process: None,
             events: None,
-            info_hash: String::new(),
+            torrent_id: String::new(),
             asked: Cell::new(None),
         };
         daemon.resume()?;
@@ -239,7 +239,7 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::cli`].
     pub fn torrent(&self) -> Result<Value> {
-        Ok(self.cli(&["show", &self.info_hash])?["torrent"].clone())
+        Ok(self.cli(&["show", &self.torrent_id])?["torrent"].clone())
     }
 
     fn command(&self, args: &[&str]) -> Result<Command> {
@@ -264,7 +264,7 @@ impl Daemon {
     }
 
     fn add(&mut self, torrent: &Torrent, source: &str, args: &[&str]) -> Result<()> {
-        self.info_hash = torrent.hash_hex();
+        self.torrent_id = torrent.hash_hex();
         self.asked.set(None);
         self.cli(&[&["add", source], args].concat()).map(drop)
     }
@@ -359,7 +359,7 @@ impl Client for Daemon {
     }
 
     fn peers(&mut self) -> Result<Vec<PeerView>> {
-        let answer = self.cli(&["peers", &self.info_hash])?;
+        let answer = self.cli(&["peers", &self.torrent_id])?;
         let peers = answer["peers"]
             .as_array()
             .context("no peers")?

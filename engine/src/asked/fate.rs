@@ -1,6 +1,6 @@
 //! What becomes of a block that arrives.
 
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// What the data plane did with a block that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Found {
 impl BlockFate {
     /// What becomes of a block. `asked` is for which torrent it was asked of this peer, or `None`;
     /// only if it was does `find` run, which looks for its place there and stores it if it is missing.
-    pub fn decide(asked: Option<InfoHash>, find: impl FnOnce(InfoHash) -> Found) -> Self {
+    pub fn decide(asked: Option<TorrentId>, find: impl FnOnce(TorrentId) -> Found) -> Self {
         match asked {
             Some(torrent) => Self::of(find(torrent)),
             None => Self::Unrequested,
@@ -68,7 +68,7 @@ mod tests {
             (Found::Present { equal: false }, BlockFate::Different),
             (Found::Nothing, BlockFate::Different),
         ] {
-            assert_eq!(BlockFate::decide(Some(InfoHash([1; 20])), |_| found), fate);
+            assert_eq!(BlockFate::decide(Some(TorrentId([1; 20])), |_| found), fate);
         }
     }
 }

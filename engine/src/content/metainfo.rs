@@ -10,7 +10,7 @@ mod path;
 use sha1::{Digest as _, Sha1};
 
 use crate::content::bencode::{DecodeError, Dict, Value};
-use crate::units::{Geometry, InfoHash};
+use crate::units::{Geometry, InfoHash, TorrentId};
 
 pub use path::PathError;
 
@@ -143,6 +143,11 @@ pub enum MetainfoError {
 }
 
 impl Metainfo {
+    /// What the torrent is called here.
+    pub fn torrent_id(&self) -> TorrentId {
+        self.info_hash.into()
+    }
+
     /// Reads a torrent file. The info hash is over the exact bytes of its `info` dictionary.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MetainfoError> {
         parse::torrent(bytes)

@@ -31,7 +31,7 @@ use crate::credit::event::CreditEvent;
 use crate::credit::output::CreditOutput;
 use crate::credit::policy::{CreditError, CreditPolicy};
 use crate::credit::wallet::Purse;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 use bid::{Bidder, Pauses};
 use book::Book;
 use config::{ACTIVE_MAX, ENDED_MAX, REQUEST_ID_LEN_MAX};
@@ -42,7 +42,7 @@ use row::{Boost, Share};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TorrentRow {
     /// Which.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Bytes of wanted pieces that are missing; `None` while the metainfo is not here or what is on
     /// disk is being verified.
     pub left: Option<Bytes>,
@@ -60,7 +60,7 @@ pub struct PayeeCandidate {
     /// Whose.
     pub node_id: NodeId,
     /// For which torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Lowest bid it serves as paid.
     pub rate_min: Rate,
     /// The exposure it allows us; zero if it has not said.
@@ -225,10 +225,10 @@ impl Boosts {
     }
 
     /// The torrent is gone for good: its boosts end.
-    pub fn torrent_removed(&mut self, info_hash: InfoHash) {
+    pub fn torrent_removed(&mut self, torrent_id: TorrentId) {
         let ids: Vec<u64> = self
             .active()
-            .filter(|(_, boost)| boost.order.info_hash == info_hash)
+            .filter(|(_, boost)| boost.order.torrent_id == torrent_id)
             .map(|(id, _)| id)
             .collect();
         for id in ids {
@@ -237,8 +237,8 @@ impl Boosts {
     }
 
     /// The exchange signed this much to a payee for a torrent. Booked by the next plan.
-    pub fn spent(&mut self, payee: NodeId, info_hash: InfoHash, amount: MicroCredits) {
-        self.book.hint(payee, info_hash, amount);
+    pub fn spent(&mut self, payee: NodeId, torrent_id: TorrentId, amount: MicroCredits) {
+        self.book.hint(payee, torrent_id, amount);
     }
 
     /// The next thing to do; `None` when there is nothing until the next call.
@@ -261,7 +261,7 @@ impl Boosts {
     /// What a boost of a torrent with `left` bytes missing would meet at this bid.
     pub fn quote(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         bid: Rate,
         left: Bytes,
         candidates: &[PayeeCandidate],
@@ -269,7 +269,7 @@ impl Boosts {
     ) -> BoostQuote {
         let rates: BTreeMap<NodeId, Rate> = candidates
             .iter()
-            .filter(|row| row.info_hash == info_hash && row.has_missing)
+            .filter(|row| row.torrent_id == torrent_id && row.has_missing)
             .map(|row| (row.node_id, row.rate_min))
             .collect();
         BoostQuote {
@@ -315,7 +315,7 @@ impl Boosts {
         };
         BoostView {
             id,
-            info_hash: boost.order.info_hash,
+            torrent_id: boost.order.torrent_id,
             state: boost.state,
             max: boost.order.max,
             bid: boost.order.bid,

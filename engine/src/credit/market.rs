@@ -9,7 +9,7 @@ mod fetching;
 mod serving;
 
 pub use boosting::{Facts, PayeeFacts};
-pub use serving::PeerCredit;
+pub use serving::{PeerCredit, UnderWay};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -315,9 +315,9 @@ impl Market {
             Errand::CloseLock(id) => self.tell_wallet(now, |wallet| wallet.close_lock(id)),
             Errand::Spent {
                 payee,
-                info_hash,
+                torrent_id,
                 amount,
-            } => self.boosts.spent(payee, info_hash, amount),
+            } => self.boosts.spent(payee, torrent_id, amount),
             Errand::LockTold(status) => {
                 self.exchange.lock_status(&status, now);
                 let changed = Notice::LockChanged(status.lock.body.lock_id);

@@ -11,7 +11,7 @@ use seedbank_ledger::{MicroCredits, NodeId, Rate};
 use crate::credit::event::CreditEvent;
 use crate::credit::receipts::{Service, Violation};
 use crate::credit::settlement::SettlementRequest;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 use crate::wire::receipt::ReceiptMessage;
 
 /// One thing to do. The order counts: a BID precedes the requests made under it, a QUOTE the blocks
@@ -97,7 +97,7 @@ pub enum Errand {
         /// To whom.
         payee: NodeId,
         /// For which torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// How much.
         amount: MicroCredits,
     },

@@ -68,6 +68,6 @@ pub mod shares;
 pub mod summary;
 pub mod violation;
 
-pub use exchange::{Exchange, Granted, Opened, Setup, Terms};
+pub use exchange::{Delivered, Exchange, Granted, Opened, Setup, Terms};
 pub use service::Service;
 pub use violation::Violation;

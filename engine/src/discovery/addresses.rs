@@ -2,6 +2,7 @@
 //!
 //! Addresses come from the owner, from trackers and from magnets, and are hints, never facts.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -16,6 +17,15 @@ const RETRY_MAX: Duration = Duration::from_secs(600);
 /// Failures after which an address that a tracker named is forgotten.
 const FAILURES_MAX: u32 = 8;
 
+/// Who named an address, the least trusted first. A further source is a further line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PeerSource {
+    /// A tracker: forgotten after some failures.
+    Tracker,
+    /// The owner, or a magnet that it gave us: tried first and never forgotten.
+    Owner,
+}
+
 /// The addresses of one torrent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Addresses {
@@ -27,8 +37,8 @@ pub(crate) struct Addresses {
 struct Address {
     state: State,
     failures: u32,
-    /// Named by the owner: never forgotten.
-    lasting: bool,
+    /// The most trusted of those who named it.
+    source: PeerSource,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +54,17 @@ enum State {
 }
 
 impl Addresses {
-    /// Remembers `addr`; `lasting` if the owner named it.
-    pub(crate) fn add(&mut self, addr: SocketAddr, lasting: bool) {
+    /// Remembers `addr`, which `source` named.
+    pub(crate) fn add(&mut self, addr: SocketAddr, source: PeerSource) {
         let addr = canonical(addr);
         if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
             return;
         }
         if let Some(known) = self.known.get_mut(&addr) {
-            known.lasting |= lasting;
+            known.source = known.source.max(source);
             return;
         }
-        if lasting && self.known.len() >= ADDRESSES_MAX {
+        if source == PeerSource::Owner && self.known.len() >= ADDRESSES_MAX {
             self.make_room();
         }
         if self.known.len() < ADDRESSES_MAX {
@@ -64,7 +74,7 @@ impl Addresses {
                 Address {
                     state,
                     failures: 0,
-                    lasting,
+                    source,
                 },
             );
         }
@@ -76,7 +86,7 @@ impl Addresses {
         let worst = self
             .known
             .iter()
-            .filter(|(_, address)| !address.lasting && is_idle(address))
+            .filter(|(_, address)| address.source != PeerSource::Owner && is_idle(address))
             .max_by_key(|(addr, address)| (address.failures, **addr))
             .map(|(addr, _)| *addr);
         if let Some(worst) = worst {
@@ -98,7 +108,7 @@ impl Addresses {
             .known
             .iter()
             .filter(|(addr, address)| due(address) && !here.contains(addr))
-            .min_by_key(|(addr, address)| (!address.lasting, address.failures, **addr))
+            .min_by_key(|(addr, address)| (Reverse(address.source), address.failures, **addr))
             .map(|(addr, _)| *addr)?;
         self.set(next, State::Dialling);
         Some(next)
@@ -126,7 +136,7 @@ impl Addresses {
             return;
         }
         known.failures = known.failures.saturating_add(1);
-        if known.failures > FAILURES_MAX && !known.lasting {
+        if known.failures > FAILURES_MAX && known.source != PeerSource::Owner {
             self.known.remove(&addr);
             return;
         }
@@ -192,7 +202,7 @@ mod tests {
     #[test]
     fn an_address_that_fails_waits_twice_as_long_each_time() {
         let mut addresses = Addresses::default();
-        addresses.add(addr("127.0.0.1:6881"), false);
+        addresses.add(addr("127.0.0.1:6881"), PeerSource::Tracker);
         let mut now = Instant::ZERO;
         let mut waits = Vec::new();
         for _ in 0..4 {
@@ -216,8 +226,8 @@ mod tests {
     #[test]
     fn only_the_owners_addresses_outlive_many_failures() {
         let mut addresses = Addresses::default();
-        addresses.add(addr("127.0.0.1:1"), true);
-        addresses.add(addr("127.0.0.1:2"), false);
+        addresses.add(addr("127.0.0.1:1"), PeerSource::Owner);
+        addresses.add(addr("127.0.0.1:2"), PeerSource::Tracker);
         for _ in 0..20 {
             addresses.failed(addr("127.0.0.1:1"), Instant::ZERO);
             addresses.failed(addr("127.0.0.1:2"), Instant::ZERO);
@@ -232,9 +242,9 @@ mod tests {
     #[test]
     fn mapped_and_plain_addresses_are_one() {
         let mut addresses = Addresses::default();
-        addresses.add(addr("[::ffff:127.0.0.1]:7"), false);
-        addresses.add(addr("127.0.0.1:7"), false);
-        addresses.add(addr("127.0.0.1:0"), false);
+        addresses.add(addr("[::ffff:127.0.0.1]:7"), PeerSource::Tracker);
+        addresses.add(addr("127.0.0.1:7"), PeerSource::Tracker);
+        addresses.add(addr("127.0.0.1:0"), PeerSource::Tracker);
         assert_eq!(
             addresses.take_due(&nobody(), Instant::ZERO),
             Some(addr("127.0.0.1:7"))

@@ -12,7 +12,7 @@ use crate::content::metainfo::{Metainfo, MetainfoError};
 pub use crate::credit::boost::BoostOrder;
 pub use crate::credit::policy::CreditError;
 use crate::interface::config::Policy;
-use crate::units::InfoHash;
+use crate::units::{InfoHash, TorrentId};
 
 /// Most torrents of one session.
 pub const TORRENTS_MAX: usize = 10_000;
@@ -29,21 +29,21 @@ pub enum Command {
     /// Forgets a torrent and closes its connections.
     RemoveTorrent {
         /// Which.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Its files go too.
         delete_data: bool,
     },
     /// Starts a stopped or failed torrent; what failed is checked again first.
-    StartTorrent(InfoHash),
+    StartTorrent(TorrentId),
     /// Stops a torrent and closes its connections.
-    StopTorrent(InfoHash),
+    StopTorrent(TorrentId),
     /// Verifies again all that is on disk, believing nothing: the torrent counts as empty until
     /// that is done. A check that is running begins anew. No effect without metainfo.
-    Recheck(InfoHash),
+    Recheck(TorrentId),
     /// Tells a torrent of peers.
     AddPeers {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Addresses; dialled as connections allow.
         peers: Vec<SocketAddr>,
     },
@@ -97,7 +97,7 @@ pub enum TorrentSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
     /// Which.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Whether it was there before.
     pub existed: bool,
 }
@@ -115,12 +115,17 @@ impl AddTorrent {
         }
     }
 
-    /// Which torrent.
+    /// What peers and trackers call it.
     pub fn info_hash(&self) -> InfoHash {
         match &self.source {
             TorrentSource::Metainfo(metainfo) => metainfo.info_hash,
             TorrentSource::Magnet(magnet) => magnet.info_hash,
         }
+    }
+
+    /// What it is called here.
+    pub fn torrent_id(&self) -> TorrentId {
+        self.info_hash().into()
     }
 }
 
@@ -157,7 +162,7 @@ pub enum CommandReply {
 pub enum CommandError {
     /// No such torrent.
     #[error("no torrent {0}")]
-    TorrentUnknown(InfoHash),
+    TorrentUnknown(TorrentId),
     /// A number is out of range.
     #[error("{field} {problem}")]
     BadValue {
@@ -198,7 +203,7 @@ pub enum AddError {
         /// The file.
         path: PathBuf,
         /// The other torrent.
-        other: InfoHash,
+        other: TorrentId,
         /// Its name.
         name: String,
     },

@@ -4,7 +4,7 @@ use seedbank_ledger::Instant;
 
 pub use crate::credit::event::CreditEvent;
 use crate::transfer::choker::Reason;
-use crate::units::{InfoHash, PeerIndex, PieceIndex};
+use crate::units::{PeerIndex, PieceIndex, TorrentId};
 
 /// A thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,18 +12,18 @@ pub enum SessionEvent {
     /// A choke decision was applied.
     Choke(ChokeDecision),
     /// Every wanted piece is verified.
-    TorrentCompleted(InfoHash),
+    TorrentCompleted(TorrentId),
     /// A torrent stopped with an error.
     TorrentFailed {
         /// Which.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Why, for people.
         reason: String,
     },
     /// A piece did not match its hash.
     PieceFailed {
         /// Which torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Which piece.
         piece: PieceIndex,
     },
@@ -39,7 +39,7 @@ pub enum SessionEvent {
     /// A tracker could not be reached or refused.
     TrackerFailed {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// URL.
         tracker: String,
         /// Why.
@@ -53,7 +53,7 @@ pub struct ChokeDecision {
     /// When.
     pub at: Instant,
     /// Torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// About whom.
     pub peer: PeerIndex,
     /// Unchoked, or choked.

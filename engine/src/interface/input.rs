@@ -9,7 +9,7 @@ pub use crate::asked::BlockFate;
 pub use crate::credit::settlement::Unreachable;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
-use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
 
@@ -34,14 +34,14 @@ pub enum Input {
         /// A new index.
         peer: PeerIndex,
         /// For which torrent we dialled.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Its address.
         addr: SocketAddr,
     },
     /// A dial of ours failed.
     DialFailed {
         /// For which torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Where to.
         addr: SocketAddr,
     },
@@ -78,14 +78,14 @@ pub enum Input {
     /// A leased piece matched its hash and is written.
     PieceVerified {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Piece.
         piece: PieceIndex,
     },
     /// A leased piece did not match its hash; its buffer is gone.
     PieceFailed {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Piece.
         piece: PieceIndex,
     },
@@ -93,7 +93,7 @@ pub enum Input {
     /// open and what is there is known.
     Checked {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Which check; any but the newest means nothing.
         check: u64,
         /// Pieces that are there, most significant bit first.
@@ -102,7 +102,7 @@ pub enum Input {
     /// A check could not be done, or found files that are not this torrent's.
     CheckFailed {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Which check; any but the newest means nothing.
         check: u64,
         /// Why, for people.
@@ -112,14 +112,14 @@ pub enum Input {
     /// it has.
     StorageFailed {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Why, for people ("no space left on device").
         reason: String,
     },
     /// A tracker answered or did not.
     Announced {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Tracker URL as in the output.
         tracker: String,
         /// Its answer.

@@ -12,7 +12,7 @@ use crate::credit::settlement::SettlementRequest;
 use crate::discovery::tracker::AnnounceRequest;
 use crate::interface::command::AddTorrent;
 use crate::interface::event::SessionEvent;
-use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
 
@@ -22,14 +22,16 @@ pub enum Output {
     /// Connect to `addr`; answered by `Dialled` or `DialFailed`.
     Dial {
         /// For which torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Where to.
         addr: SocketAddr,
     },
-    /// Send our handshake; from here the connection belongs to `handshake.info_hash`.
+    /// Send our handshake; from here the connection belongs to this torrent.
     Handshake {
         /// To whom.
         peer: PeerIndex,
+        /// Torrent.
+        torrent_id: TorrentId,
         /// What.
         handshake: Handshake,
     },
@@ -71,7 +73,7 @@ pub enum Output {
     /// Forget a leased buffer.
     Release {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Piece.
         piece: PieceIndex,
     },
@@ -84,18 +86,18 @@ pub enum Output {
     /// restart it comes back as `RestoreTorrent`.
     Remember(Box<AddTorrent>),
     /// Put on record which pieces of this torrent are here; may wait for some seconds.
-    RememberPieces(InfoHash),
+    RememberPieces(TorrentId),
     /// A torrent is removed: end its check, drop its buffers, take it off record.
     Forget {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Delete its files, if they are its own.
         delete_data: bool,
     },
     /// Ask a tracker; answered by `Announced`.
     Announce {
         /// Torrent.
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         /// Tracker URL.
         tracker: String,
         /// What to say.
@@ -121,7 +123,7 @@ pub enum Output {
 #[derive(Clone, Debug)]
 pub struct StorageCheck {
     /// Torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Number to answer under; never used twice.
     pub check: u64,
     /// What should be there.

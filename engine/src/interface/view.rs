@@ -8,7 +8,7 @@ pub use crate::credit::boost::{BoostQuote, BoostState, BoostView, PayeeView};
 pub use crate::credit::wallet::WalletView;
 pub use crate::discovery::tracker::TrackerView;
 use crate::transfer::choker::Reason;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 
 /// What a torrent is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum TorrentState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TorrentView {
     /// Which.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Its name, or the magnet's, or the info hash.
     pub name: String,
     /// What it is doing.
@@ -72,7 +72,7 @@ pub struct PeerView {
     /// Which.
     pub peer: PeerIndex,
     /// Torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Remote address.
     pub addr: SocketAddr,
     /// Whether it dialled us.

@@ -2,12 +2,13 @@
 
 use seedbank_ledger::Instant;
 
+use crate::discovery::addresses::PeerSource;
 use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
 use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::torrent::{Content, Torrent};
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// Peers asked for in an announce.
 const NUM_WANT: u32 = 100;
@@ -40,7 +41,7 @@ impl Session {
                     key: self.announce_key,
                 };
                 announces.push(Output::Announce {
-                    info_hash: torrent.info_hash,
+                    torrent_id: torrent.torrent_id,
                     tracker: announce.url,
                     request,
                 });
@@ -53,12 +54,12 @@ impl Session {
 
     pub(super) fn announced(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         tracker: &str,
         result: Result<AnnounceReply, AnnounceError>,
         now: Instant,
     ) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         torrent.trackers.answered(tracker, result.as_ref(), now);
@@ -67,14 +68,14 @@ impl Session {
                 reply
                     .peers
                     .into_iter()
-                    .for_each(|addr| torrent.addresses.add(addr, false));
+                    .for_each(|addr| torrent.addresses.add(addr, PeerSource::Tracker));
                 self.dial_due(now);
             }
             Err(error) => {
                 let tracker = tracker.to_owned();
                 let reason = error.to_string();
                 let failed = SessionEvent::TrackerFailed {
-                    info_hash,
+                    torrent_id,
                     tracker,
                     reason,
                 };

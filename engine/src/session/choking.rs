@@ -56,7 +56,7 @@ impl Session {
 
     fn candidate(&self, peer: &Peer, now: Instant) -> Option<Candidate> {
         let link = peer.live()?;
-        let torrent = self.torrents.get(&peer.info_hash?)?;
+        let torrent = self.torrents.get(&peer.torrent_id?)?;
         let credit = self.market.peer(peer.index);
         // Without a key nobody bids, and a long queue need not be looked through.
         let queued = credit.node_id.and_then(|_| link.upload.bid_min());
@@ -91,7 +91,7 @@ impl Session {
     fn apply_choke(&mut self, change: &Change, now: Instant) {
         let decision = change.decision;
         let peer = decision.peer;
-        let Some(info_hash) = self.peers.get(&peer).and_then(|entry| entry.info_hash) else {
+        let Some(torrent_id) = self.peers.get(&peer).and_then(|entry| entry.torrent_id) else {
             return;
         };
         self.serve_as(peer, decision.class, now);
@@ -100,7 +100,7 @@ impl Session {
             let reason = decision.reason;
             let event = ChokeDecision {
                 at: now,
-                info_hash,
+                torrent_id,
                 peer,
                 unchoked,
                 reason,

@@ -2,11 +2,12 @@
 
 use seedbank_ledger::Instant;
 
+use crate::discovery::addresses::PeerSource;
 use crate::interface::command::{Command, CommandError, CommandReply};
 use crate::interface::config::Policy;
 use crate::session::Session;
 use crate::session::torrent::Torrent;
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 impl Session {
     pub(super) fn carry_out(
@@ -21,17 +22,17 @@ impl Session {
             Command::AddTorrent(add) => Ok(self.add_torrent(*add, now)?),
             Command::RestoreTorrent(add) => Ok(self.restore_torrent(*add, now)?),
             Command::RemoveTorrent {
-                info_hash,
+                torrent_id,
                 delete_data,
-            } => self.remove_torrent(info_hash, delete_data, now),
-            Command::StartTorrent(info_hash) => self.start_torrent(info_hash, now),
-            Command::StopTorrent(info_hash) => self.stop_torrent(info_hash, now),
-            Command::Recheck(info_hash) => self.recheck(info_hash, now),
-            Command::AddPeers { info_hash, peers } => {
-                let torrent = self.torrent_mut(info_hash)?;
+            } => self.remove_torrent(torrent_id, delete_data, now),
+            Command::StartTorrent(torrent_id) => self.start_torrent(torrent_id, now),
+            Command::StopTorrent(torrent_id) => self.stop_torrent(torrent_id, now),
+            Command::Recheck(torrent_id) => self.recheck(torrent_id, now),
+            Command::AddPeers { torrent_id, peers } => {
+                let torrent = self.torrent_mut(torrent_id)?;
                 peers
                     .into_iter()
-                    .for_each(|addr| torrent.addresses.add(addr, true));
+                    .for_each(|addr| torrent.addresses.add(addr, PeerSource::Owner));
                 self.dial_due(now);
                 Ok(CommandReply::Done)
             }
@@ -55,11 +56,11 @@ impl Session {
 
     pub(super) fn torrent_mut(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
     ) -> Result<&mut Torrent, CommandError> {
         self.torrents
-            .get_mut(&info_hash)
-            .ok_or(CommandError::TorrentUnknown(info_hash))
+            .get_mut(&torrent_id)
+            .ok_or(CommandError::TorrentUnknown(torrent_id))
     }
 
     fn set_policy(&mut self, policy: Policy, now: Instant) -> Result<CommandReply, CommandError> {
@@ -82,10 +83,10 @@ impl Session {
         }
         self.finishing = Some(now.after(super::SHUTDOWN_MAX));
         self.market.finish(now);
-        let torrents: Vec<InfoHash> = self.torrents.keys().copied().collect();
-        for info_hash in torrents {
+        let torrents: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for torrent_id in torrents {
             // Not by the owner's wish: it is not remembered.
-            self.halt_torrent(info_hash, now);
+            self.halt_torrent(torrent_id, now);
         }
         let strangers: Vec<_> = self.peers.keys().copied().collect();
         for peer in strangers {

@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::session::peer::{Download, EarlyPieces, Link, Peer, Upload};
 use crate::session::torrent::Content;
 use crate::transfer::pipeline::Pipeline;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
 use seedbank_ledger::Bytes;
@@ -33,27 +33,27 @@ impl Session {
     }
 
     /// A dial of ours succeeded.
-    pub(super) fn dialled(&mut self, peer: PeerIndex, info_hash: InfoHash, addr: SocketAddr) {
-        self.insert_peer(peer, addr, Some(info_hash));
+    pub(super) fn dialled(&mut self, peer: PeerIndex, torrent_id: TorrentId, addr: SocketAddr) {
+        self.insert_peer(peer, addr, Some(torrent_id));
         let Some(torrent) = self
             .torrents
-            .get_mut(&info_hash)
+            .get_mut(&torrent_id)
             .filter(|torrent| torrent.is_active())
         else {
             return self.close(peer, "torrent is not running");
         };
         torrent.addresses.connected(addr);
         torrent.peers.insert(peer);
-        self.send_handshake(peer, info_hash);
+        self.send_handshake(peer, torrent_id);
     }
 
-    fn insert_peer(&mut self, peer: PeerIndex, addr: SocketAddr, info_hash: Option<InfoHash>) {
-        let incoming = info_hash.is_none();
+    fn insert_peer(&mut self, peer: PeerIndex, addr: SocketAddr, torrent_id: Option<TorrentId>) {
+        let incoming = torrent_id.is_none();
         let entry = Peer {
             index: peer,
             addr,
             incoming,
-            info_hash,
+            torrent_id,
             link: None,
             closing: false,
             faulty: false,
@@ -63,8 +63,8 @@ impl Session {
     }
 
     /// A dial of ours failed.
-    pub(super) fn dial_failed(&mut self, info_hash: InfoHash, addr: SocketAddr, now: Instant) {
-        if let Some(torrent) = self.torrents.get_mut(&info_hash) {
+    pub(super) fn dial_failed(&mut self, torrent_id: TorrentId, addr: SocketAddr, now: Instant) {
+        if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             torrent.addresses.failed(addr, now);
         }
     }
@@ -78,39 +78,44 @@ impl Session {
         if entry.link.is_some() {
             return self.close(peer, "second handshake");
         }
-        if entry
-            .info_hash
-            .is_some_and(|info_hash| info_hash != theirs.info_hash)
-        {
+        let named = self.by_info_hash.get(&theirs.info_hash).copied();
+        if entry.torrent_id.is_some() && entry.torrent_id != named {
             return self.close(peer, "answered for another torrent");
         }
-        let Some(torrent) = self.torrents.get_mut(&theirs.info_hash) else {
+        let torrent = named.and_then(|torrent_id| self.torrents.get_mut(&torrent_id));
+        let Some(torrent) = torrent else {
             return self.close(peer, "unknown torrent");
         };
+        let torrent_id = torrent.torrent_id;
         if !torrent.is_active() {
             return self.close(peer, "torrent is not running");
         }
         if theirs.client_id == self.config.client_id {
             match incoming {
                 // Without an answer our dialling end would not learn whom it reached.
-                true => self.send_handshake(peer, theirs.info_hash),
+                true => self.send_handshake(peer, torrent_id),
                 false => torrent.addresses.is_own(addr),
             }
             return self.close(peer, "connected to ourselves");
         }
-        if let Some(loser) = self.duplicate_of(peer, &theirs) {
+        if let Some(loser) = self.duplicate_of(peer, torrent_id, &theirs) {
             self.close(loser, "connected twice");
             if loser == peer {
                 return;
             }
         }
-        self.establish(peer, &theirs, now);
+        self.establish(peer, torrent_id, &theirs, now);
     }
 
     /// Of two connections to one client, the one to close. Both sides must choose the same, so this
     /// is libtorrent's rule: the new one replaces the old if the larger client id dialled it.
-    fn duplicate_of(&self, peer: PeerIndex, theirs: &Handshake) -> Option<PeerIndex> {
-        let torrent = &self.torrents[&theirs.info_hash];
+    fn duplicate_of(
+        &self,
+        peer: PeerIndex,
+        torrent_id: TorrentId,
+        theirs: &Handshake,
+    ) -> Option<PeerIndex> {
+        let torrent = &self.torrents[&torrent_id];
         let same = |other: &&Peer| {
             other.index != peer
                 && other
@@ -127,13 +132,19 @@ impl Session {
         Some(if replaces { other.index } else { peer })
     }
 
-    fn establish(&mut self, peer: PeerIndex, theirs: &Handshake, now: Instant) {
+    fn establish(
+        &mut self,
+        peer: PeerIndex,
+        torrent_id: TorrentId,
+        theirs: &Handshake,
+        now: Instant,
+    ) {
         let entry = self.peers.get_mut(&peer).expect("the caller found it");
         let incoming = entry.incoming;
-        entry.info_hash = Some(theirs.info_hash);
+        entry.torrent_id = Some(torrent_id);
         let torrent = self
             .torrents
-            .get_mut(&theirs.info_hash)
+            .get_mut(&torrent_id)
             .expect("the caller found it");
         torrent.peers.insert(peer);
         let early = match torrent.open_mut() {
@@ -164,20 +175,24 @@ impl Session {
             last_sent: now,
         }));
         if incoming {
-            self.send_handshake(peer, theirs.info_hash);
+            self.send_handshake(peer, torrent_id);
         }
         self.greet(peer, now);
     }
 
-    fn send_handshake(&mut self, peer: PeerIndex, info_hash: InfoHash) {
+    fn send_handshake(&mut self, peer: PeerIndex, torrent_id: TorrentId) {
         let client_id = self.config.client_id;
         let handshake = Handshake {
-            info_hash,
+            info_hash: self.torrents[&torrent_id].info_hash,
             client_id,
             extended: true,
             fast: true,
         };
-        self.emit(Output::Handshake { peer, handshake });
+        self.emit(Output::Handshake {
+            peer,
+            torrent_id,
+            handshake,
+        });
     }
 
     /// The order that every client expects: extended handshake first, then exactly one of bitfield,
@@ -187,9 +202,9 @@ impl Session {
         let Some(link) = self.peers.get(&peer).and_then(Peer::live) else {
             return;
         };
-        let info_hash = self.peers[&peer].info_hash.expect("a link has a torrent");
+        let torrent_id = self.peers[&peer].torrent_id.expect("a link has a torrent");
         let fast = link.fast;
-        let have = self.torrents[&info_hash]
+        let have = self.torrents[&torrent_id]
             .open()
             .map(|open| open.picker.have());
         let message = match have {
@@ -229,14 +244,14 @@ impl Session {
         let Some(mut entry) = self.peers.remove(&peer) else {
             return;
         };
-        let Some(info_hash) = entry.info_hash else {
+        let Some(torrent_id) = entry.torrent_id else {
             return;
         };
         self.choker.disconnected(peer);
         let link = entry.link.as_deref_mut();
-        let (unsent, unanswered) = link.map(Link::take_under_way).unwrap_or_default();
-        self.market.closed(peer, unsent, unanswered, now);
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+        let under_way = link.map(Link::take_under_way).unwrap_or_default();
+        self.market.closed(peer, under_way, now);
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         torrent.peers.remove(&peer);
@@ -253,7 +268,7 @@ impl Session {
             torrent.addresses.failed(entry.addr, now);
         }
         if let Some(released) = released {
-            self.released(info_hash, released, now);
+            self.released(torrent_id, released, now);
         }
     }
 
@@ -279,8 +294,8 @@ impl Session {
                 let Some(addr) = torrent.addresses.take_due(&here, now) else {
                     break;
                 };
-                let info_hash = torrent.info_hash;
-                dials.push(Output::Dial { info_hash, addr });
+                let torrent_id = torrent.torrent_id;
+                dials.push(Output::Dial { torrent_id, addr });
                 free -= 1;
             }
         }

@@ -14,7 +14,7 @@ use crate::session::Session;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Class, ROUND};
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 use crate::wire::extended::RECEIPT;
 use crate::wire::message::Message;
 use crate::wire::receipt::ReceiptMessage;
@@ -102,18 +102,18 @@ impl Session {
         let Some(entry) = self.peers.get(&peer) else {
             return;
         };
-        let (Some(info_hash), Some(link)) = (entry.info_hash, entry.live()) else {
+        let (Some(torrent_id), Some(link)) = (entry.torrent_id, entry.live()) else {
             return;
         };
         let speaks = link.remote.id_of(RECEIPT).is_some();
         let Some(offer) = link.remote.receipt.filter(|_| speaks) else {
             return;
         };
-        let torrent = self.torrents.get(&info_hash);
+        let torrent = self.torrents.get(&torrent_id);
         let metainfo = torrent.and_then(Torrent::metainfo);
         let opened = Opened {
             peer,
-            info_hash,
+            torrent_id,
             piece_len: metainfo.map(|metainfo| metainfo.geometry.piece_len()),
             offer,
             fast: link.fast,
@@ -150,8 +150,8 @@ impl Session {
     }
 
     /// The metainfo of a torrent is known now, and its connections are older.
-    pub(super) fn tell_piece_len(&mut self, info_hash: InfoHash, now: Instant) {
-        if let Some(torrent) = self.torrents.get(&info_hash)
+    pub(super) fn tell_piece_len(&mut self, torrent_id: TorrentId, now: Instant) {
+        if let Some(torrent) = self.torrents.get(&torrent_id)
             && let Some(metainfo) = torrent.metainfo()
         {
             let piece_len = metainfo.geometry.piece_len();
@@ -177,7 +177,7 @@ impl Session {
             let link = peer.live()?;
             Some(PayeeFacts {
                 peer: peer.index,
-                info_hash: peer.info_hash?,
+                torrent_id: peer.torrent_id?,
                 is_seed: link.is_seed,
                 has_missing: link.interesting,
                 rate_to_us: Bytes::new(link.download.rate.per_second(now)),
@@ -192,8 +192,8 @@ impl Session {
         order: &BoostOrder,
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
-        if !self.torrents.contains_key(&order.info_hash) {
-            return Err(CommandError::TorrentUnknown(order.info_hash));
+        if !self.torrents.contains_key(&order.torrent_id) {
+            return Err(CommandError::TorrentUnknown(order.torrent_id));
         }
         let id = self.market.boost(order, now)?;
         self.plan_boosts(now);
@@ -210,11 +210,11 @@ impl Session {
         Ok(CommandReply::Done)
     }
 
-    pub(super) fn quote(&self, info_hash: InfoHash, bid: Rate) -> Option<BoostQuote> {
-        let torrent = self.torrents.get(&info_hash)?;
+    pub(super) fn quote(&self, torrent_id: TorrentId, bid: Rate) -> Option<BoostQuote> {
+        let torrent = self.torrents.get(&torrent_id)?;
         let left = Bytes::new(torrent.left());
         let payees = self.payees(self.now);
-        Some(self.market.quote(info_hash, bid, left, &payees))
+        Some(self.market.quote(torrent_id, bid, left, &payees))
     }
 }
 
@@ -222,7 +222,7 @@ fn torrent_row(torrent: &Torrent) -> TorrentRow {
     let left = torrent.open().map(|_| Bytes::new(torrent.left()));
     let waits = torrent.open().is_none() && torrent.failure.is_none();
     TorrentRow {
-        info_hash: torrent.info_hash,
+        torrent_id: torrent.torrent_id,
         left,
         active: torrent.is_active() || waits,
         target_rate: None,

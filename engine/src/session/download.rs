@@ -3,13 +3,14 @@
 use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::asked::BlockFate;
+use crate::credit::receipts::Delivered;
 use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::picker::{PickLimits, Picked, Released};
-use crate::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
+use crate::units::{BLOCK_LEN, Block, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::message::Message;
 
 /// Blocks that a peer without the Fast Extension may send although nobody asked for them.
@@ -24,14 +25,14 @@ impl Session {
         };
         link.choking_us = true;
         let forgotten = link.download.pipeline.choked();
-        let info_hash = torrent.info_hash;
+        let torrent_id = torrent.torrent_id;
         self.forget_requests(peer, forgotten, now);
-        let open = self.torrents.get_mut(&info_hash);
+        let open = self.torrents.get_mut(&torrent_id);
         if let Some(released) =
             open.and_then(|torrent| Some(torrent.open_mut()?.picker.release(peer)))
         {
             self.handed_on(peer, &released, now);
-            self.released(info_hash, released, now);
+            self.released(torrent_id, released, now);
         }
     }
 
@@ -61,12 +62,12 @@ impl Session {
         let Some(bid) = link.download.pipeline.answered(block, now) else {
             return;
         };
-        let (info_hash, choked) = (torrent.info_hash, link.choking_us);
+        let (torrent_id, choked) = (torrent.torrent_id, link.choking_us);
         let refused = torrent.open_mut().filter(|_| !choked);
         let released = refused.map(|open| open.picker.refused(peer, block, now));
         self.market.unanswered(peer, &block, bid, now);
         if let Some(released) = released {
-            self.released(info_hash, released, now);
+            self.released(torrent_id, released, now);
         }
     }
 
@@ -103,8 +104,13 @@ impl Session {
         };
         let had = open.picker.have().get(block.piece);
         let arrival = open.picker.received(peer, block, fate, now);
-        let bid = bid.unwrap_or(Rate::ZERO);
-        self.market.arrived(peer, &block, bid, fate, had, now);
+        let delivered = Delivered {
+            block,
+            bid: bid.unwrap_or(Rate::ZERO),
+            fate,
+            had,
+        };
+        self.market.arrived(peer, &delivered, now);
         for (other, block) in arrival.cancels {
             self.cancel(other, block);
         }
@@ -119,8 +125,8 @@ impl Session {
         fate: BlockFate,
         now: Instant,
     ) {
-        let info_hash = self.peers.get(&peer).and_then(|entry| entry.info_hash);
-        let torrent = info_hash.and_then(|info_hash| self.torrents.get_mut(&info_hash));
+        let torrent_id = self.peers.get(&peer).and_then(|entry| entry.torrent_id);
+        let torrent = torrent_id.and_then(|torrent_id| self.torrents.get_mut(&torrent_id));
         let Some(open) = torrent.and_then(|torrent| torrent.open_mut()) else {
             return;
         };
@@ -149,13 +155,13 @@ impl Session {
 
     /// `false` if the peer is asked for nothing at all, for want of a buffer.
     fn try_refill(&mut self, peer: PeerIndex, now: Instant) -> bool {
-        let Some((info_hash, room)) = self.room_at(peer) else {
+        let Some((torrent_id, room)) = self.room_at(peer) else {
             return true;
         };
-        let allowed = self.downloads.take_blocks(info_hash, BLOCK_LEN, room, now);
+        let allowed = self.downloads.take_blocks(torrent_id, BLOCK_LEN, room, now);
         if allowed == 0 {
             if room > 0 {
-                let ready = self.downloads.ready_at(info_hash, BLOCK_LEN.into(), now);
+                let ready = self.downloads.ready_at(torrent_id, BLOCK_LEN.into(), now);
                 self.download_refill = self.download_refill.into_iter().chain(ready).min();
             }
             return true;
@@ -190,25 +196,25 @@ impl Session {
         let starves = is_idle && picked.is_limited && lease_len_max < piece_len;
         let unused = allowed.saturating_sub(picked.blocks.len());
         let unused = u64::try_from(unused).unwrap_or_default() * u64::from(BLOCK_LEN);
-        self.downloads.give_back(info_hash, unused);
+        self.downloads.give_back(torrent_id, unused);
         if !picked.leased.is_empty() {
-            self.leasing.insert(info_hash);
+            self.leasing.insert(torrent_id);
         }
         self.forget_requests(peer, forgotten, now);
-        self.request(peer, info_hash, picked, bid, now);
+        self.request(peer, torrent_id, picked, bid, now);
         !starves
     }
 
     /// A peer's torrent and how many blocks its pipeline has room for, if it may be asked at all.
-    fn room_at(&self, peer: PeerIndex) -> Option<(InfoHash, usize)> {
+    fn room_at(&self, peer: PeerIndex) -> Option<(TorrentId, usize)> {
         let entry = self.peers.get(&peer)?;
         let link = entry.live()?;
         if link.choking_us || !link.interesting {
             return None;
         }
-        let torrent = self.torrents.get(&entry.info_hash?)?;
+        let torrent = self.torrents.get(&entry.torrent_id?)?;
         let is_open = torrent.is_active() && torrent.open().is_some();
-        is_open.then(|| (torrent.info_hash, link.download.pipeline.room()))
+        is_open.then(|| (torrent.torrent_id, link.download.pipeline.room()))
     }
 
     /// Bytes of all leased buffers. Looks only at torrents that lease some: there may be thousands
@@ -216,8 +222,8 @@ impl Session {
     fn lease_len(&mut self) -> u64 {
         let mut sum = 0;
         let torrents = &self.torrents;
-        self.leasing.retain(|info_hash| {
-            let open = torrents.get(info_hash).and_then(Torrent::open);
+        self.leasing.retain(|torrent_id| {
+            let open = torrents.get(torrent_id).and_then(Torrent::open);
             let len = open.map_or(0, |open| open.picker.lease_len());
             sum += len;
             len > 0
@@ -230,54 +236,54 @@ impl Session {
         let mut torrents = self.torrents.values_mut();
         let dropped = torrents.find_map(|torrent| {
             let piece = torrent.open_mut()?.picker.drop_waiting()?;
-            Some((torrent.info_hash, piece))
+            Some((torrent.torrent_id, piece))
         });
-        if let Some((info_hash, piece)) = dropped {
-            self.release(info_hash, piece, now);
+        if let Some((torrent_id, piece)) = dropped {
+            self.release(torrent_id, piece, now);
         }
         dropped.is_some()
     }
 
     /// Nobody will complete this buffer.
-    fn release(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        self.market.discarded(info_hash, piece, now);
-        self.emit(Output::Release { info_hash, piece });
+    fn release(&mut self, torrent_id: TorrentId, piece: PieceIndex, now: Instant) {
+        self.market.discarded(torrent_id, piece, now);
+        self.emit(Output::Release { torrent_id, piece });
     }
 
     /// Gives up every buffer of a torrent, also those whose fate nobody will tell.
-    pub(super) fn drop_buffers(&mut self, info_hash: InfoHash, now: Instant) {
-        let torrent = self.torrents.get_mut(&info_hash);
+    pub(super) fn drop_buffers(&mut self, torrent_id: TorrentId, now: Instant) {
+        let torrent = self.torrents.get_mut(&torrent_id);
         let open = torrent.and_then(|torrent| torrent.open_mut());
         for piece in open.map(|open| open.picker.drop_all()).unwrap_or_default() {
-            self.release(info_hash, piece, now);
+            self.release(torrent_id, piece, now);
         }
     }
 
     /// Gives up the buffers of a torrent that are not full: a stopped torrent holds none.
-    pub(super) fn drop_unfinished(&mut self, info_hash: InfoHash, now: Instant) {
-        let torrent = self.torrents.get_mut(&info_hash);
+    pub(super) fn drop_unfinished(&mut self, torrent_id: TorrentId, now: Instant) {
+        let torrent = self.torrents.get_mut(&torrent_id);
         let open = torrent.and_then(|torrent| torrent.open_mut());
         let pieces = open.map(|open| open.picker.drop_unfinished());
         for piece in pieces.unwrap_or_default() {
-            self.release(info_hash, piece, now);
+            self.release(torrent_id, piece, now);
         }
     }
 
     fn request(
         &mut self,
         peer: PeerIndex,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         picked: Picked,
         bid: Rate,
         now: Instant,
     ) {
         for piece in picked.dropped {
-            self.release(info_hash, piece, now);
+            self.release(torrent_id, piece, now);
         }
         for (other, block) in picked.cancels {
             self.cancel(other, block);
         }
-        let metainfo = self.torrents.get(&info_hash).and_then(Torrent::metainfo);
+        let metainfo = self.torrents.get(&torrent_id).and_then(Torrent::metainfo);
         let geometry = metainfo.map(|metainfo| metainfo.geometry);
         if let Some(geometry) = geometry.filter(|_| !picked.blocks.is_empty()) {
             for block in &picked.blocks {
@@ -295,8 +301,8 @@ impl Session {
     }
 
     /// Asks every peer of a torrent.
-    pub(super) fn refill_torrent(&mut self, info_hash: InfoHash, now: Instant) {
-        let Some(torrent) = self.torrents.get(&info_hash) else {
+    pub(super) fn refill_torrent(&mut self, torrent_id: TorrentId, now: Instant) {
+        let Some(torrent) = self.torrents.get(&torrent_id) else {
             return;
         };
         for peer in torrent.peers.clone() {
@@ -311,19 +317,19 @@ impl Session {
     }
 
     /// Pieces were handed back: others may take them over.
-    pub(super) fn released(&mut self, info_hash: InfoHash, released: Released, now: Instant) {
+    pub(super) fn released(&mut self, torrent_id: TorrentId, released: Released, now: Instant) {
         // Looking at every peer is for when there is something to take over.
         if released.waiting.is_empty() && released.dropped.is_empty() {
             return;
         }
         for piece in released.dropped {
-            self.release(info_hash, piece, now);
+            self.release(torrent_id, piece, now);
         }
-        self.refill_torrent(info_hash, now);
+        self.refill_torrent(torrent_id, now);
     }
 
-    pub(super) fn verified(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+    pub(super) fn verified(&mut self, torrent_id: TorrentId, piece: PieceIndex, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         let Some(open) = torrent.open_mut() else {
@@ -335,32 +341,32 @@ impl Session {
         open.picker.verified(piece);
         let complete = open.picker.is_complete();
         // What is due for the piece is written before anybody hears that we have it (S3).
-        self.market.verified(info_hash, piece, now);
-        self.broadcast_have(info_hash, piece, now);
-        self.emit(Output::RememberPieces(info_hash));
+        self.market.verified(torrent_id, piece, now);
+        self.broadcast_have(torrent_id, piece, now);
+        self.emit(Output::RememberPieces(torrent_id));
         if complete {
-            self.completed(info_hash, now);
+            self.completed(torrent_id, now);
         } else {
-            self.refill_torrent(info_hash, now);
+            self.refill_torrent(torrent_id, now);
         }
     }
 
-    fn completed(&mut self, info_hash: InfoHash, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+    fn completed(&mut self, torrent_id: TorrentId, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         // A torrent completes again if a check finds it damaged; trackers count it once.
         if torrent.completed_at.replace(now).is_none() {
             torrent.trackers.completed(now);
         }
-        self.emit(Output::Event(SessionEvent::TorrentCompleted(info_hash)));
+        self.emit(Output::Event(SessionEvent::TorrentCompleted(torrent_id)));
         self.plan_boosts(now);
         self.announce_due(now);
         self.choke_soon(now);
     }
 
-    pub(super) fn failed(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+    pub(super) fn failed(&mut self, torrent_id: TorrentId, piece: PieceIndex, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         let Some(open) = torrent.open_mut() else {
@@ -370,17 +376,17 @@ impl Session {
         let Some(blame) = open.picker.failed(piece, now) else {
             // Filled by peers that the picker has forgotten since: nobody here is to blame.
             if open.picker.lost(piece) {
-                self.market.discarded(info_hash, piece, now);
-                self.refill_torrent(info_hash, now);
+                self.market.discarded(torrent_id, piece, now);
+                self.refill_torrent(torrent_id, now);
             }
             return;
         };
         torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
         self.emit(Output::Event(SessionEvent::PieceFailed {
-            info_hash,
+            torrent_id,
             piece,
         }));
-        self.market.discarded(info_hash, piece, now);
+        self.market.discarded(torrent_id, piece, now);
         if blame.certain {
             for peer in blame.contributors {
                 self.misbehaved(
@@ -389,7 +395,7 @@ impl Session {
                 );
             }
         }
-        self.refill_torrent(info_hash, now);
+        self.refill_torrent(torrent_id, now);
     }
 
     /// A connection from before the metainfo was known: what was said then is checked now.
@@ -425,13 +431,13 @@ impl Session {
             };
             let rate = link.download.rate.per_second(now);
             let overdue = link.download.pipeline.check(rate, now);
-            let info_hash = torrent.info_hash;
+            let torrent_id = torrent.torrent_id;
             self.forget_requests(peer, overdue.forgotten, now);
             for block in overdue.lost {
                 self.lost(peer, block, now);
             }
             if overdue.is_newly_snubbed {
-                self.snubbed(peer, info_hash, now);
+                self.snubbed(peer, torrent_id, now);
             }
             self.ask_metadata(peer, now);
             self.refill_peer(peer, now);
@@ -444,23 +450,23 @@ impl Session {
         let Some((_, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
-        let info_hash = torrent.info_hash;
+        let torrent_id = torrent.torrent_id;
         let released = torrent
             .open_mut()
             .map(|open| open.picker.refused(peer, block, now));
         if let Some(released) = released {
-            self.released(info_hash, released, now);
+            self.released(torrent_id, released, now);
         }
     }
 
     /// A peer that lets us ask sends nothing: others may take over what it holds.
-    fn snubbed(&mut self, peer: PeerIndex, info_hash: InfoHash, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+    fn snubbed(&mut self, peer: PeerIndex, torrent_id: TorrentId, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         if let Some(released) = torrent.open_mut().map(|open| open.picker.release(peer)) {
             self.handed_on(peer, &released, now);
-            self.released(info_hash, released, now);
+            self.released(torrent_id, released, now);
         }
     }
 

@@ -55,13 +55,13 @@ impl Session {
         let Some(entry) = self.peers.get(&peer) else {
             return;
         };
-        let Some(info_hash) = entry.info_hash else {
+        let Some(torrent_id) = entry.torrent_id else {
             return;
         };
         if !entry.live().is_some_and(|link| link.extended) {
             return;
         }
-        let torrent = &self.torrents[&info_hash];
+        let torrent = &self.torrents[&torrent_id];
         let shown = torrent.metainfo().and_then(|metainfo| shown_info(metainfo));
         let info_len = shown.map(<[u8]>::len);
         let offered = EXTENSIONS.iter().filter(|one| (one.is_offered)(self));
@@ -168,12 +168,12 @@ impl Session {
                 let Some((_, torrent)) = self.link_and_torrent(peer) else {
                     return;
                 };
-                let info_hash = torrent.info_hash;
+                let torrent_id = torrent.torrent_id;
                 let Content::Unknown(fetch) = &mut torrent.content else {
                     return;
                 };
                 match fetch.arrived(peer, piece, data) {
-                    Some(info) => self.metadata_complete(info_hash, &info, now),
+                    Some(info) => self.metadata_complete(torrent_id, &info, now),
                     None => self.ask_metadata(peer, now),
                 }
             }

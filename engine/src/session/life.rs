@@ -11,7 +11,7 @@ use seedbank_ledger::Instant;
 use crate::content::bitfield::Bitfield;
 use crate::content::files::Placed;
 use crate::content::metainfo::Metainfo;
-use crate::discovery::addresses::Addresses;
+use crate::discovery::addresses::{Addresses, PeerSource};
 use crate::discovery::tracker::Trackers;
 use crate::interface::command::{
     AddError, AddTorrent, Added, CommandError, CommandReply, TORRENTS_MAX, TorrentSource,
@@ -22,7 +22,7 @@ use crate::session::Session;
 use crate::session::metadata::MetadataFetch;
 use crate::session::torrent::{Checking, Content, Counters, Open, Torrent};
 use crate::transfer::picker::Picker;
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// Most peers of a torrent that are remembered from its addition.
 const PEERS_REMEMBERED_MAX: usize = 1_000;
@@ -42,11 +42,11 @@ impl Session {
                 return Err(taken);
             }
         }
-        let info_hash = self.insert_torrent(add, now);
-        self.remember(info_hash);
-        self.begin_life(info_hash, Trust::Nothing, now);
+        let torrent_id = self.insert_torrent(add, now);
+        self.remember(torrent_id);
+        self.begin_life(torrent_id, Trust::Nothing, now);
         Ok(CommandReply::Torrent(Added {
-            info_hash,
+            torrent_id,
             existed: false,
         }))
     }
@@ -60,23 +60,23 @@ impl Session {
         if let Some(reply) = self.meets_again(&add)? {
             return Ok(reply);
         }
-        let info_hash = self.insert_torrent(add, now);
-        self.begin_life(info_hash, Trust::Record, now);
+        let torrent_id = self.insert_torrent(add, now);
+        self.begin_life(torrent_id, Trust::Record, now);
         Ok(CommandReply::Torrent(Added {
-            info_hash,
+            torrent_id,
             existed: false,
         }))
     }
 
     /// A torrent that is here already learns of the peers; one more than there may be is refused.
     fn meets_again(&mut self, add: &AddTorrent) -> Result<Option<CommandReply>, AddError> {
-        let info_hash = add.info_hash();
-        if let Some(torrent) = self.torrents.get_mut(&info_hash) {
+        let torrent_id = add.torrent_id();
+        if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             add.peers
                 .iter()
-                .for_each(|addr| torrent.addresses.add(*addr, true));
+                .for_each(|addr| torrent.addresses.add(*addr, PeerSource::Owner));
             return Ok(Some(CommandReply::Torrent(Added {
-                info_hash,
+                torrent_id,
                 existed: true,
             })));
         }
@@ -86,14 +86,14 @@ impl Session {
         }
     }
 
-    fn insert_torrent(&mut self, mut record: AddTorrent, now: Instant) -> InfoHash {
+    fn insert_torrent(&mut self, mut record: AddTorrent, now: Instant) -> TorrentId {
         record.peers.truncate(PEERS_REMEMBERED_MAX);
-        let info_hash = record.info_hash();
+        let (torrent_id, info_hash) = (record.torrent_id(), record.info_hash());
         let mut addresses = Addresses::default();
         record
             .peers
             .iter()
-            .for_each(|addr| addresses.add(*addr, true));
+            .for_each(|addr| addresses.add(*addr, PeerSource::Owner));
         let (name, tiers, content) = match &record.source {
             TorrentSource::Metainfo(metainfo) => {
                 let (name, tiers) = (metainfo.name.clone(), metainfo.trackers.clone());
@@ -103,7 +103,7 @@ impl Session {
                 magnet
                     .peers
                     .iter()
-                    .for_each(|addr| addresses.add(*addr, true));
+                    .for_each(|addr| addresses.add(*addr, PeerSource::Owner));
                 let name = magnet.name.clone();
                 let name = name.unwrap_or_else(|| info_hash.to_string());
                 let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]);
@@ -113,10 +113,11 @@ impl Session {
         };
         self.uploads
             .limiter_mut()
-            .set_torrent_rate(info_hash, record.upload_limit, now);
+            .set_torrent_rate(torrent_id, record.upload_limit, now);
         self.downloads
-            .set_torrent_rate(info_hash, record.download_limit, now);
+            .set_torrent_rate(torrent_id, record.download_limit, now);
         let torrent = Torrent {
+            torrent_id,
             info_hash,
             name,
             content,
@@ -131,30 +132,32 @@ impl Session {
         if let Some(placed) = torrent.placed() {
             self.places.insert(placed);
         }
-        self.torrents.insert(info_hash, torrent);
-        info_hash
+        self.torrents.insert(torrent_id, torrent);
+        self.by_info_hash.insert(info_hash, torrent_id);
+        torrent_id
     }
 
     /// A torrent was put in: it is checked if there is something to check, and runs if it is to.
-    fn begin_life(&mut self, info_hash: InfoHash, trust: Trust, now: Instant) {
-        if self.torrents[&info_hash].wants_check() {
-            self.check_files(info_hash, trust, now);
+    fn begin_life(&mut self, torrent_id: TorrentId, trust: Trust, now: Instant) {
+        if self.torrents[&torrent_id].wants_check() {
+            self.check_files(torrent_id, trust, now);
         }
-        if self.torrents[&info_hash].is_running() {
-            self.run_torrent(info_hash, now);
+        if self.torrents[&torrent_id].is_running() {
+            self.run_torrent(torrent_id, now);
         }
     }
 
     pub(super) fn remove_torrent(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         delete_data: bool,
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
-        self.torrent_mut(info_hash)?;
-        self.halt_torrent(info_hash, now);
-        let torrent = self.torrents.remove(&info_hash);
+        self.torrent_mut(torrent_id)?;
+        self.halt_torrent(torrent_id, now);
+        let torrent = self.torrents.remove(&torrent_id);
         let torrent = torrent.expect("it was found above");
+        self.by_info_hash.remove(&torrent.info_hash);
         if let Some(placed) = torrent.placed() {
             self.places.remove(placed);
         }
@@ -163,12 +166,12 @@ impl Session {
         }
         self.uploads
             .limiter_mut()
-            .set_torrent_rate(info_hash, None, now);
-        self.downloads.set_torrent_rate(info_hash, None, now);
-        self.market.torrent_gone(info_hash, now);
+            .set_torrent_rate(torrent_id, None, now);
+        self.downloads.set_torrent_rate(torrent_id, None, now);
+        self.market.torrent_gone(torrent_id, now);
         self.plan_boosts(now);
         self.emit(Output::Forget {
-            info_hash,
+            torrent_id,
             delete_data,
         });
         Ok(CommandReply::Done)
@@ -176,36 +179,36 @@ impl Session {
 
     pub(super) fn start_torrent(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
-        let torrent = self.torrent_mut(info_hash)?;
+        let torrent = self.torrent_mut(torrent_id)?;
         let was_running = torrent.is_running();
         let was_started = std::mem::replace(&mut torrent.record.start, true);
         torrent.failure = None;
         let wants_check = torrent.wants_check();
         if !was_started {
-            self.remember(info_hash);
+            self.remember(torrent_id);
         }
         if wants_check {
             // What was verified and written before the failure stays so, if its files look whole.
-            self.check_files(info_hash, Trust::Record, now);
+            self.check_files(torrent_id, Trust::Record, now);
         }
-        if !was_running && self.torrents[&info_hash].is_running() {
-            self.run_torrent(info_hash, now);
+        if !was_running && self.torrents[&torrent_id].is_running() {
+            self.run_torrent(torrent_id, now);
         }
         Ok(CommandReply::Done)
     }
 
     pub(super) fn stop_torrent(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
-        let was_started = self.torrent_mut(info_hash)?.record.start;
-        self.halt_torrent(info_hash, now);
+        let was_started = self.torrent_mut(torrent_id)?.record.start;
+        self.halt_torrent(torrent_id, now);
         if was_started {
-            self.remember(info_hash);
+            self.remember(torrent_id);
         }
         Ok(CommandReply::Done)
     }
@@ -213,18 +216,18 @@ impl Session {
     /// Verifies all that is on disk. A failed torrent is verified too, and stays failed.
     pub(super) fn recheck(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
-        if self.torrent_mut(info_hash)?.metainfo().is_some() {
-            self.check_files(info_hash, Trust::Nothing, now);
+        if self.torrent_mut(torrent_id)?.metainfo().is_some() {
+            self.check_files(torrent_id, Trust::Nothing, now);
         }
         Ok(CommandReply::Done)
     }
 
     /// Ends whatever a torrent does with others. A check of its files goes on.
-    pub(super) fn halt_torrent(&mut self, info_hash: InfoHash, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+    pub(super) fn halt_torrent(&mut self, torrent_id: TorrentId, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         torrent.record.start = false;
@@ -232,16 +235,16 @@ impl Session {
         for peer in torrent.peers.clone() {
             self.close(peer, "torrent stopped");
         }
-        self.drop_unfinished(info_hash, now);
+        self.drop_unfinished(torrent_id, now);
         self.announce_due(now);
     }
 
     /// Nothing speaks against it any more.
-    fn run_torrent(&mut self, info_hash: InfoHash, now: Instant) {
-        if self.fails_for_length(info_hash, now) {
+    fn run_torrent(&mut self, torrent_id: TorrentId, now: Instant) {
+        if self.fails_for_length(torrent_id, now) {
             return;
         }
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         torrent.addresses.reset();
@@ -251,16 +254,16 @@ impl Session {
     }
 
     /// A magnet's `info` dictionary matched its hash.
-    pub(super) fn metadata_complete(&mut self, info_hash: InfoHash, info: &[u8], now: Instant) {
+    pub(super) fn metadata_complete(&mut self, torrent_id: TorrentId, info: &[u8], now: Instant) {
         let torrent = self
             .torrents
-            .get_mut(&info_hash)
+            .get_mut(&torrent_id)
             .expect("the caller found it");
-        let mut metainfo = match Metainfo::from_info(info, info_hash) {
+        let mut metainfo = match Metainfo::from_info(info, torrent.info_hash) {
             Ok(metainfo) => metainfo,
             Err(error) => {
                 let reason = format!("metadata is no torrent: {error}");
-                return self.fail_torrent(info_hash, reason, now);
+                return self.fail_torrent(torrent_id, reason, now);
             }
         };
         metainfo.trackers = torrent.trackers.tiers();
@@ -276,14 +279,14 @@ impl Session {
         if let Some(placed) = torrent.placed() {
             self.places.insert(placed);
         }
-        self.remember(info_hash);
-        self.check_files(info_hash, Trust::Nothing, now);
+        self.remember(torrent_id);
+        self.check_files(torrent_id, Trust::Nothing, now);
     }
 
     /// Asks for a check, unless the files belong to another torrent. Ends one that is running.
-    fn check_files(&mut self, info_hash: InfoHash, trust: Trust, now: Instant) {
-        self.drop_buffers(info_hash, now);
-        let Some(torrent) = self.torrents.get(&info_hash) else {
+    fn check_files(&mut self, torrent_id: TorrentId, trust: Trust, now: Instant) {
+        self.drop_buffers(torrent_id, now);
+        let Some(torrent) = self.torrents.get(&torrent_id) else {
             return;
         };
         let Some(metainfo) = torrent.metainfo().cloned() else {
@@ -292,11 +295,11 @@ impl Session {
         let download_dir = torrent.record.download_dir.clone();
         let placed = torrent.placed().filter(|_| !torrent.owns_files());
         if let Some(taken) = placed.and_then(|placed| self.taken(placed)) {
-            return self.fail_torrent(info_hash, taken.to_string(), now);
+            return self.fail_torrent(torrent_id, taken.to_string(), now);
         }
         self.last_check += 1;
         let check = self.last_check;
-        let torrent = self.torrents.get_mut(&info_hash).expect("found above");
+        let torrent = self.torrents.get_mut(&torrent_id).expect("found above");
         let checking = Content::Checking(Checking {
             metainfo: Arc::clone(&metainfo),
             check,
@@ -308,7 +311,7 @@ impl Session {
             }
         }
         self.emit(Output::Check(StorageCheck {
-            info_hash,
+            torrent_id,
             check,
             metainfo,
             download_dir,
@@ -317,9 +320,9 @@ impl Session {
     }
 
     /// Storage is open and what is there is known.
-    pub(super) fn checked(&mut self, info_hash: InfoHash, check: u64, have: &[u8], now: Instant) {
+    pub(super) fn checked(&mut self, torrent_id: TorrentId, check: u64, have: &[u8], now: Instant) {
         let rng = self.rng.fork();
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         let metainfo = match &torrent.content {
@@ -341,17 +344,17 @@ impl Session {
             picker,
             stale: false,
         }));
-        self.emit(Output::RememberPieces(info_hash));
-        if self.fails_for_length(info_hash, now) {
+        self.emit(Output::RememberPieces(torrent_id));
+        if self.fails_for_length(torrent_id, now) {
             return;
         }
-        let Some(torrent) = self.torrents.get(&info_hash) else {
+        let Some(torrent) = self.torrents.get(&torrent_id) else {
             return;
         };
         for peer in torrent.peers.clone() {
             self.introduce(peer, now);
         }
-        self.tell_piece_len(info_hash, now);
+        self.tell_piece_len(torrent_id, now);
         self.dial_due(now);
         self.announce_due(now);
     }
@@ -360,12 +363,12 @@ impl Session {
     /// owner starts it or has it checked again.
     pub(super) fn check_failed(
         &mut self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         check: u64,
         reason: String,
         now: Instant,
     ) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         match &torrent.content {
@@ -377,26 +380,26 @@ impl Session {
             | Content::Checking(_)
             | Content::Open(_) => return,
         }
-        self.fail_torrent(info_hash, reason, now);
+        self.fail_torrent(torrent_id, reason, now);
     }
 
     /// Open storage failed. One failure is enough: trying again is up to the owner, and begins with
     /// a check.
-    pub(super) fn storage_failed(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
-        let torrent = self.torrents.get_mut(&info_hash);
+    pub(super) fn storage_failed(&mut self, torrent_id: TorrentId, reason: String, now: Instant) {
+        let torrent = self.torrents.get_mut(&torrent_id);
         let Some(open) = torrent.and_then(|torrent| torrent.open_mut()) else {
             // A check begins with files as they are now.
             return;
         };
         if !std::mem::replace(&mut open.stale, true) {
-            self.fail_torrent(info_hash, reason, now);
+            self.fail_torrent(torrent_id, reason, now);
         }
     }
 
     /// Fails a torrent of which a missing piece is longer than all buffers together may be: it
     /// could never be asked for.
-    fn fails_for_length(&mut self, info_hash: InfoHash, now: Instant) -> bool {
-        let Some(open) = self.torrents.get(&info_hash).and_then(Torrent::open) else {
+    fn fails_for_length(&mut self, torrent_id: TorrentId, now: Instant) -> bool {
+        let Some(open) = self.torrents.get(&torrent_id).and_then(Torrent::open) else {
             return false;
         };
         let geometry = open.metainfo.geometry;
@@ -407,13 +410,13 @@ impl Session {
             return false;
         };
         let reason = format!("a piece has {longest} bytes, all buffers together at most {max}");
-        self.fail_torrent(info_hash, reason, now);
+        self.fail_torrent(torrent_id, reason, now);
         true
     }
 
     /// A torrent cannot go on: it keeps what it has, and its owner can start it again.
-    fn fail_torrent(&mut self, info_hash: InfoHash, reason: String, now: Instant) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+    fn fail_torrent(&mut self, torrent_id: TorrentId, reason: String, now: Instant) {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
             return;
         };
         torrent.failure = Some(reason.clone());
@@ -421,16 +424,16 @@ impl Session {
         for peer in torrent.peers.clone() {
             self.close(peer, "torrent failed");
         }
-        self.drop_buffers(info_hash, now);
+        self.drop_buffers(torrent_id, now);
         self.emit(Output::Event(SessionEvent::TorrentFailed {
-            info_hash,
+            torrent_id,
             reason,
         }));
         self.announce_due(now);
     }
 
-    fn remember(&mut self, info_hash: InfoHash) {
-        let record = self.torrents[&info_hash].record.clone();
+    fn remember(&mut self, torrent_id: TorrentId) {
+        let record = self.torrents[&torrent_id].record.clone();
         self.emit(Output::Remember(Box::new(record)));
     }
 
@@ -439,11 +442,11 @@ impl Session {
         let near = self.places.near(own).into_iter();
         let mut others = near.filter(|other| *other != own.metainfo.info_hash);
         others.find_map(|other| {
-            let other = self.torrents.get(&other)?;
+            let other = self.torrents.get(self.by_info_hash.get(&other)?)?;
             let placed = other.placed().filter(|_| other.owns_files())?;
             Some(AddError::SameFiles {
                 path: own.clash(placed)?,
-                other: other.info_hash,
+                other: other.info_hash.into(),
                 name: other.name.clone(),
             })
         })

@@ -7,7 +7,7 @@ use crate::interface::input::PeerEvent;
 use crate::session::Session;
 use crate::session::peer::{Link, Peer};
 use crate::session::torrent::Torrent;
-use crate::units::{InfoHash, PeerIndex, PieceIndex};
+use crate::units::{PeerIndex, PieceIndex, TorrentId};
 use crate::wire::message::Message;
 
 impl Session {
@@ -58,8 +58,8 @@ impl Session {
         peer: PeerIndex,
     ) -> Option<(&mut Link, &mut Torrent)> {
         let entry = self.peers.get_mut(&peer)?;
-        let info_hash = entry.info_hash?;
-        Some((entry.live_mut()?, self.torrents.get_mut(&info_hash)?))
+        let torrent_id = entry.torrent_id?;
+        Some((entry.live_mut()?, self.torrents.get_mut(&torrent_id)?))
     }
 
     fn set_interested(&mut self, peer: PeerIndex, interested: bool, now: Instant) {
@@ -145,13 +145,18 @@ impl Session {
 
     /// What a peer has, once that can be known.
     pub(super) fn pieces_of(&self, peer: &Peer) -> Option<&Bitfield> {
-        let torrent = self.torrents.get(&peer.info_hash?)?;
+        let torrent = self.torrents.get(&peer.torrent_id?)?;
         torrent.open()?.picker.pieces_of(peer.index)
     }
 
     /// Tells every peer of a torrent of a piece that was just verified, but for those that have it.
-    pub(super) fn broadcast_have(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        let Some(torrent) = self.torrents.get(&info_hash) else {
+    pub(super) fn broadcast_have(
+        &mut self,
+        torrent_id: TorrentId,
+        piece: PieceIndex,
+        now: Instant,
+    ) {
+        let Some(torrent) = self.torrents.get(&torrent_id) else {
             return;
         };
         for peer in torrent.peers.clone() {

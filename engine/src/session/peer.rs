@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::content::bitfield::{Bitfield, BitfieldError};
+use crate::credit::market::UnderWay;
 use crate::rate::RateMeter;
 use crate::transfer::pipeline::Pipeline;
-use crate::units::{Block, ClientId, InfoHash, PeerIndex, PieceIndex};
+use crate::units::{Block, ClientId, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::extended::ExtendedHandshake;
 
 /// Requests of one peer that are kept; past it they are rejected (BEP 6) or ignored. Advertised as
@@ -29,7 +30,7 @@ pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,
     pub(crate) incoming: bool,
     /// Its torrent, once known: a dial's from the start, an accepted one's with its handshake.
-    pub(crate) info_hash: Option<InfoHash>,
+    pub(crate) torrent_id: Option<TorrentId>,
     /// Both handshakes are done.
     pub(crate) link: Option<Box<Link>>,
     /// We asked the driver to close it; what still comes is ignored.
@@ -160,12 +161,13 @@ impl Peer {
 }
 
 impl Link {
-    /// Takes out what is under way when the connection ends: grants that did not leave, each with
-    /// its length and rate, and our requests that were not answered, each with its bid.
-    pub(crate) fn take_under_way(&mut self) -> (Vec<(u32, Rate)>, Vec<(Block, Rate)>) {
+    /// Takes out what is under way when the connection ends.
+    pub(crate) fn take_under_way(&mut self) -> UnderWay {
         let granted = self.upload.granted.drain(..);
-        let unsent = granted.map(|block| (block.len, block.rate)).collect();
-        (unsent, self.download.pipeline.clear())
+        UnderWay {
+            unsent: granted.map(|block| (block.len, block.rate)).collect(),
+            unanswered: self.download.pipeline.clear(),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ impl Session {
             .filter_map(|peer| self.peers.get(peer)?.live());
         let counters = &torrent.counters;
         TorrentView {
-            info_hash: torrent.info_hash,
+            torrent_id: torrent.torrent_id,
             name: torrent.name.clone(),
             state: torrent.state(),
             error: torrent.failure.clone(),
@@ -43,7 +43,7 @@ impl Session {
         let credit = self.market.peer(peer.index);
         Some(PeerView {
             peer: peer.index,
-            info_hash: peer.info_hash?,
+            torrent_id: peer.torrent_id?,
             addr: peer.addr,
             incoming: peer.incoming,
             client: link

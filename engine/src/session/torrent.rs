@@ -15,11 +15,13 @@ use crate::interface::view::TorrentState;
 use crate::rate::RateMeter;
 use crate::session::metadata::MetadataFetch;
 use crate::transfer::picker::Picker;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{InfoHash, PeerIndex, TorrentId};
 
 /// A torrent, from add to remove.
 #[derive(Debug)]
 pub(crate) struct Torrent {
+    pub(crate) torrent_id: TorrentId,
+    /// What peers and trackers call it.
     pub(crate) info_hash: InfoHash,
     /// The metainfo's name, or the magnet's, or the info hash.
     pub(crate) name: String,
@@ -212,7 +214,11 @@ impl Torrent {
                 "metainfo that is known is remembered"
             );
         }
-        assert_eq!(self.record.info_hash(), self.info_hash, "so is its record");
+        assert_eq!(
+            self.record.torrent_id(),
+            self.torrent_id,
+            "so is its record"
+        );
     }
 }
 

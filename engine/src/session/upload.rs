@@ -80,7 +80,7 @@ impl Session {
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };
-        let (Some(link), Some(info_hash)) = (&mut entry.link, entry.info_hash) else {
+        let (Some(link), Some(torrent_id)) = (&mut entry.link, entry.torrent_id) else {
             return;
         };
         for _ in 0..blocks {
@@ -94,7 +94,7 @@ impl Session {
         link.upload.sent = link.upload.sent.saturating_add(Bytes::new(bytes));
         link.upload.rate.add(bytes, now);
         link.last_sent = now;
-        if let Some(torrent) = self.torrents.get_mut(&info_hash) {
+        if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             let counters = &mut torrent.counters;
             counters.uploaded = counters.uploaded.saturating_add(Bytes::new(bytes));
             counters.upload_rate.add(bytes, now);
@@ -113,7 +113,7 @@ impl Session {
         let Some(entry) = self.peers.get(&peer) else {
             return;
         };
-        let (Some(torrent), Some(link)) = (entry.info_hash, entry.live()) else {
+        let (Some(torrent), Some(link)) = (entry.torrent_id, entry.live()) else {
             return;
         };
         let decision = self.choker.decision(peer);
@@ -154,9 +154,9 @@ impl Session {
     pub(super) fn pump_uploads(&mut self, now: Instant) {
         while let Some((peer, len)) = self.uploads.next(now) {
             if !self.grant_next(peer, now) {
-                let entry = self.peers.get(&peer).and_then(|entry| entry.info_hash);
-                if let Some(info_hash) = entry {
-                    self.uploads.give_back(info_hash, u64::from(len));
+                let entry = self.peers.get(&peer).and_then(|entry| entry.torrent_id);
+                if let Some(torrent_id) = entry {
+                    self.uploads.give_back(torrent_id, u64::from(len));
                 }
             }
         }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use seedbank_ledger::{Duration, Instant};
 
-use crate::units::{BLOCK_LEN, InfoHash};
+use crate::units::{BLOCK_LEN, TorrentId};
 
 pub use upload::{Side, UploadPeer, UploadQueue};
 
@@ -42,7 +42,7 @@ pub struct Bucket {
 pub struct Limiter {
     node: Option<Bucket>,
     /// Only torrents that have a limit.
-    torrents: BTreeMap<InfoHash, Bucket>,
+    torrents: BTreeMap<TorrentId, Bucket>,
 }
 
 impl Bucket {
@@ -140,7 +140,7 @@ impl Limiter {
     }
 
     /// Bytes per second of one torrent; `None` for no limit of its own.
-    pub fn set_torrent_rate(&mut self, torrent: InfoHash, rate: Option<u64>, now: Instant) {
+    pub fn set_torrent_rate(&mut self, torrent: TorrentId, rate: Option<u64>, now: Instant) {
         let mut bucket = self.torrents.remove(&torrent);
         set_rate(&mut bucket, rate, now);
         if let Some(bucket) = bucket {
@@ -149,7 +149,7 @@ impl Limiter {
     }
 
     /// Takes `bytes` for a torrent if every bucket above it has them; all or nothing.
-    pub fn take(&mut self, torrent: InfoHash, bytes: u64, now: Instant) -> bool {
+    pub fn take(&mut self, torrent: TorrentId, bytes: u64, now: Instant) -> bool {
         if self.ready_at(torrent, bytes, now) != Some(now) {
             return false;
         }
@@ -165,7 +165,7 @@ impl Limiter {
     /// Takes as many of `count` blocks of `len` bytes as there are tokens for; returns how many.
     pub fn take_blocks(
         &mut self,
-        torrent: InfoHash,
+        torrent: TorrentId,
         len: u32,
         count: usize,
         now: Instant,
@@ -176,20 +176,20 @@ impl Limiter {
     }
 
     /// Puts back bytes that were taken and did not move (choked, closed, cancelled).
-    pub fn give_back(&mut self, torrent: InfoHash, bytes: u64) {
+    pub fn give_back(&mut self, torrent: TorrentId, bytes: u64) {
         self.buckets(torrent)
             .for_each(|bucket| bucket.give_back(bytes));
     }
 
     /// When `bytes` of a torrent may pass, `now` if at once; `None` for never.
-    pub fn ready_at(&mut self, torrent: InfoHash, bytes: u64, now: Instant) -> Option<Instant> {
+    pub fn ready_at(&mut self, torrent: TorrentId, bytes: u64, now: Instant) -> Option<Instant> {
         self.buckets(torrent)
             .map(|bucket| bucket.ready_at(bytes, now))
             .try_fold(now, |latest, ready_at| Some(latest.max(ready_at?)))
     }
 
     /// Whether a torrent's own limit lets `bytes` pass at `now`, whatever the node's says.
-    pub fn torrent_is_ready(&mut self, torrent: InfoHash, bytes: u64, now: Instant) -> bool {
+    pub fn torrent_is_ready(&mut self, torrent: TorrentId, bytes: u64, now: Instant) -> bool {
         let bucket = self.torrents.get_mut(&torrent);
         bucket.is_none_or(|bucket| bucket.ready_at(bytes, now) == Some(now))
     }
@@ -199,7 +199,7 @@ impl Limiter {
         self.node.is_some()
     }
 
-    fn buckets(&mut self, torrent: InfoHash) -> impl Iterator<Item = &mut Bucket> {
+    fn buckets(&mut self, torrent: TorrentId) -> impl Iterator<Item = &mut Bucket> {
         self.node.iter_mut().chain(self.torrents.get_mut(&torrent))
     }
 }
@@ -217,8 +217,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TORRENT: InfoHash = InfoHash([1; 20]);
-    const OTHER: InfoHash = InfoHash([2; 20]);
+    const TORRENT: TorrentId = TorrentId([1; 20]);
+    const OTHER: TorrentId = TorrentId([2; 20]);
 
     fn at_ms(ms: u64) -> Instant {
         Instant::ZERO.after(Duration::from_millis(ms))

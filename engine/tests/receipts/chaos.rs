@@ -190,19 +190,19 @@ impl World {
         let one = self.rng.index(self.nodes.len());
         let other = self.rng.index(self.nodes.len());
         let torrent = self.rng.index(self.torrents.len());
-        let info_hash = self.torrents[torrent].info_hash;
+        let torrent_id = self.torrents[torrent].torrent_id;
         if one == other {
             return;
         }
         let alive = |side: usize, index: usize, peer: usize| {
             self.links.values().any(|link| {
                 let ends = (link.ends[side], link.ends[1 - side]);
-                link.info_hash == info_hash && link.alive[side] && ends == (index, peer)
+                link.torrent_id == torrent_id && link.alive[side] && ends == (index, peer)
             })
         };
         // The dialling side knows of no connection; the other may hold a dead one.
         if !alive(0, one, other) && !alive(1, one, other) {
-            self.connect([one, other], info_hash);
+            self.connect([one, other], torrent_id);
         }
     }
 
@@ -340,15 +340,15 @@ impl World {
     /// Connects whoever is not connected, for every torrent.
     pub(crate) fn connect_all(&mut self) {
         for torrent in 0..self.torrents.len() {
-            let info_hash = self.torrents[torrent].info_hash;
+            let torrent_id = self.torrents[torrent].torrent_id;
             for one in 0..self.nodes.len() {
                 for other in 0..one {
                     let linked = self.links.values().any(|link| {
-                        link.info_hash == info_hash
+                        link.torrent_id == torrent_id
                             && (link.ends == [one, other] || link.ends == [other, one])
                     });
                     if !linked {
-                        self.connect([one, other], info_hash);
+                        self.connect([one, other], torrent_id);
                     }
                 }
             }

@@ -10,7 +10,7 @@ use seedbank_engine::credit::output::{CreditOutput, Errand, Notice};
 use seedbank_engine::credit::receipts::limits::Window;
 use seedbank_engine::credit::receipts::pair::PairView;
 use seedbank_engine::credit::receipts::{Granted, Opened, Service, Violation};
-use seedbank_engine::units::{BLOCK_LEN, Block, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::units::{BLOCK_LEN, Block, PeerIndex, PieceIndex, TorrentId};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::charts::node::NodeCommand;
@@ -23,7 +23,7 @@ use crate::settlement::Settlement;
 
 pub(crate) const PAYER: usize = 0;
 pub(crate) const PAYEE: usize = 1;
-pub(crate) const TORRENT: InfoHash = InfoHash([5; 20]);
+pub(crate) const TORRENT: TorrentId = TorrentId([5; 20]);
 pub(crate) const PIECE_LEN: u32 = 4 * BLOCK_LEN;
 /// A block costs 16 µcr at this rate.
 pub(crate) const RATE: Rate = Rate::new(1 << 20);
@@ -112,14 +112,14 @@ impl Duo {
         self.connect_for(TORRENT, PIECE_LEN)
     }
 
-    pub(crate) fn connect_for(&mut self, info_hash: InfoHash, piece_len: u32) -> PeerIndex {
-        let peer = self.open(info_hash, piece_len);
+    pub(crate) fn connect_for(&mut self, torrent_id: TorrentId, piece_len: u32) -> PeerIndex {
+        let peer = self.open(torrent_id, piece_len);
         self.pump();
         peer
     }
 
     /// Opens a connection; its messages stay under way until `pump`.
-    pub(crate) fn open(&mut self, info_hash: InfoHash, piece_len: u32) -> PeerIndex {
+    pub(crate) fn open(&mut self, torrent_id: TorrentId, piece_len: u32) -> PeerIndex {
         let peer = PeerIndex(self.next_peer);
         self.next_peer += 1;
         for node in [PAYER, PAYEE] {
@@ -130,7 +130,7 @@ impl Duo {
             };
             let opened = Opened {
                 peer,
-                info_hash,
+                torrent_id,
                 piece_len: Some(piece_len),
                 offer,
                 fast: true,

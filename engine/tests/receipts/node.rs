@@ -8,8 +8,8 @@ use seedbank_engine::asked::{BlockFate, Requests};
 use seedbank_engine::credit::network::Network;
 use seedbank_engine::credit::receipts::limits::Window;
 use seedbank_engine::credit::receipts::pair::without_unsigned_due;
-use seedbank_engine::credit::receipts::{Exchange, Granted, Service, Setup, Terms};
-use seedbank_engine::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::credit::receipts::{Delivered, Exchange, Granted, Service, Setup, Terms};
+use seedbank_engine::units::{Block, PeerIndex, PieceIndex, TorrentId};
 use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::signed::channel::Channel;
 use seedbank_ledger::signed::claim::SignedClaim;
@@ -17,7 +17,7 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Identity, Instant, NodeId, Rate, UnixTime};
 
-pub(crate) type PieceKey = (InfoHash, PieceIndex);
+pub(crate) type PieceKey = (TorrentId, PieceIndex);
 pub(crate) type Store = BTreeMap<RowKey, TallyRow>;
 
 /// Content of a block: zero is what the torrent says.
@@ -87,7 +87,7 @@ pub(crate) struct Lease {
 
 pub(crate) struct Peer {
     pub(crate) remote: usize,
-    pub(crate) info_hash: InfoHash,
+    pub(crate) torrent_id: TorrentId,
     pub(crate) fast: bool,
     pub(crate) out: VecDeque<Out>,
     /// As stream order has it, for what leaves here.
@@ -107,7 +107,7 @@ pub(crate) struct Node {
     pub(crate) backups: Vec<Store>,
     pub(crate) have: BTreeSet<PieceKey>,
     /// How many pieces of each torrent it has.
-    pub(crate) have_count: BTreeMap<InfoHash, u32>,
+    pub(crate) have_count: BTreeMap<TorrentId, u32>,
     pub(crate) leases: BTreeMap<PieceKey, Lease>,
     /// Peers whose word for a piece was garbage; cleared when nobody is left.
     pub(crate) avoid: BTreeMap<PieceKey, BTreeSet<usize>>,
@@ -233,7 +233,13 @@ impl Node {
         at: Instant,
     ) {
         let bid = self.answered(peer, &block).unwrap_or(Rate::ZERO);
-        self.exchange.arrived(peer, &block, bid, fate, had, at);
+        let delivered = Delivered {
+            block,
+            bid,
+            fate,
+            had,
+        };
+        self.exchange.arrived(peer, &delivered, at);
     }
 
     /// A request was rejected, or will never be answered.

@@ -1039,7 +1039,7 @@ fn m9_keys_that_nobody_proved_evict_a_proven_pair() {
         let peer = PeerIndex(1_000 + number);
         let opened = Opened {
             peer,
-            info_hash: TORRENT,
+            torrent_id: TORRENT,
             piece_len: Some(PIECE_LEN),
             offer: ReceiptOffer {
                 version: 1,

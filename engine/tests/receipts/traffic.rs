@@ -89,7 +89,7 @@ impl World {
                     bid,
                     "both ends know the bid in force"
                 );
-                let have = node.have.contains(&(state.info_hash, block.piece));
+                let have = node.have.contains(&(state.torrent_id, block.piece));
                 if state.unchoked && have {
                     state.queue.push_back((block, bid));
                 } else if state.fast {
@@ -279,12 +279,12 @@ impl World {
         if !state.unchoked_us || state.requested.len() >= 12 {
             return false;
         }
-        let info_hash = state.info_hash;
-        let geometry = self.geometry(info_hash);
+        let torrent_id = state.torrent_id;
+        let geometry = self.geometry(torrent_id);
         let Some(piece) = self.pick(index, peer, end_game) else {
             return false;
         };
-        let key = (info_hash, piece);
+        let key = (torrent_id, piece);
         let now = self.now;
         let wants = geometry.block_count(piece);
         let first = u32::try_from(self.rng.below(u64::from(wants))).expect("a block number");
@@ -325,9 +325,9 @@ impl World {
     fn pick(&mut self, index: usize, peer: PeerIndex, end_game: bool) -> Option<PieceIndex> {
         let node = &self.nodes[index];
         let state = &node.peers[&peer];
-        let (info_hash, remote) = (state.info_hash, state.remote);
-        let geometry = self.geometry(info_hash);
-        let complete = node.have_count.get(&info_hash) == Some(&geometry.piece_count());
+        let (torrent_id, remote) = (state.torrent_id, state.remote);
+        let geometry = self.geometry(torrent_id);
+        let complete = node.have_count.get(&torrent_id) == Some(&geometry.piece_count());
         if complete || node.banned.contains(&remote) {
             return None;
         }
@@ -340,7 +340,7 @@ impl World {
             len.saturating_sub(counted) <= window_left
         };
         let has = |piece: PieceIndex| {
-            let key = (info_hash, piece);
+            let key = (torrent_id, piece);
             // Another peer, if there is one that has it: two leechers that both avoid the only seed
             // would wait for each other.
             let avoided = node.avoid.get(&key).is_some_and(|by| {
@@ -354,7 +354,7 @@ impl World {
             !node.have.contains(&key) && self.nodes[remote].have.contains(&key) && !avoided
         };
         let mut own = node.leases.iter().filter(|((of, piece), lease)| {
-            let wanted = *of == info_hash && lease.holder == Some(peer) && has(*piece);
+            let wanted = *of == torrent_id && lease.holder == Some(peer) && has(*piece);
             wanted
                 && (0..).zip(&lease.blocks).any(|(n, there)| {
                     let block = geometry.block(*piece, n).expect("a block of the piece");
@@ -368,7 +368,7 @@ impl World {
         let first = u32::try_from(self.rng.below(u64::from(count))).expect("a piece number");
         let mut pieces = (0..count).filter_map(|n| PieceIndex::new((n + first) % count, &geometry));
         pieces.find(|piece| {
-            let lease = node.leases.get(&(info_hash, *piece));
+            let lease = node.leases.get(&(torrent_id, *piece));
             let holder = lease.and_then(|lease| lease.holder);
             let held = holder.is_some_and(|holder| holder != peer);
             held == end_game && holder != Some(peer) && has(*piece) && fits(*piece)
@@ -386,8 +386,8 @@ impl World {
         let now = self.now;
         let node = &mut self.nodes[index];
         let state = node.peers.get_mut(&peer).expect("looked up by the caller");
-        let (info_hash, remote) = (state.info_hash, state.remote);
-        let key: PieceKey = (info_hash, block.piece);
+        let (torrent_id, remote) = (state.torrent_id, state.remote);
+        let key: PieceKey = (torrent_id, block.piece);
         let asked = forget(&mut state.requested, &block);
         let had = node.have.contains(&key);
         let payee = self.nodes[remote].id();

@@ -7,7 +7,7 @@ use seedbank_engine::credit::output::{CreditOutput, Errand, Notice};
 use seedbank_engine::credit::receipts::limits::Window;
 use seedbank_engine::credit::receipts::{Granted, Opened, Service};
 use seedbank_engine::rng::Rng;
-use seedbank_engine::units::{Block, Geometry, InfoHash, PeerIndex};
+use seedbank_engine::units::{Block, Geometry, PeerIndex, TorrentId};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::{MESSAGE_LEN_MAX, ReceiptMessage, SyncEntry};
 use seedbank_ledger::charts::node::NodeCommand;
@@ -29,14 +29,14 @@ pub(crate) const LOCK_TTL_SECS: u64 = 3_600;
 const STARTED_AT: u64 = 1_700_000_000;
 
 pub(crate) struct Torrent {
-    pub(crate) info_hash: InfoHash,
+    pub(crate) torrent_id: TorrentId,
     pub(crate) geometry: Geometry,
 }
 
 /// One connection: two streams, each end with its own view of whether it is alive.
 pub(crate) struct Link {
     pub(crate) ends: [usize; 2],
-    pub(crate) info_hash: InfoHash,
+    pub(crate) torrent_id: TorrentId,
     pub(crate) alive: [bool; 2],
     /// What is under way to each end.
     pub(crate) to: [VecDeque<Wire>; 2],
@@ -90,7 +90,7 @@ impl World {
                 let half = pieces * u64::from(piece_len) / 2;
                 let len = half + 1 + rng.below(half);
                 Torrent {
-                    info_hash: InfoHash([index; 20]),
+                    torrent_id: TorrentId([index; 20]),
                     geometry: Geometry::new(len, piece_len).expect("a torrent has a length"),
                 }
             })
@@ -120,8 +120,8 @@ impl World {
         UnixTime::from_secs(STARTED_AT + self.now.as_nanos() / 1_000_000_000)
     }
 
-    pub(crate) fn geometry(&self, info_hash: InfoHash) -> Geometry {
-        let torrent = self.torrents.iter().find(|t| t.info_hash == info_hash);
+    pub(crate) fn geometry(&self, torrent_id: TorrentId) -> Geometry {
+        let torrent = self.torrents.iter().find(|t| t.torrent_id == torrent_id);
         torrent.expect("links are of known torrents").geometry
     }
 
@@ -129,7 +129,7 @@ impl World {
     pub(crate) fn seed(&mut self, node: usize, torrent: usize) {
         let torrent = &self.torrents[torrent];
         for piece in torrent.geometry.pieces() {
-            self.nodes[node].has((torrent.info_hash, piece));
+            self.nodes[node].has((torrent.torrent_id, piece));
         }
     }
 
@@ -137,7 +137,7 @@ impl World {
         let mut torrents = self.torrents.iter();
         torrents.all(|torrent| {
             let mut pieces = torrent.geometry.pieces();
-            pieces.all(|piece| self.nodes[node].have.contains(&(torrent.info_hash, piece)))
+            pieces.all(|piece| self.nodes[node].have.contains(&(torrent.torrent_id, piece)))
         })
     }
 
@@ -315,18 +315,18 @@ impl World {
     }
 
     /// Connects two nodes for a torrent.
-    pub(crate) fn connect(&mut self, ends: [usize; 2], info_hash: InfoHash) -> PeerIndex {
+    pub(crate) fn connect(&mut self, ends: [usize; 2], torrent_id: TorrentId) -> PeerIndex {
         let peer = PeerIndex(self.next_link);
         self.next_link += 1;
         let fast = !self.rng.chance(1, 12);
         let link = Link {
             ends,
-            info_hash,
+            torrent_id,
             alive: [true; 2],
             to: [VecDeque::new(), VecDeque::new()],
         };
         self.links.insert(peer, link);
-        let piece_len = self.geometry(info_hash).piece_len();
+        let piece_len = self.geometry(torrent_id).piece_len();
         for side in 0..2 {
             let (index, remote) = (ends[side], ends[1 - side]);
             let offer = ReceiptOffer {
@@ -335,10 +335,10 @@ impl World {
                 network_id: self.settlement.network.id,
             };
             let node = &mut self.nodes[index];
-            node.peers.insert(peer, Peer::new(remote, info_hash, fast));
+            node.peers.insert(peer, Peer::new(remote, torrent_id, fast));
             let opened = Opened {
                 peer,
-                info_hash,
+                torrent_id,
                 piece_len: Some(piece_len),
                 offer,
                 fast,
@@ -478,10 +478,10 @@ fn without_receipt(entry: SyncEntry) -> SyncEntry {
 }
 
 impl Peer {
-    fn new(remote: usize, info_hash: InfoHash, fast: bool) -> Self {
+    fn new(remote: usize, torrent_id: TorrentId, fast: bool) -> Self {
         Self {
             remote,
-            info_hash,
+            torrent_id,
             fast,
             out: VecDeque::new(),
             bid_said: Rate::ZERO,

@@ -5,7 +5,7 @@ use seedbank_engine::interface::command::{
 };
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, WalletView};
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::charts::node::{
     Balance, Breakdown, Explanation, Grouping, NodeCause, NodeLedger,
 };
@@ -56,7 +56,7 @@ impl NodeBackend {
     }
 
     fn row(&self, view: seedbank_engine::interface::view::TorrentView) -> TorrentRow {
-        let download_dir = self.node.download_dir(&view.info_hash);
+        let download_dir = self.node.download_dir(&view.torrent_id);
         let download_dir = download_dir.unwrap_or_else(|| self.info.download_dir.clone());
         TorrentRow { view, download_dir }
     }
@@ -96,15 +96,15 @@ impl Backend for NodeBackend {
         Ok(views.into_iter().map(|view| self.row(view)).collect())
     }
 
-    async fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentRow>, Stopping> {
+    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<TorrentRow>, Stopping> {
         let view = self
             .node
-            .query(move |session| session.torrent(&info_hash))
+            .query(move |session| session.torrent(&torrent_id))
             .await;
         Ok(view.ok_or(Stopping)?.map(|view| self.row(view)))
     }
 
-    async fn peers(&self, of: Option<InfoHash>) -> Result<Vec<PeerView>, Stopping> {
+    async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping> {
         self.node
             .query(move |session| session.peers(of))
             .await
@@ -120,12 +120,12 @@ impl Backend for NodeBackend {
 
     async fn boost_quote(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         bid: Rate,
     ) -> Result<Option<BoostQuote>, Stopping> {
         let quote = self
             .node
-            .query(move |session| session.boost_quote(info_hash, bid))
+            .query(move |session| session.boost_quote(torrent_id, bid))
             .await;
         quote.ok_or(Stopping)
     }
@@ -188,15 +188,18 @@ impl Backend for NodeBackend {
 
     async fn remove_torrent(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         delete_data: bool,
     ) -> Result<(), TorrentError> {
-        Ok(self.node.remove_torrent(info_hash, delete_data).await?)
+        Ok(self.node.remove_torrent(torrent_id, delete_data).await?)
     }
 
-    async fn verify_torrent(&self, info_hash: InfoHash) -> Result<Steps<VerifyStep>, TorrentError> {
-        let checking = self.node.verify_torrent(info_hash).await?;
-        let mut checking = checking.ok_or(TorrentError::NoMetainfo(info_hash))?;
+    async fn verify_torrent(
+        &self,
+        torrent_id: TorrentId,
+    ) -> Result<Steps<VerifyStep>, TorrentError> {
+        let checking = self.node.verify_torrent(torrent_id).await?;
+        let mut checking = checking.ok_or(TorrentError::NoMetainfo(torrent_id))?;
         let (sender, receiver) = mpsc::channel(STEPS_MAX);
         tokio::spawn(async move {
             while let Some(step) = checking.next().await {

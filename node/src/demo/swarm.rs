@@ -10,7 +10,7 @@ use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
 use seedbank_engine::interface::config::Network;
 use seedbank_engine::interface::view::TorrentState;
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::charts::network::Audit;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::settlement::NewGrant;
@@ -168,7 +168,7 @@ impl Swarm {
             };
             let checked = |shown: &Shown| shown.is_checked && shown.have == Bytes::new(have);
             let what = format!("{} has not checked its files", Demo::name(position));
-            wait(node, position, metainfo.info_hash, what, checked).await?;
+            wait(node, position, metainfo.torrent_id(), what, checked).await?;
         }
         Ok(())
     }
@@ -177,23 +177,23 @@ impl Swarm {
     pub(super) async fn boost(
         &self,
         scenario: &Demo,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
     ) -> Result<(), DemoError> {
         let payer = &self.nodes[PAYER];
         let granted = scenario.granted;
         let what = "the payer has not heard of its credit".to_owned();
         let heard = move |shown: &Shown| shown.available == granted;
-        wait(payer, PAYER, info_hash, what, heard).await?;
-        let order = scenario.order(info_hash);
+        wait(payer, PAYER, torrent_id, what, heard).await?;
+        let order = scenario.order(torrent_id);
         payer.command(Command::Boost(order)).await?;
         Ok(())
     }
 
     /// What everybody shows, in the order of positions.
-    async fn look(&self, info_hash: InfoHash) -> Result<Vec<Shown>, DemoError> {
+    async fn look(&self, torrent_id: TorrentId) -> Result<Vec<Shown>, DemoError> {
         let mut shown = Vec::new();
         for (position, node) in self.nodes.iter().enumerate() {
-            shown.push(look(node, position, info_hash).await?);
+            shown.push(look(node, position, torrent_id).await?);
         }
         Ok(shown)
     }
@@ -232,14 +232,14 @@ impl Swarm {
 pub(super) async fn race(
     paid: &Swarm,
     control: &Swarm,
-    info_hash: InfoHash,
+    torrent_id: TorrentId,
     bars: bool,
     out: &mut impl Write,
 ) -> Result<Times, DemoError> {
     let begin = Instant::now();
     for swarm in [paid, control] {
         for node in &swarm.nodes {
-            node.command(Command::StartTorrent(info_hash)).await?;
+            node.command(Command::StartTorrent(torrent_id)).await?;
         }
     }
     let mut screen = Screen::new(bars, paid.nodes.len());
@@ -248,7 +248,10 @@ pub(super) async fn race(
     let mut poll = interval(RACE_POLL);
     loop {
         poll.tick().await;
-        let shown = [paid.look(info_hash).await?, control.look(info_hash).await?];
+        let shown = [
+            paid.look(torrent_id).await?,
+            control.look(torrent_id).await?,
+        ];
         let elapsed = begin.elapsed();
         for (took, shown) in took.iter_mut().zip(&shown) {
             for (took, shown) in took.iter_mut().zip(shown) {
@@ -286,9 +289,13 @@ fn leechers(took: &[Option<Duration>]) -> Vec<seedbank_ledger::Duration> {
         .collect()
 }
 
-async fn look(node: &NodeHandle, position: usize, info_hash: InfoHash) -> Result<Shown, DemoError> {
+async fn look(
+    node: &NodeHandle,
+    position: usize,
+    torrent_id: TorrentId,
+) -> Result<Shown, DemoError> {
     let question = move |session: &seedbank_engine::session::Session| {
-        let torrent = session.torrent(&info_hash)?;
+        let torrent = session.torrent(&torrent_id)?;
         let wallet = session.wallet();
         let boosts = session.boosts();
         let spent = boosts.iter().map(|boost| boost.spent);
@@ -311,12 +318,12 @@ async fn look(node: &NodeHandle, position: usize, info_hash: InfoHash) -> Result
 async fn wait(
     node: &NodeHandle,
     position: usize,
-    info_hash: InfoHash,
+    torrent_id: TorrentId,
     what: String,
     wanted: impl Fn(&Shown) -> bool,
 ) -> Result<(), DemoError> {
     let begin = Instant::now();
-    while !wanted(&look(node, position, info_hash).await?) {
+    while !wanted(&look(node, position, torrent_id).await?) {
         if begin.elapsed() > READY_MAX {
             let within = READY_MAX;
             return Err(DemoError::Late { what, within });

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seedbank_engine::asked::{Arrived, Found, Lease};
-use seedbank_engine::units::{Block, InfoHash, PieceIndex};
+use seedbank_engine::units::{Block, PieceIndex, TorrentId};
 
 /// Bytes of buffers kept for the next lease of the same length.
 const SPARE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -23,7 +23,7 @@ pub(crate) struct Leases {
 #[derive(Debug)]
 pub(crate) struct FullPiece {
     /// Torrent.
-    pub(crate) info_hash: InfoHash,
+    pub(crate) torrent_id: TorrentId,
     /// Which piece.
     pub(crate) piece: PieceIndex,
     /// All of its bytes.
@@ -32,7 +32,7 @@ pub(crate) struct FullPiece {
 
 #[derive(Debug, Default)]
 struct Table {
-    leases: BTreeMap<(InfoHash, PieceIndex), Arc<Mutex<Leased>>>,
+    leases: BTreeMap<(TorrentId, PieceIndex), Arc<Mutex<Leased>>>,
     spare: Vec<Vec<u8>>,
     spare_bytes: usize,
 }
@@ -52,9 +52,9 @@ struct PieceBuffer {
 
 impl Leases {
     /// Opens the lease of a piece of `len` bytes in `block_count` blocks, unless it is open.
-    pub(crate) fn open(&self, info_hash: InfoHash, piece: PieceIndex, len: usize, blocks: usize) {
+    pub(crate) fn open(&self, torrent_id: TorrentId, piece: PieceIndex, len: usize, blocks: usize) {
         let mut table = self.lock();
-        if table.leases.contains_key(&(info_hash, piece)) {
+        if table.leases.contains_key(&(torrent_id, piece)) {
             return;
         }
         let lease = Leased::Filling(PieceBuffer {
@@ -62,27 +62,27 @@ impl Leases {
             blocks: Lease::new(blocks),
         });
         let lease = Arc::new(Mutex::new(lease));
-        table.leases.insert((info_hash, piece), lease);
+        table.leases.insert((torrent_id, piece), lease);
     }
 
     /// Forgets a lease that is still being filled; a full one is on its way to the disk and ends
     /// with `finish`.
-    pub(crate) fn release(&self, info_hash: InfoHash, piece: PieceIndex) {
+    pub(crate) fn release(&self, torrent_id: TorrentId, piece: PieceIndex) {
         let mut table = self.lock();
-        let Some(lease) = table.leases.get(&(info_hash, piece)) else {
+        let Some(lease) = table.leases.get(&(torrent_id, piece)) else {
             return;
         };
         let filling = matches!(*lock(lease), Leased::Filling(_));
         if filling {
-            table.take(info_hash, piece);
+            table.take(torrent_id, piece);
         }
     }
 
     /// Forgets every lease of a torrent that is still being filled.
-    pub(crate) fn release_all(&self, info_hash: InfoHash) {
+    pub(crate) fn release_all(&self, torrent_id: TorrentId) {
         let mut table = self.lock();
-        let first = (info_hash, PieceIndex::unchecked(0));
-        let last = (info_hash, PieceIndex::unchecked(u32::MAX));
+        let first = (torrent_id, PieceIndex::unchecked(0));
+        let last = (torrent_id, PieceIndex::unchecked(u32::MAX));
         let open: Vec<PieceIndex> = table
             .leases
             .range(first..=last)
@@ -90,15 +90,15 @@ impl Leases {
             .map(|((_, piece), _)| *piece)
             .collect();
         for piece in open {
-            table.take(info_hash, piece);
+            table.take(torrent_id, piece);
         }
     }
 
     /// Ends the lease of a piece that was verified or failed.
     pub(crate) fn finish(&self, full: FullPiece) {
-        let (info_hash, piece) = (full.info_hash, full.piece);
+        let (torrent_id, piece) = (full.torrent_id, full.piece);
         drop(full);
-        self.lock().take(info_hash, piece);
+        self.lock().take(torrent_id, piece);
     }
 
     /// Copies a block into its lease, or compares it with what is there; with the whole piece, if
@@ -109,11 +109,11 @@ impl Leases {
     /// node asked for get here.
     pub(crate) fn store(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         block: &Block,
         payload: &[u8],
     ) -> (Found, Option<FullPiece>) {
-        let lease = self.lock().leases.get(&(info_hash, block.piece)).cloned();
+        let lease = self.lock().leases.get(&(torrent_id, block.piece)).cloned();
         let Some(lease) = lease else {
             return (Found::Nothing, None);
         };
@@ -142,7 +142,7 @@ impl Leases {
         *lease = Leased::Full(Arc::clone(&bytes));
         let piece = block.piece;
         let full = FullPiece {
-            info_hash,
+            torrent_id,
             piece,
             bytes,
         };
@@ -172,8 +172,8 @@ impl Table {
     }
 
     /// Removes a lease and keeps its buffer for the next, if nobody else holds it.
-    fn take(&mut self, info_hash: InfoHash, piece: PieceIndex) {
-        let lease = self.leases.remove(&(info_hash, piece));
+    fn take(&mut self, torrent_id: TorrentId, piece: PieceIndex) {
+        let lease = self.leases.remove(&(torrent_id, piece));
         let lease = lease.and_then(Arc::into_inner);
         let Some(lease) = lease else { return };
         let bytes = match lease.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    const TORRENT: InfoHash = InfoHash([1; 20]);
+    const TORRENT: TorrentId = TorrentId([1; 20]);
 
     fn block(index: u32) -> Block {
         let geometry = Geometry::new(40_000, 40_000).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_torrents_leases_go_together_and_leave_others() {
         let leases = opened();
-        let other = InfoHash([2; 20]);
+        let other = TorrentId([2; 20]);
         leases.open(other, block(0).piece, 40_000, 3);
         leases.open(TORRENT, PieceIndex::unchecked(7), 40_000, 3);
         leases.release_all(TORRENT);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use seedbank_engine::content::bitfield::Bitfield;
 use seedbank_engine::interface::input::Input;
-use seedbank_engine::units::{InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::units::{PeerIndex, PieceIndex, TorrentId};
 
 use crate::disk::lease::{FullPiece, Leases};
 use crate::disk::storage::check;
@@ -34,7 +34,7 @@ pub(crate) struct DataPlane {
     pub(crate) inbox: Inbox,
     /// Open files of all torrents.
     pub(crate) files: Arc<FilePool>,
-    torrents: Mutex<BTreeMap<InfoHash, Arc<TorrentData>>>,
+    torrents: Mutex<BTreeMap<TorrentId, Arc<TorrentData>>>,
     next_peer: AtomicU64,
 }
 
@@ -73,8 +73,8 @@ impl DataPlane {
     }
 
     /// A torrent whose storage is open.
-    pub(crate) fn torrent(&self, info_hash: &InfoHash) -> Option<Arc<TorrentData>> {
-        self.table().get(info_hash).cloned()
+    pub(crate) fn torrent(&self, torrent_id: &TorrentId) -> Option<Arc<TorrentData>> {
+        self.table().get(torrent_id).cloned()
     }
 
     /// Every torrent whose storage is open.
@@ -84,12 +84,12 @@ impl DataPlane {
 
     /// Adds a torrent whose storage was opened; replaces one of the same name.
     pub(crate) fn insert(&self, data: Arc<TorrentData>) {
-        self.table().insert(data.storage.info_hash(), data);
+        self.table().insert(data.storage.torrent_id(), data);
     }
 
     /// Forgets a torrent; its files close when their last use ends.
-    pub(crate) fn remove(&self, info_hash: &InfoHash) -> Option<Arc<TorrentData>> {
-        self.table().remove(info_hash)
+    pub(crate) fn remove(&self, torrent_id: &TorrentId) -> Option<Arc<TorrentData>> {
+        self.table().remove(torrent_id)
     }
 
     /// Verifies a full piece on the hash pool and writes it; the session hears of it afterwards.
@@ -99,8 +99,8 @@ impl DataPlane {
     }
 
     fn verify_now(&self, full: FullPiece) {
-        let (info_hash, piece) = (full.info_hash, full.piece);
-        let outcome = match self.torrent(&info_hash) {
+        let (torrent_id, piece) = (full.torrent_id, full.piece);
+        let outcome = match self.torrent(&torrent_id) {
             Some(torrent) => torrent.take_in(&full),
             // Removed meanwhile: nobody waits for the piece.
             None => Ok(false),
@@ -108,16 +108,16 @@ impl DataPlane {
         // Before the session hears of it, because it may lease the piece again at once.
         self.leases.finish(full);
         self.inbox.input_blocking(match outcome {
-            Ok(true) => Input::PieceVerified { info_hash, piece },
-            Ok(false) => Input::PieceFailed { info_hash, piece },
+            Ok(true) => Input::PieceVerified { torrent_id, piece },
+            Ok(false) => Input::PieceFailed { torrent_id, piece },
             Err(error) => Input::StorageFailed {
-                info_hash,
+                torrent_id,
                 reason: error.to_string(),
             },
         });
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<InfoHash, Arc<TorrentData>>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<TorrentId, Arc<TorrentData>>> {
         // Nothing under this lock leaves it half done.
         self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
     }

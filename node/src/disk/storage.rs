@@ -21,7 +21,7 @@ use std::time::UNIX_EPOCH;
 use rustix::io::{Errno, ReadWriteFlags};
 use seedbank_engine::content::bitfield::Bitfield;
 use seedbank_engine::content::metainfo::Metainfo;
-use seedbank_engine::units::{InfoHash, PieceIndex};
+use seedbank_engine::units::{PieceIndex, TorrentId};
 
 use files::FilePool;
 use layout::Segment;
@@ -149,8 +149,8 @@ impl Storage {
     }
 
     /// Which torrent.
-    pub(crate) fn info_hash(&self) -> InfoHash {
-        self.metainfo.info_hash
+    pub(crate) fn torrent_id(&self) -> TorrentId {
+        self.metainfo.torrent_id()
     }
 
     /// Writes a whole piece; the caller has verified it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seedbank_engine::interface::input::Input;
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -39,7 +39,7 @@ impl Dialler {
     }
 
     /// Connects to `addr` and serves the connection, or tells the session that it failed.
-    pub(crate) async fn dial(self: Arc<Self>, info_hash: InfoHash, addr: SocketAddr) {
+    pub(crate) async fn dial(self: Arc<Self>, torrent_id: TorrentId, addr: SocketAddr) {
         let permit = Arc::clone(&self.pending).acquire_owned().await;
         let permit = permit.expect("this semaphore is never closed");
         match timeout(DIAL_TIMEOUT, self.connect(addr)).await {
@@ -48,13 +48,13 @@ impl Dialler {
                 let link = Arc::new(PeerLink::new(peer));
                 let first = Input::Dialled {
                     peer,
-                    info_hash,
+                    torrent_id,
                     addr,
                 };
                 connection::run(Arc::clone(&self.plane), link, stream, first, permit).await;
             }
             Ok(Err(_)) | Err(_) => {
-                let failed = Input::DialFailed { info_hash, addr };
+                let failed = Input::DialFailed { torrent_id, addr };
                 self.plane.inbox.input(failed).await;
             }
         }

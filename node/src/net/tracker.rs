@@ -9,6 +9,7 @@ use std::sync::Arc;
 use seedbank_engine::discovery::tracker::url::TrackerUrl;
 use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
 use seedbank_engine::interface::input::Input;
+use seedbank_engine::units::TorrentId;
 use tokio::sync::Semaphore;
 
 use crate::host::clock::Clock;
@@ -44,13 +45,17 @@ impl Announcer {
     }
 
     /// Asks a tracker and tells the session what it said.
-    pub(crate) async fn announce(self: Arc<Self>, tracker: String, request: AnnounceRequest) {
+    pub(crate) async fn announce(
+        self: Arc<Self>,
+        torrent_id: TorrentId,
+        tracker: String,
+        request: AnnounceRequest,
+    ) {
         let running = self.running.acquire().await;
         let result = self.ask(&tracker, request).await;
         drop(running);
-        let info_hash = request.info_hash;
         let announced = Input::Announced {
-            info_hash,
+            torrent_id,
             tracker,
             result,
         };

@@ -28,10 +28,10 @@ async fn start(folder: &Path, name: &str) -> NodeHandle {
 }
 
 /// A torrent of random bytes, and its `.torrent` file.
-fn torrent() -> (InfoHash, Vec<u8>, Vec<u8>) {
+fn torrent() -> (TorrentId, Vec<u8>, Vec<u8>) {
     let bytes = content(LEN);
     let metainfo = single_file("file", &bytes);
-    (metainfo.info_hash, bytes, metainfo.to_bytes())
+    (metainfo.torrent_id(), bytes, metainfo.to_bytes())
 }
 
 fn single_file(name: &str, bytes: &[u8]) -> Metainfo {
@@ -74,9 +74,11 @@ async fn completed(node: &NodeHandle) {
 }
 
 /// Asks until the torrent is in this state; checks end without an event of their own.
-async fn reaches(node: &NodeHandle, info_hash: InfoHash, wanted: TorrentState) {
+async fn reaches(node: &NodeHandle, torrent_id: TorrentId, wanted: TorrentState) {
     loop {
-        let view = node.query(move |session| session.torrent(&info_hash)).await;
+        let view = node
+            .query(move |session| session.torrent(&torrent_id))
+            .await;
         let view = view.unwrap().unwrap();
         if view.state == wanted {
             return;
@@ -88,7 +90,7 @@ async fn reaches(node: &NodeHandle, info_hash: InfoHash, wanted: TorrentState) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torrent_goes_from_one_node_to_another_and_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, bytes, torrent) = torrent();
+    let (torrent_id, bytes, torrent) = torrent();
     let seed = start(folder.path(), "seed").await;
     std::fs::create_dir_all(folder.path().join("seed/files")).unwrap();
     std::fs::write(folder.path().join("seed/files/file"), &bytes).unwrap();
@@ -96,11 +98,11 @@ async fn a_torrent_goes_from_one_node_to_another_and_is_remembered() {
     assert_eq!(
         added,
         Added {
-            info_hash,
+            torrent_id,
             existed: false
         }
     );
-    reaches(&seed, info_hash, TorrentState::Seeding).await;
+    reaches(&seed, torrent_id, TorrentState::Seeding).await;
 
     let leech = start(folder.path(), "leech").await;
     let peers = [seed.listen_addr().unwrap()];
@@ -112,10 +114,10 @@ async fn a_torrent_goes_from_one_node_to_another_and_is_remembered() {
     assert_eq!(seed.shutdown().await, Ended::Shutdown);
 
     let again = start(folder.path(), "leech").await;
-    reaches(&again, info_hash, TorrentState::Seeding).await;
+    reaches(&again, torrent_id, TorrentState::Seeding).await;
     let added = again.add_torrent(request(&torrent, &[])).await.unwrap();
     assert!(added.existed);
-    again.remove_torrent(info_hash, true).await.unwrap();
+    again.remove_torrent(torrent_id, true).await.unwrap();
     assert!(!folder.path().join("leech/files/file").exists());
     again.shutdown().await;
 }
@@ -126,20 +128,20 @@ async fn seed(folder: &Path, torrent: &[u8], bytes: &[u8]) -> NodeHandle {
     std::fs::create_dir_all(folder.join("seed/files")).unwrap();
     std::fs::write(folder.join("seed/files/file"), bytes).unwrap();
     let added = seed.add_torrent(request(torrent, &[])).await.unwrap();
-    reaches(&seed, added.info_hash, TorrentState::Seeding).await;
+    reaches(&seed, added.torrent_id, TorrentState::Seeding).await;
     seed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torrent_whose_disk_failed_goes_on_when_started_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, bytes, torrent) = torrent();
+    let (torrent_id, bytes, torrent) = torrent();
     let seed = seed(folder.path(), &torrent, &bytes).await;
     let leech = start(folder.path(), "leech").await;
     let mut add = request(&torrent, &[seed.listen_addr().unwrap()]);
     add.start = false;
     leech.add_torrent(add).await.unwrap();
-    let mut checking = leech.checking(&info_hash);
+    let mut checking = leech.checking(&torrent_id);
     while let Some(running) = &mut checking {
         if running.next().await.is_none() {
             break;
@@ -149,16 +151,16 @@ async fn a_torrent_whose_disk_failed_goes_on_when_started_again() {
     let blocked = folder.path().join("leech/files/file");
     std::fs::create_dir_all(&blocked).unwrap();
     leech
-        .command(Command::StartTorrent(info_hash))
+        .command(Command::StartTorrent(torrent_id))
         .await
         .unwrap();
-    reaches(&leech, info_hash, TorrentState::Failed).await;
+    reaches(&leech, torrent_id, TorrentState::Failed).await;
     std::fs::remove_dir(&blocked).unwrap();
     leech
-        .command(Command::StartTorrent(info_hash))
+        .command(Command::StartTorrent(torrent_id))
         .await
         .unwrap();
-    reaches(&leech, info_hash, TorrentState::Seeding).await;
+    reaches(&leech, torrent_id, TorrentState::Seeding).await;
     assert!(std::fs::read(&blocked).unwrap() == bytes);
     leech.shutdown().await;
     seed.shutdown().await;
@@ -167,30 +169,30 @@ async fn a_torrent_whose_disk_failed_goes_on_when_started_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storage_that_does_not_open_is_tried_again_on_start() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, bytes, torrent) = torrent();
+    let (torrent_id, bytes, torrent) = torrent();
     let path = folder.path().join("seed/files/file");
     std::fs::create_dir_all(&path).unwrap();
     let node = start(folder.path(), "seed").await;
     node.add_torrent(request(&torrent, &[])).await.unwrap();
-    reaches(&node, info_hash, TorrentState::Failed).await;
+    reaches(&node, torrent_id, TorrentState::Failed).await;
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, &bytes).unwrap();
-    node.command(Command::StartTorrent(info_hash))
+    node.command(Command::StartTorrent(torrent_id))
         .await
         .unwrap();
-    reaches(&node, info_hash, TorrentState::Seeding).await;
+    reaches(&node, torrent_id, TorrentState::Seeding).await;
     node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verifying_again_finds_what_changed_behind_our_back() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, bytes, torrent) = torrent();
+    let (torrent_id, bytes, torrent) = torrent();
     let seed = seed(folder.path(), &torrent, &bytes).await;
     let mut damaged = bytes.clone();
     damaged[100_000] ^= 1;
     std::fs::write(folder.path().join("seed/files/file"), &damaged).unwrap();
-    let mut checking = seed.verify_torrent(info_hash).await.unwrap().unwrap();
+    let mut checking = seed.verify_torrent(torrent_id).await.unwrap().unwrap();
     let mut last = None;
     while let Some(step) = checking.next().await {
         last = Some(step);
@@ -198,8 +200,8 @@ async fn verifying_again_finds_what_changed_behind_our_back() {
     let last = last.unwrap();
     assert_eq!((last.checked, last.total), (1_311_497, 1_311_497));
     assert_eq!(last.have, last.total - u64::from(PIECE_LEN));
-    reaches(&seed, info_hash, TorrentState::Downloading).await;
-    let unknown = seed.verify_torrent(InfoHash([0; 20])).await;
+    reaches(&seed, torrent_id, TorrentState::Downloading).await;
+    let unknown = seed.verify_torrent(TorrentId([0; 20])).await;
     assert!(matches!(unknown, Err(CommandError::TorrentUnknown(_))));
     seed.shutdown().await;
 }
@@ -207,11 +209,11 @@ async fn verifying_again_finds_what_changed_behind_our_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_magnet_gets_its_metainfo_from_a_peer_and_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, bytes, torrent) = torrent();
+    let (torrent_id, bytes, torrent) = torrent();
     let seed = seed(folder.path(), &torrent, &bytes).await;
     let leech = start(folder.path(), "leech").await;
     let peer = seed.listen_addr().unwrap();
-    let link = format!("magnet:?xt=urn:btih:{info_hash}&x.pe={peer}");
+    let link = format!("magnet:?xt=urn:btih:{torrent_id}&x.pe={peer}");
     let mut add = request(&torrent, &[]);
     add.source = TorrentSource::from_link(&link).unwrap();
     leech.add_torrent(add).await.unwrap();
@@ -220,21 +222,23 @@ async fn a_magnet_gets_its_metainfo_from_a_peer_and_keeps_it() {
     leech.shutdown().await;
     seed.shutdown().await;
     let again = start(folder.path(), "leech").await;
-    reaches(&again, info_hash, TorrentState::Seeding).await;
-    assert_eq!(again.metainfo(&info_hash).unwrap().name, "file");
+    reaches(&again, torrent_id, TorrentState::Seeding).await;
+    assert_eq!(again.metainfo(&torrent_id).unwrap().name, "file");
     again.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_torrents_stay_stopped_and_removed_ones_stay_away() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, bytes, torrent) = torrent();
+    let (torrent_id, bytes, torrent) = torrent();
     let node = seed(folder.path(), &torrent, &bytes).await;
-    node.command(Command::StopTorrent(info_hash)).await.unwrap();
+    node.command(Command::StopTorrent(torrent_id))
+        .await
+        .unwrap();
     node.shutdown().await;
     let node = start(folder.path(), "seed").await;
-    reaches(&node, info_hash, TorrentState::Stopped).await;
-    node.remove_torrent(info_hash, false).await.unwrap();
+    reaches(&node, torrent_id, TorrentState::Stopped).await;
+    node.remove_torrent(torrent_id, false).await.unwrap();
     node.shutdown().await;
     let node = start(folder.path(), "seed").await;
     assert_eq!(
@@ -277,7 +281,7 @@ async fn nothing_is_started_over_another_node_or_on_a_taken_port() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_of_somebody_else_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, bytes, torrent) = torrent();
+    let (torrent_id, bytes, torrent) = torrent();
     let seed = seed(folder.path(), &torrent, &bytes).await;
     let path = folder.path().join("leech/files/file");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -285,9 +289,9 @@ async fn a_file_of_somebody_else_is_never_overwritten() {
     let leech = start(folder.path(), "leech").await;
     let add = request(&torrent, &[seed.listen_addr().unwrap()]);
     leech.add_torrent(add.clone()).await.unwrap();
-    reaches(&leech, info_hash, TorrentState::Failed).await;
+    reaches(&leech, torrent_id, TorrentState::Failed).await;
     let view = leech
-        .query(move |session| session.torrent(&info_hash))
+        .query(move |session| session.torrent(&torrent_id))
         .await;
     let error = view.flatten().unwrap().error.unwrap();
     assert!(
@@ -295,17 +299,17 @@ async fn a_file_of_somebody_else_is_never_overwritten() {
         "{error}"
     );
     // Neither a start, nor a restart, nor removal with its data does it any harm.
-    let start_again = Command::StartTorrent(info_hash);
+    let start_again = Command::StartTorrent(torrent_id);
     leech.command(start_again).await.unwrap();
-    reaches(&leech, info_hash, TorrentState::Failed).await;
+    reaches(&leech, torrent_id, TorrentState::Failed).await;
     leech.shutdown().await;
     let leech = start(folder.path(), "leech").await;
-    reaches(&leech, info_hash, TorrentState::Failed).await;
-    leech.remove_torrent(info_hash, true).await.unwrap();
+    reaches(&leech, torrent_id, TorrentState::Failed).await;
+    leech.remove_torrent(torrent_id, true).await.unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"my diary");
     std::fs::remove_file(&path).unwrap();
     leech.add_torrent(add).await.unwrap();
-    reaches(&leech, info_hash, TorrentState::Seeding).await;
+    reaches(&leech, torrent_id, TorrentState::Seeding).await;
     assert!(std::fs::read(&path).unwrap() == bytes);
     leech.shutdown().await;
     seed.shutdown().await;
@@ -338,18 +342,18 @@ async fn two_torrents_do_not_share_a_file_under_any_name_of_its_folder() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torrent_added_again_over_its_own_data_takes_it_over() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, bytes, torrent) = torrent();
+    let (torrent_id, bytes, torrent) = torrent();
     let node = seed(folder.path(), &torrent, &bytes).await;
     let path = folder.path().join("seed/files/file");
     for len in [bytes.len(), bytes.len() / 2, 0] {
-        node.remove_torrent(info_hash, false).await.unwrap();
+        node.remove_torrent(torrent_id, false).await.unwrap();
         std::fs::write(&path, &bytes[..len]).unwrap();
         node.add_torrent(request(&torrent, &[])).await.unwrap();
         let wanted = match len == bytes.len() {
             true => TorrentState::Seeding,
             false => TorrentState::Downloading,
         };
-        reaches(&node, info_hash, wanted).await;
+        reaches(&node, torrent_id, wanted).await;
     }
     node.shutdown().await;
 }
@@ -357,13 +361,15 @@ async fn a_torrent_added_again_over_its_own_data_takes_it_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torrent_that_cannot_be_put_on_record_is_not_added() {
     let folder = tempfile::tempdir().unwrap();
-    let (info_hash, _, torrent) = torrent();
+    let (torrent_id, _, torrent) = torrent();
     let node = start(folder.path(), "node").await;
     let torrents = folder.path().join("node/data/torrents");
     std::fs::remove_dir_all(&torrents).unwrap();
     let error = node.add_torrent(request(&torrent, &[])).await.unwrap_err();
     assert!(matches!(error, AddError::Record { .. }), "{error}");
-    let view = node.query(move |session| session.torrent(&info_hash)).await;
+    let view = node
+        .query(move |session| session.torrent(&torrent_id))
+        .await;
     assert_eq!(view, Some(None));
     std::fs::create_dir(&torrents).unwrap();
     node.add_torrent(request(&torrent, &[])).await.unwrap();

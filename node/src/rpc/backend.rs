@@ -11,7 +11,7 @@ use seedbank_engine::interface::command::{
 };
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::{InfoHash, TorrentId};
 use seedbank_ledger::charts::node::{Balance, Breakdown, Explanation, Grouping, NodeCause};
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::check::{CheckError, CheckReport};
@@ -41,15 +41,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Every torrent, by info hash.
     async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping>;
     /// One torrent.
-    async fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentRow>, Stopping>;
+    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<TorrentRow>, Stopping>;
     /// Every connection, or those of one torrent, in the order in which we met.
-    async fn peers(&self, of: Option<InfoHash>) -> Result<Vec<PeerView>, Stopping>;
+    async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping>;
     /// Every boost, oldest first.
     async fn boosts(&self) -> Result<Vec<BoostView>, Stopping>;
     /// What a boost of this torrent at this bid would meet; `None` if there is no such torrent.
     async fn boost_quote(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         bid: Rate,
     ) -> Result<Option<BoostQuote>, Stopping>;
     /// Credit as the session knows it.
@@ -81,11 +81,14 @@ pub trait Backend: Send + Sync + 'static {
     /// Forgets a torrent, and removes its files if asked.
     async fn remove_torrent(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         delete_data: bool,
     ) -> Result<(), TorrentError>;
     /// Verifies a torrent's data again; the receiver ends when all is checked.
-    async fn verify_torrent(&self, info_hash: InfoHash) -> Result<Steps<VerifyStep>, TorrentError>;
+    async fn verify_torrent(
+        &self,
+        torrent_id: TorrentId,
+    ) -> Result<Steps<VerifyStep>, TorrentError>;
     /// Makes metainfo; the receiver ends with [`CreateStep::Done`] or an error.
     async fn create_metainfo(&self, what: NewMetainfo) -> Result<Steps<CreateStep>, TorrentError>;
 }
@@ -210,10 +213,10 @@ pub enum TorrentError {
     },
     /// No such torrent.
     #[error("no torrent {0}")]
-    Unknown(InfoHash),
+    Unknown(TorrentId),
     /// A magnet whose metainfo has not arrived.
     #[error("torrent {0} has no metainfo yet")]
-    NoMetainfo(InfoHash),
+    NoMetainfo(TorrentId),
     /// A file or folder cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -42,11 +42,11 @@ impl BoostService for Boosts {
         request: Request<v1::QuoteBoostRequest>,
     ) -> Answer<v1::QuoteBoostResponse> {
         let request = request.into_inner();
-        let info_hash = field::info_hash(&request.info_hash)?;
+        let torrent_id = field::torrent_id(&request.info_hash)?;
         let bid = bid(request.bid_microcredits_per_gib)?;
-        let quote = self.backend.boost_quote(info_hash, bid).await;
+        let quote = self.backend.boost_quote(torrent_id, bid).await;
         let quote = quote.map_err(error::of_stopping)?;
-        let quote = quote.ok_or_else(|| error::torrent_unknown(info_hash))?;
+        let quote = quote.ok_or_else(|| error::torrent_unknown(torrent_id))?;
         Ok(Response::new(message::boost_quote(&quote, bid)))
     }
 
@@ -57,7 +57,7 @@ impl BoostService for Boosts {
         let request = request.into_inner();
         let order = BoostOrder {
             request_id: field::request_id(&request.request_id)?.to_owned(),
-            info_hash: field::info_hash(&request.info_hash)?,
+            torrent_id: field::torrent_id(&request.info_hash)?,
             max: field::amount("max_microcredits", request.max_microcredits)?,
             bid: bid(request.bid_microcredits_per_gib)?,
             until: request.time_to_live.map(|ttl| until(&ttl)).transpose()?,

@@ -3,7 +3,7 @@
 use std::io;
 
 use seedbank_engine::interface::command::{AddError, CommandError, CreditError};
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::settlement::IssueError;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
@@ -15,8 +15,8 @@ use crate::settlement::GrantError;
 
 pub(super) fn of_command(error: &CommandError) -> Failure {
     match error {
-        CommandError::TorrentUnknown(info_hash) => {
-            Failure::new(ErrorReason::TorrentUnknown, error).with("info_hash", info_hash)
+        CommandError::TorrentUnknown(torrent_id) => {
+            Failure::new(ErrorReason::TorrentUnknown, error).with("info_hash", torrent_id)
         }
         CommandError::BadValue { field, .. } => {
             Failure::new(ErrorReason::BadField, error).with("field", field)
@@ -69,9 +69,9 @@ pub(super) fn of_torrent(error: &TorrentError) -> Failure {
         TorrentError::BadField { field, .. } => {
             Failure::new(ErrorReason::BadField, error).with("field", field)
         }
-        TorrentError::Unknown(info_hash) => torrent_unknown(*info_hash),
-        TorrentError::NoMetainfo(info_hash) => {
-            Failure::new(ErrorReason::NoMetainfo, error).with("info_hash", info_hash)
+        TorrentError::Unknown(torrent_id) => torrent_unknown(*torrent_id),
+        TorrentError::NoMetainfo(torrent_id) => {
+            Failure::new(ErrorReason::NoMetainfo, error).with("info_hash", torrent_id)
         }
         TorrentError::Io { path, source } => {
             Failure::new(reason_of(source.kind()), error).with("path", path.display())
@@ -80,12 +80,12 @@ pub(super) fn of_torrent(error: &TorrentError) -> Failure {
     }
 }
 
-pub(super) fn torrent_unknown(info_hash: InfoHash) -> Failure {
+pub(super) fn torrent_unknown(torrent_id: TorrentId) -> Failure {
     Failure::new(
         ErrorReason::TorrentUnknown,
-        format!("no torrent {info_hash}"),
+        format!("no torrent {torrent_id}"),
     )
-    .with("info_hash", info_hash)
+    .with("info_hash", torrent_id)
 }
 
 pub(super) fn boost_unknown(boost: u64) -> Failure {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost_types::Timestamp;
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::UnixTime;
 use seedbank_ledger::charts::node::{Breakdown, Explanation, GroupKey, Grouping, Reason};
 use seedbank_proto::Failure;
@@ -19,7 +19,7 @@ const NONE: &str = "none";
 const DAY: u64 = 86_400;
 
 /// Names of torrents by info hash.
-pub(crate) type Names = BTreeMap<InfoHash, String>;
+pub(crate) type Names = BTreeMap<TorrentId, String>;
 
 /// Sums by `group_by` from `since` on.
 pub(super) async fn explain(
@@ -108,9 +108,9 @@ fn key_and_label(key: GroupKey, grouping: Grouping, names: &Names) -> (String, S
     match key {
         GroupKey::Peer(peer) => (peer.to_string(), short(peer)),
         GroupKey::Subject(subject) => {
-            let info_hash = InfoHash(subject);
-            let key = info_hash.to_string();
-            let label = names.get(&info_hash).unwrap_or(&key).clone();
+            let torrent_id = TorrentId(subject);
+            let key = torrent_id.to_string();
+            let label = names.get(&torrent_id).unwrap_or(&key).clone();
             (key, label)
         }
         GroupKey::Day(day) => {
@@ -135,7 +135,7 @@ async fn names(backend: &dyn Backend, grouping: Grouping) -> Result<Names, Failu
     }
     let rows = backend.torrents().await.map_err(error::of_stopping)?;
     let named = rows.into_iter().map(|row| row.view);
-    Ok(named.map(|view| (view.info_hash, view.name)).collect())
+    Ok(named.map(|view| (view.torrent_id, view.name)).collect())
 }
 
 /// A day counted from 1970-01-01, as people write it.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
@@ -26,10 +26,10 @@ pub(super) fn bad(field: &str, problem: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorReason::BadField, format!("{field} {problem}")).with("field", field)
 }
 
-pub(super) fn info_hash(text: &str) -> Result<InfoHash, Failure> {
+pub(super) fn torrent_id(text: &str) -> Result<TorrentId, Failure> {
     hex::decode(text)
         .and_then(|bytes| bytes.try_into().ok())
-        .map(InfoHash)
+        .map(TorrentId)
         .ok_or_else(|| bad("info_hash", "is not 40 hex digits"))
 }
 

@@ -34,7 +34,7 @@ pub(super) fn time(time: UnixTime) -> Timestamp {
 pub(super) fn torrent(row: &TorrentRow, clock: Clock) -> v1::Torrent {
     let view = &row.view;
     v1::Torrent {
-        info_hash: view.info_hash.to_string(),
+        info_hash: view.torrent_id.to_string(),
         display_name: view.name.clone(),
         state: torrent_state(view.state).into(),
         error_message: view.error.clone().unwrap_or_default(),
@@ -81,7 +81,7 @@ pub(super) fn torrent_state(state: TorrentState) -> v1::TorrentState {
 pub(super) fn peer(view: &PeerView) -> v1::Peer {
     v1::Peer {
         peer_id: view.peer.0.to_string(),
-        info_hash: view.info_hash.to_string(),
+        info_hash: view.torrent_id.to_string(),
         address: view.addr.to_string(),
         incoming: view.incoming,
         client_name: view.client.clone(),
@@ -127,7 +127,7 @@ pub(super) fn unchoke_reason(reason: Reason) -> v1::UnchokeReason {
 pub(super) fn boost(view: &BoostView) -> v1::Boost {
     v1::Boost {
         boost_id: view.id.to_string(),
-        info_hash: view.info_hash.to_string(),
+        info_hash: view.torrent_id.to_string(),
         state: boost_state(view.state).into(),
         max_microcredits: credit(view.max),
         bid_microcredits_per_gib: rate(view.bid),

@@ -1,6 +1,6 @@
 //! Pages of connections, for `NodeService` and `TorrentService`.
 
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_proto::{Failure, v1};
 
 use super::backend::Backend;
@@ -9,7 +9,7 @@ use super::{error, field, message};
 /// A page of peers and the token of the next.
 pub(super) async fn page(
     backend: &dyn Backend,
-    of: Option<InfoHash>,
+    of: Option<TorrentId>,
     page_size: i32,
     page_token: &str,
 ) -> Result<(Vec<v1::Peer>, String), Failure> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fake::Fake;
 use seedbank_engine::interface::event::SessionEvent;
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::boost_service_client::BoostServiceClient;
 use seedbank_proto::v1::node_service_client::NodeServiceClient;
@@ -177,7 +177,7 @@ async fn torrents_come_in_pages_without_gap_or_repeat() {
         }
     }
     let expected: Vec<String> = (1..=5)
-        .map(|byte| InfoHash([byte; 20]).to_string())
+        .map(|byte| TorrentId([byte; 20]).to_string())
         .collect();
     assert_eq!(seen, expected);
 
@@ -202,7 +202,7 @@ async fn peers_of_an_unknown_torrent_are_an_error_and_of_a_known_one_carry_a_rea
     served.backend.insert(1);
     let mut torrents = TorrentServiceClient::new(served.unix().await);
     let ask = |byte| v1::ListTorrentPeersRequest {
-        info_hash: InfoHash([byte; 20]).to_string(),
+        info_hash: TorrentId([byte; 20]).to_string(),
         page_size: 1,
         page_token: String::new(),
     };
@@ -284,7 +284,7 @@ async fn long_work_streams_its_progress_to_the_end() {
     served.backend.insert(1);
     let mut torrents = TorrentServiceClient::new(served.unix().await);
     let request = v1::VerifyTorrentRequest {
-        info_hash: InfoHash([1; 20]).to_string(),
+        info_hash: TorrentId([1; 20]).to_string(),
     };
     let mut steps = torrents.verify_torrent(request).await.unwrap().into_inner();
     let mut last = v1::VerifyTorrentResponse::default();
@@ -323,7 +323,7 @@ async fn boosts_are_made_once_listed_newest_first_and_refused_with_reasons() {
     let mut boosts = BoostServiceClient::new(served.unix().await);
     let create = |id: &str, max| v1::CreateBoostRequest {
         request_id: id.to_owned(),
-        info_hash: InfoHash([1; 20]).to_string(),
+        info_hash: TorrentId([1; 20]).to_string(),
         max_microcredits: max,
         bid_microcredits_per_gib: None,
         time_to_live: None,
@@ -511,10 +511,10 @@ async fn credit_moves_only_for_well_formed_requests_and_grants_need_the_issuer()
 async fn a_watcher_resumes_from_a_number_filters_and_is_told_of_the_end() {
     let served = Served::start().await;
     let failed = SessionEvent::TorrentFailed {
-        info_hash: InfoHash([1; 20]),
+        torrent_id: TorrentId([1; 20]),
         reason: "no space left on device".into(),
     };
-    let completed = SessionEvent::TorrentCompleted(InfoHash([2; 20]));
+    let completed = SessionEvent::TorrentCompleted(TorrentId([2; 20]));
     served.backend.happened(failed.clone());
     served.backend.happened(completed.clone());
     let mut node = NodeServiceClient::new(served.unix().await);

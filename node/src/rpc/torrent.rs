@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use seedbank_engine::interface::command::{AddTorrent, Added, Command, TorrentSource};
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use seedbank_proto::Failure;
 use seedbank_proto::v1;
 use seedbank_proto::v1::add_torrent_request::Source;
@@ -38,10 +38,10 @@ impl Torrents {
         Clock(self.backend.info().started_at)
     }
 
-    async fn get(&self, info_hash: InfoHash) -> Result<v1::Torrent, Failure> {
-        let row = self.backend.torrent(info_hash).await;
+    async fn get(&self, torrent_id: TorrentId) -> Result<v1::Torrent, Failure> {
+        let row = self.backend.torrent(torrent_id).await;
         let row = row.map_err(error::of_stopping)?;
-        let row = row.ok_or_else(|| error::torrent_unknown(info_hash))?;
+        let row = row.ok_or_else(|| error::torrent_unknown(torrent_id))?;
         Ok(message::torrent(&row, self.clock()))
     }
 
@@ -68,7 +68,7 @@ impl TorrentService for Torrents {
         }
         let added = self.add(new_torrent(request)?).await?;
         Ok(Response::new(v1::AddTorrentResponse {
-            torrent: Some(self.get(added.info_hash).await?),
+            torrent: Some(self.get(added.torrent_id).await?),
             already_present: added.existed,
         }))
     }
@@ -77,9 +77,9 @@ impl TorrentService for Torrents {
         &self,
         request: Request<v1::GetTorrentRequest>,
     ) -> Answer<v1::GetTorrentResponse> {
-        let info_hash = field::info_hash(&request.get_ref().info_hash)?;
+        let torrent_id = field::torrent_id(&request.get_ref().info_hash)?;
         Ok(Response::new(v1::GetTorrentResponse {
-            torrent: Some(self.get(info_hash).await?),
+            torrent: Some(self.get(torrent_id).await?),
         }))
     }
 
@@ -89,19 +89,19 @@ impl TorrentService for Torrents {
     ) -> Answer<v1::ListTorrentsResponse> {
         let request = request.into_inner();
         let size = field::page_size(request.page_size)?;
-        let after = field::page_token(&request.page_token, |text| field::info_hash(text).ok())?;
+        let after = field::page_token(&request.page_token, |text| field::torrent_id(text).ok())?;
         let mut rows = self.backend.torrents().await.map_err(error::of_stopping)?;
         rows.retain(|row| {
             let state = i32::from(message::torrent_state(row.view.state));
             request.states.is_empty() || request.states.contains(&state)
         });
-        rows.sort_by_key(|row| row.view.info_hash);
+        rows.sort_by_key(|row| row.view.torrent_id);
         let (rows, next_page_token) = page(
             rows,
             after,
             size,
-            |row, after| row.view.info_hash > *after,
-            |row| row.view.info_hash.to_string(),
+            |row, after| row.view.torrent_id > *after,
+            |row| row.view.torrent_id.to_string(),
         );
         let clock = self.clock();
         Ok(Response::new(v1::ListTorrentsResponse {
@@ -117,8 +117,8 @@ impl TorrentService for Torrents {
         &self,
         request: Request<v1::StartTorrentRequest>,
     ) -> Answer<v1::StartTorrentResponse> {
-        let info_hash = field::info_hash(&request.get_ref().info_hash)?;
-        self.command(Command::StartTorrent(info_hash)).await?;
+        let torrent_id = field::torrent_id(&request.get_ref().info_hash)?;
+        self.command(Command::StartTorrent(torrent_id)).await?;
         Ok(Response::new(v1::StartTorrentResponse {}))
     }
 
@@ -126,8 +126,8 @@ impl TorrentService for Torrents {
         &self,
         request: Request<v1::StopTorrentRequest>,
     ) -> Answer<v1::StopTorrentResponse> {
-        let info_hash = field::info_hash(&request.get_ref().info_hash)?;
-        self.command(Command::StopTorrent(info_hash)).await?;
+        let torrent_id = field::torrent_id(&request.get_ref().info_hash)?;
+        self.command(Command::StopTorrent(torrent_id)).await?;
         Ok(Response::new(v1::StopTorrentResponse {}))
     }
 
@@ -136,8 +136,8 @@ impl TorrentService for Torrents {
         request: Request<v1::DeleteTorrentRequest>,
     ) -> Answer<v1::DeleteTorrentResponse> {
         let request = request.into_inner();
-        let info_hash = field::info_hash(&request.info_hash)?;
-        let removed = self.backend.remove_torrent(info_hash, request.delete_data);
+        let torrent_id = field::torrent_id(&request.info_hash)?;
+        let removed = self.backend.remove_torrent(torrent_id, request.delete_data);
         removed.await.map_err(|error| error::of_torrent(&error))?;
         Ok(Response::new(v1::DeleteTorrentResponse {}))
     }
@@ -148,8 +148,8 @@ impl TorrentService for Torrents {
         &self,
         request: Request<v1::VerifyTorrentRequest>,
     ) -> Answer<Self::VerifyTorrentStream> {
-        let info_hash = field::info_hash(&request.get_ref().info_hash)?;
-        let steps = self.backend.verify_torrent(info_hash).await;
+        let torrent_id = field::torrent_id(&request.get_ref().info_hash)?;
+        let steps = self.backend.verify_torrent(torrent_id).await;
         let steps = steps.map_err(|error| error::of_torrent(&error))?;
         let messages = ReceiverStream::new(steps).map(|step| match step {
             Ok(step) => Ok(verify_step(step)),
@@ -179,10 +179,10 @@ impl TorrentService for Torrents {
         request: Request<v1::ListTorrentPeersRequest>,
     ) -> Answer<v1::ListTorrentPeersResponse> {
         let request = request.into_inner();
-        let info_hash = field::info_hash(&request.info_hash)?;
+        let torrent_id = field::torrent_id(&request.info_hash)?;
         // An unknown torrent is an error, not an empty list.
-        self.get(info_hash).await?;
-        let of = Some(info_hash);
+        self.get(torrent_id).await?;
+        let of = Some(torrent_id);
         let (peers, next_page_token) =
             peers::page(&*self.backend, of, request.page_size, &request.page_token).await?;
         Ok(Response::new(v1::ListTorrentPeersResponse {
@@ -197,7 +197,7 @@ impl TorrentService for Torrents {
     ) -> Answer<v1::AddPeersResponse> {
         let request = request.into_inner();
         let command = Command::AddPeers {
-            info_hash: field::info_hash(&request.info_hash)?,
+            torrent_id: field::torrent_id(&request.info_hash)?,
             peers: field::addrs("addresses", &request.addresses)?,
         };
         self.command(command).await?;

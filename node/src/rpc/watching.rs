@@ -136,29 +136,29 @@ fn event(record: &EventRecord) -> WatchEventsResponse {
             WatchEventsResponse {
                 kind: EventKind::Choke.into(),
                 message: format!("{verb} peer {peer}: {}", words(reason)),
-                info_hash: decision.info_hash.to_string(),
+                info_hash: decision.torrent_id.to_string(),
                 peer_id: peer.to_string(),
                 unchoked: decision.unchoked,
                 unchoke_reason: reason.into(),
                 ..shell
             }
         }
-        SessionEvent::TorrentCompleted(info_hash) => WatchEventsResponse {
+        SessionEvent::TorrentCompleted(torrent_id) => WatchEventsResponse {
             kind: EventKind::TorrentCompleted.into(),
             message: "complete".to_owned(),
-            info_hash: info_hash.to_string(),
+            info_hash: torrent_id.to_string(),
             ..shell
         },
-        SessionEvent::TorrentFailed { info_hash, reason } => WatchEventsResponse {
+        SessionEvent::TorrentFailed { torrent_id, reason } => WatchEventsResponse {
             kind: EventKind::TorrentFailed.into(),
             message: reason.clone(),
-            info_hash: info_hash.to_string(),
+            info_hash: torrent_id.to_string(),
             ..shell
         },
-        SessionEvent::PieceFailed { info_hash, piece } => WatchEventsResponse {
+        SessionEvent::PieceFailed { torrent_id, piece } => WatchEventsResponse {
             kind: EventKind::PieceFailed.into(),
             message: format!("piece {} does not match its hash", piece.get()),
-            info_hash: info_hash.to_string(),
+            info_hash: torrent_id.to_string(),
             ..shell
         },
         SessionEvent::PeerMisbehaved { peer, what } => WatchEventsResponse {
@@ -168,13 +168,13 @@ fn event(record: &EventRecord) -> WatchEventsResponse {
             ..shell
         },
         SessionEvent::TrackerFailed {
-            info_hash,
+            torrent_id,
             tracker,
             reason,
         } => WatchEventsResponse {
             kind: EventKind::TrackerFailed.into(),
             message: format!("{tracker}: {reason}"),
-            info_hash: info_hash.to_string(),
+            info_hash: torrent_id.to_string(),
             ..shell
         },
         SessionEvent::Credit(event) => credit_event(event, shell),
@@ -241,7 +241,7 @@ fn words(reason: v1::UnchokeReason) -> String {
 
 #[cfg(test)]
 mod tests {
-    use seedbank_engine::units::InfoHash;
+    use seedbank_engine::units::TorrentId;
     use seedbank_ledger::UnixTime;
     use tokio_stream::StreamExt as _;
 
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(first.kind(), EventKind::Heartbeat);
         assert_eq!(begin.elapsed(), HEARTBEAT);
         events.push(
-            SessionEvent::TorrentCompleted(InfoHash([1; 20])),
+            SessionEvent::TorrentCompleted(TorrentId([1; 20])),
             UnixTime::ZERO,
         );
         let second = messages.next().await.unwrap().unwrap();

@@ -88,16 +88,16 @@ impl Torrents {
         before: Before,
         progress: Arc<CheckProgress>,
     ) {
-        let (info_hash, check) = (order.info_hash, order.check);
+        let (torrent_id, check) = (order.torrent_id, order.check);
         let input = match self.open_and_check(order, before, &progress).await {
             Ok(Some(have)) => Some(Input::Checked {
-                info_hash,
+                torrent_id,
                 check,
                 have,
             }),
             Ok(None) => None,
             Err(reason) => Some(Input::CheckFailed {
-                info_hash,
+                torrent_id,
                 check,
                 reason,
             }),
@@ -115,9 +115,9 @@ impl Torrents {
         before: Before,
         progress: &Arc<CheckProgress>,
     ) -> Result<Option<Vec<u8>>, String> {
-        let info_hash = order.info_hash;
+        let torrent_id = order.torrent_id;
         let unrecorded = |error: io::Error| format!("cannot be put on record: {error}");
-        self.save(info_hash).await.map_err(unrecorded)?;
+        self.save(torrent_id).await.map_err(unrecorded)?;
         let dir = order.download_dir.clone();
         let dir = dir.unwrap_or_else(|| self.download_dir.clone());
         let files = Arc::clone(&self.plane.files);
@@ -148,16 +148,16 @@ impl Torrents {
         let claimed = claimed.await;
         let resume =
             claimed.map_err(|error: crate::disk::storage::StorageError| error.to_string())?;
-        if !self.claims(info_hash, progress, resume) {
+        if !self.claims(torrent_id, progress, resume) {
             return Ok(None);
         }
         // From here on these files are known for ours, whenever the node may be killed.
-        self.save(info_hash).await.map_err(unrecorded)?;
+        self.save(torrent_id).await.map_err(unrecorded)?;
         let storage = Arc::clone(&data.storage);
         let made = self.plane.disk.run(move || storage.make_empty_files());
         made.await.map_err(|error| error.to_string())?;
         // Only now: nothing is served from, or written to, storage that was not checked.
-        let opened = self.opens(info_hash, progress, data);
+        let opened = self.opens(torrent_id, progress, data);
         Ok(opened.then(|| have.to_wire()))
     }
 }

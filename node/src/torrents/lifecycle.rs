@@ -16,7 +16,7 @@ use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentSource,
 };
 use seedbank_engine::interface::output::StorageCheck;
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 
 use crate::disk::plane::{DataPlane, TorrentData};
 use crate::disk::storage::StorageError;
@@ -35,7 +35,7 @@ pub(crate) struct Torrents {
     registry: Registry,
     pub(super) download_dir: PathBuf,
     runtime: tokio::runtime::Handle,
-    table: Mutex<BTreeMap<InfoHash, Place>>,
+    table: Mutex<BTreeMap<TorrentId, Place>>,
     /// One writer of records at a time: what is asked for last is on disk last.
     writing: tokio::sync::Mutex<()>,
 }
@@ -96,16 +96,16 @@ impl Torrents {
     async fn take_up(&self, mut entry: Entry) {
         let dir = &mut entry.add.download_dir;
         *dir = dir.take().or_else(|| Some(self.download_dir.clone()));
-        let (info_hash, add) = (entry.add.info_hash(), entry.add.clone());
+        let (torrent_id, add) = (entry.add.torrent_id(), entry.add.clone());
         let place = Place {
             torrent: Some(Kept::restored(entry)),
             leftovers: None,
         };
-        self.table().insert(info_hash, place);
+        self.table().insert(torrent_id, place);
         let command = Command::RestoreTorrent(Box::new(add));
         if let Err(error) = self.plane.inbox.command(command).await {
-            tracing::error!(%info_hash, %error, "torrent cannot be taken up");
-            self.table().remove(&info_hash);
+            tracing::error!(%torrent_id, %error, "torrent cannot be taken up");
+            self.table().remove(&torrent_id);
         }
     }
 
@@ -121,17 +121,17 @@ impl Torrents {
             Err(CommandError::ShuttingDown) => return Err(AddError::ShuttingDown),
             other => unreachable!("an addition is answered as such: {other:?}"),
         };
-        let info_hash = added.info_hash;
-        if let Err(error) = self.save(info_hash).await
+        let torrent_id = added.torrent_id;
+        if let Err(error) = self.save(torrent_id).await
             && !added.existed
         {
             let command = Command::RemoveTorrent {
-                info_hash,
+                torrent_id,
                 delete_data: false,
             };
             // An error means that the node is on its way down, and the torrent with it.
             let _ = self.plane.inbox.command(command).await;
-            self.save_or_warn(info_hash).await;
+            self.save_or_warn(torrent_id).await;
             return Err(AddError::Record {
                 kind: error.kind(),
                 problem: error.to_string(),
@@ -143,7 +143,7 @@ impl Torrents {
     /// Takes down what the session wants remembered of a torrent.
     pub(crate) fn remember(&self, add: AddTorrent) {
         let mut table = self.table();
-        let place = table.entry(add.info_hash()).or_default();
+        let place = table.entry(add.torrent_id()).or_default();
         match &mut place.torrent {
             Some(kept) => {
                 kept.entry.add = add;
@@ -154,34 +154,34 @@ impl Torrents {
     }
 
     /// Takes note that pieces are new since the last record of them.
-    pub(crate) fn remember_pieces(&self, info_hash: InfoHash) {
-        if let Some(data) = self.plane.torrent(&info_hash) {
+    pub(crate) fn remember_pieces(&self, torrent_id: TorrentId) {
+        if let Some(data) = self.plane.torrent(&torrent_id) {
             data.set_dirty();
         }
     }
 
     /// Lets go of a torrent.
-    pub(crate) fn forget(&self, info_hash: InfoHash, delete_data: bool) {
-        self.plane.leases.release_all(info_hash);
+    pub(crate) fn forget(&self, torrent_id: TorrentId, delete_data: bool) {
+        self.plane.leases.release_all(torrent_id);
         let mut table = self.table();
-        let place = table.entry(info_hash).or_default();
+        let place = table.entry(torrent_id).or_default();
         if let Some(kept) = place.torrent.take() {
             kept.cancel_check();
         }
-        let data = self.plane.remove(&info_hash);
+        let data = self.plane.remove(&torrent_id);
         let leftovers = place.leftovers.get_or_insert_default();
         leftovers.extend(data.filter(|_| delete_data));
     }
 
     /// Begins a check, and ends the one before it.
     pub(crate) fn check(self: &Arc<Self>, order: StorageCheck) {
-        let info_hash = order.info_hash;
+        let torrent_id = order.torrent_id;
         // The session begins the torrent anew, and so do its pieces.
-        self.plane.leases.release_all(info_hash);
+        self.plane.leases.release_all(torrent_id);
         let progress = Arc::new(CheckProgress::default());
         let before = {
             let mut table = self.table();
-            let Some(kept) = kept(&mut table, info_hash) else {
+            let Some(kept) = kept(&mut table, torrent_id) else {
                 return;
             };
             kept.cancel_check();
@@ -189,7 +189,7 @@ impl Torrents {
             let was_known = std::mem::replace(&mut kept.known, false);
             Before {
                 resume: kept.entry.resume.clone(),
-                open: self.plane.torrent(&info_hash).filter(|_| was_known),
+                open: self.plane.torrent(&torrent_id).filter(|_| was_known),
             }
         };
         let checking = Arc::clone(self).carry_out_check(order, before, progress);
@@ -199,12 +199,12 @@ impl Torrents {
     /// Takes down what a check found; false if it is not the newest any more.
     pub(super) fn claims(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         check: &Arc<CheckProgress>,
         resume: ResumeData,
     ) -> bool {
         let mut table = self.table();
-        let Some(kept) = kept(&mut table, info_hash).filter(|kept| kept.is_newest(check)) else {
+        let Some(kept) = kept(&mut table, torrent_id).filter(|kept| kept.is_newest(check)) else {
             return false;
         };
         kept.take_resume(resume);
@@ -214,12 +214,12 @@ impl Torrents {
     /// Opens a torrent's files to the data plane; false if its check is not the newest any more.
     pub(super) fn opens(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         check: &Arc<CheckProgress>,
         data: Arc<TorrentData>,
     ) -> bool {
         let mut table = self.table();
-        let Some(kept) = kept(&mut table, info_hash).filter(|kept| kept.is_newest(check)) else {
+        let Some(kept) = kept(&mut table, torrent_id).filter(|kept| kept.is_newest(check)) else {
             return false;
         };
         kept.known = true;
@@ -229,11 +229,11 @@ impl Torrents {
 
     /// Writes what is to be remembered of a torrent, or removes what is to be forgotten; nothing
     /// if that is done. Durable on return.
-    pub(crate) async fn save(&self, info_hash: InfoHash) -> io::Result<()> {
+    pub(crate) async fn save(&self, torrent_id: TorrentId) -> io::Result<()> {
         let _writing = self.writing.lock().await;
         let (leftovers, entry, metainfo) = {
             let mut table = self.table();
-            let Some(place) = table.get_mut(&info_hash) else {
+            let Some(place) = table.get_mut(&torrent_id) else {
                 return Ok(());
             };
             let leftovers = place.leftovers.take();
@@ -247,7 +247,7 @@ impl Torrents {
                 None => (None, None),
             };
             if place.torrent.is_none() {
-                table.remove(&info_hash);
+                table.remove(&torrent_id);
             }
             (leftovers, entry, metainfo)
         };
@@ -257,17 +257,17 @@ impl Torrents {
         let written = self.plane.disk.run(move || {
             if let Some(leftovers) = leftovers {
                 leftovers.iter().for_each(|data| delete(data));
-                registry.remove(info_hash)?;
+                registry.remove(torrent_id)?;
             }
             entry.map_or(Ok(()), |entry| registry.save(&entry, metainfo.as_deref()))
         });
         let written = written.await;
         let mut table = self.table();
         if written.is_err() && forgets {
-            let place = table.entry(info_hash).or_default();
+            let place = table.entry(torrent_id).or_default();
             place.leftovers.get_or_insert_default();
         }
-        if let Some(kept) = kept(&mut table, info_hash) {
+        if let Some(kept) = kept(&mut table, torrent_id) {
             kept.has_metainfo_file |= written.is_ok() && writes_metainfo;
             kept.unsaved |= written.is_err() && writes;
         }
@@ -275,9 +275,9 @@ impl Torrents {
     }
 
     /// The same where nobody can do anything about an error; it is tried again in a while.
-    pub(crate) async fn save_or_warn(&self, info_hash: InfoHash) {
-        if let Err(error) = self.save(info_hash).await {
-            tracing::warn!(%info_hash, %error, "torrent is not on record");
+    pub(crate) async fn save_or_warn(&self, torrent_id: TorrentId) {
+        if let Err(error) = self.save(torrent_id).await {
+            tracing::warn!(%torrent_id, %error, "torrent is not on record");
         }
     }
 
@@ -296,21 +296,21 @@ impl Torrents {
         for data in self.plane.torrents() {
             self.note_pieces(data, sync).await;
         }
-        for info_hash in self.pending() {
-            self.save_or_warn(info_hash).await;
+        for torrent_id in self.pending() {
+            self.save_or_warn(torrent_id).await;
         }
     }
 
     /// Torrents that are not on disk as they should be.
-    fn pending(&self) -> Vec<InfoHash> {
+    fn pending(&self) -> Vec<TorrentId> {
         let table = self.table();
         let pending = table.iter().filter(|(_, place)| place.is_pending());
-        pending.map(|(info_hash, _)| *info_hash).collect()
+        pending.map(|(torrent_id, _)| *torrent_id).collect()
     }
 
     async fn note_pieces(&self, data: Arc<TorrentData>, sync: bool) {
-        let info_hash = data.storage.info_hash();
-        let is_known = kept(&mut self.table(), info_hash).is_some_and(|kept| kept.known);
+        let torrent_id = data.storage.torrent_id();
+        let is_known = kept(&mut self.table(), torrent_id).is_some_and(|kept| kept.known);
         if !is_known || !(data.take_dirty() || sync) {
             return;
         }
@@ -324,37 +324,41 @@ impl Torrents {
         match made.await {
             Ok(resume) => {
                 // A check that began meanwhile knows better.
-                if let Some(kept) = kept(&mut self.table(), info_hash).filter(|kept| kept.known) {
+                if let Some(kept) = kept(&mut self.table(), torrent_id).filter(|kept| kept.known) {
                     kept.take_resume(resume);
                 }
             }
-            Err(error) => tracing::warn!(%info_hash, %error, "data is not synced"),
+            Err(error) => tracing::warn!(%torrent_id, %error, "data is not synced"),
         }
     }
 
     /// The check of a torrent that is running, if one is.
-    pub(crate) fn checking(&self, info_hash: &InfoHash) -> Option<Checking> {
-        let checking = self.newest_check(info_hash)?;
+    pub(crate) fn checking(&self, torrent_id: &TorrentId) -> Option<Checking> {
+        let checking = self.newest_check(torrent_id)?;
         checking.is_running().then_some(checking)
     }
 
     /// The newest check of a torrent, be it over; `None` for one without metainfo.
-    pub(crate) fn newest_check(&self, info_hash: &InfoHash) -> Option<Checking> {
+    pub(crate) fn newest_check(&self, torrent_id: &TorrentId) -> Option<Checking> {
         let mut table = self.table();
-        let kept = kept(&mut table, *info_hash)?;
+        let kept = kept(&mut table, *torrent_id)?;
         let progress = Arc::clone(kept.check.as_ref()?);
         Some(Checking::of(progress, &*kept.metainfo()?))
     }
 
     /// Where a torrent's files lie.
-    pub(crate) fn download_dir(&self, info_hash: &InfoHash) -> Option<PathBuf> {
+    pub(crate) fn download_dir(&self, torrent_id: &TorrentId) -> Option<PathBuf> {
         let mut table = self.table();
-        kept(&mut table, *info_hash)?.entry.add.download_dir.clone()
+        kept(&mut table, *torrent_id)?
+            .entry
+            .add
+            .download_dir
+            .clone()
     }
 
     /// A torrent's description, once it is here.
-    pub(crate) fn metainfo(&self, info_hash: &InfoHash) -> Option<Arc<Metainfo>> {
-        kept(&mut self.table(), *info_hash)?.metainfo()
+    pub(crate) fn metainfo(&self, torrent_id: &TorrentId) -> Option<Arc<Metainfo>> {
+        kept(&mut self.table(), *torrent_id)?.metainfo()
     }
 
     /// Ends every check early.
@@ -364,7 +368,7 @@ impl Torrents {
         torrents.for_each(Kept::cancel_check);
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<InfoHash, Place>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<TorrentId, Place>> {
         // Nothing under this lock leaves it half done.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -423,14 +427,14 @@ impl Kept {
     }
 }
 
-fn kept(table: &mut BTreeMap<InfoHash, Place>, info_hash: InfoHash) -> Option<&mut Kept> {
-    table.get_mut(&info_hash)?.torrent.as_mut()
+fn kept(table: &mut BTreeMap<TorrentId, Place>, torrent_id: TorrentId) -> Option<&mut Kept> {
+    table.get_mut(&torrent_id)?.torrent.as_mut()
 }
 
 /// Deletes the files of a torrent that was removed. Waits for the disk.
 fn delete(data: &TorrentData) {
     if let Err(error) = data.delete() {
-        let info_hash = data.storage.info_hash();
-        tracing::warn!(%info_hash, %error, "data is not deleted completely");
+        let torrent_id = data.storage.torrent_id();
+        tracing::warn!(%torrent_id, %error, "data is not deleted completely");
     }
 }

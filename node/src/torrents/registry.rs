@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{AddError, AddTorrent, TorrentSource};
-use seedbank_engine::units::InfoHash;
+use seedbank_engine::units::TorrentId;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::storage::resume::ResumeData;
@@ -76,7 +76,7 @@ enum Problem {
     #[error("{0}")]
     Source(#[from] AddError),
     #[error("it is torrent {0}")]
-    OtherTorrent(InfoHash),
+    OtherTorrent(TorrentId),
     #[error("{0}")]
     Record(#[from] serde_json::Error),
     #[error("layout {0} is not known")]
@@ -147,30 +147,30 @@ impl Registry {
                 .extension()
                 .is_some_and(|ext| ext == "torrent" || ext == "resume");
             let stem = path.file_stem().and_then(|stem| stem.to_str());
-            hashes.extend(stem.filter(|_| known).and_then(info_hash));
+            hashes.extend(stem.filter(|_| known).and_then(torrent_id));
         }
         Ok(hashes.into_iter().map(|hash| self.load_one(hash)).collect())
     }
 
     /// Writes what is remembered of a torrent, its metainfo first if that is new.
     pub(crate) fn save(&self, entry: &Entry, metainfo: Option<&Metainfo>) -> io::Result<()> {
-        let info_hash = entry.add.info_hash();
+        let torrent_id = entry.add.torrent_id();
         if let Some(metainfo) = metainfo {
             let bytes = metainfo.to_bytes();
-            durable::replace(&self.torrent(info_hash), &bytes, durable::PLAIN_MODE)?;
+            durable::replace(&self.torrent(torrent_id), &bytes, durable::PLAIN_MODE)?;
         }
         let text = serde_json::to_vec(&Record::of(entry)).map_err(io::Error::other)?;
-        durable::replace(&self.record(info_hash), &text, durable::PLAIN_MODE)
+        durable::replace(&self.record(torrent_id), &text, durable::PLAIN_MODE)
     }
 
     /// Forgets a torrent.
-    pub(crate) fn remove(&self, info_hash: InfoHash) -> io::Result<()> {
-        durable::remove(&self.torrent(info_hash))?;
-        durable::remove(&self.record(info_hash))
+    pub(crate) fn remove(&self, torrent_id: TorrentId) -> io::Result<()> {
+        durable::remove(&self.torrent(torrent_id))?;
+        durable::remove(&self.record(torrent_id))
     }
 
-    fn load_one(&self, info_hash: InfoHash) -> Result<Entry, RegistryError> {
-        let (torrent, resume) = (self.torrent(info_hash), self.record(info_hash));
+    fn load_one(&self, torrent_id: TorrentId) -> Result<Entry, RegistryError> {
+        let (torrent, resume) = (self.torrent(torrent_id), self.record(torrent_id));
         let record = match self.load_record(&resume) {
             Ok(record) => record,
             // The data is checked again and the owner's options are gone, but not the torrent.
@@ -190,8 +190,8 @@ impl Registry {
             false => load_magnet(&record),
         };
         let entry = source.map(|source| record.into_entry(source));
-        let entry = entry.and_then(|entry| match entry.add.info_hash() {
-            found if found == info_hash => Ok(entry),
+        let entry = entry.and_then(|entry| match entry.add.torrent_id() {
+            found if found == torrent_id => Ok(entry),
             other => Err(Problem::OtherTorrent(other)),
         });
         entry.map_err(|problem| RegistryError {
@@ -208,19 +208,19 @@ impl Registry {
         }
     }
 
-    fn torrent(&self, info_hash: InfoHash) -> PathBuf {
-        self.folder.join(format!("{info_hash}.torrent"))
+    fn torrent(&self, torrent_id: TorrentId) -> PathBuf {
+        self.folder.join(format!("{torrent_id}.torrent"))
     }
 
-    fn record(&self, info_hash: InfoHash) -> PathBuf {
-        self.folder.join(format!("{info_hash}.resume"))
+    fn record(&self, torrent_id: TorrentId) -> PathBuf {
+        self.folder.join(format!("{torrent_id}.resume"))
     }
 }
 
 /// An info hash in hex.
-pub(crate) fn info_hash(text: &str) -> Option<InfoHash> {
+pub(crate) fn torrent_id(text: &str) -> Option<TorrentId> {
     let bytes = crate::host::hex::decode(text)?;
-    bytes.try_into().ok().map(InfoHash)
+    bytes.try_into().ok().map(TorrentId)
 }
 
 fn load_torrent(path: &Path) -> Result<TorrentSource, Problem> {
@@ -249,14 +249,14 @@ mod tests {
     const INFO: &[u8] =
         b"d6:lengthi5e4:name1:a12:piece lengthi16384e6:pieces20:01234567890123456789e";
 
-    fn torrent() -> (InfoHash, Entry) {
+    fn torrent() -> (TorrentId, Entry) {
         let bytes = [b"d4:info", INFO, b"e"].concat();
         let source = TorrentSource::from_bytes(&bytes).unwrap();
         let add = AddTorrent {
             download_dir: Some("/somewhere".into()),
             ..AddTorrent::new(source)
         };
-        (hash_of(INFO), Entry { add, resume: None })
+        (hash_of(INFO).into(), Entry { add, resume: None })
     }
 
     fn save(registry: &Registry, entry: &Entry) {
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(found.add, AddTorrent::new(entry.add.source));
 
         let bytes = std::fs::read(folder.path().join(format!("{hash}.torrent"))).unwrap();
-        let other = InfoHash([0; 20]);
+        let other = TorrentId([0; 20]);
         std::fs::write(folder.path().join(format!("{other}.torrent")), bytes).unwrap();
         std::fs::write(folder.path().join("notes.txt"), b"x").unwrap();
         let entries = registry.load().unwrap();

@@ -17,7 +17,7 @@ use seedbank_ledger::{MicroCredits, NodeId, UnixTime};
 use super::config::HINTS_MAX;
 use super::day::Day;
 use super::row::{Boost, Share};
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// A lock we pay from, as the exchange holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(super) struct Book {
     unowned: BTreeMap<LockId, MicroCredits>,
     pub(super) day: Day,
     /// What the exchange said was signed for whom, not yet booked, by payee in order.
-    hints: BTreeMap<NodeId, Vec<(InfoHash, MicroCredits)>>,
+    hints: BTreeMap<NodeId, Vec<(TorrentId, MicroCredits)>>,
     /// Boosts whose row is older than they are.
     pub(super) dirty: BTreeSet<u64>,
     pub(super) day_is_dirty: bool,
@@ -87,12 +87,12 @@ impl Book {
     }
 
     /// Remembers for which torrent a payee will be seen to have got more.
-    pub(super) fn hint(&mut self, payee: NodeId, info_hash: InfoHash, amount: MicroCredits) {
+    pub(super) fn hint(&mut self, payee: NodeId, torrent_id: TorrentId, amount: MicroCredits) {
         let hints = self.hints.entry(payee).or_default();
-        if let Some((_, known)) = hints.iter_mut().find(|(known, _)| *known == info_hash) {
+        if let Some((_, known)) = hints.iter_mut().find(|(known, _)| *known == torrent_id) {
             *known = known.saturating_add(amount);
         } else if hints.len() < HINTS_MAX {
-            hints.push((info_hash, amount));
+            hints.push((torrent_id, amount));
         }
     }
 
@@ -133,8 +133,8 @@ impl Book {
         self.day.add(rise, time);
         self.day_is_dirty = true;
         let mut left = rise;
-        for (info_hash, hinted) in self.take_hints(lock.payee(), rise) {
-            self.charge(lock, Some(info_hash), hinted);
+        for (torrent_id, hinted) in self.take_hints(lock.payee(), rise) {
+            self.charge(lock, Some(torrent_id), hinted);
             left = left.saturating_sub(hinted);
         }
         self.charge(lock, None, left);
@@ -231,9 +231,9 @@ impl Book {
     }
 
     /// Whether boosts of other torrents have unspent shares in this lock.
-    pub(super) fn is_shared(&self, lock_id: LockId, info_hash: InfoHash) -> bool {
+    pub(super) fn is_shared(&self, lock_id: LockId, torrent_id: TorrentId) -> bool {
         self.shares(lock_id).any(|(id, share)| {
-            self.boosts[&id].order.info_hash != info_hash && !share.left().is_zero()
+            self.boosts[&id].order.torrent_id != torrent_id && !share.left().is_zero()
         })
     }
 
@@ -303,26 +303,26 @@ impl Book {
         lock.amount().saturating_sub(taken)
     }
 
-    fn take_hints(&mut self, payee: NodeId, rise: MicroCredits) -> Vec<(InfoHash, MicroCredits)> {
+    fn take_hints(&mut self, payee: NodeId, rise: MicroCredits) -> Vec<(TorrentId, MicroCredits)> {
         let Some(hints) = self.hints.get_mut(&payee) else {
             return Vec::new();
         };
         let mut left = rise;
         let mut taken = Vec::new();
-        for (info_hash, hinted) in hints.iter_mut() {
+        for (torrent_id, hinted) in hints.iter_mut() {
             let part = left.min(*hinted);
             *hinted = hinted.saturating_sub(part);
             left = left.saturating_sub(part);
-            taken.push((*info_hash, part));
+            taken.push((*torrent_id, part));
         }
         hints.retain(|(_, hinted)| !hinted.is_zero());
         taken
     }
 
     /// Books `amount` of a rise, in the order told at the top of this file.
-    fn charge(&mut self, lock: &OwnLock, subject: Option<InfoHash>, amount: MicroCredits) {
+    fn charge(&mut self, lock: &OwnLock, subject: Option<TorrentId>, amount: MicroCredits) {
         let id = lock.id();
-        let of_subject = |boost: &Boost| subject.is_none_or(|hash| boost.order.info_hash == hash);
+        let of_subject = |boost: &Boost| subject.is_none_or(|hash| boost.order.torrent_id == hash);
         let mut left = self.spend_shares(id, amount, of_subject);
         if subject.is_some() {
             let own: Vec<u64> = self

@@ -3,7 +3,7 @@
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate, UnixTime};
 
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// An order to boost one torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct BoostOrder {
     /// Idempotency key; the same again gives the same boost, with another body it is refused.
     pub request_id: String,
     /// Which torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Most it may spend in total.
     pub max: MicroCredits,
     /// Highest bid.
@@ -41,7 +41,7 @@ pub struct BoostView {
     /// Which.
     pub id: u64,
     /// Torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// What it is doing.
     pub state: BoostState,
     /// Most it may spend.

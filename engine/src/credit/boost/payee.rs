@@ -7,7 +7,7 @@ use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate};
 use super::PayeeCandidate;
 use super::config::{DUST, LOCK_BYTES, LOCK_WINDOWS_MIN, WINDOW_MAX};
 use super::row::Boost;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 
 /// A payee of one torrent, over all its connections there.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +33,11 @@ impl Payee {
 
 /// Everybody who can be paid for a torrent.
 pub(super) fn payees_of(
-    info_hash: InfoHash,
+    torrent_id: TorrentId,
     candidates: &[PayeeCandidate],
 ) -> BTreeMap<NodeId, Payee> {
     let mut payees: BTreeMap<NodeId, Payee> = BTreeMap::new();
-    for row in candidates.iter().filter(|row| row.info_hash == info_hash) {
+    for row in candidates.iter().filter(|row| row.torrent_id == torrent_id) {
         let fresh = Payee {
             node_id: row.node_id,
             rate_min: row.rate_min,

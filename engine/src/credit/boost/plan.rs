@@ -127,8 +127,8 @@ impl Boosts {
     }
 
     fn is_over(&self, boost: &Boost, round: &Round<'_>) -> Option<(BoostState, &'static str)> {
-        let hash = boost.order.info_hash;
-        let torrent = round.torrents.iter().find(|row| row.info_hash == hash);
+        let hash = boost.order.torrent_id;
+        let torrent = round.torrents.iter().find(|row| row.torrent_id == hash);
         if torrent.is_some_and(|row| row.left == Some(Bytes::ZERO)) {
             return Some((BoostState::Completed, "torrent complete"));
         }
@@ -159,8 +159,8 @@ impl Boosts {
         let mut turns: Vec<Turn> = Vec::new();
         let mut waiting: Vec<Turn> = Vec::new();
         for (id, boost) in self.active() {
-            let hash = boost.order.info_hash;
-            let torrent = round.torrents.iter().find(|row| row.info_hash == hash);
+            let hash = boost.order.torrent_id;
+            let torrent = round.torrents.iter().find(|row| row.torrent_id == hash);
             let Some(torrent) = torrent.filter(|row| row.active) else {
                 continue;
             };
@@ -170,7 +170,7 @@ impl Boosts {
                 left: torrent.left.unwrap_or(Bytes::ZERO),
                 payees: payees_of(hash, round.candidates),
             };
-            let taken = |turns: &[Turn]| turns.iter().any(|turn| turn.torrent.info_hash == hash);
+            let taken = |turns: &[Turn]| turns.iter().any(|turn| turn.torrent.torrent_id == hash);
             if taken(&turns) {
                 continue;
             }
@@ -181,8 +181,8 @@ impl Boosts {
             }
         }
         waiting.retain(|turn| {
-            let hash = turn.torrent.info_hash;
-            !turns.iter().any(|other| other.torrent.info_hash == hash)
+            let hash = turn.torrent.torrent_id;
+            !turns.iter().any(|other| other.torrent.torrent_id == hash)
         });
         turns.extend(waiting);
         turns.sort_by_key(|turn| turn.boost);
@@ -464,7 +464,7 @@ impl Boosts {
         for row in round.candidates {
             let turn = turns
                 .iter()
-                .find(|turn| turn.torrent.info_hash == row.info_hash);
+                .find(|turn| turn.torrent.torrent_id == row.torrent_id);
             let Some(turn) = turn.filter(|turn| self.is_covered(turn, row, round)) else {
                 if bidders.remove(&row.peer).is_some() {
                     let rate = Rate::ZERO;
@@ -522,7 +522,7 @@ impl Boosts {
         if lock.ending != Ending::No || soon || day_over || left.is_zero() {
             return false;
         }
-        if !self.book.is_shared(lock.id(), row.info_hash) {
+        if !self.book.is_shared(lock.id(), row.torrent_id) {
             return true;
         }
         let window = turn.payees.get(&row.node_id).map_or(WINDOW_MAX, window_of);

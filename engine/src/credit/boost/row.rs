@@ -8,7 +8,7 @@ use seedbank_ledger::{MicroCredits, NodeId, Rate, UnixTime};
 
 use super::config::{PAYEES_MAX, REQUEST_ID_LEN_MAX, SHARES_MAX};
 use super::order::{BoostOrder, BoostState};
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// Part of a lock's credit that one boost reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Boost {
         let out = Writer::new()
             .u8(VERSION)
             .u8(state_code(self.state))
-            .bytes(&order.info_hash.0)
+            .bytes(&order.torrent_id.0)
             .u64(order.max.get())
             .u64(order.bid.get())
             .u8(u8::from(order.until.is_some()))
@@ -123,7 +123,7 @@ impl Boost {
         let from = &mut reader;
         check_version(from, VERSION)?;
         let state = read_state(from)?;
-        let info_hash = InfoHash(from.array()?);
+        let torrent_id = TorrentId(from.array()?);
         let max = MicroCredits::new(from.u64()?);
         let bid = Rate::new(from.u64()?);
         let until = read_until(from)?;
@@ -137,7 +137,7 @@ impl Boost {
         let boost = Self {
             order: BoostOrder {
                 request_id: request_id.to_owned(),
-                info_hash,
+                torrent_id,
                 max,
                 bid,
                 until,
@@ -325,7 +325,7 @@ mod tests {
             Boost {
                 order: BoostOrder {
                     request_id,
-                    info_hash: InfoHash(hash),
+                    torrent_id: TorrentId(hash),
                     max: MicroCredits::new(max),
                     bid: Rate::new(bid),
                     until: until.map(UnixTime::from_secs),
@@ -378,7 +378,7 @@ mod tests {
         let boost = Boost {
             order: BoostOrder {
                 request_id: "x".repeat(REQUEST_ID_LEN_MAX),
-                info_hash: InfoHash([1; 20]),
+                torrent_id: TorrentId([1; 20]),
                 max: MicroCredits::MAX,
                 bid: Rate::MAX,
                 until: Some(UnixTime::from_secs(u64::MAX)),

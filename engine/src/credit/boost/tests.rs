@@ -25,8 +25,8 @@ fn node(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])
 }
 
-fn torrent(number: u8) -> InfoHash {
-    InfoHash([number; 20])
+fn torrent(number: u8) -> TorrentId {
+    TorrentId([number; 20])
 }
 
 fn cost(mib: u64) -> MicroCredits {
@@ -60,7 +60,7 @@ impl Scene {
             boosts: Boosts::default(),
             policy: CreditPolicy::default(),
             torrents: vec![TorrentRow {
-                info_hash: torrent(1),
+                torrent_id: torrent(1),
                 left: Some(Bytes::new(256 * MIB)),
                 active: true,
                 target_rate: None,
@@ -90,7 +90,7 @@ impl Scene {
     fn order(&self, request_id: &str, max: u64) -> BoostOrder {
         BoostOrder {
             request_id: request_id.to_owned(),
-            info_hash: torrent(1),
+            torrent_id: torrent(1),
             max: cr(max),
             bid: PAR,
             until: None,
@@ -110,7 +110,7 @@ impl Scene {
         self.candidates.push(PayeeCandidate {
             peer: PeerIndex(number.into()),
             node_id: node(number),
-            info_hash: torrent(1),
+            torrent_id: torrent(1),
             rate_min: Rate::new(1_000),
             window: Bytes::new(MIB),
             is_seed: true,
@@ -255,7 +255,7 @@ impl Scene {
     }
 
     /// Signs on a lock for a torrent.
-    fn sign(&mut self, index: usize, info_hash: InfoHash, amount: u64) {
+    fn sign(&mut self, index: usize, torrent_id: TorrentId, amount: u64) {
         let lock = self.nth(index);
         lock.signed = lock.signed.saturating_add(cr(amount));
         assert!(
@@ -263,7 +263,7 @@ impl Scene {
             "nothing above a lock's amount"
         );
         let payee = lock.payee();
-        self.boosts.spent(payee, info_hash, cr(amount));
+        self.boosts.spent(payee, torrent_id, cr(amount));
     }
 
     fn close(&mut self, index: usize) {
@@ -570,18 +570,18 @@ fn a_boost_ends_when_its_time_runs_out_or_its_torrent_goes() {
 fn what_an_ended_boost_left_in_a_lock_serves_the_next_before_more_is_locked() {
     let mut scene = funded(CREDIT);
     let order = BoostOrder {
-        info_hash: torrent(2),
+        torrent_id: torrent(2),
         ..scene.order("b", CREDIT)
     };
     scene.torrents.push(TorrentRow {
-        info_hash: torrent(2),
+        torrent_id: torrent(2),
         left: Some(Bytes::new(32 * MIB)),
         ..scene.torrents[0]
     });
     scene.create(&order).unwrap();
     let mut other = scene.candidates[0];
     other.peer = PeerIndex(9);
-    other.info_hash = torrent(2);
+    other.torrent_id = torrent(2);
     scene.candidates.push(other);
     scene.torrents[0].left = Some(Bytes::ZERO);
     scene.run(3);
@@ -597,17 +597,17 @@ fn what_an_ended_boost_left_in_a_lock_serves_the_next_before_more_is_locked() {
 fn boosts_that_share_a_lock_pay_for_their_own_torrent() {
     let mut scene = funded(100_000);
     let order = BoostOrder {
-        info_hash: torrent(2),
+        torrent_id: torrent(2),
         ..scene.order("b", 100_000)
     };
     scene.torrents.push(TorrentRow {
-        info_hash: torrent(2),
+        torrent_id: torrent(2),
         ..scene.torrents[0]
     });
     scene.create(&order).unwrap();
     let mut other = scene.candidates[0];
     other.peer = PeerIndex(9);
-    other.info_hash = torrent(2);
+    other.torrent_id = torrent(2);
     scene.candidates.push(other);
     scene.run(3);
     assert_eq!(scene.locks.len(), 1, "one lock per pair");

@@ -10,7 +10,7 @@ use crate::credit::market::Market;
 use crate::credit::policy::CreditError;
 use crate::credit::receipts::paying::{Paying, PayingLock};
 use crate::credit::wallet::Wallet;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 
 /// What a plan needs to know of torrents and connections.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct PayeeFacts {
     /// Which.
     pub peer: PeerIndex,
     /// For which torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// It has every piece.
     pub is_seed: bool,
     /// It has a piece that is missing here.
@@ -61,8 +61,8 @@ impl Market {
     }
 
     /// A torrent was removed: its boosts end, and a plan is due.
-    pub fn torrent_gone(&mut self, info_hash: InfoHash, now: Instant) {
-        self.boosts.torrent_removed(info_hash);
+    pub fn torrent_gone(&mut self, torrent_id: TorrentId, now: Instant) {
+        self.boosts.torrent_removed(torrent_id);
         self.route(now);
     }
 
@@ -102,7 +102,7 @@ impl Market {
     /// What a boost of a torrent with `left` bytes missing would meet at this bid.
     pub fn quote(
         &self,
-        info_hash: InfoHash,
+        torrent_id: TorrentId,
         bid: Rate,
         left: Bytes,
         payees: &[PayeeFacts],
@@ -110,7 +110,8 @@ impl Market {
         let candidates = self.candidates(payees);
         let purse = self.wallet.as_ref().map(Wallet::purse);
         let purse = purse.unwrap_or_default();
-        self.boosts.quote(info_hash, bid, left, &candidates, &purse)
+        self.boosts
+            .quote(torrent_id, bid, left, &candidates, &purse)
     }
 
     /// Those connections on which somebody takes payment.
@@ -119,7 +120,7 @@ impl Market {
             Some(PayeeCandidate {
                 peer: facts.peer,
                 node_id: self.exchange.key_of(facts.peer)?,
-                info_hash: facts.info_hash,
+                torrent_id: facts.torrent_id,
                 rate_min: self.exchange.rate_min_of(facts.peer)?,
                 window: self.exchange.window_at(facts.peer),
                 is_seed: facts.is_seed,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use seedbank_ledger::{Bytes, Instant, Rate};
 
-use crate::asked::BlockFate;
 use crate::credit::market::Market;
-use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::credit::receipts::Delivered;
+use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
 
 impl Market {
     /// Bytes of further pieces that may be opened at a peer (S2).
@@ -30,17 +30,9 @@ impl Market {
         self.exchange.requested(peer, block, bid, piece_len);
     }
 
-    /// A block came that was asked for under `bid`; `had` tells that its piece was verified before.
-    pub fn arrived(
-        &mut self,
-        peer: PeerIndex,
-        block: &Block,
-        bid: Rate,
-        fate: BlockFate,
-        had: bool,
-        now: Instant,
-    ) {
-        self.exchange.arrived(peer, block, bid, fate, had, now);
+    /// A block came.
+    pub fn arrived(&mut self, peer: PeerIndex, delivered: &Delivered, now: Instant) {
+        self.exchange.arrived(peer, delivered, now);
         self.route(now);
     }
 
@@ -65,14 +57,14 @@ impl Market {
 
     /// A piece matched its hash. The rows of what is due for it are among the outputs: they are
     /// written before anybody hears that we have it (S3).
-    pub fn verified(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        self.exchange.verified(info_hash, piece, now);
+    pub fn verified(&mut self, torrent_id: TorrentId, piece: PieceIndex, now: Instant) {
+        self.exchange.verified(torrent_id, piece, now);
         self.route(now);
     }
 
     /// A piece failed its hash, or its buffer was given up.
-    pub fn discarded(&mut self, info_hash: InfoHash, piece: PieceIndex, now: Instant) {
-        self.exchange.discarded(info_hash, piece, now);
+    pub fn discarded(&mut self, torrent_id: TorrentId, piece: PieceIndex, now: Instant) {
+        self.exchange.discarded(torrent_id, piece, now);
         self.route(now);
     }
 }

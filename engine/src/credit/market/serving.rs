@@ -28,6 +28,15 @@ pub struct PeerCredit {
     pub backing_off: bool,
 }
 
+/// What was under way on a connection when it ended.
+#[derive(Clone, Debug, Default)]
+pub struct UnderWay {
+    /// Length and rate of each grant that did not leave.
+    pub unsent: Vec<(u32, Rate)>,
+    /// Our requests that were not answered, each with its bid.
+    pub unanswered: Vec<(Block, Rate)>,
+}
+
 impl Market {
     /// Both ends of a connection offer receipts: the exchange begins.
     pub fn opened(&mut self, opened: Opened, now: Instant) {
@@ -56,21 +65,14 @@ impl Market {
         self.route(now);
     }
 
-    /// A connection is gone. `unsent` are the grants that did not leave, each with its length and
-    /// rate: they are taken back. `unanswered` are our requests in flight, each with its bid.
-    pub fn closed(
-        &mut self,
-        peer: PeerIndex,
-        unsent: impl IntoIterator<Item = (u32, Rate)>,
-        unanswered: impl IntoIterator<Item = (Block, Rate)>,
-        now: Instant,
-    ) {
-        for (len, rate) in unsent {
+    /// A connection is gone: what was granted and did not leave is taken back.
+    pub fn closed(&mut self, peer: PeerIndex, under_way: UnderWay, now: Instant) {
+        for (len, rate) in under_way.unsent {
             if !rate.is_zero() {
                 self.exchange.ungrant(peer, len, rate, now);
             }
         }
-        self.exchange.close(peer, unanswered, now);
+        self.exchange.close(peer, under_way.unanswered, now);
         self.route(now);
     }
 

@@ -11,7 +11,7 @@ use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId,
 use crate::credit::receipts::incoming::{Freshness, Incoming, totals};
 use crate::credit::receipts::limits::{ACKNOWLEDGE_DELAY, ACKNOWLEDGE_STEP};
 use crate::credit::receipts::summary::Summary;
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// The network of acknowledgements and of nodes that belong to none.
 pub const NO_NETWORK: NetworkId = NetworkId::from_bytes([0; 32]);
@@ -94,10 +94,10 @@ impl Acknowledgements {
 
 impl Outgoing {
     /// Open-class bytes of his were verified.
-    pub fn verified(&mut self, info_hash: InfoHash, bytes: Bytes, now: Instant) {
+    pub fn verified(&mut self, torrent_id: TorrentId, bytes: Bytes, now: Instant) {
         let (before, since) = self.unsigned.unwrap_or((Bytes::ZERO, now));
         self.unsigned = Some((before.saturating_add(bytes), since));
-        self.summary.attribute(info_hash, bytes, RawCost::ZERO);
+        self.summary.attribute(torrent_id, bytes, RawCost::ZERO);
     }
 
     /// When what was verified is to be signed.

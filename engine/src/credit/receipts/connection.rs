@@ -4,7 +4,7 @@ use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate};
 
 use crate::credit::receipts::limits::{BID_BURST, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL};
 use crate::credit::receipts::service::Service;
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// How far a connection has come. Messages are legal in one phase only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Connection {
     /// The key he announced; proven from [`Phase::Syncing`] on.
     pub key: NodeId,
     /// Torrent of the connection.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Its piece length, once the metainfo is known.
     pub piece_len: Option<u32>,
     /// Both ends have the Fast Extension: the paid class is possible.
@@ -79,10 +79,10 @@ pub struct Allowance {
 
 impl Connection {
     /// A connection on which HELLO was just sent.
-    pub fn new(key: NodeId, info_hash: InfoHash, nonce: [u8; 16], fast: bool) -> Self {
+    pub fn new(key: NodeId, torrent_id: TorrentId, nonce: [u8; 16], fast: bool) -> Self {
         Self {
             key,
-            info_hash,
+            torrent_id,
             piece_len: None,
             fast,
             same_network: false,

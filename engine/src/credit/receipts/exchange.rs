@@ -13,6 +13,7 @@ mod serving;
 mod syncing;
 mod turning;
 
+pub use buying::Delivered;
 pub use opening::Opened;
 pub use serving::Granted;
 

@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 use seedbank_ledger::{Bytes, MicroCredits, Rate, RawCost};
 
 use crate::credit::receipts::limits::EXPOSURE_BLOCKS_MAX;
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// One block granted in the paid class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PaidBlock {
     /// Of which torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Its length.
     pub len: Bytes,
     /// What it costs.
@@ -200,7 +200,7 @@ mod tests {
 
     fn block(rate: u64) -> PaidBlock {
         PaidBlock {
-            info_hash: InfoHash([0; 20]),
+            torrent_id: TorrentId([0; 20]),
             len: Bytes::new(BLOCK),
             rate: Rate::new(rate),
         }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use seedbank_ledger::Bytes;
 
-use crate::units::{Block, InfoHash, PieceIndex};
+use crate::units::{Block, PieceIndex, TorrentId};
 
 /// A piece of a torrent.
-pub type PieceKey = (InfoHash, PieceIndex);
+pub type PieceKey = (TorrentId, PieceIndex);
 
 /// Pieces of which paid blocks come, or came, from one payee.
 ///
@@ -34,9 +34,9 @@ impl OpenPieces {
     }
 
     /// Pieces of a torrent that count, each with its part of [`Self::used`].
-    pub fn of(&self, info_hash: InfoHash) -> impl Iterator<Item = (PieceIndex, u64)> + '_ {
-        let first = (info_hash, PieceIndex::unchecked(0));
-        let last = (info_hash, PieceIndex::unchecked(u32::MAX));
+    pub fn of(&self, torrent_id: TorrentId) -> impl Iterator<Item = (PieceIndex, u64)> + '_ {
+        let first = (torrent_id, PieceIndex::unchecked(0));
+        let last = (torrent_id, PieceIndex::unchecked(u32::MAX));
         let pieces = self.0.range(first..=last);
         pieces.map(|((_, index), piece)| (*index, piece.used()))
     }
@@ -86,9 +86,9 @@ impl OpenPieces {
     }
 
     /// Every piece of a torrent is fetched from somebody else now.
-    pub fn hand_on_all(&mut self, info_hash: InfoHash) {
+    pub fn hand_on_all(&mut self, torrent_id: TorrentId) {
         self.0.retain(|(of, _), piece| {
-            if *of == info_hash {
+            if *of == torrent_id {
                 piece.open = 0;
             }
             piece.used() > 0
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn key(piece: u32) -> PieceKey {
-        (InfoHash([7; 20]), PieceIndex::unchecked(piece))
+        (TorrentId([7; 20]), PieceIndex::unchecked(piece))
     }
 
     #[test]
@@ -138,9 +138,9 @@ mod tests {
         assert_eq!(pieces.used(), Bytes::new(u64::from(2 * LEN)));
         pieces.answered(key(0), &block(0, 1), false);
         assert_eq!(pieces.used(), Bytes::new(u64::from(LEN)));
-        let of: Vec<_> = pieces.of(InfoHash([7; 20])).collect();
+        let of: Vec<_> = pieces.of(TorrentId([7; 20])).collect();
         assert_eq!(of, [(PieceIndex::unchecked(0), u64::from(LEN))]);
-        assert_eq!(pieces.of(InfoHash([8; 20])).count(), 0);
+        assert_eq!(pieces.of(TorrentId([8; 20])).count(), 0);
         assert!(pieces.settle(key(0)));
         assert!(!pieces.settle(key(0)));
         assert!(pieces.is_idle());

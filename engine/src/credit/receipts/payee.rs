@@ -360,7 +360,7 @@ impl Payee {
         if let Some(lock) = lock {
             for block in blocks {
                 lock.summary
-                    .attribute(block.info_hash, block.len, block.rate.raw_cost(block.len));
+                    .attribute(block.torrent_id, block.len, block.rate.raw_cost(block.len));
             }
         }
     }

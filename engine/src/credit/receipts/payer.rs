@@ -11,7 +11,7 @@ use crate::credit::receipts::limits::LOCKS_CLOSED_MAX;
 use crate::credit::receipts::open_pieces::OpenPieces;
 use crate::credit::receipts::paying::PayingLock;
 use crate::credit::receipts::shares::{Share, Shares};
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// Our side of a pair as payer, over all connections, torrents and locks.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,7 @@ pub struct Signing {
     /// Locks with a new receipt.
     pub locks: Vec<LockId>,
     /// What was spent on which torrent.
-    pub spent: Vec<(InfoHash, MicroCredits)>,
+    pub spent: Vec<(TorrentId, MicroCredits)>,
 }
 
 impl Payer {
@@ -50,12 +50,12 @@ impl Payer {
     }
 
     /// A verified block that has a price: it is owed (S1).
-    pub fn owe(&mut self, info_hash: InfoHash, len: Bytes, rate: Rate) {
+    pub fn owe(&mut self, torrent_id: TorrentId, len: Bytes, rate: Rate) {
         let raw = rate.raw_cost(len);
         self.due = self.due.saturating_add(raw);
         self.unsigned_bytes = self.unsigned_bytes.saturating_add(len);
         self.shares.add(Share {
-            info_hash,
+            torrent_id,
             bytes: len,
             raw,
         });
@@ -90,14 +90,14 @@ impl Payer {
         let lock = self.locks.get_mut(&last).expect("a step is of a lock here");
         for (share, _) in &spent {
             lock.summary
-                .attribute(share.info_hash, share.bytes, share.raw);
+                .attribute(share.torrent_id, share.bytes, share.raw);
         }
         Some(Signing {
             locks: steps.into_iter().map(|(id, _)| id).collect(),
             spent: spent
                 .into_iter()
                 .filter(|(_, amount)| !amount.is_zero())
-                .map(|(share, amount)| (share.info_hash, amount))
+                .map(|(share, amount)| (share.torrent_id, amount))
                 .collect(),
         })
     }
@@ -225,17 +225,17 @@ mod tests {
     #[test]
     fn due_is_signed_on_the_oldest_lock_with_room_and_the_rest_on_the_next() {
         let mut payer = payer(&[(7, 10), (8, 100)]);
-        payer.owe(InfoHash([0; 20]), Bytes::new(25), RATE);
+        payer.owe(TorrentId([0; 20]), Bytes::new(25), RATE);
         let signing = payer.sign(&me(), NOW).expect("something is due");
         assert_eq!(signed(&payer), [10, 15]);
-        assert_eq!(signing.spent, [(InfoHash([0; 20]), MicroCredits::new(25))]);
+        assert_eq!(signing.spent, [(TorrentId([0; 20]), MicroCredits::new(25))]);
         assert_eq!(payer.sign(&me(), NOW), None);
     }
 
     #[test]
     fn what_finds_no_room_waits() {
         let mut payer = payer(&[(7, 10)]);
-        payer.owe(InfoHash([0; 20]), Bytes::new(25), RATE);
+        payer.owe(TorrentId([0; 20]), Bytes::new(25), RATE);
         payer.sign(&me(), NOW).expect("there is some room");
         assert_eq!(payer.owed(), MicroCredits::new(15));
         assert_eq!(payer.sign(&me(), NOW), None);
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn nothing_is_signed_after_a_quarter_of_the_grace() {
         let mut payer = payer(&[(7, 100)]);
-        payer.owe(InfoHash([0; 20]), Bytes::new(5), RATE);
+        payer.owe(TorrentId([0; 20]), Bytes::new(5), RATE);
         let late = Now {
             unix: UnixTime::from_secs(4_600 + 21_601),
             ..NOW
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn f19_a_proof_is_never_added_to_what_is_due() {
         let mut payer = payer(&[(7, 100)]);
-        payer.owe(InfoHash([0; 20]), Bytes::new(40), RATE);
+        payer.owe(TorrentId([0; 20]), Bytes::new(40), RATE);
         assert!(payer.claimed(LockId::new(7), MicroCredits::new(40)));
         assert_eq!(payer.owed(), MicroCredits::ZERO);
         assert_eq!(payer.due(), RawCost::of(MicroCredits::new(40)));

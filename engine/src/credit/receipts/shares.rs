@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use seedbank_ledger::{Bytes, MicroCredits, RawCost};
 
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// Verified value that is not signed yet, by torrent, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Shares {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Which torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Its bytes.
     pub bytes: Bytes,
     /// Its raw value.
@@ -31,7 +31,7 @@ impl Shares {
         let known = self
             .queue
             .iter_mut()
-            .find(|known| known.info_hash == share.info_hash);
+            .find(|known| known.torrent_id == share.torrent_id);
         match known {
             Some(known) => {
                 known.bytes = known.bytes.saturating_add(share.bytes);
@@ -76,7 +76,7 @@ mod tests {
 
     fn share(torrent: u8, raw: u128) -> Share {
         Share {
-            info_hash: InfoHash([torrent; 20]),
+            torrent_id: TorrentId([torrent; 20]),
             bytes: Bytes::new(1),
             raw: RawCost::new(raw),
         }

@@ -12,13 +12,13 @@ use seedbank_ledger::{Bytes, Instant, MicroCredits, RawCost};
 
 use crate::credit::receipts::incoming::totals;
 use crate::credit::receipts::limits::{ATTRIBUTION_MAX, SUMMARY_DELAY, SUMMARY_STEP};
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// Change of one channel since its last summary.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     since: Option<Instant>,
-    shares: BTreeMap<InfoHash, Share>,
+    shares: BTreeMap<TorrentId, Share>,
     /// Totals of the receipt as last summarised in this run.
     told: (Bytes, MicroCredits),
 }
@@ -41,11 +41,11 @@ impl Summary {
     }
 
     /// `bytes` of a torrent, worth `raw`, are part of the next change.
-    pub fn attribute(&mut self, info_hash: InfoHash, bytes: Bytes, raw: RawCost) {
-        if self.shares.len() >= ATTRIBUTION_MAX && !self.shares.contains_key(&info_hash) {
+    pub fn attribute(&mut self, torrent_id: TorrentId, bytes: Bytes, raw: RawCost) {
+        if self.shares.len() >= ATTRIBUTION_MAX && !self.shares.contains_key(&torrent_id) {
             return;
         }
-        let share = self.shares.entry(info_hash).or_default();
+        let share = self.shares.entry(torrent_id).or_default();
         share.bytes = share.bytes.saturating_add(bytes);
         share.raw = share.raw.saturating_add(raw);
     }
@@ -79,14 +79,14 @@ impl Summary {
         let counted = amount.min(lock_amount);
         let mut amount_left = counted.saturating_sub(self.told.1.min(lock_amount));
         let mut attribution = Vec::new();
-        for (info_hash, share) in std::mem::take(&mut self.shares) {
+        for (torrent_id, share) in std::mem::take(&mut self.shares) {
             let bytes = share.bytes.min(bytes_left);
             let amount = share.raw.floor().unwrap_or(MicroCredits::MAX);
             let amount = amount.min(amount_left);
             bytes_left = bytes_left.saturating_sub(bytes);
             amount_left = amount_left.saturating_sub(amount);
             attribution.push(Attribution {
-                subject: info_hash.0,
+                subject: torrent_id.0,
                 bytes,
                 amount,
             });

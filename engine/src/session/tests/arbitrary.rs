@@ -21,7 +21,7 @@ use crate::interface::input::{Input, PeerEvent};
 use crate::interface::output::Output;
 use crate::rng::Rng;
 use crate::session::peer::QUEUE_MAX;
-use crate::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex};
+use crate::units::{BLOCK_LEN, Block, ClientId, PeerIndex, TorrentId};
 use crate::wire::extended::{ExtendedHandshake, RECEIPT, RECEIPT_ID, UT_METADATA, UT_METADATA_ID};
 use crate::wire::message::Message;
 use crate::wire::metadata::MetadataMessage;
@@ -160,13 +160,13 @@ impl Chaos {
         let wires = self.rig.plane.wires.iter();
         let silent = wires
             .filter(|(_, wire)| !wire.shaken)
-            .map(|(peer, wire)| (*peer, wire.info_hash));
+            .map(|(peer, wire)| (*peer, wire.torrent_id));
         let Some((peer, dialled_for)) = silent.collect::<Vec<_>>().pop() else {
             return self.connect();
         };
-        let info_hash = match self.draw.chance(1, self.mischief) {
-            true => InfoHash([9; 20]),
-            false => dialled_for.unwrap_or_else(|| self.any_torrent().info_hash),
+        let torrent_id = match self.draw.chance(1, self.mischief) {
+            true => TorrentId([9; 20]),
+            false => dialled_for.unwrap_or_else(|| self.any_torrent().torrent_id()),
         };
         let client_id = match self.draw.below(40) {
             0 => OWN_ID,
@@ -178,7 +178,7 @@ impl Chaos {
         let extended = self.draw.chance(2, 3);
         self.rig.shake(
             peer,
-            info_hash,
+            torrent_id,
             Remote {
                 client_id,
                 fast,
@@ -220,7 +220,7 @@ impl Chaos {
     }
 
     fn piece_count(&self, peer: PeerIndex) -> u32 {
-        let torrent = self.rig.wire(peer).info_hash;
+        let torrent = self.rig.wire(peer).torrent_id;
         let geometry = torrent.and_then(|torrent| self.rig.plane.geometry.get(&torrent));
         geometry.map_or(40, |geometry| geometry.piece_count())
     }
@@ -332,10 +332,10 @@ impl Chaos {
 
     /// The `info` dictionary of a peer's torrent, or of another.
     fn info_of(&mut self, peer: PeerIndex) -> Vec<u8> {
-        let torrent = self.rig.wire(peer).info_hash;
+        let torrent = self.rig.wire(peer).torrent_id;
         let mut torrents = self.torrents.iter();
         let own = torrents
-            .find(|whole| Some(whole.info_hash) == torrent)
+            .find(|whole| Some(whole.torrent_id()) == torrent)
             .cloned();
         let own = own.filter(|_| !self.draw.chance(1, self.mischief));
         own.unwrap_or_else(|| self.any_torrent()).info_bytes
@@ -403,8 +403,8 @@ impl Chaos {
     }
 
     fn checked(&mut self) {
-        if let Some(info_hash) = self.rig.plane.checks.keys().next().copied() {
-            self.rig.checked(info_hash);
+        if let Some(torrent_id) = self.rig.plane.checks.keys().next().copied() {
+            self.rig.checked(torrent_id);
         }
     }
 
@@ -412,26 +412,29 @@ impl Chaos {
     fn driver(&mut self) {
         match self.draw.below(9) {
             8 if !self.rig.plane.checks.is_empty() => {
-                let info_hash = *self.rig.plane.checks.keys().next().expect("one");
-                self.rig.check_fails(info_hash, "not a plain file");
+                let torrent_id = *self.rig.plane.checks.keys().next().expect("one");
+                self.rig.check_fails(torrent_id, "not a plain file");
             }
             0 => {
-                let info_hash = self.any_torrent().info_hash;
+                let torrent_id = self.any_torrent().torrent_id();
                 // A write failed: what was on its way is gone.
-                self.rig.plane.hashing.retain(|(of, _, _)| *of != info_hash);
+                self.rig
+                    .plane
+                    .hashing
+                    .retain(|(of, _, _)| *of != torrent_id);
                 self.rig
                     .plane
                     .leases
-                    .retain(|(of, _), lease| *of != info_hash || !lease.full);
+                    .retain(|(of, _), lease| *of != torrent_id || !lease.full);
                 let reason = "no space left on device".to_owned();
-                self.rig.input(Input::StorageFailed { info_hash, reason });
+                self.rig.input(Input::StorageFailed { torrent_id, reason });
             }
             1 if !self.rig.plane.dials.is_empty() => {
-                let (info_hash, addr) = self.rig.plane.dials.remove(0);
-                self.rig.input(Input::DialFailed { info_hash, addr });
+                let (torrent_id, addr) = self.rig.plane.dials.remove(0);
+                self.rig.input(Input::DialFailed { torrent_id, addr });
             }
             _ if !self.rig.plane.announces.is_empty() => {
-                let (info_hash, tracker) = self.rig.plane.announces.remove(0);
+                let (torrent_id, tracker) = self.rig.plane.announces.remove(0);
                 let result = match self.draw.chance(1, 3) {
                     true => Err(AnnounceError::Unreachable("gone".to_owned())),
                     false => Ok(AnnounceReply {
@@ -444,7 +447,7 @@ impl Chaos {
                     }),
                 };
                 self.rig.input(Input::Announced {
-                    info_hash,
+                    torrent_id,
                     tracker,
                     result,
                 });
@@ -455,19 +458,19 @@ impl Chaos {
 
     fn owner(&mut self) {
         let whole = self.any_torrent();
-        let info_hash = whole.info_hash;
+        let torrent_id = whole.torrent_id();
         let command = match self.draw.below(14) {
             0..=5 => return self.add(&whole),
             6 => Command::RemoveTorrent {
-                info_hash,
+                torrent_id,
                 delete_data: self.draw.chance(1, 2),
             },
-            7 => Command::StopTorrent(info_hash),
-            8 | 9 => Command::StartTorrent(info_hash),
-            10 => Command::Recheck(info_hash),
+            7 => Command::StopTorrent(torrent_id),
+            8 | 9 => Command::StartTorrent(torrent_id),
+            10 => Command::Recheck(torrent_id),
             11 => {
                 let peers = (0..5).map(|_| self.any_addr()).collect();
-                Command::AddPeers { info_hash, peers }
+                Command::AddPeers { torrent_id, peers }
             }
             _ => {
                 let limit =
@@ -486,13 +489,16 @@ impl Chaos {
         let known = self.rig.try_command(command).is_ok();
         if removes && known {
             // The driver forgets it too.
-            self.rig.plane.hashing.retain(|(of, _, _)| *of != info_hash);
-            self.rig.plane.announces.retain(|(of, _)| *of != info_hash);
+            self.rig
+                .plane
+                .hashing
+                .retain(|(of, _, _)| *of != torrent_id);
+            self.rig.plane.announces.retain(|(of, _)| *of != torrent_id);
         }
     }
 
     fn add(&mut self, whole: &Metainfo) {
-        if self.rig.session.torrent(&whole.info_hash).is_some() {
+        if self.rig.session.torrent(&whole.torrent_id()).is_some() {
             return;
         }
         let mut add = adding(whole);
@@ -500,11 +506,11 @@ impl Chaos {
         add.download_limit = [None, Some(100_000)][self.draw.index(2)];
         if self.draw.chance(1, 4) {
             add.source = super::magnets::magnet(whole.info_hash);
-            self.rig.plane.geometry.remove(&whole.info_hash);
+            self.rig.plane.geometry.remove(&whole.torrent_id());
             self.rig
                 .plane
                 .disk
-                .insert(whole.info_hash, Default::default());
+                .insert(whole.torrent_id(), Default::default());
         } else {
             let density = self.draw.below(4);
             let pieces = 0..whole.geometry.piece_count();

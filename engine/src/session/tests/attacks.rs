@@ -26,7 +26,7 @@ use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::transfer::choker::Class;
 use crate::transfer::pipeline::OWED_MAX;
-use crate::units::{BLOCK_LEN, Block, InfoHash, PeerIndex};
+use crate::units::{BLOCK_LEN, Block, PeerIndex, TorrentId};
 use crate::wire::extended::{ExtendedHandshake, RECEIPT, RECEIPT_ID, ReceiptOffer};
 use crate::wire::message::Message;
 use crate::wire::receipt::{Hello, ReceiptMessage};
@@ -90,7 +90,7 @@ fn m1_a_seeder_that_stalls_and_comes_back_harms_nobody() {
 /// A seed that sells, and a settlement node that knows the locks of its payers.
 struct Market {
     rig: Rig,
-    torrent: InfoHash,
+    torrent: TorrentId,
     issuer: Identity,
     locks: Vec<LockStatus>,
 }

@@ -5,12 +5,12 @@ use super::{Remote, Rig};
 use crate::interface::command::Command;
 use crate::interface::config::Policy;
 use crate::interface::event::SessionEvent;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 use crate::wire::extended::ExtendedHandshake;
 use crate::wire::message::Message;
 
 /// A seed with one slot, so that any second peer waits for the first.
-fn one_slot() -> (Rig, InfoHash) {
+fn one_slot() -> (Rig, TorrentId) {
     let mut rig = Rig::new();
     rig.command(Command::SetPolicy(slots(1)));
     let torrent = rig.seed(&metainfo("t", 8, 16));

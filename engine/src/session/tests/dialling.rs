@@ -32,7 +32,7 @@ fn tracked(private: bool) -> Metainfo {
 }
 
 fn answer(rig: &mut Rig, peers: Vec<SocketAddr>) {
-    let (info_hash, tracker) = rig.plane.announces.remove(0);
+    let (torrent_id, tracker) = rig.plane.announces.remove(0);
     let reply = AnnounceReply {
         interval: secs(1_800),
         interval_min: None,
@@ -43,7 +43,7 @@ fn answer(rig: &mut Rig, peers: Vec<SocketAddr>) {
     };
     let result = Ok(reply);
     rig.input(Input::Announced {
-        info_hash,
+        torrent_id,
         tracker,
         result,
     });
@@ -68,16 +68,16 @@ fn waits(rig: &mut Rig, mut end: impl FnMut(&mut Rig), count: usize) -> Vec<u64>
 #[test]
 fn a_dial_that_fails_is_tried_ever_later() {
     let mut rig = Rig::new();
-    let info_hash = rig.leech(&metainfo("t", 2, 2));
+    let torrent_id = rig.leech(&metainfo("t", 2, 2));
     rig.command(Command::AddPeers {
-        info_hash,
+        torrent_id,
         peers: vec![addr(7_000)],
     });
     let waits = waits(
         &mut rig,
         |rig| {
-            let (info_hash, addr) = rig.plane.dials.remove(0);
-            rig.input(Input::DialFailed { info_hash, addr });
+            let (torrent_id, addr) = rig.plane.dials.remove(0);
+            rig.input(Input::DialFailed { torrent_id, addr });
         },
         12,
     );
@@ -88,14 +88,14 @@ fn a_dial_that_fails_is_tried_ever_later() {
 #[test]
 fn a_peer_that_closes_before_it_was_of_use_is_tried_ever_later() {
     let mut rig = Rig::new();
-    let info_hash = rig.leech(&metainfo("t", 2, 2));
+    let torrent_id = rig.leech(&metainfo("t", 2, 2));
     rig.command(Command::AddPeers {
-        info_hash,
+        torrent_id,
         peers: vec![addr(7_000)],
     });
     let end = |rig: &mut Rig| {
         let peer = rig.dialled();
-        rig.shake(peer, info_hash, Remote::modern(1));
+        rig.shake(peer, torrent_id, Remote::modern(1));
         rig.close(peer);
     };
     let waits = waits(&mut rig, end, 8);
@@ -109,16 +109,16 @@ fn no_more_is_dialled_than_connections_are_allowed() {
         ..config()
     });
     for name in ["a", "b", "c"] {
-        let info_hash = rig.leech(&metainfo(name, 2, 2));
+        let torrent_id = rig.leech(&metainfo(name, 2, 2));
         let peers = (0..50).map(|port| addr(7_000 + port)).collect();
-        rig.command(Command::AddPeers { info_hash, peers });
+        rig.command(Command::AddPeers { torrent_id, peers });
         rig.advance(secs(2));
     }
     assert_eq!(rig.plane.dials.len(), 5);
     for name in 0..5 {
-        let info_hash = rig.plane.dials[0].0;
+        let torrent_id = rig.plane.dials[0].0;
         let peer = rig.dialled();
-        rig.shake(peer, info_hash, Remote::modern(name));
+        rig.shake(peer, torrent_id, Remote::modern(name));
         rig.advance(secs(1));
     }
     assert!(rig.plane.dials.is_empty());
@@ -159,34 +159,34 @@ fn what_a_tracker_names_is_dialled_but_for_what_cannot_be_a_peer() {
         "[::ffff:127.0.0.1]:7000".parse().unwrap(),
     ]);
     answer(&mut rig, peers);
-    assert_eq!(rig.plane.dials, [(whole.info_hash, addr(7_000))]);
+    assert_eq!(rig.plane.dials, [(whole.torrent_id(), addr(7_000))]);
 }
 
 #[test]
 fn addresses_without_end_are_not_all_kept_and_the_owners_go_first() {
     let mut rig = Rig::new();
     let whole = tracked(false);
-    let info_hash = rig.leech(&whole);
+    let torrent_id = rig.leech(&whole);
     for round in 0..4_u8 {
         let peers = (1..=1_000)
             .map(|port| SocketAddr::from(([10, 0, 0, round], port)))
             .collect();
-        rig.plane.announces = vec![(info_hash, "http://tracker.example/announce".to_owned())];
+        rig.plane.announces = vec![(torrent_id, "http://tracker.example/announce".to_owned())];
         answer(&mut rig, peers);
     }
     let mine = addr(7_000);
     rig.command(Command::AddPeers {
-        info_hash,
+        torrent_id,
         peers: vec![mine],
     });
     for _ in 0..100 {
-        let Some((info_hash, addr)) = rig.plane.dials.pop() else {
+        let Some((torrent_id, addr)) = rig.plane.dials.pop() else {
             break;
         };
         if addr == mine {
             return;
         }
-        rig.input(Input::DialFailed { info_hash, addr });
+        rig.input(Input::DialFailed { torrent_id, addr });
         rig.advance(millis(500));
     }
     panic!("the owner's peer is dialled soon");
@@ -233,7 +233,7 @@ fn a_torrent_announces_itself_when_what_it_has_is_known() {
         [],
         "nobody could connect, and left is not known"
     );
-    rig.checked(whole.info_hash);
+    rig.checked(whole.torrent_id());
     assert_eq!(announced(&rig.take()), [(AnnounceEvent::Started, 0)]);
 }
 

@@ -10,10 +10,10 @@ use crate::interface::event::SessionEvent;
 use crate::interface::input::{BlockFate, PeerEvent};
 use crate::interface::output::Output;
 use crate::interface::view::TorrentState;
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 use crate::wire::message::Message;
 
-fn leeching(pieces: u32, blocks: u32) -> (Rig, InfoHash) {
+fn leeching(pieces: u32, blocks: u32) -> (Rig, TorrentId) {
     let mut rig = Rig::new();
     let torrent = rig.leech(&metainfo("t", pieces, blocks));
     (rig, torrent)
@@ -217,7 +217,7 @@ fn a_bad_piece_blames_its_only_contributor_and_comes_from_another() {
     assert!(rig.is_closing(liar));
     let outputs = rig.take();
     let failed = SessionEvent::PieceFailed {
-        info_hash: torrent,
+        torrent_id: torrent,
         piece: piece(0),
     };
     assert!(events(&outputs).contains(&failed));
@@ -476,11 +476,11 @@ fn an_unchoke_that_nobody_waited_for_is_no_harm() {
     rig.command(Command::AddTorrent(Box::new(adding(&whole))));
     // Not checked yet: it has no connections.
     let early = rig.accept();
-    rig.shake(early, whole.info_hash, Remote::modern(1));
+    rig.shake(early, whole.torrent_id(), Remote::modern(1));
     assert!(rig.is_closing(early));
     rig.close(early);
-    rig.checked(whole.info_hash);
-    let peer = rig.join(whole.info_hash, Remote::modern(1));
+    rig.checked(whole.torrent_id());
+    let peer = rig.join(whole.torrent_id(), Remote::modern(1));
     rig.says(
         peer,
         [Message::Unchoke, Message::Unchoke, Message::HaveNone],

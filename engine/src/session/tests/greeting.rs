@@ -6,7 +6,7 @@ use super::rig::{OWN_ID, adding, metainfo, sent_to};
 use super::{Remote, Rig};
 use crate::interface::command::Command;
 use crate::interface::output::Output;
-use crate::units::{ClientId, InfoHash, PeerIndex};
+use crate::units::{ClientId, PeerIndex, TorrentId};
 use crate::wire::extended::HANDSHAKE_ID;
 use crate::wire::message::Message;
 
@@ -24,7 +24,7 @@ fn an_incoming_peer_hears_nothing_before_its_info_hash_is_known() {
     rig.shake(peer, torrent, Remote::modern(1));
     let outputs = rig.take();
     assert!(
-        matches!(outputs[0], Output::Handshake { handshake, .. } if handshake.info_hash == torrent)
+        matches!(outputs[0], Output::Handshake { handshake, .. } if handshake.info_hash.0 == torrent.0)
     );
     let sent = sent_to(&outputs, peer);
     assert!(is_extended_handshake(&sent[0]));
@@ -38,7 +38,7 @@ fn a_peer_of_an_unknown_torrent_is_closed_without_an_answer() {
     rig.seed(&metainfo("t", 2, 2));
     rig.take();
     let peer = rig.accept();
-    rig.shake(peer, InfoHash([9; 20]), Remote::modern(1));
+    rig.shake(peer, TorrentId([9; 20]), Remote::modern(1));
     let outputs = rig.take();
     assert!(matches!(outputs[..], [Output::Close { .. }]), "{outputs:?}");
     rig.close(peer);
@@ -61,14 +61,14 @@ fn what_we_have_is_said_once_in_the_form_the_peer_understands() {
     ];
     for (have, fast, expected) in cases {
         let mut rig = Rig::new();
-        let info_hash = rig.add(&torrent, have);
+        let torrent_id = rig.add(&torrent, have);
         let peer = rig.accept();
         let remote = Remote {
             fast,
             extended: false,
             ..Remote::modern(1)
         };
-        rig.shake(peer, info_hash, remote);
+        rig.shake(peer, torrent_id, remote);
         let sent = sent_to(&rig.take(), peer);
         assert_eq!(sent, Vec::from_iter(expected), "{have:?}, fast {fast}");
     }
@@ -213,9 +213,9 @@ fn one_client_may_have_a_connection_for_each_torrent() {
     assert!(!rig.is_closing(first) && !rig.is_closing(second));
 }
 
-pub(super) fn dial(rig: &mut Rig, info_hash: InfoHash, addr: &str) -> PeerIndex {
+pub(super) fn dial(rig: &mut Rig, torrent_id: TorrentId, addr: &str) -> PeerIndex {
     let peers: Vec<SocketAddr> = vec![addr.parse().expect("an address")];
-    rig.command(Command::AddPeers { info_hash, peers });
+    rig.command(Command::AddPeers { torrent_id, peers });
     rig.dialled()
 }
 
@@ -227,7 +227,7 @@ fn a_magnet_says_that_it_has_nothing_and_does_not_look_like_a_seed() {
     add.source = super::magnets::magnet(whole.info_hash);
     rig.command(Command::AddTorrent(Box::new(add)));
     let peer = rig.accept();
-    rig.shake(peer, whole.info_hash, Remote::modern(1));
+    rig.shake(peer, whole.torrent_id(), Remote::modern(1));
     let sent = sent_to(&rig.take(), peer);
     let Message::Extended { payload, .. } = &sent[0] else {
         panic!("{sent:?}");

@@ -64,12 +64,12 @@ fn a_torrents_own_upload_limit_leaves_the_others_alone() {
     let mut add = super::rig::adding(&whole);
     add.upload_limit = Some(50_000);
     rig.command(Command::AddTorrent(Box::new(add)));
-    rig.checked(whole.info_hash);
+    rig.checked(whole.torrent_id());
     let free = rig.seed(&metainfo("free", 8, 16));
-    let slow = rig.join_leecher(whole.info_hash, Remote::modern(1));
+    let slow = rig.join_leecher(whole.torrent_id(), Remote::modern(1));
     let quick = rig.join_leecher(free, Remote::modern(2));
     upload(&mut rig, &[slow, quick]);
-    assert_near(rig.torrent(whole.info_hash).uploaded.get(), 50_000);
+    assert_near(rig.torrent(whole.torrent_id()).uploaded.get(), 50_000);
     assert!(rig.torrent(free).uploaded.get() > 10_000_000);
 }
 
@@ -104,9 +104,9 @@ fn a_torrents_own_download_limit_leaves_the_others_alone() {
     let mut add = super::rig::adding(&whole);
     add.download_limit = Some(50_000);
     rig.command(Command::AddTorrent(Box::new(add)));
-    rig.checked(whole.info_hash);
+    rig.checked(whole.torrent_id());
     let free = rig.leech(&draft("free", 32 << 20, 1 << 18));
-    let peers = [rig.join_seed(whole.info_hash, 1), rig.join_seed(free, 2)];
+    let peers = [rig.join_seed(whole.torrent_id(), 1), rig.join_seed(free, 2)];
     for _ in 0..SECONDS * 50 {
         for peer in &peers {
             rig.answer_all(*peer, true);
@@ -115,7 +115,7 @@ fn a_torrents_own_download_limit_leaves_the_others_alone() {
         rig.advance(millis(20));
         rig.take();
     }
-    assert_near(rig.torrent(whole.info_hash).downloaded.get(), 50_000);
+    assert_near(rig.torrent(whole.torrent_id()).downloaded.get(), 50_000);
     assert_eq!(rig.state(free), TorrentState::Seeding);
 }
 

@@ -10,7 +10,7 @@ use crate::interface::event::SessionEvent;
 use crate::interface::input::Input;
 use crate::interface::output::{Output, StorageCheck, Trust};
 use crate::interface::view::TorrentState;
-use crate::units::InfoHash;
+use crate::units::TorrentId;
 
 /// Checks asked for since the last look.
 fn checks(outputs: &[Output]) -> Vec<StorageCheck> {
@@ -22,7 +22,7 @@ fn checks(outputs: &[Output]) -> Vec<StorageCheck> {
 }
 
 /// What a record says now.
-fn record(rig: &Rig, torrent: InfoHash) -> AddTorrent {
+fn record(rig: &Rig, torrent: TorrentId) -> AddTorrent {
     rig.plane.records[&torrent].clone()
 }
 
@@ -31,9 +31,9 @@ fn trusts(rig: &mut Rig) -> Vec<Trust> {
     checks.into_iter().map(|check| check.trust).collect()
 }
 
-fn storage_fails(rig: &mut Rig, info_hash: InfoHash) {
+fn storage_fails(rig: &mut Rig, torrent_id: TorrentId) {
     let reason = "no space left on device".to_owned();
-    rig.input(Input::StorageFailed { info_hash, reason });
+    rig.input(Input::StorageFailed { torrent_id, reason });
 }
 
 /// A torrent of one file called `name`; torrents of different lengths have different hashes.
@@ -58,7 +58,7 @@ fn a_torrent_is_on_record_before_its_files_are_looked_at() {
         panic!("{outputs:?}");
     };
     assert_eq!(**record, adding);
-    assert_eq!(check.info_hash, whole.info_hash);
+    assert_eq!(check.torrent_id, whole.torrent_id());
     assert_eq!(check.download_dir, Some(PathBuf::from("/d")));
     assert_eq!(check.trust, Trust::Nothing, "there is no record of pieces");
 }
@@ -73,9 +73,9 @@ fn what_is_restored_may_be_believed_and_is_not_recorded_again() {
     assert!(matches!(&outputs[..], [Output::Check(check)] if check.trust == Trust::Record));
     rig.plane
         .records
-        .insert(whole.info_hash, super::rig::adding(&whole));
-    rig.checked(whole.info_hash);
-    assert_eq!(rig.state(whole.info_hash), TorrentState::Stopped);
+        .insert(whole.torrent_id(), super::rig::adding(&whole));
+    rig.checked(whole.torrent_id());
+    assert_eq!(rig.state(whole.torrent_id()), TorrentState::Stopped);
 }
 
 #[test]
@@ -137,15 +137,15 @@ fn a_check_asked_for_while_one_runs_begins_anew_and_the_old_answer_means_nothing
     };
     assert_eq!([first.trust, second.trust], [Trust::Nothing; 2]);
     let reason = "stale".to_owned();
-    let (info_hash, check) = (torrent, first.check);
+    let (torrent_id, check) = (torrent, first.check);
     rig.input(Input::CheckFailed {
-        info_hash,
+        torrent_id,
         check,
         reason,
     });
     let have = vec![0xe0];
     rig.input(Input::Checked {
-        info_hash,
+        torrent_id,
         check,
         have,
     });
@@ -178,24 +178,24 @@ fn a_torrent_removed_during_its_check_is_forgotten_and_may_come_back() {
     add(&mut rig, &adding).unwrap();
     let old = checks(&rig.take()).remove(0);
     rig.command(Command::RemoveTorrent {
-        info_hash: whole.info_hash,
+        torrent_id: whole.torrent_id(),
         delete_data: true,
     });
     let outputs = rig.take();
     let forget =
         |output: &Output| matches!(output, Output::Forget { delete_data, .. } if *delete_data);
     assert!(outputs.iter().any(forget));
-    let (info_hash, check) = (whole.info_hash, old.check);
+    let (torrent_id, check) = (whole.torrent_id(), old.check);
     let have = vec![0xe0];
     add(&mut rig, &adding).unwrap();
     rig.input(Input::Checked {
-        info_hash,
+        torrent_id,
         check,
         have,
     });
-    assert_eq!(rig.state(whole.info_hash), TorrentState::Checking);
-    rig.checked(whole.info_hash);
-    assert_eq!(rig.state(whole.info_hash), TorrentState::Downloading);
+    assert_eq!(rig.state(whole.torrent_id()), TorrentState::Checking);
+    rig.checked(whole.torrent_id());
+    assert_eq!(rig.state(whole.torrent_id()), TorrentState::Downloading);
 }
 
 #[test]
@@ -220,16 +220,16 @@ fn a_torrent_whose_file_belongs_to_another_is_refused_by_name() {
     rig.take();
     let refused = AddError::SameFiles {
         path: PathBuf::from("/d/t"),
-        other: first.info_hash,
+        other: first.torrent_id(),
         name: "t".to_owned(),
     };
     assert_eq!(add(&mut rig, &other), Err(refused.into()));
     assert!(rig.take().is_empty(), "nothing was changed");
-    assert_eq!(rig.session.torrent(&second.info_hash), None);
+    assert_eq!(rig.session.torrent(&second.torrent_id()), None);
     let (_, elsewhere) = placed("t", 4, "/e");
     add(&mut rig, &elsewhere).unwrap();
     rig.command(Command::RemoveTorrent {
-        info_hash: first.info_hash,
+        torrent_id: first.torrent_id(),
         delete_data: false,
     });
     let (_, third) = placed("t", 5, "/d");
@@ -244,7 +244,7 @@ fn a_restored_torrent_whose_file_belongs_to_another_fails_and_recovers_when_that
     for add in [adding, other] {
         rig.command(Command::RestoreTorrent(Box::new(add)));
     }
-    let (first, second) = (first.info_hash, second.info_hash);
+    let (first, second) = (first.torrent_id(), second.torrent_id());
     assert_eq!(rig.state(second), TorrentState::Failed);
     let error = rig.torrent(second).error.unwrap();
     assert!(error.contains(&first.to_string()), "{error}");
@@ -253,7 +253,7 @@ fn a_restored_torrent_whose_file_belongs_to_another_fails_and_recovers_when_that
         assert_eq!(rig.state(second), TorrentState::Failed);
     }
     rig.command(Command::RemoveTorrent {
-        info_hash: first,
+        torrent_id: first,
         delete_data: false,
     });
     rig.command(Command::StartTorrent(second));
@@ -272,7 +272,7 @@ fn the_peers_of_a_link_are_remembered_with_its_metainfo() {
     }
     adding.source = source;
     add(&mut rig, &adding).unwrap();
-    let torrent = whole.info_hash;
+    let torrent = whole.torrent_id();
     let source = rig.join(torrent, Remote::modern(1));
     super::magnets::give_all(&mut rig, source, &whole);
     let record = record(&rig, torrent);
@@ -290,10 +290,10 @@ fn a_magnet_whose_files_turn_out_to_belong_to_another_fails() {
     other.source = super::magnets::magnet(second.info_hash);
     add(&mut rig, &other).unwrap();
     rig.take();
-    let source = rig.join(second.info_hash, Remote::modern(1));
+    let source = rig.join(second.torrent_id(), Remote::modern(1));
     super::magnets::give_all(&mut rig, source, &second);
-    assert_eq!(rig.state(second.info_hash), TorrentState::Failed);
-    let error = rig.torrent(second.info_hash).error.unwrap();
+    assert_eq!(rig.state(second.torrent_id()), TorrentState::Failed);
+    let error = rig.torrent(second.torrent_id()).error.unwrap();
     assert!(error.contains(&first.info_hash.to_string()), "{error}");
     assert!(checks(&rig.take()).is_empty(), "nothing is looked at");
 }

@@ -9,7 +9,7 @@ use crate::interface::command::{Command, TorrentSource};
 use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
 use crate::interface::view::TorrentState;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{InfoHash, PeerIndex, TorrentId};
 use crate::wire::extended::{ExtendedHandshake, UT_METADATA, UT_METADATA_ID};
 use crate::wire::message::Message;
 use crate::wire::metadata::{METADATA_PIECE_LEN, MetadataMessage};
@@ -26,11 +26,11 @@ pub(super) fn magnet(info_hash: InfoHash) -> TorrentSource {
     }))
 }
 
-fn add_magnet(rig: &mut Rig, whole: &Metainfo) -> InfoHash {
+fn add_magnet(rig: &mut Rig, whole: &Metainfo) -> TorrentId {
     let mut add = adding(whole);
     add.source = magnet(whole.info_hash);
     rig.command(Command::AddTorrent(Box::new(add)));
-    whole.info_hash
+    whole.torrent_id()
 }
 
 /// A torrent whose `info` dictionary takes three metadata pieces.
@@ -46,7 +46,7 @@ fn pieces_of(whole: &Metainfo) -> Vec<Vec<u8>> {
 }
 
 /// A remote that offers metadata of this length.
-fn offer(rig: &mut Rig, torrent: InfoHash, name: u8, len: usize) -> PeerIndex {
+fn offer(rig: &mut Rig, torrent: TorrentId, name: u8, len: usize) -> PeerIndex {
     let peer = rig.join(torrent, Remote::modern(name));
     let said = ExtendedHandshake {
         extensions: [(UT_METADATA.to_owned(), THEIR_ID)].into(),
@@ -273,7 +273,7 @@ fn a_liar_beside_an_honest_peer_does_not_spoil_the_metadata() {
 }
 
 /// A liar and an honest peer, both asked.
-fn rig_pair(rig: &mut Rig, torrent: InfoHash, len: usize) -> [(PeerIndex, bool); 2] {
+fn rig_pair(rig: &mut Rig, torrent: TorrentId, len: usize) -> [(PeerIndex, bool); 2] {
     let liar = offer(rig, torrent, 1, len);
     let honest = offer(rig, torrent, 2, len);
     [(liar, false), (honest, true)]

@@ -11,7 +11,7 @@ use seedbank_ledger::{Duration, Instant};
 use crate::interface::command::AddTorrent;
 use crate::interface::input::BlockFate;
 use crate::interface::output::Output;
-use crate::units::{Block, Geometry, InfoHash, PeerIndex, PieceIndex};
+use crate::units::{Block, Geometry, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::wire::message::Message;
 
@@ -21,23 +21,23 @@ const FLIP_MIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Plane {
     pub(super) wires: BTreeMap<PeerIndex, Wire>,
-    pub(super) leases: BTreeMap<(InfoHash, PieceIndex), Lease>,
+    pub(super) leases: BTreeMap<(TorrentId, PieceIndex), Lease>,
     /// Full pieces, oldest first, and whether they will match their hash.
-    pub(super) hashing: VecDeque<(InfoHash, PieceIndex, bool)>,
-    pub(super) disk: BTreeMap<InfoHash, BTreeSet<PieceIndex>>,
-    pub(super) geometry: BTreeMap<InfoHash, Geometry>,
-    pub(super) dials: Vec<(InfoHash, SocketAddr)>,
-    pub(super) announces: Vec<(InfoHash, String)>,
+    pub(super) hashing: VecDeque<(TorrentId, PieceIndex, bool)>,
+    pub(super) disk: BTreeMap<TorrentId, BTreeSet<PieceIndex>>,
+    pub(super) geometry: BTreeMap<TorrentId, Geometry>,
+    pub(super) dials: Vec<(TorrentId, SocketAddr)>,
+    pub(super) announces: Vec<(TorrentId, String)>,
     /// Torrents whose storage is being checked, and the number of the check.
-    pub(super) checks: BTreeMap<InfoHash, u64>,
+    pub(super) checks: BTreeMap<TorrentId, u64>,
     /// What is remembered of torrents.
-    pub(super) records: BTreeMap<InfoHash, AddTorrent>,
+    pub(super) records: BTreeMap<TorrentId, AddTorrent>,
 }
 
 /// A connection, from the driver's side.
 #[derive(Debug)]
 pub(super) struct Wire {
-    pub(super) info_hash: Option<InfoHash>,
+    pub(super) torrent_id: Option<TorrentId>,
     /// The session asked to close it.
     pub(super) closing: bool,
     /// The remote's handshake was handed over.
@@ -75,7 +75,7 @@ pub(super) struct Lease {
 impl Wire {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            info_hash: None,
+            torrent_id: None,
             closing: false,
             shaken: false,
             fast: false,
@@ -204,26 +204,28 @@ impl Plane {
     /// Carries out an output, or stops the test.
     pub(super) fn observe(&mut self, output: &Output, now: Instant) {
         match output {
-            Output::Dial { info_hash, addr } => {
+            Output::Dial { torrent_id, addr } => {
                 assert!(
-                    !self.dials.contains(&(*info_hash, *addr)),
+                    !self.dials.contains(&(*torrent_id, *addr)),
                     "{addr} is being dialled already"
                 );
-                self.dials.push((*info_hash, *addr));
+                self.dials.push((*torrent_id, *addr));
             }
-            Output::Handshake { peer, handshake } => {
+            Output::Handshake {
+                peer, torrent_id, ..
+            } => {
                 let wire = self.open_wire(*peer);
                 assert!(!wire.handshake_sent, "one handshake");
                 wire.handshake_sent = true;
-                wire.info_hash = Some(handshake.info_hash);
+                wire.torrent_id = Some(*torrent_id);
                 wire.last_sent = now;
             }
             Output::Send { peer, message } => {
                 let wire = self.open_wire(*peer);
                 wire.send(message, now);
-                let info_hash = wire.info_hash.expect("handshakes come first");
+                let torrent_id = wire.torrent_id.expect("handshakes come first");
                 if let Message::Have(piece) = message {
-                    assert!(self.disk[&info_hash].contains(piece), "we have {piece:?}");
+                    assert!(self.disk[&torrent_id].contains(piece), "we have {piece:?}");
                 }
             }
             Output::Request { peer, blocks } => self.request(*peer, blocks, now),
@@ -236,34 +238,36 @@ impl Plane {
                 let wire = self.open_wire(*peer);
                 wire.closing = true;
             }
-            Output::Release { info_hash, piece } => {
-                let key = (*info_hash, *piece);
+            Output::Release { torrent_id, piece } => {
+                let key = (*torrent_id, *piece);
                 if self.leases.get(&key).is_some_and(|lease| !lease.full) {
                     self.leases.remove(&key);
                 }
             }
             Output::Check(order) => {
-                let info_hash = order.info_hash;
-                self.geometry.insert(info_hash, order.metainfo.geometry);
-                self.disk.entry(info_hash).or_default();
+                let torrent_id = order.torrent_id;
+                self.geometry.insert(torrent_id, order.metainfo.geometry);
+                self.disk.entry(torrent_id).or_default();
                 self.leases
-                    .retain(|(of, _), lease| *of != info_hash || lease.full);
-                self.checks.insert(info_hash, order.check);
+                    .retain(|(of, _), lease| *of != torrent_id || lease.full);
+                self.checks.insert(torrent_id, order.check);
             }
             Output::Remember(record) => {
-                self.records.insert(record.info_hash(), (**record).clone());
+                self.records.insert(record.torrent_id(), (**record).clone());
             }
-            Output::RememberPieces(info_hash) => {
-                assert!(self.records.contains_key(info_hash), "it is on record");
+            Output::RememberPieces(torrent_id) => {
+                assert!(self.records.contains_key(torrent_id), "it is on record");
             }
-            Output::Forget { info_hash, .. } => {
-                self.leases.retain(|(of, _), _| of != info_hash);
-                self.checks.remove(info_hash);
-                self.records.remove(info_hash);
+            Output::Forget { torrent_id, .. } => {
+                self.leases.retain(|(of, _), _| of != torrent_id);
+                self.checks.remove(torrent_id);
+                self.records.remove(torrent_id);
             }
             Output::Announce {
-                info_hash, tracker, ..
-            } => self.announces.push((*info_hash, tracker.clone())),
+                torrent_id,
+                tracker,
+                ..
+            } => self.announces.push((*torrent_id, tracker.clone())),
             Output::Tally(_) | Output::Append(_) | Output::Settle { .. } | Output::Event(_) => {}
         }
     }
@@ -278,16 +282,16 @@ impl Plane {
         assert!(!blocks.is_empty(), "a request asks for something");
         let wire = self.open_wire(peer);
         assert!(wire.lets_us, "{peer:?} chokes us");
-        let info_hash = wire.info_hash.expect("handshakes come first");
+        let torrent_id = wire.torrent_id.expect("handshakes come first");
         wire.last_sent = now;
         for block in blocks {
             *wire.owed.entry(*block).or_default() += 1;
         }
-        let geometry = self.geometry[&info_hash];
+        let geometry = self.geometry[&torrent_id];
         for block in blocks {
             assert!(geometry.contains(block), "{block:?} lies in the torrent");
             assert!(block.index().is_some(), "{block:?} lies on the grid");
-            self.leases.entry((info_hash, block.piece)).or_default();
+            self.leases.entry((torrent_id, block.piece)).or_default();
         }
     }
 
@@ -295,7 +299,7 @@ impl Plane {
         assert!(!blocks.is_empty(), "a grant grants something");
         let wire = self.open_wire(peer);
         assert!(wire.unchoked, "{peer:?} is choked");
-        let info_hash = wire.info_hash.expect("handshakes come first");
+        let torrent_id = wire.torrent_id.expect("handshakes come first");
         wire.last_sent = now;
         for block in blocks {
             assert!(
@@ -306,11 +310,11 @@ impl Plane {
         }
         for block in blocks {
             assert!(
-                self.geometry[&info_hash].contains(block),
+                self.geometry[&torrent_id].contains(block),
                 "{block:?} lies in the torrent"
             );
             assert!(
-                self.disk[&info_hash].contains(&block.piece),
+                self.disk[&torrent_id].contains(&block.piece),
                 "we have {block:?}"
             );
         }
@@ -319,15 +323,15 @@ impl Plane {
     /// A block came from a peer: it is stored, and the session is yet to hear of it.
     pub(super) fn take_in(&mut self, peer: PeerIndex, block: Block, good: bool) -> BlockFate {
         let wire = self.wires.get_mut(&peer).expect("a connected peer");
-        let Some(info_hash) = wire.info_hash.filter(|_| take(&mut wire.owed, &block)) else {
+        let Some(torrent_id) = wire.torrent_id.filter(|_| take(&mut wire.owed, &block)) else {
             return BlockFate::Unrequested;
         };
         let compared = |there: bool| match there == good {
             true => BlockFate::Equal,
             false => BlockFate::Different,
         };
-        let Some(lease) = self.leases.get_mut(&(info_hash, block.piece)) else {
-            let had = self.disk[&info_hash].contains(&block.piece);
+        let Some(lease) = self.leases.get_mut(&(torrent_id, block.piece)) else {
+            let had = self.disk[&torrent_id].contains(&block.piece);
             return compared(had || !good);
         };
         let index = block.index().expect("on the grid");
@@ -335,20 +339,20 @@ impl Plane {
             return compared(*there);
         }
         lease.blocks.insert(index, good);
-        let count = self.geometry[&info_hash].block_count(block.piece);
+        let count = self.geometry[&torrent_id].block_count(block.piece);
         if u32::try_from(lease.blocks.len()) == Ok(count) {
             lease.full = true;
             let matches = lease.blocks.values().all(|good| *good);
-            self.hashing.push_back((info_hash, block.piece, matches));
+            self.hashing.push_back((torrent_id, block.piece, matches));
         }
         BlockFate::Stored
     }
 
     /// Pieces on disk, as `Checked` has them.
-    pub(super) fn have_bits(&self, info_hash: InfoHash) -> Vec<u8> {
+    pub(super) fn have_bits(&self, torrent_id: TorrentId) -> Vec<u8> {
         let mut have =
-            crate::content::bitfield::Bitfield::none(self.geometry[&info_hash].piece_count());
-        for piece in self.disk.get(&info_hash).into_iter().flatten() {
+            crate::content::bitfield::Bitfield::none(self.geometry[&torrent_id].piece_count());
+        for piece in self.disk.get(&torrent_id).into_iter().flatten() {
             have.set(*piece);
         }
         have.to_wire()

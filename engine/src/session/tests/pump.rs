@@ -9,7 +9,7 @@ use crate::interface::input::PeerEvent;
 use crate::interface::output::Output;
 use crate::interface::view::TorrentState;
 use crate::rng::Rng;
-use crate::units::{Block, ClientId, InfoHash, PeerIndex};
+use crate::units::{Block, ClientId, PeerIndex, TorrentId};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
 
@@ -29,7 +29,7 @@ struct Pair {
     other_end: [BTreeMap<PeerIndex, PeerIndex>; 2],
     /// Under way to node 0 and node 1, per receiving peer in order.
     wire: [BTreeMap<PeerIndex, Vec<Item>>; 2],
-    torrent: InfoHash,
+    torrent: TorrentId,
     draw: Rng,
     /// Strip the Fast Extension from handshakes.
     fast: bool,
@@ -61,9 +61,9 @@ impl Pair {
     fn connect(&mut self) {
         let from = self.draw.index(2);
         let addr = ([127, 0, 0, 1], 7_000).into();
-        let info_hash = self.torrent;
+        let torrent_id = self.torrent;
         self.rigs[from].plane.dials.retain(|_| false);
-        self.rigs[from].plane.dials.push((info_hash, addr));
+        self.rigs[from].plane.dials.push((torrent_id, addr));
         let near = self.rigs[from].dialled();
         let far = self.rigs[1 - from].accept();
         self.other_end[from].insert(near, far);
@@ -82,7 +82,9 @@ impl Pair {
 
     fn carry(&mut self, from: usize, output: Output) {
         let (peer, items) = match output {
-            Output::Handshake { peer, handshake } => (peer, vec![Item::Handshake(handshake)]),
+            Output::Handshake {
+                peer, handshake, ..
+            } => (peer, vec![Item::Handshake(handshake)]),
             Output::Send { peer, message } => (peer, vec![Item::Message(message)]),
             Output::Request { peer, blocks } => {
                 let requests = blocks.into_iter().map(Message::Request).map(Item::Message);
@@ -122,7 +124,7 @@ impl Pair {
                         fast: self.fast,
                         extended: true,
                     };
-                    self.rigs[to].shake(peer, handshake.info_hash, remote);
+                    self.rigs[to].shake(peer, handshake.info_hash.into(), remote);
                 }
                 Item::Message(message) => events.push(PeerEvent::Message(message)),
                 Item::Block(block) => {

@@ -16,7 +16,7 @@ use crate::interface::input::{Input, PeerEvent};
 use crate::interface::output::Output;
 use crate::interface::view::{PeerView, TorrentState, TorrentView};
 use crate::session::Session;
-use crate::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex};
+use crate::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
@@ -133,58 +133,58 @@ impl Rig {
     // Torrents.
 
     /// Adds a torrent of which nothing is here, and starts it.
-    pub(super) fn leech(&mut self, metainfo: &Metainfo) -> InfoHash {
+    pub(super) fn leech(&mut self, metainfo: &Metainfo) -> TorrentId {
         self.add(metainfo, &[])
     }
 
     /// Adds a torrent of which everything is here, and starts it.
-    pub(super) fn seed(&mut self, metainfo: &Metainfo) -> InfoHash {
+    pub(super) fn seed(&mut self, metainfo: &Metainfo) -> TorrentId {
         let pieces: Vec<u32> = (0..metainfo.geometry.piece_count()).collect();
         self.add(metainfo, &pieces)
     }
 
-    pub(super) fn add(&mut self, metainfo: &Metainfo, have: &[u32]) -> InfoHash {
+    pub(super) fn add(&mut self, metainfo: &Metainfo, have: &[u32]) -> TorrentId {
         self.know(metainfo, have);
         self.command(Command::AddTorrent(Box::new(adding(metainfo))));
-        self.checked(metainfo.info_hash);
-        metainfo.info_hash
+        self.checked(metainfo.torrent_id());
+        metainfo.torrent_id()
     }
 
     /// What a driver knows of a torrent before it adds it.
     pub(super) fn know(&mut self, metainfo: &Metainfo, have: &[u32]) {
-        let info_hash = metainfo.info_hash;
-        self.plane.geometry.insert(info_hash, metainfo.geometry);
+        let torrent_id = metainfo.torrent_id();
+        self.plane.geometry.insert(torrent_id, metainfo.geometry);
         let pieces = have.iter().copied().map(PieceIndex::unchecked).collect();
-        self.plane.disk.insert(info_hash, pieces);
+        self.plane.disk.insert(torrent_id, pieces);
     }
 
     /// The check of a torrent's storage ends, or says once more that it has.
-    pub(super) fn checked(&mut self, info_hash: InfoHash) {
-        let check = self.plane.checks.remove(&info_hash).unwrap_or_default();
-        let have = self.plane.have_bits(info_hash);
+    pub(super) fn checked(&mut self, torrent_id: TorrentId) {
+        let check = self.plane.checks.remove(&torrent_id).unwrap_or_default();
+        let have = self.plane.have_bits(torrent_id);
         self.input(Input::Checked {
-            info_hash,
+            torrent_id,
             check,
             have,
         });
     }
 
     /// The check of a torrent's storage ends with this error.
-    pub(super) fn check_fails(&mut self, info_hash: InfoHash, reason: &str) {
-        let check = self.plane.checks.remove(&info_hash);
+    pub(super) fn check_fails(&mut self, torrent_id: TorrentId, reason: &str) {
+        let check = self.plane.checks.remove(&torrent_id);
         self.input(Input::CheckFailed {
-            info_hash,
+            torrent_id,
             check: check.expect("a check is under way"),
             reason: reason.to_owned(),
         });
     }
 
-    pub(super) fn torrent(&self, info_hash: InfoHash) -> TorrentView {
-        self.session.torrent(&info_hash).expect("a torrent")
+    pub(super) fn torrent(&self, torrent_id: TorrentId) -> TorrentView {
+        self.session.torrent(&torrent_id).expect("a torrent")
     }
 
-    pub(super) fn state(&self, info_hash: InfoHash) -> TorrentState {
-        self.torrent(info_hash).state
+    pub(super) fn state(&self, torrent_id: TorrentId) -> TorrentState {
+        self.torrent(torrent_id).state
     }
 
     // Connections.
@@ -203,11 +203,11 @@ impl Rig {
 
     /// The oldest dial under way succeeds.
     pub(super) fn dialled(&mut self) -> PeerIndex {
-        let (info_hash, addr) = self.plane.dials.remove(0);
+        let (torrent_id, addr) = self.plane.dials.remove(0);
         let peer = self.meet();
         self.input(Input::Dialled {
             peer,
-            info_hash,
+            torrent_id,
             addr,
         });
         peer
@@ -221,13 +221,13 @@ impl Rig {
     }
 
     /// The remote's handshake arrives.
-    pub(super) fn shake(&mut self, peer: PeerIndex, info_hash: InfoHash, remote: Remote) {
+    pub(super) fn shake(&mut self, peer: PeerIndex, torrent_id: TorrentId, remote: Remote) {
         let wire = self.plane.wires.get_mut(&peer).expect("connected");
         wire.shaken = true;
         wire.fast = remote.fast;
         wire.extended = remote.extended;
         let handshake = Handshake {
-            info_hash,
+            info_hash: InfoHash(torrent_id.0),
             client_id: remote.client_id,
             extended: remote.extended,
             fast: remote.fast,
@@ -236,23 +236,23 @@ impl Rig {
     }
 
     /// A remote of a torrent, connected and greeted, that has said nothing yet.
-    pub(super) fn join(&mut self, info_hash: InfoHash, remote: Remote) -> PeerIndex {
+    pub(super) fn join(&mut self, torrent_id: TorrentId, remote: Remote) -> PeerIndex {
         let peer = self.accept();
-        self.shake(peer, info_hash, remote);
+        self.shake(peer, torrent_id, remote);
         self.take();
         peer
     }
 
     /// A remote that has everything and lets us ask.
-    pub(super) fn join_seed(&mut self, info_hash: InfoHash, name: u8) -> PeerIndex {
-        let peer = self.join(info_hash, Remote::modern(name));
+    pub(super) fn join_seed(&mut self, torrent_id: TorrentId, name: u8) -> PeerIndex {
+        let peer = self.join(torrent_id, Remote::modern(name));
         self.says(peer, [Message::HaveAll, Message::Unchoke]);
         peer
     }
 
     /// A remote that has nothing, is interested and unchoked.
-    pub(super) fn join_leecher(&mut self, info_hash: InfoHash, remote: Remote) -> PeerIndex {
-        let peer = self.join(info_hash, remote);
+    pub(super) fn join_leecher(&mut self, torrent_id: TorrentId, remote: Remote) -> PeerIndex {
+        let peer = self.join(torrent_id, remote);
         self.says(peer, [Message::Interested]);
         assert!(self.wire(peer).unchoked, "a free slot");
         self.take();
@@ -354,15 +354,15 @@ impl Rig {
     }
 
     pub(super) fn hash_one(&mut self) {
-        let Some((info_hash, piece, good)) = self.plane.hashing.pop_front() else {
+        let Some((torrent_id, piece, good)) = self.plane.hashing.pop_front() else {
             return;
         };
-        self.plane.leases.remove(&(info_hash, piece));
+        self.plane.leases.remove(&(torrent_id, piece));
         if good {
-            self.plane.disk.entry(info_hash).or_default().insert(piece);
-            self.input(Input::PieceVerified { info_hash, piece });
+            self.plane.disk.entry(torrent_id).or_default().insert(piece);
+            self.input(Input::PieceVerified { torrent_id, piece });
         } else {
-            self.input(Input::PieceFailed { info_hash, piece });
+            self.input(Input::PieceFailed { torrent_id, piece });
         }
     }
 

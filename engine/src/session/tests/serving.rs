@@ -6,10 +6,10 @@ use crate::interface::command::Command;
 use crate::interface::config::Policy;
 use crate::interface::event::SessionEvent;
 use crate::session::peer::{QUEUE_ADVERTISED, QUEUE_MAX, REFUSED_MAX};
-use crate::units::{Block, InfoHash};
+use crate::units::{Block, TorrentId};
 use crate::wire::message::Message;
 
-fn seeding() -> (Rig, InfoHash) {
+fn seeding() -> (Rig, TorrentId) {
     let mut rig = Rig::new();
     let torrent = rig.seed(&metainfo("t", 8, 16));
     (rig, torrent)

@@ -7,7 +7,7 @@ use crate::interface::command::{Command, CommandError};
 use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::interface::view::TorrentState;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 
 fn fetch_all(rig: &mut Rig, peer: PeerIndex) {
     while rig.answer_all(peer, true) > 0 {
@@ -16,7 +16,7 @@ fn fetch_all(rig: &mut Rig, peer: PeerIndex) {
 }
 
 /// A torrent half fetched, with a piece part filled, one being hashed, and a peer unchoked.
-fn busy() -> (Rig, InfoHash, PeerIndex, PeerIndex) {
+fn busy() -> (Rig, TorrentId, PeerIndex, PeerIndex) {
     let mut rig = Rig::new();
     let torrent = rig.leech(&metainfo("t", 8, 4));
     let seed = rig.join_seed(torrent, 1);
@@ -29,7 +29,7 @@ fn busy() -> (Rig, InfoHash, PeerIndex, PeerIndex) {
     (rig, torrent, seed, leecher)
 }
 
-fn still_completes(rig: &mut Rig, torrent: InfoHash) {
+fn still_completes(rig: &mut Rig, torrent: TorrentId) {
     rig.close_closing();
     rig.hash_all();
     for name in 10..13 {
@@ -78,7 +78,7 @@ fn stopping_and_starting_before_anything_has_closed_is_no_harm() {
 fn a_removed_torrent_is_forgotten_and_can_be_added_again() {
     let (mut rig, torrent, seed, leecher) = busy();
     let remove = Command::RemoveTorrent {
-        info_hash: torrent,
+        torrent_id: torrent,
         delete_data: false,
     };
     rig.command(remove.clone());
@@ -135,18 +135,18 @@ fn stop_start_remove_and_recheck_are_answered_in_every_state() {
         Command::StartTorrent,
         Command::StopTorrent,
         Command::Recheck,
-        |info_hash| Command::RemoveTorrent {
-            info_hash,
+        |torrent_id| Command::RemoveTorrent {
+            torrent_id,
             delete_data: false,
         },
     ];
-    let fail = |rig: &mut Rig, info_hash| {
+    let fail = |rig: &mut Rig, torrent_id| {
         rig.input(Input::StorageFailed {
-            info_hash,
+            torrent_id,
             reason: "no space".to_owned(),
         });
     };
-    let prepare = |state: usize| -> (Rig, InfoHash) {
+    let prepare = |state: usize| -> (Rig, TorrentId) {
         let mut rig = Rig::new();
         match state {
             0 => {
@@ -162,28 +162,28 @@ fn stop_start_remove_and_recheck_are_answered_in_every_state() {
             3 => drop(rig.seed(&whole)),
             4 => {
                 rig.leech(&whole);
-                rig.command(Command::StopTorrent(whole.info_hash));
+                rig.command(Command::StopTorrent(whole.torrent_id()));
             }
             _ => {
                 rig.leech(&whole);
-                fail(&mut rig, whole.info_hash);
+                fail(&mut rig, whole.torrent_id());
             }
         }
-        (rig, whole.info_hash)
+        (rig, whole.torrent_id())
     };
     for state in 0..6 {
         for first in commands {
             for second in commands {
-                let (mut rig, info_hash) = prepare(state);
-                rig.command(first(info_hash));
-                let removed = rig.session.torrent(&info_hash).is_none();
-                let reply = rig.try_command(second(info_hash));
+                let (mut rig, torrent_id) = prepare(state);
+                rig.command(first(torrent_id));
+                let removed = rig.session.torrent(&torrent_id).is_none();
+                let reply = rig.try_command(second(torrent_id));
                 assert_eq!(reply.is_err(), removed);
-                if rig.plane.geometry.contains_key(&info_hash) {
-                    rig.checked(info_hash);
-                    rig.checked(info_hash);
+                if rig.plane.geometry.contains_key(&torrent_id) {
+                    rig.checked(torrent_id);
+                    rig.checked(torrent_id);
                 }
-                fail(&mut rig, info_hash);
+                fail(&mut rig, torrent_id);
                 rig.advance(secs(20));
             }
         }
@@ -204,7 +204,7 @@ fn failing_storage_keeps_what_is_there_and_can_be_started_again() {
     rig.plane.leases.remove(&(torrent, piece));
     let reason = "no space left on device".to_owned();
     rig.input(Input::StorageFailed {
-        info_hash: torrent,
+        torrent_id: torrent,
         reason: reason.clone(),
     });
     assert_eq!(rig.state(torrent), TorrentState::Failed);
@@ -234,14 +234,14 @@ fn a_torrent_started_again_after_a_failure_announces_and_dials() {
     let torrent = rig.leech(&whole);
     let peers = vec!["127.0.0.1:7000".parse().expect("an address")];
     rig.command(Command::AddPeers {
-        info_hash: torrent,
+        torrent_id: torrent,
         peers,
     });
     let peer = rig.dialled();
     rig.shake(peer, torrent, Remote::modern(1));
     let reason = "unplugged".to_owned();
     rig.input(Input::StorageFailed {
-        info_hash: torrent,
+        torrent_id: torrent,
         reason,
     });
     rig.close_closing();
@@ -302,7 +302,7 @@ fn adding_the_same_torrent_again_changes_nothing() {
 #[test]
 fn a_late_word_about_a_gone_peer_or_torrent_means_nothing() {
     let (mut rig, torrent, seed, leecher) = busy();
-    let strange = InfoHash([5; 20]);
+    let strange = TorrentId([5; 20]);
     let piece = super::rig::piece(0);
     rig.close(seed);
     rig.input(Input::Received {
@@ -319,25 +319,25 @@ fn a_late_word_about_a_gone_peer_or_torrent_means_nothing() {
         blocks: 0,
     });
     rig.input(Input::PieceVerified {
-        info_hash: strange,
+        torrent_id: strange,
         piece,
     });
     rig.input(Input::PieceFailed {
-        info_hash: strange,
+        torrent_id: strange,
         piece,
     });
     rig.input(Input::Checked {
-        info_hash: strange,
+        torrent_id: strange,
         check: 1,
         have: Vec::new(),
     });
     rig.input(Input::Checked {
-        info_hash: torrent,
+        torrent_id: torrent,
         check: 1,
         have: vec![0],
     });
     rig.input(Input::DialFailed {
-        info_hash: strange,
+        torrent_id: strange,
         addr: "127.0.0.1:1".parse().expect("one"),
     });
     assert!(!rig.is_closing(leecher));

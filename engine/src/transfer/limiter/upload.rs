@@ -6,7 +6,7 @@ use seedbank_ledger::Instant;
 
 use super::{LUMP, Limiter};
 use crate::transfer::choker::Class;
-use crate::units::{BLOCK_LEN, InfoHash, PeerIndex};
+use crate::units::{BLOCK_LEN, PeerIndex, TorrentId};
 
 /// Virtual time of one byte for a weight of 1: so fine that even the largest weight advances.
 const PASS_PER_BYTE: u128 = 1 << 64;
@@ -29,7 +29,7 @@ pub enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadPeer {
     /// Its torrent, whose limit holds for it.
-    pub torrent: InfoHash,
+    pub torrent: TorrentId,
     /// Its class of bandwidth.
     pub side: Side,
     /// Its share relative to the others in its class; zero counts as 1.
@@ -198,7 +198,7 @@ impl UploadQueue {
     }
 
     /// Returns bytes that were taken for a peer's block that was then not sent.
-    pub fn give_back(&mut self, torrent: InfoHash, bytes: u64) {
+    pub fn give_back(&mut self, torrent: TorrentId, bytes: u64) {
         self.limiter.give_back(torrent, bytes);
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use seedbank_engine::asked::Requests;
-use seedbank_engine::units::{Block, InfoHash, PeerIndex};
+use seedbank_engine::units::{Block, PeerIndex, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ pub(crate) struct PeerLink {
     index: PeerIndex,
     outbox: Outbox,
     asked: Mutex<Requests<()>>,
-    torrent: OnceLock<InfoHash>,
+    torrent: OnceLock<TorrentId>,
     fast_ours: AtomicBool,
     fast_theirs: AtomicBool,
     phase: watch::Sender<Phase>,
@@ -59,13 +59,13 @@ impl PeerLink {
     }
 
     /// The torrent it belongs to, once our handshake was queued.
-    pub(crate) fn torrent(&self) -> Option<InfoHash> {
+    pub(crate) fn torrent(&self) -> Option<TorrentId> {
         self.torrent.get().copied()
     }
 
     /// Queues our handshake; from here the connection belongs to its torrent.
-    pub(crate) fn send_handshake(&self, handshake: Handshake) {
-        let same = *self.torrent.get_or_init(|| handshake.info_hash) == handshake.info_hash;
+    pub(crate) fn send_handshake(&self, torrent_id: TorrentId, handshake: Handshake) {
+        let same = *self.torrent.get_or_init(|| torrent_id) == torrent_id;
         assert!(same, "a connection belongs to one torrent for life");
         self.fast_ours.store(handshake.fast, Ordering::Relaxed);
         self.send(Item::Handshake(handshake));
@@ -171,7 +171,7 @@ impl PeerLink {
 #[cfg(test)]
 mod tests {
     use seedbank_engine::asked::requests::WITHDRAWN_MAX;
-    use seedbank_engine::units::{ClientId, PieceIndex};
+    use seedbank_engine::units::{ClientId, InfoHash, PieceIndex};
 
     use super::*;
 
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_reject_is_an_answer_and_a_choke_voids_only_without_bep_6() {
         let fast = link();
-        fast.send_handshake(handshake(true));
+        fast.send_handshake(TorrentId([1; 20]), handshake(true));
         fast.received_handshake(&handshake(true));
         fast.send_requests(vec![block(0), block(1)]);
         fast.received(&Message::Choke);
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(fast.asked().waiting_count(), 1);
 
         let plain = link();
-        plain.send_handshake(handshake(true));
+        plain.send_handshake(TorrentId([1; 20]), handshake(true));
         plain.received_handshake(&handshake(false));
         plain.send_requests((0..2000).map(block).collect());
         plain.received(&Message::Choke);

@@ -1,7 +1,9 @@
 //! A connection's task on a loopback socket, between a scripted session and a scripted peer.
 
 use seedbank_engine::interface::input::{BlockFate, PeerEvent};
-use seedbank_engine::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex};
+use seedbank_engine::units::{
+    BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex, TorrentId,
+};
 use seedbank_engine::wire::codec::piece_header;
 use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};
 use seedbank_engine::wire::message::Message;
@@ -73,7 +75,7 @@ impl Rig {
         let mut rig = Self::new().await;
         rig.peer.write_all(&handshake().encode()).await.unwrap();
         assert!(matches!(rig.input().await, Input::Handshake { .. }));
-        rig.link.send_handshake(handshake());
+        rig.link.send_handshake(TORRENT, handshake());
         rig.expect(&handshake().encode()).await;
         rig
     }
@@ -162,11 +164,11 @@ impl Rig {
     }
 }
 
-const TORRENT: InfoHash = InfoHash([7; 20]);
+const TORRENT: TorrentId = TorrentId([7; 20]);
 
 fn handshake() -> Handshake {
     Handshake {
-        info_hash: TORRENT,
+        info_hash: InfoHash(TORRENT.0),
         client_id: ClientId(*b"-Sb0001-abcdefghijkl"),
         extended: true,
         fast: true,
@@ -240,10 +242,10 @@ async fn a_full_piece_is_verified_and_written_behind_its_last_block() {
     let stream: Vec<u8> = blocks.iter().flat_map(|block| rig.message(block)).collect();
     rig.peer.write_all(&stream).await.unwrap();
     assert_eq!(fates(&rig.events(4).await), [BlockFate::Stored; 4]);
-    let Input::PieceVerified { info_hash, piece } = rig.input().await else {
+    let Input::PieceVerified { torrent_id, piece } = rig.input().await else {
         panic!("not verified");
     };
-    assert_eq!((info_hash, piece.get()), (TORRENT, 1));
+    assert_eq!((torrent_id, piece.get()), (TORRENT, 1));
     let data = rig.plane.torrent(&TORRENT).unwrap();
     assert!(data.has(piece));
     let mut written = vec![0; 49_252];

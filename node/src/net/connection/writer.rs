@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use seedbank_engine::interface::input::Input;
-use seedbank_engine::units::{Block, InfoHash};
+use seedbank_engine::units::{Block, TorrentId};
 use seedbank_engine::wire::codec::piece_header;
 use seedbank_engine::wire::message::Message;
 use tokio::io::AsyncWriteExt as _;
@@ -70,7 +70,7 @@ enum Stop {
     /// The socket failed.
     Socket(io::Error),
     /// The torrent's files failed.
-    Storage(InfoHash, StorageError),
+    Storage(TorrentId, StorageError),
     /// The torrent's files are closed.
     NoStorage,
 }
@@ -104,10 +104,10 @@ impl<'a> Writer<'a> {
             Stop::Ended => {}
             Stop::Socket(error) => link.end(error.to_string()),
             Stop::NoStorage => link.end("torrent is closed".to_owned()),
-            Stop::Storage(info_hash, error) => {
+            Stop::Storage(torrent_id, error) => {
                 let reason = error.to_string();
                 link.end(format!("cannot read what it asked for: {reason}"));
-                let failed = Input::StorageFailed { info_hash, reason };
+                let failed = Input::StorageFailed { torrent_id, reason };
                 self.plane.inbox.input(failed).await;
             }
         }
@@ -158,21 +158,21 @@ impl<'a> Writer<'a> {
         self.batch.clear();
         let serves = self.items.iter().any(|item| matches!(item, Item::Serve(_)));
         let torrent = self.link.torrent().filter(|_| serves);
-        let Some(info_hash) = torrent else {
+        let Some(torrent_id) = torrent else {
             assert!(!serves, "nothing is served before our handshake");
             self.items
                 .drain(..)
                 .for_each(|item| self.batch.put(item, |_| 0));
             return Ok(());
         };
-        let torrent = self.plane.torrent(&info_hash).ok_or(Stop::NoStorage)?;
+        let torrent = self.plane.torrent(&torrent_id).ok_or(Stop::NoStorage)?;
         let geometry = torrent.storage.metainfo().geometry;
         let offset = |block: &Block| geometry.piece_offset(block.piece) + u64::from(block.begin);
         self.items
             .drain(..)
             .for_each(|item| self.batch.put(item, offset));
         let read = self.read_payload(torrent).await;
-        read.map_err(|error| Stop::Storage(info_hash, error))
+        read.map_err(|error| Stop::Storage(torrent_id, error))
     }
 
     /// Reads every run: inline while they are in memory, the rest on the disk pool.

@@ -29,7 +29,7 @@ type Answer = Result<AnnounceReply, AnnounceError>;
 async fn announce(tracker: String) -> Answer {
     let (inbox, mut inputs): (_, mpsc::Receiver<ToSession>) = Inbox::new();
     Announcer::new(inbox, Clock::start(), None)
-        .announce(tracker, request())
+        .announce(request().info_hash.into(), tracker, request())
         .await;
     match inputs.recv().await.unwrap() {
         ToSession::Input(Input::Announced { result, .. }) => result,
@@ -75,7 +75,7 @@ async fn an_http_tracker_is_asked_and_understood() {
     assert_eq!(reply.peers, ["127.0.0.1:6881".parse().unwrap()]);
     let line = served.await.unwrap();
     assert!(
-        line.starts_with("GET /announce?pass=1&info_hash=abcdefghij0123456789&"),
+        line.starts_with("GET /announce?pass=1&torrent_id=abcdefghij0123456789&"),
         "{line}"
     );
     assert!(line.contains("&event=started"), "{line}");

@@ -15,7 +15,7 @@ use seedbank_engine::interface::view::{
     BoostQuote, BoostState, BoostView, PeerView, TorrentState, TorrentView, WalletView,
 };
 use seedbank_engine::transfer::choker::Reason;
-use seedbank_engine::units::{InfoHash, PeerIndex};
+use seedbank_engine::units::{InfoHash, PeerIndex, TorrentId};
 use seedbank_ledger::charts::node::{
     Balance, Breakdown, Explanation, Grouping, NodeCause, NodeCommand, NodeLedger,
 };
@@ -52,7 +52,7 @@ pub(super) struct Fake {
 }
 
 struct State {
-    torrents: BTreeMap<InfoHash, TorrentRow>,
+    torrents: BTreeMap<TorrentId, TorrentRow>,
     boosts: Vec<(BoostOrder, BoostView)>,
     policy: Policy,
     ledger: NodeLedger<Memory>,
@@ -87,17 +87,17 @@ impl Fake {
         }
     }
 
-    pub(super) fn insert(&self, byte: u8) -> InfoHash {
-        self.insert_torrent(InfoHash([byte; 20]))
+    pub(super) fn insert(&self, byte: u8) -> TorrentId {
+        self.insert_torrent(TorrentId([byte; 20]))
     }
 
-    fn insert_torrent(&self, info_hash: InfoHash) -> InfoHash {
+    fn insert_torrent(&self, torrent_id: TorrentId) -> TorrentId {
         let row = TorrentRow {
-            view: torrent(info_hash),
+            view: torrent(torrent_id),
             download_dir: PathBuf::from("/downloads"),
         };
-        self.state().torrents.insert(info_hash, row);
-        info_hash
+        self.state().torrents.insert(torrent_id, row);
+        torrent_id
     }
 
     pub(super) fn write_off(&self, count: u8) {
@@ -142,7 +142,7 @@ impl Fake {
         let id = u64::try_from(state.boosts.len()).unwrap() + 1;
         let view = BoostView {
             id,
-            info_hash: order.info_hash,
+            torrent_id: order.torrent_id,
             state: BoostState::Active,
             max: order.max,
             bid: order.bid,
@@ -192,13 +192,13 @@ impl Backend for Fake {
         Ok(self.state().torrents.values().cloned().collect())
     }
 
-    async fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentRow>, Stopping> {
-        Ok(self.state().torrents.get(&info_hash).cloned())
+    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<TorrentRow>, Stopping> {
+        Ok(self.state().torrents.get(&torrent_id).cloned())
     }
 
-    async fn peers(&self, of: Option<InfoHash>) -> Result<Vec<PeerView>, Stopping> {
-        let info_hash = of.unwrap_or(InfoHash([1; 20]));
-        Ok((1..=2).map(|number| peer(number, info_hash)).collect())
+    async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping> {
+        let torrent_id = of.unwrap_or(TorrentId([1; 20]));
+        Ok((1..=2).map(|number| peer(number, torrent_id)).collect())
     }
 
     async fn boosts(&self) -> Result<Vec<BoostView>, Stopping> {
@@ -206,7 +206,7 @@ impl Backend for Fake {
         Ok(state.boosts.iter().map(|(_, view)| view.clone()).collect())
     }
 
-    async fn boost_quote(&self, _: InfoHash, _: Rate) -> Result<Option<BoostQuote>, Stopping> {
+    async fn boost_quote(&self, _: TorrentId, _: Rate) -> Result<Option<BoostQuote>, Stopping> {
         Ok(None)
     }
 
@@ -254,22 +254,28 @@ impl Backend for Fake {
     }
 
     async fn add_torrent(&self, add: AddTorrent) -> Result<Added, AddError> {
-        let info_hash = add.info_hash();
-        let existed = self.state().torrents.contains_key(&info_hash);
-        self.insert_torrent(info_hash);
-        Ok(Added { info_hash, existed })
+        let torrent_id = add.torrent_id();
+        let existed = self.state().torrents.contains_key(&torrent_id);
+        self.insert_torrent(torrent_id);
+        Ok(Added {
+            torrent_id,
+            existed,
+        })
     }
 
-    async fn remove_torrent(&self, info_hash: InfoHash, _: bool) -> Result<(), TorrentError> {
-        match self.state().torrents.remove(&info_hash) {
+    async fn remove_torrent(&self, torrent_id: TorrentId, _: bool) -> Result<(), TorrentError> {
+        match self.state().torrents.remove(&torrent_id) {
             Some(_) => Ok(()),
-            None => Err(TorrentError::Unknown(info_hash)),
+            None => Err(TorrentError::Unknown(torrent_id)),
         }
     }
 
-    async fn verify_torrent(&self, info_hash: InfoHash) -> Result<Steps<VerifyStep>, TorrentError> {
-        if !self.state().torrents.contains_key(&info_hash) {
-            return Err(TorrentError::Unknown(info_hash));
+    async fn verify_torrent(
+        &self,
+        torrent_id: TorrentId,
+    ) -> Result<Steps<VerifyStep>, TorrentError> {
+        if !self.state().torrents.contains_key(&torrent_id) {
+            return Err(TorrentError::Unknown(torrent_id));
         }
         let (sender, receiver) = mpsc::channel(4);
         for checked in [0, 50, 100] {
@@ -307,10 +313,10 @@ impl Backend for Fake {
     }
 }
 
-fn torrent(info_hash: InfoHash) -> TorrentView {
+fn torrent(torrent_id: TorrentId) -> TorrentView {
     TorrentView {
-        info_hash,
-        name: format!("torrent {}", info_hash.0[0]),
+        torrent_id,
+        name: format!("torrent {}", torrent_id.0[0]),
         state: TorrentState::Seeding,
         error: None,
         total: Bytes::new(100),
@@ -329,10 +335,10 @@ fn torrent(info_hash: InfoHash) -> TorrentView {
     }
 }
 
-fn peer(number: u64, info_hash: InfoHash) -> PeerView {
+fn peer(number: u64, torrent_id: TorrentId) -> PeerView {
     PeerView {
         peer: PeerIndex(number),
-        info_hash,
+        torrent_id,
         addr: ([127, 0, 0, 1], 6881).into(),
         incoming: true,
         client: "Fake 1.0".into(),

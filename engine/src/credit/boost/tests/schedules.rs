@@ -68,7 +68,7 @@ impl World {
             .map(|number| Identity::from_secret([50 + number; 32]))
             .collect();
         let torrents = (0..TORRENTS).map(|number| TorrentRow {
-            info_hash: torrent(number),
+            torrent_id: torrent(number),
             left: Some(Bytes::new((1 + rng.below(300)) * MIB)),
             active: true,
             target_rate: None,
@@ -152,7 +152,9 @@ impl World {
             let Some(row) = self.candidates.iter().find(|row| row.peer == *peer) else {
                 continue;
             };
-            let of_torrent = views.iter().filter(|view| view.info_hash == row.info_hash);
+            let of_torrent = views
+                .iter()
+                .filter(|view| view.torrent_id == row.torrent_id);
             let cap = of_torrent.map(|view| view.bid).max().unwrap_or_default();
             assert!(*rate <= cap, "no bid is above every cap");
         }
@@ -393,7 +395,7 @@ impl World {
         } else {
             BoostOrder {
                 request_id: format!("boost {}", self.orders.len()),
-                info_hash: torrent(u8::try_from(self.rng.below(TORRENTS.into())).unwrap()),
+                torrent_id: torrent(u8::try_from(self.rng.below(TORRENTS.into())).unwrap()),
                 max: cr(1 + self.rng.below(400_000)),
                 bid: Rate::new(1 + self.rng.below(3 * CREDIT)),
                 until: self
@@ -422,7 +424,7 @@ impl World {
         self.candidates.push(PayeeCandidate {
             peer,
             node_id: self.payees[payee].id(),
-            info_hash: torrent(hash),
+            torrent_id: torrent(hash),
             rate_min: Rate::new(self.rng.below(2 * CREDIT)),
             window: Bytes::new((1 + self.rng.below(4)) * MIB),
             is_seed: self.rng.chance(1, 2),
@@ -457,12 +459,12 @@ impl World {
         }
         if total > 0 {
             self.signed.push((self.time, total));
-            self.boosts.spent(row.node_id, row.info_hash, cr(total));
+            self.boosts.spent(row.node_id, row.torrent_id, cr(total));
         }
         let torrent = self
             .torrents
             .iter_mut()
-            .find(|torrent| torrent.info_hash == row.info_hash);
+            .find(|torrent| torrent.torrent_id == row.torrent_id);
         let left = &mut torrent.expect("it is ours").left;
         *left = left.map(|left| left.saturating_sub(Bytes::new(self.rng.below(4 * MIB))));
     }

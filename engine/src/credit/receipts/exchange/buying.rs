@@ -13,8 +13,21 @@ use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::exchange::{Arrived, Exchange, receipt_row};
 use crate::credit::receipts::limits::RATE_MAX;
 use crate::credit::receipts::paying::{Paying, PayingLock};
-use crate::units::{Block, InfoHash, PeerIndex, PieceIndex};
+use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::receipt::ReceiptMessage;
+
+/// A block that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Which.
+    pub block: Block,
+    /// The bid under which it was asked for; zero if nobody asked or it has no price.
+    pub bid: Rate,
+    /// What became of it.
+    pub fate: BlockFate,
+    /// Its piece was verified before, so that `fate` compares it with verified bytes.
+    pub had: bool,
+}
 
 impl Exchange {
     /// Our bid in force at this peer.
@@ -87,7 +100,7 @@ impl Exchange {
             return BTreeMap::new();
         };
         let pair = self.pairs.get(&connection.key);
-        let pieces = pair.map(|pair| pair.payer.pieces.of(connection.info_hash));
+        let pieces = pair.map(|pair| pair.payer.pieces.of(connection.torrent_id));
         pieces.into_iter().flatten().collect()
     }
 
@@ -106,7 +119,7 @@ impl Exchange {
             return;
         };
         if !bid.is_zero() {
-            let piece = (connection.info_hash, block.piece);
+            let piece = (connection.torrent_id, block.piece);
             let key = connection.key;
             let pieces = &mut self.pair_mut(key).payer.pieces;
             pieces.asked(piece, piece_len, block);
@@ -119,7 +132,7 @@ impl Exchange {
             return;
         };
         if !bid.is_zero() {
-            let piece = (connection.info_hash, block.piece);
+            let piece = (connection.torrent_id, block.piece);
             let key = connection.key;
             let pieces = &mut self.pair_mut(key).payer.pieces;
             pieces.answered(piece, block, false);
@@ -127,17 +140,14 @@ impl Exchange {
         }
     }
 
-    /// A block came that was asked for under `bid`. `had` tells that its piece was verified before,
-    /// so that `fate` compares it with verified bytes.
-    pub fn arrived(
-        &mut self,
-        peer: PeerIndex,
-        block: &Block,
-        bid: Rate,
-        fate: BlockFate,
-        had: bool,
-        at: Instant,
-    ) {
+    /// A block came.
+    pub fn arrived(&mut self, peer: PeerIndex, delivered: &Delivered, at: Instant) {
+        let Delivered {
+            block,
+            bid,
+            fate,
+            had,
+        } = *delivered;
         let acknowledge = self.setup.terms.acknowledge;
         let Some(connection) = self.connections.get(&peer) else {
             return;
@@ -148,8 +158,8 @@ impl Exchange {
             Rate::ZERO
         };
         let acknowledge = acknowledge && connection.is_ready();
-        let (key, info_hash) = (connection.key, connection.info_hash);
-        let piece = (info_hash, block.piece);
+        let (key, torrent_id) = (connection.key, connection.torrent_id);
+        let piece = (torrent_id, block.piece);
         let len = Bytes::new(u64::from(block.len));
         let due = !rate.is_zero();
         let waits = match fate {
@@ -159,7 +169,7 @@ impl Exchange {
         };
         if !bid.is_zero() {
             let pieces = &mut self.pair_mut(key).payer.pieces;
-            pieces.answered(piece, block, due && waits);
+            pieces.answered(piece, &block, due && waits);
         }
         if waits {
             let from = key;
@@ -167,7 +177,7 @@ impl Exchange {
             arrived.push(Arrived { from, len, rate });
         } else if due && had && fate == BlockFate::Equal {
             // A duplicate that we asked for, of a piece that is verified: due at once (S1).
-            self.pair_mut(key).payer.owe(info_hash, len, rate);
+            self.pair_mut(key).payer.owe(torrent_id, len, rate);
             self.write_due(&[key], at);
         }
     }
@@ -177,27 +187,27 @@ impl Exchange {
         let Some(connection) = self.connections.get(&peer) else {
             return;
         };
-        let (key, info_hash) = (connection.key, connection.info_hash);
+        let (key, torrent_id) = (connection.key, connection.torrent_id);
         let pieces = &mut self.pair_mut(key).payer.pieces;
-        pieces.hand_on((info_hash, piece));
+        pieces.hand_on((torrent_id, piece));
         self.turn(key, at);
     }
 
     /// The piece matched its hash: its blocks are due. The rows are among the outputs, before the
     /// receipts; the session takes them out before the piece counts as had (S3).
-    pub fn verified(&mut self, info_hash: InfoHash, piece: PieceIndex, at: Instant) {
-        let arrived = self.pieces.remove(&(info_hash, piece));
+    pub fn verified(&mut self, torrent_id: TorrentId, piece: PieceIndex, at: Instant) {
+        let arrived = self.pieces.remove(&(torrent_id, piece));
         let mut owing = Vec::new();
-        let mut touched = self.settle_piece(info_hash, piece);
+        let mut touched = self.settle_piece(torrent_id, piece);
         for block in arrived.unwrap_or_default() {
             let Some(pair) = self.pairs.get_mut(&block.from) else {
                 continue;
             };
             if block.rate.is_zero() {
-                pair.acks.ours.verified(info_hash, block.len, at);
+                pair.acks.ours.verified(torrent_id, block.len, at);
                 touched.push(block.from);
             } else {
-                pair.payer.owe(info_hash, block.len, block.rate);
+                pair.payer.owe(torrent_id, block.len, block.rate);
                 owing.push(block.from);
             }
         }
@@ -212,24 +222,24 @@ impl Exchange {
     }
 
     /// The piece did not match its hash, or its buffer was given up: nothing of it is ever due.
-    pub fn discarded(&mut self, info_hash: InfoHash, piece: PieceIndex, at: Instant) {
-        self.pieces.remove(&(info_hash, piece));
-        for key in self.settle_piece(info_hash, piece) {
+    pub fn discarded(&mut self, torrent_id: TorrentId, piece: PieceIndex, at: Instant) {
+        self.pieces.remove(&(torrent_id, piece));
+        for key in self.settle_piece(torrent_id, piece) {
             self.turn(key, at);
         }
     }
 
     /// A torrent is gone with everything of it that was not verified.
-    pub fn forget_torrent(&mut self, info_hash: InfoHash, at: Instant) {
-        let first = (info_hash, PieceIndex::unchecked(0));
-        let last = (info_hash, PieceIndex::unchecked(u32::MAX));
+    pub fn forget_torrent(&mut self, torrent_id: TorrentId, at: Instant) {
+        let first = (torrent_id, PieceIndex::unchecked(0));
+        let last = (torrent_id, PieceIndex::unchecked(u32::MAX));
         let waiting: Vec<PieceIndex> = self
             .pieces
             .range(first..=last)
             .map(|((_, piece), _)| *piece)
             .collect();
         for piece in waiting {
-            self.discarded(info_hash, piece, at);
+            self.discarded(torrent_id, piece, at);
         }
     }
 
@@ -281,8 +291,8 @@ impl Exchange {
     /// What is open on this connection is fetched from somebody else.
     pub(super) fn hand_on_all(&mut self, peer: PeerIndex) {
         let connection = self.connection_mut(peer);
-        let (key, info_hash) = (connection.key, connection.info_hash);
-        self.pair_mut(key).payer.pieces.hand_on_all(info_hash);
+        let (key, torrent_id) = (connection.key, connection.torrent_id);
+        self.pair_mut(key).payer.pieces.hand_on_all(torrent_id);
     }
 
     fn write_due(&mut self, owing: &[NodeId], at: Instant) {
@@ -317,10 +327,10 @@ impl Exchange {
                 }));
             }
             let spent = signing.spent.into_iter();
-            after.extend(spent.map(|(info_hash, amount)| {
+            after.extend(spent.map(|(torrent_id, amount)| {
                 CreditOutput::Errand(Errand::Spent {
                     payee: *key,
-                    info_hash,
+                    torrent_id,
                     amount,
                 })
             }));
@@ -333,10 +343,10 @@ impl Exchange {
     }
 
     /// Nothing of this piece waits any more, at nobody; returns at whom something did.
-    fn settle_piece(&mut self, info_hash: InfoHash, piece: PieceIndex) -> Vec<NodeId> {
+    fn settle_piece(&mut self, torrent_id: TorrentId, piece: PieceIndex) -> Vec<NodeId> {
         let mut touched = Vec::new();
         for pair in self.pairs.values_mut() {
-            if pair.payer.pieces.settle((info_hash, piece)) {
+            if pair.payer.pieces.settle((torrent_id, piece)) {
                 touched.push(pair.key);
             }
         }

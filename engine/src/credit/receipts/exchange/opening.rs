@@ -13,7 +13,7 @@ use crate::credit::receipts::exchange::Exchange;
 use crate::credit::receipts::limits::{PAIRS_MAX, RATE_MAX};
 use crate::credit::receipts::service::Service;
 use crate::credit::receipts::violation::Violation;
-use crate::units::{InfoHash, PeerIndex};
+use crate::units::{PeerIndex, TorrentId};
 use crate::wire::extended::{RECEIPT_VERSION, ReceiptOffer};
 use crate::wire::receipt::{ErrorCode, Hello, Quote, ReceiptMessage, SYNC_ENTRIES_MAX};
 
@@ -23,7 +23,7 @@ pub struct Opened {
     /// Connection.
     pub peer: PeerIndex,
     /// Its torrent.
-    pub info_hash: InfoHash,
+    pub torrent_id: TorrentId,
     /// Piece length of the torrent, if the metainfo is known.
     pub piece_len: Option<u32>,
     /// What the other end offered.
@@ -47,7 +47,7 @@ impl Exchange {
             return;
         }
         let nonce = self.draw_nonce();
-        let mut connection = Connection::new(key, opened.info_hash, nonce, opened.fast);
+        let mut connection = Connection::new(key, opened.torrent_id, nonce, opened.fast);
         connection.piece_len = opened.piece_len;
         let network = self.setup.network.map(|network| network.id);
         connection.same_network = network == Some(opened.offer.network_id);

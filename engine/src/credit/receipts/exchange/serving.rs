@@ -100,7 +100,7 @@ impl Exchange {
         let Some(connection) = self.connections.get(&peer) else {
             return Granted::Open;
         };
-        let (key, info_hash) = (connection.key, connection.info_hash);
+        let (key, torrent_id) = (connection.key, connection.torrent_id);
         if let Err(Unpaid::Refused(_)) = decision {
             // A receipt that waits may be just what makes room.
             self.settle_all(key, at);
@@ -114,7 +114,7 @@ impl Exchange {
                 }
                 let window = self.window_of(key);
                 let block = PaidBlock {
-                    info_hash,
+                    torrent_id,
                     len: Bytes::new(u64::from(len)),
                     rate,
                 };

@@ -54,15 +54,15 @@ impl Exchange {
         let Some(connection) = self.connections.get(&peer) else {
             return;
         };
-        let (key, info_hash) = (connection.key, connection.info_hash);
+        let (key, torrent_id) = (connection.key, connection.torrent_id);
         self.settle_all(key, at);
         self.connections.remove(&peer);
         let pair = self.pair_mut(key);
         for (block, _) in unanswered.into_iter().filter(|(_, bid)| !bid.is_zero()) {
-            let piece = (info_hash, block.piece);
+            let piece = (torrent_id, block.piece);
             pair.payer.pieces.answered(piece, &block, false);
         }
-        pair.payer.pieces.hand_on_all(info_hash);
+        pair.payer.pieces.hand_on_all(torrent_id);
         pair.connections.remove(&peer);
         pair.seen_at = at;
         if pair.connections.is_empty() {

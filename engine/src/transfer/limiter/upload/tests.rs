@@ -6,8 +6,8 @@ use crate::transfer::limiter::BURST;
 use proptest::prelude::*;
 use seedbank_ledger::Duration;
 
-const TORRENT: InfoHash = InfoHash([1; 20]);
-const SLOW_TORRENT: InfoHash = InfoHash([2; 20]);
+const TORRENT: TorrentId = TorrentId([1; 20]);
+const SLOW_TORRENT: TorrentId = TorrentId([2; 20]);
 const RATE: u64 = 4 << 20;
 
 fn at_ms(ms: u64) -> Instant {
