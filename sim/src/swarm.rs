@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seedbank_engine::content::metainfo::Metainfo;
-use seedbank_engine::content::metainfo::build::{Content, Draft};
+use seedbank_engine::content::metainfo::build::{DraftContent, MetainfoDraft};
 use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
 use seedbank_engine::interface::config::{Config, Policy};
 use seedbank_engine::session::Session;
@@ -19,9 +19,9 @@ pub const TRACKER: &str = "http://tracker.invalid/announce";
 /// A torrent of which nobody needs the bytes: in the simulator pieces are good or garbage, and
 /// hashes are zero.
 pub fn torrent(name: &str, total_len: u64, piece_len: u32, tracker: Option<&str>) -> Metainfo {
-    let draft = Draft {
+    let draft = MetainfoDraft {
         name: name.to_owned(),
-        content: Content::File(total_len),
+        content: DraftContent::File(total_len),
         piece_len,
         trackers: tracker.iter().map(|url| vec![(*url).to_owned()]).collect(),
         private: false,
