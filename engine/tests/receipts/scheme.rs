@@ -1,6 +1,8 @@
 //! The seam of docs/adr/0005-signature-scheme.md: a network ledger, two node ledgers and two
 //! exchanges under a scheme that counts instead of signing, and the same under Ed25519.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Arc;

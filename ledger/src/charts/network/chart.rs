@@ -41,7 +41,7 @@ pub enum NetworkCause {
 
 impl NetworkChart {
     /// The chart of the network of `genesis`, in which signatures are checked by `scheme`.
-    pub fn new(genesis: Genesis, scheme: Arc<dyn SignatureScheme>) -> Self {
+    pub(super) fn new(genesis: Genesis, scheme: Arc<dyn SignatureScheme>) -> Self {
         Self {
             network_id: genesis.network_id(),
             genesis,

@@ -32,7 +32,7 @@ pub struct NodeChart {
 
 impl NodeChart {
     /// The chart of `owner`'s ledger, in which signatures are checked by `scheme`.
-    pub fn new(owner: NodeId, scheme: Arc<dyn SignatureScheme>) -> Self {
+    pub(super) fn new(owner: NodeId, scheme: Arc<dyn SignatureScheme>) -> Self {
         Self { owner, scheme }
     }
 
