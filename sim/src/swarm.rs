@@ -9,6 +9,7 @@ use seedbank_engine::interface::config::{Config, Policy};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{ClientId, TorrentId};
 use seedbank_ledger::Identity;
+use seedbank_ledger::identity::{Ed25519, SignatureScheme};
 
 use crate::network::{LinkConfig, NodeIndex};
 use crate::world::World;
@@ -39,11 +40,17 @@ pub fn torrent(name: &str, total_len: u64, piece_len: u32, tracker: Option<&str>
         .expect("scenarios make sound torrents")
 }
 
-/// A key that depends on nothing but a number.
+/// A key that depends on nothing but a number, with real signatures.
 pub fn identity(number: u64) -> Identity {
+    identity_by(Arc::new(Ed25519), number)
+}
+
+/// The same key under another scheme: same name, other signatures.
+#[expect(clippy::disallowed_methods, reason = "a simulator may sign otherwise")]
+pub fn identity_by(scheme: Arc<dyn SignatureScheme>, number: u64) -> Identity {
     let mut secret = [0x5b; 32];
     secret[..8].copy_from_slice(&number.to_le_bytes());
-    Identity::from_secret(secret)
+    Identity::with_scheme(secret, scheme)
 }
 
 /// A session's settings that depend on nothing but a number.
@@ -121,7 +128,7 @@ mod tests {
     fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, TorrentId) {
         let mut world = World::new(None);
         for number in 0..=leechers {
-            let books = Books::new(identity(number).id(), None, START);
+            let books = Books::new(&identity(number), None, START);
             let node = world.add_node(&format!("node-{number}"), books, fast_link());
             world.node_mut(node).recording = Some(Recording::default());
             start(
@@ -216,7 +223,7 @@ mod tests {
                 &WalletBook::default(),
                 Instant::ZERO,
             );
-            let mut books = Books::new(identity(number).id(), None, START);
+            let mut books = Books::new(&identity(number), None, START);
             let again = replay(session, &mut books, recording, |_, at| unix(at));
             assert_eq!(again, recording.digest());
             assert_eq!(
