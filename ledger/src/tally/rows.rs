@@ -42,7 +42,11 @@ impl TallyRow {
             Self::Receipt(row) => {
                 Some(row.receipt.write(row.channel.write(Writer::new())).finish())
             }
-            Self::Pair(row) => Some(row.to_bytes()),
+            Self::Pair(row) => {
+                let signed = RawCost::of(row.signed);
+                assert!(signed <= row.due, "no more is signed than due");
+                Some(row.to_bytes())
+            }
             Self::Lock(row) => Some(
                 row.lock
                     .write(Writer::new())

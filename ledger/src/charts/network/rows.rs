@@ -97,6 +97,19 @@ pub(crate) fn expiry_key(lock_id: LockId, lock: &LockRow) -> Vec<u8> {
 }
 
 impl LockRow {
+    /// Asserts L3, and that no more was claimed than a receipt says.
+    pub(crate) fn check_invariants(&self) {
+        assert!(
+            self.claimed <= self.amount,
+            "L3: a lock pays at most its amount"
+        );
+        assert!(
+            self.claimed <= self.receipt_amount,
+            "a claim is covered by a receipt"
+        );
+        assert_ne!(self.payer, self.payee, "a lock has two parties");
+    }
+
     /// What is still reserved.
     pub(crate) fn left(&self) -> MicroCredits {
         if self.closed {
@@ -206,6 +219,18 @@ impl Row for LockRow {
             claimed_by: read_sequence(&mut reader)?,
         };
         reader.end()?;
+        if row.claimed > row.amount.min(row.receipt_amount) {
+            return Err(LayoutError::Value {
+                field: "claimed",
+                value: row.claimed.get(),
+            });
+        }
+        if row.payer == row.payee {
+            return Err(LayoutError::Value {
+                field: "payee",
+                value: 1,
+            });
+        }
         Ok(row)
     }
 }
