@@ -2,7 +2,8 @@
 
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::{Order, OrderKind};
+use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::tally::{OrderRow, TallyRow};
 use seedbank_ledger::{Instant, Sequence, UnixTime};
 
 use super::Wallet;
@@ -63,7 +64,7 @@ impl Wallet {
             memo_hash: wanted.memo_hash,
         };
         let order = order.sign(&self.identity);
-        self.orders.begin(order, 0);
+        self.orders.begin_new(order);
         self.write_order(order, false);
     }
 
@@ -74,9 +75,28 @@ impl Wallet {
         let first = current.sent_count == 0;
         current.sent_count = current.sent_count.saturating_add(1);
         let order = current.order;
+        assert_eq!(
+            order.body.account,
+            self.identity.id(),
+            "only own orders are sent"
+        );
+        assert!(
+            !first || self.is_written_last(&order),
+            "an order is written before it is sent"
+        );
         self.send(Question::Order { first }, now, |after| {
             SettlementRequest::Submit { order, after }
         });
+    }
+
+    /// Whether the last output writes this order as unanswered.
+    fn is_written_last(&self, order: &SignedOrder) -> bool {
+        let Some(CreditOutput::Tally(rows)) = self.outputs.back() else {
+            return false;
+        };
+        let order = *order;
+        let answered = false;
+        *rows == [TallyRow::Order(OrderRow { order, answered })]
     }
 
     pub(super) fn send_claims(&mut self, now: Instant) {

@@ -9,6 +9,9 @@ impl Picker {
     /// Stops the program if the state contradicts itself. O(peers × pieces).
     pub fn check_invariants(&self) {
         self.rarity.check_invariants();
+        self.have.check_invariants();
+        self.unopened.check_invariants();
+        self.check_parts();
         for piece in self.geometry.pieces() {
             let is_open = self.open.contains_key(&piece);
             let states = [self.have.get(piece), self.unopened.get(piece), is_open];
@@ -46,6 +49,8 @@ impl Picker {
             "open ones wait"
         );
         for (peer, source) in &self.peers {
+            source.has.check_invariants();
+            source.check_counts();
             let wanted = source
                 .has
                 .iter()
