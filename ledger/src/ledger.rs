@@ -6,20 +6,22 @@
 //! `node.rs`); `ledger/check.rs` makes all of it again and compares.
 
 pub mod check;
+mod seal;
 
 use std::fmt;
 
 use crate::account::AccountId;
-use crate::entry::{ENTRY_LEN_MAX, Entry, EntryHash, EntryKind};
+use crate::entry::{Entry, EntryHash, EntryKind};
 use crate::layout::{LayoutError, Reader, Writer};
 use crate::posting::Postings;
 use crate::refusal::Refusal;
 use crate::signed::order::SignedOrder;
 use crate::state::{Row, State, sequence_key};
-use crate::store::{Batch, Durability, KeyValue, Store, StoreError, Table};
+use crate::store::{Durability, KeyValue, Store, StoreError, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 use check::CheckError;
+use seal::seal;
 
 /// Most causes in one group.
 pub const GROUP_MAX: usize = 1_024;
@@ -484,7 +486,7 @@ impl<C: Chart, S: Store> Ledger<C, S> {
             state.put_row(HEAD_KEY.to_vec(), &head);
             self.check_end()?;
             let batch = state.into_batch();
-            self.assert_batch(&batch, &head, &outcomes);
+            seal::assert_batch(&batch, self.head, head, &outcomes);
             self.store.write(&batch, Durability::Synced)?;
             self.head = head;
         } else {
@@ -492,45 +494,6 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         }
         assert_eq!(outcomes.len(), group.len(), "one outcome for each cause");
         Ok(outcomes)
-    }
-
-    /// Asserts, before a group is written, that the batch holds its entries and its head and no
-    /// others. O(batch).
-    fn assert_batch(&self, batch: &Batch, head: &Head, outcomes: &[Outcome]) {
-        let is_entered = |outcome: &&Outcome| matches!(outcome, Outcome::Entered { .. });
-        let entered = outcomes.iter().filter(is_entered).count();
-        let mut next = self.head.next;
-        for (table, key, value) in batch.iter() {
-            if table == Table::Entry {
-                assert_eq!(
-                    key,
-                    sequence_key(next),
-                    "entries follow the head without a gap"
-                );
-                assert!(value.is_some(), "no entry is taken away");
-                next = next.next();
-            }
-        }
-        assert_eq!(next, head.next, "the head ends where the entries end");
-        let grown = next.get() - self.head.next.get();
-        assert_eq!(
-            u64::try_from(entered),
-            Ok(grown),
-            "one entry for each that was entered"
-        );
-        let written = batch.change(Table::Meta, HEAD_KEY).flatten();
-        assert_eq!(
-            written.map(Head::from_bytes),
-            Some(Ok(*head)),
-            "the head written is the head computed"
-        );
-        let last = sequence_key(head.last().expect("an entry was made"));
-        let last = batch.change(Table::Entry, &last).flatten();
-        assert_eq!(
-            last.map(EntryHash::of),
-            Some(head.hash),
-            "the head names the last entry"
-        );
     }
 
     /// The last entry is there and none follows it: this is the only writer.
@@ -586,38 +549,4 @@ impl<C: Chart, S: Store> Ledger<C, S> {
     fn tail(&self, first: Sequence) -> Result<Vec<Entry>, LedgerError> {
         self.entries(first, ENTRIES_MAX)
     }
-}
-
-/// The bytes of the entry that follows `head`.
-fn seal<C: Chart>(
-    head: Head,
-    time: UnixTime,
-    cause: &C::Cause,
-    refusal: Option<Refusal>,
-    postings: Postings,
-) -> Vec<u8> {
-    assert!(time >= head.time, "ledger time never goes back");
-    let entry = Entry {
-        sequence: head.next,
-        time,
-        prev_hash: head.hash,
-        kind: C::kind(cause),
-        refusal,
-        cause: C::encode(cause),
-        postings,
-    };
-    let read = C::decode(entry.kind, &entry.cause);
-    assert_eq!(
-        read.as_ref(),
-        Ok(cause),
-        "a cause reads back as it is entered"
-    );
-    let bytes = entry.to_bytes();
-    assert!(bytes.len() <= ENTRY_LEN_MAX, "an entry fits its bound");
-    assert_eq!(
-        Entry::from_bytes(&bytes),
-        Ok(entry),
-        "an entry reads back as it is written"
-    );
-    bytes
 }

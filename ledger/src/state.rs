@@ -68,22 +68,21 @@ impl<'a> State<'a> {
         let mut moves: Vec<Move> = Vec::new();
         for posting in postings.iter() {
             let account = posting.account;
-            let place = match moves.iter().position(|known| known.account == account) {
-                Some(place) => place,
+            let known = moves.iter().position(|known| known.account == account);
+            let mut moved = match known {
+                Some(place) => moves.swap_remove(place),
                 None => {
                     let before = self.account(&account)?;
-                    let after = before;
-                    moves.push(Move {
+                    Move {
                         account,
                         before,
-                        after,
-                    });
-                    moves.len() - 1
+                        after: before,
+                    }
                 }
             };
-            let row = &mut moves[place].after;
-            let sum = row.plus(posting.side, posting.amount);
-            *row = sum.ok_or(LedgerError::Overflow { account })?;
+            let after = moved.after.plus(posting.side, posting.amount);
+            moved.after = after.ok_or(LedgerError::Overflow { account })?;
+            moves.push(moved);
         }
         if moves
             .iter()
@@ -176,7 +175,8 @@ fn assert_moves(moves: &[Move], postings: &Postings) {
         let sum = |of: fn(&AccountRow) -> u128| {
             let of_commodity = |moved: &&Move| moved.account.commodity() == commodity;
             moves.iter().filter(of_commodity).fold(0, |sum, moved| {
-                u128::saturating_add(sum, of(&moved.after) - of(&moved.before))
+                let grown = of(&moved.after).saturating_sub(of(&moved.before));
+                u128::saturating_add(sum, grown)
             })
         };
         let (debits, credits) = (sum(|row| row.debits), sum(|row| row.credits));

@@ -115,25 +115,6 @@ enum BarReason {
     Failed,
 }
 
-impl Source {
-    /// Asserts, at every change, what is known of the counts. O(1).
-    fn check_counts(&self) {
-        assert!(
-            self.unopened_count <= self.wanted_count,
-            "what is unopened is wanted"
-        );
-        assert!(
-            self.wanted_count <= self.has.count(),
-            "what is wanted of a peer it has"
-        );
-        assert_eq!(
-            self.open.is_empty(),
-            self.open_len == 0,
-            "pieces open at a peer have a length"
-        );
-    }
-}
-
 impl Picker {
     /// For a torrent of which we `have` some pieces; every choice is drawn from `rng`.
     pub fn new(geometry: Geometry, have: Bitfield, mut rng: Rng) -> Self {
@@ -518,32 +499,6 @@ impl Picker {
         }
         self.note_involvement(peer, piece);
         self.check_parts();
-    }
-
-    /// Asserts, whenever a piece changes hands, that each is had, unopened or open. O(1).
-    fn check_parts(&self) {
-        let unopened = PieceIndex::unchecked(self.unopened.count()).as_usize();
-        let had = PieceIndex::unchecked(self.have.count()).as_usize();
-        let all = PieceIndex::unchecked(self.geometry.piece_count()).as_usize();
-        assert_eq!(
-            had + unopened + self.open.len(),
-            all,
-            "a piece is had, unopened or open"
-        );
-        assert_eq!(
-            self.rarity.order().len(),
-            unopened,
-            "the order holds the unopened"
-        );
-        assert!(
-            self.waiting.len() <= self.open.len(),
-            "only open pieces wait"
-        );
-        assert_eq!(
-            self.open.is_empty(),
-            self.lease_len == 0,
-            "open pieces are leased"
-        );
     }
 
     /// Records whether an open piece is open at this peer.

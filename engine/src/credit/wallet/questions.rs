@@ -44,7 +44,9 @@ impl Wallet {
 
     fn may_sign(&self) -> bool {
         let free = self.orders.current.is_none() && self.synced && !self.nonce_lost;
-        free && !self.retired && !self.draining
+        // The settlement node says which nonce is the last, and may say anything.
+        let has_next = self.account.nonce < u64::MAX;
+        free && has_next && !self.retired && !self.draining
     }
 
     /// Signs the next order and has it written.
@@ -58,7 +60,7 @@ impl Wallet {
         let order = Order {
             network_id: self.network.id,
             account: self.identity.id(),
-            nonce: nonce.expect("an account gives fewer than 2^64 orders"),
+            nonce: nonce.expect("nothing is signed without a next nonce"),
             valid_until: self.clock.settlement(unix).plus_secs(valid_secs),
             kind: wanted.kind,
             memo_hash: wanted.memo_hash,

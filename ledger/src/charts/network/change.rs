@@ -136,23 +136,26 @@ impl Change {
         let (mut made, mut destroyed) = (0_i128, 0_i128);
         let (mut available, mut escrow) = (0_i128, 0_i128);
         for posting in self.postings.iter() {
-            let amount = match posting.side {
-                Side::Credit => i128::from(posting.amount),
-                Side::Debit => -i128::from(posting.amount),
+            // An entry's few amounts of 64 bits do not reach the end of an i128.
+            let (total, grows) = match posting.account {
+                AccountId::Issuer => (&mut made, Side::Debit),
+                AccountId::Burned => (&mut destroyed, Side::Credit),
+                AccountId::Available(_) => (&mut available, Side::Credit),
+                AccountId::Escrow(_) => (&mut escrow, Side::Credit),
+                other => unreachable!("a network has no {other:?}"),
             };
-            match posting.account {
-                AccountId::Issuer => made -= amount,
-                AccountId::Burned => destroyed += amount,
-                AccountId::Available(_) => available += amount,
-                AccountId::Escrow(_) => escrow += amount,
-                _ => unreachable!("a network has no {:?}", posting.account),
-            }
+            let amount = i128::from(posting.amount);
+            *total = if posting.side == grows {
+                total.saturating_add(amount)
+            } else {
+                total.saturating_sub(amount)
+            };
         }
         assert!(made >= 0, "what was granted only grows");
         assert!(destroyed >= 0, "what was burned only grows");
         assert_eq!(
-            made - destroyed,
-            available + escrow,
+            made.saturating_sub(destroyed),
+            available.saturating_add(escrow),
             "L1: supply and holdings change alike"
         );
         let is_refused = refusal.is_some();
@@ -238,7 +241,8 @@ impl LockChange {
     /// By how much what is left of the lock grows.
     fn grown(&self) -> i128 {
         let before = self.before.map_or(MicroCredits::ZERO, |lock| lock.left());
-        i128::from(self.after.left().get()) - i128::from(before.get())
+        let before = i128::from(before.get());
+        i128::from(self.after.left().get()).saturating_sub(before)
     }
 
     fn write(&self, state: &mut State<'_>) -> Result<(), LedgerError> {
