@@ -311,6 +311,26 @@ mod tests {
     use super::*;
     use crate::state::testing::check_one_reading;
 
+    #[test]
+    fn a_lock_that_paid_more_than_it_holds_does_not_parse() {
+        let row = LockRow {
+            payer: NodeId::from_bytes([1; 32]),
+            payee: NodeId::from_bytes([2; 32]),
+            amount: MicroCredits::new(6),
+            expires_at: UnixTime::from_secs(7),
+            grace_secs: 8,
+            claimed: MicroCredits::new(6),
+            closed: false,
+            receipt_bytes: Bytes::new(9),
+            receipt_amount: MicroCredits::new(10),
+            claimed_by: None,
+        };
+        assert_eq!(LockRow::from_bytes(&row.to_bytes()), Ok(row));
+        let claimed = MicroCredits::new(7);
+        let overdrawn = LockRow { claimed, ..row };
+        assert!(LockRow::from_bytes(&overdrawn.to_bytes()).is_err());
+    }
+
     proptest! {
         #[test]
         fn a_row_has_one_reading(
