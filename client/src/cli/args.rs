@@ -130,7 +130,7 @@ pub(super) struct Add {
     /// Add without starting
     #[arg(long, conflicts_with = "wait")]
     pub(super) stopped: bool,
-    /// ApiAddress of a peer known beforehand
+    /// Address of a peer known beforehand
     #[arg(long = "peer", value_name = "ADDR")]
     pub(super) peers: Vec<String>,
     /// Spend up to this much on each to be served first

@@ -458,8 +458,9 @@ impl Wallet {
     /// # Panics
     /// If a rule of ours is broken.
     pub fn check_invariants(&self) {
-        let queued = self.orders.kinds().count();
-        assert!(queued <= QUEUE_MAX + 2, "the queue is bounded");
+        self.orders.check_invariants();
+        self.errands.check_invariants();
+        self.link.check_invariants();
         if let Some(current) = &self.orders.current {
             assert_eq!(
                 current.order.body.account,
@@ -536,6 +537,11 @@ impl Wallet {
     fn write_order(&mut self, order: SignedOrder, answered: bool) {
         let row = TallyRow::Order(OrderRow { order, answered });
         self.outputs.push_back(CreditOutput::Tally(vec![row]));
+        assert_eq!(
+            self.orders.current.is_some(),
+            !answered,
+            "an order is unanswered until it is written as answered"
+        );
     }
 
     fn event(&mut self, event: CreditEvent) {

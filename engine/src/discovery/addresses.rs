@@ -78,6 +78,7 @@ impl Addresses {
                 },
             );
         }
+        assert!(self.known.len() <= ADDRESSES_MAX, "addresses are bounded");
     }
 
     /// Forgets the worst address that nobody is at and that the owner did not name.
@@ -111,6 +112,8 @@ impl Addresses {
             .min_by_key(|(addr, address)| (Reverse(address.source), address.failures, **addr))
             .map(|(addr, _)| *addr)?;
         self.set(next, State::Dialling);
+        assert_ne!(next.port(), 0, "an address that is dialled has a port");
+        assert!(!here.contains(&next), "nobody who is here is dialled");
         Some(next)
     }
 

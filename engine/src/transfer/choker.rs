@@ -315,6 +315,11 @@ impl Choker {
             changes.extend(self.apply(before.copied(), decision, bid, now));
         }
         self.note_groups(candidates, now);
+        assert_eq!(
+            self.peers.len(),
+            candidates.len(),
+            "everybody is decided about"
+        );
         self.last_round = now;
         self.next_round = now.after(ROUND);
         self.check_invariants();
@@ -395,6 +400,10 @@ impl Choker {
             let class = Some(Class::Reciprocal);
             changes.extend(self.decide_alone(peer, class, Reason::FreeSlot, bid, now));
         }
+        assert!(
+            free == 0 || self.unchoked_count() <= self.policy.slots,
+            "free slots are given away once"
+        );
         changes
     }
 
@@ -541,6 +550,16 @@ impl Choker {
                 bid,
             },
         );
+        assert_eq!(
+            next.is_unchoked(),
+            decision.class.is_some(),
+            "who has a class is unchoked, and nobody else"
+        );
+        assert!(decision.weight > 0, "everybody has a share");
+        assert!(
+            !choke.holds(now) || decision.reason != Reason::Outranked,
+            "nobody is outranked within dwell"
+        );
         let flipped = choke.is_unchoked() != next.is_unchoked();
         let changed = before.is_none_or(|before| before.decision != decision);
         changed.then_some(Change { decision, flipped })
@@ -568,5 +587,9 @@ impl Choker {
                 .expect("more than the bound");
             self.group_turns.remove(&oldest);
         }
+        assert!(
+            self.group_turns.len() <= GROUPS_MAX,
+            "remembered groups are bounded"
+        );
     }
 }

@@ -12,7 +12,7 @@ use seedbank_engine::asked::BlockFate;
 use seedbank_engine::credit::network::Network;
 use seedbank_engine::credit::output::{CreditOutput, Errand};
 use seedbank_engine::credit::receipts::limits::Window;
-use seedbank_engine::credit::receipts::{Exchange, Granted, Opened, Service, Setup};
+use seedbank_engine::credit::receipts::{Delivered, Exchange, Granted, Opened, Service, Setup};
 use seedbank_engine::units::{BLOCK_LEN, PeerIndex, PieceIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::ReceiptMessage;
@@ -179,7 +179,7 @@ impl Scene {
             };
             let opened = Opened {
                 peer: PEER,
-                info_hash: TORRENT,
+                torrent_id: TORRENT,
                 piece_len: Some(PIECE_LEN),
                 offer,
                 fast: true,
@@ -200,7 +200,13 @@ impl Scene {
         let granted = self.exchanges[PAYEE].grant(PEER, block.len, bid, self.now);
         assert_eq!(granted, Granted::Paid(RATE));
         let (fate, payer) = (BlockFate::Stored, &mut self.exchanges[PAYER]);
-        payer.arrived(PEER, &block, bid, fate, false, self.now);
+        let delivered = Delivered {
+            block,
+            bid,
+            fate,
+            had: false,
+        };
+        payer.arrived(PEER, &delivered, self.now);
         payer.verified(TORRENT, PieceIndex::unchecked(0), self.now);
         self.pass(2);
     }

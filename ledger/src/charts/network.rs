@@ -132,9 +132,17 @@ impl<S: Store> NetworkLedger<S> {
             state
                 .store()
                 .scan(Table::Statement, &from, Some(&until), limit.min(LINES_MAX))?;
-        rows.iter()
+        let lines: Vec<StatementLine> = rows
+            .iter()
             .map(|(key, value)| self.line(&state, account, key, value))
-            .collect()
+            .collect::<Result<_, _>>()?;
+        let mut newest = after;
+        for line in &lines {
+            let sequence = Some(line.certificate.body.sequence);
+            assert!(sequence > newest, "a statement's lines are in order");
+            newest = sequence;
+        }
+        Ok(lines)
     }
 
     /// An account as it stands now.
@@ -199,6 +207,9 @@ impl<S: Store> NetworkLedger<S> {
             .last_chunk()
             .ok_or_else(|| LedgerError::missing(Table::Statement, key))?;
         let sequence = Sequence::new(u64::from_be_bytes(*number));
+        if key != statement_key(account, sequence) {
+            return Err(LedgerError::missing(Table::Statement, key));
+        }
         let missing = || LedgerError::missing(Table::Entry, number);
         let entry = state.entry(sequence)?.ok_or_else(missing)?;
         let operation = Operation::from_bytes(entry.kind, &entry.cause)

@@ -50,8 +50,15 @@ impl<S: Store> SettlementNode<S> {
             [] => Ok(Vec::new()),
             some => self.ledger.append(now, some),
         };
+        if let Ok(outcomes) = &entered {
+            assert_eq!(
+                outcomes.len(),
+                operations.len(),
+                "one outcome for each operation"
+            );
+        }
         let mut outcomes = entered.map(Vec::into_iter);
-        group
+        let answers: Vec<_> = group
             .iter()
             .map(|(account, request)| match request {
                 SettlementRequest::Submit { after, .. }
@@ -69,7 +76,12 @@ impl<S: Store> SettlementNode<S> {
                     Ok(SettlementAnswer::Lock(self.lock(*lock_id)?))
                 }
             })
-            .collect()
+            .collect();
+        assert_eq!(answers.len(), group.len(), "one answer for each question");
+        if let Ok(left) = &outcomes {
+            assert_eq!(left.len(), 0, "every outcome answers a question");
+        }
+        answers
     }
 
     /// Creates credit, signed by the issuer's key; durable when this returns. The same request
@@ -107,11 +119,17 @@ impl<S: Store> SettlementNode<S> {
             .statement(account, after, limit.saturating_add(1))?;
         let more = lines.len() > limit;
         lines.truncate(limit);
+        assert!(lines.len() <= PAGE_LINES_MAX, "a page of lines is bounded");
+        let status = self.ledger.account(account)?;
+        assert_eq!(
+            status.account, *account,
+            "an account is told what is its own"
+        );
         Ok(Statement {
             refusal: None,
             used_by: None,
             lines,
-            account: self.ledger.account(account)?,
+            account: status,
             more,
         })
     }

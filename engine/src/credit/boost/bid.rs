@@ -98,6 +98,7 @@ impl Bidder {
         if rate > self.rate {
             self.raised_at = Some(now);
         }
+        assert!(rate <= sight.cap, "no bid is above what the owner allows");
         self.rate = rate;
         self.changed_at = now;
         Some(rate)

@@ -227,6 +227,7 @@ impl Boosts {
             let held = self.places.keys().filter(|(id, _)| *id == turn.boost);
             let room = PAYEES_MAX.saturating_sub(held.count());
             waiting.truncate(room);
+            assert!(waiting.len() <= PAYEES_MAX, "a boost funds few payees");
             for payee in waiting {
                 let place = Place {
                     useful_at: now,

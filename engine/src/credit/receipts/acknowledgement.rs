@@ -112,7 +112,8 @@ impl Outgoing {
     /// Signs what was verified; `None` if nothing was.
     pub fn sign(&mut self, by: &Identity, now: Instant) -> Option<SignedReceipt> {
         let (more, _) = self.unsigned.take()?;
-        let (bytes, _) = totals(self.receipt.as_ref());
+        let (bytes, amount) = totals(self.receipt.as_ref());
+        assert!(amount.is_zero(), "an acknowledgement is no money");
         let body = Receipt {
             network_id: NO_NETWORK,
             channel_id: self.channel_id,

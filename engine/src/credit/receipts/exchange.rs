@@ -209,7 +209,8 @@ impl Exchange {
 
     /// Asserts what must hold between any two calls.
     pub fn check_invariants(&self) {
-        for pair in self.pairs.values() {
+        for (key, pair) in &self.pairs {
+            assert_eq!(*key, pair.key, "a pair lies under its key");
             pair.payee.check_invariants();
             pair.payer.check_invariants();
             for peer in &pair.connections {
@@ -227,11 +228,13 @@ impl Exchange {
                 "a connection belongs to its pair"
             );
         }
-        assert_eq!(
-            self.wakes.by_key.len(),
-            self.wakes.by_time.len(),
-            "one wake-up per pair"
-        );
+        for (at, key) in &self.wakes.by_time {
+            assert_eq!(
+                self.wakes.by_key.get(key),
+                Some(at),
+                "a pair wakes when it wants to"
+            );
+        }
     }
 
     fn load(&mut self, rows: &[TallyRow], at: Instant) {
@@ -386,6 +389,11 @@ impl Wakes {
             self.by_key.insert(key, wake);
             self.by_time.insert((wake, key));
         }
+        assert_eq!(
+            self.by_key.len(),
+            self.by_time.len(),
+            "one wake-up per pair"
+        );
     }
 
     fn pop(&mut self, at: Instant) -> Option<NodeId> {

@@ -95,6 +95,16 @@ impl OpenPieces {
         });
     }
 
+    /// Asserts that nothing is remembered of a piece of which nothing is under way or waits.
+    pub fn check_invariants(&self) {
+        for piece in self.0.values() {
+            assert!(
+                piece.used() > 0,
+                "a piece that counts takes some of the window"
+            );
+        }
+    }
+
     fn drop_if_done(&mut self, key: PieceKey) {
         if self.0.get(&key).is_some_and(|piece| piece.used() == 0) {
             self.0.remove(&key);

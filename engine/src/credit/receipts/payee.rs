@@ -111,7 +111,12 @@ impl Payee {
             "L7: no grant takes E above the window"
         );
         self.conduct.moved(now.at);
+        let cost = self.exposure.cost_with(Bytes::ZERO, Rate::ZERO);
         let lock = self.serving_lock_mut(now).expect("a grant has a lock");
+        assert!(
+            cost.is_some_and(|cost| cost <= lock.room()),
+            "F is covered by a lock"
+        );
         lock.granted(block.len, now.at);
         self.count_paid(&paid, None, now);
     }
@@ -136,6 +141,11 @@ impl Payee {
         let before = lock.worth();
         lock.incoming.accept(receipt, now.at);
         lock.summary.changed(now.at);
+        assert!(lock.worth() >= before, "a receipt never becomes worth less");
+        assert!(
+            lock.worth() <= lock.lock.body.amount,
+            "a lock pays at most its amount"
+        );
         let rise = lock.worth().saturating_sub(before);
         self.pay(lock_id, rise, now);
         rise
@@ -147,6 +157,10 @@ impl Payee {
         let Some(known) = self.locks.get_mut(&lock_id) else {
             return;
         };
+        assert!(
+            lock.body.amount >= known.lock.body.amount,
+            "callers take a newer certificate only"
+        );
         let before = known.worth();
         known.lock = lock;
         known.serveable |= serveable;
@@ -196,6 +210,7 @@ impl Payee {
     /// Writes off what is in F; returns how much. Within what is forgiven nothing else happens.
     pub fn write_off(&mut self, piece_len: Bytes, now: Now) -> Bytes {
         let bytes = self.exposure.write_off();
+        assert!(self.is_settled(), "nothing is owed after a write-off");
         // What pays for it may still be under way.
         self.in_step &= bytes.is_zero();
         self.lost = self.lost.saturating_add(bytes);
@@ -333,6 +348,10 @@ impl Payee {
     /// Asserts what must hold of F.
     pub fn check_invariants(&self) {
         self.exposure.check_invariants();
+        for (id, lock) in &self.locks {
+            lock.check_invariants();
+            assert_eq!(*id, lock.lock.body.lock_id, "a lock lies under its number");
+        }
     }
 
     fn pay(&mut self, lock_id: LockId, rise: MicroCredits, now: Now) {

@@ -53,6 +53,7 @@ impl Payer {
     pub fn owe(&mut self, torrent_id: TorrentId, len: Bytes, rate: Rate) {
         let raw = rate.raw_cost(len);
         self.due = self.due.saturating_add(raw);
+        self.check_due();
         self.unsigned_bytes = self.unsigned_bytes.saturating_add(len);
         self.shares.add(Share {
             torrent_id,
@@ -75,7 +76,9 @@ impl Payer {
             }
         }
         let (last, _) = *steps.last()?;
+        assert!(left <= owed, "no more is signed than is owed");
         let spent = self.shares.spend(owed.saturating_sub(left));
+        let signed_before = self.signed;
         for (id, step) in &steps {
             let lock = self.locks.get_mut(id).expect("a step is of a lock here");
             // Bytes are a statistic; they go to the lock that pays the last micro-credit.
@@ -87,6 +90,13 @@ impl Payer {
             lock.sign(by, bytes, *step, now.at);
             self.signed = self.signed.saturating_add(*step);
         }
+        let rise = self.signed.saturating_sub(signed_before);
+        assert_eq!(
+            rise,
+            owed.saturating_sub(left),
+            "what is signed is the sum over locks"
+        );
+        self.check_due();
         let lock = self.locks.get_mut(&last).expect("a step is of a lock here");
         for (share, _) in &spent {
             lock.summary
@@ -165,6 +175,15 @@ impl Payer {
 
     /// Asserts that no more is signed than due.
     pub fn check_invariants(&self) {
+        self.check_due();
+        self.pieces.check_invariants();
+        self.locks.values().for_each(PayingLock::check_invariants);
+        for (id, lock) in &self.locks {
+            assert_eq!(*id, lock.lock.body.lock_id, "a lock lies under its number");
+        }
+    }
+
+    fn check_due(&self) {
         assert!(
             RawCost::of(self.signed) <= self.due,
             "no more is signed than due"
@@ -175,6 +194,7 @@ impl Payer {
     fn raise(&mut self, rise: MicroCredits) {
         self.signed = self.signed.saturating_add(rise);
         self.due = self.due.max(RawCost::of(self.signed));
+        self.check_due();
     }
 }
 

@@ -131,8 +131,18 @@ impl PayingLock {
             bytes: self.bytes,
             amount: self.signed,
         };
+        let (bytes_before, amount_before) = totals(self.receipt.as_ref());
+        assert!(
+            body.bytes >= bytes_before,
+            "L4: a channel's bytes never decrease"
+        );
+        assert!(
+            body.amount >= amount_before,
+            "L4: a channel's amount never decreases"
+        );
         self.receipt = Some(body.sign(by));
         self.summary.changed(now);
+        self.check_invariants();
     }
 
     /// Takes over a receipt of ours that the payee has shown and whose signature holds; returns how
@@ -145,6 +155,7 @@ impl PayingLock {
             self.receipt = Some(proof);
             self.summary.changed(now);
         }
+        self.check_invariants();
         rise
     }
 
@@ -154,7 +165,16 @@ impl PayingLock {
         self.claimed = self.claimed.max(claimed);
         let rise = claimed.saturating_sub(self.signed);
         self.signed = self.signed.saturating_add(rise);
+        self.check_invariants();
         rise
+    }
+
+    /// Asserts that what was signed is at least what is known to be. O(1).
+    pub fn check_invariants(&self) {
+        let (bytes, amount) = totals(self.receipt.as_ref());
+        assert!(bytes <= self.bytes, "a receipt's bytes were signed");
+        assert!(amount <= self.signed, "a receipt's amount was signed");
+        assert!(self.claimed <= self.signed, "what was claimed was signed");
     }
 
     /// Whether our newest receipt crosses one that the payee holds: it must be signed again.

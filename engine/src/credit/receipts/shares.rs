@@ -56,6 +56,10 @@ impl Shares {
                     ..share
                 };
                 self.rest = RawCost::ZERO;
+                assert!(
+                    paid.raw <= raw,
+                    "no torrent pays more than its share and the rest"
+                );
                 share.raw = raw_left;
                 share.bytes = Bytes::ZERO;
                 self.queue.push_front(share);
@@ -63,6 +67,7 @@ impl Shares {
                 return spent;
             }
             self.rest = raw.saturating_sub(RawCost::of(whole));
+            assert!(whole <= left, "shares add up to at most what was signed");
             left = left.saturating_sub(whole);
             spent.push((share, whole));
         }

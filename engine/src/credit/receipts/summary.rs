@@ -48,6 +48,10 @@ impl Summary {
         let share = self.shares.entry(torrent_id).or_default();
         share.bytes = share.bytes.saturating_add(bytes);
         share.raw = share.raw.saturating_add(raw);
+        assert!(
+            self.shares.len() <= ATTRIBUTION_MAX,
+            "shares of a summary are bounded"
+        );
     }
 
     /// The channel has a newer receipt.
@@ -83,6 +87,14 @@ impl Summary {
             let bytes = share.bytes.min(bytes_left);
             let amount = share.raw.floor().unwrap_or(MicroCredits::MAX);
             let amount = amount.min(amount_left);
+            assert!(
+                bytes <= bytes_left,
+                "shares are at most the bytes of the change"
+            );
+            assert!(
+                amount <= amount_left,
+                "shares are at most the credit of the change"
+            );
             bytes_left = bytes_left.saturating_sub(bytes);
             amount_left = amount_left.saturating_sub(amount);
             attribution.push(Attribution {

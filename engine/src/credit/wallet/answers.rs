@@ -123,6 +123,7 @@ impl Wallet {
             self.payees.remove(&lock.lock_id);
         } else if lock.payer == self.identity.id() && self.payees.len() < LOCKS_MAX {
             self.payees.insert(lock.lock_id, lock.payee);
+            assert!(self.payees.len() <= LOCKS_MAX, "own locks are bounded");
         }
         self.outputs.push_back(Errand::LockTold(*status).into());
     }

@@ -36,6 +36,20 @@ impl Errands {
             let sent = false;
             self.claims.insert(lock_id, Errand { claim, sent });
         }
+        assert!(self.claims.len() <= ERRANDS_MAX, "claims are bounded");
+    }
+
+    /// Asserts that what waits is bounded and that a claim lies under its lock.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.claims.len() <= ERRANDS_MAX, "claims are bounded");
+        assert!(self.locks.len() <= ERRANDS_MAX, "questions are bounded");
+        assert!(self.closes.len() <= ERRANDS_MAX, "closes are bounded");
+        for (lock_id, errand) in &self.claims {
+            assert_eq!(
+                *lock_id, errand.claim.body.lock_id,
+                "a claim lies under its lock"
+            );
+        }
     }
 
     pub(super) fn ask(&mut self, lock_id: LockId) {
@@ -54,7 +68,11 @@ impl Errands {
     pub(super) fn pop_close(&mut self) -> Option<LockId> {
         let ready = |id: &&LockId| !self.claims.contains_key(*id);
         let lock_id = *self.closes.iter().find(ready)?;
-        self.closes.remove(&lock_id);
+        assert!(self.closes.remove(&lock_id), "a close is ordered once");
+        assert!(
+            !self.claims.contains_key(&lock_id),
+            "a lock is claimed before it is closed"
+        );
         Some(lock_id)
     }
 

@@ -46,6 +46,15 @@ pub(super) struct Link {
 impl Link {
     /// A number for a question that goes out now.
     pub(super) fn ask(&mut self, question: Question, after: Option<Sequence>, at: Instant) -> u64 {
+        let is_main = matches!(question, Question::Order { .. } | Question::Statement);
+        assert!(
+            !is_main || !self.main_is_busy(),
+            "one order or statement is under way at a time"
+        );
+        assert!(
+            is_main || self.room_beside() > 0,
+            "questions beside it are bounded"
+        );
         let request = self.next_request;
         self.next_request += 1;
         let asked = Asked {
@@ -53,8 +62,18 @@ impl Link {
             after,
             at,
         };
-        self.asked.insert(request, asked);
+        let known = self.asked.insert(request, asked);
+        assert!(known.is_none(), "every question has a number of its own");
+        self.check_invariants();
         request
+    }
+
+    /// Asserts that few questions are under way.
+    pub(super) fn check_invariants(&self) {
+        assert!(
+            self.asked.len() <= BESIDE_MAX + 1,
+            "questions under way are bounded"
+        );
     }
 
     /// The question that `request` answers; `None` if it was answered, given up or never asked.

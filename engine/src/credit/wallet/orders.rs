@@ -96,6 +96,15 @@ impl Orders {
             let oldest = self.transfer_age.pop_front();
             oldest.and_then(|oldest| self.transfers.remove(&oldest));
         }
+        assert!(
+            self.transfer_age.len() <= REQUEST_IDS_MAX,
+            "request ids are bounded"
+        );
+        assert_eq!(
+            self.transfers.len(),
+            self.transfer_age.len(),
+            "each request id has an age"
+        );
     }
 
     /// Drops a queued transfer that turns out to have been ordered before.
@@ -114,6 +123,7 @@ impl Orders {
         } else {
             self.queue.push_back(wanted);
         }
+        assert!(self.queue.len() <= QUEUE_MAX, "the queue is bounded");
         true
     }
 
@@ -141,6 +151,36 @@ impl Orders {
         assert!(self.current.is_none(), "one order is unanswered at a time");
         self.note(&order.body);
         self.current = Some(Current { order, sent_count });
+    }
+
+    /// Makes an order that was signed now the current one.
+    pub(super) fn begin_new(&mut self, order: SignedOrder) {
+        assert!(
+            order.body.nonce > self.nonce_signed,
+            "no nonce is signed for two orders"
+        );
+        self.begin(order, 0);
+    }
+
+    /// Asserts what always holds.
+    pub(super) fn check_invariants(&self) {
+        // One more for a transfer that was put back.
+        assert!(self.queue.len() <= QUEUE_MAX + 1, "the queue is bounded");
+        assert!(
+            self.transfers.len() <= REQUEST_IDS_MAX,
+            "request ids are bounded"
+        );
+        assert_eq!(
+            self.transfers.len(),
+            self.transfer_age.len(),
+            "each request id has an age"
+        );
+        if let Some(current) = &self.current {
+            assert!(
+                current.order.body.nonce <= self.nonce_signed,
+                "what was signed is noted"
+            );
+        }
     }
 
     /// The nonce a transfer queued now will most likely be signed under.

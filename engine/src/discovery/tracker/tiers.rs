@@ -197,6 +197,20 @@ impl Trackers {
         views.collect()
     }
 
+    /// Asserts what always holds of the tiers.
+    pub fn check_invariants(&self) {
+        let count = self.tiers.iter().flatten().count();
+        assert!(count <= TRACKERS_MAX, "trackers are bounded");
+        for tier in &self.tiers {
+            assert!(!tier.is_empty(), "a tier has a tracker");
+        }
+        let urls: BTreeSet<&str> = self.tiers.iter().flatten().map(|one| &*one.url).collect();
+        assert_eq!(urls.len(), count, "a tracker is asked in one place");
+        if let Phase::Asking(announce) = &self.phase {
+            assert!(urls.contains(&*announce.url), "who is asked is one of ours");
+        }
+    }
+
     /// The first tracker in order that is not backing off.
     fn next_announce(&mut self, now: Instant) -> Option<Announce> {
         let mut trackers = self.tiers.iter().flatten();
@@ -212,6 +226,11 @@ impl Trackers {
         } else {
             AnnounceEvent::Interval
         };
+        assert!(
+            tracker.started || event == AnnounceEvent::Started,
+            "a tracker hears of a start first"
+        );
+        assert_eq!(self.phase, Phase::Waiting, "one tracker is asked at a time");
         let url = tracker.url.clone();
         let announce = Announce { url, event };
         self.phase = Phase::Asking(announce.clone());

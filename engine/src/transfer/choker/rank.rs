@@ -86,6 +86,8 @@ struct Round<'a> {
     seats: Vec<Option<Seat>>,
     /// Seats that nobody holds yet.
     free_count: usize,
+    /// Seats held by dwell, which may be more than there are slots.
+    held_count: usize,
 }
 
 /// Place in the order of the reciprocal class, best first.
@@ -120,6 +122,7 @@ impl<'a> Round<'a> {
             now,
             seats,
             free_count: policy.slots,
+            held_count: 0,
         }
     }
 
@@ -142,6 +145,7 @@ impl<'a> Round<'a> {
                 reason: Reason::Dwell,
             });
             self.free_count = self.free_count.saturating_sub(1);
+            self.held_count += 1;
         }
     }
 
@@ -385,7 +389,28 @@ impl<'a> Round<'a> {
             .count()
     }
 
+    /// Asserts what a round decides at most.
+    fn check_seats(&self) {
+        let seated = self.seats.iter().flatten().count();
+        assert!(
+            seated <= self.policy.slots.max(self.held_count),
+            "nobody is unchoked beyond the slots but by dwell"
+        );
+        assert!(
+            seated + self.free_count >= self.policy.slots,
+            "a slot is free or somebody's"
+        );
+        for (row, seat) in self.rows.iter().zip(&self.seats) {
+            let is_free = seat.is_some_and(|seat| seat.reason != Reason::Dwell);
+            assert!(
+                !is_free || row.candidate.refusal().is_none(),
+                "whoever may hold no slot is given none"
+            );
+        }
+    }
+
     fn into_ranking(self) -> Ranking {
+        self.check_seats();
         let is_paid =
             |index: &usize| self.seats[*index].is_some_and(|seat| seat.class == Class::Paid);
         let payers = self.payers_by_bid();

@@ -113,6 +113,8 @@ impl UploadQueue {
         let open_weight = u64::from(percent.clamp(1, 99));
         self.open.flow.weight = open_weight;
         self.paid.flow.weight = 100 - open_weight;
+        assert!(self.open.flow.weight > 0, "the open class is never starved");
+        assert!(self.paid.flow.weight > 0, "the paid class is never starved");
     }
 
     /// The buckets, to change their rates.
@@ -218,7 +220,22 @@ impl UploadQueue {
         self.peers.values().any(wants)
     }
 
+    /// Asserts what always holds of the buckets, the lanes and the peers in them.
+    pub fn check_invariants(&self) {
+        self.limiter.check_invariants();
+        let weights = self.open.flow.weight + self.paid.flow.weight;
+        assert_eq!(weights, 100, "the two classes share everything");
+        for entry in self.peers.values() {
+            assert_eq!(
+                entry.flow.weight,
+                entry.peer.weight.max(1),
+                "a peer is served by its weight"
+            );
+        }
+    }
+
     fn charge(&mut self, peer: PeerIndex, entry: Entry, len: u32, catch_up: u64) {
+        assert_eq!(entry.wanted_len, Some(len), "a peer is sent what it wants");
         let node_clock = self.clock;
         let lane = self.lane(entry.peer.side);
         let lane_start = lane.flow.serve(len, node_clock, catch_up);
@@ -272,11 +289,13 @@ impl Flow {
     /// Counts `len` bytes; returns the virtual time at which that service began.
     fn serve(&mut self, len: u32, clock: u128, catch_up_bytes: u64) -> u128 {
         let start = self.pass_at(clock, catch_up_bytes);
+        assert!(start >= self.pass, "nobody is served before it was");
         self.pass = start.saturating_add(self.virtual_time(u64::from(len)));
         start
     }
 
     fn virtual_time(&self, bytes: u64) -> u128 {
+        assert!(self.weight > 0, "everybody has a share");
         (u128::from(bytes) * PASS_PER_BYTE) / u128::from(self.weight)
     }
 }

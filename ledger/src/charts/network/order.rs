@@ -77,7 +77,18 @@ impl NetworkChart {
         put_owner(state, &body.account, &account);
         let key = nonce_key(&body.account, body.nonce);
         state.put_row(key, &NonceRow(at.sequence));
-        change.enter(state, at, refusal)
+        let verdict = change.enter(state, at, refusal)?;
+        let after = owner(state, &body.account)?;
+        assert_eq!(
+            after.nonce, body.nonce,
+            "an order that is entered uses its nonce"
+        );
+        assert_eq!(
+            after.newest,
+            Some(at.sequence),
+            "an order is a line of its account"
+        );
+        Ok(verdict)
     }
 }
 

@@ -97,6 +97,19 @@ pub(crate) fn expiry_key(lock_id: LockId, lock: &LockRow) -> Vec<u8> {
 }
 
 impl LockRow {
+    /// Asserts L3, and that no more was claimed than a receipt says.
+    pub(crate) fn check_invariants(&self) {
+        assert!(
+            self.claimed <= self.amount,
+            "L3: a lock pays at most its amount"
+        );
+        assert!(
+            self.claimed <= self.receipt_amount,
+            "a claim is covered by a receipt"
+        );
+        assert_ne!(self.payer, self.payee, "a lock has two parties");
+    }
+
     /// What is still reserved.
     pub(crate) fn left(&self) -> MicroCredits {
         if self.closed {
@@ -206,6 +219,18 @@ impl Row for LockRow {
             claimed_by: read_sequence(&mut reader)?,
         };
         reader.end()?;
+        if row.claimed > row.amount.min(row.receipt_amount) {
+            return Err(LayoutError::Value {
+                field: "claimed",
+                value: row.claimed.get(),
+            });
+        }
+        if row.payer == row.payee {
+            return Err(LayoutError::Value {
+                field: "payee",
+                value: 1,
+            });
+        }
         Ok(row)
     }
 }
@@ -285,6 +310,26 @@ mod tests {
 
     use super::*;
     use crate::state::testing::check_one_reading;
+
+    #[test]
+    fn a_lock_that_paid_more_than_it_holds_does_not_parse() {
+        let row = LockRow {
+            payer: NodeId::from_bytes([1; 32]),
+            payee: NodeId::from_bytes([2; 32]),
+            amount: MicroCredits::new(6),
+            expires_at: UnixTime::from_secs(7),
+            grace_secs: 8,
+            claimed: MicroCredits::new(6),
+            closed: false,
+            receipt_bytes: Bytes::new(9),
+            receipt_amount: MicroCredits::new(10),
+            claimed_by: None,
+        };
+        assert_eq!(LockRow::from_bytes(&row.to_bytes()), Ok(row));
+        let claimed = MicroCredits::new(7);
+        let overdrawn = LockRow { claimed, ..row };
+        assert!(LockRow::from_bytes(&overdrawn.to_bytes()).is_err());
+    }
 
     proptest! {
         #[test]

@@ -81,15 +81,21 @@ pub(super) fn book(
             credit_more,
         ),
     };
+    let row = ChannelRow {
+        bytes,
+        amount,
+        booked,
+        entry: at.sequence,
+    };
+    row.check_follows(&before);
     let changed = (bytes, amount, booked) != (before.bytes, before.amount, before.booked);
+    assert!(
+        changed || postings.is_empty(),
+        "a receipt that is booked moves nothing"
+    );
     Booking {
         postings,
-        row: ChannelRow {
-            bytes,
-            amount,
-            booked,
-            entry: at.sequence,
-        },
+        row,
         changed,
     }
 }
@@ -160,6 +166,7 @@ pub(super) fn apply_summary(
     }
     state.put_row(key.to_vec(), &booking.row);
     if let (ChannelKind::Lock(lock_id), Some(lock)) = (channel.kind, lock) {
+        lock.check_invariants();
         state.put_row(lock_key(lock_id), &lock);
     }
     Ok(Verdict::Enter {

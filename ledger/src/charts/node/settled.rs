@@ -107,6 +107,11 @@ impl Copy<'_> {
             return Err(Refusal::OutOfOrder.into());
         }
         self.remember(state, &effect);
+        assert_eq!(
+            Some(state.balance(&AccountId::Network)?),
+            available,
+            "the account ends at the certified credit"
+        );
         Ok(Verdict::Enter {
             refusal: self.line.refusal,
             postings: effect.postings,
@@ -126,9 +131,11 @@ impl Copy<'_> {
         state.put_row(CURSOR_KEY.to_vec(), &cursor);
         state.put_row(sequence_key(certificate.sequence), &seen);
         if let Some((lock_id, lock)) = &effect.lock {
+            lock.check_invariants();
             state.put_row(lock_key(*lock_id), lock);
         }
         if let Some((channel_id, channel)) = &effect.channel {
+            channel.check_invariants();
             state.put_row(channel_id.as_bytes().to_vec(), channel);
         }
     }

@@ -1,4 +1,4 @@
-//! OpenFiles files of all torrents: a bounded pool, least recently used out first.
+//! Open files of all torrents: a bounded pool, least recently used out first.
 //!
 //! Every open walks down from the download folder one component at a time and follows no symlink,
 //! so that neither a torrent's names nor a link inside the folder lead out of it.

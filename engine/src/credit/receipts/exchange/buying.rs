@@ -278,6 +278,7 @@ impl Exchange {
         let connection = self.connection_mut(peer);
         let rate = connection.wanted_bid;
         if rate != connection.own_bid && connection.is_payable() && connection.bids.take(at) {
+            assert!(rate <= RATE_MAX, "no bid is above the bound");
             connection.own_bid = rate;
             self.send(peer, ReceiptMessage::Bid(rate));
         }

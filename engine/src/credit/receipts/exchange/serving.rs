@@ -108,10 +108,14 @@ impl Exchange {
         }
         let granted = match decision {
             Ok(rate) => {
+                assert!(rate <= bid, "no block costs more than its bid");
+                assert!(!rate.is_zero(), "a paid block has a price");
                 let service = self.connection_mut(peer).service;
                 if self.connection_mut(peer).quoted != service {
                     self.say_quote(peer, service);
                 }
+                let quoted = self.connection_mut(peer).quoted.price(bid);
+                assert!(rate <= quoted, "no block costs more than was quoted");
                 let window = self.window_of(key);
                 let block = PaidBlock {
                     torrent_id,

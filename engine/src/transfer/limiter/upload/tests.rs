@@ -264,6 +264,7 @@ proptest! {
             while let Some((_, len)) = queue.next(now) {
                 sent += u64::from(len);
             }
+            queue.check_invariants();
             let wanted = queue.is_wanted(Side::Paid) || queue.is_wanted(Side::Open);
             let left = queue.limiter.node.as_mut().unwrap().available(now);
             prop_assert!(!wanted || left < u64::from(BLOCK_LEN));
