@@ -474,7 +474,7 @@ fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
     duo.connect();
     assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
     duo.pass(500);
-    assert!(!duo.settlement.locks[&lock_id].closed, "the payer was just here");
+    assert!(!duo.settlement.locks[&lock_id].closed, "it was just here");
     duo.pass(200);
     let status = duo.settlement.locks[&lock_id];
     assert!(status.closed, "idle for ten minutes");
