@@ -104,7 +104,7 @@ pub struct Daemon {
 }
 
 /// The settlement role, started.
-struct Settling {
+struct StartedRole {
     keeper: Keeper,
     thread: JoinHandle<()>,
     door: Door,
@@ -214,7 +214,7 @@ async fn settle(
     store: StoreKind,
     role: &SettlementRole,
     genesis: Genesis,
-) -> Result<Settling, DaemonError> {
+) -> Result<StartedRole, DaemonError> {
     let key = keys::load(&role.key)?;
     let issuer = role.issuer_key.as_deref().map(keys::load).transpose()?;
     let store = open_store(store, &data_dir.network_ledger())?;
@@ -228,7 +228,7 @@ async fn settle(
     };
     let door = Door::open(role.listen).await.map_err(listen)?;
     let addr = door.addr().map_err(listen)?;
-    Ok(Settling {
+    Ok(StartedRole {
         keeper,
         thread,
         door,
@@ -239,7 +239,7 @@ async fn settle(
 /// The way to the settlement node: this process, an address, or none.
 fn way(
     own: NodeId,
-    settling: Option<&Settling>,
+    settling: Option<&StartedRole>,
     uri: Option<&str>,
 ) -> Result<Arc<dyn Settlement>, RemoteError> {
     Ok(match (settling, uri) {

@@ -174,7 +174,7 @@ impl Demo {
         }
         let mut world = World::new(Some(settlement));
         for position in 0..self.node_count() {
-            let books = Books::new(self.key(position).id(), Some(network), START);
+            let books = Books::new(&self.key(position), Some(network), START);
             let node = world.add_node(&Self::name(position), books, fast_link());
             let mut config = config(position as u64, self.rng_seed);
             config.network = Some(network);
@@ -204,7 +204,7 @@ impl Demo {
     fn control_swarm(&self, metainfo: &Metainfo) -> Result<Vec<Duration>, String> {
         let mut world = World::new(None);
         for position in 0..self.node_count() {
-            let books = Books::new(self.key(position).id(), None, START);
+            let books = Books::new(&self.key(position), None, START);
             let node = world.add_node(&Self::name(position), books, fast_link());
             let mut config = config(position as u64, self.rng_seed);
             config.receipts = false;

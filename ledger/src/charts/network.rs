@@ -56,7 +56,7 @@ pub struct Supply {
 
 impl<S: Store + Clone + 'static> NetworkLedger<S> {
     /// Opens the ledger of the network of `genesis` in `store`, or founds it at `now`. `settlement`
-    /// is the key that the genesis names.
+    /// is the key that the genesis names; orders and claims are checked by its scheme.
     pub fn open(
         store: S,
         genesis: Genesis,
@@ -69,7 +69,8 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
                 given: settlement.id(),
             });
         }
-        let ledger = Ledger::open(store, NetworkChart::new(genesis), now)?;
+        let chart = NetworkChart::new(genesis, settlement.share_scheme());
+        let ledger = Ledger::open(store, chart, now)?;
         Ok(Self { ledger, settlement })
     }
 }

@@ -14,9 +14,11 @@ mod settled;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use crate::account::AccountId;
 use crate::entry::Entry;
-use crate::identity::{NetworkId, NodeId};
+use crate::identity::{Ed25519, NetworkId, NodeId, SignatureScheme};
 use crate::ledger::check::{CheckError, CheckReport, for_each_account};
 use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
 use crate::signed::channel::Channel;
@@ -140,7 +142,33 @@ impl<S: Store + Clone + 'static> NodeLedger<S> {
         network: Option<Membership>,
         now: UnixTime,
     ) -> Result<Self, OpenError> {
-        let mut ledger = Self(Ledger::open(store, NodeChart::new(owner), now)?);
+        Self::open_chart(
+            store,
+            NodeChart::new(owner, Arc::new(Ed25519)),
+            network,
+            now,
+        )
+    }
+
+    /// [`Self::open`] under another scheme; for simulators and tests only, and clippy refuses it
+    /// elsewhere (docs/adr/0005-signature-scheme.md).
+    pub fn open_by(
+        scheme: Arc<dyn SignatureScheme>,
+        store: S,
+        owner: NodeId,
+        network: Option<Membership>,
+        now: UnixTime,
+    ) -> Result<Self, OpenError> {
+        Self::open_chart(store, NodeChart::new(owner, scheme), network, now)
+    }
+
+    fn open_chart(
+        store: S,
+        chart: NodeChart,
+        network: Option<Membership>,
+        now: UnixTime,
+    ) -> Result<Self, OpenError> {
+        let mut ledger = Self(Ledger::open(store, chart, now)?);
         match (ledger.membership()?, network) {
             (None, Some(network)) => {
                 ledger.0.append(now, &[NodeCause::Join(network)])?;

@@ -39,9 +39,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The policy in force.
     async fn policy(&self) -> Result<Policy, Stopping>;
     /// Every torrent, by info hash.
-    async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping>;
+    async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping>;
     /// One torrent.
-    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<TorrentRow>, Stopping>;
+    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<PlacedTorrent>, Stopping>;
     /// Every connection, or those of one torrent, in the order in which we met.
     async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping>;
     /// Every boost, oldest first.
@@ -130,7 +130,7 @@ pub struct NetworkInfo {
 
 /// A torrent, and where its data lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TorrentRow {
+pub struct PlacedTorrent {
     /// As the session shows it.
     pub view: TorrentView,
     /// Folder that holds its data.

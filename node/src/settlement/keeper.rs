@@ -50,7 +50,7 @@ type ReplyTo<T> = oneshot::Sender<Result<T, KeeperError>>;
 
 #[derive(Debug)]
 enum Job {
-    Ask(Box<Asked>),
+    Ask(Box<Waiting>),
     Statement {
         account: NodeId,
         after: Option<Sequence>,
@@ -72,7 +72,7 @@ enum Job {
 
 /// A question and who waits for its answer.
 #[derive(Debug)]
-struct Asked {
+struct Waiting {
     question: (NodeId, SettlementRequest),
     reply: ReplyTo<SettlementAnswer>,
 }
@@ -104,7 +104,7 @@ impl Keeper {
         request: SettlementRequest,
     ) -> Result<SettlementAnswer, KeeperError> {
         let question = (account, request);
-        self.send(|reply| Job::Ask(Box::new(Asked { question, reply })))
+        self.send(|reply| Job::Ask(Box::new(Waiting { question, reply })))
             .await
     }
 
@@ -218,13 +218,13 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
     }
 
     /// Answers each of a group once all of it is durable.
-    fn answer(&mut self, group: Vec<Asked>) {
+    fn answer(&mut self, group: Vec<Waiting>) {
         if group.is_empty() {
             return;
         }
         let (questions, replies): (Vec<_>, Vec<_>) = group
             .into_iter()
-            .map(|Asked { question, reply }| (question, reply))
+            .map(|Waiting { question, reply }| (question, reply))
             .unzip();
         let answers = self.node.answer((self.clock)(), &questions);
         self.tell_head();

@@ -20,6 +20,7 @@ pub use serving::Granted;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use seedbank_ledger::identity::SignatureScheme;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::tally::{ChannelRow, LockRow, PairRow, TallyRow};
@@ -312,6 +313,11 @@ impl Exchange {
             pair.payee.locks.insert(lock.lock_id, stored);
             self.outputs.push_back(Errand::AskLock(lock.lock_id).into());
         }
+    }
+
+    /// By what others' signatures are checked.
+    fn scheme(&self) -> &dyn SignatureScheme {
+        self.setup.identity.scheme()
     }
 
     fn pair_entry(&mut self, key: NodeId, at: Instant) -> &mut Pair {

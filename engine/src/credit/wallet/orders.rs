@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use seedbank_ledger::identity::SignatureScheme;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
@@ -194,7 +195,11 @@ pub(super) struct Told<'a> {
 }
 
 /// Reads what became of `order` out of an answer. A line decides before the answer's own fields.
-pub(super) fn read_answer(order: &SignedOrder, told: &Told<'_>) -> Answer {
+pub(super) fn read_answer(
+    scheme: &dyn SignatureScheme,
+    order: &SignedOrder,
+    told: &Told<'_>,
+) -> Answer {
     let mine = |line: &StatementLine| match line.operation {
         Operation::Order(other)
             if other.body.account == order.body.account && other.body.nonce == order.body.nonce =>
@@ -204,13 +209,13 @@ pub(super) fn read_answer(order: &SignedOrder, told: &Told<'_>) -> Answer {
         Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => None,
     };
     if let Some((other, refusal)) = told.lines.iter().find_map(mine) {
-        return compare(order, &other, refusal);
+        return compare(scheme, order, &other, refusal);
     }
     if !told.to_order {
         return Answer::Open;
     }
     if let Some(other) = told.used_by {
-        return compare(order, other, told.refusal);
+        return compare(scheme, order, other, told.refusal);
     }
     if told.account.nonce >= order.body.nonce {
         let about_order =
@@ -221,13 +226,18 @@ pub(super) fn read_answer(order: &SignedOrder, told: &Told<'_>) -> Answer {
 }
 
 /// `order` against the one that used its nonce.
-fn compare(order: &SignedOrder, used_by: &SignedOrder, refusal: Option<Refusal>) -> Answer {
+fn compare(
+    scheme: &dyn SignatureScheme,
+    order: &SignedOrder,
+    used_by: &SignedOrder,
+    refusal: Option<Refusal>,
+) -> Answer {
     let same_slot = used_by.body.account == order.body.account
         && used_by.body.nonce == order.body.nonce
         && used_by.body.network_id == order.body.network_id;
     if used_by.body == order.body {
         Answer::Done(refusal)
-    } else if same_slot && used_by.verify(&order.body.account).is_ok() {
+    } else if same_slot && used_by.verify_by(scheme, &order.body.account).is_ok() {
         Answer::Replaced(used_by.body)
     } else {
         Answer::Forged

@@ -12,7 +12,7 @@ use proptest::test_runner::RngSeed;
 use super::rig::{OWN_ID, adding, config, draft, finish, millis, piece};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
-use crate::content::metainfo::build::{Content, Draft};
+use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::discovery::addresses::ADDRESSES_MAX;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
@@ -42,9 +42,9 @@ struct Chaos {
 
 impl Chaos {
     fn new(mischief: u64, receipts: bool) -> Self {
-        let private = Draft {
+        let private = MetainfoDraft {
             name: "private".to_owned(),
-            content: Content::File(100_000),
+            content: DraftContent::File(100_000),
             piece_len: 16_384,
             trackers: vec![vec!["http://tracker.example/a".to_owned()]],
             private: true,

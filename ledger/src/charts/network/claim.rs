@@ -29,7 +29,7 @@ impl NetworkChart {
         if body.network_id != self.network_id() {
             return Ok(refused(Refusal::WrongNetwork));
         }
-        if claim.verify(&body.payee).is_err() {
+        if claim.verify_by(self.scheme(), &body.payee).is_err() {
             return Ok(refused(Refusal::BadSignature));
         }
         if receipt.amount.is_zero() {
@@ -83,6 +83,6 @@ impl NetworkChart {
         let channel = lock.body(self.network_id(), claim.body.lock_id).channel();
         receipt.body.network_id == channel.network_id
             && receipt.body.channel_id == channel.id()
-            && receipt.verify(&channel.payer).is_ok()
+            && receipt.verify_by(self.scheme(), &channel.payer).is_ok()
     }
 }

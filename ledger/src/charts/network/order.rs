@@ -51,7 +51,7 @@ impl NetworkChart {
         if body.network_id != self.network_id() {
             return Ok(refused(Refusal::WrongNetwork));
         }
-        if order.verify(&body.account).is_err() {
+        if order.verify_by(self.scheme(), &body.account).is_err() {
             return Ok(refused(Refusal::BadSignature));
         }
         let mut account = owner(state, &body.account)?;

@@ -2,7 +2,7 @@
 
 use crate::account::AccountId;
 use crate::charts::node::rows::{ChannelRow, MEMBERSHIP_KEY, NodeLockRow, lock_key};
-use crate::charts::node::{ATTRIBUTION_MAX, ChannelSummary, Membership};
+use crate::charts::node::{ATTRIBUTION_MAX, ChannelSummary, Membership, NodeChart};
 use crate::identity::NodeId;
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};
 use crate::posting::Postings;
@@ -96,7 +96,7 @@ pub(super) fn book(
 
 /// Decides on a summary. Checks run in the order of the refusals' codes.
 pub(super) fn apply_summary(
-    owner: &NodeId,
+    chart: &NodeChart,
     state: &mut State<'_>,
     at: Position,
     summary: &ChannelSummary,
@@ -116,7 +116,7 @@ pub(super) fn apply_summary(
     if channel.payer == channel.payee {
         return Ok(refused(Refusal::SameParty));
     }
-    let role = Role::of(owner, &channel.payer, &channel.payee);
+    let role = Role::of(&chart.owner(), &channel.payer, &channel.payee);
     let lock = known_lock(state, role, summary)?;
     if is_lock && lock.is_none() && role == Some(Role::Payer) {
         return Ok(refused(Refusal::LockUnknown));
@@ -129,7 +129,10 @@ pub(super) fn apply_summary(
     }
     if receipt.channel_id != channel.id()
         || !is_lock && !receipt.amount.is_zero()
-        || summary.receipt.verify(&channel.payer).is_err()
+        || summary
+            .receipt
+            .verify_by(chart.scheme(), &channel.payer)
+            .is_err()
     {
         return Ok(refused(Refusal::BadReceipt));
     }

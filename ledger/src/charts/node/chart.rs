@@ -1,5 +1,7 @@
 //! The rules of the node chart.
 
+use std::sync::Arc;
+
 use crate::account::AccountId;
 use crate::charts::node::channel::{Role, apply_summary, apply_write_off, refused};
 use crate::charts::node::command::NodeCause;
@@ -8,7 +10,7 @@ use crate::charts::node::rows::{
 };
 use crate::charts::node::{Membership, NodeCommand, settled};
 use crate::entry::EntryKind;
-use crate::identity::NodeId;
+use crate::identity::{NodeId, SignatureScheme};
 use crate::layout::LayoutError;
 use crate::ledger::check::CheckError;
 use crate::ledger::{Chart, LedgerError, Position, Verdict};
@@ -22,20 +24,25 @@ use crate::time::UnixTime;
 use crate::units::Sequence;
 
 /// The node chart of one owner.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NodeChart {
     owner: NodeId,
+    scheme: Arc<dyn SignatureScheme>,
 }
 
 impl NodeChart {
-    /// The chart of `owner`'s ledger.
-    pub fn new(owner: NodeId) -> Self {
-        Self { owner }
+    /// The chart of `owner`'s ledger, in which signatures are checked by `scheme`.
+    pub(super) fn new(owner: NodeId, scheme: Arc<dyn SignatureScheme>) -> Self {
+        Self { owner, scheme }
     }
 
     /// Whose ledger it is.
     pub fn owner(&self) -> NodeId {
         self.owner
+    }
+
+    pub(super) fn scheme(&self) -> &dyn SignatureScheme {
+        self.scheme.as_ref()
     }
 }
 
@@ -86,11 +93,9 @@ impl Chart for NodeChart {
                 state.put_row(MEMBERSHIP_KEY.to_vec(), membership);
                 Ok(nothing_moved())
             }
-            NodeCause::Command(NodeCommand::Settled(line)) => {
-                settled::apply(self.owner, state, at, line)
-            }
+            NodeCause::Command(NodeCommand::Settled(line)) => settled::apply(self, state, at, line),
             NodeCause::Command(NodeCommand::ChannelSummary(summary)) => {
-                apply_summary(&self.owner, state, at, summary)
+                apply_summary(self, state, at, summary)
             }
             NodeCause::Command(NodeCommand::WriteOff { peer, bytes }) => {
                 apply_write_off(&self.owner, state, *peer, *bytes)

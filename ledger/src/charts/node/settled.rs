@@ -6,12 +6,12 @@
 //! would not end at the certified credit.
 
 use crate::account::{AccountId, Side};
-use crate::charts::node::Membership;
 use crate::charts::node::channel::{Role, book, refused};
 use crate::charts::node::rows::{
     CURSOR_KEY, ChannelRow, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow, lock_key,
 };
-use crate::identity::NodeId;
+use crate::charts::node::{Membership, NodeChart};
+use crate::identity::{NodeId, SignatureScheme};
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};
 use crate::posting::Postings;
 use crate::refusal::Refusal;
@@ -53,7 +53,7 @@ impl From<LedgerError> for Stop {
 
 /// Decides on a line.
 pub(super) fn apply(
-    owner: NodeId,
+    chart: &NodeChart,
     state: &mut State<'_>,
     at: Position,
     line: &StatementLine,
@@ -62,7 +62,8 @@ pub(super) fn apply(
         return Ok(refused(Refusal::WrongNetwork));
     };
     let copy = Copy {
-        owner,
+        owner: chart.owner(),
+        scheme: chart.scheme(),
         membership,
         at,
         line,
@@ -77,6 +78,7 @@ pub(super) fn apply(
 /// One line on its way into the ledger.
 struct Copy<'a> {
     owner: NodeId,
+    scheme: &'a dyn SignatureScheme,
     membership: Membership,
     at: Position,
     line: &'a StatementLine,
@@ -158,20 +160,21 @@ impl Copy<'_> {
         if is_other || certificate.body.network_id != network_id {
             return Err(Refusal::WrongNetwork.into());
         }
-        let is_genuine = match &self.line.operation {
-            Operation::Order(order) => order.verify(&order.body.account).is_ok(),
-            Operation::Claim(claim) => claim.verify(&claim.body.payee).is_ok(),
-            Operation::Expiry(_) => true,
+        let genuine = match &self.line.operation {
+            Operation::Order(order) => order.verify_by(self.scheme, &order.body.account),
+            Operation::Claim(claim) => claim.verify_by(self.scheme, &claim.body.payee),
+            Operation::Expiry(_) => Ok(()),
         };
-        if !is_genuine {
+        if genuine.is_err() {
             return Err(Refusal::BadSignature.into());
         }
         let lock_certified = self.line.lock.is_none_or(|status| {
-            status.lock.body.network_id == network_id && status.lock.verify(settlement).is_ok()
+            status.lock.body.network_id == network_id
+                && status.lock.verify_by(self.scheme, settlement).is_ok()
         });
         if !lock_certified
             || certificate.body.account != self.owner
-            || certificate.verify(settlement).is_err()
+            || certificate.verify_by(self.scheme, settlement).is_err()
             || !self.line.is_certified_entry()
         {
             return Err(Refusal::BadCertificate.into());
@@ -288,7 +291,9 @@ impl Copy<'_> {
         if claim.body.payee != lock.payee {
             return Err(Refusal::NotParty.into());
         }
-        if signed.body.channel_id != channel.id() || signed.verify(&lock.payer).is_err() {
+        let signer = &lock.payer;
+        if signed.body.channel_id != channel.id() || signed.verify_by(self.scheme, signer).is_err()
+        {
             return Err(Refusal::BadReceipt.into());
         }
         let worth = signed.body.amount.min(lock.amount);

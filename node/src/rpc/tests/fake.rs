@@ -31,8 +31,8 @@ use tokio::sync::mpsc;
 
 use crate::events::Events;
 use crate::rpc::backend::{
-    Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NodeInfo, Steps, Stopping,
-    TorrentError, TorrentRow, VerifyStep,
+    Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NodeInfo, PlacedTorrent, Steps,
+    Stopping, TorrentError, VerifyStep,
 };
 use crate::settlement::GrantError;
 
@@ -52,7 +52,7 @@ pub(super) struct Fake {
 }
 
 struct State {
-    torrents: BTreeMap<TorrentId, TorrentRow>,
+    torrents: BTreeMap<TorrentId, PlacedTorrent>,
     boosts: Vec<(BoostOrder, BoostView)>,
     policy: Policy,
     ledger: NodeLedger<Memory>,
@@ -92,7 +92,7 @@ impl Fake {
     }
 
     fn insert_torrent(&self, torrent_id: TorrentId) -> TorrentId {
-        let row = TorrentRow {
+        let row = PlacedTorrent {
             view: torrent(torrent_id),
             download_dir: PathBuf::from("/downloads"),
         };
@@ -188,11 +188,11 @@ impl Backend for Fake {
         Ok(self.state().policy.clone())
     }
 
-    async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping> {
+    async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping> {
         Ok(self.state().torrents.values().cloned().collect())
     }
 
-    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<TorrentRow>, Stopping> {
+    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<PlacedTorrent>, Stopping> {
         Ok(self.state().torrents.get(&torrent_id).cloned())
     }
 

@@ -32,7 +32,8 @@ impl Exchange {
         let Some(network) = self.setup.network.filter(|own| own.id == body.network_id) else {
             return;
         };
-        if status.lock.verify(&network.settlement).is_err() {
+        let verified = status.lock.verify_by(self.scheme(), &network.settlement);
+        if verified.is_err() {
             return;
         }
         let me = self.id();
@@ -258,7 +259,7 @@ impl Exchange {
 
     fn check_issuer(&self, lock: &SignedLock) -> Result<(), Violation> {
         let network = self.setup.network.ok_or(Violation::ForeignLock)?;
-        let verified = lock.verify(&network.settlement);
+        let verified = lock.verify_by(self.scheme(), &network.settlement);
         verified.map_err(|_| Violation::ForgedLock)
     }
 

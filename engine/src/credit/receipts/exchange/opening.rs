@@ -211,7 +211,9 @@ impl Exchange {
             peer_key: self.id(),
         };
         let signed = Signed { body, signature };
-        signed.verify(&key).map_err(|_| Violation::BadAuth)?;
+        signed
+            .verify_by(self.scheme(), &key)
+            .map_err(|_| Violation::BadAuth)?;
         self.connection_mut(peer).phase = Phase::Syncing;
         self.put(Notice::Proven { peer, key });
         self.send_sync(peer, now);

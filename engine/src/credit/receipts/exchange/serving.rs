@@ -210,7 +210,7 @@ impl Exchange {
         let Some(pending) = pending else {
             return;
         };
-        if pending.receipt.verify(&key).is_err() {
+        if pending.receipt.verify_by(self.scheme(), &key).is_err() {
             self.punish(pending.from);
             return;
         }

@@ -112,7 +112,7 @@ impl Exchange {
         entry: &SyncEntry,
         at: Instant,
     ) -> Result<(), Violation> {
-        let me = self.id();
+        let identity = self.setup.identity.clone();
         let key = self.connection_mut(peer).key;
         if let Some(receipt) = entry.sent {
             if receipt.body.channel_id != self.pair_mut(key).acks.his_channel_id {
@@ -130,7 +130,8 @@ impl Exchange {
         let ours = proof.body.channel_id == acks.ours.channel_id
             && proof.body.network_id == NO_NETWORK
             && proof.body.amount.is_zero();
-        if !ours || proof.verify(&me).is_err() {
+        let verified = || proof.verify_by(identity.scheme(), &identity.id());
+        if !ours || verified().is_err() {
             return Err(Violation::ForgedProof);
         }
         acks.ours.adopt(proof, at);
@@ -192,7 +193,7 @@ impl Exchange {
         at: Instant,
     ) -> Result<(), Violation> {
         let now = self.clock.now(at);
-        let me = self.id();
+        let identity = self.setup.identity.clone();
         let key = self.connection_mut(peer).key;
         let Some(lock) = self.pair_mut(key).payer.locks.get_mut(&lock_id) else {
             return Ok(());
@@ -204,7 +205,9 @@ impl Exchange {
         let shown = totals(Some(&proof));
         let known = Freshness::of(&proof.body, lock.receipt.as_ref()) == Freshness::Known;
         if !known {
-            proof.verify(&me).map_err(|_| Violation::ForgedProof)?;
+            proof
+                .verify_by(identity.scheme(), &identity.id())
+                .map_err(|_| Violation::ForgedProof)?;
         }
         lock.held = (lock.held.0.max(shown.0), lock.held.1.max(shown.1));
         let behind = lock.is_undelivered().then_some(lock.receipt).flatten();
