@@ -16,7 +16,7 @@ pub const ISSUER_COUNT_MAX: usize = 16;
 /// Longest network or unit name in bytes.
 pub const NAME_LEN_MAX: usize = 64;
 
-/// Shortest time a payee has to claim after a lock's expiry, in seconds (docs/PROTOCOL.md P5).
+/// Shortest time a payee has to claim after a lock's expiry, in seconds (docs/RULES.md, P5).
 pub const GRACE_SECS_MIN: u32 = 3_600;
 
 const _: () = assert!(GENESIS_LEN_MAX <= crate::entry::CAUSE_LEN_MAX);

@@ -121,7 +121,7 @@ pub enum Outcome {
     NonceUsed {
         /// Where.
         sequence: Sequence,
-        /// By which.
+        /// The order that used it.
         order: Box<SignedOrder>,
     },
     /// It was refused and left no entry.
@@ -279,7 +279,7 @@ pub enum OpenError {
     OtherKey {
         /// Named by genesis.
         needed: crate::NodeId,
-        /// Given.
+        /// The key that was given.
         given: crate::NodeId,
     },
     /// This node has joined another network before.

@@ -28,7 +28,7 @@
 //!   before it.
 //! - **L8** What is reported is a sum over entries, exactly: [`charts::node::NodeLedger::explain`].
 //!
-//! (L7, that nobody is granted more than his window, is the engine's.)
+//! (L7, that nobody is granted more than its window, is the engine's: docs/RULES.md, P1.)
 
 #![warn(missing_docs)]
 #![deny(clippy::float_arithmetic)]

@@ -2,7 +2,7 @@
 //!
 //! It is driven by `tick` and `answer` and polled for outputs; it reads no clock. One order is
 //! unanswered at a time and stored before it leaves, so that a crash or a lost answer never signs a
-//! nonce for two bodies (docs/PROTOCOL.md §8). Whom to pay is decided in `boost.rs`; locks and
+//! nonce for two bodies (docs/RULES.md, orders). Whom to pay is decided in `boost.rs`; locks and
 //! receipts, and when to claim and close, are the exchange's (`receipts/exchange.rs`), which hands
 //! its claims in here and takes every `LockTold` back.
 
@@ -405,7 +405,7 @@ impl Wallet {
         self.link.is_quiet() && !waits
     }
 
-    /// Whether locks may be taken and opened: not with a clock off by more than 10 minutes.
+    /// Whether locks may be opened and topped up: not with a clock off by more than 10 minutes.
     pub fn takes_locks(&self) -> bool {
         self.clock.is_sound() && !self.retired && !self.draining
     }

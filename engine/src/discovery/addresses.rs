@@ -22,7 +22,7 @@ const FAILURES_MAX: u32 = 8;
 pub(crate) enum PeerSource {
     /// A tracker: forgotten after some failures.
     Tracker,
-    /// The owner, or a magnet that it gave us: tried first and never forgotten.
+    /// The owner, or a magnet that they gave us: tried first and never forgotten.
     Owner,
 }
 

@@ -1,4 +1,4 @@
-//! Who is unchoked: slots, rounds and reasons (docs/ARCHITECTURE.md, BEP 3).
+//! Who is unchoked: slots, rounds and reasons (docs/RULES.md, BEP 3).
 //!
 //! [`rank`] decides a round and is a pure function of plain rows; [`Choker`] keeps what must be
 //! remembered between rounds and turns rankings into changes. How fast an unchoked peer is served

@@ -411,7 +411,7 @@ impl Picker {
     }
 
     /// Bytes of the pieces open at a peer: those it holds, is asked for, or has sent a block of,
-    /// and that are not verified (docs/PROTOCOL.md, S2).
+    /// and that are not verified (docs/RULES.md, S2).
     pub fn open_len(&self, peer: PeerIndex) -> u64 {
         self.peers.get(&peer).map_or(0, |source| source.open_len)
     }

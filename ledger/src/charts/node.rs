@@ -79,7 +79,7 @@ pub enum NodeCommand {
     WriteOff {
         /// Who did not pay.
         peer: NodeId,
-        /// How much he was given.
+        /// How much it was given.
         bytes: Bytes,
     },
 }
@@ -113,7 +113,7 @@ pub struct Balance {
 pub struct PeerBytes {
     /// Received and acknowledged by my receipts.
     pub taken: Bytes,
-    /// Served and acknowledged by his receipts.
+    /// Served and acknowledged by its receipts.
     pub given: Bytes,
     /// Served in the paid class and never paid for.
     pub unsigned: Bytes,
@@ -239,7 +239,7 @@ impl<S: Store> NodeLedger<S> {
         balance(&self.0.state())
     }
 
-    /// Bytes counted with `peer`, each held at 2⁶⁴ − 1: a payer signs whatever number he likes.
+    /// Bytes counted with `peer`, each held at 2⁶⁴ − 1: a payer signs whatever number it likes.
     pub fn peer_bytes(&self, peer: &NodeId) -> Result<PeerBytes, LedgerError> {
         let state = self.0.state();
         let bytes = |account| state.balance(&account).map(held_bytes);
@@ -294,7 +294,7 @@ fn balance(state: &State<'_>) -> Result<Balance, LedgerError> {
 }
 
 /// A sum of bytes as it is shown, held at 2⁶⁴ − 1. Two receipts are enough to pass that, and what a
-/// peer signs must not keep an owner from reading his own ledger.
+/// peer signs must not keep an owner from reading their own ledger.
 fn held_bytes(sum: u128) -> Bytes {
     u64::try_from(sum).map_or(Bytes::MAX, Bytes::new)
 }

@@ -259,7 +259,7 @@ fn bytes_that_no_disk_holds_can_be_signed_and_explained() {
     world.node(3).check().unwrap();
 }
 
-/// A payer shows his payee a top-up at once; the settlement node's older lines come later.
+/// A payer shows its payee a top-up at once; the settlement node's older lines come later.
 #[test]
 fn an_older_line_does_not_make_a_payees_lock_smaller() {
     let mut world = World::funded(3);
@@ -290,7 +290,7 @@ fn an_older_line_does_not_make_a_payees_lock_smaller() {
     ledger.check_invariants().unwrap();
 }
 
-/// Nothing of the payee's credit moves when he closes a lock, so that his balance cannot tell.
+/// Nothing of the payee's credit moves when it closes a lock, so that its balance cannot tell.
 #[test]
 fn a_refused_close_cannot_be_passed_off_as_carried_out() {
     let mut world = World::funded(3);

@@ -46,7 +46,7 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), CliFailur
         tracing::info!("shutting down");
         let ended = tokio::select! {
             ended = daemon.shutdown() => ended,
-            // Asked twice: now.
+            // A second interrupt does not wait for the settlement.
             () = signals.interrupted() => {
                 return Err(CliFailure::interrupted("interrupted during shutdown"));
             }

@@ -201,8 +201,8 @@ impl Boosts {
         !boost.pending.is_empty() || self.locks.values().any(pays) || payees.values().any(fits)
     }
 
-    /// Keeps, gives up and fills the places of payees (DESIGN §7: at most four, seeds first, then
-    /// by their rate to us).
+    /// Keeps, gives up and fills the places of payees: at most four, seeds first, then by their
+    /// rate to us (docs/RULES.md, boosts).
     fn choose(&mut self, round: &Round<'_>, turns: &[Turn]) {
         let now = round.now;
         self.place_pauses.tend(now);

@@ -70,7 +70,7 @@ impl Boost {
             .fold(MicroCredits::ZERO, MicroCredits::saturating_add)
     }
 
-    /// Neither.
+    /// Neither spent nor locked.
     pub(super) fn free(&self) -> MicroCredits {
         let bound = self.spent().saturating_add(self.locked());
         self.order.max.saturating_sub(bound)

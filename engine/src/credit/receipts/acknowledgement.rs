@@ -1,4 +1,4 @@
-//! Acknowledgements: how much open-class service each side had from the other (DESIGN §4, kind 0).
+//! Acknowledgements: how much open-class service each side had from the other (docs/RULES.md).
 //!
 //! Not money: never claimable, never clears exposure. They run under the network of zeros whatever
 //! networks the two nodes belong to, so that a pair has one channel each way for good.
@@ -19,11 +19,11 @@ pub const NO_NETWORK: NetworkId = NetworkId::from_bytes([0; 32]);
 /// Both acknowledgement channels of a pair.
 #[derive(Clone, Debug)]
 pub struct Acknowledgements {
-    /// What we signed to him.
+    /// What we signed to the peer.
     pub ours: Outgoing,
-    /// What he signed to us.
+    /// What the peer signed to us.
     pub his: Incoming,
-    /// Name of the channel on which he signs.
+    /// Name of the channel on which the peer signs.
     pub his_channel: Channel,
     /// Its id.
     pub his_channel_id: ChannelId,
@@ -81,7 +81,7 @@ impl Acknowledgements {
         self
     }
 
-    /// Bytes I acknowledged to him minus bytes he acknowledged to me: what ranks him in my open
+    /// Bytes I acknowledged to it minus bytes it acknowledged to me: what ranks it in my open
     /// classes. Held at the ends of its range.
     pub fn standing(&self) -> i64 {
         let (ours, _) = totals(self.ours.receipt.as_ref());
@@ -93,7 +93,7 @@ impl Acknowledgements {
 }
 
 impl Outgoing {
-    /// Open-class bytes of his were verified.
+    /// Open-class bytes of the peer's were verified.
     pub fn verified(&mut self, torrent_id: TorrentId, bytes: Bytes, now: Instant) {
         let (before, since) = self.unsigned.unwrap_or((Bytes::ZERO, now));
         self.unsigned = Some((before.saturating_add(bytes), since));
@@ -125,7 +125,7 @@ impl Outgoing {
         self.receipt
     }
 
-    /// He shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
+    /// The peer shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
     pub fn adopt(&mut self, proof: SignedReceipt, now: Instant) -> bool {
         let newer = Freshness::of(&proof.body, self.receipt.as_ref()) == Freshness::Newer;
         if newer {

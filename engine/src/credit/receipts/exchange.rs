@@ -47,7 +47,7 @@ use crate::wire::receipt::ReceiptMessage;
 pub struct Terms {
     /// Take payment: quote the paid class.
     pub earn: bool,
-    /// Bid.
+    /// Bid for the paid class of others.
     pub spend: bool,
     /// Acknowledge open-class service.
     pub acknowledge: bool,

@@ -1,7 +1,7 @@
 //! The queue F: blocks granted in the paid class and not yet paid, oldest first (P1, P2, P4).
 //!
-//! A payer signs whole micro-credits of a sum that he floors once, so up to 2³⁰ − 1 of the raw
-//! value is always missing. The queue lends him that much from the start: a block is cleared when
+//! A payer signs whole micro-credits of a sum that it floors once, so up to 2³⁰ − 1 of the raw
+//! value is always missing. The queue lends it that much from the start: a block is cleared when
 //! the credit, loan included, reaches its raw cost, and what is left of the loan is carried for
 //! ever.
 

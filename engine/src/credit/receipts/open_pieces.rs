@@ -11,7 +11,7 @@ pub type PieceKey = (TorrentId, PieceIndex);
 
 /// Pieces of which paid blocks come, or came, from one payee.
 ///
-/// An open piece counts whole against his window, because only the whole piece can be verified and
+/// An open piece counts whole against its window, because only the whole piece can be verified and
 /// paid. A piece that was handed on counts for what came and what may still come.
 #[derive(Clone, Debug, Default)]
 pub struct OpenPieces(BTreeMap<PieceKey, OpenPiece>);

@@ -1,4 +1,4 @@
-//! What one payer took and paid, and whether he may take more in the paid class (P1 to P5).
+//! What one payer took and paid, and whether it may take more in the paid class (P1 to P5).
 
 use std::collections::BTreeMap;
 
@@ -24,10 +24,10 @@ pub struct Payee {
     lost: Bytes,
     backoff_level: u8,
     delivered: RateMeter,
-    /// Whether he can hold no receipt for us that we have not seen: his SYNC came in this run, and
-    /// since then nothing was written off, nor a connection lost while he owed something.
+    /// Whether it can hold no receipt for us that we have not seen: its SYNC came in this run, and
+    /// since then nothing was written off, nor a connection lost while it owed something.
     in_step: bool,
-    /// Locks of his for us, oldest first; closed ones until their credit has returned.
+    /// Its locks for us, oldest first; closed ones until their credit has returned.
     pub locks: BTreeMap<LockId, EarningLock>,
     forgotten: Option<LockId>,
 }
@@ -35,11 +35,11 @@ pub struct Payee {
 /// Why a block is not served in the paid class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// He owes for too long, or is backing off.
+    /// The payer owes for too long, or is backing off.
     Conduct,
-    /// No lock of his can be served on.
+    /// None of its locks can be served on.
     NoLock,
-    /// The settlement node has not answered about his lock, and a window was served on it.
+    /// The settlement node has not answered about its lock, and a window was served on it.
     Unconfirmed,
     /// E would pass the window.
     Window,
@@ -169,7 +169,7 @@ impl Payee {
         self.pay(lock_id, rise, now);
     }
 
-    /// A block was refused, or a close was asked for: late, if he owes anything.
+    /// A block was refused, or a close was asked for: late, if the payer owes anything.
     pub fn late(&mut self, now: Instant) {
         if !self.exposure.is_empty() {
             let rate = self.delivered.per_second(now);
@@ -177,13 +177,13 @@ impl Payee {
         }
     }
 
-    /// Payload left for him; what his patience is measured by (P4).
+    /// Payload left for the payer; what our patience is measured by (P4).
     pub fn sent(&mut self, bytes: u64, now: Instant) {
         self.delivered.add(bytes, now);
     }
 
-    /// His SYNC came, or his last receipt on a lock. If it was missed, newer receipts may follow
-    /// it, so no lock counts as idle yet.
+    /// The payer's SYNC came, or its last receipt on a lock. If it was missed, newer receipts may
+    /// follow it, so no lock counts as idle yet.
     pub fn synced(&mut self, now: Instant) {
         if !self.in_step {
             self.in_step = true;
@@ -193,7 +193,7 @@ impl Payee {
         }
     }
 
-    /// His last connection is gone: a receipt may have died with it.
+    /// The payer's last connection is gone: a receipt may have died with it.
     pub fn disconnected(&mut self) {
         self.in_step &= self.exposure.is_empty();
     }
@@ -238,7 +238,7 @@ impl Payee {
         }
     }
 
-    /// A back-off is over: one piece is forgiven and he may try again.
+    /// A back-off is over: one piece is forgiven and the payer may try again.
     pub fn forgive(&mut self, piece_len: Bytes, now: Instant) {
         self.lost = self.lost.saturating_sub(piece_len);
         self.conduct = Conduct::OnTime { since: now };
@@ -261,8 +261,8 @@ impl Payee {
         }
     }
 
-    /// The window allowed to him. A key that never paid is allowed one piece, whatever the loan of
-    /// less than a micro-credit cleared.
+    /// The window allowed to the payer. A key that never paid is allowed one piece, whatever the
+    /// loan of less than a micro-credit cleared.
     pub fn window(&self, window: &Window, piece_len: Bytes) -> Bytes {
         let paid_bytes = match self.paid {
             MicroCredits::ZERO => Bytes::ZERO,
@@ -289,8 +289,8 @@ impl Payee {
         self.exposure.is_empty() && !defaulter && !never_paid
     }
 
-    /// Whether he can hold no receipt on this lock that we have not seen, which its close would
-    /// make worthless: with his CLOSE came the last.
+    /// Whether the payer can hold no receipt on this lock that we have not seen, which the close of
+    /// the lock would make worthless: with the payer's CLOSE came the last.
     pub fn has_shown(&self, lock: &EarningLock) -> bool {
         self.in_step || lock.close_asked
     }
@@ -305,12 +305,12 @@ impl Payee {
         self.exposure.bytes()
     }
 
-    /// Whether he owes nothing.
+    /// Whether the payer owes nothing.
     pub fn is_settled(&self) -> bool {
         self.exposure.is_empty()
     }
 
-    /// Where he stands.
+    /// Where the payer stands.
     pub fn conduct(&self) -> Conduct {
         self.conduct
     }
@@ -325,7 +325,7 @@ impl Payee {
         self.paid
     }
 
-    /// Bytes that his payments cleared.
+    /// Bytes that its payments cleared.
     pub fn paid_bytes(&self) -> Bytes {
         self.paid_bytes
     }

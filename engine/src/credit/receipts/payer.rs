@@ -1,4 +1,4 @@
-//! What we owe one payee and how it is signed: `due`, `signed`, and his locks (S1 to S4).
+//! What we owe one payee and how it is signed: `due`, `signed`, and its locks (S1 to S4).
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,15 @@ use crate::units::TorrentId;
 pub struct Payer {
     due: RawCost,
     signed: MicroCredits,
-    /// Locks of ours for him, oldest first; closed ones until their credit has returned.
+    /// Locks of ours for it, oldest first; closed ones until their credit has returned.
     pub locks: BTreeMap<LockId, PayingLock>,
-    /// Pieces open at him.
+    /// Pieces open at it.
     pub pieces: OpenPieces,
-    /// The window he quoted last.
+    /// The window it quoted last.
     pub window: Bytes,
     unsigned_bytes: Bytes,
     shares: Shares,
-    /// Newest lock that was forgotten; older ones that he shows are not believed to be new.
+    /// Newest lock that was forgotten; older ones that it shows are not believed to be new.
     forgotten: Option<LockId>,
 }
 
@@ -112,7 +112,7 @@ impl Payer {
         })
     }
 
-    /// He shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
+    /// The payee shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
     pub fn adopt(&mut self, lock_id: LockId, proof: SignedReceipt, now: Now) -> bool {
         let Some(lock) = self.locks.get_mut(&lock_id) else {
             return false;
@@ -157,7 +157,7 @@ impl Payer {
         }
     }
 
-    /// Σ bytes × rate of everything verified that he served in the paid class.
+    /// Σ bytes × rate of everything verified that it served in the paid class.
     pub fn due(&self) -> RawCost {
         self.due
     }

@@ -21,8 +21,8 @@ pub enum Paying {
     Ending,
     /// CLOSE was sent, or will be on the next connection: nothing more is signed.
     CloseAsked,
-    /// The payee says that it is closed: nothing is signed, unless he shows it open again (he may
-    /// have been restored from a backup) or the settlement node says that it is closed indeed.
+    /// The payee says that it is closed: nothing is signed, unless it shows the lock open again (it
+    /// may have been restored from a backup) or the settlement node says that it is closed indeed.
     Refused,
     /// The settlement node says that it is closed.
     Closed,
@@ -45,7 +45,7 @@ pub struct PayingLock {
     pub claimed: MicroCredits,
     /// Where it stands.
     pub state: Paying,
-    /// The newest receipt that the payee has shown us (SYNC); a proof that he holds it.
+    /// The newest receipt that the payee has shown us (SYNC); a proof that it holds it.
     pub held: (Bytes, MicroCredits),
     /// Change since the last summary.
     pub summary: Summary,
@@ -107,7 +107,7 @@ impl PayingLock {
         self.state != Paying::Closed
     }
 
-    /// Whether due may be signed on it: until a quarter of the grace has passed (DESIGN §4).
+    /// Whether due may be signed on it: up to a quarter of the grace (docs/RULES.md, S4).
     pub fn is_signable(&self, now: Now) -> bool {
         let quarter_grace = u64::from(self.lock.body.grace_secs / 4);
         let ends = self.lock.body.expires_at.plus_secs(quarter_grace);

@@ -1,4 +1,5 @@
-//! When a channel's change is due in the ledger, and which torrents it belongs to (DESIGN §6).
+//! When a channel's change is due in the ledger, and which torrents it belongs to
+//! (docs/RULES.md, summaries).
 //!
 //! Attribution is local and never signed: shares are floored one by one, so their sum never exceeds
 //! what the receipt says.

@@ -1,5 +1,5 @@
 //! The nonce machine: at most one order is unanswered, it is repeated with the same bytes, and no
-//! nonce is ever signed for two bodies by this node (protocol-review F23).
+//! nonce is ever signed for two bodies by this node (docs/RULES.md, orders).
 
 use std::collections::{BTreeMap, VecDeque};
 

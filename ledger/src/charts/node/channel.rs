@@ -20,7 +20,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// The role of `owner` between these two, if he is one of them.
+    /// The role of `owner` between these two, if it is one of them.
     pub(super) fn of(owner: &NodeId, payer: &NodeId, payee: &NodeId) -> Option<Self> {
         if owner == payer {
             Some(Self::Payer)
@@ -205,7 +205,7 @@ pub(super) fn refused(refusal: Refusal) -> Verdict {
     Verdict::Answer(Outcome::Refused(refusal))
 }
 
-/// The lock of a summary's channel. A payee learns of locks from payers, so his row is made here; a
+/// The lock of a summary's channel. A payee learns of locks from payers, so its row is made here; a
 /// payer's comes from the settlement node alone.
 fn known_lock(
     state: &State<'_>,

@@ -226,7 +226,7 @@ impl Copy<'_> {
             OrderKind::Grant { to, amount } if to == self.owner => {
                 moved(AccountId::Granted, AccountId::Network, amount)
             }
-            // The issuer's own line of a grant to somebody else: nothing of his moved.
+            // The issuer's own line of a grant to somebody else: nothing of the issuer's own moved.
             OrderKind::Grant { amount, .. } if is_mine => Ok(Effect {
                 moved: amount,
                 ..Effect::default()
@@ -346,7 +346,7 @@ impl Copy<'_> {
     }
 
     /// A lock ended: what is left returns to its payer, and what its payee did not claim is lost to
-    /// him.
+    /// it.
     fn end(&self, state: &State<'_>, lock_id: LockId) -> Result<Effect, Stop> {
         let status = self.status(lock_id)?;
         let (role, known) = self.known_lock(state, lock_id, &status)?;

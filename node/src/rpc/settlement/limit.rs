@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Buckets kept; whoever was silent longest is forgotten, which only fills his bucket.
+/// Buckets kept; whoever was silent longest is forgotten, which only fills its bucket.
 const BUCKETS_MAX: usize = 10_000;
 
 /// One bucket per `K`, all of one size.

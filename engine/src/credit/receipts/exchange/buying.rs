@@ -44,7 +44,7 @@ impl Exchange {
         connection.peer_rate_min.filter(|_| connection.is_payable())
     }
 
-    /// The exposure that this peer allows our key, by his newest HELLO or QUOTE; zero if he has
+    /// The exposure that this peer allows our key, by its newest HELLO or QUOTE; zero if it has
     /// not said.
     pub fn window_at(&self, peer: PeerIndex) -> Bytes {
         let key = self.connections.get(&peer).map(|connection| connection.key);
@@ -243,7 +243,7 @@ impl Exchange {
         }
     }
 
-    /// No boost wants this payee's lock any more: bids at him end, and CLOSE goes out once no paid
+    /// No boost wants this payee's lock any more: bids there end, and CLOSE goes out once no paid
     /// block is under way or waits to be verified.
     pub fn end_lock(&mut self, payee: NodeId, lock_id: LockId, at: Instant) {
         let Some(lock) = self.own_lock(payee, lock_id) else {
@@ -359,7 +359,7 @@ impl Exchange {
         pair.payer.locks.get_mut(&lock_id)
     }
 
-    /// What may still be signed to a payee, over all his locks.
+    /// What may still be signed to a payee, over all locks for it.
     pub fn room(&self, payee: NodeId, at: Instant) -> MicroCredits {
         let now = self.clock.now(at);
         let Some(pair) = self.pairs.get(&payee) else {

@@ -111,7 +111,8 @@ impl Exchange {
         self.tally(rows);
     }
 
-    /// He shows a lock of ours. A restored node learns of it here before the settlement node tells.
+    /// A payee shows a lock of ours. A restored node learns of it here, before the settlement node
+    /// tells.
     pub(super) fn learn_own_lock(
         &mut self,
         peer: PeerIndex,
@@ -193,7 +194,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// CLOSE, or a SYNC that says so: he signs nothing more on this lock.
+    /// CLOSE, or a SYNC that says so: the payer signs nothing more on this lock.
     pub(super) fn close_asked(
         &mut self,
         peer: PeerIndex,
@@ -217,7 +218,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// He says that a lock of ours is closed: nothing more is signed on it.
+    /// A payee says that a lock of ours is closed: nothing more is signed on it.
     pub(super) fn lock_refused(&mut self, peer: PeerIndex, channel_id: ChannelId) {
         let key = self.connection_mut(peer).key;
         let mut locks = self.pair_mut(key).payer.locks.values_mut();

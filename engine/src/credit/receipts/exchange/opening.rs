@@ -132,7 +132,7 @@ impl Exchange {
                 if let Some(receipt) = newest {
                     self.receipt_shown(peer, receipt, now)?;
                 }
-                // Whatever he signed, he has shown.
+                // Whatever it signed, it has shown.
                 let key = self.connection_mut(peer).key;
                 self.pair_mut(key).payee.synced(now);
                 return self.close_asked(peer, lock_id, now);
@@ -232,9 +232,9 @@ impl Exchange {
         }
     }
 
-    /// He broke a rule: from now on this connection is plain BitTorrent.
+    /// The peer broke a rule: from now on this connection is plain BitTorrent.
     pub(super) fn demote(&mut self, peer: PeerIndex) {
-        // Whatever he did, blocks that follow are free, and his stream says so.
+        // Whatever it did, blocks that follow are free, and its stream says so.
         self.set_quote(peer, Service::Open);
         let connection = self.connection_mut(peer);
         connection.phase = Phase::Plain;
@@ -301,8 +301,8 @@ impl Exchange {
     }
 }
 
-/// Which message is legal in which phase. After our SYNC went out his RECEIPTs may already be under
-/// way only behind his own SYNC, so nothing else comes first.
+/// Which message is legal in which phase. After our SYNC went out its RECEIPTs may already be under
+/// way only behind its own SYNC, so nothing else comes first.
 fn is_legal(phase: Phase, message: &ReceiptMessage) -> bool {
     match message {
         ReceiptMessage::Hello(_) => matches!(phase, Phase::Greeted { .. }),

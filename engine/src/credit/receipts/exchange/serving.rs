@@ -34,7 +34,7 @@ enum Unpaid {
 }
 
 impl Exchange {
-    /// His bid in force: the session keeps it with each REQUEST that arrives.
+    /// The peer's bid in force: the session keeps it with each REQUEST that arrives.
     pub fn bid(&self, peer: PeerIndex) -> Rate {
         self.connections
             .get(&peer)
@@ -180,7 +180,7 @@ impl Exchange {
         }
     }
 
-    /// Verifies what waits on every channel of his, now.
+    /// Verifies what waits on every channel of this payer, now.
     pub(super) fn settle_all(&mut self, key: NodeId, at: Instant) {
         let Some(pair) = self.pairs.get(&key) else {
             return;
@@ -239,7 +239,7 @@ impl Exchange {
         }
     }
 
-    /// Tells him of his window when it has changed by an eighth, or shrunk.
+    /// Tells the payer of its window when it has changed by an eighth, or shrunk.
     pub(super) fn requote(&mut self, key: NodeId, _at: Instant) {
         let window = self.window_of(key);
         let live = self.live(key, |connection: &Connection| {
@@ -266,7 +266,7 @@ impl Exchange {
         self.send(peer, ReceiptMessage::Quote(service.quote(window)));
     }
 
-    /// He is in the open class on every connection from now.
+    /// The payer is in the open class on every connection from now.
     pub(super) fn quote_open(&mut self, key: NodeId) {
         let paid = self.live(key, |connection| connection.quoted != Service::Open);
         for peer in paid {

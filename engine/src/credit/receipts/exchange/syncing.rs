@@ -1,6 +1,6 @@
 //! Agreement after a loss: SYNC and receipts as they come (S4, P3).
 //!
-//! Whoever lost something adopts the other's proof, never a difference. A payer trusts only his own
+//! Whoever lost something adopts the other's proof, never a difference. A payer trusts only its own
 //! signature, a payee only the settlement node's and the payer's.
 
 use seedbank_ledger::signed::channel::{ChannelId, ChannelKind};
@@ -184,7 +184,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// He shows a receipt of ours: what it proves to be signed is signed, whatever we remember.
+    /// A payee shows our receipt: what it proves to be signed is signed, whatever we remember.
     fn proof_shown(
         &mut self,
         peer: PeerIndex,
@@ -298,14 +298,14 @@ impl Exchange {
         }
     }
 
-    /// Sends SYNC, if he has not made us send too many.
+    /// Sends SYNC, if the peer has not made us send too many.
     pub(super) fn answer_sync(&mut self, peer: PeerIndex, at: Instant) {
         if self.connection_mut(peer).answers.take(at) {
             self.send_sync(peer, at);
         }
     }
 
-    /// Asks where he stands: no lock of his is closed before he has said so.
+    /// Asks the payer for its SYNC: no lock from it is closed before that has come.
     pub(super) fn ask_sync(&mut self, key: NodeId) {
         for peer in self.live(key, Connection::takes_receipts) {
             let (code, channel_id) = (ErrorCode::NotSynced, None);
@@ -321,7 +321,7 @@ impl Exchange {
     }
 
     /// A connection of this key is gone: the newest locks and receipts go out again on every other
-    /// one, also where his SYNC is still under way, for it may be older than they are (F4).
+    /// one, also where its SYNC is still under way, for it may be older than they are (F4).
     pub(super) fn resend(&mut self, key: NodeId) {
         let live = self.live(key, Connection::is_synced_by_us);
         let Some(pair) = self.pairs.get(&key).filter(|_| !live.is_empty()) else {
