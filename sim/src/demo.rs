@@ -2,7 +2,7 @@
 //!
 //! One scarce seeder, one leecher that pays, some that do not; beside it a control swarm of the
 //! same nodes that know nothing of receipts. The numbers live here once: the daemon's demo runs the
-//! same ones on real sockets, and [`Outcome::findings`] judges both.
+//! same ones on real sockets, and [`DemoOutcome::findings`] judges both.
 
 mod accounts;
 mod outcome;
@@ -14,7 +14,7 @@ use seedbank_engine::units::TorrentId;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 
 pub use accounts::{Accounts, ChannelTotal};
-pub use outcome::{Finding, Outcome, Times, last, median, seconds};
+pub use outcome::{DemoOutcome, Finding, Times, last, median, seconds};
 
 use crate::books::Books;
 use crate::network::NodeIndex;
@@ -151,7 +151,7 @@ impl Demo {
     ///
     /// # Errors
     /// What did not happen in time.
-    pub fn predict(&self) -> Result<Outcome, String> {
+    pub fn predict(&self) -> Result<DemoOutcome, String> {
         let metainfo = torrent("demo", self.total_len, self.piece_len, None);
         let (paid, accounts) = self.paid_swarm(&metainfo)?;
         let control = self.control_swarm(&metainfo)?;
@@ -161,7 +161,7 @@ impl Demo {
             unpaid: unpaid.to_vec(),
             control,
         };
-        Ok(Outcome { times, accounts })
+        Ok(DemoOutcome { times, accounts })
     }
 
     /// The swarm with credit: how long each leecher took, the payer first, and the accounts.

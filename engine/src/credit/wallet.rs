@@ -34,10 +34,10 @@ use crate::credit::output::CreditOutput;
 use crate::credit::policy::CreditError;
 use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
 use crate::credit::settlement::SettlementReply;
-use clock::Clock;
+use clock::SettlementClock;
 use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
 use errands::Errands;
-use link::Link;
+use link::SettlementLink;
 use orders::{Orders, Transfer, Wanted};
 
 /// What the wallet of an earlier run left behind.
@@ -147,8 +147,8 @@ pub struct Wallet {
     errands: Errands,
     /// Payees of our open locks.
     payees: BTreeMap<LockId, NodeId>,
-    link: Link,
-    clock: Clock,
+    link: SettlementLink,
+    clock: SettlementClock,
     outputs: VecDeque<CreditOutput>,
 }
 
@@ -203,8 +203,8 @@ impl Wallet {
             orders,
             errands,
             payees,
-            link: Link::default(),
-            clock: Clock::default(),
+            link: SettlementLink::default(),
+            clock: SettlementClock::default(),
             outputs: VecDeque::new(),
         }
     }

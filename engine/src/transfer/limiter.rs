@@ -13,7 +13,7 @@ use seedbank_ledger::{Duration, Instant};
 
 use crate::units::{BLOCK_LEN, TorrentId};
 
-pub use upload::{Side, UploadPeer, UploadQueue};
+pub use upload::{UploadPeer, UploadQueue, UploadSide};
 
 /// How much of a second's worth may be saved up while nobody takes anything.
 pub const BURST: Duration = Duration::from_millis(250);

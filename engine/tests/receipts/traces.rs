@@ -401,7 +401,7 @@ fn f18_a_receipts_bytes_do_not_raise_the_window() {
 }
 
 #[test]
-fn f19_a_restored_payer_adopts_what_he_signed_and_pays_nothing_twice() {
+fn f19_a_restored_payer_adopts_what_it_signed_and_pays_nothing_twice() {
     let (mut duo, peer, _) = Duo::paid(10_000);
     duo.piece(peer, 0);
     duo.nodes[PAYER].backup();
@@ -458,7 +458,7 @@ fn f19a_a_backup_carries_no_unsigned_due() {
 }
 
 #[test]
-fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
+fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_its_receipts() {
     let (mut duo, peer, lock_id) = Duo::paid(10_000);
     duo.nodes[PAYEE].backup();
     duo.piece(peer, 0);
@@ -484,7 +484,7 @@ fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
 /// A payer was killed with blocks under way, came back, fetched the rest elsewhere and asks for
 /// its credit: it is not to wait for the expiry of its lock.
 #[test]
-fn a_payer_who_stays_gets_his_credit_back_after_a_write_off() {
+fn a_payer_who_stays_gets_its_credit_back_after_a_write_off() {
     let (mut duo, peer, lock_id) = Duo::paid(100_000);
     duo.piece(peer, 0);
     assert_eq!(duo.take(peer, 1, 0), Granted::Paid(RATE));
@@ -561,7 +561,7 @@ fn a_receipt_that_waits_is_verified_before_a_block_is_refused() {
 }
 
 #[test]
-fn f19_a_restored_payer_learns_of_a_lock_he_forgot_and_adopts_its_claim() {
+fn f19_a_restored_payer_learns_of_a_lock_it_forgot_and_adopts_its_claim() {
     let mut duo = Duo::new();
     duo.nodes[PAYER].backup();
     // Four fifths are used: the payee claims at once.
@@ -922,7 +922,7 @@ fn blocks_of_a_failed_piece_are_never_due() {
 }
 
 #[test]
-fn a_payer_at_his_limit_who_goes_on_paying_is_never_suspended() {
+fn a_payer_at_its_limit_who_goes_on_paying_is_never_suspended() {
     let (mut duo, peer, _) = Duo::paid(1_000_000);
     duo.piece(peer, 0);
     let mut next = 1;

@@ -28,7 +28,7 @@ use crate::units::{MicroCredits, Sequence};
 
 pub use audit::Audit;
 pub use chart::{NetworkCause, NetworkChart};
-use rows::{LockRow, LockThen, StatementRow, lock_key, pair_key, statement_key};
+use rows::{EscrowRow, LockThen, StatementRow, lock_key, pair_key, statement_key};
 
 /// Most credit that can be in being: what a signed 64-bit API field holds.
 pub const SUPPLY_MAX: MicroCredits = MicroCredits::new(u64::MAX >> 1);
@@ -170,8 +170,8 @@ impl<S: Store> NetworkLedger<S> {
         payer: &NodeId,
         payee: &NodeId,
     ) -> Result<Option<LockStatus>, LedgerError> {
-        let pair: Option<rows::PairRow> = self.ledger.state().row(&pair_key(payer, payee))?;
-        pair.map_or(Ok(None), |rows::PairRow(lock_id)| self.lock(lock_id))
+        let pair: Option<rows::NewestLockRow> = self.ledger.state().row(&pair_key(payer, payee))?;
+        pair.map_or(Ok(None), |rows::NewestLockRow(lock_id)| self.lock(lock_id))
     }
 
     /// Where all credit is.
@@ -243,8 +243,8 @@ impl<S: Store> NetworkLedger<S> {
         Ok(self.status(&lock, then))
     }
 
-    fn status(&self, lock: &LockRow, then: LockThen) -> LockStatus {
-        let body = LockRow {
+    fn status(&self, lock: &EscrowRow, then: LockThen) -> LockStatus {
+        let body = EscrowRow {
             amount: then.amount,
             expires_at: then.expires_at,
             ..*lock

@@ -35,7 +35,7 @@ pub use command::NodeCause;
 pub use explain::breakdown::{
     Breakdown, GroupKey, GroupLine, Grouping, credit_change, other_side, payload,
 };
-pub use explain::{Explanation, ExplanationLine, Reason};
+pub use explain::{BalanceReason, Explanation, ExplanationLine};
 use rows::{CURSOR_KEY, CursorRow, MEMBERSHIP_KEY};
 
 /// Most shares of one summary.

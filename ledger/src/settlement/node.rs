@@ -6,7 +6,7 @@ use crate::identity::NodeId;
 use crate::ledger::check::CheckError;
 use crate::ledger::{LedgerError, Outcome};
 use crate::settlement::{
-    Granted, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
+    GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
 };
 use crate::signed::lock::LockId;
 use crate::statement::{LockStatus, Operation};
@@ -86,7 +86,7 @@ impl<S: Store> SettlementNode<S> {
 
     /// Creates credit, signed by the issuer's key; durable when this returns. The same request
     /// again gives the same answer.
-    pub fn grant(&mut self, now: UnixTime, grant: &NewGrant) -> Result<Granted, IssueError> {
+    pub fn grant(&mut self, now: UnixTime, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
         let issuing = self.issuing.as_ref().ok_or(IssueError::NotIssuer)?;
         let issuer = issuing.issuer.id();
         let nonce = || Ok(self.ledger.account(&issuer)?.nonce.saturating_add(1));
@@ -149,11 +149,11 @@ impl<S: Store> SettlementNode<S> {
         &self.ledger
     }
 
-    fn granted(&self, sequence: Sequence, nonce: u64) -> Result<Granted, IssueError> {
+    fn granted(&self, sequence: Sequence, nonce: u64) -> Result<GrantOutcome, IssueError> {
         let entries = self.ledger.entries(sequence, 1)?;
         let missing = || LedgerError::missing(Table::Entry, &sequence.get().to_be_bytes());
         let entry = entries.first().ok_or_else(missing)?;
-        Ok(Granted {
+        Ok(GrantOutcome {
             sequence,
             entry_hash: EntryHash::of(&entry.to_bytes()),
             nonce,

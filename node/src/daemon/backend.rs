@@ -12,7 +12,7 @@ use seedbank_ledger::charts::node::{
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
-use seedbank_ledger::settlement::{Granted, IssueError, NewGrant};
+use seedbank_ledger::settlement::{GrantOutcome, IssueError, NewGrant};
 use seedbank_ledger::{Rate, Sequence, UnixTime};
 use tokio::sync::{mpsc, watch};
 
@@ -175,7 +175,7 @@ impl Backend for NodeBackend {
         self.books(|ledger| Ok(ledger.check()?)).await
     }
 
-    async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError> {
+    async fn grant(&self, grant: NewGrant) -> Result<GrantOutcome, GrantError> {
         match &self.keeper {
             Some(keeper) => keeper.grant(grant).await,
             None => Err(IssueError::NotIssuer.into()),

@@ -16,7 +16,7 @@ use seedbank_ledger::charts::node::{Balance, Breakdown, Explanation, Grouping, N
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::check::{CheckError, CheckReport};
 use seedbank_ledger::ledger::{Head, LedgerError};
-use seedbank_ledger::settlement::{Granted, NewGrant};
+use seedbank_ledger::settlement::{GrantOutcome, NewGrant};
 use seedbank_ledger::{NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;
 
@@ -74,7 +74,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Makes the ledger again from its entries and compares.
     async fn check_ledger(&self) -> Result<CheckReport, BooksError>;
     /// Creates credit, on a settlement node that holds the issuer key.
-    async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError>;
+    async fn grant(&self, grant: NewGrant) -> Result<GrantOutcome, GrantError>;
 
     /// Adds a torrent; one that is there already is no error.
     async fn add_torrent(&self, add: AddTorrent) -> Result<Added, AddError>;

@@ -8,8 +8,8 @@ use seedbank_ledger::charts::network::{Audit, NetworkLedger};
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
 use seedbank_ledger::settlement::{
-    Granted, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
-    Statement,
+    GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementNode,
+    SettlementRequest, Statement,
 };
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::inbox::Stopping;
 use crate::settlement::grant::GrantError;
 
-/// Requests that wait at most; more are turned away.
+/// AnsweredRequests that wait at most; more are turned away.
 const QUEUE_MAX: usize = 4_096;
 
 /// The way to the thread. Cheap to clone; when the last one is gone, the thread ends.
@@ -63,7 +63,7 @@ enum Job {
     },
     Grant {
         grant: NewGrant,
-        reply: oneshot::Sender<Result<Granted, GrantError>>,
+        reply: oneshot::Sender<Result<GrantOutcome, GrantError>>,
     },
     Audit(ReplyTo<Result<Audit, CheckError>>),
     /// Let time pass: what has fallen due is entered.
@@ -154,7 +154,7 @@ impl Keeper {
     }
 
     /// Creates credit, signed by the issuer's key. The same request again gives the same answer.
-    pub async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError> {
+    pub async fn grant(&self, grant: NewGrant) -> Result<GrantOutcome, GrantError> {
         let (reply, answer) = oneshot::channel();
         match self.jobs.try_send(Job::Grant { grant, reply }) {
             Ok(()) => answer.await.unwrap_or(Err(GrantError::Stopping(Stopping))),
@@ -264,7 +264,7 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
         }
     }
 
-    fn grant(&mut self, grant: &NewGrant) -> Result<Granted, IssueError> {
+    fn grant(&mut self, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
         let outcome = self.node.grant((self.clock)(), grant);
         self.tell_head();
         let (to, amount, reason) = (grant.to, grant.amount, &grant.reason);

@@ -22,7 +22,7 @@ use crate::disk::plane::{DataPlane, TorrentData};
 use crate::disk::storage::StorageError;
 use crate::disk::storage::check::CheckProgress;
 use crate::disk::storage::resume::ResumeData;
-use crate::torrents::checking::{Before, Checking, resolve};
+use crate::torrents::checking::{Before, CheckHandle, resolve};
 use crate::torrents::registry::{Registry, TorrentEntry};
 
 /// How often new pieces are put on record.
@@ -333,17 +333,17 @@ impl Torrents {
     }
 
     /// The check of a torrent that is running, if one is.
-    pub(crate) fn checking(&self, torrent_id: &TorrentId) -> Option<Checking> {
+    pub(crate) fn checking(&self, torrent_id: &TorrentId) -> Option<CheckHandle> {
         let checking = self.newest_check(torrent_id)?;
         checking.is_running().then_some(checking)
     }
 
     /// The newest check of a torrent, be it over; `None` for one without metainfo.
-    pub(crate) fn newest_check(&self, torrent_id: &TorrentId) -> Option<Checking> {
+    pub(crate) fn newest_check(&self, torrent_id: &TorrentId) -> Option<CheckHandle> {
         let mut table = self.table();
         let kept = kept(&mut table, *torrent_id)?;
         let progress = Arc::clone(kept.check.as_ref()?);
-        Some(Checking::of(progress, &*kept.metainfo()?))
+        Some(CheckHandle::of(progress, &*kept.metainfo()?))
     }
 
     /// Where a torrent's files lie.

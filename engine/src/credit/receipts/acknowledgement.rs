@@ -22,13 +22,13 @@ pub struct Acknowledgements {
     /// What we signed to the peer.
     pub ours: Outgoing,
     /// What the peer signed to us.
-    pub his: Incoming,
+    pub theirs: Incoming,
     /// Name of the channel on which the peer signs.
-    pub his_channel: Channel,
+    pub their_channel: Channel,
     /// Its id.
-    pub his_channel_id: ChannelId,
+    pub their_channel_id: ChannelId,
     /// Its change since the last summary.
-    pub his_summary: Summary,
+    pub their_summary: Summary,
 }
 
 /// The channel on which we sign.
@@ -49,7 +49,7 @@ pub struct Outgoing {
 impl Acknowledgements {
     /// Of a pair without history.
     pub fn new(me: NodeId, peer: NodeId) -> Self {
-        let his_channel = channel(peer, me);
+        let their_channel = channel(peer, me);
         let our_channel = channel(me, peer);
         Self {
             ours: Outgoing {
@@ -59,10 +59,10 @@ impl Acknowledgements {
                 unsigned: None,
                 summary: Summary::default(),
             },
-            his_channel_id: his_channel.id(),
-            his_channel,
-            his: Incoming::default(),
-            his_summary: Summary::default(),
+            their_channel_id: their_channel.id(),
+            their_channel,
+            theirs: Incoming::default(),
+            their_summary: Summary::default(),
         }
     }
 
@@ -71,13 +71,13 @@ impl Acknowledgements {
     pub fn stored(
         mut self,
         ours: Option<SignedReceipt>,
-        his: Option<SignedReceipt>,
+        theirs: Option<SignedReceipt>,
         now: Instant,
     ) -> Self {
         self.ours.summary = Summary::stored(ours.as_ref(), now);
         self.ours.receipt = ours;
-        self.his_summary = Summary::stored(his.as_ref(), now);
-        self.his = Incoming::stored(his);
+        self.their_summary = Summary::stored(theirs.as_ref(), now);
+        self.theirs = Incoming::stored(theirs);
         self
     }
 
@@ -85,8 +85,8 @@ impl Acknowledgements {
     /// classes. Held at the ends of its range.
     pub fn standing(&self) -> i64 {
         let (ours, _) = totals(self.ours.receipt.as_ref());
-        let (his, _) = totals(self.his.held());
-        let standing = i128::from(ours.get()) - i128::from(his.get());
+        let (theirs, _) = totals(self.theirs.held());
+        let standing = i128::from(ours.get()) - i128::from(theirs.get());
         let bound = i128::from(i64::MAX);
         i64::try_from(standing.clamp(-bound, bound)).expect("clamped to its range")
     }

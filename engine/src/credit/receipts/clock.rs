@@ -14,11 +14,11 @@ pub struct Now {
 
 /// What maps one clock to the other: what both showed when the driver last gave both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
+pub struct TwoClocks {
     told: Now,
 }
 
-impl Clock {
+impl TwoClocks {
     /// From what both clocks show at one moment.
     pub const fn new(told: Now) -> Self {
         Self { told }

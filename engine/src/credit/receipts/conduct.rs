@@ -38,7 +38,7 @@ pub enum Conduct {
 
 /// What time asks to be done about a payer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overdue {
+pub enum Lapse {
     /// Idle with unpaid blocks: it is late from now.
     BecomeLate,
     /// Late for too long: to the open class.
@@ -105,14 +105,14 @@ impl Conduct {
     }
 
     /// What is to be done now, if anything. `owes` tells whether F is non-empty.
-    pub fn overdue(&self, owes: bool, now: Now) -> Option<Overdue> {
+    pub fn overdue(&self, owes: bool, now: Now) -> Option<Lapse> {
         match *self {
             Self::OnTime { since } => {
-                (owes && now.at >= since.after(IDLE_LATE)).then_some(Overdue::BecomeLate)
+                (owes && now.at >= since.after(IDLE_LATE)).then_some(Lapse::BecomeLate)
             }
-            Self::Late { until } => (now.at >= until).then_some(Overdue::Suspend),
-            Self::Suspended { until } => (now.at >= until).then_some(Overdue::WriteOff),
-            Self::BackingOff { until } => (now.unix >= until).then_some(Overdue::Forgive),
+            Self::Late { until } => (now.at >= until).then_some(Lapse::Suspend),
+            Self::Suspended { until } => (now.at >= until).then_some(Lapse::WriteOff),
+            Self::BackingOff { until } => (now.unix >= until).then_some(Lapse::Forgive),
         }
     }
 

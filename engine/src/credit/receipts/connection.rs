@@ -8,7 +8,7 @@ use crate::units::TorrentId;
 
 /// How far a connection has come. Messages are legal in one phase only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum OpeningPhase {
     /// HELLO was sent.
     Greeted {
         /// Our nonce.
@@ -32,7 +32,7 @@ pub enum Phase {
 /// A connection whose two ends both advertised the receipt protocol.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// The key it announced; proven from [`Phase::Syncing`] on.
+    /// The key it announced; proven from [`OpeningPhase::Syncing`] on.
     pub key: NodeId,
     /// Torrent of the connection.
     pub torrent_id: TorrentId,
@@ -43,7 +43,7 @@ pub struct Connection {
     /// Both ends belong to one network: locks are possible.
     pub same_network: bool,
     /// How far it has come.
-    pub phase: Phase,
+    pub phase: OpeningPhase,
     /// As payer: the lowest bid that it serves as paid.
     pub peer_rate_min: Option<Rate>,
     /// As payer: the window that it allows at first.
@@ -86,7 +86,7 @@ impl Connection {
             piece_len: None,
             fast,
             same_network: false,
-            phase: Phase::Greeted { nonce },
+            phase: OpeningPhase::Greeted { nonce },
             peer_rate_min: None,
             peer_window: Bytes::ZERO,
             peer_bid: Rate::ZERO,
@@ -103,14 +103,16 @@ impl Connection {
 
     /// Whether paid bytes and receipts may flow.
     pub fn is_ready(&self) -> bool {
-        self.phase == Phase::Ready
+        self.phase == OpeningPhase::Ready
     }
 
     /// Whether receipts may be resent: the peer has our AUTH and SYNC before them in any case.
     pub fn is_synced_by_us(&self) -> bool {
         match self.phase {
-            Phase::Syncing | Phase::Ready => true,
-            Phase::Greeted { .. } | Phase::Proving { .. } | Phase::Plain => false,
+            OpeningPhase::Syncing | OpeningPhase::Ready => true,
+            OpeningPhase::Greeted { .. } | OpeningPhase::Proving { .. } | OpeningPhase::Plain => {
+                false
+            }
         }
     }
 

@@ -29,7 +29,7 @@ use seedbank_ledger::{Bytes, Identity, Instant, NodeId, Rate, UnixTime};
 use crate::credit::network::Network;
 use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::acknowledgement::Acknowledgements;
-use crate::credit::receipts::clock::{Clock, Now};
+use crate::credit::receipts::clock::{Now, TwoClocks};
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::limits::Window;
@@ -75,18 +75,18 @@ pub struct Setup {
 pub struct Exchange {
     setup: Setup,
     nonce_count: u64,
-    clock: Clock,
+    clock: TwoClocks,
     pairs: BTreeMap<NodeId, Pair>,
     connections: BTreeMap<PeerIndex, Connection>,
     /// Blocks that came and whose piece is not verified, by piece.
-    pieces: BTreeMap<PieceKey, Vec<Arrived>>,
+    pieces: BTreeMap<PieceKey, Vec<Unverified>>,
     outputs: VecDeque<CreditOutput>,
     wakes: Wakes,
 }
 
 /// A block that came and whose piece is not verified.
 #[derive(Clone, Copy, Debug)]
-struct Arrived {
+struct Unverified {
     from: NodeId,
     len: Bytes,
     rate: Rate,
@@ -103,7 +103,7 @@ impl Exchange {
     /// An exchange whose pairs, locks and receipts are as `rows` say; rows of other kinds, networks
     /// and nodes are left alone. Locks are provisional until `lock_status` tells of them.
     pub fn new(setup: Setup, rows: &[TallyRow], at: Instant, unix: UnixTime) -> Self {
-        let clock = Clock::new(Now { at, unix });
+        let clock = TwoClocks::new(Now { at, unix });
         let mut exchange = Self {
             setup,
             nonce_count: 0,
@@ -120,7 +120,7 @@ impl Exchange {
 
     /// The wall clock at `at`, corrected by settlement time; at start and at least once a minute.
     pub fn set_clock(&mut self, at: Instant, unix: UnixTime) {
-        self.clock = Clock::new(Now { at, unix });
+        self.clock = TwoClocks::new(Now { at, unix });
         let keys: Vec<NodeId> = self.wakes.by_key.keys().copied().collect();
         for key in keys {
             self.touch(key, at);
@@ -202,7 +202,7 @@ impl Exchange {
             }
             let acks = &pair.acks;
             rows.extend(receipt_row(acks.ours.channel, acks.ours.receipt.as_ref()));
-            rows.extend(receipt_row(acks.his_channel, acks.his.held()));
+            rows.extend(receipt_row(acks.their_channel, acks.theirs.held()));
         }
         rows
     }
@@ -297,8 +297,8 @@ impl Exchange {
         };
         let fresh = Acknowledgements::new(me, peer);
         let ours = receipts.get(&fresh.ours.channel).copied();
-        let his = receipts.get(&fresh.his_channel).copied();
-        self.pair_entry(peer, at).acks = fresh.stored(ours, his, at);
+        let theirs = receipts.get(&fresh.their_channel).copied();
+        self.pair_entry(peer, at).acks = fresh.stored(ours, theirs, at);
     }
 
     fn load_lock(&mut self, me: NodeId, row: &LockRow, receipt: Option<SignedReceipt>, now: Now) {

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payer_who_floors_his_sum_once_always_clears_everything() {
+    fn a_payer_who_floors_its_sum_once_always_clears_everything() {
         let mut exposure = Exposure::new(LOAN);
         let mut raw = RawCost::ZERO;
         let mut signed = MicroCredits::ZERO;

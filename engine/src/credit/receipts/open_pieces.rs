@@ -14,10 +14,10 @@ pub type PieceKey = (TorrentId, PieceIndex);
 /// An open piece counts whole against its window, because only the whole piece can be verified and
 /// paid. A piece that was handed on counts for what came and what may still come.
 #[derive(Clone, Debug, Default)]
-pub struct OpenPieces(BTreeMap<PieceKey, OpenPiece>);
+pub struct OpenPieces(BTreeMap<PieceKey, CountedPiece>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct OpenPiece {
+struct CountedPiece {
     /// Length of the piece while it is fetched from this payee; zero once it was handed on.
     open: u64,
     /// Bytes of requests in flight under a bid.
@@ -29,7 +29,7 @@ struct OpenPiece {
 impl OpenPieces {
     /// Bytes of the window that are spoken for.
     pub fn used(&self) -> Bytes {
-        let used = self.0.values().map(OpenPiece::used);
+        let used = self.0.values().map(CountedPiece::used);
         Bytes::new(used.fold(0, u64::saturating_add))
     }
 
@@ -112,7 +112,7 @@ impl OpenPieces {
     }
 }
 
-impl OpenPiece {
+impl CountedPiece {
     fn used(&self) -> u64 {
         self.open.max(self.asked.saturating_add(self.came))
     }

@@ -10,7 +10,7 @@ use crate::credit::receipts::clock::Now;
 use crate::credit::receipts::limits::LOCKS_CLOSED_MAX;
 use crate::credit::receipts::open_pieces::OpenPieces;
 use crate::credit::receipts::paying::PayingLock;
-use crate::credit::receipts::shares::{Share, Shares};
+use crate::credit::receipts::shares::{RawShare, Shares};
 use crate::units::TorrentId;
 
 /// Our side of a pair as payer, over all connections, torrents and locks.
@@ -55,7 +55,7 @@ impl Payer {
         self.due = self.due.saturating_add(raw);
         self.check_due();
         self.unsigned_bytes = self.unsigned_bytes.saturating_add(len);
-        self.shares.add(Share {
+        self.shares.add(RawShare {
             torrent_id,
             bytes: len,
             raw,

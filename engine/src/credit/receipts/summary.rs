@@ -19,13 +19,13 @@ use crate::units::TorrentId;
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     since: Option<Instant>,
-    shares: BTreeMap<TorrentId, Share>,
+    shares: BTreeMap<TorrentId, TorrentShare>,
     /// Totals of the receipt as last summarised in this run.
     told: (Bytes, MicroCredits),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Share {
+struct TorrentShare {
     bytes: Bytes,
     raw: RawCost,
 }

@@ -13,14 +13,14 @@ use super::config::ERRANDS_MAX;
 /// which the exchange's hourly claims and the next start make good.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Errands {
-    claims: BTreeMap<LockId, Errand>,
+    claims: BTreeMap<LockId, PendingClaim>,
     locks: BTreeSet<LockId>,
     closes: BTreeSet<LockId>,
 }
 
 /// A claim that is not answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Errand {
+pub(super) struct PendingClaim {
     pub(super) claim: SignedClaim,
     /// It went out at least once.
     pub(super) sent: bool,
@@ -34,7 +34,7 @@ impl Errands {
         let larger = known.is_none_or(|known| amount(&claim) > amount(&known.claim));
         if larger && (known.is_some() || self.claims.len() < ERRANDS_MAX) {
             let sent = false;
-            self.claims.insert(lock_id, Errand { claim, sent });
+            self.claims.insert(lock_id, PendingClaim { claim, sent });
         }
         assert!(self.claims.len() <= ERRANDS_MAX, "claims are bounded");
     }
@@ -85,7 +85,7 @@ impl Errands {
 
     /// A claim up to `claimed` was answered, whatever the answer.
     pub(super) fn claim_answered(&mut self, lock_id: LockId, claimed: MicroCredits) {
-        let done = |errand: &Errand| amount(&errand.claim) <= claimed;
+        let done = |errand: &PendingClaim| amount(&errand.claim) <= claimed;
         if self.claims.get(&lock_id).is_some_and(done) {
             self.claims.remove(&lock_id);
         }
@@ -95,7 +95,7 @@ impl Errands {
         self.locks.remove(&lock_id);
     }
 
-    pub(super) fn claims(&self) -> impl Iterator<Item = (LockId, Errand)> {
+    pub(super) fn claims(&self) -> impl Iterator<Item = (LockId, PendingClaim)> {
         self.claims.iter().map(|(id, errand)| (*id, *errand))
     }
 

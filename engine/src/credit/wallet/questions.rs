@@ -8,7 +8,7 @@ use seedbank_ledger::{Instant, Sequence, UnixTime};
 
 use super::Wallet;
 use super::config::{ORDER_VALID_SECS, TRANSFER_VALID_SECS};
-use super::errands::Errand;
+use super::errands::PendingClaim;
 use super::link::Question;
 use super::orders::{self, Wanted};
 use crate::credit::output::CreditOutput;
@@ -103,7 +103,7 @@ impl Wallet {
 
     pub(super) fn send_claims(&mut self, now: Instant) {
         let room = self.link.room_beside();
-        let due: Vec<(LockId, Errand)> = self
+        let due: Vec<(LockId, PendingClaim)> = self
             .errands
             .claims()
             .filter(|(id, _)| !self.link.concerns(*id))

@@ -2,7 +2,7 @@
 
 use crate::account::{AccountId, Side};
 use crate::charts::network::rows::{
-    LockRow, OwnerRow, PairRow, StatementRow, expiry_key, lock_key, pair_key, statement_key,
+    EscrowRow, NewestLockRow, OwnerRow, StatementRow, expiry_key, lock_key, pair_key, statement_key,
 };
 use crate::identity::NodeId;
 use crate::ledger::{LedgerError, Position, Verdict};
@@ -14,27 +14,27 @@ use crate::store::Table;
 use crate::units::MicroCredits;
 
 /// Why an operation is not carried out.
-pub(super) enum Stop {
+pub(super) enum ChangeStop {
     /// By the rules.
     Refused(Refusal),
     /// The ledger cannot go on.
     Failed(LedgerError),
 }
 
-impl From<Refusal> for Stop {
+impl From<Refusal> for ChangeStop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<LedgerError> for Stop {
+impl From<LedgerError> for ChangeStop {
     fn from(error: LedgerError) -> Self {
         Self::Failed(error)
     }
 }
 
 /// `Err(refusal)` if `refused`.
-pub(super) fn refuse_if(refused: bool, refusal: Refusal) -> Result<(), Stop> {
+pub(super) fn refuse_if(refused: bool, refusal: Refusal) -> Result<(), ChangeStop> {
     if refused { Err(refusal.into()) } else { Ok(()) }
 }
 
@@ -54,8 +54,8 @@ pub(super) struct Change {
 /// A lock before and after.
 pub(super) struct LockChange {
     pub(super) lock_id: LockId,
-    pub(super) before: Option<LockRow>,
-    pub(super) after: LockRow,
+    pub(super) before: Option<EscrowRow>,
+    pub(super) after: EscrowRow,
 }
 
 impl Change {
@@ -85,8 +85,8 @@ impl Change {
     pub(super) fn with_lock(
         mut self,
         lock_id: LockId,
-        before: Option<LockRow>,
-        after: LockRow,
+        before: Option<EscrowRow>,
+        after: EscrowRow,
     ) -> Self {
         self.lock = Some(LockChange {
             lock_id,
@@ -258,7 +258,7 @@ impl LockChange {
             state.delete(Table::Expiry, expiry_key(self.lock_id, before));
         } else {
             let pair = pair_key(&payer, &self.after.payee);
-            state.put_row(pair, &PairRow(self.lock_id));
+            state.put_row(pair, &NewestLockRow(self.lock_id));
         }
         if !self.after.closed {
             let key = expiry_key(self.lock_id, &self.after);
@@ -287,6 +287,6 @@ pub(super) fn available(state: &State<'_>, key: &NodeId) -> Result<MicroCredits,
 }
 
 /// The lock of that number.
-pub(super) fn lock(state: &State<'_>, lock_id: LockId) -> Result<Option<LockRow>, LedgerError> {
+pub(super) fn lock(state: &State<'_>, lock_id: LockId) -> Result<Option<EscrowRow>, LedgerError> {
     state.row(&lock_key(lock_id))
 }

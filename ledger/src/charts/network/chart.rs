@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::account::AccountId;
 use crate::charts::network::change::lock;
 use crate::charts::network::order::returned;
-use crate::charts::network::rows::{LockRow, OwnerRow, StatementRow, expiry_key};
+use crate::charts::network::rows::{EscrowRow, OwnerRow, StatementRow, expiry_key};
 use crate::entry::EntryKind;
 use crate::genesis::{Genesis, Limits};
 use crate::identity::{NetworkId, NodeId, SignatureScheme};
@@ -239,7 +239,7 @@ fn check_locks(state: &State<'_>) -> Result<BTreeMap<NodeId, u128>, CheckError> 
     let mut open: u128 = 0;
     let mut reserved = BTreeMap::new();
     for_each(state.store(), Table::Lock, &[], |key, value| {
-        let lock = LockRow::from_bytes(value)
+        let lock = EscrowRow::from_bytes(value)
             .map_err(|error| LedgerError::row(Table::Lock, key, error))?;
         let lock_id = LockId::new(key.try_into().map_or(0, u64::from_be_bytes));
         let about = |what: &str| format!("{what} of lock {lock_id}");

@@ -1,7 +1,7 @@
 //! Channel summaries and write-offs: what receipts are worth, booked once.
 
 use crate::account::AccountId;
-use crate::charts::node::rows::{ChannelRow, MEMBERSHIP_KEY, NodeLockRow, lock_key};
+use crate::charts::node::rows::{BookedChannelRow, MEMBERSHIP_KEY, NodeLockRow, lock_key};
 use crate::charts::node::{ATTRIBUTION_MAX, ChannelSummary, Membership, NodeChart};
 use crate::identity::NodeId;
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};
@@ -35,14 +35,14 @@ impl Role {
 /// What a receipt adds to what is booked of its channel.
 pub(super) struct Booking {
     pub(super) postings: Postings,
-    pub(super) row: ChannelRow,
+    pub(super) row: BookedChannelRow,
     pub(super) changed: bool,
 }
 
 /// Books `channel` up to `receipt`: all its bytes, and credit up to what `lock` holds while it is
 /// open. Totals that are lower than what is booked add nothing.
 pub(super) fn book(
-    before: ChannelRow,
+    before: BookedChannelRow,
     at: Position,
     role: Role,
     (channel, receipt): (&Channel, &Receipt),
@@ -81,7 +81,7 @@ pub(super) fn book(
             credit_more,
         ),
     };
-    let row = ChannelRow {
+    let row = BookedChannelRow {
         bytes,
         amount,
         booked,
@@ -143,7 +143,7 @@ pub(super) fn apply_summary(
         return Ok(refused(Refusal::BadReceipt));
     }
     let key = receipt.channel_id.as_bytes();
-    let before: Option<ChannelRow> = state.row(key)?;
+    let before: Option<BookedChannelRow> = state.row(key)?;
     let known = before.unwrap_or_default();
     if is_crossed(receipt, &known) {
         return Ok(refused(Refusal::ReceiptRegressed));
@@ -233,13 +233,13 @@ fn known_lock(
 }
 
 /// One total went back and the other forward: no honest payer signs that.
-fn is_crossed(receipt: &Receipt, known: &ChannelRow) -> bool {
+fn is_crossed(receipt: &Receipt, known: &BookedChannelRow) -> bool {
     receipt.bytes < known.bytes && receipt.amount > known.amount
         || receipt.bytes > known.bytes && receipt.amount < known.amount
 }
 
 /// Whether a summary's shares are at most what it adds to the last one.
-fn shares_fit(summary: &ChannelSummary, known: &ChannelRow) -> bool {
+fn shares_fit(summary: &ChannelSummary, known: &BookedChannelRow) -> bool {
     let receipt = &summary.receipt.body;
     let shares = || summary.attribution.iter();
     let bytes = shares().try_fold(Bytes::ZERO, |sum, share| sum.checked_add(share.bytes));

@@ -6,7 +6,7 @@ use crate::account::AccountId;
 use crate::charts::node::channel::{Role, apply_summary, apply_write_off, refused};
 use crate::charts::node::command::NodeCause;
 use crate::charts::node::rows::{
-    CURSOR_KEY, ChannelRow, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow,
+    BookedChannelRow, CURSOR_KEY, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow,
 };
 use crate::charts::node::{Membership, NodeCommand, settled};
 use crate::entry::EntryKind;
@@ -143,7 +143,7 @@ impl NodeChart {
             payer: lock.payer,
             payee: lock.payee,
         };
-        let row: Option<ChannelRow> = state.row(channel.id().as_bytes())?;
+        let row: Option<BookedChannelRow> = state.row(channel.id().as_bytes())?;
         let booked = u128::from(row.unwrap_or_default().booked.get());
         let claimed = u128::from(lock.claimed.get());
         let amount = u128::from(lock.amount.get());

@@ -51,7 +51,7 @@ pub(crate) struct NodeLockRow {
 
 /// What of a channel has been booked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChannelRow {
+pub(crate) struct BookedChannelRow {
     /// Bytes of its newest booked receipt.
     pub bytes: Bytes,
     /// Amount of its newest booked receipt.
@@ -67,7 +67,7 @@ pub(super) fn lock_key(lock_id: LockId) -> Vec<u8> {
     lock_id.get().to_be_bytes().to_vec()
 }
 
-impl ChannelRow {
+impl BookedChannelRow {
     /// Asserts that no more is booked than a receipt says.
     pub(super) fn check_invariants(&self) {
         assert!(
@@ -190,7 +190,7 @@ impl Row for NodeLockRow {
     }
 }
 
-impl Row for ChannelRow {
+impl Row for BookedChannelRow {
     const TABLE: Table = Table::Channel;
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -258,7 +258,7 @@ mod tests {
             check_one_reading::<CursorRow>(&bytes);
             check_one_reading::<SeenRow>(&bytes);
             check_one_reading::<NodeLockRow>(&bytes);
-            check_one_reading::<ChannelRow>(&bytes);
+            check_one_reading::<BookedChannelRow>(&bytes);
         }
     }
 }

@@ -8,7 +8,7 @@
 use crate::account::{AccountId, Side};
 use crate::charts::node::channel::{Role, book, refused};
 use crate::charts::node::rows::{
-    CURSOR_KEY, ChannelRow, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow, lock_key,
+    BookedChannelRow, CURSOR_KEY, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow, lock_key,
 };
 use crate::charts::node::{Membership, NodeChart};
 use crate::identity::{NodeId, SignatureScheme};
@@ -30,22 +30,22 @@ struct Effect {
     /// Credit that the operation moved; must be what the line says.
     moved: MicroCredits,
     lock: Option<(LockId, NodeLockRow)>,
-    channel: Option<(ChannelId, ChannelRow)>,
+    channel: Option<(ChannelId, BookedChannelRow)>,
 }
 
 /// Why a line is not copied.
-enum Stop {
+enum LineStop {
     Refused(Refusal),
     Failed(LedgerError),
 }
 
-impl From<Refusal> for Stop {
+impl From<Refusal> for LineStop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<LedgerError> for Stop {
+impl From<LedgerError> for LineStop {
     fn from(error: LedgerError) -> Self {
         Self::Failed(error)
     }
@@ -70,8 +70,8 @@ pub(super) fn apply(
     };
     match copy.run(state) {
         Ok(verdict) => Ok(verdict),
-        Err(Stop::Refused(refusal)) => Ok(refused(refusal)),
-        Err(Stop::Failed(error)) => Err(error),
+        Err(LineStop::Refused(refusal)) => Ok(refused(refusal)),
+        Err(LineStop::Failed(error)) => Err(error),
     }
 }
 
@@ -85,7 +85,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    fn run(&self, state: &mut State<'_>) -> Result<Verdict, Stop> {
+    fn run(&self, state: &mut State<'_>) -> Result<Verdict, LineStop> {
         let certificate = &self.line.certificate.body;
         self.check_signatures()?;
         let cursor: Option<CursorRow> = state.row(CURSOR_KEY)?;
@@ -141,7 +141,7 @@ impl Copy<'_> {
     }
 
     /// The answer to a line whose sequence has passed: the copy, or a contradiction.
-    fn known(&self, state: &State<'_>) -> Result<Verdict, Stop> {
+    fn known(&self, state: &State<'_>) -> Result<Verdict, LineStop> {
         let certificate = &self.line.certificate.body;
         let seen: Option<SeenRow> = state.row(&sequence_key(certificate.sequence))?;
         match seen {
@@ -155,7 +155,7 @@ impl Copy<'_> {
         }
     }
 
-    fn check_signatures(&self) -> Result<(), Stop> {
+    fn check_signatures(&self) -> Result<(), LineStop> {
         let network_id = self.membership.network_id;
         let settlement = &self.membership.settlement;
         let certificate = &self.line.certificate;
@@ -189,7 +189,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn effect(&self, state: &State<'_>) -> Result<Effect, Stop> {
+    fn effect(&self, state: &State<'_>) -> Result<Effect, LineStop> {
         match (&self.line.operation, self.line.refusal) {
             (Operation::Order(order), Some(_)) if order.body.account == self.owner => {
                 Ok(Effect::default())
@@ -201,7 +201,7 @@ impl Copy<'_> {
         }
     }
 
-    fn order(&self, state: &State<'_>, order: &SignedOrder) -> Result<Effect, Stop> {
+    fn order(&self, state: &State<'_>, order: &SignedOrder) -> Result<Effect, LineStop> {
         let is_mine = order.body.account == self.owner;
         let moved = |from, to, amount| {
             Ok(Effect {
@@ -248,7 +248,7 @@ impl Copy<'_> {
         }
     }
 
-    fn open_lock(&self, payee: NodeId, amount: MicroCredits) -> Result<Effect, Stop> {
+    fn open_lock(&self, payee: NodeId, amount: MicroCredits) -> Result<Effect, LineStop> {
         let lock_id = LockId::new(self.line.certificate.body.sequence.get());
         let status = self.status(lock_id)?;
         let lock = &status.lock.body;
@@ -269,7 +269,7 @@ impl Copy<'_> {
         state: &State<'_>,
         lock_id: LockId,
         amount: MicroCredits,
-    ) -> Result<Effect, Stop> {
+    ) -> Result<Effect, LineStop> {
         let status = self.status(lock_id)?;
         let known: NodeLockRow = state.row(&lock_key(lock_id))?.ok_or(Refusal::LockUnknown)?;
         let total = known.amount.checked_add(amount).ok_or(Refusal::Overflow)?;
@@ -288,7 +288,7 @@ impl Copy<'_> {
         })
     }
 
-    fn claim(&self, state: &State<'_>, claim: &SignedClaim) -> Result<Effect, Stop> {
+    fn claim(&self, state: &State<'_>, claim: &SignedClaim) -> Result<Effect, LineStop> {
         let lock_id = claim.body.lock_id;
         let status = self.status(lock_id)?;
         let lock = &status.lock.body;
@@ -310,7 +310,7 @@ impl Copy<'_> {
         if known.closed || status.claimed != worth {
             return Err(Refusal::OutOfOrder.into());
         }
-        let before: ChannelRow = state
+        let before: BookedChannelRow = state
             .row(signed.body.channel_id.as_bytes())?
             .unwrap_or_default();
         // The claim may be ahead of the last summary: book what is missing first. The payee may
@@ -347,7 +347,7 @@ impl Copy<'_> {
 
     /// A lock ended: what is left returns to its payer, and what its payee did not claim is lost to
     /// it.
-    fn end(&self, state: &State<'_>, lock_id: LockId) -> Result<Effect, Stop> {
+    fn end(&self, state: &State<'_>, lock_id: LockId) -> Result<Effect, LineStop> {
         let status = self.status(lock_id)?;
         let (role, known) = self.known_lock(state, lock_id, &status)?;
         let left = known.amount.checked_sub(known.claimed);
@@ -355,7 +355,7 @@ impl Copy<'_> {
         if known.closed || !status.closed || status.claimed != known.claimed {
             return Err(Refusal::OutOfOrder.into());
         }
-        let all_of = |account| -> Result<MicroCredits, Stop> {
+        let all_of = |account| -> Result<MicroCredits, LineStop> {
             let balance = u64::try_from(state.balance(&account)?);
             let balance = balance.map_err(|_| LedgerError::Overflow { account })?;
             Ok(MicroCredits::new(balance))
@@ -390,7 +390,7 @@ impl Copy<'_> {
         state: &State<'_>,
         lock_id: LockId,
         status: &LockStatus,
-    ) -> Result<(Role, NodeLockRow), Stop> {
+    ) -> Result<(Role, NodeLockRow), LineStop> {
         let lock = &status.lock.body;
         let role = Role::of(&self.owner, &lock.payer, &lock.payee).ok_or(Refusal::NotParty)?;
         let known: Option<NodeLockRow> = state.row(&lock_key(lock_id))?;
@@ -413,7 +413,7 @@ impl Copy<'_> {
     }
 
     /// The status of the lock that the line is about.
-    fn status(&self, lock_id: LockId) -> Result<LockStatus, Stop> {
+    fn status(&self, lock_id: LockId) -> Result<LockStatus, LineStop> {
         match self.line.lock {
             Some(status) if status.lock.body.lock_id == lock_id => Ok(status),
             Some(_) | None => Err(Refusal::OutOfOrder.into()),

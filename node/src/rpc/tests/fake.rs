@@ -22,7 +22,7 @@ use seedbank_ledger::charts::node::{
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
-use seedbank_ledger::settlement::{Granted, IssueError, NewGrant};
+use seedbank_ledger::settlement::{GrantOutcome, IssueError, NewGrant};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{
     Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime,
@@ -249,7 +249,7 @@ impl Backend for Fake {
         Ok(self.state().ledger.check()?)
     }
 
-    async fn grant(&self, _: NewGrant) -> Result<Granted, GrantError> {
+    async fn grant(&self, _: NewGrant) -> Result<GrantOutcome, GrantError> {
         Err(IssueError::NotIssuer.into())
     }
 

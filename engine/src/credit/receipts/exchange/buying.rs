@@ -10,7 +10,7 @@ use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 use crate::asked::BlockFate;
 use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::connection::Connection;
-use crate::credit::receipts::exchange::{Arrived, Exchange, receipt_row};
+use crate::credit::receipts::exchange::{Exchange, Unverified, receipt_row};
 use crate::credit::receipts::limits::RATE_MAX;
 use crate::credit::receipts::paying::{Paying, PayingLock};
 use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
@@ -174,7 +174,7 @@ impl Exchange {
         if waits {
             let from = key;
             let arrived = self.pieces.entry(piece).or_default();
-            arrived.push(Arrived { from, len, rate });
+            arrived.push(Unverified { from, len, rate });
         } else if due && had && fate == BlockFate::Equal {
             // A duplicate that we asked for, of a piece that is verified: due at once (S1).
             self.pair_mut(key).payer.owe(torrent_id, len, rate);

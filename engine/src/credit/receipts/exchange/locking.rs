@@ -11,7 +11,7 @@ use crate::credit::output::Errand;
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::earning::{Earning, EarningLock};
 use crate::credit::receipts::exchange::Exchange;
-use crate::credit::receipts::exchange::syncing::Source;
+use crate::credit::receipts::exchange::syncing::ReceiptSource;
 use crate::credit::receipts::limits::{LOCK_GRACE_MIN_SECS, LOCK_LEFT_MIN_SECS, LOCKS_OPEN_MAX};
 use crate::credit::receipts::paying::{Paying, PayingLock};
 use crate::credit::receipts::violation::Violation;
@@ -19,7 +19,7 @@ use crate::units::PeerIndex;
 use crate::wire::receipt::ReceiptMessage;
 
 /// How a certificate compares with the one known.
-enum Certificate {
+enum Novelty {
     Newer,
     NothingNew,
 }
@@ -46,7 +46,7 @@ impl Exchange {
         if body.payer == me {
             self.own_lock_status(key, status, at);
         } else {
-            self.his_lock_status(key, status, at);
+            self.earning_lock_status(key, status, at);
         }
         self.turn(key, at);
     }
@@ -82,7 +82,7 @@ impl Exchange {
         self.sign(key, at);
     }
 
-    fn his_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
+    fn earning_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
         let now = self.clock.now(at);
         let body = status.lock.body;
         let serveable = self.is_serveable(key, &body, at);
@@ -202,7 +202,7 @@ impl Exchange {
         at: Instant,
     ) -> Result<(), Violation> {
         let key = self.connection_mut(peer).key;
-        self.settle(key, Source::Lock(lock_id), at);
+        self.settle(key, ReceiptSource::Lock(lock_id), at);
         let pair = self.pair_mut(key);
         let Some(lock) = pair.payee.locks.get_mut(&lock_id) else {
             return Ok(());
@@ -278,12 +278,12 @@ impl Exchange {
 }
 
 fn is_newer(offered: &Lock, known: &Lock) -> bool {
-    matches!(compare(offered, known), Certificate::Newer)
+    matches!(compare(offered, known), Novelty::Newer)
 }
 
 /// A top-up raises the amount or the expiry; neither ever becomes smaller, and nothing else
 /// changes.
-fn compare(offered: &Lock, known: &Lock) -> Certificate {
+fn compare(offered: &Lock, known: &Lock) -> Novelty {
     let same = Lock {
         amount: known.amount,
         expires_at: known.expires_at,
@@ -292,8 +292,8 @@ fn compare(offered: &Lock, known: &Lock) -> Certificate {
     let grows = offered.amount >= known.amount && offered.expires_at >= known.expires_at;
     let differs = (offered.amount, offered.expires_at) != (known.amount, known.expires_at);
     if same == *known && grows && differs {
-        Certificate::Newer
+        Novelty::Newer
     } else {
-        Certificate::NothingNew
+        Novelty::NothingNew
     }
 }

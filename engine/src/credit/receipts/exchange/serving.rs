@@ -6,7 +6,7 @@ use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 
 use crate::credit::output::Notice;
 use crate::credit::receipts::connection::Connection;
-use crate::credit::receipts::exchange::syncing::Source;
+use crate::credit::receipts::exchange::syncing::ReceiptSource;
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::exposure::PaidBlock;
 use crate::credit::receipts::payee::Refused;
@@ -193,19 +193,19 @@ impl Exchange {
             .map(|(id, _)| *id)
             .collect();
         for lock_id in waiting {
-            self.settle(key, Source::Lock(lock_id), at);
+            self.settle(key, ReceiptSource::Lock(lock_id), at);
         }
-        self.settle(key, Source::Acknowledgement, at);
+        self.settle(key, ReceiptSource::Acknowledgement, at);
     }
 
     /// Verifies the receipt that waits on a channel and counts it. A forged one makes the
     /// connection it came on plain.
-    pub(super) fn settle(&mut self, key: NodeId, source: Source, at: Instant) {
+    pub(super) fn settle(&mut self, key: NodeId, source: ReceiptSource, at: Instant) {
         let now = self.clock.now(at);
         let pair = self.pair_mut(key);
         let pending = match source {
-            Source::Acknowledgement => pair.acks.his.take(),
-            Source::Lock(lock_id) => pair
+            ReceiptSource::Acknowledgement => pair.acks.theirs.take(),
+            ReceiptSource::Lock(lock_id) => pair
                 .payee
                 .locks
                 .get_mut(&lock_id)
@@ -220,13 +220,13 @@ impl Exchange {
         }
         let pair = self.pair_mut(key);
         match source {
-            Source::Acknowledgement => {
-                pair.acks.his.accept(pending.receipt, at);
-                pair.acks.his_summary.changed(at);
-                let row = receipt_row(pair.acks.his_channel, pair.acks.his.held());
+            ReceiptSource::Acknowledgement => {
+                pair.acks.theirs.accept(pending.receipt, at);
+                pair.acks.their_summary.changed(at);
+                let row = receipt_row(pair.acks.their_channel, pair.acks.theirs.held());
                 self.tally(row.into_iter().collect());
             }
-            Source::Lock(lock_id) => {
+            ReceiptSource::Lock(lock_id) => {
                 let piece_len = pair.piece_len;
                 pair.payee.accept(lock_id, pending.receipt, now);
                 pair.payee.reconsider(piece_len, at);

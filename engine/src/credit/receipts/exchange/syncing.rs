@@ -11,7 +11,7 @@ use seedbank_ledger::{Instant, NodeId};
 
 use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
-use crate::credit::receipts::connection::{Connection, Phase};
+use crate::credit::receipts::connection::{Connection, OpeningPhase};
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::incoming::{Freshness, Offered, totals};
 use crate::credit::receipts::limits::SYNC_CLOSED_MAX;
@@ -23,7 +23,7 @@ use crate::wire::receipt::{ErrorCode, ReceiptMessage, SYNC_ENTRIES_MAX, SyncEntr
 
 /// One of the two kinds of channel on which a peer signs to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum ReceiptSource {
     Acknowledgement,
     Lock(LockId),
 }
@@ -44,7 +44,7 @@ impl Exchange {
         };
         let mut entries = vec![SyncEntry {
             kind: ChannelKind::Acknowledgement,
-            held: pair.acks.his.held().copied(),
+            held: pair.acks.theirs.held().copied(),
             sent: pair.acks.ours.receipt,
             lock: None,
             closed: false,
@@ -88,8 +88,8 @@ impl Exchange {
         }
         let connection = self.connection_mut(peer);
         let key = connection.key;
-        if connection.phase == Phase::Syncing {
-            connection.phase = Phase::Ready;
+        if connection.phase == OpeningPhase::Syncing {
+            connection.phase = OpeningPhase::Ready;
             let window = connection.peer_window;
             let payer = &mut self.pair_mut(key).payer;
             payer.window = payer.window.max(window);
@@ -115,11 +115,11 @@ impl Exchange {
         let identity = self.setup.identity.clone();
         let key = self.connection_mut(peer).key;
         if let Some(receipt) = entry.sent {
-            if receipt.body.channel_id != self.pair_mut(key).acks.his_channel_id {
+            if receipt.body.channel_id != self.pair_mut(key).acks.their_channel_id {
                 return Err(Violation::ForeignReceipt);
             }
-            self.offer(peer, Source::Acknowledgement, receipt, at)?;
-            self.settle(key, Source::Acknowledgement, at);
+            self.offer(peer, ReceiptSource::Acknowledgement, receipt, at)?;
+            self.settle(key, ReceiptSource::Acknowledgement, at);
         }
         let acks = &mut self.pair_mut(key).acks;
         let known = acks.ours.receipt.as_ref();
@@ -175,8 +175,8 @@ impl Exchange {
             if receipt.body.channel_id != channel_id {
                 return Err(Violation::ForeignReceipt);
             }
-            self.offer(peer, Source::Lock(lock_id), receipt, at)?;
-            self.settle(key, Source::Lock(lock_id), at);
+            self.offer(peer, ReceiptSource::Lock(lock_id), receipt, at)?;
+            self.settle(key, ReceiptSource::Lock(lock_id), at);
         }
         if entry.closed && open {
             self.close_asked(peer, lock_id, at)?;
@@ -236,13 +236,13 @@ impl Exchange {
         let key = self.connection_mut(peer).key;
         let channel_id = receipt.body.channel_id;
         let pair = self.pair_mut(key);
-        if channel_id == pair.acks.his_channel_id {
-            return self.offer(peer, Source::Acknowledgement, receipt, at);
+        if channel_id == pair.acks.their_channel_id {
+            return self.offer(peer, ReceiptSource::Acknowledgement, receipt, at);
         }
         let mut locks = pair.payee.locks.iter();
         let found = locks.find(|(_, lock)| lock.channel_id == channel_id);
         match found.map(|(id, lock)| (*id, lock.is_open())) {
-            Some((lock_id, true)) => self.offer(peer, Source::Lock(lock_id), receipt, at),
+            Some((lock_id, true)) => self.offer(peer, ReceiptSource::Lock(lock_id), receipt, at),
             Some((_, false)) => {
                 self.answer_err(peer, ErrorCode::LockClosed, channel_id, at);
                 Ok(())
@@ -257,20 +257,20 @@ impl Exchange {
     fn offer(
         &mut self,
         peer: PeerIndex,
-        source: Source,
+        source: ReceiptSource,
         receipt: SignedReceipt,
         at: Instant,
     ) -> Result<(), Violation> {
         let key = self.connection_mut(peer).key;
         let pair = self.pair_mut(key);
         let (incoming, network) = match source {
-            Source::Acknowledgement => {
+            ReceiptSource::Acknowledgement => {
                 if !receipt.body.amount.is_zero() {
                     return Err(Violation::AmountAcknowledged);
                 }
-                (&mut pair.acks.his, NO_NETWORK)
+                (&mut pair.acks.theirs, NO_NETWORK)
             }
-            Source::Lock(lock_id) => {
+            ReceiptSource::Lock(lock_id) => {
                 let lock = pair.payee.locks.get_mut(&lock_id);
                 let lock = lock.expect("callers have looked this lock up");
                 (&mut lock.incoming, lock.lock.body.network_id)
@@ -293,8 +293,11 @@ impl Exchange {
             }
         }
         match self.connection_mut(peer).phase {
-            Phase::Plain => Err(Violation::ForgedReceipt),
-            Phase::Greeted { .. } | Phase::Proving { .. } | Phase::Syncing | Phase::Ready => Ok(()),
+            OpeningPhase::Plain => Err(Violation::ForgedReceipt),
+            OpeningPhase::Greeted { .. }
+            | OpeningPhase::Proving { .. }
+            | OpeningPhase::Syncing
+            | OpeningPhase::Ready => Ok(()),
         }
     }
 
