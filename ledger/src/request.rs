@@ -1,4 +1,4 @@
-//! AnsweredRequests answered once: the same id and body get the same answer, another body is refused.
+//! Requests answered once: the same id and body get the same answer, another body is refused.
 //!
 //! For the API of whoever runs a ledger. It is no part of the log: replaying entries does not make
 //! these rows again.

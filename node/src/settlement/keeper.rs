@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::inbox::Stopping;
 use crate::settlement::grant::GrantError;
 
-/// AnsweredRequests that wait at most; more are turned away.
+/// Requests that wait at most; more are turned away.
 const QUEUE_MAX: usize = 4_096;
 
 /// The way to the thread. Cheap to clone; when the last one is gone, the thread ends.

@@ -137,7 +137,7 @@ impl Accounts {
                     sum(BalanceReason::Earned).saturating_sub(sum(BalanceReason::Forfeited));
             }
             PAYER => {
-                self.spent = sum(BalanceReason::Spent).saturating_sub(sum(BalanceReason::Returned))
+                self.spent = sum(BalanceReason::Spent).saturating_sub(sum(BalanceReason::Returned));
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use crate::ledger::check::{CheckError, CheckReport};
 use crate::store::Store;
 use crate::units::{MicroCredits, Sequence};
 
-/// AuditSums over every entry, in µcr.
+/// Sums over every entry, in µcr.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// The replay that was compared with the rows.

@@ -102,7 +102,7 @@ pub struct Explanation {
     pub head: Sequence,
 }
 
-/// ReasonSums of one reason, wide enough for any ledger.
+/// Sums of one reason, wide enough for any ledger.
 #[derive(Clone, Copy, Default)]
 struct ReasonSums {
     bytes: u128,

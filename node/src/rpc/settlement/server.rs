@@ -45,7 +45,7 @@ const BACKLOG_MAX: usize = 8;
 /// Orders and claims that one key may send at once, and per second over time.
 const KEY_BURST: u64 = 200;
 const KEY_PER_SECOND: u32 = 20;
-/// AnsweredRequests that one address may send at once, and per second over time.
+/// Requests that one address may send at once, and per second over time.
 const ADDR_BURST: u64 = 2_000;
 const ADDR_PER_SECOND: u32 = 500;
 /// Lines of an answer that cost as much as a request of its own.

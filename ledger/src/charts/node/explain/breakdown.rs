@@ -74,7 +74,7 @@ pub struct Breakdown {
     pub head: Sequence,
 }
 
-/// GroupSums of one group, or of an entry's share in it.
+/// Sums of one group, or of an entry's share in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct GroupSums {
     change: i128,
