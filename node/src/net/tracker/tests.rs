@@ -75,7 +75,7 @@ async fn an_http_tracker_is_asked_and_understood() {
     assert_eq!(reply.peers, ["127.0.0.1:6881".parse().unwrap()]);
     let line = served.await.unwrap();
     assert!(
-        line.starts_with("GET /announce?pass=1&torrent_id=abcdefghij0123456789&"),
+        line.starts_with("GET /announce?pass=1&info_hash=abcdefghij0123456789&"),
         "{line}"
     );
     assert!(line.contains("&event=started"), "{line}");
