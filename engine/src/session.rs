@@ -155,12 +155,17 @@ impl Session {
                 // The answer is for callers of `command`; a replayed log has none.
                 let _ = self.carry_out(command, now);
             }
-            Input::Accepted { peer, addr } => self.accepted(peer, addr),
+            Input::Accepted {
+                peer,
+                addr,
+                transport,
+            } => self.accepted(peer, (addr, transport)),
             Input::Dialled {
                 peer,
                 torrent_id,
                 addr,
-            } => self.dialled(peer, torrent_id, addr),
+                transport,
+            } => self.dialled(peer, torrent_id, (addr, transport)),
             Input::DialFailed { torrent_id, addr } => self.dial_failed(torrent_id, addr, now),
             Input::Handshake { peer, handshake } => self.handshaken(peer, handshake, now),
             Input::Received { peer, events } => self.received(peer, events, now),

@@ -1,6 +1,8 @@
 //! The tracker of a world: it knows every node that is up and has the torrent.
 
+use seedbank_engine::discovery::ResolveError;
 use seedbank_engine::discovery::tracker::AnnounceReply;
+use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::Duration;
 
@@ -11,7 +13,12 @@ use crate::node::SimNode;
 const INTERVAL: Duration = Duration::from_secs(1_800);
 
 /// What `asking` is told of a torrent: everybody but itself.
-pub(crate) fn answer(nodes: &[SimNode], asking: NodeIndex, torrent_id: TorrentId) -> AnnounceReply {
+pub(crate) fn answer(
+    nodes: &[SimNode],
+    asking: NodeIndex,
+    torrent_id: TorrentId,
+    tracker: String,
+) -> Input {
     let others = nodes
         .iter()
         .enumerate()
@@ -21,12 +28,23 @@ pub(crate) fn answer(nodes: &[SimNode], asking: NodeIndex, torrent_id: TorrentId
         .filter(|(_, other)| other.geometry.contains_key(&torrent_id))
         .map(|(_, other)| other.addr)
         .collect();
-    AnnounceReply {
+    let reply = AnnounceReply {
         interval: INTERVAL,
         interval_min: None,
         seeds: None,
         leechers: None,
         peers,
         warning: None,
+    };
+    Input::Announced {
+        torrent_id,
+        tracker,
+        result: Ok(reply),
     }
+}
+
+/// No host of a world has a name.
+pub(crate) fn unresolved(host: String, port: u16) -> Input {
+    let result = Err(ResolveError("no such host".to_owned()));
+    Input::Resolved { host, port, result }
 }

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use seedbank_engine::credit::settlement::Unreachable;
-use seedbank_engine::discovery::ResolveError;
 use seedbank_engine::interface::command::{AddTorrent, Command, CommandError, CommandReply};
 use seedbank_engine::interface::event::SessionEvent;
-use seedbank_engine::interface::input::{Input, PeerEvent};
+use seedbank_engine::interface::input::{Input, PeerEvent, Transport};
 use seedbank_engine::interface::output::{Output, StorageCheck};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex, TorrentId};
@@ -403,19 +402,14 @@ impl World {
     }
 
     fn ask_tracker(&mut self, node: NodeIndex, torrent_id: TorrentId, tracker: String) {
-        let announced = Box::new(Input::Announced {
-            torrent_id,
-            tracker,
-            result: Ok(tracker::answer(&self.nodes, node, torrent_id)),
-        });
+        let announced = Box::new(tracker::answer(&self.nodes, node, torrent_id, tracker));
         let at = self.queue.now().after(TRACKER_DELAY);
         self.queue.push(at, Event::Input(node, announced));
     }
 
     /// Nothing here has a name.
     fn resolve(&mut self, node: NodeIndex, host: String, port: u16) {
-        let result = Err(ResolveError("no such host".to_owned()));
-        let resolved = Box::new(Input::Resolved { host, port, result });
+        let resolved = Box::new(tracker::unresolved(host, port));
         let at = self.queue.now().after(TRACKER_DELAY);
         self.queue.push(at, Event::Input(node, resolved));
     }
@@ -451,6 +445,7 @@ impl World {
             peer: ours.peer,
             torrent_id,
             addr,
+            transport: Transport::Tcp,
         };
         let at = now.after(self.network.delay(to));
         self.queue.push(at, Event::Input(from, Box::new(dialled)));
@@ -459,6 +454,7 @@ impl World {
             Input::Accepted {
                 peer: theirs.peer,
                 addr: dialler_addr,
+                transport: Transport::Tcp,
             },
         );
     }

@@ -29,6 +29,8 @@ pub enum Input {
         peer: PeerIndex,
         /// Its address.
         addr: SocketAddr,
+        /// What carries the connection.
+        transport: Transport,
     },
     /// A dial of ours succeeded.
     Dialled {
@@ -38,6 +40,8 @@ pub enum Input {
         torrent_id: TorrentId,
         /// Its address.
         addr: SocketAddr,
+        /// What carries the connection.
+        transport: Transport,
     },
     /// A dial of ours failed.
     DialFailed {
@@ -154,6 +158,13 @@ pub enum Input {
     /// The settlement node has entered this line of our account. A hint: it costs a question at
     /// most, and without it the next regular statement says the same.
     LineEntered(Sequence),
+}
+
+/// What carries the bytes of a connection. A further one is a further line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
 }
 
 /// One event inside a socket read.
