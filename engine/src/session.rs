@@ -8,6 +8,7 @@ mod choking;
 mod commands;
 mod connect;
 mod credit;
+mod datagrams;
 mod download;
 mod extensions;
 mod life;
@@ -28,6 +29,7 @@ use crate::content::files::Places;
 use crate::credit::market::{Market, MarketSetup};
 use crate::credit::output::Notice;
 use crate::credit::wallet::WalletBook;
+use crate::discovery::tracker::udp::client::UdpClient;
 use crate::interface::command::{Command, CommandError, CommandReply};
 use crate::interface::config::{Config, Policy};
 use crate::interface::input::Input;
@@ -82,6 +84,7 @@ pub struct Session {
     /// When a download that a limit held back may go on.
     download_refill: Option<Instant>,
     market: Market,
+    udp_trackers: UdpClient,
     /// Somebody may be let in before the next round.
     choke_due: Option<Instant>,
     outputs: VecDeque<Output>,
@@ -132,6 +135,7 @@ impl Session {
             rng,
             announce_key,
             market,
+            udp_trackers: UdpClient::default(),
             now,
         };
         session.apply_policy(now);
@@ -151,12 +155,17 @@ impl Session {
                 // The answer is for callers of `command`; a replayed log has none.
                 let _ = self.carry_out(command, now);
             }
-            Input::Accepted { peer, addr } => self.accepted(peer, addr),
+            Input::Accepted {
+                peer,
+                addr,
+                transport,
+            } => self.accepted(peer, (addr, transport)),
             Input::Dialled {
                 peer,
                 torrent_id,
                 addr,
-            } => self.dialled(peer, torrent_id, addr),
+                transport,
+            } => self.dialled(peer, torrent_id, (addr, transport)),
             Input::DialFailed { torrent_id, addr } => self.dial_failed(torrent_id, addr, now),
             Input::Handshake { peer, handshake } => self.handshaken(peer, handshake, now),
             Input::Received { peer, events } => self.received(peer, events, now),
@@ -188,6 +197,8 @@ impl Session {
             } => {
                 self.announced(torrent_id, &tracker, result, now);
             }
+            Input::Datagram { from, bytes } => self.datagram(from, &bytes, now),
+            Input::Resolved { host, port, result } => self.resolved(&host, port, &result, now),
             Input::Settled { request, answer } => self.market.settled(request, answer, now),
             Input::LineEntered(line) => self.market.line_entered(line, now),
         }
@@ -227,6 +238,7 @@ impl Session {
             self.housekeeping_at = now.after(HOUSEKEEPING);
             self.housekeep(now);
         }
+        self.datagrams_due(now);
         self.choke_round(now);
         self.choke_now(now);
         if self.upload_refill.is_some_and(|at| at <= now) {
@@ -297,6 +309,7 @@ impl Session {
             self.choke_due,
             choke,
             self.market.next_timeout(),
+            self.udp_trackers.next_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -307,7 +320,8 @@ impl Session {
     /// or its time is up.
     pub fn is_finished(&self) -> bool {
         self.finishing.is_some_and(|deadline| {
-            self.now >= deadline || (self.peers.is_empty() && self.market.is_finished())
+            let all_gone = self.peers.is_empty() && self.udp_trackers.is_finished();
+            self.now >= deadline || (all_gone && self.market.is_finished())
         })
     }
 
@@ -358,6 +372,7 @@ impl Session {
             );
         }
         self.market.check_invariants();
+        self.udp_trackers.check_invariants();
     }
 
     /// This node's key.

@@ -28,6 +28,7 @@ use crate::host::clock::{Clock, unix_now};
 use crate::inbox::ToSession;
 use crate::net::connection::link::PeerLink;
 use crate::net::connection::outbox::Item;
+use crate::net::datagram::Datagrams;
 use crate::net::dial::Dialler;
 use crate::net::tracker::Announcer;
 use crate::settlement::Settlement;
@@ -66,6 +67,7 @@ pub(crate) struct Driver {
     pub(crate) books: Arc<Books>,
     pub(crate) events: Events,
     pub(crate) dialler: Arc<Dialler>,
+    pub(crate) datagrams: Arc<Datagrams>,
     pub(crate) announcer: Arc<Announcer>,
     pub(crate) torrents: Arc<Torrents>,
     pub(crate) settlement: Arc<dyn Settlement>,
@@ -221,6 +223,11 @@ impl Driver {
                 torrent_id,
                 delete_data,
             } => self.torrents.forget(torrent_id, delete_data),
+            Output::Datagram { to, bytes } => self.datagrams.send(to, &bytes),
+            Output::Resolve { host, port } => {
+                let datagrams = Arc::clone(&self.datagrams);
+                self.runtime.spawn(datagrams.resolve(host, port));
+            }
             Output::Announce {
                 torrent_id,
                 tracker,

@@ -65,6 +65,11 @@ impl Inbox {
         self.send(ToSession::Input(input)).await;
     }
 
+    /// Waits until the session thread has ended.
+    pub(crate) async fn closed(&self) {
+        self.sender.closed().await;
+    }
+
     /// Delivers an event from a thread that may wait.
     pub(crate) fn input_blocking(&self, input: Input) {
         self.send_blocking(ToSession::Input(input));

@@ -32,6 +32,7 @@ use crate::host::config::StoreKind;
 use crate::host::datadir::{DataDir, DataDirError};
 use crate::host::keys::{self, KeyError};
 use crate::inbox::{Inbox, ToSession};
+use crate::net::datagram::Datagrams;
 use crate::net::dial::Dialler;
 use crate::net::listen;
 use crate::net::tracker::Announcer;
@@ -206,7 +207,8 @@ impl Node {
             books: Arc::clone(&books),
             events: events.clone(),
             dialler: Dialler::new(Arc::clone(&plane), source),
-            announcer: Announcer::new(inbox.clone(), clock, source),
+            datagrams: Datagrams::start(inbox.clone(), source),
+            announcer: Announcer::new(inbox.clone(), source),
             torrents: Arc::clone(&torrents),
             settlement: options.settlement,
             observer: options.observer,

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use seedbank_engine::credit::settlement::Unreachable;
-use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply};
 use seedbank_engine::interface::command::{AddTorrent, Command, CommandError, CommandReply};
 use seedbank_engine::interface::event::SessionEvent;
-use seedbank_engine::interface::input::{Input, PeerEvent};
+use seedbank_engine::interface::input::{Input, PeerEvent, Transport};
 use seedbank_engine::interface::output::{Output, StorageCheck};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex, TorrentId};
@@ -26,6 +25,7 @@ use crate::node::{PieceProgress, SimNode};
 use crate::queue::EventQueue;
 use crate::recording::unix;
 use crate::settlement::SimSettlement;
+use crate::tracker;
 
 /// Wall-clock time at the start of every run: 2026-01-01.
 pub const START: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -341,12 +341,7 @@ impl World {
                 self.nodes[node.0].cancelled(peer, &block);
                 self.enqueue(End { node, peer }, Item::Message(Message::Cancel(block)));
             }
-            Output::Serve { peer, blocks } => {
-                let garbage = self.nodes[node.0].garbage;
-                for block in blocks {
-                    self.enqueue(End { node, peer }, Item::Block { block, garbage });
-                }
-            }
+            Output::Serve { peer, blocks } => self.serve(End { node, peer }, blocks),
             Output::Close { peer, .. } => self.enqueue(End { node, peer }, Item::Fin),
             Output::Release { torrent_id, piece } => {
                 self.nodes[node.0].release(torrent_id, piece);
@@ -366,6 +361,8 @@ impl World {
             } => {
                 self.ask_tracker(node, torrent_id, tracker);
             }
+            Output::Resolve { host, port } => self.resolve(node, host, port),
+            Output::Datagram { to, bytes } => self.datagram(node, to, bytes),
             Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
             Output::Append(command) => {
                 let unix = self.unix();
@@ -373,6 +370,13 @@ impl World {
             }
             Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
             Output::Event(event) => self.events.push((now, node, event)),
+        }
+    }
+
+    fn serve(&mut self, from: End, blocks: Vec<Block>) {
+        let garbage = self.nodes[from.node.0].garbage;
+        for block in blocks {
+            self.enqueue(from, Item::Block { block, garbage });
         }
     }
 
@@ -398,40 +402,27 @@ impl World {
     }
 
     fn ask_tracker(&mut self, node: NodeIndex, torrent_id: TorrentId, tracker: String) {
-        let result = self.announce(node, torrent_id);
-        let announced = Box::new(Input::Announced {
-            torrent_id,
-            tracker,
-            result,
-        });
+        let announced = Box::new(tracker::answer(&self.nodes, node, torrent_id, tracker));
         let at = self.queue.now().after(TRACKER_DELAY);
         self.queue.push(at, Event::Input(node, announced));
     }
 
-    /// A tracker that knows every node that has the torrent.
-    fn announce(
-        &self,
-        node: NodeIndex,
-        torrent_id: TorrentId,
-    ) -> Result<AnnounceReply, AnnounceError> {
-        let others = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != node.0);
-        let peers = others
-            .filter(|(_, other)| other.session.is_some())
-            .filter(|(_, other)| other.geometry.contains_key(&torrent_id))
-            .map(|(_, other)| other.addr)
-            .collect();
-        Ok(AnnounceReply {
-            interval: Duration::from_secs(1_800),
-            interval_min: None,
-            seeds: None,
-            leechers: None,
-            peers,
-            warning: None,
-        })
+    /// Nothing here has a name.
+    fn resolve(&mut self, node: NodeIndex, host: String, port: u16) {
+        let resolved = Box::new(tracker::unresolved(host, port));
+        let at = self.queue.now().after(TRACKER_DELAY);
+        self.queue.push(at, Event::Input(node, resolved));
+    }
+
+    /// A datagram reaches the node at that address, or nobody. It takes no room on the uplink.
+    fn datagram(&mut self, node: NodeIndex, to: SocketAddr, bytes: Vec<u8>) {
+        let Some(to) = self.by_addr.get(&to).copied() else {
+            return;
+        };
+        let from = self.nodes[node.0].addr;
+        let datagram = Box::new(Input::Datagram { from, bytes });
+        let at = self.queue.now().after(self.network.delay(node));
+        self.queue.push(at, Event::Input(to, datagram));
     }
 
     fn dial(&mut self, from: NodeIndex, torrent_id: TorrentId, addr: SocketAddr) {
@@ -454,6 +445,7 @@ impl World {
             peer: ours.peer,
             torrent_id,
             addr,
+            transport: Transport::Tcp,
         };
         let at = now.after(self.network.delay(to));
         self.queue.push(at, Event::Input(from, Box::new(dialled)));
@@ -462,6 +454,7 @@ impl World {
             Input::Accepted {
                 peer: theirs.peer,
                 addr: dialler_addr,
+                transport: Transport::Tcp,
             },
         );
     }

@@ -7,6 +7,7 @@ use seedbank_ledger::{Sequence, UnixTime};
 
 pub use crate::asked::BlockFate;
 pub use crate::credit::settlement::Unreachable;
+use crate::discovery::ResolveError;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
 use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
@@ -28,6 +29,8 @@ pub enum Input {
         peer: PeerIndex,
         /// Its address.
         addr: SocketAddr,
+        /// What carries the connection.
+        transport: Transport,
     },
     /// A dial of ours succeeded.
     Dialled {
@@ -37,6 +40,8 @@ pub enum Input {
         torrent_id: TorrentId,
         /// Its address.
         addr: SocketAddr,
+        /// What carries the connection.
+        transport: Transport,
     },
     /// A dial of ours failed.
     DialFailed {
@@ -116,7 +121,25 @@ pub enum Input {
         /// Why, for people ("no space left on device").
         reason: String,
     },
-    /// A tracker answered or did not.
+    /// A datagram came, from anybody. Longer ones than
+    /// [`DATAGRAM_LEN_MAX`](crate::discovery::DATAGRAM_LEN_MAX) need not be told.
+    Datagram {
+        /// From where, as the socket says; an IPv4 sender has an IPv4 address.
+        from: SocketAddr,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
+    /// A host that [`Output::Resolve`](super::output::Output::Resolve) asked for has these
+    /// addresses, the best first, or none that a datagram could go to.
+    Resolved {
+        /// As in the output.
+        host: String,
+        /// As in the output.
+        port: u16,
+        /// Addresses with that port.
+        result: Result<Vec<SocketAddr>, ResolveError>,
+    },
+    /// A tracker answered [`Output::Announce`](super::output::Output::Announce) or did not.
     Announced {
         /// Torrent.
         torrent_id: TorrentId,
@@ -135,6 +158,13 @@ pub enum Input {
     /// The settlement node has entered this line of our account. A hint: it costs a question at
     /// most, and without it the next regular statement says the same.
     LineEntered(Sequence),
+}
+
+/// What carries the bytes of a connection. A further one is a further line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
 }
 
 /// One event inside a socket read.

@@ -94,7 +94,22 @@ pub enum Output {
         /// Delete its files, if they are its own.
         delete_data: bool,
     },
-    /// Ask a tracker; answered by `Announced`.
+    /// Send a datagram, from the same socket as all others to this address family. It may be lost,
+    /// and nothing answers for it.
+    Datagram {
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Find the addresses of a host that datagrams can go to; answered by `Resolved`.
+    Resolve {
+        /// A name or a literal address, an IPv6 one without its brackets.
+        host: String,
+        /// Port that the addresses are to have.
+        port: u16,
+    },
+    /// Ask an HTTP tracker; answered by `Announced`.
     Announce {
         /// Torrent.
         torrent_id: TorrentId,

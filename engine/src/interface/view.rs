@@ -7,6 +7,7 @@ use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 pub use crate::credit::boost::{BoostQuote, BoostState, BoostView, PayeeView};
 pub use crate::credit::wallet::WalletView;
 pub use crate::discovery::tracker::TrackerView;
+use crate::interface::input::Transport;
 use crate::transfer::choker::Reason;
 use crate::units::{PeerIndex, TorrentId};
 
@@ -75,6 +76,8 @@ pub struct PeerView {
     pub torrent_id: TorrentId,
     /// Remote address.
     pub addr: SocketAddr,
+    /// What carries the connection.
+    pub transport: Transport,
     /// Whether it dialled us.
     pub incoming: bool,
     /// What it calls itself, escaped and bounded; its own claim.

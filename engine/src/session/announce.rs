@@ -1,8 +1,11 @@
-//! Trackers: what is due is asked, what they answer becomes addresses.
+//! Trackers: what is due is asked, what they answer becomes addresses. How a UDP tracker is asked is
+//! the business of [`UdpClient`](crate::discovery::tracker::udp::client::UdpClient).
 
 use seedbank_ledger::Instant;
 
 use crate::discovery::addresses::PeerSource;
+use crate::discovery::tracker::udp::client::UdpQuestion;
+use crate::discovery::tracker::url::TrackerUrl;
 use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
 use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
@@ -18,6 +21,18 @@ const PEERS_FEW: usize = 5;
 impl Session {
     /// Announces whatever is due.
     pub(super) fn announce_due(&mut self, now: Instant) {
+        loop {
+            for (torrent_id, tracker, request) in self.announces_due(now) {
+                self.ask_tracker(torrent_id, tracker, request);
+            }
+            // One that failed at once makes the next tracker due.
+            if !self.heed_udp_trackers(now) {
+                return;
+            }
+        }
+    }
+
+    fn announces_due(&mut self, now: Instant) -> Vec<(TorrentId, String, AnnounceRequest)> {
         let mut announces = Vec::new();
         for torrent in self.torrents.values_mut() {
             // What is left is not known, and nobody could connect.
@@ -40,19 +55,45 @@ impl Session {
                     },
                     key: self.announce_key,
                 };
-                announces.push(Output::Announce {
-                    torrent_id: torrent.torrent_id,
-                    tracker: announce.url,
-                    request,
-                });
+                announces.push((torrent.torrent_id, announce.url, request));
             }
         }
         announces
-            .into_iter()
-            .for_each(|announce| self.emit(announce));
     }
 
+    /// Over UDP ourselves; anything else is the driver's.
+    fn ask_tracker(&mut self, torrent_id: TorrentId, tracker: String, request: AnnounceRequest) {
+        match TrackerUrl::parse(&tracker) {
+            Ok(TrackerUrl::Udp(target)) => {
+                let question = UdpQuestion {
+                    torrent_id,
+                    tracker,
+                };
+                self.udp_trackers
+                    .ask(question, target, request, &mut self.rng);
+            }
+            Ok(TrackerUrl::Http(_)) | Err(_) => self.emit(Output::Announce {
+                torrent_id,
+                tracker,
+                request,
+            }),
+        }
+    }
+
+    /// A tracker answered the driver or did not.
     pub(super) fn announced(
+        &mut self,
+        torrent_id: TorrentId,
+        tracker: &str,
+        result: Result<AnnounceReply, AnnounceError>,
+        now: Instant,
+    ) {
+        self.tracker_answered(torrent_id, tracker, result, now);
+        self.announce_due(now);
+    }
+
+    /// What follows from an answer, but for the announces that it makes due.
+    pub(super) fn tracker_answered(
         &mut self,
         torrent_id: TorrentId,
         tracker: &str,
@@ -82,7 +123,6 @@ impl Session {
                 self.emit(Output::Event(failed));
             }
         }
-        self.announce_due(now);
     }
 
     /// Downloads that know too few peers ask again before their time.

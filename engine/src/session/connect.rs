@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::Instant;
 
+use crate::interface::input::Transport;
 use crate::interface::output::Output;
 use crate::rate::RateMeter;
 use crate::session::Session;
@@ -22,9 +23,9 @@ const DIALLING_MAX: usize = 10;
 
 impl Session {
     /// Somebody connected to us.
-    pub(super) fn accepted(&mut self, peer: PeerIndex, addr: SocketAddr) {
+    pub(super) fn accepted(&mut self, peer: PeerIndex, way: (SocketAddr, Transport)) {
         let full = self.peers.len() >= self.config.connections_max;
-        self.insert_peer(peer, addr, None);
+        self.insert_peer(peer, way, None);
         if self.finishing.is_some() {
             self.close(peer, "shutting down");
         } else if full {
@@ -33,8 +34,13 @@ impl Session {
     }
 
     /// A dial of ours succeeded.
-    pub(super) fn dialled(&mut self, peer: PeerIndex, torrent_id: TorrentId, addr: SocketAddr) {
-        self.insert_peer(peer, addr, Some(torrent_id));
+    pub(super) fn dialled(
+        &mut self,
+        peer: PeerIndex,
+        torrent_id: TorrentId,
+        way: (SocketAddr, Transport),
+    ) {
+        self.insert_peer(peer, way, Some(torrent_id));
         let Some(torrent) = self
             .torrents
             .get_mut(&torrent_id)
@@ -42,16 +48,22 @@ impl Session {
         else {
             return self.close(peer, "torrent is not running");
         };
-        torrent.addresses.connected(addr);
+        torrent.addresses.connected(way.0);
         torrent.peers.insert(peer);
         self.send_handshake(peer, torrent_id);
     }
 
-    fn insert_peer(&mut self, peer: PeerIndex, addr: SocketAddr, torrent_id: Option<TorrentId>) {
+    fn insert_peer(
+        &mut self,
+        peer: PeerIndex,
+        (addr, transport): (SocketAddr, Transport),
+        torrent_id: Option<TorrentId>,
+    ) {
         let incoming = torrent_id.is_none();
         let entry = Peer {
             index: peer,
             addr,
+            transport,
             incoming,
             torrent_id,
             link: None,

@@ -7,6 +7,7 @@ use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::content::bitfield::{Bitfield, BitfieldError};
 use crate::credit::market::UnderWay;
+use crate::interface::input::Transport;
 use crate::rate::RateMeter;
 use crate::transfer::pipeline::Pipeline;
 use crate::units::{Block, ClientId, PeerIndex, PieceIndex, TorrentId};
@@ -28,6 +29,7 @@ const EARLY_HAVES_MAX: usize = 100_000;
 pub(crate) struct Peer {
     pub(crate) index: PeerIndex,
     pub(crate) addr: SocketAddr,
+    pub(crate) transport: Transport,
     pub(crate) incoming: bool,
     /// Its torrent, once known: a dial's from the start, an accepted one's with its handshake.
     pub(crate) torrent_id: Option<TorrentId>,

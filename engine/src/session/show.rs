@@ -45,6 +45,7 @@ impl Session {
             peer: peer.index,
             torrent_id: peer.torrent_id?,
             addr: peer.addr,
+            transport: peer.transport,
             incoming: peer.incoming,
             client: link
                 .remote

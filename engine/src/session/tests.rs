@@ -19,5 +19,6 @@ mod rig;
 mod serving;
 mod starting;
 mod stopping;
+mod trackers;
 
 use rig::{Remote, Rig};

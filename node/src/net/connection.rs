@@ -1,18 +1,16 @@
-//! One task per connection: it owns the socket, parses what comes, and writes what the session
-//! queued, in batches. Payload goes between socket and lease or storage here and nowhere else.
+//! One task per connection: it owns a stream of bytes, whatever carries them, parses what comes, and
+//! writes what the session queued, in batches. Payload goes between socket and lease or storage here and nowhere else.
 
 pub(crate) mod link;
 pub(crate) mod outbox;
 mod reader;
+mod stream;
 mod writer;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use seedbank_engine::interface::input::Input;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
@@ -20,6 +18,7 @@ use crate::disk::plane::DataPlane;
 use crate::inbox::ToSession;
 use crate::net::connection::link::PeerLink;
 use crate::net::connection::reader::Reader;
+use crate::net::connection::stream::PeerStream;
 use crate::net::connection::writer::Writer;
 
 /// Time for the peer's 68 bytes.
@@ -32,8 +31,6 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a buffer that is not used is kept.
 const IDLE: Duration = Duration::from_secs(2);
-/// Bytes the kernel may hold unsent: choke and cancel take effect after at most so much.
-const UNSENT_MAX: u32 = 128 * 1024;
 
 /// Serves one connection to its end.
 ///
@@ -42,7 +39,7 @@ const UNSENT_MAX: u32 = 128 * 1024;
 pub(crate) async fn run(
     plane: Arc<DataPlane>,
     link: Arc<PeerLink>,
-    mut stream: TcpStream,
+    stream: impl PeerStream,
     first: Input,
     pending: OwnedSemaphorePermit,
 ) {
@@ -53,9 +50,8 @@ pub(crate) async fn run(
     if !plane.inbox.send(connected).await {
         return;
     }
-    match configure(&stream) {
-        Ok(()) => {
-            let (read_half, write_half) = stream.split();
+    match stream.into_halves() {
+        Ok((read_half, write_half)) => {
             let reader = Reader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
             let writer = Writer::new(Arc::clone(&plane), Arc::clone(&link), write_half);
             tokio::join!(reader.run(pending), writer.run(), deadline(&link));
@@ -67,13 +63,6 @@ pub(crate) async fn run(
         reason: link.ended().await,
     };
     plane.inbox.input(closed).await;
-}
-
-fn configure(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX)?;
-    Ok(())
 }
 
 /// Ends a connection that the session closed and whose peer does not take the rest.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::input::{Input, Transport};
 use seedbank_engine::units::TorrentId;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
@@ -50,6 +50,7 @@ impl Dialler {
                     peer,
                     torrent_id,
                     addr,
+                    transport: Transport::Tcp,
                 };
                 connection::run(Arc::clone(&self.plane), link, stream, first, permit).await;
             }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::input::{Input, Transport};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -61,7 +61,11 @@ pub(crate) async fn accept(plane: Arc<DataPlane>, listener: TcpListener) {
                 let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
                 let peer = plane.next_peer();
                 let link = Arc::new(PeerLink::new(peer));
-                let first = Input::Accepted { peer, addr };
+                let first = Input::Accepted {
+                    peer,
+                    addr,
+                    transport: Transport::Tcp,
+                };
                 let plane = Arc::clone(&plane);
                 tokio::spawn(connection::run(plane, link, stream, first, permit));
             }

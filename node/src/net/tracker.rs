@@ -1,7 +1,7 @@
-//! Announces: the engine says what to ask and reads the answer, this carries the bytes.
+//! Announces over HTTP: the engine says what to ask and reads the answer, this carries the bytes.
+//! UDP trackers are asked by the session itself, with datagrams.
 
 mod http;
-mod udp;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::TorrentId;
 use tokio::sync::Semaphore;
 
-use crate::host::clock::Clock;
 use crate::inbox::Inbox;
 
 /// Most announces on their way at once; the rest wait.
@@ -22,23 +21,19 @@ const ANNOUNCES_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Announcer {
     http: Option<reqwest::Client>,
-    /// Address to speak from; `None` for any.
-    source: Option<IpAddr>,
-    clock: Clock,
     inbox: Inbox,
     running: Semaphore,
 }
 
 impl Announcer {
-    pub(crate) fn new(inbox: Inbox, clock: Clock, source: Option<IpAddr>) -> Arc<Self> {
+    /// `source` is the address to speak from; `None` for any.
+    pub(crate) fn new(inbox: Inbox, source: Option<IpAddr>) -> Arc<Self> {
         let http = http::client(source);
         if let Err(error) = &http {
             tracing::warn!(%error, "HTTP trackers cannot be asked");
         }
         Arc::new(Self {
             http: http.ok(),
-            source,
-            clock,
             inbox,
             running: Semaphore::new(ANNOUNCES_MAX),
         })
@@ -71,9 +66,7 @@ impl Announcer {
         match (url, &self.http) {
             (TrackerUrl::Http(_), Some(client)) => http::ask(client, tracker, &request).await,
             (TrackerUrl::Http(_), None) => Err(unreachable(&"HTTP is not available")),
-            (TrackerUrl::Udp(target), _) => {
-                udp::ask(&target, request, self.source, self.clock).await
-            }
+            (TrackerUrl::Udp(_), _) => Err(unreachable(&"not an HTTP tracker")),
         }
     }
 }

@@ -35,11 +35,15 @@ fn torrent() -> (TorrentId, Vec<u8>, Vec<u8>) {
 }
 
 fn single_file(name: &str, bytes: &[u8]) -> Metainfo {
+    tracked(name, bytes, Vec::new())
+}
+
+fn tracked(name: &str, bytes: &[u8], trackers: Vec<Vec<String>>) -> Metainfo {
     let draft = MetainfoDraft {
         name: name.to_owned(),
         content: DraftContent::File(u64::try_from(bytes.len()).unwrap()),
         piece_len: PIECE_LEN,
-        trackers: Vec::new(),
+        trackers,
         private: false,
         comment: None,
         created_by: None,
@@ -374,4 +378,49 @@ async fn a_torrent_that_cannot_be_put_on_record_is_not_added() {
     std::fs::create_dir(&torrents).unwrap();
     node.add_torrent(request(&torrent, &[])).await.unwrap();
     node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_udp_tracker_hears_that_a_node_comes_and_that_it_goes() {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("udp://{}/announce", socket.local_addr().unwrap());
+    let tracker = tokio::spawn(async move {
+        let mut events = Vec::new();
+        let mut datagram = [0; 2048];
+        // 3 is `stopped`, 2 is `started` (BEP 15).
+        while events.last() != Some(&3) {
+            let (len, from) = socket.recv_from(&mut datagram).await.unwrap();
+            let id = &datagram[12..16];
+            let answer = match len {
+                16 => [&[0, 0, 0, 0], id, &[9; 8]].concat(),
+                _ => {
+                    events.push(datagram[83]);
+                    let numbers = [900_u32, 0, 0].map(u32::to_be_bytes).concat();
+                    [&[0, 0, 0, 1], id, &numbers].concat()
+                }
+            };
+            socket.send_to(&answer, from).await.unwrap();
+        }
+        events
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path(), "node").await;
+    let metainfo = tracked("file", &content(LEN), vec![vec![url]]);
+    let torrent_id = metainfo.torrent_id();
+    node.add_torrent(request(&metainfo.to_bytes(), &[]))
+        .await
+        .unwrap();
+    let answered = async || {
+        let torrent = node
+            .query(move |session| session.torrent(&torrent_id))
+            .await;
+        torrent.flatten().unwrap().trackers[0]
+            .status
+            .contains("0 peers")
+    };
+    while !answered().await {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.shutdown().await, Ended::Shutdown);
+    assert_eq!(tracker.await.unwrap(), [2, 3]);
 }

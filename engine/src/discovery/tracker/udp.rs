@@ -1,8 +1,10 @@
 //! UDP trackers (BEP 15, 41) as an exchange without a socket.
 //!
-//! The driver resolves the name, draws the numbers, and loops: [`UdpAnnounce::poll`] says what to
-//! send or how long to wait, [`UdpAnnounce::handle`] takes what came back from that address. One
-//! exchange is one announce over one address family.
+//! [`UdpAnnounce::poll`] says what to send or how long to wait, [`UdpAnnounce::handle`] takes what
+//! came back from that address. One exchange is one announce over one address family; [`client`]
+//! conducts all that are under way.
+
+pub mod client;
 
 use seedbank_ledger::{Duration, Instant};
 
@@ -45,6 +47,13 @@ pub struct Connection {
     expires_at: Instant,
 }
 
+impl Connection {
+    /// Whether it may still be used.
+    pub fn is_live(&self, now: Instant) -> bool {
+        now < self.expires_at
+    }
+}
+
 /// What an exchange needs to begin.
 #[derive(Clone, Copy, Debug)]
 pub struct UdpParameters<'a> {
@@ -58,7 +67,8 @@ pub struct UdpParameters<'a> {
     pub transaction_ids: [u32; 2],
     /// Repetitions before it fails; held at [`RETRIES_MAX`].
     pub retries: u32,
-    /// From an earlier exchange with this tracker from the same address.
+    /// From an earlier exchange with this tracker from the same address. If the tracker refuses the
+    /// announce made under it, the exchange connects once more: it may have been restarted.
     pub connection: Option<Connection>,
 }
 
@@ -82,7 +92,11 @@ pub struct UdpAnnounce {
     connect_id: u32,
     announce_id: u32,
     connection: Option<Connection>,
+    /// Whether the connection is that of an earlier exchange.
+    borrowed: bool,
     retries: u32,
+    /// Whether the tracker was sent an announce.
+    announced: bool,
     /// Whether the datagram last sent announces, rather than connects.
     announcing: bool,
     /// Datagrams sent without an answer.
@@ -106,7 +120,9 @@ impl UdpAnnounce {
             connect_id,
             announce_id,
             connection: parameters.connection,
+            borrowed: parameters.connection.is_some(),
             retries: parameters.retries.min(RETRIES_MAX),
+            announced: false,
             announcing: false,
             sent: 0,
             restarted: false,
@@ -126,10 +142,9 @@ impl UdpAnnounce {
         }
         self.due = now.after(TIMEOUT.times(1 << self.sent));
         self.sent += 1;
-        let live = self
-            .connection
-            .filter(|connection| now < connection.expires_at);
+        let live = self.connection.filter(|connection| connection.is_live(now));
         self.announcing = live.is_some();
+        self.announced |= self.announcing;
         Step::Send(match live {
             Some(connection) => self.announce(connection),
             None => self.connect(),
@@ -145,12 +160,7 @@ impl UdpAnnounce {
     ) -> Option<Result<AnnounceReply, AnnounceError>> {
         let (action, rest) = take(datagram)?;
         let (transaction_id, rest) = take(rest)?;
-        let expected = if self.announcing {
-            self.announce_id
-        } else {
-            self.connect_id
-        };
-        if transaction_id != expected {
+        if transaction_id != self.awaited_id() {
             return None;
         }
         match action {
@@ -158,6 +168,7 @@ impl UdpAnnounce {
                 let id = u64::from_be_bytes(*rest.first_chunk()?);
                 let expires_at = now.after(CONNECTION_LIFETIME);
                 self.connection = Some(Connection { id, expires_at });
+                self.borrowed = false;
                 if !self.restarted {
                     self.restarted = true;
                     self.sent = 0;
@@ -170,6 +181,11 @@ impl UdpAnnounce {
                 let reason = printable(rest, TEXT_MAX);
                 // A connection that the tracker does not know any more is no use to the next one.
                 self.connection = None;
+                if std::mem::take(&mut self.borrowed) {
+                    self.sent = 0;
+                    self.due = now;
+                    return None;
+                }
                 Some(Err(AnnounceError::Refused(reason)))
             }
             _ => None,
@@ -184,6 +200,20 @@ impl UdpAnnounce {
     /// The leave to announce, for another exchange with this tracker while it lasts.
     pub fn connection(&self) -> Option<Connection> {
         self.connection
+    }
+
+    /// The transaction id of the datagram last sent.
+    pub fn awaited_id(&self) -> u32 {
+        if self.announcing {
+            self.announce_id
+        } else {
+            self.connect_id
+        }
+    }
+
+    /// Whether the tracker may have heard of the torrent in this exchange.
+    pub fn has_announced(&self) -> bool {
+        self.announced
     }
 
     fn connect(&self) -> Vec<u8> {
@@ -247,6 +277,12 @@ impl UdpAnnounce {
             warning: None,
         })
     }
+}
+
+/// Which exchange an answer belongs to; `None` if it is cut short.
+fn transaction_id(datagram: &[u8]) -> Option<u32> {
+    let (_action, rest) = take(datagram)?;
+    take(rest).map(|(id, _)| id)
 }
 
 fn take(bytes: &[u8]) -> Option<(u32, &[u8])> {

@@ -13,6 +13,7 @@ use super::rig::{OWN_ID, adding, config, draft, finish, millis, piece};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
+use crate::discovery::ResolveError;
 use crate::discovery::addresses::ADDRESSES_MAX;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
@@ -46,7 +47,10 @@ impl Chaos {
             name: "private".to_owned(),
             content: DraftContent::File(100_000),
             piece_len: 16_384,
-            trackers: vec![vec!["http://tracker.example/a".to_owned()]],
+            trackers: vec![
+                vec!["udp://tracker.example:6969/a".to_owned()],
+                vec!["http://tracker.example/a".to_owned()],
+            ],
             private: true,
             comment: None,
             created_by: None,
@@ -433,6 +437,15 @@ impl Chaos {
                 let (torrent_id, addr) = self.rig.plane.dials.remove(0);
                 self.rig.input(Input::DialFailed { torrent_id, addr });
             }
+            2 | 3 if !self.rig.plane.resolving.is_empty() => {
+                let (host, port) = self.rig.plane.resolving.remove(0);
+                let result = match self.draw.chance(1, 4) {
+                    true => Err(ResolveError("no such host".to_owned())),
+                    false => Ok(vec![SocketAddr::from(([8, 8, 8, 8], port))]),
+                };
+                self.rig.input(Input::Resolved { host, port, result });
+            }
+            2 | 3 if !self.rig.plane.datagrams.is_empty() => self.datagram(),
             _ if !self.rig.plane.announces.is_empty() => {
                 let (torrent_id, tracker) = self.rig.plane.announces.remove(0);
                 let result = match self.draw.chance(1, 3) {
@@ -454,6 +467,20 @@ impl Chaos {
             }
             _ => self.connect(),
         }
+    }
+
+    /// Something of a tracker, or of somebody who would be one.
+    fn datagram(&mut self) {
+        let index = self.draw.index(self.rig.plane.datagrams.len());
+        let (from, asked) = self.rig.plane.datagrams[index].clone();
+        let action = u32::try_from(self.draw.below(4)).expect("small");
+        let rest = self.draw.index(40);
+        let bytes = [&action.to_be_bytes()[..], &asked[12..16], &vec![5; rest]].concat();
+        let from = match self.draw.chance(1, self.mischief) {
+            true => self.any_addr(),
+            false => from,
+        };
+        self.rig.input(Input::Datagram { from, bytes });
     }
 
     fn owner(&mut self) {

@@ -28,6 +28,10 @@ pub(super) struct Plane {
     pub(super) geometry: BTreeMap<TorrentId, Geometry>,
     pub(super) dials: Vec<(TorrentId, SocketAddr)>,
     pub(super) announces: Vec<(TorrentId, String)>,
+    /// Hosts whose addresses the session asked for.
+    pub(super) resolving: Vec<(String, u16)>,
+    /// Datagrams that went out.
+    pub(super) datagrams: Vec<(SocketAddr, Vec<u8>)>,
     /// Torrents whose storage is being checked, and the number of the check.
     pub(super) checks: BTreeMap<TorrentId, u64>,
     /// What is remembered of torrents.
@@ -238,12 +242,7 @@ impl Plane {
                 let wire = self.open_wire(*peer);
                 wire.closing = true;
             }
-            Output::Release { torrent_id, piece } => {
-                let key = (*torrent_id, *piece);
-                if self.leases.get(&key).is_some_and(|lease| !lease.full) {
-                    self.leases.remove(&key);
-                }
-            }
+            Output::Release { torrent_id, piece } => self.release(*torrent_id, *piece),
             Output::Check(order) => {
                 let torrent_id = order.torrent_id;
                 self.geometry.insert(torrent_id, order.metainfo.geometry);
@@ -268,8 +267,23 @@ impl Plane {
                 tracker,
                 ..
             } => self.announces.push((*torrent_id, tracker.clone())),
+            Output::Resolve { host, port } => self.resolve(host, *port),
+            Output::Datagram { to, bytes } => self.datagrams.push((*to, bytes.clone())),
             Output::Tally(_) | Output::Append(_) | Output::Settle { .. } | Output::Event(_) => {}
         }
+    }
+
+    fn release(&mut self, torrent_id: TorrentId, piece: PieceIndex) {
+        let key = (torrent_id, piece);
+        if self.leases.get(&key).is_some_and(|lease| !lease.full) {
+            self.leases.remove(&key);
+        }
+    }
+
+    fn resolve(&mut self, host: &str, port: u16) {
+        let host = (host.to_owned(), port);
+        assert!(!self.resolving.contains(&host), "{host:?} is looked up");
+        self.resolving.push(host);
     }
 
     fn open_wire(&mut self, peer: PeerIndex) -> &mut Wire {

@@ -12,7 +12,7 @@ use crate::credit::wallet::WalletBook;
 use crate::interface::command::{AddTorrent, Command, TorrentSource};
 use crate::interface::config::{Config, Policy};
 use crate::interface::event::SessionEvent;
-use crate::interface::input::{Input, PeerEvent};
+use crate::interface::input::{Input, PeerEvent, Transport};
 use crate::interface::output::Output;
 use crate::interface::view::{PeerView, TorrentState, TorrentView};
 use crate::session::Session;
@@ -197,7 +197,11 @@ impl Rig {
 
     pub(super) fn accept_from(&mut self, addr: SocketAddr) -> PeerIndex {
         let peer = self.meet();
-        self.input(Input::Accepted { peer, addr });
+        self.input(Input::Accepted {
+            peer,
+            addr,
+            transport: Transport::Tcp,
+        });
         peer
     }
 
@@ -209,6 +213,7 @@ impl Rig {
             peer,
             torrent_id,
             addr,
+            transport: Transport::Tcp,
         });
         peer
     }

@@ -13,13 +13,13 @@ use seedbank_engine::units::Block;
 use seedbank_engine::wire::codec::{self, Decoded, FrameLimits, WireError};
 use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::tcp::ReadHalf;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::disk::lease::FullPiece;
 use crate::disk::plane::DataPlane;
 use crate::net::connection::link::PeerLink;
+use crate::net::connection::stream::Incoming;
 use crate::net::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
 
 /// Bytes of the first read, and of a slow peer's.
@@ -30,10 +30,10 @@ const READ_MAX: usize = 256 * 1024;
 const EVENTS_MAX: usize = 4 * 1024;
 
 /// The reading half of a connection.
-pub(crate) struct Reader<'a> {
+pub(crate) struct Reader<R> {
     plane: Arc<DataPlane>,
     link: Arc<PeerLink>,
-    socket: ReadHalf<'a>,
+    stream: R,
     buffer: ReadBuffer,
     limits: FrameLimits,
 }
@@ -57,12 +57,12 @@ struct Parsed {
     late: Vec<(usize, Block, Vec<u8>)>,
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(plane: Arc<DataPlane>, link: Arc<PeerLink>, socket: ReadHalf<'a>) -> Self {
+impl<R: Incoming> Reader<R> {
+    pub(crate) fn new(plane: Arc<DataPlane>, link: Arc<PeerLink>, stream: R) -> Self {
         Self {
             plane,
             link,
-            socket,
+            stream,
             buffer: ReadBuffer::default(),
             limits: FrameLimits::DEFAULT,
         }
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
                 self.buffer.consume(HANDSHAKE_LEN);
                 return Ok(Some(handshake));
             }
-            let read = self.buffer.read(&mut self.socket, HANDSHAKE_LEN);
+            let read = self.buffer.read(&mut self.stream, HANDSHAKE_LEN);
             tokio::select! {
                 _ = &mut ended => return Ok(None),
                 len = read => match len {
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
             loop {
                 tokio::select! {
                     _ = &mut ended => return Ok(()),
-                    len = self.buffer.read(&mut self.socket, need) => match len {
+                    len = self.buffer.read(&mut self.stream, need) => match len {
                         Ok(0) => return Ok(()),
                         Ok(_) => break,
                         Err(error) => return Err(error.to_string()),
@@ -265,9 +265,9 @@ impl ReadBuffer {
 
     /// Reads once, with room for at least `need` bytes in all; 0 at the end of the stream. Grows
     /// while reads fill the room; without room, waits for something to come before making any.
-    async fn read(&mut self, socket: &mut ReadHalf<'_>, need: usize) -> io::Result<usize> {
+    async fn read(&mut self, stream: &mut impl Incoming, need: usize) -> io::Result<usize> {
         if self.bytes.is_empty() {
-            socket.readable().await?;
+            stream.wait().await?;
         }
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -275,7 +275,7 @@ impl ReadBuffer {
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
         }
-        let len = socket.read(&mut self.bytes[self.end..want]).await?;
+        let len = stream.read(&mut self.bytes[self.end..want]).await?;
         self.end += len;
         if self.end == want {
             self.target = (want * 2).min(READ_MAX);

@@ -1,6 +1,6 @@
 //! A connection's task on a loopback socket, between a scripted session and a scripted peer.
 
-use seedbank_engine::interface::input::{BlockFate, PeerEvent};
+use seedbank_engine::interface::input::{BlockFate, PeerEvent, Transport};
 use seedbank_engine::units::{
     BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex, TorrentId,
 };
@@ -8,7 +8,7 @@ use seedbank_engine::wire::codec::piece_header;
 use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};
 use seedbank_engine::wire::message::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::outbox::Item;
@@ -50,6 +50,7 @@ impl Rig {
         let first = Input::Accepted {
             peer: link.index(),
             addr,
+            transport: Transport::Tcp,
         };
         let pending = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         tokio::spawn(run(

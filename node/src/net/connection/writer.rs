@@ -12,8 +12,7 @@ use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::{Block, TorrentId};
 use seedbank_engine::wire::codec::piece_header;
 use seedbank_engine::wire::message::Message;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::tcp::WriteHalf;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::disk::plane::{DataPlane, TorrentData};
@@ -28,10 +27,10 @@ const BATCH_BYTES_MAX: usize = 256 * 1024;
 const BATCH_BLOCKS_MAX: usize = 256;
 
 /// The writing half of a connection.
-pub(crate) struct Writer<'a> {
+pub(crate) struct Writer<W> {
     plane: Arc<DataPlane>,
     link: Arc<PeerLink>,
-    socket: WriteHalf<'a>,
+    stream: W,
     items: Vec<Item>,
     batch: Batch,
 }
@@ -75,12 +74,12 @@ enum Stop {
     NoStorage,
 }
 
-impl<'a> Writer<'a> {
-    pub(crate) fn new(plane: Arc<DataPlane>, link: Arc<PeerLink>, socket: WriteHalf<'a>) -> Self {
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(crate) fn new(plane: Arc<DataPlane>, link: Arc<PeerLink>, stream: W) -> Self {
         Self {
             plane,
             link,
-            socket,
+            stream,
             items: Vec::new(),
             batch: Batch::default(),
         }
@@ -98,7 +97,7 @@ impl<'a> Writer<'a> {
         match stop {
             Stop::Flushed => {
                 // An error here means that the peer is gone already.
-                let _ = self.socket.shutdown().await;
+                let _ = self.stream.shutdown().await;
                 linger(&link).await;
             }
             Stop::Ended => {}
@@ -142,7 +141,7 @@ impl<'a> Writer<'a> {
             let slices = self.batch.slices(written);
             let len = tokio::select! {
                 _ = ended.as_mut() => return Err(Stop::Ended),
-                len = self.socket.write_vectored(&slices) => len.map_err(Stop::Socket)?,
+                len = self.stream.write_vectored(&slices) => len.map_err(Stop::Socket)?,
             };
             if len == 0 {
                 return Err(Stop::Socket(io::ErrorKind::WriteZero.into()));

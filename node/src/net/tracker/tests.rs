@@ -1,10 +1,10 @@
-//! Announces against trackers on loopback.
+//! Announces against HTTP trackers on loopback.
 
 use seedbank_engine::discovery::tracker::AnnounceEvent;
 use seedbank_engine::units::{ClientId, InfoHash};
 use seedbank_ledger::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -28,7 +28,7 @@ type Answer = Result<AnnounceReply, AnnounceError>;
 
 async fn announce(tracker: String) -> Answer {
     let (inbox, mut inputs): (_, mpsc::Receiver<ToSession>) = Inbox::new();
-    Announcer::new(inbox, Clock::start(), None)
+    Announcer::new(inbox, None)
         .announce(request().info_hash.into(), tracker, request())
         .await;
     match inputs.recv().await.unwrap() {
@@ -75,7 +75,7 @@ async fn an_http_tracker_is_asked_and_understood() {
     assert_eq!(reply.peers, ["127.0.0.1:6881".parse().unwrap()]);
     let line = served.await.unwrap();
     assert!(
-        line.starts_with("GET /announce?pass=1&torrent_id=abcdefghij0123456789&"),
+        line.starts_with("GET /announce?pass=1&info_hash=abcdefghij0123456789&"),
         "{line}"
     );
     assert!(line.contains("&event=started"), "{line}");
@@ -110,40 +110,4 @@ async fn failures_of_http_trackers_are_told_apart() {
         .await
         .unwrap_err();
     assert!(matches!(error, AnnounceError::Unreachable(_)), "{error}");
-}
-
-#[tokio::test]
-async fn a_udp_tracker_is_asked_and_understood() {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("udp://{}/announce", socket.local_addr().unwrap());
-    let tracker = async {
-        let mut datagram = [0; 2048];
-        let (_, from) = socket.recv_from(&mut datagram).await.unwrap();
-        let connected = [&[0, 0, 0, 0], &datagram[12..16], &[9; 8]].concat();
-        // One that is cut short, then the real one.
-        socket.send_to(&connected[..10], from).await.unwrap();
-        socket.send_to(&connected, from).await.unwrap();
-        let (_, from) = socket.recv_from(&mut datagram).await.unwrap();
-        assert_eq!(datagram[..8], [9; 8]);
-        let head = [&[0, 0, 0, 1], &datagram[12..16]].concat();
-        let numbers = [900_u32, 5, 4].map(u32::to_be_bytes).concat();
-        let peer = [127, 0, 0, 1, 0x1a, 0xe1];
-        let reply = [&head[..], &numbers, &peer].concat();
-        socket.send_to(&reply, from).await.unwrap();
-    };
-    let (reply, ()) = tokio::join!(announce(url), tracker);
-    let reply = reply.unwrap();
-    assert_eq!((reply.leechers, reply.seeds), (Some(5), Some(4)));
-    assert_eq!(reply.peers, ["127.0.0.1:6881".parse().unwrap()]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_udp_tracker_that_is_silent_is_given_up() {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("udp://{}", socket.local_addr().unwrap());
-    let error = announce(url).await.unwrap_err();
-    assert!(
-        error.to_string().contains("no answer to 3 datagrams"),
-        "{error}"
-    );
 }

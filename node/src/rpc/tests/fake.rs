@@ -11,6 +11,7 @@ use seedbank_engine::interface::command::{
 };
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::event::SessionEvent;
+use seedbank_engine::interface::input::Transport;
 use seedbank_engine::interface::view::{
     BoostQuote, BoostState, BoostView, PeerView, TorrentState, TorrentView, WalletView,
 };
@@ -340,6 +341,7 @@ fn peer(number: u64, torrent_id: TorrentId) -> PeerView {
         peer: PeerIndex(number),
         torrent_id,
         addr: ([127, 0, 0, 1], 6881).into(),
+        transport: Transport::Tcp,
         incoming: true,
         client: "Fake 1.0".into(),
         node_id: None,

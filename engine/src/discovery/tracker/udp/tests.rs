@@ -211,6 +211,24 @@ fn a_refusal_ends_it_with_the_reason_made_printable() {
 }
 
 #[test]
+fn a_leave_that_the_tracker_does_not_know_any_more_is_asked_for_again_once() {
+    let mut exchange = UdpAnnounce::new(UdpParameters {
+        connection: connected("", at(0)).connection(),
+        ..parameters("")
+    });
+    assert_eq!(sent(exchange.poll(at(1))), ANNOUNCE);
+    let error = answer(ACTION_ERROR, ANNOUNCE_ID, b"connect first");
+    assert_eq!(exchange.handle(&error, at(2)), None);
+    assert_eq!(exchange.connection(), None);
+    let connect = sent(exchange.poll(at(2)));
+    assert!(connect.starts_with("0000041727101980"), "{connect}");
+    let leave = answer(ACTION_CONNECT, CONNECT_ID, &[9; 8]);
+    assert_eq!(exchange.handle(&leave, at(3)), None);
+    assert_eq!(sent(exchange.poll(at(3))), ANNOUNCE);
+    assert!(matches!(exchange.handle(&error, at(4)), Some(Err(_))));
+}
+
+#[test]
 fn a_tracker_asked_over_ipv6_answers_in_strides_of_18() {
     let mut exchange = UdpAnnounce::new(UdpParameters {
         family: Family::V6,

@@ -1,0 +1,49 @@
+//! What a connection needs of whatever carries its bytes. TCP is all there is.
+//!
+//! The halves are types of their own, not trait objects: reads and vectored writes of payload go
+//! straight to the socket.
+
+use std::io;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// Bytes the kernel may hold unsent: choke and cancel take effect after at most so much.
+const UNSENT_MAX: u32 = 128 * 1024;
+
+/// A stream of bytes to and from a peer.
+pub(crate) trait PeerStream: Send {
+    /// What comes.
+    type Incoming: Incoming;
+    /// What goes. Vectored writes must reach what is below as they are.
+    type Outgoing: AsyncWrite + Send + Unpin;
+
+    /// Takes the stream apart, set up for short queues.
+    fn into_halves(self) -> io::Result<(Self::Incoming, Self::Outgoing)>;
+}
+
+/// The half that is read.
+pub(crate) trait Incoming: AsyncRead + Send + Sync + Unpin {
+    /// Waits until a read would give something, so that no room is kept for a silent peer.
+    fn wait(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl PeerStream for TcpStream {
+    type Incoming = OwnedReadHalf;
+    type Outgoing = OwnedWriteHalf;
+
+    fn into_halves(self) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+        self.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        SockRef::from(&self).set_tcp_notsent_lowat(UNSENT_MAX)?;
+        Ok(self.into_split())
+    }
+}
+
+impl Incoming for OwnedReadHalf {
+    async fn wait(&self) -> io::Result<()> {
+        self.readable().await
+    }
+}
