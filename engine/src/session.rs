@@ -31,7 +31,7 @@ use crate::credit::output::Notice;
 use crate::credit::wallet::WalletBook;
 use crate::discovery::tracker::udp::client::UdpClient;
 use crate::interface::command::{Command, CommandError, CommandReply};
-use crate::interface::config::{Config, Policy};
+use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
@@ -59,7 +59,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 /// drained until `poll_output` gives `None`, and carried out in order.
 #[derive(Debug)]
 pub struct Session {
-    config: Config,
+    config: SessionConfig,
     policy: Policy,
     rng: Rng,
     /// Same for the whole run, so that trackers know us behind a new address.
@@ -101,7 +101,7 @@ impl Session {
     ///
     /// # Panics
     /// If a row does not read back; [`WalletBook::check`] says so first.
-    pub fn new(config: Config, identity: Identity, book: &WalletBook, now: Instant) -> Self {
+    pub fn new(config: SessionConfig, identity: Identity, book: &WalletBook, now: Instant) -> Self {
         let policy = Policy::default();
         let mut rng = Rng::new(config.rng_seed);
         let announce_key = u32::try_from(rng.below(1 << 32)).expect("below 2^32");
@@ -381,7 +381,7 @@ impl Session {
     }
 
     /// Settings.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &SessionConfig {
         &self.config
     }
 

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seedbank_engine::credit::wallet::WalletBook;
-use seedbank_engine::interface::config::Config;
+use seedbank_engine::interface::config::SessionConfig;
 use seedbank_engine::session::Session;
 
 use seedbank_engine::interface::event::SessionEvent;
@@ -27,7 +27,7 @@ use crate::events::Events;
 use crate::host::clock::{Clock, unix_now};
 use crate::inbox::ToSession;
 use crate::net::connection::link::PeerLink;
-use crate::net::connection::outbox::Item;
+use crate::net::connection::outbox::OutboxItem;
 use crate::net::datagram::Datagrams;
 use crate::net::dial::Dialler;
 use crate::net::tracker::Announcer;
@@ -42,7 +42,7 @@ const CLOCK_EVERY: Duration = Duration::from_secs(30);
 /// Sees every input and output of a session, in order: for replay, and for tests.
 pub trait Observer: Send {
     /// The session begins with these settings and this book.
-    fn begins(&mut self, config: &Config, book: &WalletBook, now: Instant);
+    fn begins(&mut self, config: &SessionConfig, book: &WalletBook, now: Instant);
     /// An input, before the session takes it. Wishes of the owner come as `Input::Command`.
     fn input(&mut self, input: &Input, now: Instant);
     /// An output, before it is carried out.
@@ -207,12 +207,12 @@ impl Driver {
                 handshake,
             } => self.to_peer(peer, |link| link.send_handshake(torrent_id, handshake)),
             Output::Send { peer, message } => {
-                self.to_peer(peer, |link| link.send(Item::Message(message)));
+                self.to_peer(peer, |link| link.send(OutboxItem::Message(message)));
             }
             Output::Request { peer, blocks } => self.request(peer, blocks),
             Output::Cancel { peer, block } => self.to_peer(peer, |link| link.send_cancel(block)),
             Output::Serve { peer, blocks } => {
-                self.to_peer(peer, |link| link.send(Item::Serve(blocks)));
+                self.to_peer(peer, |link| link.send(OutboxItem::Serve(blocks)));
             }
             Output::Close { peer, reason } => self.to_peer(peer, |link| link.close(reason)),
             Output::Release { torrent_id, piece } => self.plane.leases.release(torrent_id, piece),

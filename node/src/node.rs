@@ -12,7 +12,7 @@ use seedbank_engine::credit::boost::BoostRowError;
 use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply,
 };
-use seedbank_engine::interface::config::{Config, Network, Policy};
+use seedbank_engine::interface::config::{Network, Policy, SessionConfig};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{ClientId, TorrentId};
 use seedbank_ledger::charts::node::Membership;
@@ -453,7 +453,7 @@ fn session(
         Some(seed) => seed,
         None => u64::from_le_bytes(keys::random_bytes()?),
     };
-    let config = Config {
+    let config = SessionConfig {
         client_id: client_id()?,
         listen_port: listen.first().map_or(0, SocketAddr::port),
         rng_seed,

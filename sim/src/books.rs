@@ -9,12 +9,12 @@ use seedbank_ledger::{Identity, Sequence, UnixTime};
 
 /// The ledger of a node, and the rows it writes beside it.
 #[derive(Debug)]
-pub struct Books {
+pub struct SimBooks {
     ledger: NodeLedger<Memory>,
     tally: Tally<Memory>,
 }
 
-impl Books {
+impl SimBooks {
     /// Empty books of `owner`, begun at `now`; signatures are checked by its scheme.
     #[expect(clippy::disallowed_methods, reason = "a simulator may sign otherwise")]
     pub fn new(owner: &Identity, network: Option<Network>, now: UnixTime) -> Self {

@@ -16,7 +16,7 @@ use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 pub use accounts::{Accounts, ChannelTotal};
 pub use outcome::{DemoOutcome, Finding, Times, last, median, seconds};
 
-use crate::books::Books;
+use crate::books::SimBooks;
 use crate::network::NodeIndex;
 use crate::settlement::SimSettlement;
 use crate::swarm::{add, config, fast_link, identity, start, torrent};
@@ -174,7 +174,7 @@ impl Demo {
         }
         let mut world = World::new(Some(settlement));
         for position in 0..self.node_count() {
-            let books = Books::new(&self.key(position), Some(network), START);
+            let books = SimBooks::new(&self.key(position), Some(network), START);
             let node = world.add_node(&Self::name(position), books, fast_link());
             let mut config = config(position as u64, self.rng_seed);
             config.network = Some(network);
@@ -204,7 +204,7 @@ impl Demo {
     fn control_swarm(&self, metainfo: &Metainfo) -> Result<Vec<Duration>, String> {
         let mut world = World::new(None);
         for position in 0..self.node_count() {
-            let books = Books::new(&self.key(position), None, START);
+            let books = SimBooks::new(&self.key(position), None, START);
             let node = world.add_node(&Self::name(position), books, fast_link());
             let mut config = config(position as u64, self.rng_seed);
             config.receipts = false;

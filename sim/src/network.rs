@@ -23,7 +23,7 @@ pub struct End {
 
 /// What travels on a connection.
 #[derive(Clone, Debug)]
-pub enum Item {
+pub enum LinkItem {
     /// The 68 bytes.
     Handshake(Handshake),
     /// A message.
@@ -44,7 +44,7 @@ const PIECE_HEADER_LEN: u64 = 13;
 /// What a short message takes.
 const MESSAGE_LEN: u64 = 17;
 
-impl Item {
+impl LinkItem {
     /// Bytes on the wire, near enough.
     fn len(&self) -> u64 {
         match self {
@@ -69,9 +69,9 @@ pub struct LinkConfig {
 
 /// Every connection, and what waits on every uplink.
 #[derive(Debug, Default)]
-pub struct Network {
+pub struct Links {
     ends: BTreeMap<End, End>,
-    queues: BTreeMap<End, VecDeque<Item>>,
+    queues: BTreeMap<End, VecDeque<LinkItem>>,
     uplinks: BTreeMap<NodeIndex, Uplink>,
 }
 
@@ -91,14 +91,14 @@ pub struct Transmission {
     /// Who gets it; `None` if the connection is gone.
     pub to: Option<End>,
     /// What.
-    pub item: Item,
+    pub item: LinkItem,
     /// When the uplink is free again.
     pub free_at: Instant,
     /// When it arrives.
     pub arrives_at: Instant,
 }
 
-impl Network {
+impl Links {
     /// Gives a node its uplink.
     pub fn add_node(&mut self, node: NodeIndex, config: LinkConfig) {
         self.uplinks.insert(
@@ -150,7 +150,7 @@ impl Network {
 
     /// Queues an item; true if the uplink was idle and must be served now.
     #[must_use]
-    pub fn enqueue(&mut self, from: End, item: Item) -> bool {
+    pub fn enqueue(&mut self, from: End, item: LinkItem) -> bool {
         let Some(queue) = self.queues.get_mut(&from) else {
             return false;
         };

@@ -15,7 +15,7 @@ use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use seedbank_ledger::Instant;
 
-use crate::books::Books;
+use crate::books::SimBooks;
 use crate::recording::Recording;
 
 /// A node and what the driver keeps for it.
@@ -28,7 +28,7 @@ pub struct SimNode {
     /// Its session; `None` while it is down.
     pub session: Option<Session>,
     /// Its ledger and rows, which survive a crash.
-    pub books: Books,
+    pub books: SimBooks,
     /// Serves garbage instead of data.
     pub garbage: bool,
     /// When its session wants to be woken; events for other instants are stale.
@@ -81,7 +81,7 @@ pub enum PieceProgress {
 
 impl SimNode {
     /// A node that is down.
-    pub fn new(name: String, addr: SocketAddr, books: Books) -> Self {
+    pub fn new(name: String, addr: SocketAddr, books: SimBooks) -> Self {
         Self {
             name,
             addr,

@@ -5,7 +5,7 @@ use seedbank_engine::interface::output::Output;
 use seedbank_engine::session::Session;
 use seedbank_ledger::{Instant, Sequence, UnixTime};
 
-use crate::books::Books;
+use crate::books::SimBooks;
 use crate::world::START;
 
 /// Every input of one life of a session, in order, and the digest of its outputs.
@@ -42,7 +42,7 @@ impl Recording {
 /// of the input.
 pub fn replay(
     mut session: Session,
-    books: &mut Books,
+    books: &mut SimBooks,
     recording: &Recording,
     mut time: impl FnMut(Sequence, Instant) -> UnixTime,
 ) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::content::metainfo::build::{DraftContent, MetainfoDraft};
 use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
-use seedbank_engine::interface::config::{Config, Policy};
+use seedbank_engine::interface::config::{Policy, SessionConfig};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{ClientId, TorrentId};
 use seedbank_ledger::Identity;
@@ -54,10 +54,10 @@ pub fn identity_by(scheme: Arc<dyn SignatureScheme>, number: u64) -> Identity {
 }
 
 /// A session's settings that depend on nothing but a number.
-pub fn config(number: u64, rng_seed: u64) -> Config {
+pub fn config(number: u64, rng_seed: u64) -> SessionConfig {
     let mut client_id = *b"-Sb0001-000000000000";
     client_id[12..].copy_from_slice(&number.to_be_bytes());
-    Config {
+    SessionConfig {
         client_id: ClientId(client_id),
         listen_port: 6881,
         rng_seed: rng_seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -69,7 +69,7 @@ pub fn config(number: u64, rng_seed: u64) -> Config {
 }
 
 /// Starts a node: the number gives its key, its name on the wire and its choices.
-pub fn start(world: &mut World, node: NodeIndex, config: Config, policy: Policy) {
+pub fn start(world: &mut World, node: NodeIndex, config: SessionConfig, policy: Policy) {
     let number = u64::from_be_bytes(config.client_id.0[12..].try_into().expect("8 bytes"));
     let book = world.node(node).books.book();
     let session = Session::new(config, identity(number), &book, world.now());
@@ -118,7 +118,7 @@ pub fn fast_link() -> LinkConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::books::Books;
+    use crate::books::SimBooks;
     use crate::recording::{Recording, replay, unix};
     use crate::world::START;
     use seedbank_engine::credit::wallet::WalletBook;
@@ -128,7 +128,7 @@ mod tests {
     fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, TorrentId) {
         let mut world = World::new(None);
         for number in 0..=leechers {
-            let books = Books::new(&identity(number), None, START);
+            let books = SimBooks::new(&identity(number), None, START);
             let node = world.add_node(&format!("node-{number}"), books, fast_link());
             world.node_mut(node).recording = Some(Recording::default());
             start(
@@ -223,7 +223,7 @@ mod tests {
                 &WalletBook::default(),
                 Instant::ZERO,
             );
-            let mut books = Books::new(&identity(number), None, START);
+            let mut books = SimBooks::new(&identity(number), None, START);
             let again = replay(session, &mut books, recording, |_, at| unix(at));
             assert_eq!(again, recording.digest());
             assert_eq!(

@@ -19,8 +19,8 @@ use seedbank_engine::wire::message::Message;
 use seedbank_ledger::settlement::SettlementRequest;
 use seedbank_ledger::{Duration, Instant, UnixTime};
 
-use crate::books::Books;
-use crate::network::{End, Item, LinkConfig, Network, NodeIndex, Transmission};
+use crate::books::SimBooks;
+use crate::network::{End, LinkConfig, LinkItem, Links, NodeIndex, Transmission};
 use crate::node::{PieceProgress, SimNode};
 use crate::queue::EventQueue;
 use crate::recording::unix;
@@ -53,7 +53,7 @@ enum Event {
     },
     Arrive {
         to: End,
-        item: Item,
+        item: LinkItem,
     },
     Settle {
         node: NodeIndex,
@@ -79,7 +79,7 @@ enum Event {
 #[derive(Debug)]
 pub struct World {
     queue: EventQueue<Event>,
-    network: Network,
+    network: Links,
     nodes: Vec<SimNode>,
     by_addr: BTreeMap<SocketAddr, NodeIndex>,
     /// The network's settlement node, if there is one.
@@ -96,7 +96,7 @@ impl World {
     pub fn new(settlement: Option<SimSettlement>) -> Self {
         Self {
             queue: EventQueue::default(),
-            network: Network::default(),
+            network: Links::default(),
             nodes: Vec::new(),
             by_addr: BTreeMap::new(),
             settlement,
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// Adds a node that is down; it listens on an address of its own.
-    pub fn add_node(&mut self, name: &str, books: Books, link: LinkConfig) -> NodeIndex {
+    pub fn add_node(&mut self, name: &str, books: SimBooks, link: LinkConfig) -> NodeIndex {
         let node = NodeIndex(self.nodes.len());
         let number = u32::try_from(self.nodes.len() + 1).expect("worlds are small");
         let ip = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number));
@@ -311,14 +311,13 @@ impl World {
         match output {
             Output::Dial { torrent_id, addr } => {
                 let at = now.after(self.network.delay(node));
-                self.queue.push(
-                    at,
-                    Event::Dial {
-                        from: node,
-                        torrent_id,
-                        addr,
-                    },
-                );
+                let from = node;
+                let dial = Event::Dial {
+                    from,
+                    torrent_id,
+                    addr,
+                };
+                self.queue.push(at, dial);
             }
             Output::Handshake {
                 peer,
@@ -326,23 +325,24 @@ impl World {
                 handshake,
             } => {
                 self.nodes[node.0].greeted(peer, torrent_id, &handshake);
-                self.enqueue(End { node, peer }, Item::Handshake(handshake));
+                self.enqueue(End { node, peer }, LinkItem::Handshake(handshake));
             }
             Output::Send { peer, message } => {
-                self.enqueue(End { node, peer }, Item::Message(message));
+                self.enqueue(End { node, peer }, LinkItem::Message(message));
             }
             Output::Request { peer, blocks } => {
                 self.nodes[node.0].requested(peer, &blocks);
-                for block in blocks {
-                    self.enqueue(End { node, peer }, Item::Message(Message::Request(block)));
+                for request in blocks.into_iter().map(Message::Request) {
+                    self.enqueue(End { node, peer }, LinkItem::Message(request));
                 }
             }
             Output::Cancel { peer, block } => {
                 self.nodes[node.0].cancelled(peer, &block);
-                self.enqueue(End { node, peer }, Item::Message(Message::Cancel(block)));
+                let cancel = LinkItem::Message(Message::Cancel(block));
+                self.enqueue(End { node, peer }, cancel);
             }
             Output::Serve { peer, blocks } => self.serve(End { node, peer }, blocks),
-            Output::Close { peer, .. } => self.enqueue(End { node, peer }, Item::Fin),
+            Output::Close { peer, .. } => self.enqueue(End { node, peer }, LinkItem::Fin),
             Output::Release { torrent_id, piece } => {
                 self.nodes[node.0].release(torrent_id, piece);
             }
@@ -376,7 +376,7 @@ impl World {
     fn serve(&mut self, from: End, blocks: Vec<Block>) {
         let garbage = self.nodes[from.node.0].garbage;
         for block in blocks {
-            self.enqueue(from, Item::Block { block, garbage });
+            self.enqueue(from, LinkItem::Block { block, garbage });
         }
     }
 
@@ -459,7 +459,7 @@ impl World {
         );
     }
 
-    fn enqueue(&mut self, from: End, item: Item) {
+    fn enqueue(&mut self, from: End, item: LinkItem) {
         if self.network.enqueue(from, item) {
             self.queue
                 .push(self.queue.now(), Event::UplinkFree(from.node));
@@ -478,7 +478,7 @@ impl World {
             arrives_at,
         } = sent;
         self.queue.push(free_at, Event::UplinkFree(node));
-        if let Item::Block { block, .. } = &item {
+        if let LinkItem::Block { block, .. } = &item {
             let bytes = u64::from(block.len);
             let sent = Input::Sent {
                 peer: from.peer,
@@ -492,18 +492,18 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, to: End, item: Item) {
+    fn arrive(&mut self, to: End, item: LinkItem) {
         if self.network.other(to).is_none() {
             return;
         }
         match item {
-            Item::Handshake(handshake) => self.handshake(to, handshake),
-            Item::Message(message) => {
+            LinkItem::Handshake(handshake) => self.handshake(to, handshake),
+            LinkItem::Message(message) => {
                 self.nodes[to.node.0].heard(to.peer, &message);
                 self.received(to, PeerEvent::Message(message));
             }
-            Item::Block { block, garbage } => self.block(to, block, garbage),
-            Item::Fin => self.cut(to, "closed by the peer"),
+            LinkItem::Block { block, garbage } => self.block(to, block, garbage),
+            LinkItem::Fin => self.cut(to, "closed by the peer"),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::interface::command::{AddTorrent, TorrentSource};
-use seedbank_engine::interface::config::Config;
+use seedbank_engine::interface::config::SessionConfig;
 use seedbank_engine::interface::input::Input;
 use seedbank_engine::interface::output::Output;
 use seedbank_engine::interface::view::TorrentState;
@@ -22,7 +22,7 @@ use seedbank_node::driver::Observer;
 use seedbank_node::host::config::StoreKind;
 use seedbank_node::torrents::create::{CreateRequest, create_metainfo};
 use seedbank_node::{Node, NodeHandle, NodeOptions};
-use seedbank_sim::books::Books;
+use seedbank_sim::books::SimBooks;
 use seedbank_sim::demo::{Demo, PAYER, SEEDER};
 use seedbank_sim::recording::{Recording, replay};
 
@@ -33,7 +33,7 @@ const TOTAL_LEN: usize = (6 << 20) + 54_321;
 /// A life of a node's session, as it was recorded.
 #[derive(Clone, Debug, Default)]
 struct Life {
-    began: Option<(Config, Instant)>,
+    began: Option<(SessionConfig, Instant)>,
     recording: Recording,
 }
 
@@ -41,7 +41,7 @@ struct Life {
 struct Recorder(Arc<Mutex<Life>>);
 
 impl Observer for Recorder {
-    fn begins(&mut self, config: &Config, book: &WalletBook, now: Instant) {
+    fn begins(&mut self, config: &SessionConfig, book: &WalletBook, now: Instant) {
         assert!(book.rows.is_empty(), "the first life begins without rows");
         self.0.lock().unwrap().began = Some((config.clone(), now));
     }
@@ -98,7 +98,7 @@ fn repeats(life: &Life, identity: Identity, ledger: &LedgerView) -> Result<()> {
     let entries = page(0)?;
     ensure!(entries.len() > 1, "something was booked");
     ensure!(page(entries.len() as u64)?.is_empty(), "one page holds all");
-    let mut books = Books::new(&identity, None, entries[0].time);
+    let mut books = SimBooks::new(&identity, None, entries[0].time);
     let session = Session::new(config, identity, &WalletBook::default(), now);
     let times: Vec<_> = entries.iter().map(|entry| entry.time).collect();
     let again = replay(session, &mut books, &life.recording, |next, _| {

@@ -5,7 +5,7 @@
 
 mod rooms;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -319,6 +319,53 @@ fn no_file_is_named_after_nothing() {
         }
     }
     assert_none(&offenders, "file names that say nothing");
+}
+
+/// Names of the types that a file defines outside its unit tests.
+fn types_defined(text: &str) -> Vec<&str> {
+    let count = lines_before_tests(text);
+    let lines = text.lines().take(count);
+    lines.filter_map(type_defined).collect()
+}
+
+fn type_defined(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = match line.strip_prefix("pub") {
+        Some(rest) => rest.strip_prefix('(').map_or(rest, |rest| {
+            rest.split_once(')').map_or(rest, |(_, rest)| rest)
+        }),
+        None => line,
+    };
+    let kinds = ["struct ", "enum ", "trait ", "union "];
+    let name = kinds
+        .iter()
+        .find_map(|kind| line.trim_start().strip_prefix(kind))?;
+    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+    Some(&name[..end.unwrap_or(name.len())])
+}
+
+#[test]
+fn a_type_name_stands_in_one_file_only() {
+    let mut files_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in with_extension(&["rs"]) {
+        let in_tests = path.components().any(|part| {
+            ["tests", "examples"]
+                .iter()
+                .any(|one| part.as_os_str() == *one)
+        });
+        if in_tests || path.ends_with("tests.rs") {
+            continue;
+        }
+        for name in types_defined(&read(&path)) {
+            let files = files_of.entry(name.to_owned()).or_default();
+            files.push(path.display().to_string());
+        }
+    }
+    let twice = files_of.into_iter().filter(|(_, files)| files.len() > 1);
+    let offenders: Vec<String> = twice
+        .map(|(name, files)| format!("{name}: {}", files.join(", ")))
+        .collect();
+    assert_none(&offenders, "type names that stand in several files");
 }
 
 #[test]

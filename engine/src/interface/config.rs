@@ -7,7 +7,7 @@ use crate::units::ClientId;
 
 /// What a session needs to know about its node; fixed for its life.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct SessionConfig {
     /// Name for this run (BEP 20), `-Sb0001-` and twelve drawn characters.
     pub client_id: ClientId,
     /// Port we listen on, as told to trackers and peers.

@@ -17,9 +17,9 @@ use tokio::time::{sleep, timeout};
 use crate::disk::plane::DataPlane;
 use crate::inbox::ToSession;
 use crate::net::connection::link::PeerLink;
-use crate::net::connection::reader::Reader;
+use crate::net::connection::reader::StreamReader;
 use crate::net::connection::stream::PeerStream;
-use crate::net::connection::writer::Writer;
+use crate::net::connection::writer::StreamWriter;
 
 /// Time for the peer's 68 bytes.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,8 +52,8 @@ pub(crate) async fn run(
     }
     match stream.into_halves() {
         Ok((read_half, write_half)) => {
-            let reader = Reader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
-            let writer = Writer::new(Arc::clone(&plane), Arc::clone(&link), write_half);
+            let reader = StreamReader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
+            let writer = StreamWriter::new(Arc::clone(&plane), Arc::clone(&link), write_half);
             tokio::join!(reader.run(pending), writer.run(), deadline(&link));
         }
         Err(error) => link.end(error.to_string()),

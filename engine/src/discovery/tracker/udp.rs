@@ -42,12 +42,12 @@ pub enum Family {
 
 /// A tracker's leave to announce, good for [`CONNECTION_LIFETIME`] from this address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct CachedConnection {
     id: u64,
     expires_at: Instant,
 }
 
-impl Connection {
+impl CachedConnection {
     /// Whether it may still be used.
     pub fn is_live(&self, now: Instant) -> bool {
         now < self.expires_at
@@ -69,7 +69,7 @@ pub struct UdpParameters<'a> {
     pub retries: u32,
     /// From an earlier exchange with this tracker from the same address. If the tracker refuses the
     /// announce made under it, the exchange connects once more: it may have been restarted.
-    pub connection: Option<Connection>,
+    pub connection: Option<CachedConnection>,
 }
 
 /// What to do next.
@@ -91,7 +91,7 @@ pub struct UdpAnnounce {
     family: Family,
     connect_id: u32,
     announce_id: u32,
-    connection: Option<Connection>,
+    connection: Option<CachedConnection>,
     /// Whether the connection is that of an earlier exchange.
     borrowed: bool,
     retries: u32,
@@ -167,7 +167,7 @@ impl UdpAnnounce {
             ACTION_CONNECT if !self.announcing => {
                 let id = u64::from_be_bytes(*rest.first_chunk()?);
                 let expires_at = now.after(CONNECTION_LIFETIME);
-                self.connection = Some(Connection { id, expires_at });
+                self.connection = Some(CachedConnection { id, expires_at });
                 self.borrowed = false;
                 if !self.restarted {
                     self.restarted = true;
@@ -198,7 +198,7 @@ impl UdpAnnounce {
     }
 
     /// The leave to announce, for another exchange with this tracker while it lasts.
-    pub fn connection(&self) -> Option<Connection> {
+    pub fn connection(&self) -> Option<CachedConnection> {
         self.connection
     }
 
@@ -225,7 +225,7 @@ impl UdpAnnounce {
         .concat()
     }
 
-    fn announce(&self, connection: Connection) -> Vec<u8> {
+    fn announce(&self, connection: CachedConnection) -> Vec<u8> {
         let request = &self.request;
         let (event, num_want) = match request.event {
             AnnounceEvent::Interval => (0_u32, request.num_want),

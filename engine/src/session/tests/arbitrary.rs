@@ -17,7 +17,7 @@ use crate::discovery::ResolveError;
 use crate::discovery::addresses::ADDRESSES_MAX;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
-use crate::interface::config::{Config, PaidRule, Policy};
+use crate::interface::config::{PaidRule, Policy, SessionConfig};
 use crate::interface::input::{Input, PeerEvent};
 use crate::interface::output::Output;
 use crate::rng::Rng;
@@ -58,7 +58,7 @@ impl Chaos {
         };
         let connections_max = 8;
         let mut chaos = Self {
-            rig: Rig::with(Config {
+            rig: Rig::with(SessionConfig {
                 connections_max,
                 receipts,
                 ..config()

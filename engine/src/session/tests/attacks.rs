@@ -21,7 +21,7 @@ use super::rig::{asked_of, config, metainfo, millis, request, secs, slots};
 use super::{Remote, Rig};
 use crate::credit::receipts::limits::BID_BURST;
 use crate::interface::command::Command;
-use crate::interface::config::{Config, CreditPolicy, Network, Policy};
+use crate::interface::config::{CreditPolicy, Network, Policy, SessionConfig};
 use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::transfer::choker::Class;
@@ -54,7 +54,7 @@ const OUTSTANDING_MAX: usize = 500;
 /// again. Closed: nobody keeps a request for longer than the one record of it.
 #[test]
 fn m1_a_seeder_that_stalls_and_comes_back_harms_nobody() {
-    let mut rig = Rig::with(Config {
+    let mut rig = Rig::with(SessionConfig {
         receipts: true,
         lease_bytes_max: 64 << 20,
         ..config()
@@ -98,7 +98,7 @@ struct Market {
 impl Market {
     fn new(policy: Policy) -> Self {
         let issuer = Identity::from_secret([200; 32]);
-        let mut rig = Rig::with(Config {
+        let mut rig = Rig::with(SessionConfig {
             receipts: true,
             network: Some(Network {
                 id: NetworkId::from_bytes(NET),

@@ -8,7 +8,7 @@ use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::discovery::tracker::{AnnounceEvent, AnnounceReply};
 use crate::interface::command::Command;
-use crate::interface::config::Config;
+use crate::interface::config::SessionConfig;
 use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::wire::extended::ExtendedHandshake;
@@ -104,7 +104,7 @@ fn a_peer_that_closes_before_it_was_of_use_is_tried_ever_later() {
 
 #[test]
 fn no_more_is_dialled_than_connections_are_allowed() {
-    let mut rig = Rig::with(Config {
+    let mut rig = Rig::with(SessionConfig {
         connections_max: 5,
         ..config()
     });
@@ -127,7 +127,7 @@ fn no_more_is_dialled_than_connections_are_allowed() {
 
 #[test]
 fn a_connection_past_the_limit_is_closed_at_once() {
-    let mut rig = Rig::with(Config {
+    let mut rig = Rig::with(SessionConfig {
         connections_max: 2,
         ..config()
     });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rig::{config, draft, millis};
 use super::{Remote, Rig};
-use crate::interface::config::Config;
+use crate::interface::config::SessionConfig;
 use crate::interface::input::PeerEvent;
 use crate::interface::output::Output;
 use crate::interface::view::TorrentState;
@@ -38,7 +38,7 @@ struct Pair {
 impl Pair {
     fn new(rng_seed: u64) -> Self {
         let whole = draft("shared", 1_500_007, 70_001);
-        let config = |name: u8| Config {
+        let config = |name: u8| SessionConfig {
             client_id: ClientId([name; 20]),
             rng_seed,
             lease_bytes_max: 300_000,

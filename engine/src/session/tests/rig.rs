@@ -10,7 +10,7 @@ use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::credit::wallet::WalletBook;
 use crate::interface::command::{AddTorrent, Command, TorrentSource};
-use crate::interface::config::{Config, Policy};
+use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::event::SessionEvent;
 use crate::interface::input::{Input, PeerEvent, Transport};
 use crate::interface::output::Output;
@@ -68,7 +68,7 @@ impl Rig {
         Self::with(config())
     }
 
-    pub(super) fn with(config: Config) -> Self {
+    pub(super) fn with(config: SessionConfig) -> Self {
         let now = Instant::from_nanos(1_000_000_000);
         let identity = Identity::from_secret([7; 32]);
         Self {
@@ -390,8 +390,8 @@ impl Rig {
     }
 }
 
-pub(super) fn config() -> Config {
-    Config {
+pub(super) fn config() -> SessionConfig {
+    SessionConfig {
         client_id: OWN_ID,
         listen_port: 6881,
         rng_seed: 1,

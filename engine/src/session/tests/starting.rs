@@ -15,15 +15,15 @@ use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, UnixTim
 use super::rig::config;
 use crate::credit::wallet::WalletBook;
 use crate::interface::command::Command;
-use crate::interface::config::{Config, Network, Policy};
+use crate::interface::config::{Network, Policy, SessionConfig};
 use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::session::Session;
 
 const NETWORK: NetworkId = NetworkId::from_bytes([1; 32]);
 
-fn member(network_id: NetworkId, settlement: &Identity) -> Config {
-    Config {
+fn member(network_id: NetworkId, settlement: &Identity) -> SessionConfig {
+    SessionConfig {
         network: Some(Network {
             id: network_id,
             settlement: settlement.id(),

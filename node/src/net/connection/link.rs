@@ -10,7 +10,7 @@ use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use tokio::sync::watch;
 
-use crate::net::connection::outbox::{Item, Outbox};
+use crate::net::connection::outbox::{Outbox, OutboxItem};
 
 /// One connection, as seen from the session thread.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl PeerLink {
         let same = *self.torrent.get_or_init(|| torrent_id) == torrent_id;
         assert!(same, "a connection belongs to one torrent for life");
         self.fast_ours.store(handshake.fast, Ordering::Relaxed);
-        self.send(Item::Handshake(handshake));
+        self.send(OutboxItem::Handshake(handshake));
     }
 
     /// Queues requests and remembers that they were asked.
@@ -78,17 +78,17 @@ impl PeerLink {
             asked.ask(*block, ());
         }
         drop(asked);
-        self.send(Item::Requests(blocks));
+        self.send(OutboxItem::Requests(blocks));
     }
 
     /// Queues a cancel; the block is still one that was asked for.
     pub(crate) fn send_cancel(&self, block: Block) {
         self.asked().withdraw(&block);
-        self.send(Item::Message(Message::Cancel(block)));
+        self.send(OutboxItem::Message(Message::Cancel(block)));
     }
 
     /// Queues anything else. A peer that lets too much wait is closed.
-    pub(crate) fn send(&self, item: Item) {
+    pub(crate) fn send(&self, item: OutboxItem) {
         if let Err(overflow) = self.outbox.push(item) {
             self.end(overflow.to_string());
         }

@@ -19,7 +19,7 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// One thing to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Item {
+pub(crate) enum OutboxItem {
     /// The 68 bytes.
     Handshake(Handshake),
     /// A message.
@@ -41,7 +41,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    items: VecDeque<Item>,
+    items: VecDeque<OutboxItem>,
     message_bytes: usize,
     closed: bool,
 }
@@ -53,16 +53,18 @@ pub(crate) struct Overflow;
 
 impl Outbox {
     /// Puts an item behind all others; ignored once the queue is closed.
-    pub(crate) fn push(&self, item: Item) -> Result<(), Overflow> {
+    pub(crate) fn push(&self, item: OutboxItem) -> Result<(), Overflow> {
         let mut queue = self.lock();
         if queue.closed {
             return Ok(());
         }
         let was_empty = queue.items.is_empty();
         match (queue.items.back_mut(), item) {
-            (Some(Item::Haves(haves)), Item::Message(Message::Have(piece))) => haves.push(piece),
-            (_, Item::Message(Message::Have(piece))) => {
-                queue.items.push_back(Item::Haves(vec![piece]));
+            (Some(OutboxItem::Haves(haves)), OutboxItem::Message(Message::Have(piece))) => {
+                haves.push(piece);
+            }
+            (_, OutboxItem::Message(Message::Have(piece))) => {
+                queue.items.push_back(OutboxItem::Haves(vec![piece]));
             }
             (_, item) => {
                 queue.message_bytes += message_bytes(&item);
@@ -99,14 +101,19 @@ impl Outbox {
 
     /// Takes items off the front until their payload reaches `payload_max` bytes or `block_max`
     /// blocks; a serve item is split there. False if the queue is closed and empty.
-    pub(crate) fn take(&self, into: &mut Vec<Item>, payload_max: usize, block_max: usize) -> bool {
+    pub(crate) fn take(
+        &self,
+        into: &mut Vec<OutboxItem>,
+        payload_max: usize,
+        block_max: usize,
+    ) -> bool {
         let mut queue = self.lock();
         let mut payload = 0;
         let mut blocks = 0;
         let mut messages = 0;
         while payload < payload_max && blocks < block_max && messages < payload_max {
             match queue.items.pop_front() {
-                Some(Item::Serve(mut serve)) => {
+                Some(OutboxItem::Serve(mut serve)) => {
                     let mut count = 0;
                     for block in serve.iter().take(block_max - blocks) {
                         if payload >= payload_max {
@@ -117,9 +124,11 @@ impl Outbox {
                     }
                     blocks += count;
                     if count < serve.len() {
-                        queue.items.push_front(Item::Serve(serve.split_off(count)));
+                        queue
+                            .items
+                            .push_front(OutboxItem::Serve(serve.split_off(count)));
                     }
-                    into.push(Item::Serve(serve));
+                    into.push(OutboxItem::Serve(serve));
                 }
                 Some(item) => {
                     queue.message_bytes -= message_bytes(&item);
@@ -145,14 +154,14 @@ pub(crate) fn len_of(block: &Block) -> usize {
 
 /// About how many bytes an item holds in memory; exact enough for a bound. The same at push and
 /// take, so haves, which grow in between, count nothing: there are at most as many as pieces.
-fn message_bytes(item: &Item) -> usize {
+fn message_bytes(item: &OutboxItem) -> usize {
     match item {
-        Item::Handshake(_) => 68,
-        Item::Message(Message::Bitfield(bytes)) => 5 + bytes.len(),
-        Item::Message(Message::Extended { payload, .. }) => 6 + payload.len(),
-        Item::Message(_) => 17,
-        Item::Requests(blocks) => 17 * blocks.len(),
-        Item::Haves(_) | Item::Serve(_) => 0,
+        OutboxItem::Handshake(_) => 68,
+        OutboxItem::Message(Message::Bitfield(bytes)) => 5 + bytes.len(),
+        OutboxItem::Message(Message::Extended { payload, .. }) => 6 + payload.len(),
+        OutboxItem::Message(_) => 17,
+        OutboxItem::Requests(blocks) => 17 * blocks.len(),
+        OutboxItem::Haves(_) | OutboxItem::Serve(_) => 0,
     }
 }
 
@@ -168,7 +177,7 @@ mod tests {
         }
     }
 
-    fn taken(outbox: &Outbox, payload_max: usize) -> Vec<Item> {
+    fn taken(outbox: &Outbox, payload_max: usize) -> Vec<OutboxItem> {
         let mut items = Vec::new();
         outbox.take(&mut items, payload_max, 256);
         items
@@ -178,21 +187,21 @@ mod tests {
     fn order_is_kept_and_serves_are_split_at_the_batch() {
         let outbox = Outbox::default();
         let serve: Vec<Block> = (0..5).map(block).collect();
-        outbox.push(Item::Message(Message::Unchoke)).unwrap();
-        outbox.push(Item::Serve(serve.clone())).unwrap();
-        outbox.push(Item::Message(Message::Choke)).unwrap();
+        outbox.push(OutboxItem::Message(Message::Unchoke)).unwrap();
+        outbox.push(OutboxItem::Serve(serve.clone())).unwrap();
+        outbox.push(OutboxItem::Message(Message::Choke)).unwrap();
         assert_eq!(
             taken(&outbox, 32_768),
             [
-                Item::Message(Message::Unchoke),
-                Item::Serve(serve[..2].to_vec())
+                OutboxItem::Message(Message::Unchoke),
+                OutboxItem::Serve(serve[..2].to_vec())
             ]
         );
         assert_eq!(
             taken(&outbox, 1 << 20),
             [
-                Item::Serve(serve[2..].to_vec()),
-                Item::Message(Message::Choke)
+                OutboxItem::Serve(serve[2..].to_vec()),
+                OutboxItem::Message(Message::Choke)
             ]
         );
         assert_eq!(taken(&outbox, 1 << 20), []);
@@ -201,17 +210,22 @@ mod tests {
     #[test]
     fn haves_in_a_row_are_one_item_but_never_overtake() {
         let outbox = Outbox::default();
-        let have = |index| Item::Message(Message::Have(PieceIndex::unchecked(index)));
-        for item in [have(1), have(2), Item::Message(Message::Choke), have(3)] {
+        let have = |index| OutboxItem::Message(Message::Have(PieceIndex::unchecked(index)));
+        for item in [
+            have(1),
+            have(2),
+            OutboxItem::Message(Message::Choke),
+            have(3),
+        ] {
             outbox.push(item).unwrap();
         }
         let pieces = |list: &[u32]| list.iter().copied().map(PieceIndex::unchecked).collect();
         assert_eq!(
             taken(&outbox, 1 << 20),
             [
-                Item::Haves(pieces(&[1, 2])),
-                Item::Message(Message::Choke),
-                Item::Haves(pieces(&[3]))
+                OutboxItem::Haves(pieces(&[1, 2])),
+                OutboxItem::Message(Message::Choke),
+                OutboxItem::Haves(pieces(&[3]))
             ]
         );
     }
@@ -220,13 +234,15 @@ mod tests {
     fn a_peer_that_does_not_read_overflows_by_count_or_by_bytes() {
         let outbox = Outbox::default();
         for _ in 0..ITEMS_MAX {
-            outbox.push(Item::Message(Message::KeepAlive)).unwrap();
+            outbox
+                .push(OutboxItem::Message(Message::KeepAlive))
+                .unwrap();
         }
-        let one_more = outbox.push(Item::Message(Message::KeepAlive));
+        let one_more = outbox.push(OutboxItem::Message(Message::KeepAlive));
         assert_eq!(one_more, Err(Overflow));
 
         let outbox = Outbox::default();
-        let big = Item::Message(Message::Extended {
+        let big = OutboxItem::Message(Message::Extended {
             id: 1,
             payload: vec![0; 16 * 1024],
         });
@@ -241,7 +257,7 @@ mod tests {
         let outbox = Outbox::default();
         for _ in 0..10 {
             outbox
-                .push(Item::Requests((0..100).map(block).collect()))
+                .push(OutboxItem::Requests((0..100).map(block).collect()))
                 .unwrap();
             taken(&outbox, 1 << 20);
         }
@@ -251,12 +267,12 @@ mod tests {
     #[test]
     fn a_closed_queue_drains_and_then_says_so() {
         let outbox = Outbox::default();
-        outbox.push(Item::Message(Message::Choke)).unwrap();
+        outbox.push(OutboxItem::Message(Message::Choke)).unwrap();
         outbox.close();
-        outbox.push(Item::Message(Message::Unchoke)).unwrap();
+        outbox.push(OutboxItem::Message(Message::Unchoke)).unwrap();
         let mut items = Vec::new();
         assert!(outbox.take(&mut items, 1, 1));
-        assert_eq!(items, [Item::Message(Message::Choke)]);
+        assert_eq!(items, [OutboxItem::Message(Message::Choke)]);
         assert!(!outbox.take(&mut Vec::new(), 1, 1));
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::disk::lease::FullPiece;
 use crate::disk::plane::DataPlane;
 use crate::net::connection::link::PeerLink;
-use crate::net::connection::stream::Incoming;
+use crate::net::connection::stream::IncomingHalf;
 use crate::net::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
 
 /// Bytes of the first read, and of a slow peer's.
@@ -30,7 +30,7 @@ const READ_MAX: usize = 256 * 1024;
 const EVENTS_MAX: usize = 4 * 1024;
 
 /// The reading half of a connection.
-pub(crate) struct Reader<R> {
+pub(crate) struct StreamReader<R> {
     plane: Arc<DataPlane>,
     link: Arc<PeerLink>,
     stream: R,
@@ -57,7 +57,7 @@ struct Parsed {
     late: Vec<(usize, Block, Vec<u8>)>,
 }
 
-impl<R: Incoming> Reader<R> {
+impl<R: IncomingHalf> StreamReader<R> {
     pub(crate) fn new(plane: Arc<DataPlane>, link: Arc<PeerLink>, stream: R) -> Self {
         Self {
             plane,
@@ -265,7 +265,7 @@ impl ReadBuffer {
 
     /// Reads once, with room for at least `need` bytes in all; 0 at the end of the stream. Grows
     /// while reads fill the room; without room, waits for something to come before making any.
-    async fn read(&mut self, stream: &mut impl Incoming, need: usize) -> io::Result<usize> {
+    async fn read(&mut self, stream: &mut impl IncomingHalf, need: usize) -> io::Result<usize> {
         if self.bytes.is_empty() {
             stream.wait().await?;
         }

@@ -16,22 +16,22 @@ const UNSENT_MAX: u32 = 128 * 1024;
 /// A stream of bytes to and from a peer.
 pub(crate) trait PeerStream: Send {
     /// What comes.
-    type Incoming: Incoming;
+    type IncomingHalf: IncomingHalf;
     /// What goes. Vectored writes must reach what is below as they are.
     type Outgoing: AsyncWrite + Send + Unpin;
 
     /// Takes the stream apart, set up for short queues.
-    fn into_halves(self) -> io::Result<(Self::Incoming, Self::Outgoing)>;
+    fn into_halves(self) -> io::Result<(Self::IncomingHalf, Self::Outgoing)>;
 }
 
 /// The half that is read.
-pub(crate) trait Incoming: AsyncRead + Send + Sync + Unpin {
+pub(crate) trait IncomingHalf: AsyncRead + Send + Sync + Unpin {
     /// Waits until a read would give something, so that no room is kept for a silent peer.
     fn wait(&self) -> impl Future<Output = io::Result<()>> + Send;
 }
 
 impl PeerStream for TcpStream {
-    type Incoming = OwnedReadHalf;
+    type IncomingHalf = OwnedReadHalf;
     type Outgoing = OwnedWriteHalf;
 
     fn into_halves(self) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
@@ -42,7 +42,7 @@ impl PeerStream for TcpStream {
     }
 }
 
-impl Incoming for OwnedReadHalf {
+impl IncomingHalf for OwnedReadHalf {
     async fn wait(&self) -> io::Result<()> {
         self.readable().await
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::outbox::Item;
+use super::outbox::OutboxItem;
 use super::*;
 use crate::disk::plane::TorrentData;
 use crate::disk::storage::Storage;
@@ -327,12 +327,12 @@ async fn outputs_leave_in_order_and_served_blocks_are_counted() {
         .flat_map(|piece| (0..4).filter_map(move |index| geometry.block(piece, index)))
         .collect();
     let have = Message::Have(PieceIndex::unchecked(3));
-    rig.link.send(Item::Message(Message::Unchoke));
-    rig.link.send(Item::Serve(blocks[..7].to_vec()));
-    rig.link.send(Item::Message(have.clone()));
-    rig.link.send(Item::Message(Message::Choke));
-    rig.link.send(Item::Serve(blocks[7..].to_vec()));
-    rig.link.send(Item::Message(Message::KeepAlive));
+    rig.link.send(OutboxItem::Message(Message::Unchoke));
+    rig.link.send(OutboxItem::Serve(blocks[..7].to_vec()));
+    rig.link.send(OutboxItem::Message(have.clone()));
+    rig.link.send(OutboxItem::Message(Message::Choke));
+    rig.link.send(OutboxItem::Serve(blocks[7..].to_vec()));
+    rig.link.send(OutboxItem::Message(Message::KeepAlive));
 
     let mut expected = encoded(&[Message::Unchoke]);
     blocks[..7]
@@ -366,7 +366,7 @@ async fn files_that_went_away_stop_the_torrent_not_the_node() {
     let block = geometry
         .block(PieceIndex::new(0, &geometry).unwrap(), 0)
         .unwrap();
-    rig.link.send(Item::Serve(vec![block]));
+    rig.link.send(OutboxItem::Serve(vec![block]));
     loop {
         match rig.input().await {
             Input::StorageFailed { reason, .. } => {
@@ -388,10 +388,10 @@ async fn closing_sends_what_is_queued_first() {
     let block = geometry
         .block(PieceIndex::new(0, &geometry).unwrap(), 0)
         .unwrap();
-    rig.link.send(Item::Serve(vec![block]));
-    rig.link.send(Item::Message(Message::Choke));
+    rig.link.send(OutboxItem::Serve(vec![block]));
+    rig.link.send(OutboxItem::Message(Message::Choke));
     rig.link.close("not needed any more".to_owned());
-    rig.link.send(Item::Message(Message::Unchoke));
+    rig.link.send(OutboxItem::Message(Message::Unchoke));
     let expected = [rig.message(&block), encoded(&[Message::Choke])].concat();
     let mut got = Vec::new();
     rig.peer.read_to_end(&mut got).await.unwrap();
@@ -429,7 +429,7 @@ async fn a_peer_that_never_reads_is_closed_at_the_bound() {
             id: 1,
             payload: payload.clone(),
         };
-        rig.link.send(Item::Message(message));
+        rig.link.send(OutboxItem::Message(message));
         tokio::task::yield_now().await;
         if rig.link.is_ended() {
             break;

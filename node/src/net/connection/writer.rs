@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::disk::plane::{DataPlane, TorrentData};
 use crate::disk::storage::StorageError;
 use crate::net::connection::link::PeerLink;
-use crate::net::connection::outbox::{Item, len_of};
+use crate::net::connection::outbox::{OutboxItem, len_of};
 use crate::net::connection::{IDLE, linger};
 
 /// Payload of one batch.
@@ -27,17 +27,17 @@ const BATCH_BYTES_MAX: usize = 256 * 1024;
 const BATCH_BLOCKS_MAX: usize = 256;
 
 /// The writing half of a connection.
-pub(crate) struct Writer<W> {
+pub(crate) struct StreamWriter<W> {
     plane: Arc<DataPlane>,
     link: Arc<PeerLink>,
     stream: W,
-    items: Vec<Item>,
-    batch: Batch,
+    items: Vec<OutboxItem>,
+    batch: WriteBatch,
 }
 
 /// A batch as bytes: messages and headers in `control`, payload in `payload`.
 #[derive(Debug, Default)]
-struct Batch {
+struct WriteBatch {
     control: Vec<u8>,
     payload: Vec<u8>,
     parts: Vec<Part>,
@@ -74,14 +74,14 @@ enum Stop {
     NoStorage,
 }
 
-impl<W: AsyncWrite + Unpin> Writer<W> {
+impl<W: AsyncWrite + Unpin> StreamWriter<W> {
     pub(crate) fn new(plane: Arc<DataPlane>, link: Arc<PeerLink>, stream: W) -> Self {
         Self {
             plane,
             link,
             stream,
             items: Vec::new(),
-            batch: Batch::default(),
+            batch: WriteBatch::default(),
         }
     }
 
@@ -155,7 +155,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Turns the taken items into bytes.
     async fn fill(&mut self) -> Result<(), Stop> {
         self.batch.clear();
-        let serves = self.items.iter().any(|item| matches!(item, Item::Serve(_)));
+        let serves = self
+            .items
+            .iter()
+            .any(|item| matches!(item, OutboxItem::Serve(_)));
         let torrent = self.link.torrent().filter(|_| serves);
         let Some(torrent_id) = torrent else {
             assert!(!serves, "nothing is served before our handshake");
@@ -217,7 +220,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 }
 
-impl Batch {
+impl WriteBatch {
     fn clear(&mut self) {
         self.control.clear();
         self.parts.clear();
@@ -237,19 +240,21 @@ impl Batch {
     }
 
     /// Appends an item; `offset` says where a block lies in the torrent.
-    fn put(&mut self, item: Item, offset: impl Fn(&Block) -> u64) {
+    fn put(&mut self, item: OutboxItem, offset: impl Fn(&Block) -> u64) {
         match item {
-            Item::Handshake(handshake) => self.put_control(|out| out.extend(handshake.encode())),
-            Item::Message(message) => self.put_control(|out| message.encode(out)),
-            Item::Haves(pieces) => self.put_control(|out| {
+            OutboxItem::Handshake(handshake) => {
+                self.put_control(|out| out.extend(handshake.encode()));
+            }
+            OutboxItem::Message(message) => self.put_control(|out| message.encode(out)),
+            OutboxItem::Haves(pieces) => self.put_control(|out| {
                 let haves = pieces.into_iter().map(Message::Have);
                 haves.for_each(|have| have.encode(out));
             }),
-            Item::Requests(blocks) => self.put_control(|out| {
+            OutboxItem::Requests(blocks) => self.put_control(|out| {
                 let requests = blocks.into_iter().map(Message::Request);
                 requests.for_each(|request| request.encode(out));
             }),
-            Item::Serve(blocks) => {
+            OutboxItem::Serve(blocks) => {
                 for block in blocks {
                     self.put_control(|out| out.extend(piece_header(&block)));
                     self.put_block(&block, offset(&block));

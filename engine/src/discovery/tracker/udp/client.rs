@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use seedbank_ledger::Instant;
 
 use crate::discovery::tracker::udp::{
-    Connection, Family, RETRIES_DEFAULT, Step, UdpAnnounce, UdpParameters, transaction_id,
+    CachedConnection, Family, RETRIES_DEFAULT, Step, UdpAnnounce, UdpParameters, transaction_id,
 };
 use crate::discovery::tracker::url::UdpTarget;
 use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
@@ -64,7 +64,7 @@ pub struct UdpClient {
     asked: BTreeMap<UdpQuestion, UdpAsking>,
     /// Hosts whose addresses are being looked for, also on behalf of announces since given up.
     resolving: BTreeSet<(String, u16)>,
-    connections: BTreeMap<SocketAddr, Connection>,
+    connections: BTreeMap<SocketAddr, CachedConnection>,
     outputs: VecDeque<UdpOutput>,
     /// The earliest time at which an exchange has something to say.
     wake_at: Option<Instant>,
@@ -292,7 +292,7 @@ impl UdpClient {
     }
 
     /// Notes a tracker's leave to announce, or that it does not hold any more.
-    fn keep(&mut self, tracker: SocketAddr, connection: Option<Connection>, now: Instant) {
+    fn keep(&mut self, tracker: SocketAddr, connection: Option<CachedConnection>, now: Instant) {
         self.connections.remove(&tracker);
         let Some(connection) = connection else { return };
         self.connections.retain(|_, other| other.is_live(now));
