@@ -23,9 +23,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::connection::{Address, Client, Options, default_socket};
+use crate::connection::{ApiAddress, Client, Options, default_socket};
 use crate::error::ClientError;
-use args::{Args, Command, Global};
+use args::{Args, ClientCommand, Global};
 
 pub use output::Io;
 use output::Printer;
@@ -75,8 +75,8 @@ impl App<'_> {
         };
         let token_file = match (&self.global.token_file, &address) {
             (Some(path), _) => Some(path.clone()),
-            (None, Address::Unix(_)) => None,
-            (None, Address::Tcp(_)) => home
+            (None, ApiAddress::Unix(_)) => None,
+            (None, ApiAddress::Tcp(_)) => home
                 .map(|home| home.join(".local/share/seedbank/api.token"))
                 .filter(|path| path.exists()),
         };
@@ -89,25 +89,25 @@ impl App<'_> {
     }
 }
 
-async fn execute(app: &mut App<'_>, command: Command) -> Result<(), ClientError> {
+async fn execute(app: &mut App<'_>, command: ClientCommand) -> Result<(), ClientError> {
     match command {
-        Command::Status => node::status(app).await,
-        Command::Health => node::health(app).await,
-        Command::Shutdown => node::shutdown(app).await,
-        Command::Events(args) => events::watch(app, args).await,
-        Command::Add(args) => torrent::add(app, args).await,
-        Command::Ls(args) => torrent::list(app, args).await,
-        Command::Show(args) => torrent::show(app, &args.id).await,
-        Command::Start(args) => torrent::start(app, &args.ids).await,
-        Command::Stop(args) => torrent::stop(app, &args.ids).await,
-        Command::Rm(args) => torrent::remove(app, args).await,
-        Command::Verify(args) => torrent::verify(app, &args.id).await,
-        Command::Peers(args) => peers::run(app, args).await,
-        Command::Create(args) => metainfo::create(app, args).await,
-        Command::Wallet(command) => wallet::run(app, command).await,
-        Command::Boost(command) => boost::run(app, command).await,
-        Command::Policy(command) => policy::run(app, command).await,
-        Command::Completions { shell } => {
+        ClientCommand::Status => node::status(app).await,
+        ClientCommand::Health => node::health(app).await,
+        ClientCommand::Shutdown => node::shutdown(app).await,
+        ClientCommand::Events(args) => events::watch(app, args).await,
+        ClientCommand::Add(args) => torrent::add(app, args).await,
+        ClientCommand::Ls(args) => torrent::list(app, args).await,
+        ClientCommand::Show(args) => torrent::show(app, &args.id).await,
+        ClientCommand::Start(args) => torrent::start(app, &args.ids).await,
+        ClientCommand::Stop(args) => torrent::stop(app, &args.ids).await,
+        ClientCommand::Rm(args) => torrent::remove(app, args).await,
+        ClientCommand::Verify(args) => torrent::verify(app, &args.id).await,
+        ClientCommand::Peers(args) => peers::run(app, args).await,
+        ClientCommand::Create(args) => metainfo::create(app, args).await,
+        ClientCommand::Wallet(command) => wallet::run(app, command).await,
+        ClientCommand::Boost(command) => boost::run(app, command).await,
+        ClientCommand::Policy(command) => policy::run(app, command).await,
+        ClientCommand::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "seedbank", &mut script);
             app.printer.raw(&script)
@@ -115,10 +115,10 @@ async fn execute(app: &mut App<'_>, command: Command) -> Result<(), ClientError>
     }
 }
 
-fn default_address(home: Option<&Path>) -> Result<Address, ClientError> {
+fn default_address(home: Option<&Path>) -> Result<ApiAddress, ClientError> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     default_socket(runtime_dir.as_deref(), home)
-        .map(Address::Unix)
+        .map(ApiAddress::Unix)
         .ok_or_else(|| {
             ClientError::Usage("neither XDG_RUNTIME_DIR nor HOME is set: use --api".into())
         })

@@ -34,7 +34,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// Where the daemon's API is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum ApiAddress {
     /// A unix socket: no token needed.
     Unix(PathBuf),
     /// `http://host:port`: needs a token.
@@ -45,7 +45,7 @@ pub enum Address {
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where.
-    pub address: Address,
+    pub address: ApiAddress,
     /// Bearer token, for TCP.
     pub token: Option<String>,
     /// Longest wait for one answer.
@@ -158,7 +158,7 @@ pub fn default_socket(runtime_dir: Option<&Path>, home: Option<&Path>) -> Option
     }
 }
 
-impl Address {
+impl ApiAddress {
     fn endpoint(&self) -> Result<Endpoint, ClientError> {
         let uri = match self {
             Self::Unix(path) => format!("unix:{}", path.display()),
@@ -169,7 +169,7 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
+impl FromStr for ApiAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -192,7 +192,7 @@ impl FromStr for Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ApiAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -281,16 +281,16 @@ mod tests {
 
     #[test]
     fn addresses_are_sockets_or_http() {
-        let unix = Ok(Address::Unix(PathBuf::from("/run/x.sock")));
+        let unix = Ok(ApiAddress::Unix(PathBuf::from("/run/x.sock")));
         assert_eq!("unix:/run/x.sock".parse(), unix);
         assert_eq!("unix:///run/x.sock".parse(), unix);
         assert_eq!("/run/x.sock".parse(), unix);
-        let tcp = Ok(Address::Tcp("http://127.0.0.1:4620".to_owned()));
+        let tcp = Ok(ApiAddress::Tcp("http://127.0.0.1:4620".to_owned()));
         assert_eq!("127.0.0.1:4620".parse(), tcp);
         assert_eq!("http://127.0.0.1:4620".parse(), tcp);
-        assert!("unix:".parse::<Address>().is_err());
-        assert!("https://example.org".parse::<Address>().is_err());
-        assert!("nonsense".parse::<Address>().is_err());
+        assert!("unix:".parse::<ApiAddress>().is_err());
+        assert!("https://example.org".parse::<ApiAddress>().is_err());
+        assert!("nonsense".parse::<ApiAddress>().is_err());
     }
 
     #[test]

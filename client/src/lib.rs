@@ -10,6 +10,6 @@ mod json;
 mod time;
 mod units;
 
-pub use connection::{Address, Api, Caller, Client, Options, default_socket};
+pub use connection::{Api, ApiAddress, Caller, Client, Options, default_socket};
 pub use error::ClientError;
 pub use json::to_value as to_json;

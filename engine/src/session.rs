@@ -45,8 +45,8 @@ use crate::wire::message::Message;
 
 /// Time between two rounds of dials, keep-alives, time-outs and plans.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
-/// Silence after which a keep-alive is due; the shortest-tempered client with a documented limit
-/// waits 120 s.
+/// Silence after which a keep-alive is due; the client with the shortest documented limit waits
+/// 120 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// The same for clients that hang up after 10 s without a byte.
 const KEEP_ALIVE_SHORT: Duration = Duration::from_secs(8);

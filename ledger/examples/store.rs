@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use seedbank_ledger::network::NetworkLedger;
+use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::state::sequence_key;

@@ -59,7 +59,7 @@ pub enum AccountId {
     Sent,
     /// Node, bytes: received from a peer and acknowledged by my receipts.
     Taken(NodeId),
-    /// Node, bytes: served to a peer and acknowledged by his receipts.
+    /// Node, bytes: served to a peer and acknowledged by its receipts.
     Given(NodeId),
     /// Node, bytes: served to a peer in the paid class and never paid for.
     Unsigned(NodeId),

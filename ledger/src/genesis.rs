@@ -16,7 +16,7 @@ pub const ISSUER_COUNT_MAX: usize = 16;
 /// Longest network or unit name in bytes.
 pub const NAME_LEN_MAX: usize = 64;
 
-/// Shortest time a payee has to claim after a lock's expiry, in seconds (docs/PROTOCOL.md P5).
+/// Shortest time a payee has to claim after a lock's expiry, in seconds (docs/RULES.md, P5).
 pub const GRACE_SECS_MIN: u32 = 3_600;
 
 const _: () = assert!(GENESIS_LEN_MAX <= crate::entry::CAUSE_LEN_MAX);
@@ -39,7 +39,7 @@ pub struct Genesis {
     /// What bounds locks and grants.
     pub limits: Limits,
     /// What the operator promises.
-    pub policy: Policy,
+    pub policy: NetworkPolicy,
 }
 
 /// What bounds locks and grants. Amounts are micro-credits, times seconds.
@@ -74,7 +74,7 @@ impl Default for Limits {
 /// What the operator promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub struct Policy {
+pub struct NetworkPolicy {
     /// What becomes of old entries.
     pub retention: Retention,
 }
@@ -119,7 +119,7 @@ struct File {
     settlement: String,
     issuers: Vec<String>,
     limits: Limits,
-    policy: Policy,
+    policy: NetworkPolicy,
 }
 
 impl Genesis {

@@ -1,11 +1,17 @@
 //! Keys, signatures and who somebody is: Ed25519 with strict verification (RFC 8032).
 //!
 //! A node is its public key. Signed bytes are always a 16-byte tag followed by a fixed body, made
-//! by the objects in `signed/`; nothing here knows what they mean.
+//! by the objects in `signed/`; nothing here knows what they mean. `identity/scheme.rs` is the seam
+//! at which a simulator may sign otherwise.
+
+mod scheme;
 
 use std::fmt;
+use std::sync::Arc;
 
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
+
+pub use scheme::{Ed25519, SecretKey, SignatureScheme};
 
 /// A 32-byte value shown as lower-case hex.
 macro_rules! hex_array {
@@ -81,7 +87,8 @@ impl NodeId {
     }
 
     /// Checks `signature` over `message` by RFC 8032 with the strict rules of `verify_strict`:
-    /// no small-order key, no small-order R, canonical scalars. 31 µs.
+    /// no small-order key, no small-order R, canonical scalars. 31 µs. This is [`Ed25519`] itself;
+    /// a state machine asks the scheme that it was given.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
         let key = self.point()?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
@@ -106,23 +113,35 @@ impl NodeId {
     }
 }
 
-/// A node's signing key. Zeroised when dropped; never printed.
+/// A node's signing key, and the scheme by which it signs and believes others. Zeroised when
+/// dropped; never printed.
 pub struct Identity {
-    key: SigningKey,
-    id: NodeId,
+    key: SecretKey,
+    scheme: Arc<dyn SignatureScheme>,
 }
 
 impl Identity {
-    /// From the 32 secret bytes of RFC 8032 §5.1.5, which the caller draws or loads.
+    /// From the 32 secret bytes of RFC 8032 §5.1.5, which the caller draws or loads. Signs and
+    /// verifies by [`Ed25519`].
     pub fn from_secret(secret: [u8; 32]) -> Self {
-        let key = SigningKey::from_bytes(&secret);
-        let id = NodeId(key.verifying_key().to_bytes());
-        Self { key, id }
+        Self {
+            key: SecretKey::new(secret),
+            scheme: Arc::new(Ed25519),
+        }
+    }
+
+    /// The same key under another scheme; for simulators and tests only, and clippy refuses it
+    /// elsewhere (docs/adr/0005-signature-scheme.md).
+    pub fn with_scheme(secret: [u8; 32], scheme: Arc<dyn SignatureScheme>) -> Self {
+        Self {
+            key: SecretKey::new(secret),
+            scheme,
+        }
     }
 
     /// The public half.
     pub fn id(&self) -> NodeId {
-        self.id
+        self.key.id()
     }
 
     /// The secret bytes, for the key file and nothing else.
@@ -130,15 +149,25 @@ impl Identity {
         self.key.to_bytes()
     }
 
-    /// Signs `message`. Deterministic (RFC 8032); 13 µs.
+    /// The scheme by which whoever holds this identity checks what others signed.
+    pub fn scheme(&self) -> &dyn SignatureScheme {
+        self.scheme.as_ref()
+    }
+
+    /// The same scheme, for a state machine of this identity's that verifies and does not sign.
+    pub fn share_scheme(&self) -> Arc<dyn SignatureScheme> {
+        Arc::clone(&self.scheme)
+    }
+
+    /// Signs `message`. By Ed25519 deterministic (RFC 8032) and 13 µs.
     pub fn sign(&self, message: &[u8]) -> Signature {
-        Signature(self.key.sign(message).to_bytes())
+        self.scheme.sign(&self.key, message)
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({:?})", self.id)
+        write!(f, "Identity({:?}, {:?})", self.id(), self.scheme)
     }
 }
 

@@ -6,6 +6,7 @@
 //! `node.rs`); `ledger/check.rs` makes all of it again and compares.
 
 pub mod check;
+mod seal;
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ use crate::store::{Durability, KeyValue, Store, StoreError, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 use check::CheckError;
+use seal::seal;
 
 /// Most causes in one group.
 pub const GROUP_MAX: usize = 1_024;
@@ -119,7 +121,7 @@ pub enum Outcome {
     NonceUsed {
         /// Where.
         sequence: Sequence,
-        /// By which.
+        /// The order that used it.
         order: Box<SignedOrder>,
     },
     /// It was refused and left no entry.
@@ -277,7 +279,7 @@ pub enum OpenError {
     OtherKey {
         /// Named by genesis.
         needed: crate::NodeId,
-        /// Given.
+        /// The key that was given.
         given: crate::NodeId,
     },
     /// This node has joined another network before.
@@ -466,6 +468,7 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         let mut state = State::new(&self.store);
         let mut head = self.head;
         let mut outcomes = Vec::with_capacity(group.len());
+        assert!(time >= head.time, "ledger time never goes back");
         for cause in group {
             let sequence = head.next;
             let at = Position { sequence, time };
@@ -483,9 +486,13 @@ impl<C: Chart, S: Store> Ledger<C, S> {
             state.put_row(HEAD_KEY.to_vec(), &head);
             self.check_end()?;
             let batch = state.into_batch();
+            seal::assert_batch(&batch, self.head, head, &outcomes);
             self.store.write(&batch, Durability::Synced)?;
             self.head = head;
+        } else {
+            assert!(state.is_unchanged(), "what makes no entry changes nothing");
         }
+        assert_eq!(outcomes.len(), group.len(), "one outcome for each cause");
         Ok(outcomes)
     }
 
@@ -542,25 +549,4 @@ impl<C: Chart, S: Store> Ledger<C, S> {
     fn tail(&self, first: Sequence) -> Result<Vec<Entry>, LedgerError> {
         self.entries(first, ENTRIES_MAX)
     }
-}
-
-/// The bytes of the entry that follows `head`.
-fn seal<C: Chart>(
-    head: Head,
-    time: UnixTime,
-    cause: &C::Cause,
-    refusal: Option<Refusal>,
-    postings: Postings,
-) -> Vec<u8> {
-    assert!(time >= head.time, "ledger time never goes back");
-    Entry {
-        sequence: head.next,
-        time,
-        prev_hash: head.hash,
-        kind: C::kind(cause),
-        refusal,
-        cause: C::encode(cause),
-        postings,
-    }
-    .to_bytes()
 }

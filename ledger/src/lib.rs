@@ -10,8 +10,9 @@
 //!
 //! # Invariants
 //!
-//! Asserted always; checked by `check_invariants()` over rows, and by `check()`, which makes the
-//! whole ledger again from its entries.
+//! L2, L3 and L4 are asserted of what an entry touches, L1 of what it moves, before it is written.
+//! Over all rows they are checked by `check_invariants()` only, and with L5, L6 and L8 by
+//! `check()`, which makes the whole ledger again from its entries.
 //!
 //! - **L1** Network: supply = Σ grants − Σ burns = Σ available + Σ escrow, at most
 //!   [`charts::network::SUPPLY_MAX`].
@@ -27,7 +28,7 @@
 //!   before it.
 //! - **L8** What is reported is a sum over entries, exactly: [`charts::node::NodeLedger::explain`].
 //!
-//! (L7, that nobody is granted more than his window, is the engine's.)
+//! (L7, that nobody is granted more than its window, is the engine's: docs/RULES.md, P1.)
 
 #![warn(missing_docs)]
 #![deny(clippy::float_arithmetic)]

@@ -105,7 +105,8 @@ impl Postings {
             .all(|commodity| self.sum(commodity, Side::Debit) == self.sum(commodity, Side::Credit))
     }
 
-    fn sum(&self, commodity: Commodity, side: Side) -> u128 {
+    /// What is posted to a side, of one commodity.
+    pub(crate) fn sum(&self, commodity: Commodity, side: Side) -> u128 {
         self.iter()
             .filter(|posting| posting.side == side && posting.account.commodity() == commodity)
             .fold(0, |sum, posting| {

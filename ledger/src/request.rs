@@ -43,7 +43,7 @@ impl From<StoreError> for RequestError {
 
 /// The answered requests inside a store.
 #[derive(Clone, Debug)]
-pub struct Requests<S>(S);
+pub struct AnsweredRequests<S>(S);
 
 /// One answered request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ struct RequestRow {
     answer: Vec<u8>,
 }
 
-impl<S: Store> Requests<S> {
+impl<S: Store> AnsweredRequests<S> {
     /// The requests in `store`.
     pub fn new(store: S) -> Self {
         Self(store)
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_same_request_gets_the_same_answer_and_another_is_refused() {
-        let requests = Requests::new(Memory::new());
+        let requests = AnsweredRequests::new(Memory::new());
         assert_eq!(requests.answer("a", b"body"), Ok(None));
         let now = UnixTime::from_secs(1);
         requests.remember("a", b"body", b"answer", now).unwrap();

@@ -12,7 +12,7 @@ pub mod lock;
 pub mod order;
 pub mod receipt;
 
-use crate::identity::{Identity, NodeId, Signature, SignatureError};
+use crate::identity::{Ed25519, Identity, NodeId, Signature, SignatureError, SignatureScheme};
 use crate::layout::{LayoutError, Reader, Writer};
 
 /// A body with one canonical byte string, signed under a tag of its own.
@@ -67,7 +67,8 @@ pub trait Body: Sized {
     }
 }
 
-/// A body and a signature over it, which nothing has checked until [`Signed::verify`] says so.
+/// A body and a signature over it, which nothing has checked until [`Signed::verify`] or
+/// [`Signed::verify_by`] says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed<B> {
     /// What is signed.
@@ -77,9 +78,19 @@ pub struct Signed<B> {
 }
 
 impl<B: Body> Signed<B> {
-    /// Checks the signature strictly, as `by`'s. 31 µs.
+    /// Checks the signature strictly by [`Ed25519`], as `by`'s. 31 µs.
     pub fn verify(&self, by: &NodeId) -> Result<(), SignatureError> {
-        by.verify(&self.body.signing_bytes(), &self.signature)
+        self.verify_by(&Ed25519, by)
+    }
+
+    /// Checks the signature by `scheme`, as `by`'s: for state machines, each of which was given its
+    /// scheme with its identity or when it was opened.
+    pub fn verify_by(
+        &self,
+        scheme: &dyn SignatureScheme,
+        by: &NodeId,
+    ) -> Result<(), SignatureError> {
+        scheme.verify(by, &self.body.signing_bytes(), &self.signature)
     }
 
     /// Body and signature, `LEN + 64` bytes.

@@ -3,7 +3,7 @@
 //! State machines read and change a [`State`]; nothing they do is visible to anybody else before
 //! the whole group is written as one batch.
 
-use crate::account::{AccountId, AccountRow};
+use crate::account::{AccountId, AccountRow, Commodity, Side};
 use crate::entry::Entry;
 use crate::layout::LayoutError;
 use crate::ledger::LedgerError;
@@ -65,32 +65,34 @@ impl<'a> State<'a> {
     /// below zero (L2).
     pub fn post(&mut self, postings: &Postings) -> Result<bool, LedgerError> {
         assert!(postings.is_balanced(), "postings sum to zero");
-        let mut rows: Vec<(AccountId, AccountRow)> = Vec::new();
+        let mut moves: Vec<Move> = Vec::new();
         for posting in postings.iter() {
-            let known = rows
-                .iter()
-                .find(|(account, _)| *account == posting.account)
-                .map(|(_, row)| *row);
-            let before = match known {
-                Some(row) => row,
-                None => self.account(&posting.account)?,
+            let account = posting.account;
+            let known = moves.iter().position(|known| known.account == account);
+            let mut moved = match known {
+                Some(place) => moves.swap_remove(place),
+                None => {
+                    let before = self.account(&account)?;
+                    Move {
+                        account,
+                        before,
+                        after: before,
+                    }
+                }
             };
-            let after = before
-                .plus(posting.side, posting.amount)
-                .ok_or(LedgerError::Overflow {
-                    account: posting.account,
-                })?;
-            rows.retain(|(account, _)| *account != posting.account);
-            rows.push((posting.account, after));
+            let after = moved.after.plus(posting.side, posting.amount);
+            moved.after = after.ok_or(LedgerError::Overflow { account })?;
+            moves.push(moved);
         }
-        if rows
+        if moves
             .iter()
-            .any(|(account, row)| row.balance(account).is_none())
+            .any(|moved| moved.after.balance(&moved.account).is_none())
         {
             return Ok(false);
         }
-        for (account, row) in rows {
-            self.put_row(account.to_bytes(), &row);
+        assert_moves(&moves, postings);
+        for moved in moves {
+            self.put_row(moved.account.to_bytes(), &moved.after);
         }
         Ok(true)
     }
@@ -144,9 +146,46 @@ impl<'a> State<'a> {
         self.store
     }
 
+    /// Whether nothing was changed yet.
+    pub fn is_unchanged(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// The changes, to be written.
     pub fn into_batch(self) -> Batch {
         self.changes
+    }
+}
+
+/// An account's totals before and after an entry.
+struct Move {
+    account: AccountId,
+    before: AccountRow,
+    after: AccountRow,
+}
+
+/// Asserts what an entry may do to the accounts it names. O(postings).
+fn assert_moves(moves: &[Move], postings: &Postings) {
+    for moved in moves {
+        let Move { before, after, .. } = moved;
+        assert!(after.debits >= before.debits, "debits only grow");
+        assert!(after.credits >= before.credits, "credits only grow");
+    }
+    for commodity in [Commodity::Credit, Commodity::Bytes] {
+        let sum = |of: fn(&AccountRow) -> u128| {
+            let of_commodity = |moved: &&Move| moved.account.commodity() == commodity;
+            moves.iter().filter(of_commodity).fold(0, |sum, moved| {
+                let grown = of(&moved.after).saturating_sub(of(&moved.before));
+                u128::saturating_add(sum, grown)
+            })
+        };
+        let (debits, credits) = (sum(|row| row.debits), sum(|row| row.credits));
+        assert_eq!(
+            debits, credits,
+            "an entry moves {commodity:?} and makes none"
+        );
+        let posted = postings.sum(commodity, Side::Debit);
+        assert_eq!(debits, posted, "accounts change by what is posted");
     }
 }
 

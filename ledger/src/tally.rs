@@ -55,22 +55,22 @@ pub struct ChannelRow {
 pub struct PairRow {
     /// The other side.
     pub peer: NodeId,
-    /// As payer: Σ bytes × rate of everything verified that he served in the paid class.
+    /// As payer: Σ bytes × rate of everything verified that it served in the paid class.
     pub due: RawCost,
-    /// As payer: Σ amounts signed to him, over all locks ever.
+    /// As payer: Σ amounts signed to it, over all locks ever.
     pub signed: MicroCredits,
-    /// As payee: Σ min(receipt, lock) he signed, over all locks ever.
+    /// As payee: Σ min(receipt, lock) it signed, over all locks ever.
     pub paid: MicroCredits,
     /// As payee: raw value that cleared no block yet, what every payer is lent (less than 1 µcr)
     /// included.
     pub paid_carry: RawCost,
-    /// As payee: bytes that his payments cleared.
+    /// As payee: bytes that its payments cleared.
     pub paid_bytes: Bytes,
     /// As payee: bytes written off and not forgiven.
     pub lost: Bytes,
     /// As payee: how often the back-off was doubled.
     pub backoff_level: u8,
-    /// As payee: until when he gets no paid service; zero for "not backing off".
+    /// As payee: until when it gets no paid service; zero for "not backing off".
     pub backoff_until: UnixTime,
 }
 

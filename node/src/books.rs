@@ -85,12 +85,12 @@ impl Deref for LedgerView {
 
 /// The ledger and tally of one node.
 pub(crate) struct Books {
-    shared: Arc<Shared>,
+    shared: Arc<SharedBooks>,
     queue: Mutex<Option<SyncSender<NodeCommand>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
+struct SharedBooks {
     ledger: Mutex<NodeLedger<AnyStore>>,
     tally: Tally<AnyStore>,
     store: AnyStore,
@@ -107,7 +107,7 @@ impl Books {
         inbox: Inbox,
     ) -> Result<Self, OpenError> {
         let ledger = NodeLedger::open(Arc::clone(&store), owner, network, unix_now())?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedBooks {
             ledger: Mutex::new(ledger),
             tally: Tally::new(Arc::clone(&store)),
             store,
@@ -180,7 +180,7 @@ impl Books {
     }
 }
 
-impl Shared {
+impl SharedBooks {
     /// Appends whatever is queued until the queue ends.
     fn keep(&self, queue: &Receiver<NodeCommand>) -> Result<(), LedgerError> {
         loop {

@@ -28,7 +28,7 @@ pub struct Cli {
     #[command(flatten)]
     settings: Settings,
     #[command(subcommand)]
-    command: Command,
+    command: DaemonCommand,
 }
 
 /// Settings that every command takes; flags win over the environment, the file and defaults.
@@ -61,7 +61,7 @@ pub struct Settings {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum DaemonCommand {
     /// Run the daemon
     Run,
     /// See a paying leecher overtake others in a real swarm on loopback, with a control beside it
@@ -88,8 +88,8 @@ enum LedgerCommand {
     /// Say where the credit came from and where it went, as sums over entries
     Explain {
         /// What the lines are grouped by
-        #[arg(long, value_enum, default_value_t = books::By::Kind)]
-        by: books::By,
+        #[arg(long, value_enum, default_value_t = books::ExplainBy::Kind)]
+        by: books::ExplainBy,
     },
 }
 
@@ -127,12 +127,12 @@ enum NetworkCommand {
 
 /// How a command failed: what to say, and the exit code that scripts rely on.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CliFailure {
     code: u8,
     message: String,
 }
 
-impl Failure {
+impl CliFailure {
     const FAILED: u8 = 1;
     const USAGE: u8 = 2;
     const NOT_FOUND: u8 = 5;
@@ -172,19 +172,19 @@ impl Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for CliFailure {
     fn from(error: ConfigError) -> Self {
         Self::usage(error)
     }
 }
 
-impl From<DataDirError> for Failure {
+impl From<DataDirError> for CliFailure {
     fn from(error: DataDirError) -> Self {
         Self::failed(error)
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CliFailure {
     fn from(error: io::Error) -> Self {
         Self::failed(error)
     }
@@ -203,48 +203,48 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn execute(cli: Cli, out: &mut impl Write) -> Result<(), Failure> {
+fn execute(cli: Cli, out: &mut impl Write) -> Result<(), CliFailure> {
     let sources = cli.settings.sources()?;
     match cli.command {
-        Command::Run => run::run(&Config::load(&sources)?, out),
+        DaemonCommand::Run => run::run(&Config::load(&sources)?, out),
         #[cfg(feature = "demo")]
-        Command::Demo(args) => demo::run(&args, cli.settings.log.as_deref(), out),
-        Command::Ledger(LedgerCommand::Check) => books::check(&Config::load(&sources)?, out),
-        Command::Ledger(LedgerCommand::Explain { by }) => {
+        DaemonCommand::Demo(args) => demo::run(&args, cli.settings.log.as_deref(), out),
+        DaemonCommand::Ledger(LedgerCommand::Check) => books::check(&Config::load(&sources)?, out),
+        DaemonCommand::Ledger(LedgerCommand::Explain { by }) => {
             books::explain(&Config::load(&sources)?, by, out)
         }
-        Command::Key(KeyCommand::Show) => {
+        DaemonCommand::Key(KeyCommand::Show) => {
             let path = Config::load(&sources)?.data_dir.join("identity.key");
             if !path.exists() {
                 let path = path.display();
-                return Err(Failure::not_found(format!(
+                return Err(CliFailure::not_found(format!(
                     "no key at {path}: run the daemon once"
                 )));
             }
-            let identity = keys::load(&path).map_err(Failure::failed)?;
+            let identity = keys::load(&path).map_err(CliFailure::failed)?;
             writeln!(out, "{}", identity.id())?;
             Ok(())
         }
-        Command::Config(ConfigCommand::Show { origin }) => {
+        DaemonCommand::Config(ConfigCommand::Show { origin }) => {
             Config::load(&sources)?;
             write!(out, "{}", config::show(&sources.layers()?, origin))?;
             Ok(())
         }
-        Command::Config(ConfigCommand::Check) => Ok(Config::load(&sources).map(drop)?),
-        Command::Config(ConfigCommand::Path) => {
+        DaemonCommand::Config(ConfigCommand::Check) => Ok(Config::load(&sources).map(drop)?),
+        DaemonCommand::Config(ConfigCommand::Path) => {
             let path = sources.file.clone().or_else(|| sources.usual_file());
-            let path = path.ok_or_else(|| Failure::not_found("HOME is not set"))?;
+            let path = path.ok_or_else(|| CliFailure::not_found("HOME is not set"))?;
             writeln!(out, "{}", path.display())?;
             Ok(())
         }
-        Command::Network(NetworkCommand::Init { name, out: folder }) => {
+        DaemonCommand::Network(NetworkCommand::Init { name, out: folder }) => {
             network::init(&name, &folder, out)
         }
     }
 }
 
 impl Settings {
-    fn sources(&self) -> Result<Sources, Failure> {
+    fn sources(&self) -> Result<Sources, CliFailure> {
         let mut flags = Vec::new();
         let mut flag = |key: &str, value: &str, name: &str| {
             flags.push((key.to_owned(), value.to_owned(), name.to_owned()));
@@ -271,9 +271,9 @@ impl Settings {
             flag("api.listen", &tcp.join(","), "--api");
         }
         for setting in &self.set {
-            let (key, value) = setting
-                .split_once('=')
-                .ok_or_else(|| Failure::usage(format!("--set {setting}: write it as KEY=VALUE")))?;
+            let (key, value) = setting.split_once('=').ok_or_else(|| {
+                CliFailure::usage(format!("--set {setting}: write it as KEY=VALUE"))
+            })?;
             flag(key, value, "--set");
         }
         Ok(Sources {
@@ -298,7 +298,7 @@ mod tests {
 
     use super::*;
 
-    fn run(folder: &std::path::Path, args: &[&str]) -> Result<String, Failure> {
+    fn run(folder: &std::path::Path, args: &[&str]) -> Result<String, CliFailure> {
         let data = folder.join("data");
         let fixed = ["seedbankd", "--data-dir", data.to_str().unwrap()];
         let cli = Cli::try_parse_from(fixed.iter().chain(args)).unwrap();
@@ -326,7 +326,7 @@ mod tests {
         assert!(shown.contains("upload = \"1MiB/s\"  # --set"), "{shown}");
         let args = ["config", "check", "--set", "limits.uplod=1"];
         let failure = run(folder.path(), &args).unwrap_err();
-        assert_eq!(failure.code, Failure::USAGE);
+        assert_eq!(failure.code, CliFailure::USAGE);
         assert!(
             failure.message.contains("did you mean"),
             "{}",
@@ -339,7 +339,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for args in [["key", "show"], ["ledger", "check"], ["ledger", "explain"]] {
             let failure = run(folder.path(), &args).unwrap_err();
-            assert_eq!(failure.code, Failure::NOT_FOUND, "{}", failure.message);
+            assert_eq!(failure.code, CliFailure::NOT_FOUND, "{}", failure.message);
         }
         assert!(
             !folder.path().join("data").exists(),
@@ -360,6 +360,6 @@ mod tests {
         assert_eq!(settlement.id(), genesis.settlement);
         assert!(genesis.is_issuer(&issuer.id()));
         let again = run(folder.path(), &["network", "init", "pond", "--out", out]).unwrap_err();
-        assert_eq!(again.code, Failure::FAILED, "nothing is overwritten");
+        assert_eq!(again.code, CliFailure::FAILED, "nothing is overwritten");
     }
 }

@@ -14,7 +14,7 @@ use seedbank_ledger::Genesis;
 use seedbank_ledger::NodeId;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::ledger::OpenError;
-use seedbank_ledger::request::Requests;
+use seedbank_ledger::request::AnsweredRequests;
 use seedbank_ledger::settlement::Issuing;
 use seedbank_ledger::store::StoreError;
 use tokio::sync::watch;
@@ -104,7 +104,7 @@ pub struct Daemon {
 }
 
 /// The settlement role, started.
-struct Settling {
+struct StartedRole {
     keeper: Keeper,
     thread: JoinHandle<()>,
     door: Door,
@@ -214,12 +214,12 @@ async fn settle(
     store: StoreKind,
     role: &SettlementRole,
     genesis: Genesis,
-) -> Result<Settling, DaemonError> {
+) -> Result<StartedRole, DaemonError> {
     let key = keys::load(&role.key)?;
     let issuer = role.issuer_key.as_deref().map(keys::load).transpose()?;
     let store = open_store(store, &data_dir.network_ledger())?;
     let ledger = NetworkLedger::open(Arc::clone(&store), genesis, key, unix_now())?;
-    let requests = Requests::new(store);
+    let requests = AnsweredRequests::new(store);
     let issuing = issuer.map(|issuer| Issuing { issuer, requests });
     let (keeper, thread) = Keeper::start(ledger, issuing, unix_now)?;
     let listen = |source| DaemonError::Settle {
@@ -228,7 +228,7 @@ async fn settle(
     };
     let door = Door::open(role.listen).await.map_err(listen)?;
     let addr = door.addr().map_err(listen)?;
-    Ok(Settling {
+    Ok(StartedRole {
         keeper,
         thread,
         door,
@@ -239,7 +239,7 @@ async fn settle(
 /// The way to the settlement node: this process, an address, or none.
 fn way(
     own: NodeId,
-    settling: Option<&Settling>,
+    settling: Option<&StartedRole>,
     uri: Option<&str>,
 ) -> Result<Arc<dyn Settlement>, RemoteError> {
     Ok(match (settling, uri) {

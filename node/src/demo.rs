@@ -18,7 +18,7 @@ use seedbank_ledger::charts::network::Audit;
 use seedbank_ledger::charts::node::NodeLedger;
 use seedbank_ledger::ledger::OpenError;
 use seedbank_ledger::ledger::check::CheckError;
-use seedbank_sim::demo::{Accounts, Demo, Outcome, PAYER, SEEDER};
+use seedbank_sim::demo::{Accounts, Demo, DemoOutcome, PAYER, SEEDER};
 use tokio::time::{Instant, sleep};
 
 use crate::books::{AnyStore, LedgerView};
@@ -108,9 +108,9 @@ pub enum DemoError {
 #[derive(Debug)]
 pub struct Running {
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: DemoOutcome,
     /// What the simulator had said.
-    pub prediction: Outcome,
+    pub prediction: DemoOutcome,
     paid: Swarm,
     control: Swarm,
     credit: Credit,
@@ -143,7 +143,7 @@ pub async fn run(options: &DemoOptions, out: &mut impl Write) -> Result<Running,
     report::settling(out)?;
     let accounts = settled(&paid, &credit).await?;
     Ok(Running {
-        outcome: Outcome { times, accounts },
+        outcome: DemoOutcome { times, accounts },
         prediction,
         paid,
         control,

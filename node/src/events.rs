@@ -26,13 +26,13 @@ pub struct EventRecord {
 /// The history of one node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Events {
-    shared: Arc<Shared>,
+    shared: Arc<EventHistory>,
 }
 
 /// Follows a node's events.
 #[derive(Debug)]
 pub struct EventStream {
-    shared: Arc<Shared>,
+    shared: Arc<EventHistory>,
     next: u64,
     newest: watch::Receiver<Newest>,
 }
@@ -48,7 +48,7 @@ pub struct Pruned {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct EventHistory {
     history: Mutex<VecDeque<EventRecord>>,
     newest: watch::Sender<Newest>,
 }
@@ -62,7 +62,7 @@ struct Newest {
 impl Events {
     pub(crate) fn new() -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(EventHistory {
                 history: Mutex::default(),
                 newest: watch::Sender::new(Newest::default()),
             }),
@@ -136,7 +136,7 @@ impl EventStream {
     }
 }
 
-impl Shared {
+impl EventHistory {
     fn lock(&self) -> MutexGuard<'_, VecDeque<EventRecord>> {
         // Nothing under this lock leaves it half done.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)

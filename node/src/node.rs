@@ -38,7 +38,7 @@ use crate::net::listen;
 use crate::net::tracker::Announcer;
 use crate::settlement::{NoSettlement, Settlement, keep_telling};
 use crate::torrents::registry::Registry;
-use crate::torrents::{Checking, Torrents};
+use crate::torrents::{CheckHandle, Torrents};
 
 /// Time for a graceful shutdown; the session itself takes at most 5 s.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -328,13 +328,13 @@ impl NodeHandle {
     pub async fn verify_torrent(
         &self,
         torrent_id: TorrentId,
-    ) -> Result<Option<Checking>, CommandError> {
+    ) -> Result<Option<CheckHandle>, CommandError> {
         self.command(Command::Recheck(torrent_id)).await?;
         Ok(self.inner.torrents.newest_check(&torrent_id))
     }
 
     /// The check of a torrent that is running, if one is.
-    pub fn checking(&self, torrent_id: &TorrentId) -> Option<Checking> {
+    pub fn checking(&self, torrent_id: &TorrentId) -> Option<CheckHandle> {
         self.inner.torrents.checking(torrent_id)
     }
 

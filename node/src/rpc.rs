@@ -133,19 +133,19 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 fn routes(backend: Arc<dyn Backend>, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
     let watches = watching::Watches::new();
     let (_, health) = tonic_health::server::health_reporter();
-    let node = node::Node {
+    let node = node::NodeApi {
         backend: backend.clone(),
         watches,
         stop,
     };
-    let torrents = torrent::Torrents {
+    let torrents = torrent::TorrentsApi {
         backend: backend.clone(),
-        requests: request::Requests::default(),
+        requests: request::RecentRequests::default(),
     };
-    let boosts = boost::Boosts {
+    let boosts = boost::BoostsApi {
         backend: backend.clone(),
     };
-    let wallet = wallet::Wallet {
+    let wallet = wallet::WalletApi {
         backend: backend.clone(),
     };
     let mut routes = RoutesBuilder::default();

@@ -9,5 +9,5 @@ pub mod create;
 mod lifecycle;
 pub(crate) mod registry;
 
-pub use checking::{CheckStep, Checking};
+pub use checking::{CheckHandle, CheckStep};
 pub(crate) use lifecycle::Torrents;

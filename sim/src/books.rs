@@ -5,7 +5,7 @@ use seedbank_engine::interface::config::Network;
 use seedbank_ledger::charts::node::{Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::store::memory::Memory;
 use seedbank_ledger::tally::{Tally, TallyRow};
-use seedbank_ledger::{NodeId, Sequence, UnixTime};
+use seedbank_ledger::{Identity, Sequence, UnixTime};
 
 /// The ledger of a node, and the rows it writes beside it.
 #[derive(Debug)]
@@ -15,14 +15,16 @@ pub struct Books {
 }
 
 impl Books {
-    /// Empty books of `owner`, begun at `now`.
-    pub fn new(owner: NodeId, network: Option<Network>, now: UnixTime) -> Self {
+    /// Empty books of `owner`, begun at `now`; signatures are checked by its scheme.
+    #[expect(clippy::disallowed_methods, reason = "a simulator may sign otherwise")]
+    pub fn new(owner: &Identity, network: Option<Network>, now: UnixTime) -> Self {
         let store = Memory::new();
         let membership = network.map(|network| Membership {
             network_id: network.id,
             settlement: network.settlement,
         });
-        let ledger = NodeLedger::open(store.clone(), owner, membership, now);
+        let scheme = owner.share_scheme();
+        let ledger = NodeLedger::open_by(scheme, store.clone(), owner.id(), membership, now);
         let ledger = ledger.expect("an empty memory store opens");
         Self {
             ledger,

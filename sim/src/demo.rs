@@ -2,7 +2,7 @@
 //!
 //! One scarce seeder, one leecher that pays, some that do not; beside it a control swarm of the
 //! same nodes that know nothing of receipts. The numbers live here once: the daemon's demo runs the
-//! same ones on real sockets, and [`Outcome::findings`] judges both.
+//! same ones on real sockets, and [`DemoOutcome::findings`] judges both.
 
 mod accounts;
 mod outcome;
@@ -14,7 +14,7 @@ use seedbank_engine::units::TorrentId;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 
 pub use accounts::{Accounts, ChannelTotal};
-pub use outcome::{Finding, Outcome, Times, last, median, seconds};
+pub use outcome::{DemoOutcome, Finding, Times, last, median, seconds};
 
 use crate::books::Books;
 use crate::network::NodeIndex;
@@ -151,7 +151,7 @@ impl Demo {
     ///
     /// # Errors
     /// What did not happen in time.
-    pub fn predict(&self) -> Result<Outcome, String> {
+    pub fn predict(&self) -> Result<DemoOutcome, String> {
         let metainfo = torrent("demo", self.total_len, self.piece_len, None);
         let (paid, accounts) = self.paid_swarm(&metainfo)?;
         let control = self.control_swarm(&metainfo)?;
@@ -161,7 +161,7 @@ impl Demo {
             unpaid: unpaid.to_vec(),
             control,
         };
-        Ok(Outcome { times, accounts })
+        Ok(DemoOutcome { times, accounts })
     }
 
     /// The swarm with credit: how long each leecher took, the payer first, and the accounts.
@@ -174,7 +174,7 @@ impl Demo {
         }
         let mut world = World::new(Some(settlement));
         for position in 0..self.node_count() {
-            let books = Books::new(self.key(position).id(), Some(network), START);
+            let books = Books::new(&self.key(position), Some(network), START);
             let node = world.add_node(&Self::name(position), books, fast_link());
             let mut config = config(position as u64, self.rng_seed);
             config.network = Some(network);
@@ -204,7 +204,7 @@ impl Demo {
     fn control_swarm(&self, metainfo: &Metainfo) -> Result<Vec<Duration>, String> {
         let mut world = World::new(None);
         for position in 0..self.node_count() {
-            let books = Books::new(self.key(position).id(), None, START);
+            let books = Books::new(&self.key(position), None, START);
             let node = world.add_node(&Self::name(position), books, fast_link());
             let mut config = config(position as u64, self.rng_seed);
             config.receipts = false;

@@ -3,7 +3,7 @@
 use seedbank_engine::interface::config::Network;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
-use seedbank_ledger::request::Requests;
+use seedbank_ledger::request::AnsweredRequests;
 use seedbank_ledger::settlement::{
     Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
 };
@@ -27,7 +27,7 @@ impl SimSettlement {
         let store = Memory::new();
         let ledger = NetworkLedger::open(store.clone(), genesis, settlement, now);
         let ledger = ledger.expect("an empty memory store opens");
-        let requests = Requests::new(store);
+        let requests = AnsweredRequests::new(store);
         Self {
             node: SettlementNode::new(ledger, Some(Issuing { issuer, requests })),
             grant_count: 0,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use seedbank_engine::content::metainfo::Metainfo;
-use seedbank_engine::content::metainfo::build::{Content, Draft};
+use seedbank_engine::content::metainfo::build::{DraftContent, MetainfoDraft};
 use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
 use seedbank_engine::interface::config::{Config, Policy};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{ClientId, TorrentId};
 use seedbank_ledger::Identity;
+use seedbank_ledger::identity::{Ed25519, SignatureScheme};
 
 use crate::network::{LinkConfig, NodeIndex};
 use crate::world::World;
@@ -19,9 +20,9 @@ pub const TRACKER: &str = "http://tracker.invalid/announce";
 /// A torrent of which nobody needs the bytes: in the simulator pieces are good or garbage, and
 /// hashes are zero.
 pub fn torrent(name: &str, total_len: u64, piece_len: u32, tracker: Option<&str>) -> Metainfo {
-    let draft = Draft {
+    let draft = MetainfoDraft {
         name: name.to_owned(),
-        content: Content::File(total_len),
+        content: DraftContent::File(total_len),
         piece_len,
         trackers: tracker.iter().map(|url| vec![(*url).to_owned()]).collect(),
         private: false,
@@ -39,11 +40,17 @@ pub fn torrent(name: &str, total_len: u64, piece_len: u32, tracker: Option<&str>
         .expect("scenarios make sound torrents")
 }
 
-/// A key that depends on nothing but a number.
+/// A key that depends on nothing but a number, with real signatures.
 pub fn identity(number: u64) -> Identity {
+    identity_by(Arc::new(Ed25519), number)
+}
+
+/// The same key under another scheme: same name, other signatures.
+#[expect(clippy::disallowed_methods, reason = "a simulator may sign otherwise")]
+pub fn identity_by(scheme: Arc<dyn SignatureScheme>, number: u64) -> Identity {
     let mut secret = [0x5b; 32];
     secret[..8].copy_from_slice(&number.to_le_bytes());
-    Identity::from_secret(secret)
+    Identity::with_scheme(secret, scheme)
 }
 
 /// A session's settings that depend on nothing but a number.
@@ -121,7 +128,7 @@ mod tests {
     fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, TorrentId) {
         let mut world = World::new(None);
         for number in 0..=leechers {
-            let books = Books::new(identity(number).id(), None, START);
+            let books = Books::new(&identity(number), None, START);
             let node = world.add_node(&format!("node-{number}"), books, fast_link());
             world.node_mut(node).recording = Some(Recording::default());
             start(
@@ -216,7 +223,7 @@ mod tests {
                 &WalletBook::default(),
                 Instant::ZERO,
             );
-            let mut books = Books::new(identity(number).id(), None, START);
+            let mut books = Books::new(&identity(number), None, START);
             let again = replay(session, &mut books, recording, |_, at| unix(at));
             assert_eq!(again, recording.digest());
             assert_eq!(

@@ -98,7 +98,7 @@ fn repeats(life: &Life, identity: Identity, ledger: &LedgerView) -> Result<()> {
     let entries = page(0)?;
     ensure!(entries.len() > 1, "something was booked");
     ensure!(page(entries.len() as u64)?.is_empty(), "one page holds all");
-    let mut books = Books::new(identity.id(), None, entries[0].time);
+    let mut books = Books::new(&identity, None, entries[0].time);
     let session = Session::new(config, identity, &WalletBook::default(), now);
     let times: Vec<_> = entries.iter().map(|entry| entry.time).collect();
     let again = replay(session, &mut books, &life.recording, |next, _| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::connection::Address;
+use crate::connection::ApiAddress;
 use crate::units::{parse_bytes, parse_credit, parse_duration, parse_key, parse_rate};
 
 /// Longest wait when `--wait` names none: a year.
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) global: Global,
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: ClientCommand,
 }
 
 /// Flags that may stand anywhere on the line.
@@ -32,7 +32,7 @@ pub(super) struct Args {
 pub(super) struct Global {
     /// Where the daemon is: unix:PATH or HOST:PORT
     #[arg(long, global = true, env = "SEEDBANK_API", value_name = "ADDR")]
-    pub(super) api: Option<Address>,
+    pub(super) api: Option<ApiAddress>,
     /// File with the API token (only needed for HOST:PORT)
     #[arg(long, global = true, env = "SEEDBANK_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub(super) enum Color {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum ClientCommand {
     /// One screen: identity, rates, balance
     Status,
     /// Add torrents: .torrent files or magnet links
@@ -88,17 +88,17 @@ pub(super) enum Command {
     Peers(Peers),
     /// Balance and history
     #[command(subcommand)]
-    Wallet(Wallet),
+    Wallet(WalletCommand),
     /// Spend credit to be served first
     #[command(subcommand)]
-    Boost(Boost),
+    Boost(BoostCommand),
     /// What the node takes, gives and spends
     #[command(subcommand)]
-    Policy(Policy),
+    Policy(PolicyCommand),
     /// Make a .torrent file from a file or folder on the daemon's machine
     Create(Create),
     /// Print events as they happen
-    Events(Events),
+    Events(EventsArgs),
     /// Whether the daemon serves
     Health,
     /// Stop the daemon
@@ -145,11 +145,11 @@ pub(super) struct Add {
 pub(super) struct Ls {
     /// Only torrents in this state
     #[arg(long, value_enum)]
-    pub(super) state: Option<State>,
+    pub(super) state: Option<StateFilter>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum State {
+pub(super) enum StateFilter {
     FetchingMetadata,
     Checking,
     Downloading,
@@ -202,7 +202,7 @@ pub(super) struct Create {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Events {
+pub(super) struct EventsArgs {
     /// First event wanted; only new ones if not given
     #[arg(long, value_name = "SEQUENCE")]
     pub(super) from: Option<i64>,
@@ -215,14 +215,14 @@ pub(super) struct Events {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Wallet {
+pub(super) enum WalletCommand {
     /// What is free, locked, signed away and claimable
     Balance,
     /// Why the balance is what it is
     Explain {
         /// What to sum by
-        #[arg(long, value_enum, default_value_t = By::Kind)]
-        by: By,
+        #[arg(long, value_enum, default_value_t = LinesBy::Kind)]
+        by: LinesBy,
         /// Only this far back
         #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
         since: Option<Duration>,
@@ -261,7 +261,7 @@ pub(super) struct Payment {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum By {
+pub(super) enum LinesBy {
     Kind,
     Peer,
     Torrent,
@@ -269,7 +269,7 @@ pub(super) enum By {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Boost {
+pub(super) enum BoostCommand {
     /// What a boost would cost at most
     Quote {
         #[command(flatten)]
@@ -305,7 +305,7 @@ pub(super) enum Boost {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Policy {
+pub(super) enum PolicyCommand {
     /// Show the policy in force
     Show,
     /// Change it

@@ -3,9 +3,9 @@
 use seedbank_proto::v1;
 use serde_json::{Value, json};
 
-use super::args::Boost;
+use super::args::BoostCommand;
 use super::output::Page;
-use super::table::{Align, Table};
+use super::table::{Align, TextTable};
 use super::torrent::short;
 use super::{App, request_id};
 use crate::connection::Client;
@@ -19,10 +19,10 @@ const PAGE_SIZE: i32 = 1_000;
 /// Pages read at most.
 const PAGES_MAX: u32 = 100;
 
-pub(super) async fn run(app: &mut App<'_>, command: Boost) -> Result<(), ClientError> {
+pub(super) async fn run(app: &mut App<'_>, command: BoostCommand) -> Result<(), ClientError> {
     match command {
-        Boost::Quote { id, bid } => quote(app, &id.id, bid).await,
-        Boost::Start {
+        BoostCommand::Quote { id, bid } => quote(app, &id.id, bid).await,
+        BoostCommand::Start {
             id,
             max,
             bid,
@@ -44,8 +44,8 @@ pub(super) async fn run(app: &mut App<'_>, command: Boost) -> Result<(), ClientE
                 page.next(format!("seedbank boost show {}", boost.boost_id));
             })
         }
-        Boost::List => list(app).await,
-        Boost::Show { boost_id } => {
+        BoostCommand::List => list(app).await,
+        BoostCommand::Show { boost_id } => {
             let mut client = app.client().await?;
             let request = v1::GetBoostRequest { boost_id };
             let answer = client.boosts.get_boost(request).await?.into_inner();
@@ -53,7 +53,7 @@ pub(super) async fn run(app: &mut App<'_>, command: Boost) -> Result<(), ClientE
                 put_boost(page, &answer.boost.clone().unwrap_or_default());
             })
         }
-        Boost::Cancel { boost_id } => {
+        BoostCommand::Cancel { boost_id } => {
             let mut client = app.client().await?;
             let request = v1::CancelBoostRequest { boost_id };
             let answer = client.boosts.cancel_boost(request).await?.into_inner();
@@ -129,8 +129,8 @@ async fn all(client: &mut Client) -> Result<Vec<v1::Boost>, ClientError> {
     Ok(boosts)
 }
 
-fn table(boosts: &[v1::Boost]) -> Table {
-    let mut table = Table::new(&[
+fn table(boosts: &[v1::Boost]) -> TextTable {
+    let mut table = TextTable::new(&[
         ("boost", Align::Right),
         ("torrent", Align::Left),
         ("state", Align::Left),

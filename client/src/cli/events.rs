@@ -3,14 +3,14 @@
 use seedbank_proto::v1::{EventKind, WatchEventsRequest, WatchEventsResponse};
 
 use super::App;
-use super::args::Events;
+use super::args::EventsArgs;
 use crate::error::ClientError;
 use crate::json::to_value;
 use crate::time;
 
 const PREFIX: &str = "EVENT_KIND_";
 
-pub(super) async fn watch(app: &mut App<'_>, args: Events) -> Result<(), ClientError> {
+pub(super) async fn watch(app: &mut App<'_>, args: EventsArgs) -> Result<(), ClientError> {
     let kinds = args
         .kinds
         .iter()

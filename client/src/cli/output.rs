@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::args::{Color, Global};
 use super::progress::Progress;
-use super::table::Table;
+use super::table::TextTable;
 use crate::error::ClientError;
 use crate::json;
 
@@ -184,7 +184,7 @@ impl Page {
         self.line(format!("{name:<12} {value}"));
     }
 
-    pub(super) fn table(&mut self, table: &Table) {
+    pub(super) fn table(&mut self, table: &TextTable) {
         self.text.push_str(&table.to_string());
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::args::Peers;
-use super::table::{Align, Table};
+use super::table::{Align, TextTable};
 use super::torrent::short;
 use crate::connection::Client;
 use crate::error::ClientError;
@@ -88,8 +88,8 @@ async fn page(
     }
 }
 
-fn table(peers: &[v1::Peer]) -> Table {
-    let mut table = Table::new(&[
+fn table(peers: &[v1::Peer]) -> TextTable {
+    let mut table = TextTable::new(&[
         ("address", Align::Left),
         ("client", Align::Left),
         ("key", Align::Left),

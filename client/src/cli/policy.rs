@@ -5,14 +5,14 @@ use seedbank_proto::v1;
 use seedbank_proto::v1::PaidRule;
 
 use super::App;
-use super::args::Policy;
+use super::args::PolicyCommand;
 use super::output::Page;
 use crate::error::ClientError;
 use crate::units::{bytes_per_second, credit, parse_bytes, parse_credit, parse_rate, rate};
 
-pub(super) async fn run(app: &mut App<'_>, command: Policy) -> Result<(), ClientError> {
+pub(super) async fn run(app: &mut App<'_>, command: PolicyCommand) -> Result<(), ClientError> {
     match command {
-        Policy::Show => {
+        PolicyCommand::Show => {
             let mut client = app.client().await?;
             let answer = client.policy.get_policy(v1::GetPolicyRequest {}).await?;
             let answer = answer.into_inner();
@@ -21,7 +21,7 @@ pub(super) async fn run(app: &mut App<'_>, command: Policy) -> Result<(), Client
                 page.next("seedbank policy set KEY=VALUE");
             })
         }
-        Policy::Set { changes } => {
+        PolicyCommand::Set { changes } => {
             let request = parse(&changes)?;
             let mut client = app.client().await?;
             let answer = client.policy.set_policy(request).await?.into_inner();

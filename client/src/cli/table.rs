@@ -14,12 +14,12 @@ pub(super) enum Align {
 
 /// Columns with headings, and rows.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     aligns: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// Columns by heading and alignment; an empty set of headings prints none.
     pub(super) fn new(columns: &[(&str, Align)]) -> Self {
         let headings: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -40,7 +40,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<usize> = (0..self.aligns.len())
             .map(|column| {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let mut table = Table::new(&[("name", Align::Left), ("size", Align::Right)]);
+        let mut table = TextTable::new(&[("name", Align::Left), ("size", Align::Right)]);
         table.row(["a".into(), "1 B".into()]);
         table.row(["longer".into(), "100 B".into()]);
         assert_eq!(

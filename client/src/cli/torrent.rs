@@ -8,9 +8,9 @@ use seedbank_proto::v1::TorrentState;
 use seedbank_proto::v1::add_torrent_request::Source;
 use serde_json::{Value, json};
 
-use super::args::{Add, Ls, Rm, State};
+use super::args::{Add, Ls, Rm, StateFilter};
 use super::output::Page;
-use super::table::{Align, Table};
+use super::table::{Align, TextTable};
 use super::{App, request_id, wait};
 use crate::connection::Client;
 use crate::error::ClientError;
@@ -55,7 +55,7 @@ pub(super) async fn add(app: &mut App<'_>, args: Add) -> Result<(), ClientError>
 }
 
 /// A torrent that was added, and its boost.
-struct Added {
+struct AddedTorrent {
     answer: v1::AddTorrentResponse,
     boost: Option<v1::Boost>,
 }
@@ -65,7 +65,7 @@ async fn add_one(
     args: &Add,
     dir: Option<&str>,
     source: Source,
-    added: &mut Vec<Added>,
+    added: &mut Vec<AddedTorrent>,
 ) -> Result<(), ClientError> {
     let request = v1::AddTorrentRequest {
         request_id: request_id()?,
@@ -76,7 +76,7 @@ async fn add_one(
     };
     let answer = client.torrents.add_torrent(request).await?.into_inner();
     let torrent = answer.torrent.clone().unwrap_or_default();
-    added.push(Added {
+    added.push(AddedTorrent {
         answer,
         boost: None,
     });
@@ -89,7 +89,7 @@ async fn add_one(
 async fn wait_for(
     app: &App<'_>,
     client: &mut Client,
-    added: &mut [Added],
+    added: &mut [AddedTorrent],
     limit: Duration,
 ) -> Result<(), ClientError> {
     for one in added {
@@ -102,7 +102,7 @@ async fn wait_for(
 
 pub(super) async fn list(app: &mut App<'_>, args: Ls) -> Result<(), ClientError> {
     let mut client = app.client().await?;
-    let wanted = args.state.map(State::to_proto);
+    let wanted = args.state.map(StateFilter::to_proto);
     let mut torrents = client.list_torrents().await?;
     torrents.retain(|torrent| wanted.is_none_or(|state| torrent.state() == state));
     let documents: Vec<Value> = torrents.iter().map(to_value).collect();
@@ -240,7 +240,7 @@ pub(super) fn absolute(path: &Path) -> Result<String, ClientError> {
     }
 }
 
-impl State {
+impl StateFilter {
     fn to_proto(self) -> TorrentState {
         match self {
             Self::FetchingMetadata => TorrentState::FetchingMetadata,
@@ -290,7 +290,7 @@ async fn boost(
     Ok(answer.boost.unwrap_or_default())
 }
 
-fn added_to_value(added: &Added) -> Value {
+fn added_to_value(added: &AddedTorrent) -> Value {
     let mut document = to_value(&added.answer);
     if let Some(boost) = &added.boost {
         document["boost"] = to_value(boost);
@@ -298,7 +298,7 @@ fn added_to_value(added: &Added) -> Value {
     document
 }
 
-fn put_added(page: &mut Page, added: &Added) {
+fn put_added(page: &mut Page, added: &AddedTorrent) {
     let answer = &added.answer;
     let torrent = answer.torrent.clone().unwrap_or_default();
     let verb = if answer.already_present {
@@ -324,8 +324,8 @@ fn report(app: &mut App<'_>, verb: &str, info_hashes: &[String]) -> Result<(), C
     })
 }
 
-fn table(torrents: &[v1::Torrent]) -> Table {
-    let mut table = Table::new(&[
+fn table(torrents: &[v1::Torrent]) -> TextTable {
+    let mut table = TextTable::new(&[
         ("hash", Align::Left),
         ("state", Align::Left),
         ("done", Align::Right),

@@ -7,8 +7,8 @@ use seedbank_proto::v1;
 use seedbank_proto::v1::GroupBy;
 use serde_json::{Value, json};
 
-use super::args::{By, Payment, Wallet};
-use super::table::{Align, Table};
+use super::args::{LinesBy, Payment, WalletCommand};
+use super::table::{Align, TextTable};
 use super::torrent::short;
 use super::{App, request_id};
 use crate::error::ClientError;
@@ -19,14 +19,14 @@ use crate::units::{bytes, credit, credit_change};
 /// Entries asked for at once.
 const PAGE_SIZE: u32 = 1_000;
 
-pub(super) async fn run(app: &mut App<'_>, command: Wallet) -> Result<(), ClientError> {
+pub(super) async fn run(app: &mut App<'_>, command: WalletCommand) -> Result<(), ClientError> {
     match command {
-        Wallet::Balance => balance(app).await,
-        Wallet::Explain { by, since } => explain(app, by, since).await,
-        Wallet::History { limit } => history(app, limit).await,
-        Wallet::Transfer(payment) => transfer(app, payment).await,
-        Wallet::Grant { payment, reason } => grant(app, payment, reason).await,
-        Wallet::Check => check(app).await,
+        WalletCommand::Balance => balance(app).await,
+        WalletCommand::Explain { by, since } => explain(app, by, since).await,
+        WalletCommand::History { limit } => history(app, limit).await,
+        WalletCommand::Transfer(payment) => transfer(app, payment).await,
+        WalletCommand::Grant { payment, reason } => grant(app, payment, reason).await,
+        WalletCommand::Check => check(app).await,
     }
 }
 
@@ -55,7 +55,11 @@ async fn balance(app: &mut App<'_>) -> Result<(), ClientError> {
     })
 }
 
-async fn explain(app: &mut App<'_>, by: By, since: Option<Duration>) -> Result<(), ClientError> {
+async fn explain(
+    app: &mut App<'_>,
+    by: LinesBy,
+    since: Option<Duration>,
+) -> Result<(), ClientError> {
     let mut client = app.client().await?;
     let start_time = since.map(|since| Timestamp {
         seconds: time::now().saturating_sub_unsigned(since.as_secs()),
@@ -67,7 +71,7 @@ async fn explain(app: &mut App<'_>, by: By, since: Option<Duration>) -> Result<(
     };
     let answer = client.wallet.explain_balance(request).await?.into_inner();
     app.printer.message(&answer, |page| {
-        let mut table = Table::new(&[
+        let mut table = TextTable::new(&[
             ("", Align::Left),
             ("bytes", Align::Right),
             ("credit", Align::Right),
@@ -194,7 +198,7 @@ async fn check(app: &mut App<'_>) -> Result<(), ClientError> {
         .raw(format!("{checked} of {total} entries are right\n").as_bytes())
 }
 
-impl By {
+impl LinesBy {
     fn to_proto(self) -> GroupBy {
         match self {
             Self::Kind => GroupBy::Kind,
@@ -205,8 +209,8 @@ impl By {
     }
 }
 
-fn table(entries: &[v1::Entry]) -> Table {
-    let mut table = Table::new(&[
+fn table(entries: &[v1::Entry]) -> TextTable {
+    let mut table = TextTable::new(&[
         ("entry", Align::Right),
         ("when", Align::Left),
         ("credit", Align::Right),

@@ -47,6 +47,7 @@ impl Lease {
             return Arrived::Known;
         }
         *word |= bit;
+        assert!(self.missing_count > 0, "a block that comes was missing");
         self.missing_count -= 1;
         Arrived::New {
             full: self.is_full(),
@@ -61,6 +62,17 @@ impl Lease {
     /// Whether every block has come.
     pub const fn is_full(&self) -> bool {
         self.missing_count == 0
+    }
+
+    /// Asserts that what is missing is counted. O(blocks).
+    pub fn check_invariants(&self) {
+        let came: u32 = self.words.iter().map(|word| word.count_ones()).sum();
+        let came = usize::try_from(came).expect("a piece has fewer blocks than bytes");
+        assert_eq!(
+            came + self.missing_count,
+            self.block_count,
+            "blocks that came are counted"
+        );
     }
 
     const WORD_BITS: usize = 64;
@@ -78,6 +90,7 @@ mod tests {
             let full = index == 0;
             assert_eq!(lease.arrived(index), Arrived::New { full });
             assert_eq!(lease.arrived(index), Arrived::Known);
+            lease.check_invariants();
         }
         assert!(lease.is_full());
     }

@@ -38,7 +38,9 @@ impl<T> Requests<T> {
         }
         let oldest = self.waiting.pop_front();
         self.withdrawn.extend(oldest);
-        self.forget_one()
+        let forgotten = self.forget_one();
+        self.check_invariants();
+        forgotten
     }
 
     /// A request for this block was answered; the tag of the oldest. `None` if nobody asked.
@@ -61,14 +63,19 @@ impl<T> Requests<T> {
     pub fn withdraw(&mut self, block: &Block) -> Option<(Block, T)> {
         let tag = take(&mut self.waiting, block)?;
         self.withdrawn.push_back((*block, tag));
-        self.forget_one()
+        let forgotten = self.forget_one();
+        self.check_invariants();
+        forgotten
     }
 
     /// Stops waiting for anything. Returns the requests that are forgotten for it.
     pub fn withdraw_all(&mut self) -> Vec<(Block, T)> {
         self.withdrawn.append(&mut self.waiting);
         let excess = self.withdrawn.len().saturating_sub(WITHDRAWN_MAX);
-        self.withdrawn.drain(..excess).collect()
+        let forgotten = self.withdrawn.drain(..excess).collect();
+        assert!(self.waiting.is_empty(), "nothing is waited for any more");
+        self.check_invariants();
+        forgotten
     }
 
     /// The peer choked us. Without the Fast Extension that is the only answer its requests get,

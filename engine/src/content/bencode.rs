@@ -3,20 +3,20 @@
 //! The decoder makes one flat table of spans over the input: it never recurses, allocates nothing
 //! that the input announces but does not hold, and stops at a depth and a token limit. It refuses
 //! leading zeros and negative zero. It accepts unsorted and repeated keys, because an info hash is
-//! taken over the bytes as they came: [`Node::raw`].
+//! taken over the bytes as they came: [`Element::raw`].
 
 use std::collections::BTreeMap;
 
 /// Bounds of one decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct DecodeLimits {
     /// Deepest nesting of lists and dictionaries; the outermost is 1.
     pub depth_max: usize,
     /// Most values, keys included.
     pub tokens_max: usize,
 }
 
-impl Limits {
+impl DecodeLimits {
     /// For one message of a peer or one answer of a tracker.
     pub const MESSAGE: Self = Self {
         depth_max: 16,
@@ -98,7 +98,7 @@ pub enum DecodeError {
 }
 
 /// Decodes one value that is the whole of `bytes`.
-pub fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a>, DecodeError> {
+pub fn decode<'a>(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Document<'a>, DecodeError> {
     let document = decode_prefix(bytes, limits)?;
     match document.rest().len() {
         0 => Ok(document),
@@ -109,7 +109,10 @@ pub fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a>, Deco
 /// Decodes one value at the front of `bytes`; [`Document::rest`] is what follows it.
 ///
 /// `O(bytes)`, 12 bytes of memory per value.
-pub fn decode_prefix<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a>, DecodeError> {
+pub fn decode_prefix<'a>(
+    bytes: &'a [u8],
+    limits: &DecodeLimits,
+) -> Result<Document<'a>, DecodeError> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(DecodeError::TooLong { len: bytes.len() });
     }
@@ -131,14 +134,14 @@ pub fn decode_prefix<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Document<'a
 #[derive(Clone, Debug)]
 pub struct Document<'a> {
     bytes: &'a [u8],
-    tokens: Vec<Token>,
+    tokens: Vec<TokenSpan>,
     end: usize,
 }
 
 impl<'a> Document<'a> {
     /// The outermost value.
-    pub fn root(&self) -> Node<'_> {
-        Node {
+    pub fn root(&self) -> Element<'_> {
+        Element {
             bytes: self.bytes,
             tokens: &self.tokens,
         }
@@ -152,13 +155,13 @@ impl<'a> Document<'a> {
 
 /// One value inside a [`Document`].
 #[derive(Clone, Copy, Debug)]
-pub struct Node<'a> {
+pub struct Element<'a> {
     bytes: &'a [u8],
     /// This value's token, then those of everything inside it, then others.
-    tokens: &'a [Token],
+    tokens: &'a [TokenSpan],
 }
 
-impl<'a> Node<'a> {
+impl<'a> Element<'a> {
     /// The exact bytes of this value.
     pub fn raw(&self) -> &'a [u8] {
         let token = self.token();
@@ -230,7 +233,7 @@ impl<'a> Node<'a> {
         std::str::from_utf8(digits).ok()
     }
 
-    fn token(&self) -> Token {
+    fn token(&self) -> TokenSpan {
         self.tokens[0]
     }
 }
@@ -239,15 +242,15 @@ impl<'a> Node<'a> {
 #[derive(Clone, Debug)]
 pub struct Items<'a> {
     bytes: &'a [u8],
-    tokens: &'a [Token],
+    tokens: &'a [TokenSpan],
 }
 
 impl<'a> Iterator for Items<'a> {
-    type Item = Node<'a>;
+    type Item = Element<'a>;
 
-    fn next(&mut self) -> Option<Node<'a>> {
+    fn next(&mut self) -> Option<Element<'a>> {
         let size = index(self.tokens.first()?.size);
-        let node = Node {
+        let node = Element {
             bytes: self.bytes,
             tokens: self.tokens,
         };
@@ -261,7 +264,7 @@ impl<'a> Iterator for Items<'a> {
 pub struct Entries<'a>(Items<'a>);
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = (&'a [u8], Node<'a>);
+    type Item = (&'a [u8], Element<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let key = self.0.next()?;
@@ -273,14 +276,14 @@ impl<'a> Iterator for Entries<'a> {
 
 /// A value's span, and how many tokens it and everything inside it take.
 #[derive(Clone, Copy, Debug)]
-struct Token {
+struct TokenSpan {
     start: u32,
     end: u32,
     size: u32,
 }
 
 /// A list or dictionary that has not ended yet.
-struct Open {
+struct Unended {
     token: usize,
     dictionary: bool,
     /// In a dictionary: a key has been read and its value has not.
@@ -289,9 +292,9 @@ struct Open {
 
 struct Scanner<'a> {
     bytes: &'a [u8],
-    limits: &'a Limits,
-    tokens: Vec<Token>,
-    open: Vec<Open>,
+    limits: &'a DecodeLimits,
+    tokens: Vec<TokenSpan>,
+    open: Vec<Unended>,
 }
 
 impl Scanner<'_> {
@@ -320,7 +323,7 @@ impl Scanner<'_> {
         }
         self.place(at, false)?;
         let token = self.push(at, at + 1)?;
-        self.open.push(Open {
+        self.open.push(Unended {
             token,
             dictionary,
             key_read: false,
@@ -365,7 +368,7 @@ impl Scanner<'_> {
             let max = self.limits.tokens_max;
             return Err(DecodeError::Tokens { max });
         }
-        self.tokens.push(Token {
+        self.tokens.push(TokenSpan {
             start: offset(start),
             end: offset(end),
             size: 1,

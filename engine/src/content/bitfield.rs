@@ -83,6 +83,10 @@ impl Bitfield {
         let (byte, mask) = place(piece);
         self.bytes[byte] |= mask;
         self.set_count += 1;
+        assert!(
+            self.set_count <= self.piece_count,
+            "a set holds at most every piece"
+        );
         true
     }
 
@@ -93,6 +97,7 @@ impl Bitfield {
         }
         let (byte, mask) = place(piece);
         self.bytes[byte] &= !mask;
+        assert!(self.set_count > 0, "a piece in the set is counted");
         self.set_count -= 1;
         true
     }
@@ -165,6 +170,16 @@ impl Bitfield {
     /// The payload of a `bitfield` message, borrowed.
     pub fn as_wire(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Asserts that the pieces are counted and that spare bits are 0. O(pieces).
+    pub fn check_invariants(&self) {
+        let expected = Self::wire_len(self.piece_count);
+        assert_eq!(self.bytes.len(), expected, "one bit for each piece");
+        let count: u32 = self.bytes.iter().map(|byte| byte.count_ones()).sum();
+        assert_eq!(count, self.set_count, "pieces in the set are counted");
+        let last = self.bytes.last().copied().unwrap_or(0);
+        assert_eq!(last & spare_mask(self.piece_count), 0, "spare bits are 0");
     }
 
     fn indices(&self) -> impl Iterator<Item = PieceIndex> + use<> {

@@ -86,7 +86,7 @@ impl Placed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::metainfo::build::{Content, Draft, DraftFile};
+    use crate::content::metainfo::build::{DraftContent, DraftFile, MetainfoDraft};
 
     fn torrent(name: &str, files: &[&str]) -> Metainfo {
         let file = |path: &&str| DraftFile {
@@ -94,10 +94,10 @@ mod tests {
             len: 10,
         };
         let content = match files.is_empty() {
-            true => Content::File(10),
-            false => Content::Folder(files.iter().map(file).collect()),
+            true => DraftContent::File(10),
+            false => DraftContent::Folder(files.iter().map(file).collect()),
         };
-        let draft = Draft {
+        let draft = MetainfoDraft {
             name: name.to_owned(),
             content,
             piece_len: 16_384,

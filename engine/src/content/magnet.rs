@@ -53,7 +53,7 @@ pub enum MagnetError {
     /// Two different torrents.
     #[error("names two torrents, {first} and {second}")]
     TwoTopics {
-        /// One.
+        /// The one named first.
         first: InfoHash,
         /// The other.
         second: InfoHash,

@@ -207,6 +207,7 @@ impl Boosts {
         let last = self.book.boosts.last_key_value();
         let id = last.map_or(1, |(last, _)| last.saturating_add(1));
         let boost = Boost::new(order.clone(), time);
+        assert_eq!(boost.free(), order.max, "all of a new budget is free");
         self.book.boosts.insert(id, boost);
         self.book.dirty.insert(id);
         self.forget_old();

@@ -87,7 +87,12 @@ impl Market {
 
     /// The next thing to do; never an errand. `None` when there is nothing until the next call.
     pub fn poll_output(&mut self) -> Option<CreditOutput> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        assert!(
+            !matches!(output, Some(CreditOutput::Errand(_))),
+            "no errand leaves the market"
+        );
+        output
     }
 
     /// When [`Self::tick`] has something to do.

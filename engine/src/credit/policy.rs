@@ -1,4 +1,4 @@
-//! What the owner decides about credit, and why a wish of its about credit is refused.
+//! What the owner decides about credit, and why a wish about credit is refused.
 
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 

@@ -2,7 +2,7 @@
 //!
 //! It is driven by `tick` and `answer` and polled for outputs; it reads no clock. One order is
 //! unanswered at a time and stored before it leaves, so that a crash or a lost answer never signs a
-//! nonce for two bodies (docs/PROTOCOL.md §8). Whom to pay is decided in `boost.rs`; locks and
+//! nonce for two bodies (docs/RULES.md, orders). Whom to pay is decided in `boost.rs`; locks and
 //! receipts, and when to claim and close, are the exchange's (`receipts/exchange.rs`), which hands
 //! its claims in here and takes every `LockTold` back.
 
@@ -34,10 +34,10 @@ use crate::credit::output::CreditOutput;
 use crate::credit::policy::CreditError;
 use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
 use crate::credit::settlement::SettlementReply;
-use clock::Clock;
+use clock::SettlementClock;
 use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
 use errands::Errands;
-use link::Link;
+use link::SettlementLink;
 use orders::{Orders, Transfer, Wanted};
 
 /// What the wallet of an earlier run left behind.
@@ -147,8 +147,8 @@ pub struct Wallet {
     errands: Errands,
     /// Payees of our open locks.
     payees: BTreeMap<LockId, NodeId>,
-    link: Link,
-    clock: Clock,
+    link: SettlementLink,
+    clock: SettlementClock,
     outputs: VecDeque<CreditOutput>,
 }
 
@@ -203,8 +203,8 @@ impl Wallet {
             orders,
             errands,
             payees,
-            link: Link::default(),
-            clock: Clock::default(),
+            link: SettlementLink::default(),
+            clock: SettlementClock::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -405,7 +405,7 @@ impl Wallet {
         self.link.is_quiet() && !waits
     }
 
-    /// Whether locks may be taken and opened: not with a clock off by more than 10 minutes.
+    /// Whether locks may be opened and topped up: not with a clock off by more than 10 minutes.
     pub fn takes_locks(&self) -> bool {
         self.clock.is_sound() && !self.retired && !self.draining
     }
@@ -458,8 +458,9 @@ impl Wallet {
     /// # Panics
     /// If a rule of ours is broken.
     pub fn check_invariants(&self) {
-        let queued = self.orders.kinds().count();
-        assert!(queued <= QUEUE_MAX + 2, "the queue is bounded");
+        self.orders.check_invariants();
+        self.errands.check_invariants();
+        self.link.check_invariants();
         if let Some(current) = &self.orders.current {
             assert_eq!(
                 current.order.body.account,
@@ -536,6 +537,11 @@ impl Wallet {
     fn write_order(&mut self, order: SignedOrder, answered: bool) {
         let row = TallyRow::Order(OrderRow { order, answered });
         self.outputs.push_back(CreditOutput::Tally(vec![row]));
+        assert_eq!(
+            self.orders.current.is_some(),
+            !answered,
+            "an order is unanswered until it is written as answered"
+        );
     }
 
     fn event(&mut self, event: CreditEvent) {

@@ -22,7 +22,7 @@ const FAILURES_MAX: u32 = 8;
 pub(crate) enum PeerSource {
     /// A tracker: forgotten after some failures.
     Tracker,
-    /// The owner, or a magnet that it gave us: tried first and never forgotten.
+    /// The owner, or a magnet that they gave us: tried first and never forgotten.
     Owner,
 }
 
@@ -35,14 +35,14 @@ pub(crate) struct Addresses {
 /// What is known of one address.
 #[derive(Clone, Copy, Debug)]
 struct Address {
-    state: State,
+    state: AddressState,
     failures: u32,
     /// The most trusted of those who named it.
     source: PeerSource,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum AddressState {
     /// May be dialled from this time on.
     Idle(Instant),
     /// A dial is under way.
@@ -68,7 +68,7 @@ impl Addresses {
             self.make_room();
         }
         if self.known.len() < ADDRESSES_MAX {
-            let state = State::Idle(Instant::ZERO);
+            let state = AddressState::Idle(Instant::ZERO);
             self.known.insert(
                 addr,
                 Address {
@@ -78,11 +78,12 @@ impl Addresses {
                 },
             );
         }
+        assert!(self.known.len() <= ADDRESSES_MAX, "addresses are bounded");
     }
 
     /// Forgets the worst address that nobody is at and that the owner did not name.
     fn make_room(&mut self) {
-        let is_idle = |address: &Address| matches!(address.state, State::Idle(_));
+        let is_idle = |address: &Address| matches!(address.state, AddressState::Idle(_));
         let worst = self
             .known
             .iter()
@@ -103,20 +104,22 @@ impl Addresses {
         here: &BTreeSet<SocketAddr>,
         now: Instant,
     ) -> Option<SocketAddr> {
-        let due = |address: &Address| matches!(address.state, State::Idle(at) if at <= now);
+        let due = |address: &Address| matches!(address.state, AddressState::Idle(at) if at <= now);
         let next = self
             .known
             .iter()
             .filter(|(addr, address)| due(address) && !here.contains(addr))
             .min_by_key(|(addr, address)| (Reverse(address.source), address.failures, **addr))
             .map(|(addr, _)| *addr)?;
-        self.set(next, State::Dialling);
+        self.set(next, AddressState::Dialling);
+        assert_ne!(next.port(), 0, "an address that is dialled has a port");
+        assert!(!here.contains(&next), "nobody who is here is dialled");
         Some(next)
     }
 
     /// A dial succeeded.
     pub(crate) fn connected(&mut self, addr: SocketAddr) {
-        self.set(addr, State::Connected);
+        self.set(addr, AddressState::Connected);
     }
 
     /// The connection did useful work: its past failures are forgotten.
@@ -132,7 +135,7 @@ impl Addresses {
         let Some(known) = self.known.get_mut(&addr) else {
             return;
         };
-        if known.state == State::Own {
+        if known.state == AddressState::Own {
             return;
         }
         known.failures = known.failures.saturating_add(1);
@@ -142,12 +145,12 @@ impl Addresses {
         }
         let doublings = known.failures.saturating_sub(1).min(10);
         let wait = RETRY_FIRST.times(1 << doublings).min(RETRY_MAX);
-        known.state = State::Idle(now.after(wait));
+        known.state = AddressState::Idle(now.after(wait));
     }
 
     /// Behind this address is ourselves: never again.
     pub(crate) fn is_own(&mut self, addr: SocketAddr) {
-        self.set(addr, State::Own);
+        self.set(addr, AddressState::Own);
     }
 
     /// Every address may be tried again at once: the torrent was started. Where somebody is being
@@ -155,7 +158,7 @@ impl Addresses {
     pub(crate) fn reset(&mut self) {
         for address in self.known.values_mut() {
             address.failures = 0;
-            if let State::Idle(at) = &mut address.state {
+            if let AddressState::Idle(at) = &mut address.state {
                 *at = Instant::ZERO;
             }
         }
@@ -165,7 +168,7 @@ impl Addresses {
     pub(crate) fn dialling_count(&self) -> usize {
         self.known
             .values()
-            .filter(|address| address.state == State::Dialling)
+            .filter(|address| address.state == AddressState::Dialling)
             .count()
     }
 
@@ -175,7 +178,7 @@ impl Addresses {
         self.known.len()
     }
 
-    fn set(&mut self, addr: SocketAddr, state: State) {
+    fn set(&mut self, addr: SocketAddr, state: AddressState) {
         if let Some(known) = self.known.get_mut(&canonical(addr)) {
             known.state = state;
         }

@@ -8,7 +8,7 @@ use crate::interface::event::{ChokeDecision, SessionEvent};
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::Peer;
-use crate::transfer::choker::{Candidate, Change};
+use crate::transfer::choker::{Candidate, ChokeChange};
 use crate::units::PeerIndex;
 use crate::wire::message::Message;
 
@@ -79,7 +79,7 @@ impl Session {
         })
     }
 
-    fn apply_chokes(&mut self, changes: &[Change], now: Instant) {
+    fn apply_chokes(&mut self, changes: &[ChokeChange], now: Instant) {
         for change in changes {
             self.apply_choke(change, now);
         }
@@ -88,7 +88,7 @@ impl Session {
         }
     }
 
-    fn apply_choke(&mut self, change: &Change, now: Instant) {
+    fn apply_choke(&mut self, change: &ChokeChange, now: Instant) {
         let decision = change.decision;
         let peer = decision.peer;
         let Some(torrent_id) = self.peers.get(&peer).and_then(|entry| entry.torrent_id) else {

@@ -10,7 +10,7 @@ use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::{GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
 use crate::transfer::choker::{Class, Reason};
-use crate::transfer::limiter::{Side, UploadPeer};
+use crate::transfer::limiter::{UploadPeer, UploadSide};
 use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
 
@@ -125,12 +125,12 @@ impl Session {
             (None, _) if link.upload.drain_left.is_none() => return self.uploads.remove_peer(peer),
             (Some(Class::Paid), Some(next)) if !self.is_friend(peer) => {
                 match self.market.price(peer, next.block.len, next.bid, now) {
-                    Granted::Paid(_) => Side::Paid,
-                    Granted::Open => Side::Open,
+                    Granted::Paid(_) => UploadSide::Paid,
+                    Granted::Open => UploadSide::Open,
                 }
             }
-            (None, _) => Side::Open,
-            (Some(class), _) => Side::from(class),
+            (None, _) => UploadSide::Open,
+            (Some(class), _) => UploadSide::from(class),
         };
         let len = next.map(|queued| queued.block.len);
         self.uploads.set_peer(

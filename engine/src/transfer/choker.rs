@@ -1,4 +1,4 @@
-//! Who is unchoked: slots, rounds and reasons (docs/ARCHITECTURE.md, BEP 3).
+//! Who is unchoked: slots, rounds and reasons (docs/RULES.md, BEP 3).
 //!
 //! [`rank`] decides a round and is a pure function of plain rows; [`Choker`] keeps what must be
 //! remembered between rounds and turns rankings into changes. How fast an unchoked peer is served
@@ -14,7 +14,7 @@ use seedbank_ledger::{Duration, Instant, Rate};
 
 use crate::units::PeerIndex;
 
-pub use rank::{Ranking, Row, rank};
+pub use rank::{RankRow, Ranking, rank};
 
 /// Time between two rounds.
 pub const ROUND: Duration = Duration::from_secs(10);
@@ -170,7 +170,7 @@ pub struct Decision {
 
 /// A decision that differs from the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct ChokeChange {
     /// What holds now.
     pub decision: Decision,
     /// Choke or unchoke must be sent; otherwise only class, weight or reason changed.
@@ -299,8 +299,8 @@ impl Choker {
     ///
     /// Peers that are not among the candidates are forgotten. A call before [`Choker::next_round`]
     /// does no harm: dwell is kept all the same.
-    pub fn decide(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<Change> {
-        let rows: Vec<Row> = candidates.iter().map(|one| self.row(one)).collect();
+    pub fn decide(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<ChokeChange> {
+        let rows: Vec<RankRow> = candidates.iter().map(|one| self.row(one)).collect();
         let ranking = rank(&rows, &self.policy, now);
         let known = std::mem::take(&mut self.peers);
         self.clearing_price = ranking.clearing_price;
@@ -315,6 +315,11 @@ impl Choker {
             changes.extend(self.apply(before.copied(), decision, bid, now));
         }
         self.note_groups(candidates, now);
+        assert_eq!(
+            self.peers.len(),
+            candidates.len(),
+            "everybody is decided about"
+        );
         self.last_round = now;
         self.next_round = now.after(ROUND);
         self.check_invariants();
@@ -326,7 +331,7 @@ impl Choker {
     /// It may exceed the slots by one until the next round, and nobody is choked for it. If that
     /// place is taken but its bid would win a round, the next round is brought forward so that it
     /// comes within a second. `None` also if nothing changes.
-    pub fn admit_paid(&mut self, now: Instant, candidate: &Candidate) -> Option<Change> {
+    pub fn admit_paid(&mut self, now: Instant, candidate: &Candidate) -> Option<ChokeChange> {
         if candidate.refusal().is_some() || !candidate.is_payer(&self.policy) {
             return None;
         }
@@ -374,9 +379,9 @@ impl Choker {
     /// peer that finds a free slot should not wait for a round. A slot whose holder has lost
     /// interest is free as soon as somebody waits for it and the holder has had it for [`DWELL`].
     /// Pass all connected peers, or one that is not unchoked.
-    pub fn admit_free(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<Change> {
+    pub fn admit_free(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<ChokeChange> {
         let rows = || candidates.iter().map(|one| self.row(one));
-        let mut waiting: Vec<Row> = rows().filter(|row| row.waits(now)).collect();
+        let mut waiting: Vec<RankRow> = rows().filter(|row| row.waits(now)).collect();
         waiting.sort_by_key(|row| (row.waiting_since(), row.candidate.peer));
         let free = self.policy.slots.saturating_sub(self.unchoked_count());
         let wanted = waiting.len().saturating_sub(free);
@@ -395,6 +400,10 @@ impl Choker {
             let class = Some(Class::Reciprocal);
             changes.extend(self.decide_alone(peer, class, Reason::FreeSlot, bid, now));
         }
+        assert!(
+            free == 0 || self.unchoked_count() <= self.policy.slots,
+            "free slots are given away once"
+        );
         changes
     }
 
@@ -406,7 +415,7 @@ impl Choker {
         reason: Reason,
         bid: (bool, Rate),
         now: Instant,
-    ) -> Option<Change> {
+    ) -> Option<ChokeChange> {
         let before = self.peers.get(&peer).copied();
         let decision = Decision {
             peer,
@@ -499,11 +508,11 @@ impl Choker {
         );
     }
 
-    fn row(&self, candidate: &Candidate) -> Row {
+    fn row(&self, candidate: &Candidate) -> RankRow {
         let group_turn = candidate
             .group
             .and_then(|group| self.group_turns.get(&group));
-        Row {
+        RankRow {
             candidate: *candidate,
             choke: self.choke(candidate.peer),
             group_turn: group_turn.copied(),
@@ -516,7 +525,7 @@ impl Choker {
         decision: Decision,
         bid: (bool, Rate),
         now: Instant,
-    ) -> Option<Change> {
+    ) -> Option<ChokeChange> {
         let choke = before.map_or(Choke::Choked { since: None }, |before| before.choke);
         let next = match (choke, decision.class) {
             (Choke::Choked { .. }, None) => choke,
@@ -541,9 +550,19 @@ impl Choker {
                 bid,
             },
         );
+        assert_eq!(
+            next.is_unchoked(),
+            decision.class.is_some(),
+            "who has a class is unchoked, and nobody else"
+        );
+        assert!(decision.weight > 0, "everybody has a share");
+        assert!(
+            !choke.holds(now) || decision.reason != Reason::Outranked,
+            "nobody is outranked within dwell"
+        );
         let flipped = choke.is_unchoked() != next.is_unchoked();
         let changed = before.is_none_or(|before| before.decision != decision);
-        changed.then_some(Change { decision, flipped })
+        changed.then_some(ChokeChange { decision, flipped })
     }
 
     fn note_groups(&mut self, candidates: &[Candidate], now: Instant) {
@@ -568,5 +587,9 @@ impl Choker {
                 .expect("more than the bound");
             self.group_turns.remove(&oldest);
         }
+        assert!(
+            self.group_turns.len() <= GROUPS_MAX,
+            "remembered groups are bounded"
+        );
     }
 }

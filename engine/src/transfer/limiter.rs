@@ -13,7 +13,7 @@ use seedbank_ledger::{Duration, Instant};
 
 use crate::units::{BLOCK_LEN, TorrentId};
 
-pub use upload::{Side, UploadPeer, UploadQueue};
+pub use upload::{UploadPeer, UploadQueue, UploadSide};
 
 /// How much of a second's worth may be saved up while nobody takes anything.
 pub const BURST: Duration = Duration::from_millis(250);
@@ -54,6 +54,7 @@ impl Bucket {
             filled_at: now,
         };
         bucket.level = bucket.level_max();
+        bucket.check_invariants();
         bucket
     }
 
@@ -62,6 +63,7 @@ impl Bucket {
         self.fill(now);
         self.rate = rate;
         self.level = self.level.min(self.level_max());
+        self.check_invariants();
     }
 
     /// Takes `bytes` if they are there; all or nothing. More than the burst is never there.
@@ -70,6 +72,10 @@ impl Bucket {
         let cost = u128::from(bytes) * NANOS_PER_SEC;
         let is_there = self.level >= cost;
         if is_there {
+            assert!(
+                cost <= self.level_max(),
+                "no more than a burst passes at once"
+            );
             self.level -= cost;
         }
         is_there
@@ -79,6 +85,12 @@ impl Bucket {
     pub fn give_back(&mut self, bytes: u64) {
         let level = self.level + u128::from(bytes) * NANOS_PER_SEC;
         self.level = level.min(self.level_max());
+        self.check_invariants();
+    }
+
+    /// Asserts that no more is saved up than a burst; what is unsigned is never below zero.
+    pub fn check_invariants(&self) {
+        assert!(self.level <= self.level_max(), "tokens are at most a burst");
     }
 
     /// Bytes that may be taken at `now`, rounded down.
@@ -121,11 +133,22 @@ impl Bucket {
         }
         let gained = u128::from(self.rate) * u128::from(elapsed.as_nanos());
         self.level = self.level.saturating_add(gained).min(self.level_max());
+        assert!(
+            now > self.filled_at,
+            "a bucket is filled in the order of time"
+        );
         self.filled_at = now;
+        self.check_invariants();
     }
 }
 
 impl Limiter {
+    /// Asserts what holds of every bucket.
+    pub fn check_invariants(&self) {
+        let buckets = self.node.iter().chain(self.torrents.values());
+        buckets.for_each(Bucket::check_invariants);
+    }
+
     /// No limits.
     pub const fn new() -> Self {
         Self {

@@ -192,6 +192,7 @@ impl Picker {
         source.counted_as_seed = counted_as_seed;
         source.wanted_count = wanted_count;
         source.unopened_count = unopened_count;
+        source.check_counts();
     }
 
     /// A peer has all of these, beside what it said before: for one that repeats itself. O(pieces)
@@ -222,6 +223,7 @@ impl Picker {
         let is_wanted = !self.have.get(piece);
         source.wanted_count += u32::from(is_wanted);
         source.unopened_count += u32::from(self.unopened.get(piece));
+        source.check_counts();
         self.rarity.gained(piece, &mut self.rng);
         is_wanted
     }
@@ -302,8 +304,8 @@ impl Picker {
         self.close(piece);
         self.bars.remove(&piece);
         self.rarity.remove(piece);
-        self.unopened.clear(piece);
-        self.have.set(piece);
+        let was_missing = self.unopened.clear(piece) && self.have.set(piece);
+        assert!(was_missing, "a piece is verified once");
         for source in self
             .peers
             .values_mut()
@@ -311,7 +313,9 @@ impl Picker {
         {
             source.wanted_count -= 1;
             source.unopened_count -= 1;
+            source.check_counts();
         }
+        self.check_parts();
     }
 
     /// A full piece did not match its hash; its buffer is gone. It will be fetched whole from one
@@ -407,7 +411,7 @@ impl Picker {
     }
 
     /// Bytes of the pieces open at a peer: those it holds, is asked for, or has sent a block of,
-    /// and that are not verified (docs/PROTOCOL.md, S2).
+    /// and that are not verified (docs/RULES.md, S2).
     pub fn open_len(&self, peer: PeerIndex) -> u64 {
         self.peers.get(&peer).map_or(0, |source| source.open_len)
     }
@@ -461,29 +465,40 @@ impl Picker {
         let Some(open) = self.open.remove(&piece) else {
             return;
         };
+        assert!(
+            self.lease_len >= u64::from(open.len),
+            "what is closed was leased"
+        );
         self.lease_len -= u64::from(open.len);
         self.waiting.remove(&piece);
-        self.unopened.set(piece);
+        assert!(
+            self.unopened.set(piece),
+            "a piece that was open was not unopened"
+        );
         self.rarity.insert(piece, &mut self.rng);
         for source in self.peers.values_mut() {
             source.unopened_count += u32::from(source.has.get(piece));
             if source.open.remove(&piece) {
                 source.open_len -= u64::from(open.len);
             }
+            source.check_counts();
         }
+        self.check_parts();
     }
 
     fn open_at(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
         let whole = self.bars.get(&piece).is_some_and(|bar| bar.whole);
         let open = OpenPiece::new(piece, &self.geometry, peer, whole, now);
         self.lease_len += u64::from(open.len);
-        self.open.insert(piece, open);
-        self.unopened.clear(piece);
+        let known = self.open.insert(piece, open);
+        assert!(known.is_none(), "a piece is opened once");
+        assert!(self.unopened.clear(piece), "what is opened was unopened");
         self.rarity.remove(piece);
         for source in self.peers.values_mut() {
             source.unopened_count -= u32::from(source.has.get(piece));
         }
         self.note_involvement(peer, piece);
+        self.check_parts();
     }
 
     /// Records whether an open piece is open at this peer.
@@ -497,6 +512,7 @@ impl Picker {
             false if source.open.remove(&piece) => source.open_len -= len,
             true | false => {}
         }
+        source.check_counts();
     }
 
     fn forget_pieces(&mut self, peer: PeerIndex) {
@@ -525,6 +541,10 @@ impl Picker {
             .or_default()
             .peers
             .insert(peer, (until, reason));
+        assert!(
+            self.bars.len() <= BARS_MAX,
+            "remembered refusals are bounded"
+        );
     }
 
     /// Whether a peer may be asked for a piece in spite of what was between us.

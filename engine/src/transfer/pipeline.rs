@@ -98,6 +98,7 @@ impl<T: Copy> Pipeline<T> {
     pub fn set_reqq(&mut self, reqq: u64) {
         let reqq = usize::try_from(reqq).unwrap_or(DEPTH_MAX);
         self.depth_max = reqq.clamp(1, DEPTH_MAX);
+        self.check_depth();
     }
 
     /// Blocks were requested, in this order, each with this tag. Returns the requests that are
@@ -133,6 +134,7 @@ impl<T: Copy> Pipeline<T> {
                 .unwrap_or(DEPTH_MAX)
                 .clamp(DEPTH_MIN, DEPTH_MAX);
         }
+        self.check_depth();
         Some(tag)
     }
 
@@ -187,6 +189,7 @@ impl<T: Copy> Pipeline<T> {
             // Otherwise they would fill the one place that is left, and the peer could never show
             // that it is back.
             overdue.forgotten = self.requests.withdraw_all();
+            assert!(self.depth() == 1, "a snubbing peer is asked for one block");
         } else if now.since(self.first_since) >= LOST_AFTER {
             overdue.lost.push(first);
             overdue.forgotten.extend(self.requests.withdraw(&first));
@@ -243,6 +246,21 @@ impl<T: Copy> Pipeline<T> {
     /// Asserts the bounds.
     pub fn check_invariants(&self) {
         self.requests.check_invariants();
+        self.check_depth();
+        assert!(
+            self.in_flight() >= self.outstanding().len(),
+            "what is waited for is in flight"
+        );
+    }
+
+    fn check_depth(&self) {
+        assert!(self.depth >= DEPTH_MIN, "depth has a least");
+        assert!(self.depth <= DEPTH_MAX, "depth has a bound");
+        assert!(self.depth_max >= 1, "every peer takes in one request");
+        assert!(
+            self.depth_max <= DEPTH_MAX,
+            "what a peer takes in has a bound"
+        );
     }
 
     /// If this block is first in line, the time of the next one starts: waiting behind others is not

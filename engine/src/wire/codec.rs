@@ -13,7 +13,7 @@ pub const PIECE_HEADER_LEN: usize = 13;
 
 /// Bounds of what a peer may send, in bytes behind the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct FrameLimits {
     /// Longest `bitfield`.
     pub bitfield_max: usize,
     /// Longest extended message, its own id not counted. At most 1 MiB.
@@ -22,7 +22,7 @@ pub struct Limits {
     pub unknown_max: usize,
 }
 
-impl Limits {
+impl FrameLimits {
     /// Before the metainfo is known: a bitfield of up to 2 Mi pieces.
     pub const DEFAULT: Self = Self {
         bitfield_max: 256 * 1024,
@@ -39,7 +39,7 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for FrameLimits {
     fn default() -> Self {
         Self::DEFAULT
     }
@@ -109,7 +109,7 @@ pub enum WireError {
 /// Reads the message at the front of `buf`, which holds whatever has been read so far.
 ///
 /// Never asks for more than the longest message that `limits` allow.
-pub fn decode(buf: &[u8], limits: &Limits) -> Result<Decoded, WireError> {
+pub fn decode(buf: &[u8], limits: &FrameLimits) -> Result<Decoded, WireError> {
     let Some(prefix) = buf.first_chunk::<4>() else {
         return Ok(Decoded::Need(4));
     };
@@ -197,7 +197,7 @@ const ALLOWED_FAST: u8 = 17;
 const EXTENDED: u8 = 20;
 
 /// Judges the length prefix of a message by its id alone.
-fn check_len(id: u8, len: usize, limits: &Limits) -> Result<(), WireError> {
+fn check_len(id: u8, len: usize, limits: &FrameLimits) -> Result<(), WireError> {
     let block_max = usize::try_from(BLOCK_LEN).expect("usize holds 32 bits");
     let (min, max) = match id {
         CHOKE | UNCHOKE | INTERESTED | NOT_INTERESTED | HAVE_ALL | HAVE_NONE => (1, 1),

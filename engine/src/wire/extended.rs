@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use seedbank_ledger::{NetworkId, NodeId};
 
-use crate::content::bencode::{self, DecodeError, Dict, Node, Value};
+use crate::content::bencode::{self, DecodeError, Dict, Element, Value};
 use crate::content::metainfo::INFO_LEN_MAX;
 use crate::text::printable;
 
@@ -92,7 +92,7 @@ impl ExtendedHandshake {
     /// Reads a payload sent under id 0. Only what is no bencoded dictionary at all is an error;
     /// bytes behind the dictionary are ignored.
     pub fn decode(payload: &[u8]) -> Result<Self, ExtendedError> {
-        let document = bencode::decode_prefix(payload, &bencode::Limits::MESSAGE)?;
+        let document = bencode::decode_prefix(payload, &bencode::DecodeLimits::MESSAGE)?;
         let root = document.root();
         if root.entries().is_none() {
             return Err(ExtendedError::NotADictionary);
@@ -112,7 +112,7 @@ impl ExtendedHandshake {
                 .filter(|size| (1..=INFO_LEN_MAX).contains(size)),
             upload_only: root
                 .get("upload_only")
-                .filter(Node::is_int)
+                .filter(Element::is_int)
                 .map(|value| value.as_i64() != Some(0)),
             receipt: root.get(RECEIPT).and_then(offer),
         })
@@ -152,7 +152,7 @@ pub enum ExtendedError {
     NotADictionary,
 }
 
-fn extensions(m: Node<'_>) -> BTreeMap<String, u8> {
+fn extensions(m: Element<'_>) -> BTreeMap<String, u8> {
     let mut extensions = BTreeMap::new();
     for (name, id) in m.entries().into_iter().flatten() {
         let name = std::str::from_utf8(name).ok();
@@ -176,7 +176,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::from(octets).to_canonical())
 }
 
-fn offer(dict: Node<'_>) -> Option<ReceiptOffer> {
+fn offer(dict: Element<'_>) -> Option<ReceiptOffer> {
     Some(ReceiptOffer {
         version: u32::try_from(dict.get("v")?.as_u64()?).ok()?,
         node_id: NodeId::from_bytes(dict.get("pk")?.as_array()?),

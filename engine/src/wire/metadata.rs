@@ -72,7 +72,7 @@ impl MetadataMessage {
 
     /// Reads a payload. `None` for a message type that we do not know, which BEP 9 wants ignored.
     pub fn decode(payload: &[u8]) -> Result<Option<Self>, MetadataError> {
-        let document = bencode::decode_prefix(payload, &bencode::Limits::MESSAGE)?;
+        let document = bencode::decode_prefix(payload, &bencode::DecodeLimits::MESSAGE)?;
         let root = document.root();
         let number = |key| {
             let value = root.get(key).and_then(|value| value.as_u64());

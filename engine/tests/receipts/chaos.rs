@@ -34,7 +34,7 @@ impl World {
             400..520 => self.some_requests(index),
             520..620 => {
                 if let Some(peer) = self.some_peer(index) {
-                    // A paid order takes effect within a second (DESIGN §5).
+                    // A paid order takes effect within a second (docs/RULES.md, choking).
                     if self.rng.chance(2, 3) && self.nodes[index].peers[&peer].unchoked {
                         self.rechoke(index, peer, true, true);
                     }

@@ -7,7 +7,7 @@ use crate::node::{Play, RowKey};
 use crate::world::World;
 
 impl World {
-    /// After every step: L1 to L4, L7, and that nobody pays for what he did not get.
+    /// After every step: L1 to L4, L7, and that nobody pays for what it did not get.
     pub(crate) fn check(&self) {
         self.settlement.check();
         self.check_claims();
@@ -41,7 +41,7 @@ impl World {
                 let as_payer = (node.id(), row.peer);
                 let verified = self.truth.verified.get(&as_payer);
                 if node.play != Play::Forger {
-                    // A forger's due follows what he signed without owing it.
+                    // A forger's due follows what it signed without owing it.
                     assert_eq!(row.due, verified.copied().unwrap_or_default());
                 }
                 let as_payee = (row.peer, node.id());

@@ -148,7 +148,7 @@ impl Duo {
         self.pump();
     }
 
-    /// Opens a lock and tells the payer, as his session would.
+    /// Opens a lock and tells the payer, as its session would.
     pub(crate) fn fund(&mut self, amount: u64) -> LockId {
         let status = self.open_lock(amount);
         self.tell(PAYER, &status);
@@ -228,7 +228,7 @@ impl Duo {
         self.pump();
     }
 
-    /// Lets time pass; everybody wakes when he wants to.
+    /// Lets time pass; everybody wakes when it wants to.
     pub(crate) fn pass(&mut self, secs: u64) {
         self.pass_ms(secs * 1_000);
     }

@@ -17,6 +17,7 @@ mod chaos;
 mod checks;
 mod duo;
 mod node;
+mod scheme;
 mod settlement;
 mod storm;
 mod traces;

@@ -31,7 +31,7 @@ pub(crate) enum RowKey {
     Lock(LockId),
 }
 
-/// How a node plays.
+/// How honestly a node takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Play {
     Honest,

@@ -284,7 +284,7 @@ fn f13_windows_cannot_be_harvested_with_recycled_credit() {
     for index in 0..4 {
         assert_eq!(duo.take(peer, 0, index), Granted::Paid(RATE));
     }
-    // He leaves, and asks for his credit back to try with another key.
+    // It leaves, and asks for its credit back to try with another key.
     duo.say(
         PAYER,
         peer,
@@ -310,7 +310,7 @@ fn f14_a_payee_that_forgot_a_close_serves_one_window_at_most() {
     duo.piece(peer, 0);
     duo.nodes[PAYEE].backup();
     let payee = duo.id(PAYEE);
-    let status = duo.settlement.close(payee, lock_id).expect("it is his");
+    let status = duo.settlement.close(payee, lock_id).expect("its own");
     assert!(status.closed);
     duo.nodes[PAYEE].store = duo.nodes[PAYEE].backups[0].clone();
     duo.close(peer);
@@ -337,7 +337,7 @@ fn f14_a_payer_is_told_that_a_lock_is_closed() {
     let (mut duo, peer, lock_id) = Duo::paid(100_000);
     duo.piece(peer, 0);
     let payee = duo.id(PAYEE);
-    let status = duo.settlement.close(payee, lock_id).expect("it is his");
+    let status = duo.settlement.close(payee, lock_id).expect("its own");
     duo.nodes[PAYEE].exchange.lock_status(&status, duo.now);
     duo.nodes[PAYEE].exchange.check_invariants();
     duo.close(peer);
@@ -401,7 +401,7 @@ fn f18_a_receipts_bytes_do_not_raise_the_window() {
 }
 
 #[test]
-fn f19_a_restored_payer_adopts_what_he_signed_and_pays_nothing_twice() {
+fn f19_a_restored_payer_adopts_what_it_signed_and_pays_nothing_twice() {
     let (mut duo, peer, _) = Duo::paid(10_000);
     duo.piece(peer, 0);
     duo.nodes[PAYER].backup();
@@ -442,10 +442,10 @@ fn f19a_a_backup_carries_no_unsigned_due() {
     duo.nodes[PAYER].exchange.end_lock(payee, second, now);
     duo.pump();
     assert!(duo.settlement.locks[&second].closed);
-    // Restored, the payer knows neither the second lock nor that he paid.
+    // Restored, the payer knows neither the second lock nor that it paid.
     duo.nodes[PAYER].store = duo.nodes[PAYER].backups[0].clone();
     duo.restart(PAYER);
-    // Nor does the payee remember, or so he says.
+    // Nor does the payee remember, or so it says.
     duo.nodes[PAYEE].store.clear();
     duo.restart(PAYEE);
     let status = duo.settlement.status(second).expect("it is known");
@@ -458,7 +458,7 @@ fn f19a_a_backup_carries_no_unsigned_due() {
 }
 
 #[test]
-fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
+fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_its_receipts() {
     let (mut duo, peer, lock_id) = Duo::paid(10_000);
     duo.nodes[PAYEE].backup();
     duo.piece(peer, 0);
@@ -474,7 +474,7 @@ fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
     duo.connect();
     assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
     duo.pass(500);
-    assert!(!duo.settlement.locks[&lock_id].closed, "he was just here");
+    assert!(!duo.settlement.locks[&lock_id].closed, "it was just here");
     duo.pass(200);
     let status = duo.settlement.locks[&lock_id];
     assert!(status.closed, "idle for ten minutes");
@@ -482,9 +482,9 @@ fn a_restored_payee_closes_no_lock_before_the_payer_has_shown_his_receipts() {
 }
 
 /// A payer was killed with blocks under way, came back, fetched the rest elsewhere and asks for
-/// his credit: he is not to wait for the expiry of his lock.
+/// its credit: it is not to wait for the expiry of its lock.
 #[test]
-fn a_payer_who_stays_gets_his_credit_back_after_a_write_off() {
+fn a_payer_who_stays_gets_its_credit_back_after_a_write_off() {
     let (mut duo, peer, lock_id) = Duo::paid(100_000);
     duo.piece(peer, 0);
     assert_eq!(duo.take(peer, 1, 0), Granted::Paid(RATE));
@@ -503,7 +503,7 @@ fn a_payer_who_stays_gets_his_credit_back_after_a_write_off() {
     duo.pass(65);
     assert_eq!(write_offs(&duo), bytes(1).get());
     let status = duo.settlement.locks[&lock_id];
-    assert!(status.closed, "he said where he stands");
+    assert!(status.closed, "its SYNC has come");
     assert_eq!(status.claimed, MicroCredits::new(PIECE_COST));
     assert!(
         duo.nodes[PAYER].exchange.key_of(peer).is_some(),
@@ -561,7 +561,7 @@ fn a_receipt_that_waits_is_verified_before_a_block_is_refused() {
 }
 
 #[test]
-fn f19_a_restored_payer_learns_of_a_lock_he_forgot_and_adopts_its_claim() {
+fn f19_a_restored_payer_learns_of_a_lock_it_forgot_and_adopts_its_claim() {
     let mut duo = Duo::new();
     duo.nodes[PAYER].backup();
     // Four fifths are used: the payee claims at once.
@@ -589,7 +589,7 @@ fn f22_a_piece_handed_on_is_due_to_both_once_it_is_verified() {
     duo.nodes[PAYER].exchange.hand_on(peer, piece, duo.now);
     let payer = &duo.nodes[PAYER].exchange;
     let left = payer.window_left(peer);
-    assert_eq!(left, bytes(2), "what came still fills his window");
+    assert_eq!(left, bytes(2), "what came still fills its window");
     duo.verify(0);
     duo.pass(2);
     assert_eq!(duo.payer().signed, MicroCredits::new(2 * BLOCK_COST));
@@ -922,7 +922,7 @@ fn blocks_of_a_failed_piece_are_never_due() {
 }
 
 #[test]
-fn a_payer_at_his_limit_who_goes_on_paying_is_never_suspended() {
+fn a_payer_at_its_limit_who_goes_on_paying_is_never_suspended() {
     let (mut duo, peer, _) = Duo::paid(1_000_000);
     duo.piece(peer, 0);
     let mut next = 1;
@@ -932,7 +932,7 @@ fn a_payer_at_his_limit_who_goes_on_paying_is_never_suspended() {
         }
         next += 1;
     }
-    // The window is full. He verifies a piece every 20 s and takes another.
+    // The window is full. The payer verifies a piece every 20 s and takes another.
     for paid in 1..12 {
         duo.verify(paid);
         duo.pass(20);

@@ -439,7 +439,7 @@ impl World {
         let me = self.nodes[index].id();
         self.truth.granted.retain(|(_, payee), _| *payee != me);
         self.nodes[index].start(network, WINDOW, self.now, unix);
-        // The session learns of its own locks before it spends (DESIGN §4).
+        // The session learns of its own locks before it spends (docs/RULES.md, S4).
         let own: Vec<LockId> = self
             .settlement
             .locks

@@ -28,7 +28,7 @@ use crate::units::{MicroCredits, Sequence};
 
 pub use audit::Audit;
 pub use chart::{NetworkCause, NetworkChart};
-use rows::{LockRow, LockThen, StatementRow, lock_key, pair_key, statement_key};
+use rows::{EscrowRow, LockThen, StatementRow, lock_key, pair_key, statement_key};
 
 /// Most credit that can be in being: what a signed 64-bit API field holds.
 pub const SUPPLY_MAX: MicroCredits = MicroCredits::new(u64::MAX >> 1);
@@ -56,7 +56,7 @@ pub struct Supply {
 
 impl<S: Store + Clone + 'static> NetworkLedger<S> {
     /// Opens the ledger of the network of `genesis` in `store`, or founds it at `now`. `settlement`
-    /// is the key that the genesis names.
+    /// is the key that the genesis names; orders and claims are checked by its scheme.
     pub fn open(
         store: S,
         genesis: Genesis,
@@ -69,7 +69,8 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
                 given: settlement.id(),
             });
         }
-        let ledger = Ledger::open(store, NetworkChart::new(genesis), now)?;
+        let chart = NetworkChart::new(genesis, settlement.share_scheme());
+        let ledger = Ledger::open(store, chart, now)?;
         Ok(Self { ledger, settlement })
     }
 }
@@ -131,9 +132,17 @@ impl<S: Store> NetworkLedger<S> {
             state
                 .store()
                 .scan(Table::Statement, &from, Some(&until), limit.min(LINES_MAX))?;
-        rows.iter()
+        let lines: Vec<StatementLine> = rows
+            .iter()
             .map(|(key, value)| self.line(&state, account, key, value))
-            .collect()
+            .collect::<Result<_, _>>()?;
+        let mut newest = after;
+        for line in &lines {
+            let sequence = Some(line.certificate.body.sequence);
+            assert!(sequence > newest, "a statement's lines are in order");
+            newest = sequence;
+        }
+        Ok(lines)
     }
 
     /// An account as it stands now.
@@ -161,8 +170,8 @@ impl<S: Store> NetworkLedger<S> {
         payer: &NodeId,
         payee: &NodeId,
     ) -> Result<Option<LockStatus>, LedgerError> {
-        let pair: Option<rows::PairRow> = self.ledger.state().row(&pair_key(payer, payee))?;
-        pair.map_or(Ok(None), |rows::PairRow(lock_id)| self.lock(lock_id))
+        let pair: Option<rows::NewestLockRow> = self.ledger.state().row(&pair_key(payer, payee))?;
+        pair.map_or(Ok(None), |rows::NewestLockRow(lock_id)| self.lock(lock_id))
     }
 
     /// Where all credit is.
@@ -198,6 +207,9 @@ impl<S: Store> NetworkLedger<S> {
             .last_chunk()
             .ok_or_else(|| LedgerError::missing(Table::Statement, key))?;
         let sequence = Sequence::new(u64::from_be_bytes(*number));
+        if key != statement_key(account, sequence) {
+            return Err(LedgerError::missing(Table::Statement, key));
+        }
         let missing = || LedgerError::missing(Table::Entry, number);
         let entry = state.entry(sequence)?.ok_or_else(missing)?;
         let operation = Operation::from_bytes(entry.kind, &entry.cause)
@@ -231,8 +243,8 @@ impl<S: Store> NetworkLedger<S> {
         Ok(self.status(&lock, then))
     }
 
-    fn status(&self, lock: &LockRow, then: LockThen) -> LockStatus {
-        let body = LockRow {
+    fn status(&self, lock: &EscrowRow, then: LockThen) -> LockStatus {
+        let body = EscrowRow {
             amount: then.amount,
             expires_at: then.expires_at,
             ..*lock

@@ -14,9 +14,11 @@ mod settled;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use crate::account::AccountId;
 use crate::entry::Entry;
-use crate::identity::{NetworkId, NodeId};
+use crate::identity::{Ed25519, NetworkId, NodeId, SignatureScheme};
 use crate::ledger::check::{CheckError, CheckReport, for_each_account};
 use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
 use crate::signed::channel::Channel;
@@ -33,7 +35,7 @@ pub use command::NodeCause;
 pub use explain::breakdown::{
     Breakdown, GroupKey, GroupLine, Grouping, credit_change, other_side, payload,
 };
-pub use explain::{Explanation, ExplanationLine, Reason};
+pub use explain::{BalanceReason, Explanation, ExplanationLine};
 use rows::{CURSOR_KEY, CursorRow, MEMBERSHIP_KEY};
 
 /// Most shares of one summary.
@@ -77,7 +79,7 @@ pub enum NodeCommand {
     WriteOff {
         /// Who did not pay.
         peer: NodeId,
-        /// How much he was given.
+        /// How much it was given.
         bytes: Bytes,
     },
 }
@@ -111,7 +113,7 @@ pub struct Balance {
 pub struct PeerBytes {
     /// Received and acknowledged by my receipts.
     pub taken: Bytes,
-    /// Served and acknowledged by his receipts.
+    /// Served and acknowledged by its receipts.
     pub given: Bytes,
     /// Served in the paid class and never paid for.
     pub unsigned: Bytes,
@@ -140,7 +142,33 @@ impl<S: Store + Clone + 'static> NodeLedger<S> {
         network: Option<Membership>,
         now: UnixTime,
     ) -> Result<Self, OpenError> {
-        let mut ledger = Self(Ledger::open(store, NodeChart::new(owner), now)?);
+        Self::open_chart(
+            store,
+            NodeChart::new(owner, Arc::new(Ed25519)),
+            network,
+            now,
+        )
+    }
+
+    /// [`Self::open`] under another scheme; for simulators and tests only, and clippy refuses it
+    /// elsewhere (docs/adr/0005-signature-scheme.md).
+    pub fn open_by(
+        scheme: Arc<dyn SignatureScheme>,
+        store: S,
+        owner: NodeId,
+        network: Option<Membership>,
+        now: UnixTime,
+    ) -> Result<Self, OpenError> {
+        Self::open_chart(store, NodeChart::new(owner, scheme), network, now)
+    }
+
+    fn open_chart(
+        store: S,
+        chart: NodeChart,
+        network: Option<Membership>,
+        now: UnixTime,
+    ) -> Result<Self, OpenError> {
+        let mut ledger = Self(Ledger::open(store, chart, now)?);
         match (ledger.membership()?, network) {
             (None, Some(network)) => {
                 ledger.0.append(now, &[NodeCause::Join(network)])?;
@@ -211,7 +239,7 @@ impl<S: Store> NodeLedger<S> {
         balance(&self.0.state())
     }
 
-    /// Bytes counted with `peer`, each held at 2⁶⁴ − 1: a payer signs whatever number he likes.
+    /// Bytes counted with `peer`, each held at 2⁶⁴ − 1: a payer signs whatever number it likes.
     pub fn peer_bytes(&self, peer: &NodeId) -> Result<PeerBytes, LedgerError> {
         let state = self.0.state();
         let bytes = |account| state.balance(&account).map(held_bytes);
@@ -266,7 +294,7 @@ fn balance(state: &State<'_>) -> Result<Balance, LedgerError> {
 }
 
 /// A sum of bytes as it is shown, held at 2⁶⁴ − 1. Two receipts are enough to pass that, and what a
-/// peer signs must not keep an owner from reading his own ledger.
+/// peer signs must not keep an owner from reading their own ledger.
 fn held_bytes(sum: u128) -> Bytes {
     u64::try_from(sum).map_or(Bytes::MAX, Bytes::new)
 }

@@ -4,7 +4,7 @@ use crate::entry::EntryHash;
 use crate::identity::{Identity, NetworkId, NodeId};
 use crate::ledger::LedgerError;
 use crate::refusal::Refusal;
-use crate::request::{RequestError, Requests};
+use crate::request::{AnsweredRequests, RequestError};
 use crate::signed::order::{Order, OrderKind, SignedOrder};
 use crate::signed::{Body as _, Signed};
 use crate::store::{Store, Table};
@@ -31,7 +31,7 @@ pub struct NewGrant {
 
 /// Credit that was created; durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Granted {
+pub struct GrantOutcome {
     /// Entry in the network ledger.
     pub sequence: Sequence,
     /// That entry's identity.
@@ -66,7 +66,7 @@ pub struct Issuing<S> {
     /// Signs grants.
     pub issuer: Identity,
     /// Answers by request id, in the network ledger's store.
-    pub requests: Requests<S>,
+    pub requests: AnsweredRequests<S>,
 }
 
 impl<S: Store> Issuing<S> {

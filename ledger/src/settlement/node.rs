@@ -6,7 +6,7 @@ use crate::identity::NodeId;
 use crate::ledger::check::CheckError;
 use crate::ledger::{LedgerError, Outcome};
 use crate::settlement::{
-    Granted, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
+    GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
 };
 use crate::signed::lock::LockId;
 use crate::statement::{LockStatus, Operation};
@@ -50,8 +50,15 @@ impl<S: Store> SettlementNode<S> {
             [] => Ok(Vec::new()),
             some => self.ledger.append(now, some),
         };
+        if let Ok(outcomes) = &entered {
+            assert_eq!(
+                outcomes.len(),
+                operations.len(),
+                "one outcome for each operation"
+            );
+        }
         let mut outcomes = entered.map(Vec::into_iter);
-        group
+        let answers: Vec<_> = group
             .iter()
             .map(|(account, request)| match request {
                 SettlementRequest::Submit { after, .. }
@@ -69,12 +76,17 @@ impl<S: Store> SettlementNode<S> {
                     Ok(SettlementAnswer::Lock(self.lock(*lock_id)?))
                 }
             })
-            .collect()
+            .collect();
+        assert_eq!(answers.len(), group.len(), "one answer for each question");
+        if let Ok(left) = &outcomes {
+            assert_eq!(left.len(), 0, "every outcome answers a question");
+        }
+        answers
     }
 
     /// Creates credit, signed by the issuer's key; durable when this returns. The same request
     /// again gives the same answer.
-    pub fn grant(&mut self, now: UnixTime, grant: &NewGrant) -> Result<Granted, IssueError> {
+    pub fn grant(&mut self, now: UnixTime, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
         let issuing = self.issuing.as_ref().ok_or(IssueError::NotIssuer)?;
         let issuer = issuing.issuer.id();
         let nonce = || Ok(self.ledger.account(&issuer)?.nonce.saturating_add(1));
@@ -107,11 +119,17 @@ impl<S: Store> SettlementNode<S> {
             .statement(account, after, limit.saturating_add(1))?;
         let more = lines.len() > limit;
         lines.truncate(limit);
+        assert!(lines.len() <= PAGE_LINES_MAX, "a page of lines is bounded");
+        let status = self.ledger.account(account)?;
+        assert_eq!(
+            status.account, *account,
+            "an account is told what is its own"
+        );
         Ok(Statement {
             refusal: None,
             used_by: None,
             lines,
-            account: self.ledger.account(account)?,
+            account: status,
             more,
         })
     }
@@ -131,11 +149,11 @@ impl<S: Store> SettlementNode<S> {
         &self.ledger
     }
 
-    fn granted(&self, sequence: Sequence, nonce: u64) -> Result<Granted, IssueError> {
+    fn granted(&self, sequence: Sequence, nonce: u64) -> Result<GrantOutcome, IssueError> {
         let entries = self.ledger.entries(sequence, 1)?;
         let missing = || LedgerError::missing(Table::Entry, &sequence.get().to_be_bytes());
         let entry = entries.first().ok_or_else(missing)?;
-        Ok(Granted {
+        Ok(GrantOutcome {
             sequence,
             entry_hash: EntryHash::of(&entry.to_bytes()),
             nonce,

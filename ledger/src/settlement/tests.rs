@@ -6,7 +6,7 @@ use crate::entry::{Entry, EntryHash};
 use crate::genesis::Genesis;
 use crate::identity::{Identity, NodeId};
 use crate::ledger::LedgerError;
-use crate::request::Requests;
+use crate::request::AnsweredRequests;
 use crate::signed::Body as _;
 use crate::signed::claim::Claim;
 use crate::signed::order::{Order, OrderKind};
@@ -31,7 +31,7 @@ fn open(store: &Memory, issuer: Option<u8>) -> SettlementNode<Memory> {
     let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), NOW).unwrap();
     let issuing = issuer.map(|byte| Issuing {
         issuer: key(byte),
-        requests: Requests::new(store.clone()),
+        requests: AnsweredRequests::new(store.clone()),
     });
     SettlementNode::new(ledger, issuing)
 }
@@ -275,7 +275,7 @@ fn a_remembered_grant_that_does_not_read_back_is_an_error() {
     let mut body = grant.to.as_bytes().to_vec();
     body.extend(grant.amount.get().to_le_bytes());
     body.extend(grant.reason.as_bytes());
-    let requests = Requests::new(store);
+    let requests = AnsweredRequests::new(store);
     requests.remember("a", &body, b"no order", NOW).unwrap();
     let refused = node.grant(NOW, &grant);
     assert!(

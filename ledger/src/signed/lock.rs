@@ -41,7 +41,7 @@ pub struct Lock {
     pub lock_id: LockId,
     /// Whose credit is reserved.
     pub payer: NodeId,
-    /// For whom; only he can close it before expiry and grace have passed.
+    /// For whom; only it can close it before expiry and grace have passed.
     pub payee: NodeId,
     /// How much is reserved in total.
     pub amount: MicroCredits,

@@ -8,16 +8,16 @@ use super::{Batch, Durability, KeyValue, Poison, Store, StoreError, Table};
 
 /// A store that ends with the process. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug, Default)]
-pub struct Memory(Arc<Inner>);
+pub struct Memory(Arc<MemoryInner>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    content: Mutex<Content>,
+struct MemoryInner {
+    content: Mutex<Tables>,
     poison: Poison,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Content {
+struct Tables {
     rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     writes_left: Option<u64>,
 }
@@ -33,11 +33,11 @@ impl Memory {
     /// A separate copy of what is there now: a backup.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        let content = Content {
+        let content = Tables {
             rows: self.content().rows.clone(),
             writes_left: None,
         };
-        Self(Arc::new(Inner {
+        Self(Arc::new(MemoryInner {
             content: Mutex::new(content),
             poison: Poison::default(),
         }))
@@ -48,7 +48,7 @@ impl Memory {
         self.content().writes_left = Some(writes);
     }
 
-    fn content(&self) -> MutexGuard<'_, Content> {
+    fn content(&self) -> MutexGuard<'_, Tables> {
         self.0
             .content
             .lock()
@@ -56,7 +56,7 @@ impl Memory {
     }
 }
 
-impl Content {
+impl Tables {
     fn spend_write(&mut self) -> Result<(), StoreError> {
         let Some(left) = self.writes_left else {
             return Ok(());

@@ -29,9 +29,9 @@ const OPEN_FILES_MAX: i32 = 256;
 
 /// A RocksDB database. Cheap to clone; clones are the same database.
 #[derive(Clone)]
-pub struct Rocks(Arc<Inner>);
+pub struct Rocks(Arc<RocksInner>);
 
-struct Inner {
+struct RocksInner {
     db: Db,
     path: String,
     poison: Poison,
@@ -52,7 +52,7 @@ impl Rocks {
             .map(|table| ColumnFamilyDescriptor::new(table.name(), family_options(table, &cache)));
         let db = Db::open_cf_descriptors(&database_options(), path, families)
             .map_err(|error| explain(&shown, &error))?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(RocksInner {
             db,
             path: shown,
             poison: Poison::default(),
@@ -60,7 +60,7 @@ impl Rocks {
     }
 }
 
-impl Inner {
+impl RocksInner {
     fn family(&self, table: Table) -> Arc<BoundColumnFamily<'_>> {
         self.db
             .cf_handle(table.name())

@@ -42,7 +42,11 @@ impl TallyRow {
             Self::Receipt(row) => {
                 Some(row.receipt.write(row.channel.write(Writer::new())).finish())
             }
-            Self::Pair(row) => Some(row.to_bytes()),
+            Self::Pair(row) => {
+                let signed = RawCost::of(row.signed);
+                assert!(signed <= row.due, "no more is signed than due");
+                Some(row.to_bytes())
+            }
             Self::Lock(row) => Some(
                 row.lock
                     .write(Writer::new())
@@ -125,7 +129,7 @@ impl PairRow {
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
-        Ok(Self {
+        let row = Self {
             peer: NodeId::from_bytes(from.array()?),
             due: RawCost::new(from.u128()?),
             signed: MicroCredits::new(from.u64()?),
@@ -135,6 +139,13 @@ impl PairRow {
             lost: Bytes::new(from.u64()?),
             backoff_level: from.u8()?,
             backoff_until: UnixTime::from_secs(from.u64()?),
-        })
+        };
+        if RawCost::of(row.signed) > row.due {
+            return Err(LayoutError::Value {
+                field: "signed",
+                value: row.signed.get(),
+            });
+        }
+        Ok(row)
     }
 }

@@ -111,3 +111,18 @@ fn a_row_under_another_key_or_cut_short_does_not_load() {
         }
     }
 }
+
+#[test]
+fn a_pair_with_more_signed_than_due_does_not_load() {
+    let row = rows().remove(1);
+    let (table, key) = row.place();
+    let mut value = row.value().unwrap();
+    value[32..48].fill(0);
+    assert_eq!(
+        TallyRow::from_bytes(table, &key, &value),
+        Err(crate::layout::LayoutError::Value {
+            field: "signed",
+            value: 1
+        })
+    );
+}

@@ -1,6 +1,6 @@
 //! Node ledgers that follow a network: what payer and payee see of one lock, and lines that lie.
 
-use seedbank_ledger::charts::node::{Balance, ChannelSummary, NodeCommand, Reason};
+use seedbank_ledger::charts::node::{Balance, BalanceReason, ChannelSummary, NodeCommand};
 use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
@@ -24,7 +24,7 @@ fn holds(balance: Balance) -> [u64; 4] {
     ]
 }
 
-fn reasons(world: &mut World, account: u8) -> Vec<(Reason, u64, u64)> {
+fn reasons(world: &mut World, account: u8) -> Vec<(BalanceReason, u64, u64)> {
     let explanation = world.node(account).explain(UnixTime::ZERO).unwrap();
     explanation
         .lines
@@ -59,17 +59,17 @@ fn payer_and_payee_follow_one_lock_to_its_close() {
     assert_eq!(
         reasons(&mut world, 1),
         [
-            (Reason::Granted, 0, 1_000),
-            (Reason::Spent, 30, 75),
-            (Reason::Returned, 0, 15)
+            (BalanceReason::Granted, 0, 1_000),
+            (BalanceReason::Spent, 30, 75),
+            (BalanceReason::Returned, 0, 15)
         ]
     );
     assert_eq!(
         reasons(&mut world, 2),
         [
-            (Reason::Granted, 0, 1_000),
-            (Reason::Earned, 30, 75),
-            (Reason::Forfeited, 0, 15)
+            (BalanceReason::Granted, 0, 1_000),
+            (BalanceReason::Earned, 30, 75),
+            (BalanceReason::Forfeited, 0, 15)
         ]
     );
     for account in [1, 2] {
@@ -139,9 +139,15 @@ fn every_kind_of_line_is_copied() {
     assert_eq!(holds(world.node(9).balance().unwrap())[0], 1_010);
     assert_eq!(
         reasons(&mut world, ISSUER),
-        [(Reason::Granted, 0, 1_000), (Reason::Burned, 0, 7)]
+        [
+            (BalanceReason::Granted, 0, 1_000),
+            (BalanceReason::Burned, 0, 7)
+        ]
     );
-    assert_eq!(reasons(&mut world, 9), [(Reason::Received, 0, 1_010)]);
+    assert_eq!(
+        reasons(&mut world, 9),
+        [(BalanceReason::Received, 0, 1_010)]
+    );
 }
 
 #[test]
@@ -235,7 +241,7 @@ fn an_explanation_opens_where_the_last_one_closed() {
     assert_eq!(explanation.opening, cr(1_000));
     assert_eq!(explanation.closing, cr(990));
     assert_eq!(explanation.lines.len(), 1);
-    assert_eq!(explanation.lines[0].reason, Reason::Sent);
+    assert_eq!(explanation.lines[0].reason, BalanceReason::Sent);
     assert_eq!(Some(explanation.head), ledger.head().last());
 }
 
@@ -251,7 +257,7 @@ fn bytes_that_no_disk_holds_can_be_signed_and_explained() {
     world.book(3, again, (1, 3), (7, 1));
     let explained = reasons(&mut world, 3);
     assert!(
-        explained.contains(&(Reason::Earned, u64::MAX, 3)),
+        explained.contains(&(BalanceReason::Earned, u64::MAX, 3)),
         "{explained:?}"
     );
     let bytes = world.node(3).peer_bytes(&id(1)).unwrap();
@@ -259,7 +265,7 @@ fn bytes_that_no_disk_holds_can_be_signed_and_explained() {
     world.node(3).check().unwrap();
 }
 
-/// A payer shows his payee a top-up at once; the settlement node's older lines come later.
+/// A payer shows its payee a top-up at once; the settlement node's older lines come later.
 #[test]
 fn an_older_line_does_not_make_a_payees_lock_smaller() {
     let mut world = World::funded(3);
@@ -290,7 +296,7 @@ fn an_older_line_does_not_make_a_payees_lock_smaller() {
     ledger.check_invariants().unwrap();
 }
 
-/// Nothing of the payee's credit moves when he closes a lock, so that his balance cannot tell.
+/// Nothing of the payee's credit moves when it closes a lock, so that its balance cannot tell.
 #[test]
 fn a_refused_close_cannot_be_passed_off_as_carried_out() {
     let mut world = World::funded(3);

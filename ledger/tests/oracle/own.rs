@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seedbank_ledger::charts::node::Reason;
+use seedbank_ledger::charts::node::BalanceReason;
 use seedbank_ledger::refusal::Refusal;
 
 use crate::book::Party;
@@ -62,7 +62,7 @@ pub(crate) enum Told {
 }
 
 /// A reason's bytes, credit and entries.
-pub(crate) type Sum = (Reason, u128, u128, usize);
+pub(crate) type Sum = (BalanceReason, u128, u128, usize);
 
 /// Payer, payee, lock, and whether it is another network's.
 type ChannelKey = (Party, Party, Option<u64>, bool);
@@ -88,7 +88,7 @@ struct OwnLock {
 struct Part {
     sequence: u64,
     time: u64,
-    reason: Reason,
+    reason: BalanceReason,
     bytes: u128,
     amount: u128,
 }
@@ -143,7 +143,7 @@ impl OwnBook {
         let before = self.totals.iter().take_while(|(time, _)| *time < since);
         let opening = before.last().map_or(0, |(_, total)| *total);
         let mut lines = Vec::new();
-        for reason in Reason::ALL {
+        for reason in BalanceReason::ALL {
             let parts: Vec<_> = self
                 .parts
                 .iter()
@@ -159,7 +159,7 @@ impl OwnBook {
         (opening, lines, self.total())
     }
 
-    fn part(&mut self, reason: Reason, bytes: u128, amount: u128) {
+    fn part(&mut self, reason: BalanceReason, bytes: u128, amount: u128) {
         if (bytes, amount) != (0, 0) {
             self.parts.push(Part {
                 sequence: self.next,
@@ -185,22 +185,22 @@ impl OwnBook {
             Event::Refused => {}
             Event::Granted(to, amount) if to == me => {
                 self.available += u128::from(amount);
-                self.part(Reason::Granted, 0, amount.into());
+                self.part(BalanceReason::Granted, 0, amount.into());
             }
             // An issuer's line about somebody else's grant.
             Event::Granted(..) => {}
             Event::Burned(amount) => {
                 self.pay(amount.into());
-                self.part(Reason::Burned, 0, amount.into());
+                self.part(BalanceReason::Burned, 0, amount.into());
             }
             Event::Transferred(from, to, amount) | Event::HandedOver(from, to, amount) => {
                 if from == me {
                     self.pay(amount.into());
-                    self.part(Reason::Sent, 0, amount.into());
+                    self.part(BalanceReason::Sent, 0, amount.into());
                 }
                 if to == me {
                     self.available += u128::from(amount);
-                    self.part(Reason::Received, 0, amount.into());
+                    self.part(BalanceReason::Received, 0, amount.into());
                 }
             }
             Event::Opened(number, payer, payee, amount) => {
@@ -267,11 +267,11 @@ impl OwnBook {
             let locked = self.locked.insert(number, 0).unwrap_or(0);
             let signed = self.signed.insert(number, 0).unwrap_or(0);
             self.available += locked + signed;
-            self.part(Reason::Returned, 0, signed);
+            self.part(BalanceReason::Returned, 0, signed);
         }
         if lock.payee == self.me {
             let lost = self.claimable.insert(number, 0).unwrap_or(0);
-            self.part(Reason::Forfeited, 0, lost);
+            self.part(BalanceReason::Forfeited, 0, lost);
         }
     }
 
@@ -308,10 +308,10 @@ impl OwnBook {
             }
         }
         let reason = match (payer == self.me, number) {
-            (true, Some(_)) => Reason::Spent,
-            (false, Some(_)) => Reason::Earned,
-            (true, None) => Reason::TakenAcknowledged,
-            (false, None) => Reason::GivenAcknowledged,
+            (true, Some(_)) => BalanceReason::Spent,
+            (false, Some(_)) => BalanceReason::Earned,
+            (true, None) => BalanceReason::TakenAcknowledged,
+            (false, None) => BalanceReason::GivenAcknowledged,
         };
         self.part(reason, more_bytes, more);
     }
@@ -414,7 +414,7 @@ impl OwnBook {
         }
         self.bytes.entry(peer).or_default()[2] += u128::from(bytes);
         self.time = self.time.max(now);
-        self.part(Reason::GivenUnsigned, bytes.into(), 0);
+        self.part(BalanceReason::GivenUnsigned, bytes.into(), 0);
         Told::Entered(self.enter())
     }
 }

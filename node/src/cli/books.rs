@@ -10,7 +10,7 @@ use seedbank_ledger::ledger::check::CheckReport;
 use seedbank_ledger::store::Store;
 use seedbank_proto::v1::ExplainBalanceResponse;
 
-use super::Failure;
+use super::CliFailure;
 use crate::books::{AnyStore, open_store};
 use crate::host::clock::unix_now;
 use crate::host::config::{Config, StoreKind};
@@ -20,7 +20,7 @@ use crate::rpc::explain::{Names, by_group, by_reason};
 
 /// What the lines of an explanation are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum By {
+pub(super) enum ExplainBy {
     /// What happened: granted, earned, spent and so on
     Kind,
     /// The other side's key
@@ -32,9 +32,13 @@ pub(super) enum By {
 }
 
 /// Makes every ledger of the data folder again from its entries and compares.
-pub(super) fn check(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn check(config: &Config, out: &mut impl Write) -> Result<(), CliFailure> {
     let (data_dir, ledger) = open(config)?;
-    report("node", &ledger.check().map_err(Failure::verification)?, out)?;
+    report(
+        "node",
+        &ledger.check().map_err(CliFailure::verification)?,
+        out,
+    )?;
 
     let (Some(role), Some(genesis)) = (&config.settlement_role, config.read_genesis()?) else {
         return Ok(());
@@ -42,46 +46,50 @@ pub(super) fn check(config: &Config, out: &mut impl Write) -> Result<(), Failure
     if !data_dir.network_ledger().exists() {
         return Ok(());
     }
-    let key = keys::load(&role.key).map_err(Failure::failed)?;
-    let store = open_store(config.store, &data_dir.network_ledger()).map_err(Failure::failed)?;
+    let key = keys::load(&role.key).map_err(CliFailure::failed)?;
+    let store = open_store(config.store, &data_dir.network_ledger()).map_err(CliFailure::failed)?;
     let ledger = NetworkLedger::open(store, genesis, key, unix_now());
-    let ledger = ledger.map_err(Failure::verification)?;
-    let audit = ledger.audit().map_err(Failure::verification)?;
+    let ledger = ledger.map_err(CliFailure::verification)?;
+    let audit = ledger.audit().map_err(CliFailure::verification)?;
     report("network", &audit.report, out)?;
     sums(&audit, out)
 }
 
 /// Says where the node's credit came from.
-pub(super) fn explain(config: &Config, by: By, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn explain(
+    config: &Config,
+    by: ExplainBy,
+    out: &mut impl Write,
+) -> Result<(), CliFailure> {
     let (_data_dir, ledger) = open(config)?;
-    let answer = explained(&ledger, by).map_err(Failure::verification)?;
+    let answer = explained(&ledger, by).map_err(CliFailure::verification)?;
     Ok(account(&answer, out)?)
 }
 
 /// The node's own ledger; nobody else has the data folder while it is held.
-fn open(config: &Config) -> Result<(DataDir, NodeLedger<AnyStore>), Failure> {
+fn open(config: &Config) -> Result<(DataDir, NodeLedger<AnyStore>), CliFailure> {
     let folder = &config.data_dir;
     if config.store == StoreKind::Memory || !folder.join("ledger").exists() {
         let folder = folder.display();
-        return Err(Failure::not_found(format!("no ledger in {folder}")));
+        return Err(CliFailure::not_found(format!("no ledger in {folder}")));
     }
     let data_dir = DataDir::open(folder)?;
-    let identity = keys::load(&data_dir.identity_key()).map_err(Failure::failed)?;
-    let store = open_store(config.store, &data_dir.ledger()).map_err(Failure::failed)?;
+    let identity = keys::load(&data_dir.identity_key()).map_err(CliFailure::failed)?;
+    let store = open_store(config.store, &data_dir.ledger()).map_err(CliFailure::failed)?;
     let ledger = NodeLedger::open(store, identity.id(), None, unix_now());
-    Ok((data_dir, ledger.map_err(Failure::verification)?))
+    Ok((data_dir, ledger.map_err(CliFailure::verification)?))
 }
 
 /// What the running node would answer, but for the names of torrents.
 fn explained<S: Store>(
     ledger: &NodeLedger<S>,
-    by: By,
+    by: ExplainBy,
 ) -> Result<ExplainBalanceResponse, LedgerError> {
     let grouping = match by {
-        By::Kind => return Ok(by_reason(&ledger.explain(UnixTime::ZERO)?)),
-        By::Peer => Grouping::Peer,
-        By::Torrent => Grouping::Subject,
-        By::Day => Grouping::Day,
+        ExplainBy::Kind => return Ok(by_reason(&ledger.explain(UnixTime::ZERO)?)),
+        ExplainBy::Peer => Grouping::Peer,
+        ExplainBy::Torrent => Grouping::Subject,
+        ExplainBy::Day => Grouping::Day,
     };
     let breakdown = ledger.explain_by(grouping, UnixTime::ZERO)?;
     Ok(by_group(&breakdown, grouping, &Names::new()))
@@ -100,7 +108,7 @@ fn account(answer: &ExplainBalanceResponse, out: &mut impl Write) -> io::Result<
     writeln!(out, "closing {closing} µcr at entry {sequence}")
 }
 
-fn sums(audit: &Audit, out: &mut impl Write) -> Result<(), Failure> {
+fn sums(audit: &Audit, out: &mut impl Write) -> Result<(), CliFailure> {
     let Audit {
         granted,
         burned,
@@ -123,11 +131,11 @@ fn sums(audit: &Audit, out: &mut impl Write) -> Result<(), Failure> {
     if audit.is_conserved() {
         Ok(())
     } else {
-        Err(Failure::verification("credit is not conserved"))
+        Err(CliFailure::verification("credit is not conserved"))
     }
 }
 
-fn report(name: &str, report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> {
+fn report(name: &str, report: &CheckReport, out: &mut impl Write) -> Result<(), CliFailure> {
     let CheckReport {
         entry_count,
         head,
@@ -159,10 +167,10 @@ mod tests {
         ledger.append(now, &[unpaid.clone(), unpaid]).unwrap();
         let peer = peer.to_string();
         for (by, label) in [
-            (By::Kind, "served, never paid for"),
-            (By::Peer, &peer[..10]),
-            (By::Torrent, "no torrent"),
-            (By::Day, "2023-11-14"),
+            (ExplainBy::Kind, "served, never paid for"),
+            (ExplainBy::Peer, &peer[..10]),
+            (ExplainBy::Torrent, "no torrent"),
+            (ExplainBy::Day, "2023-11-14"),
         ] {
             let mut out = Vec::new();
             account(&explained(&ledger, by).unwrap(), &mut out).unwrap();
@@ -171,8 +179,8 @@ mod tests {
             assert_eq!(lines[0], "opening 0 µcr");
             let entries = match by {
                 // The genesis is nobody's, but of a day, and of no torrent either.
-                By::Torrent | By::Day => 3,
-                By::Kind | By::Peer => 2,
+                ExplainBy::Torrent | ExplainBy::Day => 3,
+                ExplainBy::Kind | ExplainBy::Peer => 2,
             };
             let line = format!("  +0 µcr, 14 bytes, {entries} entries: {label}");
             assert_eq!(lines[1], line);

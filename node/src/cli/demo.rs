@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write};
 use clap::Args;
 use seedbank_sim::demo::Demo;
 
-use super::Failure;
+use super::CliFailure;
 use super::signals::Signals;
 use crate::demo::{self, DemoOptions, Running};
 use crate::host::config::{LogFormat, StoreKind};
@@ -28,9 +28,13 @@ pub(super) struct DemoArgs {
     rng_seed: u64,
 }
 
-pub(super) fn run(args: &DemoArgs, log: Option<&str>, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &DemoArgs,
+    log: Option<&str>,
+    out: &mut impl Write,
+) -> Result<(), CliFailure> {
     logs::start(log.unwrap_or(LOG_FILTER), LogFormat::Auto)
-        .map_err(|error| Failure::usage(format!("--log: {error}")))?;
+        .map_err(|error| CliFailure::usage(format!("--log: {error}")))?;
     let options = DemoOptions {
         scenario: Demo {
             rng_seed: args.rng_seed,
@@ -49,8 +53,8 @@ pub(super) fn run(args: &DemoArgs, log: Option<&str>, out: &mut impl Write) -> R
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let running = tokio::select! {
-            running = demo::run(&options, out) => running.map_err(Failure::failed)?,
-            why = signals.next() => return Err(Failure::interrupted(why)),
+            running = demo::run(&options, out) => running.map_err(CliFailure::failed)?,
+            why = signals.next() => return Err(CliFailure::interrupted(why)),
         };
         let holds = running.report(out)?;
         if args.hold {
@@ -59,15 +63,15 @@ pub(super) fn run(args: &DemoArgs, log: Option<&str>, out: &mut impl Write) -> R
         } else {
             next(out)?;
         }
-        running.shutdown().await.map_err(Failure::failed)?;
+        running.shutdown().await.map_err(CliFailure::failed)?;
         if args.check && !holds {
-            return Err(Failure::verification("the demo does not hold"));
+            return Err(CliFailure::verification("the demo does not hold"));
         }
         Ok(())
     })
 }
 
-fn hold(running: &Running, out: &mut impl Write) -> Result<(), Failure> {
+fn hold(running: &Running, out: &mut impl Write) -> Result<(), CliFailure> {
     writeln!(
         out,
         "\nThe swarm stays up until Ctrl-C. Look at it from another terminal:"
@@ -77,7 +81,7 @@ fn hold(running: &Running, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
-fn next(out: &mut impl Write) -> Result<(), Failure> {
+fn next(out: &mut impl Write) -> Result<(), CliFailure> {
     writeln!(
         out,
         "\nNext:  seedbankd demo --hold   keep it alive and look at it with seedbank\n       \

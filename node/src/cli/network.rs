@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::Failure;
+use super::CliFailure;
 use crate::host::founding::{self, FoundError};
 
 /// Writes `NAME.genesis`, `NAME.settlement.key` and `NAME.issuer.key`; overwrites nothing.
-pub(super) fn init(name: &str, folder: &Path, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn init(name: &str, folder: &Path, out: &mut impl Write) -> Result<(), CliFailure> {
     let founded = founding::found(name, folder).map_err(|error| match error {
-        FoundError::Name(_) => Failure::usage(error),
-        _ => Failure::failed(error),
+        FoundError::Name(_) => CliFailure::usage(error),
+        _ => CliFailure::failed(error),
     })?;
     let genesis = &founded.genesis;
     writeln!(out, "network     {}", genesis.network_id())?;

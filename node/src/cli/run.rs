@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use seedbank_engine::interface::config::Network;
 
-use super::Failure;
+use super::CliFailure;
 use super::signals::Signals;
 use crate::NodeOptions;
 use crate::daemon::{Daemon, DaemonOptions};
@@ -17,9 +17,9 @@ use crate::rpc::ApiConfig;
 const OPEN_FILES: u64 = 65_536;
 
 /// Runs until a signal, or a failure of the node's own.
-pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), CliFailure> {
     logs::start(&config.log_filter, config.log_format)
-        .map_err(|error| Failure::usage(format!("log.filter: {error}")))?;
+        .map_err(|error| CliFailure::usage(format!("log.filter: {error}")))?;
     raise_open_files();
     if config.store == StoreKind::Memory {
         tracing::warn!("the ledger is in memory only and ends with this process");
@@ -33,7 +33,7 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> 
         let daemon = daemon_options(config)?;
         let mut daemon = Daemon::start(options, daemon)
             .await
-            .map_err(Failure::failed)?;
+            .map_err(CliFailure::failed)?;
         // A daemon whose first words are lost is a daemon all the same.
         if let Err(error) = announce(&daemon, out) {
             tracing::warn!(%error, "cannot write to standard output");
@@ -46,19 +46,19 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> 
         tracing::info!("shutting down");
         let ended = tokio::select! {
             ended = daemon.shutdown() => ended,
-            // Asked twice: now.
+            // A second interrupt does not wait for the settlement.
             () = signals.interrupted() => {
-                return Err(Failure::interrupted("interrupted during shutdown"));
+                return Err(CliFailure::interrupted("interrupted during shutdown"));
             }
         };
         match ended {
             Ended::Shutdown => Ok(()),
-            Ended::Failed(why) => Err(Failure::failed(why)),
+            Ended::Failed(why) => Err(CliFailure::failed(why)),
         }
     })
 }
 
-fn daemon_options(config: &Config) -> Result<DaemonOptions, Failure> {
+fn daemon_options(config: &Config) -> Result<DaemonOptions, CliFailure> {
     let token_file = config.data_dir.join("api.token");
     let unix = config.api_unix.clone();
     Ok(DaemonOptions {
@@ -74,7 +74,7 @@ fn daemon_options(config: &Config) -> Result<DaemonOptions, Failure> {
 }
 
 /// What a node of this configuration is started with.
-pub(super) fn options(config: &Config) -> Result<NodeOptions, Failure> {
+pub(super) fn options(config: &Config) -> Result<NodeOptions, CliFailure> {
     let genesis = config.read_genesis()?;
     let network = genesis.as_ref().map(Network::of);
     Ok(NodeOptions {

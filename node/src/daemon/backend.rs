@@ -12,7 +12,7 @@ use seedbank_ledger::charts::node::{
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
-use seedbank_ledger::settlement::{Granted, IssueError, NewGrant};
+use seedbank_ledger::settlement::{GrantOutcome, IssueError, NewGrant};
 use seedbank_ledger::{Rate, Sequence, UnixTime};
 use tokio::sync::{mpsc, watch};
 
@@ -21,7 +21,7 @@ use crate::books::AnyStore;
 use crate::events::Events;
 use crate::rpc::Backend;
 use crate::rpc::backend::{
-    BooksError, CreateStep, NewMetainfo, NodeInfo, Steps, Stopping, TorrentError, TorrentRow,
+    BooksError, CreateStep, NewMetainfo, NodeInfo, PlacedTorrent, Steps, Stopping, TorrentError,
     VerifyStep,
 };
 use crate::settlement::{GrantError, Keeper};
@@ -55,10 +55,10 @@ impl NodeBackend {
         reading.await.unwrap_or(Err(Stopping.into()))
     }
 
-    fn row(&self, view: seedbank_engine::interface::view::TorrentView) -> TorrentRow {
+    fn row(&self, view: seedbank_engine::interface::view::TorrentView) -> PlacedTorrent {
         let download_dir = self.node.download_dir(&view.torrent_id);
         let download_dir = download_dir.unwrap_or_else(|| self.info.download_dir.clone());
-        TorrentRow { view, download_dir }
+        PlacedTorrent { view, download_dir }
     }
 }
 
@@ -87,7 +87,7 @@ impl Backend for NodeBackend {
             .ok_or(Stopping)
     }
 
-    async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping> {
+    async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping> {
         let views = self
             .node
             .query(|session| session.torrents())
@@ -96,7 +96,7 @@ impl Backend for NodeBackend {
         Ok(views.into_iter().map(|view| self.row(view)).collect())
     }
 
-    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<TorrentRow>, Stopping> {
+    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<PlacedTorrent>, Stopping> {
         let view = self
             .node
             .query(move |session| session.torrent(&torrent_id))
@@ -175,7 +175,7 @@ impl Backend for NodeBackend {
         self.books(|ledger| Ok(ledger.check()?)).await
     }
 
-    async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError> {
+    async fn grant(&self, grant: NewGrant) -> Result<GrantOutcome, GrantError> {
         match &self.keeper {
             Some(keeper) => keeper.grant(grant).await,
             None => Err(IssueError::NotIssuer.into()),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use seedbank_ledger::Duration;
-use seedbank_sim::demo::{Demo, Outcome, Times, median, seconds};
+use seedbank_sim::demo::{Demo, DemoOutcome, Times, median, seconds};
 
 const MIB: u64 = 1 << 20;
 
@@ -31,7 +31,7 @@ pub(super) fn opening(scenario: &Demo, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What the simulator says.
-pub(super) fn prediction(prediction: &Outcome, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn prediction(prediction: &DemoOutcome, out: &mut impl Write) -> io::Result<()> {
     let times = &prediction.times;
     writeln!(
         out,
@@ -51,8 +51,8 @@ pub(super) fn settling(out: &mut impl Write) -> io::Result<()> {
 
 /// The table and the verdict; whether all of it holds.
 pub(super) fn verdict(
-    outcome: &Outcome,
-    prediction: &Outcome,
+    outcome: &DemoOutcome,
+    prediction: &DemoOutcome,
     out: &mut impl Write,
 ) -> io::Result<bool> {
     writeln!(

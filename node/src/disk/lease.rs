@@ -16,7 +16,7 @@ const SPARE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Every open lease of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
-    table: Mutex<Table>,
+    table: Mutex<LeaseTable>,
 }
 
 /// A piece whose every block has arrived, to be verified and written by whoever holds this.
@@ -31,7 +31,7 @@ pub(crate) struct FullPiece {
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct LeaseTable {
     leases: BTreeMap<(TorrentId, PieceIndex), Arc<Mutex<Leased>>>,
     spare: Vec<Vec<u8>>,
     spare_bytes: usize,
@@ -155,13 +155,13 @@ impl Leases {
         self.lock().leases.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, LeaseTable> {
         // Nothing under this lock leaves it half done.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl LeaseTable {
     /// A buffer of `len` bytes, whatever they are.
     fn buffer(&mut self, len: usize) -> Vec<u8> {
         let Some(index) = self.spare.iter().position(|spare| spare.len() == len) else {

@@ -25,7 +25,7 @@ use seedbank_engine::units::{PieceIndex, TorrentId};
 
 use files::FilePool;
 use layout::Segment;
-use ownership::{Found, Matches, Recorded};
+use ownership::{FoundFile, Matches, Recorded};
 use resume::ResumeData;
 
 /// The files of one torrent.
@@ -114,7 +114,7 @@ impl Storage {
             };
             let metadata = file.metadata();
             let len = metadata.map_err(|source| self.error(index, source))?.len();
-            let found = Found {
+            let found = FoundFile {
                 len,
                 expected_len: self.metainfo.files[index].len,
                 holds_data: len > 0 && files::holds_data(&file),

@@ -165,7 +165,7 @@ impl Sources {
             .filter(|value| !value.is_empty())
     }
 
-    /// A path as the user means it: below his home, or from where he stands.
+    /// A path as the user means it: below the user's home, or from where they stand.
     fn expand(&self, path: &str) -> Result<PathBuf, &'static str> {
         let path = match path.strip_prefix('~') {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {

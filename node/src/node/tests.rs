@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use seedbank_engine::content::metainfo::build::{Content, Draft};
+use seedbank_engine::content::metainfo::build::{DraftContent, MetainfoDraft};
 use seedbank_engine::interface::command::TorrentSource;
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::view::TorrentState;
@@ -39,9 +39,9 @@ fn single_file(name: &str, bytes: &[u8]) -> Metainfo {
 }
 
 fn tracked(name: &str, bytes: &[u8], trackers: Vec<Vec<String>>) -> Metainfo {
-    let draft = Draft {
+    let draft = MetainfoDraft {
         name: name.to_owned(),
-        content: Content::File(u64::try_from(bytes.len()).unwrap()),
+        content: DraftContent::File(u64::try_from(bytes.len()).unwrap()),
         piece_len: PIECE_LEN,
         trackers,
         private: false,

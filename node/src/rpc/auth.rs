@@ -18,7 +18,7 @@ use crate::host::{durable, hex, keys};
 const TOKEN_BYTES: usize = 32;
 /// Longest token file that is read.
 const TOKEN_FILE_LEN_MAX: u64 = 256;
-/// Shortest token that is believed, if the owner wrote his own.
+/// Shortest token that is believed, if the owner wrote their own.
 const TOKEN_LEN_MIN: usize = 32;
 
 /// Why a token could not be used.

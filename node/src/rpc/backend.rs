@@ -16,7 +16,7 @@ use seedbank_ledger::charts::node::{Balance, Breakdown, Explanation, Grouping, N
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::check::{CheckError, CheckReport};
 use seedbank_ledger::ledger::{Head, LedgerError};
-use seedbank_ledger::settlement::{Granted, NewGrant};
+use seedbank_ledger::settlement::{GrantOutcome, NewGrant};
 use seedbank_ledger::{NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;
 
@@ -39,9 +39,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The policy in force.
     async fn policy(&self) -> Result<Policy, Stopping>;
     /// Every torrent, by info hash.
-    async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping>;
+    async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping>;
     /// One torrent.
-    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<TorrentRow>, Stopping>;
+    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<PlacedTorrent>, Stopping>;
     /// Every connection, or those of one torrent, in the order in which we met.
     async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping>;
     /// Every boost, oldest first.
@@ -74,7 +74,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Makes the ledger again from its entries and compares.
     async fn check_ledger(&self) -> Result<CheckReport, BooksError>;
     /// Creates credit, on a settlement node that holds the issuer key.
-    async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError>;
+    async fn grant(&self, grant: NewGrant) -> Result<GrantOutcome, GrantError>;
 
     /// Adds a torrent; one that is there already is no error.
     async fn add_torrent(&self, add: AddTorrent) -> Result<Added, AddError>;
@@ -130,7 +130,7 @@ pub struct NetworkInfo {
 
 /// A torrent, and where its data lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TorrentRow {
+pub struct PlacedTorrent {
     /// As the session shows it.
     pub view: TorrentView,
     /// Folder that holds its data.

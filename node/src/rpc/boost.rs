@@ -14,13 +14,13 @@ use super::page::page;
 use super::{error, field, message};
 
 /// Spends credit for being unchoked first.
-pub(super) struct Boosts {
+pub(super) struct BoostsApi {
     pub(super) backend: Arc<dyn Backend>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
-impl Boosts {
+impl BoostsApi {
     async fn get(&self, id: u64) -> Result<v1::Boost, Failure> {
         let boosts = self.backend.boosts().await.map_err(error::of_stopping)?;
         let boost = boosts.iter().find(|boost| boost.id == id);
@@ -36,7 +36,7 @@ impl Boosts {
 }
 
 #[tonic::async_trait]
-impl BoostService for Boosts {
+impl BoostService for BoostsApi {
     async fn quote_boost(
         &self,
         request: Request<v1::QuoteBoostRequest>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost_types::Timestamp;
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::UnixTime;
-use seedbank_ledger::charts::node::{Breakdown, Explanation, GroupKey, Grouping, Reason};
+use seedbank_ledger::charts::node::{BalanceReason, Breakdown, Explanation, GroupKey, Grouping};
 use seedbank_proto::Failure;
 use seedbank_proto::v1::{BalanceLine, ExplainBalanceResponse, GroupBy};
 
@@ -88,19 +88,23 @@ pub(crate) fn by_group(
     }
 }
 
-fn reason(reason: Reason) -> (&'static str, &'static str) {
+fn reason(reason: BalanceReason) -> (&'static str, &'static str) {
     match reason {
-        Reason::Granted => ("granted", "granted"),
-        Reason::Received => ("received", "received from others"),
-        Reason::Earned => ("earned", "earned by serving"),
-        Reason::Forfeited => ("forfeited", "earned, not claimed in time"),
-        Reason::Spent => ("spent", "spent on being served"),
-        Reason::Returned => ("returned", "spent, not claimed in time"),
-        Reason::Sent => ("sent", "sent to others"),
-        Reason::Burned => ("burned", "destroyed"),
-        Reason::GivenAcknowledged => ("given_acknowledged", "served for nothing, acknowledged"),
-        Reason::TakenAcknowledged => ("taken_acknowledged", "received for nothing, acknowledged"),
-        Reason::GivenUnsigned => ("given_unsigned", "served, never paid for"),
+        BalanceReason::Granted => ("granted", "granted"),
+        BalanceReason::Received => ("received", "received from others"),
+        BalanceReason::Earned => ("earned", "earned by serving"),
+        BalanceReason::Forfeited => ("forfeited", "earned, not claimed in time"),
+        BalanceReason::Spent => ("spent", "spent on being served"),
+        BalanceReason::Returned => ("returned", "spent, not claimed in time"),
+        BalanceReason::Sent => ("sent", "sent to others"),
+        BalanceReason::Burned => ("burned", "destroyed"),
+        BalanceReason::GivenAcknowledged => {
+            ("given_acknowledged", "served for nothing, acknowledged")
+        }
+        BalanceReason::TakenAcknowledged => {
+            ("taken_acknowledged", "received for nothing, acknowledged")
+        }
+        BalanceReason::GivenUnsigned => ("given_unsigned", "served, never paid for"),
     }
 }
 

@@ -11,13 +11,13 @@ use seedbank_ledger::{Duration, Instant, Rate, UnixTime};
 use seedbank_proto::v1;
 
 pub(super) use crate::number::{bytes, count, credit, number, rate, small_count};
-use crate::rpc::backend::TorrentRow;
+use crate::rpc::backend::PlacedTorrent;
 
 /// The wall-clock time at the driver's instant zero, to show instants as times.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(pub(super) UnixTime);
+pub(super) struct WallTime(pub(super) UnixTime);
 
-impl Clock {
+impl WallTime {
     fn time_of(self, instant: Instant) -> Timestamp {
         let since_start = instant.since(Instant::ZERO);
         time(self.0.plus_secs(Duration::as_secs(since_start)))
@@ -31,7 +31,7 @@ pub(super) fn time(time: UnixTime) -> Timestamp {
     }
 }
 
-pub(super) fn torrent(row: &TorrentRow, clock: Clock) -> v1::Torrent {
+pub(super) fn torrent(row: &PlacedTorrent, clock: WallTime) -> v1::Torrent {
     let view = &row.view;
     v1::Torrent {
         info_hash: view.torrent_id.to_string(),
@@ -59,7 +59,7 @@ pub(super) fn torrent(row: &TorrentRow, clock: Clock) -> v1::Torrent {
     }
 }
 
-fn tracker(view: &TrackerView, clock: Clock) -> v1::Tracker {
+fn tracker(view: &TrackerView, clock: WallTime) -> v1::Tracker {
     v1::Tracker {
         url: view.url.clone(),
         status_message: view.status.clone(),

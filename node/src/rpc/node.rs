@@ -15,7 +15,7 @@ use super::watching::Watches;
 use super::{error, message, peers, watching};
 
 /// The daemon itself: who it is and how it fares.
-pub(super) struct Node {
+pub(super) struct NodeApi {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) watches: Watches,
     pub(super) stop: watch::Receiver<bool>,
@@ -24,7 +24,7 @@ pub(super) struct Node {
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
-impl NodeService for Node {
+impl NodeService for NodeApi {
     async fn get_node_info(
         &self,
         _: Request<v1::GetNodeInfoRequest>,

@@ -16,7 +16,7 @@ const REQUESTS_MAX: usize = 1_000;
 
 /// The newest request ids, each with the hash of its body.
 #[derive(Debug, Default)]
-pub(super) struct Requests(Mutex<Known>);
+pub(super) struct RecentRequests(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -24,7 +24,7 @@ struct Known {
     order: VecDeque<String>,
 }
 
-impl Requests {
+impl RecentRequests {
     /// Remembers a request, or refuses it if its id was used for another body.
     pub(super) fn admit(&self, id: &str, body: &impl prost::Message) -> Result<(), Failure> {
         let id = field::request_id(id)?;
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn an_id_stands_for_one_body() {
-        let requests = Requests::default();
+        let requests = RecentRequests::default();
         let body = v1::AddTorrentRequest::default();
         let other = v1::AddTorrentRequest {
             stopped: true,

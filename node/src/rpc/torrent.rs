@@ -15,27 +15,27 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::backend::{Backend, CreateStep, NewMetainfo, VerifyStep};
-use super::message::Clock;
+use super::message::WallTime;
 use super::page::page;
 use super::peers;
-use super::request::Requests;
+use super::request::RecentRequests;
 use super::{error, field, message};
 
 /// Most trackers of a new torrent.
 const TRACKERS_MAX: usize = 100;
 
 /// Adds, drives and removes torrents.
-pub(super) struct Torrents {
+pub(super) struct TorrentsApi {
     pub(super) backend: Arc<dyn Backend>,
-    pub(super) requests: Requests,
+    pub(super) requests: RecentRequests,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl Torrents {
-    fn clock(&self) -> Clock {
-        Clock(self.backend.info().started_at)
+impl TorrentsApi {
+    fn clock(&self) -> WallTime {
+        WallTime(self.backend.info().started_at)
     }
 
     async fn get(&self, torrent_id: TorrentId) -> Result<v1::Torrent, Failure> {
@@ -57,7 +57,7 @@ impl Torrents {
 }
 
 #[tonic::async_trait]
-impl TorrentService for Torrents {
+impl TorrentService for TorrentsApi {
     async fn add_torrent(
         &self,
         request: Request<v1::AddTorrentRequest>,

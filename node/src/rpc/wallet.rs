@@ -23,14 +23,14 @@ const GRANT_REASON_LEN_MAX: usize = 256;
 const BATCHES_MAX: usize = 32;
 
 /// Reads the node's ledger and moves its credit.
-pub(super) struct Wallet {
+pub(super) struct WalletApi {
     pub(super) backend: Arc<dyn Backend>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
-impl WalletService for Wallet {
+impl WalletService for WalletApi {
     async fn get_balance(
         &self,
         _: Request<v1::GetBalanceRequest>,

@@ -52,7 +52,7 @@ pub(super) fn events(
     let from = from.map_err(|_| super::field::bad("from_sequence", "is below zero"))?;
     let events = backend.events().clone();
     let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
-    let follower = Follower {
+    let follower = EventFollower {
         stream: events.follow(from),
         events,
         sender,
@@ -66,7 +66,7 @@ pub(super) fn events(
     Ok(ReceiverStream::new(receiver))
 }
 
-struct Follower {
+struct EventFollower {
     events: Events,
     stream: EventStream,
     sender: mpsc::Sender<Result<WatchEventsResponse, Status>>,
@@ -74,7 +74,7 @@ struct Follower {
     stop: watch::Receiver<bool>,
 }
 
-impl Follower {
+impl EventFollower {
     /// Sends events until the reader is gone, the node stops, or the reader was too slow.
     async fn run(mut self) {
         let mut silent_since = Instant::now();
@@ -253,7 +253,7 @@ mod tests {
         let events = Events::new();
         let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
         let (_stop, stop) = watch::channel(false);
-        let follower = Follower {
+        let follower = EventFollower {
             stream: events.follow(None),
             events: events.clone(),
             sender,

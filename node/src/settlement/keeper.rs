@@ -8,8 +8,8 @@ use seedbank_ledger::charts::network::{Audit, NetworkLedger};
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
 use seedbank_ledger::settlement::{
-    Granted, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
-    Statement,
+    GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementNode,
+    SettlementRequest, Statement,
 };
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
@@ -50,7 +50,7 @@ type ReplyTo<T> = oneshot::Sender<Result<T, KeeperError>>;
 
 #[derive(Debug)]
 enum Job {
-    Ask(Box<Asked>),
+    Ask(Box<Waiting>),
     Statement {
         account: NodeId,
         after: Option<Sequence>,
@@ -63,7 +63,7 @@ enum Job {
     },
     Grant {
         grant: NewGrant,
-        reply: oneshot::Sender<Result<Granted, GrantError>>,
+        reply: oneshot::Sender<Result<GrantOutcome, GrantError>>,
     },
     Audit(ReplyTo<Result<Audit, CheckError>>),
     /// Let time pass: what has fallen due is entered.
@@ -72,7 +72,7 @@ enum Job {
 
 /// A question and who waits for its answer.
 #[derive(Debug)]
-struct Asked {
+struct Waiting {
     question: (NodeId, SettlementRequest),
     reply: ReplyTo<SettlementAnswer>,
 }
@@ -104,7 +104,7 @@ impl Keeper {
         request: SettlementRequest,
     ) -> Result<SettlementAnswer, KeeperError> {
         let question = (account, request);
-        self.send(|reply| Job::Ask(Box::new(Asked { question, reply })))
+        self.send(|reply| Job::Ask(Box::new(Waiting { question, reply })))
             .await
     }
 
@@ -154,7 +154,7 @@ impl Keeper {
     }
 
     /// Creates credit, signed by the issuer's key. The same request again gives the same answer.
-    pub async fn grant(&self, grant: NewGrant) -> Result<Granted, GrantError> {
+    pub async fn grant(&self, grant: NewGrant) -> Result<GrantOutcome, GrantError> {
         let (reply, answer) = oneshot::channel();
         match self.jobs.try_send(Job::Grant { grant, reply }) {
             Ok(()) => answer.await.unwrap_or(Err(GrantError::Stopping(Stopping))),
@@ -218,13 +218,13 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
     }
 
     /// Answers each of a group once all of it is durable.
-    fn answer(&mut self, group: Vec<Asked>) {
+    fn answer(&mut self, group: Vec<Waiting>) {
         if group.is_empty() {
             return;
         }
         let (questions, replies): (Vec<_>, Vec<_>) = group
             .into_iter()
-            .map(|Asked { question, reply }| (question, reply))
+            .map(|Waiting { question, reply }| (question, reply))
             .unzip();
         let answers = self.node.answer((self.clock)(), &questions);
         self.tell_head();
@@ -264,7 +264,7 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
         }
     }
 
-    fn grant(&mut self, grant: &NewGrant) -> Result<Granted, IssueError> {
+    fn grant(&mut self, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
         let outcome = self.node.grant((self.clock)(), grant);
         self.tell_head();
         let (to, amount, reason) = (grant.to, grant.amount, &grant.reason);

@@ -24,7 +24,7 @@ const CHECK_STEP: Duration = Duration::from_millis(200);
 
 /// A check that is running.
 #[derive(Debug)]
-pub struct Checking {
+pub struct CheckHandle {
     progress: Arc<CheckProgress>,
     ended: watch::Receiver<bool>,
     total: u64,
@@ -42,7 +42,7 @@ pub struct CheckStep {
     pub have: u64,
 }
 
-impl Checking {
+impl CheckHandle {
     pub(super) fn of(progress: Arc<CheckProgress>, metainfo: &Metainfo) -> Self {
         Self {
             total: metainfo.geometry.total_len(),

@@ -7,7 +7,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use seedbank_engine::content::metainfo::build::{Content, Draft, DraftFile, piece_len_for};
+use seedbank_engine::content::metainfo::build::{
+    DraftContent, DraftFile, MetainfoDraft, piece_len_for,
+};
 use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
 use sha1::{Digest as _, Sha1};
 
@@ -93,14 +95,14 @@ pub fn create_metainfo(
             (path, file.len)
         });
         let paths = paths.collect();
-        (Content::Folder(found), paths)
+        (DraftContent::Folder(found), paths)
     } else {
         (
-            Content::File(metadata.len()),
+            DraftContent::File(metadata.len()),
             vec![(root.clone(), metadata.len())],
         )
     };
-    let mut draft = Draft {
+    let mut draft = MetainfoDraft {
         name: name.to_owned(),
         content,
         piece_len: 0,

@@ -22,8 +22,8 @@ use crate::disk::plane::{DataPlane, TorrentData};
 use crate::disk::storage::StorageError;
 use crate::disk::storage::check::CheckProgress;
 use crate::disk::storage::resume::ResumeData;
-use crate::torrents::checking::{Before, Checking, resolve};
-use crate::torrents::registry::{Entry, Registry};
+use crate::torrents::checking::{Before, CheckHandle, resolve};
+use crate::torrents::registry::{Registry, TorrentEntry};
 
 /// How often new pieces are put on record.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -35,14 +35,14 @@ pub(crate) struct Torrents {
     registry: Registry,
     pub(super) download_dir: PathBuf,
     runtime: tokio::runtime::Handle,
-    table: Mutex<BTreeMap<TorrentId, Place>>,
+    table: Mutex<BTreeMap<TorrentId, TorrentPlace>>,
     /// One writer of records at a time: what is asked for last is on disk last.
     writing: tokio::sync::Mutex<()>,
 }
 
 /// What there is to one info hash. Without a torrent and without leftovers it is not kept.
 #[derive(Debug, Default)]
-struct Place {
+struct TorrentPlace {
     torrent: Option<Kept>,
     /// A torrent was removed and is still on record; the files to delete with it.
     leftovers: Option<Vec<Arc<TorrentData>>>,
@@ -51,7 +51,7 @@ struct Place {
 /// A torrent.
 #[derive(Debug)]
 struct Kept {
-    entry: Entry,
+    entry: TorrentEntry,
     /// Its record on disk is another.
     unsaved: bool,
     /// Its metainfo is on disk.
@@ -93,11 +93,11 @@ impl Torrents {
         Ok(())
     }
 
-    async fn take_up(&self, mut entry: Entry) {
+    async fn take_up(&self, mut entry: TorrentEntry) {
         let dir = &mut entry.add.download_dir;
         *dir = dir.take().or_else(|| Some(self.download_dir.clone()));
         let (torrent_id, add) = (entry.add.torrent_id(), entry.add.clone());
-        let place = Place {
+        let place = TorrentPlace {
             torrent: Some(Kept::restored(entry)),
             leftovers: None,
         };
@@ -333,17 +333,17 @@ impl Torrents {
     }
 
     /// The check of a torrent that is running, if one is.
-    pub(crate) fn checking(&self, torrent_id: &TorrentId) -> Option<Checking> {
+    pub(crate) fn checking(&self, torrent_id: &TorrentId) -> Option<CheckHandle> {
         let checking = self.newest_check(torrent_id)?;
         checking.is_running().then_some(checking)
     }
 
     /// The newest check of a torrent, be it over; `None` for one without metainfo.
-    pub(crate) fn newest_check(&self, torrent_id: &TorrentId) -> Option<Checking> {
+    pub(crate) fn newest_check(&self, torrent_id: &TorrentId) -> Option<CheckHandle> {
         let mut table = self.table();
         let kept = kept(&mut table, *torrent_id)?;
         let progress = Arc::clone(kept.check.as_ref()?);
-        Some(Checking::of(progress, &*kept.metainfo()?))
+        Some(CheckHandle::of(progress, &*kept.metainfo()?))
     }
 
     /// Where a torrent's files lie.
@@ -368,13 +368,13 @@ impl Torrents {
         torrents.for_each(Kept::cancel_check);
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<TorrentId, Place>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<TorrentId, TorrentPlace>> {
         // Nothing under this lock leaves it half done.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
+impl TorrentPlace {
     fn is_pending(&self) -> bool {
         self.leftovers.is_some() || self.torrent.as_ref().is_some_and(|kept| kept.unsaved)
     }
@@ -386,12 +386,12 @@ impl Kept {
         Self {
             unsaved: true,
             has_metainfo_file: false,
-            ..Self::restored(Entry { add, resume: None })
+            ..Self::restored(TorrentEntry { add, resume: None })
         }
     }
 
     /// A torrent as its record has it.
-    fn restored(entry: Entry) -> Self {
+    fn restored(entry: TorrentEntry) -> Self {
         Self {
             has_metainfo_file: matches!(entry.add.source, TorrentSource::Metainfo(_)),
             entry,
@@ -427,7 +427,7 @@ impl Kept {
     }
 }
 
-fn kept(table: &mut BTreeMap<TorrentId, Place>, torrent_id: TorrentId) -> Option<&mut Kept> {
+fn kept(table: &mut BTreeMap<TorrentId, TorrentPlace>, torrent_id: TorrentId) -> Option<&mut Kept> {
     table.get_mut(&torrent_id)?.torrent.as_mut()
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Registry {
 
 /// A torrent as it was left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct TorrentEntry {
     /// What the session is given back.
     pub(crate) add: AddTorrent,
     /// What was verified, and which files are its own; `None` before its first check.
@@ -86,7 +86,7 @@ enum Problem {
 }
 
 impl Record {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &TorrentEntry) -> Self {
         let add = &entry.add;
         Self {
             version: VERSION,
@@ -117,8 +117,8 @@ impl Record {
         }
     }
 
-    fn into_entry(self, source: TorrentSource) -> Entry {
-        Entry {
+    fn into_entry(self, source: TorrentSource) -> TorrentEntry {
+        TorrentEntry {
             add: AddTorrent {
                 source,
                 download_dir: self.download_dir,
@@ -139,7 +139,7 @@ impl Registry {
     }
 
     /// Every torrent that is there, in order of its info hash.
-    pub(crate) fn load(&self) -> io::Result<Vec<Result<Entry, RegistryError>>> {
+    pub(crate) fn load(&self) -> io::Result<Vec<Result<TorrentEntry, RegistryError>>> {
         let mut hashes = std::collections::BTreeSet::new();
         for file in std::fs::read_dir(&self.folder)? {
             let path = file?.path();
@@ -153,7 +153,7 @@ impl Registry {
     }
 
     /// Writes what is remembered of a torrent, its metainfo first if that is new.
-    pub(crate) fn save(&self, entry: &Entry, metainfo: Option<&Metainfo>) -> io::Result<()> {
+    pub(crate) fn save(&self, entry: &TorrentEntry, metainfo: Option<&Metainfo>) -> io::Result<()> {
         let torrent_id = entry.add.torrent_id();
         if let Some(metainfo) = metainfo {
             let bytes = metainfo.to_bytes();
@@ -169,7 +169,7 @@ impl Registry {
         durable::remove(&self.record(torrent_id))
     }
 
-    fn load_one(&self, torrent_id: TorrentId) -> Result<Entry, RegistryError> {
+    fn load_one(&self, torrent_id: TorrentId) -> Result<TorrentEntry, RegistryError> {
         let (torrent, resume) = (self.torrent(torrent_id), self.record(torrent_id));
         let record = match self.load_record(&resume) {
             Ok(record) => record,
@@ -249,17 +249,17 @@ mod tests {
     const INFO: &[u8] =
         b"d6:lengthi5e4:name1:a12:piece lengthi16384e6:pieces20:01234567890123456789e";
 
-    fn torrent() -> (TorrentId, Entry) {
+    fn torrent() -> (TorrentId, TorrentEntry) {
         let bytes = [b"d4:info", INFO, b"e"].concat();
         let source = TorrentSource::from_bytes(&bytes).unwrap();
         let add = AddTorrent {
             download_dir: Some("/somewhere".into()),
             ..AddTorrent::new(source)
         };
-        (hash_of(INFO).into(), Entry { add, resume: None })
+        (hash_of(INFO).into(), TorrentEntry { add, resume: None })
     }
 
-    fn save(registry: &Registry, entry: &Entry) {
+    fn save(registry: &Registry, entry: &TorrentEntry) {
         let metainfo = match &entry.add.source {
             TorrentSource::Metainfo(metainfo) => Some(&**metainfo),
             TorrentSource::Magnet(_) => None,

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use seedbank_ledger::charts::network::Audit;
-use seedbank_ledger::charts::node::{NodeLedger, Reason};
+use seedbank_ledger::charts::node::{BalanceReason, NodeLedger};
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::store::Store;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, UnixTime};
@@ -125,7 +125,7 @@ impl Accounts {
             Ok(explanation) => explanation,
             Err(error) => return self.problems.push(format!("{name}'s ledger: {error}")),
         };
-        let sum = |reason: Reason| {
+        let sum = |reason: BalanceReason| {
             let mut lines = explanation.lines.iter();
             lines
                 .find(|line| line.reason == reason)
@@ -133,9 +133,12 @@ impl Accounts {
         };
         match position {
             SEEDER => {
-                self.earned = sum(Reason::Earned).saturating_sub(sum(Reason::Forfeited));
+                self.earned =
+                    sum(BalanceReason::Earned).saturating_sub(sum(BalanceReason::Forfeited));
             }
-            PAYER => self.spent = sum(Reason::Spent).saturating_sub(sum(Reason::Returned)),
+            PAYER => {
+                self.spent = sum(BalanceReason::Spent).saturating_sub(sum(BalanceReason::Returned));
+            }
             _ => {}
         }
     }

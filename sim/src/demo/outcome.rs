@@ -22,7 +22,7 @@ pub struct Times {
 
 /// Times and accounts of one run, simulated or real.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct DemoOutcome {
     /// Who was how fast.
     pub times: Times,
     /// Who paid what.
@@ -50,7 +50,7 @@ impl Times {
     }
 }
 
-impl Outcome {
+impl DemoOutcome {
     /// Everything that the demo claims, in the order in which it is told.
     pub fn findings(&self) -> Vec<Finding> {
         let Self { times, accounts } = self;

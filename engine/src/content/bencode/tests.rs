@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn value_of(node: Node<'_>) -> Value {
+fn value_of(node: Element<'_>) -> Value {
     if let Some(number) = node.digits() {
         return Value::Int(number.parse().unwrap());
     }
@@ -44,7 +44,7 @@ fn almost() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Walks everything a caller can reach.
-fn walk(node: Node<'_>) -> usize {
+fn walk(node: Element<'_>) -> usize {
     let _ = (node.as_i64(), node.as_u64(), node.as_str(), node.get("a"));
     let inside: usize = node.items().into_iter().flatten().map(walk).sum();
     let entries = node.entries().into_iter().flatten();
@@ -55,7 +55,7 @@ proptest! {
     #[test]
     fn decoding_undoes_encoding(value in values()) {
         let bytes = value.encode();
-        let document = decode(&bytes, &Limits::MESSAGE).unwrap();
+        let document = decode(&bytes, &DecodeLimits::MESSAGE).unwrap();
         prop_assert_eq!(document.root().raw(), &bytes[..]);
         prop_assert_eq!(value_of(document.root()), value);
     }
@@ -64,7 +64,7 @@ proptest! {
     fn every_prefix_of_a_value_is_truncated(value in values()) {
         let bytes = value.encode();
         for len in 0..bytes.len() {
-            let result = decode(&bytes[..len], &Limits::MESSAGE);
+            let result = decode(&bytes[..len], &DecodeLimits::MESSAGE);
             let cut = matches!(
                 result,
                 Err(DecodeError::Truncated { .. } | DecodeError::StringLength { .. })
@@ -75,7 +75,7 @@ proptest! {
 
     #[test]
     fn garbage_never_panics(bytes in almost()) {
-        if let Ok(document) = decode_prefix(&bytes, &Limits::MESSAGE) {
+        if let Ok(document) = decode_prefix(&bytes, &DecodeLimits::MESSAGE) {
             walk(document.root());
             let whole = [document.root().raw(), document.rest()].concat();
             prop_assert_eq!(whole, bytes);
@@ -87,11 +87,11 @@ proptest! {
 fn deep_nesting_is_refused_without_recursion() {
     for open in ["l", "d1:a"] {
         let bytes = open.repeat(200_000);
-        let result = decode(bytes.as_bytes(), &Limits::METAINFO);
+        let result = decode(bytes.as_bytes(), &DecodeLimits::METAINFO);
         assert!(matches!(result, Err(DecodeError::Depth { max: 100, .. })));
     }
     let bytes = ["l".repeat(200_000), "e".repeat(200_000)].concat();
-    let lax = Limits {
+    let lax = DecodeLimits {
         depth_max: usize::MAX,
         tokens_max: usize::MAX,
     };
@@ -101,7 +101,7 @@ fn deep_nesting_is_refused_without_recursion() {
 #[test]
 fn tokens_are_bounded() {
     let bytes = format!("l{}e", "le".repeat(16));
-    let limits = |tokens_max| Limits {
+    let limits = |tokens_max| DecodeLimits {
         depth_max: 2,
         tokens_max,
     };
@@ -146,13 +146,16 @@ fn malformed_values_are_refused() {
         "lee",
         "d1:a1:be1",
     ] {
-        assert!(decode(bad.as_bytes(), &Limits::MESSAGE).is_err(), "{bad}");
+        assert!(
+            decode(bad.as_bytes(), &DecodeLimits::MESSAGE).is_err(),
+            "{bad}"
+        );
     }
 }
 
 #[test]
 fn unsorted_and_repeated_keys_are_read_and_the_first_wins() {
-    let document = decode(b"d1:bi1e1:ai2e1:bi3ee", &Limits::MESSAGE).unwrap();
+    let document = decode(b"d1:bi1e1:ai2e1:bi3ee", &DecodeLimits::MESSAGE).unwrap();
     assert_eq!(document.root().get("b").unwrap().as_i64(), Some(1));
     assert_eq!(document.root().get("a").unwrap().as_i64(), Some(2));
     assert!(document.root().get("c").is_none());
@@ -161,9 +164,9 @@ fn unsorted_and_repeated_keys_are_read_and_the_first_wins() {
 #[test]
 fn integers_past_64_bits_are_integers_without_a_value() {
     let bytes = b"li99999999999999999999ei-9223372036854775809ei18446744073709551615ee";
-    let document = decode(bytes, &Limits::MESSAGE).unwrap();
+    let document = decode(bytes, &DecodeLimits::MESSAGE).unwrap();
     let items: Vec<_> = document.root().items().unwrap().collect();
-    assert!(items.iter().all(Node::is_int));
+    assert!(items.iter().all(Element::is_int));
     assert_eq!(items[0].as_u64(), None);
     assert_eq!(items[1].as_i64(), None);
     assert_eq!(items[2].as_u64(), Some(u64::MAX));
@@ -172,7 +175,8 @@ fn integers_past_64_bits_are_integers_without_a_value() {
 
 #[test]
 fn spans_are_exact_inside_nested_values() {
-    let document = decode_prefix(b"d4:infod1:xli1e2:abee1:yi7eeREST", &Limits::MESSAGE).unwrap();
+    let document =
+        decode_prefix(b"d4:infod1:xli1e2:abee1:yi7eeREST", &DecodeLimits::MESSAGE).unwrap();
     let info = document.root().get("info").unwrap();
     assert_eq!(info.raw(), b"d1:xli1e2:abee");
     assert_eq!(document.root().get("y").unwrap().as_u64(), Some(7));

@@ -11,11 +11,11 @@ pub const PIECE_LEN_LARGEST: u32 = 16 * 1024 * 1024;
 
 /// A torrent without its hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
+pub struct MetainfoDraft {
     /// Name of the file, or of the folder that holds the files.
     pub name: String,
     /// What it holds.
-    pub content: Content,
+    pub content: DraftContent,
     /// Bytes in a piece; see [`piece_len_for`].
     pub piece_len: u32,
     /// Tracker tiers (BEP 12).
@@ -32,7 +32,7 @@ pub struct Draft {
 
 /// What a torrent holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum DraftContent {
     /// One file of this length, called like the torrent.
     File(u64),
     /// A folder with these files, in the order in which they are hashed.
@@ -48,12 +48,12 @@ pub struct DraftFile {
     pub len: u64,
 }
 
-impl Draft {
+impl MetainfoDraft {
     /// Bytes in all files; held at 2⁶⁴ − 1.
     pub fn total_len(&self) -> u64 {
         match &self.content {
-            Content::File(len) => *len,
-            Content::Folder(files) => files
+            DraftContent::File(len) => *len,
+            DraftContent::Folder(files) => files
                 .iter()
                 .fold(0, |total, file| total.saturating_add(file.len)),
         }
@@ -73,8 +73,8 @@ impl Draft {
             .with("pieces", piece_hashes.as_flattened())
             .with_some("private", self.private.then_some(1_u8));
         let info_bytes = match &self.content {
-            Content::File(len) => dict.with("length", *len),
-            Content::Folder(files) => {
+            DraftContent::File(len) => dict.with("length", *len),
+            DraftContent::Folder(files) => {
                 let files: Vec<Value> = files.iter().map(DraftFile::to_value).collect();
                 dict.with("files", files)
             }
@@ -120,8 +120,8 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn draft(content: Content) -> Draft {
-        Draft {
+    fn draft(content: DraftContent) -> MetainfoDraft {
+        MetainfoDraft {
             name: "thing".to_owned(),
             content,
             piece_len: 16 * 1024,
@@ -153,12 +153,12 @@ mod tests {
 
     #[test]
     fn what_is_made_reads_back_as_itself() {
-        let folder = Content::Folder(vec![
+        let folder = DraftContent::Folder(vec![
             file(&["a", "one"], 40_000),
             file(&["a", "empty"], 0),
             file(&["two"], 5),
         ]);
-        for (content, multi_file) in [(Content::File(40_005), false), (folder, true)] {
+        for (content, multi_file) in [(DraftContent::File(40_005), false), (folder, true)] {
             let draft = draft(content);
             let count = draft.geometry().unwrap().piece_count();
             assert_eq!(count, 3);
@@ -176,10 +176,10 @@ mod tests {
     #[test]
     fn what_others_would_refuse_is_not_made() {
         let hashes = [[9; 20]; 1];
-        assert!(draft(Content::File(0)).finish(&hashes).is_err());
-        assert!(draft(Content::File(40_000)).finish(&hashes).is_err());
-        let outside = Content::Folder(vec![file(&["..", "x"], 5)]);
+        assert!(draft(DraftContent::File(0)).finish(&hashes).is_err());
+        assert!(draft(DraftContent::File(40_000)).finish(&hashes).is_err());
+        let outside = DraftContent::Folder(vec![file(&["..", "x"], 5)]);
         assert!(draft(outside).finish(&hashes).is_err());
-        assert!(draft(Content::File(5)).finish(&hashes).is_ok());
+        assert!(draft(DraftContent::File(5)).finish(&hashes).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Reads torrent files and `info` dictionaries.
 
-use crate::content::bencode::{self, Limits, Node};
+use crate::content::bencode::{self, DecodeLimits, Element};
 use crate::content::metainfo::{
     FileEntry, INFO_LEN_MAX, Metainfo, MetainfoError, PIECE_LEN_MAX, PIECES_MAX, TEXT_MAX,
     TOTAL_LEN_MAX, TRACKER_URL_MAX, TRACKERS_MAX, hash_of, path,
@@ -12,7 +12,7 @@ type Result<T> = std::result::Result<T, MetainfoError>;
 
 pub(super) fn torrent(bytes: &[u8]) -> Result<Metainfo> {
     check_len(bytes)?;
-    let document = bencode::decode(bytes, &Limits::METAINFO)?;
+    let document = bencode::decode(bytes, &DecodeLimits::METAINFO)?;
     let root = document.root();
     if root.entries().is_none() {
         return Err(MetainfoError::NotADictionary);
@@ -33,7 +33,7 @@ pub(super) fn torrent(bytes: &[u8]) -> Result<Metainfo> {
 
 pub(super) fn info(bytes: &[u8]) -> Result<Metainfo> {
     check_len(bytes)?;
-    let document = bencode::decode(bytes, &Limits::METAINFO)?;
+    let document = bencode::decode(bytes, &DecodeLimits::METAINFO)?;
     info_node(document.root())
 }
 
@@ -44,7 +44,7 @@ fn check_len(bytes: &[u8]) -> Result<()> {
     }
 }
 
-fn info_node(info: Node<'_>) -> Result<Metainfo> {
+fn info_node(info: Element<'_>) -> Result<Metainfo> {
     if info.entries().is_none() {
         return Err(MetainfoError::Malformed("info"));
     }
@@ -81,13 +81,13 @@ fn info_node(info: Node<'_>) -> Result<Metainfo> {
     })
 }
 
-fn name(info: Node<'_>) -> Result<String> {
+fn name(info: Element<'_>) -> Result<String> {
     let name = info.get("name.utf-8").or(info.get("name"));
     let name = name.ok_or(MetainfoError::Missing("name"))?;
     path::component(name.as_bytes().ok_or(MetainfoError::Malformed("name"))?)
 }
 
-fn single_file(name: &str, len: Node<'_>) -> Result<FileEntry> {
+fn single_file(name: &str, len: Element<'_>) -> Result<FileEntry> {
     Ok(FileEntry {
         path: vec![name.to_owned()],
         offset: 0,
@@ -96,7 +96,7 @@ fn single_file(name: &str, len: Node<'_>) -> Result<FileEntry> {
     })
 }
 
-fn files(list: Node<'_>) -> Result<Vec<FileEntry>> {
+fn files(list: Element<'_>) -> Result<Vec<FileEntry>> {
     let items = list.items().ok_or(MetainfoError::Malformed("files"))?;
     let mut files: Vec<FileEntry> = Vec::new();
     let mut offset = 0_u64;
@@ -124,7 +124,7 @@ fn files(list: Node<'_>) -> Result<Vec<FileEntry>> {
     Ok(files)
 }
 
-fn file_path(item: Node<'_>) -> Result<Vec<String>> {
+fn file_path(item: Element<'_>) -> Result<Vec<String>> {
     let list = item.get("path.utf-8").or(item.get("path"));
     let list = list.ok_or(MetainfoError::Missing("path"))?;
     let malformed = || MetainfoError::Malformed("path");
@@ -136,7 +136,7 @@ fn file_path(item: Node<'_>) -> Result<Vec<String>> {
     Ok(components)
 }
 
-fn file_len(len: Node<'_>) -> Result<u64> {
+fn file_len(len: Element<'_>) -> Result<u64> {
     let len = len.as_u64().ok_or(MetainfoError::Malformed("length"))?;
     if len > TOTAL_LEN_MAX {
         return Err(MetainfoError::TotalTooLong);
@@ -144,7 +144,7 @@ fn file_len(len: Node<'_>) -> Result<u64> {
     Ok(len)
 }
 
-fn geometry(info: Node<'_>, files: &[FileEntry]) -> Result<Geometry> {
+fn geometry(info: Element<'_>, files: &[FileEntry]) -> Result<Geometry> {
     let total_len = files.last().map_or(0, |last| last.offset + last.len);
     let piece_len = info
         .get("piece length")
@@ -172,8 +172,8 @@ fn piece_hashes(hashes: &[u8], geometry: &Geometry) -> Result<Vec<[u8; 20]>> {
 }
 
 /// Tiers of BEP 12 if they hold any URL, else one tier with `announce`.
-fn trackers(root: Node<'_>) -> Vec<Vec<String>> {
-    let url = |node: Node<'_>| -> Option<String> {
+fn trackers(root: Element<'_>) -> Vec<Vec<String>> {
+    let url = |node: Element<'_>| -> Option<String> {
         let url = node.as_str()?.trim();
         let fits = (1..=TRACKER_URL_MAX).contains(&url.len());
         (fits && !url.contains(char::is_control)).then(|| url.to_owned())

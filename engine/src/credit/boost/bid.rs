@@ -98,6 +98,7 @@ impl Bidder {
         if rate > self.rate {
             self.raised_at = Some(now);
         }
+        assert!(rate <= sight.cap, "no bid is above what the owner allows");
         self.rate = rate;
         self.changed_at = now;
         Some(rate)
@@ -207,7 +208,7 @@ mod tests {
         assert_eq!(scene.run(300), 100);
     }
 
-    /// protocol-review F24: a payee without competition that chokes one round in four.
+    /// docs/RULES.md, S5: a payee without competition that chokes one round in four.
     #[test]
     fn a_payee_that_chokes_after_a_raise_gets_none_for_five_minutes() {
         let mut scene = Scene::new();

@@ -94,6 +94,7 @@ impl Book {
         } else if hints.len() < HINTS_MAX {
             hints.push((torrent_id, amount));
         }
+        assert!(hints.len() <= HINTS_MAX, "hints of a payee are bounded");
     }
 
     /// Hints that no rise answered are of no use any more.
@@ -135,6 +136,7 @@ impl Book {
         let mut left = rise;
         for (torrent_id, hinted) in self.take_hints(lock.payee(), rise) {
             self.charge(lock, Some(torrent_id), hinted);
+            assert!(hinted <= left, "torrents' parts are at most the rise");
             left = left.saturating_sub(hinted);
         }
         self.charge(lock, None, left);
@@ -182,6 +184,7 @@ impl Book {
         let want = want.min(row.free());
         let ended = |row: &Boost| !row.is_active();
         let taken = self.take_from(lock, want, boost, ended);
+        assert!(taken <= want, "no more is taken over than is free");
         if !taken.is_zero() {
             self.add_share(boost, lock.id(), taken);
         }
@@ -192,6 +195,7 @@ impl Book {
     pub(super) fn fold(&mut self, lock_id: LockId) {
         for (id, boost) in &mut self.boosts {
             if let Some(share) = boost.shares.remove(&lock_id) {
+                assert!(share.spent <= share.amount, "a share is not overspent");
                 boost.settled = boost.settled.saturating_add(share.spent);
                 self.dirty.insert(*id);
             }
@@ -260,19 +264,10 @@ impl Book {
     /// Asserts what always holds, also against the locks as they stand.
     pub(super) fn check_invariants(&self, locks: &BTreeMap<LockId, OwnLock>) {
         for (id, boost) in &self.boosts {
-            let sum = boost
-                .spent()
-                .checked_add(boost.locked())
-                .and_then(|sum| sum.checked_add(boost.free()));
-            assert_eq!(
-                sum,
-                Some(boost.order.max),
-                "spent + locked + free of boost {id}"
-            );
-            for share in boost.shares.values() {
-                assert!(share.spent <= share.amount, "a share is not overspent");
-            }
+            assert_ne!(*id, 0, "boosts are numbered from 1");
+            boost.check_invariants();
         }
+        self.day.check_invariants();
         for lock in locks.values() {
             let shares = self.shares(lock.id()).map(|(_, share)| share.amount);
             let sum = shares.fold(self.unowned(lock.id()), MicroCredits::saturating_add);
@@ -400,9 +395,14 @@ impl Book {
                 let share = self.boost_mut(id).shares.get_mut(&lock.id());
                 let share = share.expect("a share that gives exists");
                 share.amount = share.amount.saturating_sub(part);
+                assert!(
+                    share.spent <= share.amount,
+                    "a share gives what it has not spent"
+                );
                 taken = taken.saturating_add(part);
             }
         }
+        assert!(taken <= want, "no more is taken than is wanted");
         taken
     }
 

@@ -2,7 +2,7 @@
 
 use seedbank_ledger::{Bytes, Duration};
 
-/// Payees one boost funds at once (DESIGN §7).
+/// Payees one boost funds at once (docs/RULES.md, boosts).
 pub const PAYEES_MAX: usize = 4;
 /// Locks one boost has a share in at once; what is past the funded ones is closing.
 pub const SHARES_MAX: usize = 6;

@@ -21,6 +21,12 @@ impl Day {
         self.prune(now);
         let hour = self.0.entry(now.as_secs() / HOUR_SECS).or_default();
         *hour = hour.saturating_add(amount);
+        self.check_invariants();
+    }
+
+    /// Asserts that few hours are kept.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.0.len() <= HOURS_MAX, "hours are bounded");
     }
 
     /// Signed away in the last 24 hours, and in up to one more.

@@ -52,7 +52,7 @@ pub struct BoostView {
     pub spent: MicroCredits,
     /// Reserved in locks on its behalf and not signed away.
     pub locked: MicroCredits,
-    /// Neither.
+    /// Neither spent nor locked.
     pub free: MicroCredits,
     /// When it was placed.
     pub created_at: UnixTime,

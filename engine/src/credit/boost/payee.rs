@@ -11,7 +11,7 @@ use crate::units::{PeerIndex, TorrentId};
 
 /// A payee of one torrent, over all its connections there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Payee {
+pub(super) struct PayeeSight {
     pub(super) node_id: NodeId,
     pub(super) rate_min: Rate,
     pub(super) window: Bytes,
@@ -23,7 +23,7 @@ pub(super) struct Payee {
     pub(super) met: PeerIndex,
 }
 
-impl Payee {
+impl PayeeSight {
     /// Smaller is better: seeds first, then by their rate to us, then the order in which we met.
     pub(super) fn rank(&self) -> impl Ord + use<> {
         let rate = std::cmp::Reverse(self.rate_to_us);
@@ -35,10 +35,10 @@ impl Payee {
 pub(super) fn payees_of(
     torrent_id: TorrentId,
     candidates: &[PayeeCandidate],
-) -> BTreeMap<NodeId, Payee> {
-    let mut payees: BTreeMap<NodeId, Payee> = BTreeMap::new();
+) -> BTreeMap<NodeId, PayeeSight> {
+    let mut payees: BTreeMap<NodeId, PayeeSight> = BTreeMap::new();
     for row in candidates.iter().filter(|row| row.torrent_id == torrent_id) {
-        let fresh = Payee {
+        let fresh = PayeeSight {
             node_id: row.node_id,
             rate_min: row.rate_min,
             window: row.window,
@@ -61,17 +61,17 @@ pub(super) fn payees_of(
 }
 
 /// Whether this boost may fund this payee.
-pub(super) fn is_eligible(payee: &Payee, boost: &Boost) -> bool {
+pub(super) fn is_eligible(payee: &PayeeSight, boost: &Boost) -> bool {
     payee.has_missing && payee.rate_min <= boost.order.bid
 }
 
 /// The exposure it allows us, within what can be.
-pub(super) fn window_of(payee: &Payee) -> Bytes {
+pub(super) fn window_of(payee: &PayeeSight) -> Bytes {
     payee.window.min(WINDOW_MAX).max(DUST)
 }
 
 /// The least a new lock for this payee holds.
-pub(super) fn floor(bid: Rate, payee: &Payee) -> MicroCredits {
+pub(super) fn floor(bid: Rate, payee: &PayeeSight) -> MicroCredits {
     let bytes = window_of(payee).get().saturating_mul(LOCK_WINDOWS_MIN);
     cost(bid, Bytes::new(bytes))
 }

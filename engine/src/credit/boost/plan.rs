@@ -12,7 +12,7 @@ use super::config::{
     PLACE_PAUSE, RENEW_PARTS, RETRY, TOP_UP_PARTS, WINDOW_MAX,
 };
 use super::order::BoostState;
-use super::payee::{Payee, chunk, cost, floor, is_eligible, payees_of, window_of};
+use super::payee::{PayeeSight, chunk, cost, floor, is_eligible, payees_of, window_of};
 use super::row::Boost;
 use super::{Boosts, PayeeCandidate, Place, Round, TorrentRow};
 use crate::credit::event::CreditEvent;
@@ -24,7 +24,7 @@ struct Turn {
     boost: u64,
     torrent: TorrentRow,
     left: Bytes,
-    payees: BTreeMap<NodeId, Payee>,
+    payees: BTreeMap<NodeId, PayeeSight>,
 }
 
 /// What may still be reserved in this plan.
@@ -190,8 +190,8 @@ impl Boosts {
     }
 
     /// Whether a boost has anything to pay with: reserved, on its way, or enough for a lock.
-    fn can_pay(&self, boost: &Boost, payees: &BTreeMap<NodeId, Payee>) -> bool {
-        let fits = |payee: &Payee| {
+    fn can_pay(&self, boost: &Boost, payees: &BTreeMap<NodeId, PayeeSight>) -> bool {
+        let fits = |payee: &PayeeSight| {
             is_eligible(payee, boost) && floor(boost.order.bid, payee) <= boost.free()
         };
         let pays = |lock: &OwnLock| {
@@ -201,8 +201,8 @@ impl Boosts {
         !boost.pending.is_empty() || self.locks.values().any(pays) || payees.values().any(fits)
     }
 
-    /// Keeps, gives up and fills the places of payees (DESIGN §7: at most four, seeds first, then
-    /// by their rate to us).
+    /// Keeps, gives up and fills the places of payees: at most four, seeds first, then by their
+    /// rate to us (docs/RULES.md, boosts).
     fn choose(&mut self, round: &Round<'_>, turns: &[Turn]) {
         let now = round.now;
         self.place_pauses.tend(now);
@@ -227,6 +227,7 @@ impl Boosts {
             let held = self.places.keys().filter(|(id, _)| *id == turn.boost);
             let room = PAYEES_MAX.saturating_sub(held.count());
             waiting.truncate(room);
+            assert!(waiting.len() <= PAYEES_MAX, "a boost funds few payees");
             for payee in waiting {
                 let place = Place {
                     useful_at: now,
@@ -240,11 +241,11 @@ impl Boosts {
     /// Payees that would take a place, best first.
     fn waiting(&self, turn: &Turn, now: Instant) -> Vec<NodeId> {
         let boost = &self.book.boosts[&turn.boost];
-        let holds = |payee: &Payee| {
+        let holds = |payee: &PayeeSight| {
             let lock = self.live_lock(payee.node_id);
             lock.is_some_and(|lock| !boost.left_on(lock.id()).is_zero())
         };
-        let mut waiting: Vec<&Payee> = turn
+        let mut waiting: Vec<&PayeeSight> = turn
             .payees
             .values()
             .filter(|payee| is_eligible(payee, boost))
@@ -305,8 +306,8 @@ impl Boosts {
         means: &mut Means,
         actions: &mut Vec<Errand>,
     ) {
-        let placed = |payee: &&Payee| self.places.contains_key(&(turn.boost, payee.node_id));
-        let mut placed: Vec<&Payee> = turn.payees.values().filter(placed).collect();
+        let placed = |payee: &&PayeeSight| self.places.contains_key(&(turn.boost, payee.node_id));
+        let mut placed: Vec<&PayeeSight> = turn.payees.values().filter(placed).collect();
         placed.sort_by_key(|payee| payee.rank());
         for payee in placed {
             let node_id = payee.node_id;
@@ -326,7 +327,7 @@ impl Boosts {
                     turn,
                     payee,
                     &lock,
-                    Orders {
+                    Filling {
                         may_order,
                         now: round.now,
                         time: round.time,
@@ -342,7 +343,13 @@ impl Boosts {
         }
     }
 
-    fn open(&mut self, turn: &Turn, payee: &Payee, means: &mut Means, actions: &mut Vec<Errand>) {
+    fn open(
+        &mut self,
+        turn: &Turn,
+        payee: &PayeeSight,
+        means: &mut Means,
+        actions: &mut Vec<Errand>,
+    ) {
         let boost = &self.book.boosts[&turn.boost];
         let bid = boost.order.bid;
         let floor = floor(bid, payee);
@@ -365,7 +372,7 @@ impl Boosts {
     /// Fills up a boost's share in a lock when three quarters of it are used: first with credit
     /// that is in the lock already, then by a top-up. Renews the lock in the last quarter of its
     /// life.
-    fn fill(&mut self, turn: &Turn, payee: &Payee, lock: &OwnLock, orders: Orders<'_>) {
+    fn fill(&mut self, turn: &Turn, payee: &PayeeSight, lock: &OwnLock, orders: Filling<'_>) {
         let id = lock.id();
         let boost = &self.book.boosts[&turn.boost];
         let bid = boost.order.bid;
@@ -571,7 +578,7 @@ impl Boosts {
 }
 
 /// What filling a lock may use.
-struct Orders<'a> {
+struct Filling<'a> {
     may_order: bool,
     now: Instant,
     time: UnixTime,

@@ -70,7 +70,7 @@ impl Boost {
             .fold(MicroCredits::ZERO, MicroCredits::saturating_add)
     }
 
-    /// Neither.
+    /// Neither spent nor locked.
     pub(super) fn free(&self) -> MicroCredits {
         let bound = self.spent().saturating_add(self.locked());
         self.order.max.saturating_sub(bound)
@@ -88,7 +88,22 @@ impl Boost {
         self.shares.contains_key(&lock_id) || self.shares.len() < SHARES_MAX
     }
 
+    /// Asserts, before it is written, that `spent + locked + free = max`. O(shares).
+    pub(super) fn check_invariants(&self) {
+        assert!(self.shares.len() <= SHARES_MAX, "shares are bounded");
+        assert!(self.pending.len() <= PAYEES_MAX, "payees are bounded");
+        for share in self.shares.values() {
+            assert!(share.spent <= share.amount, "a share is not overspent");
+        }
+        let spent = self.spent();
+        let sum = spent
+            .checked_add(self.locked())
+            .and_then(|sum| sum.checked_add(self.free()));
+        assert_eq!(sum, Some(self.order.max), "spent + locked + free = max");
+    }
+
     pub(super) fn to_bytes(&self) -> Vec<u8> {
+        self.check_invariants();
         let order = &self.order;
         let until = order.until.map_or(0, |until| until.as_secs());
         let shares = u8::try_from(self.shares.len()).expect("shares are bounded");

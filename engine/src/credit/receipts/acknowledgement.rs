@@ -1,4 +1,4 @@
-//! Acknowledgements: how much open-class service each side had from the other (DESIGN §4, kind 0).
+//! Acknowledgements: how much open-class service each side had from the other (docs/RULES.md).
 //!
 //! Not money: never claimable, never clears exposure. They run under the network of zeros whatever
 //! networks the two nodes belong to, so that a pair has one channel each way for good.
@@ -19,16 +19,16 @@ pub const NO_NETWORK: NetworkId = NetworkId::from_bytes([0; 32]);
 /// Both acknowledgement channels of a pair.
 #[derive(Clone, Debug)]
 pub struct Acknowledgements {
-    /// What we signed to him.
+    /// What we signed to the peer.
     pub ours: Outgoing,
-    /// What he signed to us.
-    pub his: Incoming,
-    /// Name of the channel on which he signs.
-    pub his_channel: Channel,
+    /// What the peer signed to us.
+    pub theirs: Incoming,
+    /// Name of the channel on which the peer signs.
+    pub their_channel: Channel,
     /// Its id.
-    pub his_channel_id: ChannelId,
+    pub their_channel_id: ChannelId,
     /// Its change since the last summary.
-    pub his_summary: Summary,
+    pub their_summary: Summary,
 }
 
 /// The channel on which we sign.
@@ -49,7 +49,7 @@ pub struct Outgoing {
 impl Acknowledgements {
     /// Of a pair without history.
     pub fn new(me: NodeId, peer: NodeId) -> Self {
-        let his_channel = channel(peer, me);
+        let their_channel = channel(peer, me);
         let our_channel = channel(me, peer);
         Self {
             ours: Outgoing {
@@ -59,10 +59,10 @@ impl Acknowledgements {
                 unsigned: None,
                 summary: Summary::default(),
             },
-            his_channel_id: his_channel.id(),
-            his_channel,
-            his: Incoming::default(),
-            his_summary: Summary::default(),
+            their_channel_id: their_channel.id(),
+            their_channel,
+            theirs: Incoming::default(),
+            their_summary: Summary::default(),
         }
     }
 
@@ -71,29 +71,29 @@ impl Acknowledgements {
     pub fn stored(
         mut self,
         ours: Option<SignedReceipt>,
-        his: Option<SignedReceipt>,
+        theirs: Option<SignedReceipt>,
         now: Instant,
     ) -> Self {
         self.ours.summary = Summary::stored(ours.as_ref(), now);
         self.ours.receipt = ours;
-        self.his_summary = Summary::stored(his.as_ref(), now);
-        self.his = Incoming::stored(his);
+        self.their_summary = Summary::stored(theirs.as_ref(), now);
+        self.theirs = Incoming::stored(theirs);
         self
     }
 
-    /// Bytes I acknowledged to him minus bytes he acknowledged to me: what ranks him in my open
+    /// Bytes I acknowledged to it minus bytes it acknowledged to me: what ranks it in my open
     /// classes. Held at the ends of its range.
     pub fn standing(&self) -> i64 {
         let (ours, _) = totals(self.ours.receipt.as_ref());
-        let (his, _) = totals(self.his.held());
-        let standing = i128::from(ours.get()) - i128::from(his.get());
+        let (theirs, _) = totals(self.theirs.held());
+        let standing = i128::from(ours.get()) - i128::from(theirs.get());
         let bound = i128::from(i64::MAX);
         i64::try_from(standing.clamp(-bound, bound)).expect("clamped to its range")
     }
 }
 
 impl Outgoing {
-    /// Open-class bytes of his were verified.
+    /// Open-class bytes of the peer's were verified.
     pub fn verified(&mut self, torrent_id: TorrentId, bytes: Bytes, now: Instant) {
         let (before, since) = self.unsigned.unwrap_or((Bytes::ZERO, now));
         self.unsigned = Some((before.saturating_add(bytes), since));
@@ -112,7 +112,8 @@ impl Outgoing {
     /// Signs what was verified; `None` if nothing was.
     pub fn sign(&mut self, by: &Identity, now: Instant) -> Option<SignedReceipt> {
         let (more, _) = self.unsigned.take()?;
-        let (bytes, _) = totals(self.receipt.as_ref());
+        let (bytes, amount) = totals(self.receipt.as_ref());
+        assert!(amount.is_zero(), "an acknowledgement is no money");
         let body = Receipt {
             network_id: NO_NETWORK,
             channel_id: self.channel_id,
@@ -124,7 +125,7 @@ impl Outgoing {
         self.receipt
     }
 
-    /// He shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
+    /// The peer shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
     pub fn adopt(&mut self, proof: SignedReceipt, now: Instant) -> bool {
         let newer = Freshness::of(&proof.body, self.receipt.as_ref()) == Freshness::Newer;
         if newer {

@@ -12,19 +12,19 @@ pub struct Now {
     pub unix: UnixTime,
 }
 
-/// What maps one clock to the other: their values when the driver last told both.
+/// What maps one clock to the other: what both showed when the driver last gave both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
+pub struct TwoClocks {
     told: Now,
 }
 
-impl Clock {
-    /// Told now.
+impl TwoClocks {
+    /// From what both clocks show at one moment.
     pub const fn new(told: Now) -> Self {
         Self { told }
     }
 
-    /// Both clocks at `at`, which is not before the last telling.
+    /// Both clocks at `at`, which is not before the moment it was made from.
     pub fn now(&self, at: Instant) -> Now {
         let passed = at.since(self.told.at).as_secs();
         Now {

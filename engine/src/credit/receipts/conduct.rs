@@ -1,4 +1,4 @@
-//! How a payer behaves, as his payee sees it: on time, late, in the open class, backing off (P4).
+//! How a payer behaves, as its payee sees it: on time, late, in the open class, backing off (P4).
 //!
 //! Waste is normal (failed pieces, dead sockets), so a little that is never paid is forgiven, and
 //! even a long back-off has a way back.
@@ -14,32 +14,32 @@ use crate::credit::receipts::limits::{
 /// Where a payer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conduct {
-    /// Pays as he goes. `since` is the last grant or rise.
+    /// Pays as it goes. `since` is the last grant or rise.
     OnTime {
         /// Last grant or rise.
         since: Instant,
     },
     /// Has reached a limit and not paid since; still in the paid class for what fits.
     Late {
-        /// When he leaves the paid class.
+        /// When it leaves the paid class.
         until: Instant,
     },
     /// In the open class.
     Suspended {
-        /// When what he took is written off.
+        /// When what it took is written off.
         until: Instant,
     },
     /// Lost more than is forgiven; in the open class.
     BackingOff {
-        /// When one piece of it is forgiven and he may try again.
+        /// When one piece of it is forgiven and it may try again.
         until: UnixTime,
     },
 }
 
 /// What time asks to be done about a payer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overdue {
-    /// Idle with unpaid blocks: he is late from now.
+pub enum Lapse {
+    /// Idle with unpaid blocks: it is late from now.
     BecomeLate,
     /// Late for too long: to the open class.
     Suspend,
@@ -61,7 +61,7 @@ impl Conduct {
         }
     }
 
-    /// He took or paid something.
+    /// The payer took or paid something.
     pub fn moved(&mut self, now: Instant) {
         match self {
             Self::OnTime { since } => *since = now,
@@ -69,7 +69,7 @@ impl Conduct {
         }
     }
 
-    /// He paid: late no more.
+    /// The payer paid: late no more.
     pub fn paid(&mut self, now: Instant) {
         match self {
             Self::OnTime { .. } | Self::Late { .. } | Self::Suspended { .. } => {
@@ -79,7 +79,7 @@ impl Conduct {
         }
     }
 
-    /// He is late; the time he gets is twice what delivering E takes at his rate.
+    /// The payer is late; the time it gets is twice what delivering E takes at its rate.
     pub fn late(&mut self, exposure: Bytes, bytes_per_sec: u64, now: Instant) {
         match self {
             Self::OnTime { .. } => {
@@ -105,14 +105,14 @@ impl Conduct {
     }
 
     /// What is to be done now, if anything. `owes` tells whether F is non-empty.
-    pub fn overdue(&self, owes: bool, now: Now) -> Option<Overdue> {
+    pub fn overdue(&self, owes: bool, now: Now) -> Option<Lapse> {
         match *self {
             Self::OnTime { since } => {
-                (owes && now.at >= since.after(IDLE_LATE)).then_some(Overdue::BecomeLate)
+                (owes && now.at >= since.after(IDLE_LATE)).then_some(Lapse::BecomeLate)
             }
-            Self::Late { until } => (now.at >= until).then_some(Overdue::Suspend),
-            Self::Suspended { until } => (now.at >= until).then_some(Overdue::WriteOff),
-            Self::BackingOff { until } => (now.unix >= until).then_some(Overdue::Forgive),
+            Self::Late { until } => (now.at >= until).then_some(Lapse::Suspend),
+            Self::Suspended { until } => (now.at >= until).then_some(Lapse::WriteOff),
+            Self::BackingOff { until } => (now.unix >= until).then_some(Lapse::Forgive),
         }
     }
 
@@ -125,7 +125,7 @@ impl Conduct {
         }
     }
 
-    /// To be stored: until when he gets no paid service, zero if he may have it.
+    /// To be stored: until when it gets no paid service, zero if it may have it.
     pub fn backoff_until(&self) -> UnixTime {
         match *self {
             Self::BackingOff { until } => until,

@@ -8,31 +8,31 @@ use crate::units::TorrentId;
 
 /// How far a connection has come. Messages are legal in one phase only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum OpeningPhase {
     /// HELLO was sent.
     Greeted {
         /// Our nonce.
         nonce: [u8; 16],
     },
-    /// His HELLO came and AUTH was sent.
+    /// The peer's HELLO came and AUTH was sent.
     Proving {
         /// Our nonce.
         nonce: [u8; 16],
-        /// His nonce.
+        /// The peer's nonce.
         peer_nonce: [u8; 16],
     },
-    /// His AUTH holds: the key is his. SYNC was sent; receipts may be resent here from now.
+    /// Its AUTH holds: the key is its own. SYNC was sent; receipts may be resent here from now.
     Syncing,
-    /// His SYNC came: paid bytes and receipts may flow.
+    /// Its SYNC came: paid bytes and receipts may flow.
     Ready,
-    /// Plain BitTorrent: he broke a rule, or the pair cannot be one.
+    /// Plain BitTorrent: it broke a rule, or the pair cannot be one.
     Plain,
 }
 
 /// A connection whose two ends both advertised the receipt protocol.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// The key he announced; proven from [`Phase::Syncing`] on.
+    /// The key it announced; proven from [`OpeningPhase::Syncing`] on.
     pub key: NodeId,
     /// Torrent of the connection.
     pub torrent_id: TorrentId,
@@ -43,12 +43,12 @@ pub struct Connection {
     /// Both ends belong to one network: locks are possible.
     pub same_network: bool,
     /// How far it has come.
-    pub phase: Phase,
-    /// As payer: the lowest bid that he serves as paid.
+    pub phase: OpeningPhase,
+    /// As payer: the lowest bid that it serves as paid.
     pub peer_rate_min: Option<Rate>,
-    /// As payer: the window that he allows at first.
+    /// As payer: the window that it allows at first.
     pub peer_window: Bytes,
-    /// As payee: his bid in force.
+    /// As payee: its bid in force.
     pub peer_bid: Rate,
     /// As payee: how it is to be served.
     pub service: Service,
@@ -62,9 +62,9 @@ pub struct Connection {
     pub wanted_bid: Rate,
     /// As payer: how many bids may be sent.
     pub bids: Allowance,
-    /// As payer: his QUOTE in force.
+    /// As payer: its QUOTE in force.
     pub quote: Service,
-    /// SYNCs and ERRs that he can make us send.
+    /// SYNCs and ERRs that it can make us send.
     pub answers: Allowance,
 }
 
@@ -86,7 +86,7 @@ impl Connection {
             piece_len: None,
             fast,
             same_network: false,
-            phase: Phase::Greeted { nonce },
+            phase: OpeningPhase::Greeted { nonce },
             peer_rate_min: None,
             peer_window: Bytes::ZERO,
             peer_bid: Rate::ZERO,
@@ -103,14 +103,16 @@ impl Connection {
 
     /// Whether paid bytes and receipts may flow.
     pub fn is_ready(&self) -> bool {
-        self.phase == Phase::Ready
+        self.phase == OpeningPhase::Ready
     }
 
-    /// Whether receipts may be resent: he has our AUTH and SYNC before them in any case.
+    /// Whether receipts may be resent: the peer has our AUTH and SYNC before them in any case.
     pub fn is_synced_by_us(&self) -> bool {
         match self.phase {
-            Phase::Syncing | Phase::Ready => true,
-            Phase::Greeted { .. } | Phase::Proving { .. } | Phase::Plain => false,
+            OpeningPhase::Syncing | OpeningPhase::Ready => true,
+            OpeningPhase::Greeted { .. } | OpeningPhase::Proving { .. } | OpeningPhase::Plain => {
+                false
+            }
         }
     }
 

@@ -154,6 +154,23 @@ impl EarningLock {
         }
     }
 
+    /// Asserts what holds of a lock of somebody's.
+    pub fn check_invariants(&self) {
+        assert!(
+            self.worth() <= self.lock.body.amount,
+            "a lock pays at most its amount"
+        );
+        assert!(
+            self.claim_asked <= self.worth(),
+            "no claim is above what was paid"
+        );
+        assert_eq!(
+            self.channel_id,
+            self.lock.body.channel().id(),
+            "a lock keeps its channel"
+        );
+    }
+
     /// What a claim would ask for in total, if it is time for one.
     pub fn claim_due(&self, now: Now) -> Option<MicroCredits> {
         let worth = self.claimable()?;

@@ -20,6 +20,7 @@ pub use serving::Granted;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use seedbank_ledger::identity::SignatureScheme;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::tally::{ChannelRow, LockRow, PairRow, TallyRow};
@@ -28,7 +29,7 @@ use seedbank_ledger::{Bytes, Identity, Instant, NodeId, Rate, UnixTime};
 use crate::credit::network::Network;
 use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::acknowledgement::Acknowledgements;
-use crate::credit::receipts::clock::{Clock, Now};
+use crate::credit::receipts::clock::{Now, TwoClocks};
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::limits::Window;
@@ -46,7 +47,7 @@ use crate::wire::receipt::ReceiptMessage;
 pub struct Terms {
     /// Take payment: quote the paid class.
     pub earn: bool,
-    /// Bid.
+    /// Bid for the paid class of others.
     pub spend: bool,
     /// Acknowledge open-class service.
     pub acknowledge: bool,
@@ -74,18 +75,18 @@ pub struct Setup {
 pub struct Exchange {
     setup: Setup,
     nonce_count: u64,
-    clock: Clock,
+    clock: TwoClocks,
     pairs: BTreeMap<NodeId, Pair>,
     connections: BTreeMap<PeerIndex, Connection>,
     /// Blocks that came and whose piece is not verified, by piece.
-    pieces: BTreeMap<PieceKey, Vec<Arrived>>,
+    pieces: BTreeMap<PieceKey, Vec<Unverified>>,
     outputs: VecDeque<CreditOutput>,
     wakes: Wakes,
 }
 
 /// A block that came and whose piece is not verified.
 #[derive(Clone, Copy, Debug)]
-struct Arrived {
+struct Unverified {
     from: NodeId,
     len: Bytes,
     rate: Rate,
@@ -102,7 +103,7 @@ impl Exchange {
     /// An exchange whose pairs, locks and receipts are as `rows` say; rows of other kinds, networks
     /// and nodes are left alone. Locks are provisional until `lock_status` tells of them.
     pub fn new(setup: Setup, rows: &[TallyRow], at: Instant, unix: UnixTime) -> Self {
-        let clock = Clock::new(Now { at, unix });
+        let clock = TwoClocks::new(Now { at, unix });
         let mut exchange = Self {
             setup,
             nonce_count: 0,
@@ -119,7 +120,7 @@ impl Exchange {
 
     /// The wall clock at `at`, corrected by settlement time; at start and at least once a minute.
     pub fn set_clock(&mut self, at: Instant, unix: UnixTime) {
-        self.clock = Clock::new(Now { at, unix });
+        self.clock = TwoClocks::new(Now { at, unix });
         let keys: Vec<NodeId> = self.wakes.by_key.keys().copied().collect();
         for key in keys {
             self.touch(key, at);
@@ -201,14 +202,15 @@ impl Exchange {
             }
             let acks = &pair.acks;
             rows.extend(receipt_row(acks.ours.channel, acks.ours.receipt.as_ref()));
-            rows.extend(receipt_row(acks.his_channel, acks.his.held()));
+            rows.extend(receipt_row(acks.their_channel, acks.theirs.held()));
         }
         rows
     }
 
     /// Asserts what must hold between any two calls.
     pub fn check_invariants(&self) {
-        for pair in self.pairs.values() {
+        for (key, pair) in &self.pairs {
+            assert_eq!(*key, pair.key, "a pair lies under its key");
             pair.payee.check_invariants();
             pair.payer.check_invariants();
             for peer in &pair.connections {
@@ -226,11 +228,13 @@ impl Exchange {
                 "a connection belongs to its pair"
             );
         }
-        assert_eq!(
-            self.wakes.by_key.len(),
-            self.wakes.by_time.len(),
-            "one wake-up per pair"
-        );
+        for (at, key) in &self.wakes.by_time {
+            assert_eq!(
+                self.wakes.by_key.get(key),
+                Some(at),
+                "a pair wakes when it wants to"
+            );
+        }
     }
 
     fn load(&mut self, rows: &[TallyRow], at: Instant) {
@@ -293,8 +297,8 @@ impl Exchange {
         };
         let fresh = Acknowledgements::new(me, peer);
         let ours = receipts.get(&fresh.ours.channel).copied();
-        let his = receipts.get(&fresh.his_channel).copied();
-        self.pair_entry(peer, at).acks = fresh.stored(ours, his, at);
+        let theirs = receipts.get(&fresh.their_channel).copied();
+        self.pair_entry(peer, at).acks = fresh.stored(ours, theirs, at);
     }
 
     fn load_lock(&mut self, me: NodeId, row: &LockRow, receipt: Option<SignedReceipt>, now: Now) {
@@ -312,6 +316,11 @@ impl Exchange {
             pair.payee.locks.insert(lock.lock_id, stored);
             self.outputs.push_back(Errand::AskLock(lock.lock_id).into());
         }
+    }
+
+    /// By what others' signatures are checked.
+    fn scheme(&self) -> &dyn SignatureScheme {
+        self.setup.identity.scheme()
     }
 
     fn pair_entry(&mut self, key: NodeId, at: Instant) -> &mut Pair {
@@ -380,6 +389,11 @@ impl Wakes {
             self.by_key.insert(key, wake);
             self.by_time.insert((wake, key));
         }
+        assert_eq!(
+            self.by_key.len(),
+            self.by_time.len(),
+            "one wake-up per pair"
+        );
     }
 
     fn pop(&mut self, at: Instant) -> Option<NodeId> {

@@ -1,7 +1,7 @@
 //! The queue F: blocks granted in the paid class and not yet paid, oldest first (P1, P2, P4).
 //!
-//! A payer signs whole micro-credits of a sum that he floors once, so up to 2³⁰ − 1 of the raw
-//! value is always missing. The queue lends him that much from the start: a block is cleared when
+//! A payer signs whole micro-credits of a sum that it floors once, so up to 2³⁰ − 1 of the raw
+//! value is always missing. The queue lends it that much from the start: a block is cleared when
 //! the credit, loan included, reaches its raw cost, and what is left of the loan is carried for
 //! ever.
 
@@ -70,6 +70,10 @@ impl Exposure {
         self.bytes = self.bytes.saturating_add(block.len);
         self.raw = self.raw.saturating_add(block.raw());
         self.queue.push_back(block);
+        assert!(
+            self.queue.len() <= EXPOSURE_BLOCKS_MAX,
+            "the exposure queue has a bound"
+        );
         self.clear()
     }
 
@@ -110,6 +114,11 @@ impl Exposure {
         if self.written_off.is_empty() {
             self.credit = self.credit.min(LOAN);
         }
+        assert!(
+            cleared.recovered.is_zero() || self.is_empty(),
+            "F is paid before what was lost"
+        );
+        self.check_sums();
         cleared
     }
 
@@ -121,6 +130,11 @@ impl Exposure {
         self.written_off.drain(..excess);
         self.bytes = Bytes::ZERO;
         self.raw = RawCost::ZERO;
+        assert!(
+            self.written_off.len() <= EXPOSURE_BLOCKS_MAX,
+            "what was lost has a bound"
+        );
+        self.check_sums();
         bytes
     }
 
@@ -165,6 +179,18 @@ impl Exposure {
         }
     }
 
+    /// Asserts, at every change of F, what is known of its sums. O(1).
+    fn check_sums(&self) {
+        let Some(front) = self.queue.front() else {
+            assert_eq!(self.bytes, Bytes::ZERO, "E of an empty F is zero");
+            assert_eq!(self.raw, RawCost::ZERO, "U of an empty F is zero");
+            return;
+        };
+        assert!(self.bytes >= front.len, "E holds the oldest block");
+        assert!(self.raw >= front.raw(), "U holds the oldest block");
+        assert!(self.credit < front.raw(), "the oldest block is not paid");
+    }
+
     fn clear(&mut self) -> Vec<PaidBlock> {
         let mut cleared = Vec::new();
         while let Some(front) = self.queue.front().copied() {
@@ -176,10 +202,13 @@ impl Exposure {
             self.credit = self.credit.saturating_sub(front.raw());
             cleared.push(front);
         }
+        self.check_sums();
         cleared
     }
 
     fn forget(&mut self, block: PaidBlock) {
+        assert!(self.bytes >= block.len, "what leaves F is in E");
+        assert!(self.raw >= block.raw(), "what leaves F is in U");
         self.bytes = self.bytes.saturating_sub(block.len);
         self.raw = self.raw.saturating_sub(block.raw());
     }
@@ -234,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payer_who_floors_his_sum_once_always_clears_everything() {
+    fn a_payer_who_floors_its_sum_once_always_clears_everything() {
         let mut exposure = Exposure::new(LOAN);
         let mut raw = RawCost::ZERO;
         let mut signed = MicroCredits::ZERO;

@@ -111,7 +111,15 @@ impl Incoming {
     }
 
     /// The receipt was verified: it is held from now.
+    ///
+    /// # Panics
+    /// If it is not newer than the one held: [`Self::offer`] was asked first.
     pub fn accept(&mut self, receipt: SignedReceipt, now: Instant) {
+        assert_eq!(
+            Freshness::of(&receipt.body, self.held.as_ref()),
+            Freshness::Newer,
+            "L4: a channel's totals never decrease"
+        );
         self.held = Some(receipt);
         self.verified_at = Some(now);
     }

@@ -1,4 +1,4 @@
-//! Every bound and delay of the receipt protocol, named (docs/PROTOCOL.md §5 to §7).
+//! Every bound and delay of the receipt protocol, named (docs/RULES.md).
 //!
 //! [`Window`] is *protocol*: both sides count on it, a simulation may make it smaller. The rest are
 //! delays and bounds that one side alone keeps.

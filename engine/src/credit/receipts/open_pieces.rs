@@ -11,13 +11,13 @@ pub type PieceKey = (TorrentId, PieceIndex);
 
 /// Pieces of which paid blocks come, or came, from one payee.
 ///
-/// An open piece counts whole against his window, because only the whole piece can be verified and
+/// An open piece counts whole against its window, because only the whole piece can be verified and
 /// paid. A piece that was handed on counts for what came and what may still come.
 #[derive(Clone, Debug, Default)]
-pub struct OpenPieces(BTreeMap<PieceKey, OpenPiece>);
+pub struct OpenPieces(BTreeMap<PieceKey, CountedPiece>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct OpenPiece {
+struct CountedPiece {
     /// Length of the piece while it is fetched from this payee; zero once it was handed on.
     open: u64,
     /// Bytes of requests in flight under a bid.
@@ -29,7 +29,7 @@ struct OpenPiece {
 impl OpenPieces {
     /// Bytes of the window that are spoken for.
     pub fn used(&self) -> Bytes {
-        let used = self.0.values().map(OpenPiece::used);
+        let used = self.0.values().map(CountedPiece::used);
         Bytes::new(used.fold(0, u64::saturating_add))
     }
 
@@ -95,6 +95,16 @@ impl OpenPieces {
         });
     }
 
+    /// Asserts that nothing is remembered of a piece of which nothing is under way or waits.
+    pub fn check_invariants(&self) {
+        for piece in self.0.values() {
+            assert!(
+                piece.used() > 0,
+                "a piece that counts takes some of the window"
+            );
+        }
+    }
+
     fn drop_if_done(&mut self, key: PieceKey) {
         if self.0.get(&key).is_some_and(|piece| piece.used() == 0) {
             self.0.remove(&key);
@@ -102,7 +112,7 @@ impl OpenPieces {
     }
 }
 
-impl OpenPiece {
+impl CountedPiece {
     fn used(&self) -> u64 {
         self.open.max(self.asked.saturating_add(self.came))
     }

@@ -20,7 +20,7 @@ pub struct Pair {
     pub key: NodeId,
     /// Live connections that announced this key.
     pub connections: BTreeSet<PeerIndex>,
-    /// Largest piece of the torrents shared with him; the last known one while there are none.
+    /// Largest piece of the torrents shared with it; the last known one while there are none.
     pub piece_len: Bytes,
     /// Our side as payer.
     pub payer: Payer,
@@ -28,30 +28,30 @@ pub struct Pair {
     pub payee: Payee,
     /// Both acknowledgement channels.
     pub acks: Acknowledgements,
-    /// When his last connection was opened or closed.
+    /// When its last connection was opened or closed.
     pub seen_at: Instant,
 }
 
 /// A pair as the session and its user see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairView {
-    /// Bytes I acknowledged to him minus bytes he acknowledged to me.
+    /// Bytes I acknowledged to it minus bytes it acknowledged to me.
     pub standing: i64,
-    /// E: paid-class bytes granted to him and not paid.
+    /// E: paid-class bytes granted to it and not paid.
     pub exposure: Bytes,
-    /// W: the exposure allowed to him.
+    /// W: the exposure allowed to it.
     pub window: Bytes,
     /// Bytes written off and not forgiven.
     pub lost: Bytes,
-    /// Whether he gets no paid service after unpaid debt.
+    /// Whether it gets no paid service after unpaid debt.
     pub backing_off: bool,
-    /// What he paid, over all locks ever.
+    /// What it paid, over all locks ever.
     pub paid: MicroCredits,
-    /// What he paid for.
+    /// What it paid for.
     pub paid_bytes: Bytes,
-    /// What I owe him and have not signed.
+    /// What I owe it and have not signed.
     pub owed: MicroCredits,
-    /// What I signed to him, over all locks ever.
+    /// What I signed to it, over all locks ever.
     pub signed: MicroCredits,
 }
 
@@ -86,7 +86,7 @@ impl Pair {
         row
     }
 
-    /// The window allowed to him now.
+    /// The window allowed to the payer now.
     pub fn window(&self, window: &Window) -> Bytes {
         self.payee.window(window, self.piece_len)
     }
@@ -114,7 +114,7 @@ impl Pair {
         }
     }
 
-    /// The lock of ours for him on which receipts are signed now, if any.
+    /// The lock of ours for the payee on which receipts are signed now, if any.
     pub fn paying_lock(&self) -> Option<LockId> {
         let mut open = self.payer.locks.iter().filter(|(_, lock)| lock.is_open());
         open.next_back().map(|(id, _)| *id)

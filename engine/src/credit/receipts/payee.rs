@@ -1,4 +1,4 @@
-//! What one payer took and paid, and whether he may take more in the paid class (P1 to P5).
+//! What one payer took and paid, and whether it may take more in the paid class (P1 to P5).
 
 use std::collections::BTreeMap;
 
@@ -24,10 +24,10 @@ pub struct Payee {
     lost: Bytes,
     backoff_level: u8,
     delivered: RateMeter,
-    /// Whether he can hold no receipt for us that we have not seen: his SYNC came in this run, and
-    /// since then nothing was written off, nor a connection lost while he owed something.
+    /// Whether it can hold no receipt for us that we have not seen: its SYNC came in this run, and
+    /// since then nothing was written off, nor a connection lost while it owed something.
     in_step: bool,
-    /// Locks of his for us, oldest first; closed ones until their credit has returned.
+    /// Its locks for us, oldest first; closed ones until their credit has returned.
     pub locks: BTreeMap<LockId, EarningLock>,
     forgotten: Option<LockId>,
 }
@@ -35,11 +35,11 @@ pub struct Payee {
 /// Why a block is not served in the paid class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// He owes for too long, or is backing off.
+    /// The payer owes for too long, or is backing off.
     Conduct,
-    /// No lock of his can be served on.
+    /// None of its locks can be served on.
     NoLock,
-    /// The settlement node has not answered about his lock, and a window was served on it.
+    /// The settlement node has not answered about its lock, and a window was served on it.
     Unconfirmed,
     /// E would pass the window.
     Window,
@@ -111,7 +111,12 @@ impl Payee {
             "L7: no grant takes E above the window"
         );
         self.conduct.moved(now.at);
+        let cost = self.exposure.cost_with(Bytes::ZERO, Rate::ZERO);
         let lock = self.serving_lock_mut(now).expect("a grant has a lock");
+        assert!(
+            cost.is_some_and(|cost| cost <= lock.room()),
+            "F is covered by a lock"
+        );
         lock.granted(block.len, now.at);
         self.count_paid(&paid, None, now);
     }
@@ -136,6 +141,11 @@ impl Payee {
         let before = lock.worth();
         lock.incoming.accept(receipt, now.at);
         lock.summary.changed(now.at);
+        assert!(lock.worth() >= before, "a receipt never becomes worth less");
+        assert!(
+            lock.worth() <= lock.lock.body.amount,
+            "a lock pays at most its amount"
+        );
         let rise = lock.worth().saturating_sub(before);
         self.pay(lock_id, rise, now);
         rise
@@ -147,6 +157,10 @@ impl Payee {
         let Some(known) = self.locks.get_mut(&lock_id) else {
             return;
         };
+        assert!(
+            lock.body.amount >= known.lock.body.amount,
+            "callers take a newer certificate only"
+        );
         let before = known.worth();
         known.lock = lock;
         known.serveable |= serveable;
@@ -155,7 +169,7 @@ impl Payee {
         self.pay(lock_id, rise, now);
     }
 
-    /// A block was refused, or a close was asked for: late, if he owes anything.
+    /// A block was refused, or a close was asked for: late, if the payer owes anything.
     pub fn late(&mut self, now: Instant) {
         if !self.exposure.is_empty() {
             let rate = self.delivered.per_second(now);
@@ -163,13 +177,13 @@ impl Payee {
         }
     }
 
-    /// Payload left for him; what his patience is measured by (P4).
+    /// Payload left for the payer; what our patience is measured by (P4).
     pub fn sent(&mut self, bytes: u64, now: Instant) {
         self.delivered.add(bytes, now);
     }
 
-    /// His SYNC came, or his last receipt on a lock. If it was missed, newer receipts may follow
-    /// it, so no lock counts as idle yet.
+    /// The payer's SYNC came, or its last receipt on a lock. If it was missed, newer receipts may
+    /// follow it, so no lock counts as idle yet.
     pub fn synced(&mut self, now: Instant) {
         if !self.in_step {
             self.in_step = true;
@@ -179,7 +193,7 @@ impl Payee {
         }
     }
 
-    /// His last connection is gone: a receipt may have died with it.
+    /// The payer's last connection is gone: a receipt may have died with it.
     pub fn disconnected(&mut self) {
         self.in_step &= self.exposure.is_empty();
     }
@@ -196,6 +210,7 @@ impl Payee {
     /// Writes off what is in F; returns how much. Within what is forgiven nothing else happens.
     pub fn write_off(&mut self, piece_len: Bytes, now: Now) -> Bytes {
         let bytes = self.exposure.write_off();
+        assert!(self.is_settled(), "nothing is owed after a write-off");
         // What pays for it may still be under way.
         self.in_step &= bytes.is_zero();
         self.lost = self.lost.saturating_add(bytes);
@@ -223,7 +238,7 @@ impl Payee {
         }
     }
 
-    /// A back-off is over: one piece is forgiven and he may try again.
+    /// A back-off is over: one piece is forgiven and the payer may try again.
     pub fn forgive(&mut self, piece_len: Bytes, now: Instant) {
         self.lost = self.lost.saturating_sub(piece_len);
         self.conduct = Conduct::OnTime { since: now };
@@ -246,8 +261,8 @@ impl Payee {
         }
     }
 
-    /// The window allowed to him. A key that never paid is allowed one piece, whatever the loan of
-    /// less than a micro-credit cleared.
+    /// The window allowed to the payer. A key that never paid is allowed one piece, whatever the
+    /// loan of less than a micro-credit cleared.
     pub fn window(&self, window: &Window, piece_len: Bytes) -> Bytes {
         let paid_bytes = match self.paid {
             MicroCredits::ZERO => Bytes::ZERO,
@@ -274,8 +289,8 @@ impl Payee {
         self.exposure.is_empty() && !defaulter && !never_paid
     }
 
-    /// Whether he can hold no receipt on this lock that we have not seen, which its close would
-    /// make worthless: with his CLOSE came the last.
+    /// Whether the payer can hold no receipt on this lock that we have not seen, which the close of
+    /// the lock would make worthless: with the payer's CLOSE came the last.
     pub fn has_shown(&self, lock: &EarningLock) -> bool {
         self.in_step || lock.close_asked
     }
@@ -290,12 +305,12 @@ impl Payee {
         self.exposure.bytes()
     }
 
-    /// Whether he owes nothing.
+    /// Whether the payer owes nothing.
     pub fn is_settled(&self) -> bool {
         self.exposure.is_empty()
     }
 
-    /// Where he stands.
+    /// Where the payer stands.
     pub fn conduct(&self) -> Conduct {
         self.conduct
     }
@@ -310,7 +325,7 @@ impl Payee {
         self.paid
     }
 
-    /// Bytes that his payments cleared.
+    /// Bytes that its payments cleared.
     pub fn paid_bytes(&self) -> Bytes {
         self.paid_bytes
     }
@@ -333,6 +348,10 @@ impl Payee {
     /// Asserts what must hold of F.
     pub fn check_invariants(&self) {
         self.exposure.check_invariants();
+        for (id, lock) in &self.locks {
+            lock.check_invariants();
+            assert_eq!(*id, lock.lock.body.lock_id, "a lock lies under its number");
+        }
     }
 
     fn pay(&mut self, lock_id: LockId, rise: MicroCredits, now: Now) {

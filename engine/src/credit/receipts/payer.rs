@@ -1,4 +1,4 @@
-//! What we owe one payee and how it is signed: `due`, `signed`, and his locks (S1 to S4).
+//! What we owe one payee and how it is signed: `due`, `signed`, and its locks (S1 to S4).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::credit::receipts::clock::Now;
 use crate::credit::receipts::limits::LOCKS_CLOSED_MAX;
 use crate::credit::receipts::open_pieces::OpenPieces;
 use crate::credit::receipts::paying::PayingLock;
-use crate::credit::receipts::shares::{Share, Shares};
+use crate::credit::receipts::shares::{RawShare, Shares};
 use crate::units::TorrentId;
 
 /// Our side of a pair as payer, over all connections, torrents and locks.
@@ -18,15 +18,15 @@ use crate::units::TorrentId;
 pub struct Payer {
     due: RawCost,
     signed: MicroCredits,
-    /// Locks of ours for him, oldest first; closed ones until their credit has returned.
+    /// Locks of ours for it, oldest first; closed ones until their credit has returned.
     pub locks: BTreeMap<LockId, PayingLock>,
-    /// Pieces open at him.
+    /// Pieces open at it.
     pub pieces: OpenPieces,
-    /// The window he quoted last.
+    /// The window it quoted last.
     pub window: Bytes,
     unsigned_bytes: Bytes,
     shares: Shares,
-    /// Newest lock that was forgotten; older ones that he shows are not believed to be new.
+    /// Newest lock that was forgotten; older ones that it shows are not believed to be new.
     forgotten: Option<LockId>,
 }
 
@@ -53,8 +53,9 @@ impl Payer {
     pub fn owe(&mut self, torrent_id: TorrentId, len: Bytes, rate: Rate) {
         let raw = rate.raw_cost(len);
         self.due = self.due.saturating_add(raw);
+        self.check_due();
         self.unsigned_bytes = self.unsigned_bytes.saturating_add(len);
-        self.shares.add(Share {
+        self.shares.add(RawShare {
             torrent_id,
             bytes: len,
             raw,
@@ -75,7 +76,9 @@ impl Payer {
             }
         }
         let (last, _) = *steps.last()?;
+        assert!(left <= owed, "no more is signed than is owed");
         let spent = self.shares.spend(owed.saturating_sub(left));
+        let signed_before = self.signed;
         for (id, step) in &steps {
             let lock = self.locks.get_mut(id).expect("a step is of a lock here");
             // Bytes are a statistic; they go to the lock that pays the last micro-credit.
@@ -87,6 +90,13 @@ impl Payer {
             lock.sign(by, bytes, *step, now.at);
             self.signed = self.signed.saturating_add(*step);
         }
+        let rise = self.signed.saturating_sub(signed_before);
+        assert_eq!(
+            rise,
+            owed.saturating_sub(left),
+            "what is signed is the sum over locks"
+        );
+        self.check_due();
         let lock = self.locks.get_mut(&last).expect("a step is of a lock here");
         for (share, _) in &spent {
             lock.summary
@@ -102,7 +112,7 @@ impl Payer {
         })
     }
 
-    /// He shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
+    /// The payee shows a receipt of ours, whose signature holds (S4). True if we had forgotten it.
     pub fn adopt(&mut self, lock_id: LockId, proof: SignedReceipt, now: Now) -> bool {
         let Some(lock) = self.locks.get_mut(&lock_id) else {
             return false;
@@ -147,7 +157,7 @@ impl Payer {
         }
     }
 
-    /// Σ bytes × rate of everything verified that he served in the paid class.
+    /// Σ bytes × rate of everything verified that it served in the paid class.
     pub fn due(&self) -> RawCost {
         self.due
     }
@@ -165,6 +175,15 @@ impl Payer {
 
     /// Asserts that no more is signed than due.
     pub fn check_invariants(&self) {
+        self.check_due();
+        self.pieces.check_invariants();
+        self.locks.values().for_each(PayingLock::check_invariants);
+        for (id, lock) in &self.locks {
+            assert_eq!(*id, lock.lock.body.lock_id, "a lock lies under its number");
+        }
+    }
+
+    fn check_due(&self) {
         assert!(
             RawCost::of(self.signed) <= self.due,
             "no more is signed than due"
@@ -175,6 +194,7 @@ impl Payer {
     fn raise(&mut self, rise: MicroCredits) {
         self.signed = self.signed.saturating_add(rise);
         self.due = self.due.max(RawCost::of(self.signed));
+        self.check_due();
     }
 }
 

@@ -21,8 +21,8 @@ pub enum Paying {
     Ending,
     /// CLOSE was sent, or will be on the next connection: nothing more is signed.
     CloseAsked,
-    /// The payee says that it is closed: nothing is signed, unless he shows it open again (he may
-    /// have been restored from a backup) or the settlement node says that it is closed indeed.
+    /// The payee says that it is closed: nothing is signed, unless it shows the lock open again (it
+    /// may have been restored from a backup) or the settlement node says that it is closed indeed.
     Refused,
     /// The settlement node says that it is closed.
     Closed,
@@ -45,7 +45,7 @@ pub struct PayingLock {
     pub claimed: MicroCredits,
     /// Where it stands.
     pub state: Paying,
-    /// The newest receipt that the payee has shown us (SYNC); a proof that he holds it.
+    /// The newest receipt that the payee has shown us (SYNC); a proof that it holds it.
     pub held: (Bytes, MicroCredits),
     /// Change since the last summary.
     pub summary: Summary,
@@ -107,7 +107,7 @@ impl PayingLock {
         self.state != Paying::Closed
     }
 
-    /// Whether due may be signed on it: until a quarter of the grace has passed (DESIGN §4).
+    /// Whether due may be signed on it: up to a quarter of the grace (docs/RULES.md, S4).
     pub fn is_signable(&self, now: Now) -> bool {
         let quarter_grace = u64::from(self.lock.body.grace_secs / 4);
         let ends = self.lock.body.expires_at.plus_secs(quarter_grace);
@@ -131,8 +131,18 @@ impl PayingLock {
             bytes: self.bytes,
             amount: self.signed,
         };
+        let (bytes_before, amount_before) = totals(self.receipt.as_ref());
+        assert!(
+            body.bytes >= bytes_before,
+            "L4: a channel's bytes never decrease"
+        );
+        assert!(
+            body.amount >= amount_before,
+            "L4: a channel's amount never decreases"
+        );
         self.receipt = Some(body.sign(by));
         self.summary.changed(now);
+        self.check_invariants();
     }
 
     /// Takes over a receipt of ours that the payee has shown and whose signature holds; returns how
@@ -145,6 +155,7 @@ impl PayingLock {
             self.receipt = Some(proof);
             self.summary.changed(now);
         }
+        self.check_invariants();
         rise
     }
 
@@ -154,7 +165,16 @@ impl PayingLock {
         self.claimed = self.claimed.max(claimed);
         let rise = claimed.saturating_sub(self.signed);
         self.signed = self.signed.saturating_add(rise);
+        self.check_invariants();
         rise
+    }
+
+    /// Asserts that what was signed is at least what is known to be. O(1).
+    pub fn check_invariants(&self) {
+        let (bytes, amount) = totals(self.receipt.as_ref());
+        assert!(bytes <= self.bytes, "a receipt's bytes were signed");
+        assert!(amount <= self.signed, "a receipt's amount was signed");
+        assert!(self.claimed <= self.signed, "what was claimed was signed");
     }
 
     /// Whether our newest receipt crosses one that the payee holds: it must be signed again.

@@ -1,4 +1,4 @@
-//! The two ways in which blocks are served, and what a block costs in each (docs/PROTOCOL.md).
+//! The two ways in which blocks are served, and what a block costs in each (docs/RULES.md, price).
 
 use seedbank_ledger::{Bytes, Rate};
 

@@ -9,14 +9,14 @@ use crate::units::TorrentId;
 /// Verified value that is not signed yet, by torrent, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Shares {
-    queue: VecDeque<Share>,
+    queue: VecDeque<RawShare>,
     /// Less than a micro-credit of what was due and fell to nobody yet.
     rest: RawCost,
 }
 
 /// A torrent's part of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct RawShare {
     /// Which torrent.
     pub torrent_id: TorrentId,
     /// Its bytes.
@@ -27,7 +27,7 @@ pub struct Share {
 
 impl Shares {
     /// More of a torrent was verified. At most one share per torrent waits.
-    pub fn add(&mut self, share: Share) {
+    pub fn add(&mut self, share: RawShare) {
         let known = self
             .queue
             .iter_mut()
@@ -43,7 +43,7 @@ impl Shares {
 
     /// `amount` was signed: splits it over the torrents, to the micro-credit. What was due before
     /// this run falls to no torrent.
-    pub fn spend(&mut self, amount: MicroCredits) -> Vec<(Share, MicroCredits)> {
+    pub fn spend(&mut self, amount: MicroCredits) -> Vec<(RawShare, MicroCredits)> {
         let mut left = amount;
         let mut spent = Vec::new();
         while let Some(mut share) = self.queue.pop_front() {
@@ -51,11 +51,15 @@ impl Shares {
             let whole = raw.floor().unwrap_or(MicroCredits::MAX);
             if whole > left {
                 let raw_left = raw.saturating_sub(RawCost::of(left));
-                let paid = Share {
+                let paid = RawShare {
                     raw: RawCost::of(left),
                     ..share
                 };
                 self.rest = RawCost::ZERO;
+                assert!(
+                    paid.raw <= raw,
+                    "no torrent pays more than its share and the rest"
+                );
                 share.raw = raw_left;
                 share.bytes = Bytes::ZERO;
                 self.queue.push_front(share);
@@ -63,6 +67,7 @@ impl Shares {
                 return spent;
             }
             self.rest = raw.saturating_sub(RawCost::of(whole));
+            assert!(whole <= left, "shares add up to at most what was signed");
             left = left.saturating_sub(whole);
             spent.push((share, whole));
         }
@@ -74,8 +79,8 @@ impl Shares {
 mod tests {
     use super::*;
 
-    fn share(torrent: u8, raw: u128) -> Share {
-        Share {
+    fn share(torrent: u8, raw: u128) -> RawShare {
+        RawShare {
             torrent_id: TorrentId([torrent; 20]),
             bytes: Bytes::new(1),
             raw: RawCost::new(raw),

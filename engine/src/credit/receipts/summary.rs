@@ -1,4 +1,5 @@
-//! When a channel's change is due in the ledger, and which torrents it belongs to (DESIGN §6).
+//! When a channel's change is due in the ledger, and which torrents it belongs to
+//! (docs/RULES.md, summaries).
 //!
 //! Attribution is local and never signed: shares are floored one by one, so their sum never exceeds
 //! what the receipt says.
@@ -18,13 +19,13 @@ use crate::units::TorrentId;
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     since: Option<Instant>,
-    shares: BTreeMap<TorrentId, Share>,
+    shares: BTreeMap<TorrentId, TorrentShare>,
     /// Totals of the receipt as last summarised in this run.
     told: (Bytes, MicroCredits),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Share {
+struct TorrentShare {
     bytes: Bytes,
     raw: RawCost,
 }
@@ -48,6 +49,10 @@ impl Summary {
         let share = self.shares.entry(torrent_id).or_default();
         share.bytes = share.bytes.saturating_add(bytes);
         share.raw = share.raw.saturating_add(raw);
+        assert!(
+            self.shares.len() <= ATTRIBUTION_MAX,
+            "shares of a summary are bounded"
+        );
     }
 
     /// The channel has a newer receipt.
@@ -83,6 +88,14 @@ impl Summary {
             let bytes = share.bytes.min(bytes_left);
             let amount = share.raw.floor().unwrap_or(MicroCredits::MAX);
             let amount = amount.min(amount_left);
+            assert!(
+                bytes <= bytes_left,
+                "shares are at most the bytes of the change"
+            );
+            assert!(
+                amount <= amount_left,
+                "shares are at most the credit of the change"
+            );
             bytes_left = bytes_left.saturating_sub(bytes);
             amount_left = amount_left.saturating_sub(amount);
             attribution.push(Attribution {

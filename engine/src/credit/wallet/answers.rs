@@ -78,7 +78,10 @@ impl Wallet {
                 return Err("lines that do not follow ours");
             }
             newest = Some(body.sequence);
-            if line.certificate.verify(&self.network.settlement).is_err() {
+            let certified = line
+                .certificate
+                .verify_by(self.identity.scheme(), &self.network.settlement);
+            if certified.is_err() {
                 return Err("a certificate with a wrong signature");
             }
             if let Some(status) = &line.lock {
@@ -93,7 +96,7 @@ impl Wallet {
         if lock.body.network_id != self.network.id {
             return Err("a lock of another network");
         }
-        lock.verify(&self.network.settlement)
+        lock.verify_by(self.identity.scheme(), &self.network.settlement)
             .map_err(|_| "a lock with a wrong signature")
     }
 
@@ -120,6 +123,7 @@ impl Wallet {
             self.payees.remove(&lock.lock_id);
         } else if lock.payer == self.identity.id() && self.payees.len() < LOCKS_MAX {
             self.payees.insert(lock.lock_id, lock.payee);
+            assert!(self.payees.len() <= LOCKS_MAX, "own locks are bounded");
         }
         self.outputs.push_back(Errand::LockTold(*status).into());
     }
@@ -138,7 +142,7 @@ impl Wallet {
             self.synced |= told.lines.len() < LINES_PAGE;
         }
         let answer = self.orders.current.map_or(Answer::Open, |current| {
-            orders::read_answer(&current.order, told)
+            orders::read_answer(self.identity.scheme(), &current.order, told)
         });
         self.date_clock(asked, told.lines, now, unix);
         self.settle_order(answer, now);

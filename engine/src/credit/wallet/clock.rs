@@ -6,13 +6,13 @@ use super::config::{JUMP_SECS, SKEW_MAX_SECS};
 
 /// An estimate of settlement time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct SettlementClock {
     /// Settlement time minus ours, in seconds.
     skew_secs: i64,
     last: Option<(Instant, UnixTime)>,
 }
 
-impl Clock {
+impl SettlementClock {
     /// Notes the time. A wall clock that somebody set makes the estimate worthless.
     pub(super) fn observe(&mut self, now: Instant, unix: UnixTime) {
         if let Some((then, unix_then)) = self.last {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn eleven_minutes_off_is_unsound_either_way() {
-        let mut clock = Clock::default();
+        let mut clock = SettlementClock::default();
         clock.sample(NOON, NOON.plus_secs(660));
         assert_eq!(clock.skew_secs(), -660);
         assert!(!clock.is_sound());
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_old_certificate_moves_the_estimate_forwards_only() {
-        let mut clock = Clock::default();
+        let mut clock = SettlementClock::default();
         clock.not_before(NOON, NOON.plus_secs(86_400));
         assert_eq!(clock.skew_secs(), 0);
         clock.not_before(NOON, NOON.minus_secs(900));
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_is_measured_anew() {
-        let mut clock = Clock::default();
+        let mut clock = SettlementClock::default();
         clock.observe(at(0), NOON);
         clock.sample(NOON.plus_secs(900), NOON);
         clock.observe(at(10), NOON.plus_secs(10));
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn times_at_the_ends_do_not_overflow() {
-        let mut clock = Clock::default();
+        let mut clock = SettlementClock::default();
         clock.sample(UnixTime::ZERO, UnixTime::from_secs(u64::MAX));
         assert!(!clock.is_sound());
         assert_eq!(clock.settlement(UnixTime::ZERO), UnixTime::ZERO);

@@ -28,7 +28,8 @@ pub const RETRY_MIN: Duration = Duration::from_secs(1);
 pub const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A reply with so many lines may be one page of several: ask again at once.
 pub const LINES_PAGE: usize = 64;
-/// Further off than this, in seconds, a clock takes no locks (DESIGN §7).
+/// With a clock further off than this, in seconds, no locks are opened (docs/RULES.md,
+/// settlement time).
 pub const SKEW_MAX_SECS: u64 = 600;
 /// A wall clock that moves this much against the monotonic one, in seconds, was set by somebody.
 pub const JUMP_SECS: u64 = 60;

@@ -13,14 +13,14 @@ use super::config::ERRANDS_MAX;
 /// which the exchange's hourly claims and the next start make good.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Errands {
-    claims: BTreeMap<LockId, Errand>,
+    claims: BTreeMap<LockId, PendingClaim>,
     locks: BTreeSet<LockId>,
     closes: BTreeSet<LockId>,
 }
 
 /// A claim that is not answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Errand {
+pub(super) struct PendingClaim {
     pub(super) claim: SignedClaim,
     /// It went out at least once.
     pub(super) sent: bool,
@@ -34,7 +34,21 @@ impl Errands {
         let larger = known.is_none_or(|known| amount(&claim) > amount(&known.claim));
         if larger && (known.is_some() || self.claims.len() < ERRANDS_MAX) {
             let sent = false;
-            self.claims.insert(lock_id, Errand { claim, sent });
+            self.claims.insert(lock_id, PendingClaim { claim, sent });
+        }
+        assert!(self.claims.len() <= ERRANDS_MAX, "claims are bounded");
+    }
+
+    /// Asserts that what waits is bounded and that a claim lies under its lock.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.claims.len() <= ERRANDS_MAX, "claims are bounded");
+        assert!(self.locks.len() <= ERRANDS_MAX, "questions are bounded");
+        assert!(self.closes.len() <= ERRANDS_MAX, "closes are bounded");
+        for (lock_id, errand) in &self.claims {
+            assert_eq!(
+                *lock_id, errand.claim.body.lock_id,
+                "a claim lies under its lock"
+            );
         }
     }
 
@@ -54,7 +68,11 @@ impl Errands {
     pub(super) fn pop_close(&mut self) -> Option<LockId> {
         let ready = |id: &&LockId| !self.claims.contains_key(*id);
         let lock_id = *self.closes.iter().find(ready)?;
-        self.closes.remove(&lock_id);
+        assert!(self.closes.remove(&lock_id), "a close is ordered once");
+        assert!(
+            !self.claims.contains_key(&lock_id),
+            "a lock is claimed before it is closed"
+        );
         Some(lock_id)
     }
 
@@ -67,7 +85,7 @@ impl Errands {
 
     /// A claim up to `claimed` was answered, whatever the answer.
     pub(super) fn claim_answered(&mut self, lock_id: LockId, claimed: MicroCredits) {
-        let done = |errand: &Errand| amount(&errand.claim) <= claimed;
+        let done = |errand: &PendingClaim| amount(&errand.claim) <= claimed;
         if self.claims.get(&lock_id).is_some_and(done) {
             self.claims.remove(&lock_id);
         }
@@ -77,7 +95,7 @@ impl Errands {
         self.locks.remove(&lock_id);
     }
 
-    pub(super) fn claims(&self) -> impl Iterator<Item = (LockId, Errand)> {
+    pub(super) fn claims(&self) -> impl Iterator<Item = (LockId, PendingClaim)> {
         self.claims.iter().map(|(id, errand)| (*id, *errand))
     }
 

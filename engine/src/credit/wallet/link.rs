@@ -35,7 +35,7 @@ pub(super) struct Asked {
 
 /// The way to the settlement node.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Link {
+pub(super) struct SettlementLink {
     next_request: u64,
     asked: BTreeMap<u64, Asked>,
     failures: u32,
@@ -43,9 +43,18 @@ pub(super) struct Link {
     reachable: bool,
 }
 
-impl Link {
+impl SettlementLink {
     /// A number for a question that goes out now.
     pub(super) fn ask(&mut self, question: Question, after: Option<Sequence>, at: Instant) -> u64 {
+        let is_main = matches!(question, Question::Order { .. } | Question::Statement);
+        assert!(
+            !is_main || !self.main_is_busy(),
+            "one order or statement is under way at a time"
+        );
+        assert!(
+            is_main || self.room_beside() > 0,
+            "questions beside it are bounded"
+        );
         let request = self.next_request;
         self.next_request += 1;
         let asked = Asked {
@@ -53,8 +62,18 @@ impl Link {
             after,
             at,
         };
-        self.asked.insert(request, asked);
+        let known = self.asked.insert(request, asked);
+        assert!(known.is_none(), "every question has a number of its own");
+        self.check_invariants();
         request
+    }
+
+    /// Asserts that few questions are under way.
+    pub(super) fn check_invariants(&self) {
+        assert!(
+            self.asked.len() <= BESIDE_MAX + 1,
+            "questions under way are bounded"
+        );
     }
 
     /// The question that `request` answers; `None` if it was answered, given up or never asked.
@@ -146,7 +165,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_minute_and_end_with_an_answer() {
-        let mut link = Link::default();
+        let mut link = SettlementLink::default();
         let mut now = Instant::ZERO;
         let mut pauses = Vec::new();
         for _ in 0..8 {
@@ -163,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_lost_answer_counts_as_unreachable_after_30_seconds() {
-        let mut link = Link::default();
+        let mut link = SettlementLink::default();
         let request = link.ask(Question::Statement, None, Instant::ZERO);
         let later = Instant::ZERO.after(Duration::from_secs(30));
         link.expire(later);

@@ -1,8 +1,9 @@
 //! The nonce machine: at most one order is unanswered, it is repeated with the same bytes, and no
-//! nonce is ever signed for two bodies by this node (protocol-review F23).
+//! nonce is ever signed for two bodies by this node (docs/RULES.md, orders).
 
 use std::collections::{BTreeMap, VecDeque};
 
+use seedbank_ledger::identity::SignatureScheme;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
@@ -95,6 +96,15 @@ impl Orders {
             let oldest = self.transfer_age.pop_front();
             oldest.and_then(|oldest| self.transfers.remove(&oldest));
         }
+        assert!(
+            self.transfer_age.len() <= REQUEST_IDS_MAX,
+            "request ids are bounded"
+        );
+        assert_eq!(
+            self.transfers.len(),
+            self.transfer_age.len(),
+            "each request id has an age"
+        );
     }
 
     /// Drops a queued transfer that turns out to have been ordered before.
@@ -113,6 +123,7 @@ impl Orders {
         } else {
             self.queue.push_back(wanted);
         }
+        assert!(self.queue.len() <= QUEUE_MAX, "the queue is bounded");
         true
     }
 
@@ -140,6 +151,36 @@ impl Orders {
         assert!(self.current.is_none(), "one order is unanswered at a time");
         self.note(&order.body);
         self.current = Some(Current { order, sent_count });
+    }
+
+    /// Makes an order that was signed now the current one.
+    pub(super) fn begin_new(&mut self, order: SignedOrder) {
+        assert!(
+            order.body.nonce > self.nonce_signed,
+            "no nonce is signed for two orders"
+        );
+        self.begin(order, 0);
+    }
+
+    /// Asserts what always holds.
+    pub(super) fn check_invariants(&self) {
+        // One more for a transfer that was put back.
+        assert!(self.queue.len() <= QUEUE_MAX + 1, "the queue is bounded");
+        assert!(
+            self.transfers.len() <= REQUEST_IDS_MAX,
+            "request ids are bounded"
+        );
+        assert_eq!(
+            self.transfers.len(),
+            self.transfer_age.len(),
+            "each request id has an age"
+        );
+        if let Some(current) = &self.current {
+            assert!(
+                current.order.body.nonce <= self.nonce_signed,
+                "what was signed is noted"
+            );
+        }
     }
 
     /// The nonce a transfer queued now will most likely be signed under.
@@ -194,7 +235,11 @@ pub(super) struct Told<'a> {
 }
 
 /// Reads what became of `order` out of an answer. A line decides before the answer's own fields.
-pub(super) fn read_answer(order: &SignedOrder, told: &Told<'_>) -> Answer {
+pub(super) fn read_answer(
+    scheme: &dyn SignatureScheme,
+    order: &SignedOrder,
+    told: &Told<'_>,
+) -> Answer {
     let mine = |line: &StatementLine| match line.operation {
         Operation::Order(other)
             if other.body.account == order.body.account && other.body.nonce == order.body.nonce =>
@@ -204,13 +249,13 @@ pub(super) fn read_answer(order: &SignedOrder, told: &Told<'_>) -> Answer {
         Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => None,
     };
     if let Some((other, refusal)) = told.lines.iter().find_map(mine) {
-        return compare(order, &other, refusal);
+        return compare(scheme, order, &other, refusal);
     }
     if !told.to_order {
         return Answer::Open;
     }
     if let Some(other) = told.used_by {
-        return compare(order, other, told.refusal);
+        return compare(scheme, order, other, told.refusal);
     }
     if told.account.nonce >= order.body.nonce {
         let about_order =
@@ -221,13 +266,18 @@ pub(super) fn read_answer(order: &SignedOrder, told: &Told<'_>) -> Answer {
 }
 
 /// `order` against the one that used its nonce.
-fn compare(order: &SignedOrder, used_by: &SignedOrder, refusal: Option<Refusal>) -> Answer {
+fn compare(
+    scheme: &dyn SignatureScheme,
+    order: &SignedOrder,
+    used_by: &SignedOrder,
+    refusal: Option<Refusal>,
+) -> Answer {
     let same_slot = used_by.body.account == order.body.account
         && used_by.body.nonce == order.body.nonce
         && used_by.body.network_id == order.body.network_id;
     if used_by.body == order.body {
         Answer::Done(refusal)
-    } else if same_slot && used_by.verify(&order.body.account).is_ok() {
+    } else if same_slot && used_by.verify_by(scheme, &order.body.account).is_ok() {
         Answer::Replaced(used_by.body)
     } else {
         Answer::Forged

@@ -2,12 +2,13 @@
 
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::{Order, OrderKind};
+use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::tally::{OrderRow, TallyRow};
 use seedbank_ledger::{Instant, Sequence, UnixTime};
 
 use super::Wallet;
 use super::config::{ORDER_VALID_SECS, TRANSFER_VALID_SECS};
-use super::errands::Errand;
+use super::errands::PendingClaim;
 use super::link::Question;
 use super::orders::{self, Wanted};
 use crate::credit::output::CreditOutput;
@@ -43,7 +44,9 @@ impl Wallet {
 
     fn may_sign(&self) -> bool {
         let free = self.orders.current.is_none() && self.synced && !self.nonce_lost;
-        free && !self.retired && !self.draining
+        // The settlement node says which nonce is the last, and may say anything.
+        let has_next = self.account.nonce < u64::MAX;
+        free && has_next && !self.retired && !self.draining
     }
 
     /// Signs the next order and has it written.
@@ -57,13 +60,13 @@ impl Wallet {
         let order = Order {
             network_id: self.network.id,
             account: self.identity.id(),
-            nonce: nonce.expect("an account gives fewer than 2^64 orders"),
+            nonce: nonce.expect("nothing is signed without a next nonce"),
             valid_until: self.clock.settlement(unix).plus_secs(valid_secs),
             kind: wanted.kind,
             memo_hash: wanted.memo_hash,
         };
         let order = order.sign(&self.identity);
-        self.orders.begin(order, 0);
+        self.orders.begin_new(order);
         self.write_order(order, false);
     }
 
@@ -74,14 +77,33 @@ impl Wallet {
         let first = current.sent_count == 0;
         current.sent_count = current.sent_count.saturating_add(1);
         let order = current.order;
+        assert_eq!(
+            order.body.account,
+            self.identity.id(),
+            "only own orders are sent"
+        );
+        assert!(
+            !first || self.is_written_last(&order),
+            "an order is written before it is sent"
+        );
         self.send(Question::Order { first }, now, |after| {
             SettlementRequest::Submit { order, after }
         });
     }
 
+    /// Whether the last output writes this order as unanswered.
+    fn is_written_last(&self, order: &SignedOrder) -> bool {
+        let Some(CreditOutput::Tally(rows)) = self.outputs.back() else {
+            return false;
+        };
+        let order = *order;
+        let answered = false;
+        *rows == [TallyRow::Order(OrderRow { order, answered })]
+    }
+
     pub(super) fn send_claims(&mut self, now: Instant) {
         let room = self.link.room_beside();
-        let due: Vec<(LockId, Errand)> = self
+        let due: Vec<(LockId, PendingClaim)> = self
             .errands
             .claims()
             .filter(|(id, _)| !self.link.concerns(*id))

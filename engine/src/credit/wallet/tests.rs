@@ -602,6 +602,25 @@ fn l1_one_forged_nonce_stops_an_account_for_good() {
     );
 }
 
+#[test]
+fn a_settlement_node_that_says_there_is_no_next_nonce_stops_nobody() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    bench.fate = Fate::Held;
+    bench.run(61);
+    forge_nonce(&mut bench, u64::MAX);
+    bench
+        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .unwrap();
+    bench.run(2);
+    assert_eq!(bench.submissions(0), [], "nothing can be signed");
+    bench.fate = Fate::Delivered;
+    bench.run(120);
+    let nonces = bench.submissions(0).iter().map(|order| order.body.nonce);
+    assert_eq!(nonces.collect::<Vec<_>>(), [1]);
+}
+
 /// An answer without a line and with a high enough nonce passes for "done".
 #[test]
 #[ignore = "L1 (R8), open: a nonce without a line counts as done; passes while it does"]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::content::bencode::{self, Limits, Node};
+use crate::content::bencode::{self, DecodeLimits, Element};
 use crate::discovery::tracker::url::{TrackerUrl, UrlError};
 use crate::discovery::tracker::{
     AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest, INTERVAL_DEFAULT, TEXT_MAX,
@@ -64,9 +64,9 @@ pub fn parse_reply(body: &[u8]) -> Result<AnnounceReply, AnnounceError> {
         let len = body.len();
         return Err(malformed(format!("{len} bytes are too many")));
     }
-    let limits = Limits {
+    let limits = DecodeLimits {
         tokens_max: TOKENS_MAX,
-        ..Limits::MESSAGE
+        ..DecodeLimits::MESSAGE
     };
     // Some trackers end the body with a line break.
     let document = bencode::decode_prefix(body, &limits);
@@ -101,7 +101,7 @@ fn malformed(problem: String) -> AnnounceError {
     AnnounceError::Malformed(problem)
 }
 
-fn peers(dict: Node<'_>) -> Vec<SocketAddr> {
+fn peers(dict: Element<'_>) -> Vec<SocketAddr> {
     let mut peers = Vec::new();
     if let Some(value) = dict.get("peers") {
         peers.extend(compact::<4>(value.as_bytes().unwrap_or_default()));
@@ -114,7 +114,7 @@ fn peers(dict: Node<'_>) -> Vec<SocketAddr> {
 }
 
 /// A peer as a dictionary; only literal addresses, never a name to resolve.
-fn peer(dict: Node<'_>) -> Option<SocketAddr> {
+fn peer(dict: Element<'_>) -> Option<SocketAddr> {
     let ip: IpAddr = dict.get("ip")?.as_str()?.parse().ok()?;
     let port = u16::try_from(dict.get("port")?.as_u64()?).ok()?;
     Some(SocketAddr::new(ip, port))

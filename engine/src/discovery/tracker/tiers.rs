@@ -35,7 +35,7 @@ pub struct Trackers {
     tiers: Vec<Vec<Tracker>>,
     /// As given, for the torrent file.
     original: Vec<Vec<String>>,
-    phase: Phase,
+    phase: AnnouncePhase,
     /// A completion that no tracker has been told yet.
     completed: bool,
     /// When the next announce is due.
@@ -45,7 +45,7 @@ pub struct Trackers {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
+enum AnnouncePhase {
     /// Not started, or stopped and all told.
     Idle,
     /// Nothing under way.
@@ -89,7 +89,7 @@ impl Trackers {
         Self {
             tiers: ours,
             original: tiers,
-            phase: Phase::Idle,
+            phase: AnnouncePhase::Idle,
             completed: false,
             due: Instant::ZERO,
             last: None,
@@ -98,9 +98,11 @@ impl Trackers {
 
     /// The torrent starts, or starts again: announce at once.
     pub fn start(&mut self, now: Instant) {
-        self.phase = match std::mem::replace(&mut self.phase, Phase::Waiting) {
-            asking @ Phase::Asking(_) => asking,
-            Phase::Idle | Phase::Waiting | Phase::Stopping => Phase::Waiting,
+        self.phase = match std::mem::replace(&mut self.phase, AnnouncePhase::Waiting) {
+            asking @ AnnouncePhase::Asking(_) => asking,
+            AnnouncePhase::Idle | AnnouncePhase::Waiting | AnnouncePhase::Stopping => {
+                AnnouncePhase::Waiting
+            }
         };
         self.due = now;
         for tracker in self.tiers.iter_mut().flatten() {
@@ -122,7 +124,7 @@ impl Trackers {
 
     /// The torrent stops: every tracker that knows us is to hear it once.
     pub fn stop(&mut self, now: Instant) {
-        if let Phase::Asking(announce) = &self.phase
+        if let AnnouncePhase::Asking(announce) = &self.phase
             && announce.event == AnnounceEvent::Started
         {
             // It may have heard us even if its answer never comes.
@@ -131,7 +133,7 @@ impl Trackers {
                 tracker.started = true;
             }
         }
-        self.phase = Phase::Stopping;
+        self.phase = AnnouncePhase::Stopping;
         self.due = now;
         self.completed = false;
         self.last = None;
@@ -141,10 +143,10 @@ impl Trackers {
     /// stopping there may be several at once, and their answers do not matter.
     pub fn poll(&mut self, now: Instant) -> Option<Announce> {
         match self.phase {
-            Phase::Idle | Phase::Asking(_) => None,
-            Phase::Stopping => self.next_stop(),
-            Phase::Waiting if now < self.due => None,
-            Phase::Waiting => self.next_announce(now),
+            AnnouncePhase::Idle | AnnouncePhase::Asking(_) => None,
+            AnnouncePhase::Stopping => self.next_stop(),
+            AnnouncePhase::Waiting if now < self.due => None,
+            AnnouncePhase::Waiting => self.next_announce(now),
         }
     }
 
@@ -156,11 +158,11 @@ impl Trackers {
         now: Instant,
     ) {
         let event = match &self.phase {
-            Phase::Asking(announce) if announce.url == url => announce.event,
+            AnnouncePhase::Asking(announce) if announce.url == url => announce.event,
             // An announce from before a stop.
             _ => return,
         };
-        self.phase = Phase::Waiting;
+        self.phase = AnnouncePhase::Waiting;
         match result {
             Ok(reply) => self.succeeded(url, event, reply, now),
             Err(error) => self.failed(url, error, now),
@@ -171,9 +173,9 @@ impl Trackers {
     /// without trackers.
     pub fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Idle | Phase::Asking(_) => None,
-            Phase::Stopping => Some(self.due),
-            Phase::Waiting => (!self.tiers.is_empty()).then_some(self.due),
+            AnnouncePhase::Idle | AnnouncePhase::Asking(_) => None,
+            AnnouncePhase::Stopping => Some(self.due),
+            AnnouncePhase::Waiting => (!self.tiers.is_empty()).then_some(self.due),
         }
     }
 
@@ -184,17 +186,35 @@ impl Trackers {
 
     /// What each tracker said last, in the order in which they are asked.
     pub fn views(&self) -> Vec<TrackerView> {
-        let next = self.next_timeout().filter(|_| self.phase == Phase::Waiting);
+        let next = self
+            .next_timeout()
+            .filter(|_| self.phase == AnnouncePhase::Waiting);
         let trackers = self.tiers.iter().flatten();
         let views = trackers.map(|tracker| TrackerView {
             url: tracker.url.clone(),
             status: match &self.phase {
-                Phase::Asking(announce) if announce.url == tracker.url => "announcing".to_owned(),
+                AnnouncePhase::Asking(announce) if announce.url == tracker.url => {
+                    "announcing".to_owned()
+                }
                 _ => tracker.status.clone(),
             },
             next_announce: next.map(|due| due.max(tracker.retry_at)),
         });
         views.collect()
+    }
+
+    /// Asserts what always holds of the tiers.
+    pub fn check_invariants(&self) {
+        let count = self.tiers.iter().flatten().count();
+        assert!(count <= TRACKERS_MAX, "trackers are bounded");
+        for tier in &self.tiers {
+            assert!(!tier.is_empty(), "a tier has a tracker");
+        }
+        let urls: BTreeSet<&str> = self.tiers.iter().flatten().map(|one| &*one.url).collect();
+        assert_eq!(urls.len(), count, "a tracker is asked in one place");
+        if let AnnouncePhase::Asking(announce) = &self.phase {
+            assert!(urls.contains(&*announce.url), "who is asked is one of ours");
+        }
     }
 
     /// The first tracker in order that is not backing off.
@@ -212,16 +232,25 @@ impl Trackers {
         } else {
             AnnounceEvent::Interval
         };
+        assert!(
+            tracker.started || event == AnnounceEvent::Started,
+            "a tracker hears of a start first"
+        );
+        assert_eq!(
+            self.phase,
+            AnnouncePhase::Waiting,
+            "one tracker is asked at a time"
+        );
         let url = tracker.url.clone();
         let announce = Announce { url, event };
-        self.phase = Phase::Asking(announce.clone());
+        self.phase = AnnouncePhase::Asking(announce.clone());
         Some(announce)
     }
 
     fn next_stop(&mut self) -> Option<Announce> {
         let mut trackers = self.tiers.iter_mut().flatten();
         let Some(tracker) = trackers.find(|tracker| tracker.started) else {
-            self.phase = Phase::Idle;
+            self.phase = AnnouncePhase::Idle;
             return None;
         };
         tracker.started = false;

@@ -12,7 +12,7 @@ use proptest::test_runner::RngSeed;
 use super::rig::{OWN_ID, adding, config, draft, finish, millis, piece};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
-use crate::content::metainfo::build::{Content, Draft};
+use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::discovery::ResolveError;
 use crate::discovery::addresses::ADDRESSES_MAX;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
@@ -43,9 +43,9 @@ struct Chaos {
 
 impl Chaos {
     fn new(mischief: u64, receipts: bool) -> Self {
-        let private = Draft {
+        let private = MetainfoDraft {
             name: "private".to_owned(),
-            content: Content::File(100_000),
+            content: DraftContent::File(100_000),
             piece_len: 16_384,
             trackers: vec![
                 vec!["udp://tracker.example:6969/a".to_owned()],

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::rig::{adding, config, finish, metainfo, millis, secs};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
-use crate::content::metainfo::build::{Content, Draft};
+use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::discovery::tracker::{AnnounceEvent, AnnounceReply};
 use crate::interface::command::Command;
 use crate::interface::config::Config;
@@ -19,9 +19,9 @@ fn addr(port: u16) -> SocketAddr {
 }
 
 fn tracked(private: bool) -> Metainfo {
-    finish(&Draft {
+    finish(&MetainfoDraft {
         name: "tracked".to_owned(),
-        content: Content::File(100_000),
+        content: DraftContent::File(100_000),
         piece_len: 16_384,
         trackers: vec![vec!["http://tracker.example/announce".to_owned()]],
         private,

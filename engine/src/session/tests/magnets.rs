@@ -4,7 +4,7 @@ use super::rig::{adding, events, finish, metainfo, piece, secs, sent_to};
 use super::{Remote, Rig};
 use crate::content::magnet::Magnet;
 use crate::content::metainfo::Metainfo;
-use crate::content::metainfo::build::{Content, Draft};
+use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::interface::command::{Command, TorrentSource};
 use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
@@ -240,9 +240,9 @@ fn a_flood_of_metadata_requests_does_not_become_a_flood_of_metadata() {
 #[test]
 fn metadata_of_a_private_torrent_is_not_given_away() {
     let mut rig = Rig::new();
-    let whole = finish(&Draft {
+    let whole = finish(&MetainfoDraft {
         name: "private".to_owned(),
-        content: Content::File(100_000),
+        content: DraftContent::File(100_000),
         piece_len: 16_384,
         trackers: Vec::new(),
         private: true,

@@ -7,7 +7,7 @@ use seedbank_ledger::{Duration, Identity, Instant};
 
 use super::plane::{Plane, Wire};
 use crate::content::metainfo::Metainfo;
-use crate::content::metainfo::build::{Content, Draft};
+use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::credit::wallet::WalletBook;
 use crate::interface::command::{AddTorrent, Command, TorrentSource};
 use crate::interface::config::{Config, Policy};
@@ -425,9 +425,9 @@ pub(super) fn metainfo(name: &str, pieces: u32, blocks: u32) -> Metainfo {
 }
 
 pub(super) fn draft(name: &str, len: u64, piece_len: u32) -> Metainfo {
-    finish(&Draft {
+    finish(&MetainfoDraft {
         name: name.to_owned(),
-        content: Content::File(len),
+        content: DraftContent::File(len),
         piece_len,
         trackers: Vec::new(),
         private: false,
@@ -437,7 +437,7 @@ pub(super) fn draft(name: &str, len: u64, piece_len: u32) -> Metainfo {
     })
 }
 
-pub(super) fn finish(draft: &Draft) -> Metainfo {
+pub(super) fn finish(draft: &MetainfoDraft) -> Metainfo {
     let geometry = draft.geometry().expect("a torrent");
     let hashes: Vec<[u8; 20]> = geometry.pieces().map(|_| [3; 20]).collect();
     draft.finish(&hashes).expect("a torrent")

@@ -33,7 +33,7 @@ fn member(network_id: NetworkId, settlement: &Identity) -> Config {
     }
 }
 
-/// DESIGN §7: more than 10 minutes off.
+/// More than the 10 minutes by which a clock may be off (docs/RULES.md, settlement time).
 #[test]
 fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     const RIGHT: UnixTime = UnixTime::from_secs(1_000_000);
@@ -82,7 +82,7 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     assert!(session.market.exchange().terms().earn, "put right");
 }
 
-/// A node was killed between CLOSE of a payer and the close of his lock: it is closed when it has
+/// A node was killed between CLOSE of a payer and the close of its lock: it is closed when it has
 /// started again, and not before somebody listens.
 #[test]
 fn a_lock_whose_close_is_due_is_closed_after_the_start() {

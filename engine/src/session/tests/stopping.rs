@@ -2,7 +2,7 @@
 
 use super::rig::{adding, metainfo, secs};
 use super::{Remote, Rig};
-use crate::content::metainfo::build::{Content, Draft};
+use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::interface::command::{Command, CommandError};
 use crate::interface::input::Input;
 use crate::interface::output::Output;
@@ -221,9 +221,9 @@ fn failing_storage_keeps_what_is_there_and_can_be_started_again() {
 #[test]
 fn a_torrent_started_again_after_a_failure_announces_and_dials() {
     let mut rig = Rig::new();
-    let whole = super::rig::finish(&Draft {
+    let whole = super::rig::finish(&MetainfoDraft {
         name: "t".to_owned(),
-        content: Content::File(100_000),
+        content: DraftContent::File(100_000),
         piece_len: 16_384,
         trackers: vec![vec!["http://tracker.example/announce".to_owned()]],
         private: false,

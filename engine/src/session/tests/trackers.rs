@@ -7,7 +7,7 @@ use seedbank_ledger::Instant;
 use super::Rig;
 use super::rig::{events, finish, secs};
 use crate::content::metainfo::Metainfo;
-use crate::content::metainfo::build::{Content, Draft};
+use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::discovery::ResolveError;
 use crate::interface::command::Command;
 use crate::interface::event::SessionEvent;
@@ -23,9 +23,9 @@ fn tracker() -> SocketAddr {
 }
 
 fn tracked(name: &str) -> Metainfo {
-    finish(&Draft {
+    finish(&MetainfoDraft {
         name: name.to_owned(),
-        content: Content::File(100_000),
+        content: DraftContent::File(100_000),
         piece_len: 16_384,
         trackers: vec![vec![URL.to_owned()]],
         private: false,

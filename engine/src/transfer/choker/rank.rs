@@ -16,7 +16,7 @@ use super::{
 
 /// A candidate and what the choker remembers of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct RankRow {
     /// Who, and what we know of it.
     pub candidate: Candidate,
     /// Its state before this round.
@@ -43,8 +43,8 @@ pub struct Ranking {
 ///
 /// Optimistic seats go to whoever waited longest, not with triple chance to newcomers as BEP 3
 /// suggests: a new identity is free, so that would reward coming back under another one.
-pub fn rank(rows: &[Row], policy: &SlotPolicy, now: Instant) -> Ranking {
-    let mut round = Round::new(rows, policy, now);
+pub fn rank(rows: &[RankRow], policy: &SlotPolicy, now: Instant) -> Ranking {
+    let mut round = RankedRound::new(rows, policy, now);
     round.keep_those_within_dwell();
     round.seat_paid();
     round.seat_reciprocal();
@@ -52,7 +52,7 @@ pub fn rank(rows: &[Row], policy: &SlotPolicy, now: Instant) -> Ranking {
     round.into_ranking()
 }
 
-impl Row {
+impl RankRow {
     /// Choked, and would take a slot now.
     pub fn waits(&self, now: Instant) -> bool {
         let may = self.candidate.refusal().is_none() && !self.candidate.snubbed;
@@ -79,13 +79,15 @@ struct Seat {
     reason: Reason,
 }
 
-struct Round<'a> {
-    rows: Vec<&'a Row>,
+struct RankedRound<'a> {
+    rows: Vec<&'a RankRow>,
     policy: &'a SlotPolicy,
     now: Instant,
     seats: Vec<Option<Seat>>,
     /// Seats that nobody holds yet.
     free_count: usize,
+    /// Seats held by dwell, which may be more than there are slots.
+    held_count: usize,
 }
 
 /// Place in the order of the reciprocal class, best first.
@@ -107,11 +109,11 @@ enum Merit {
     Snubs(Instant),
 }
 
-impl<'a> Round<'a> {
-    fn new(rows: &'a [Row], policy: &'a SlotPolicy, now: Instant) -> Self {
-        let mut sorted: Vec<&Row> = rows.iter().collect();
+impl<'a> RankedRound<'a> {
+    fn new(rows: &'a [RankRow], policy: &'a SlotPolicy, now: Instant) -> Self {
+        let mut sorted: Vec<&RankRow> = rows.iter().collect();
         sorted.sort_by_key(|row| row.candidate.peer);
-        let is_twice = |pair: &[&Row]| pair[0].candidate.peer == pair[1].candidate.peer;
+        let is_twice = |pair: &[&RankRow]| pair[0].candidate.peer == pair[1].candidate.peer;
         assert!(!sorted.windows(2).any(is_twice), "one row per peer");
         let seats = vec![None; sorted.len()];
         Self {
@@ -120,6 +122,7 @@ impl<'a> Round<'a> {
             now,
             seats,
             free_count: policy.slots,
+            held_count: 0,
         }
     }
 
@@ -142,6 +145,7 @@ impl<'a> Round<'a> {
                 reason: Reason::Dwell,
             });
             self.free_count = self.free_count.saturating_sub(1);
+            self.held_count += 1;
         }
     }
 
@@ -179,8 +183,9 @@ impl<'a> Round<'a> {
 
     /// Most seats the paid class may hold, and how many free ones it must leave to the open ones.
     fn paid_bounds(&self) -> (usize, usize) {
-        let is_open =
-            |row: &&&Row| row.candidate.refusal().is_none() && !row.candidate.is_payer(self.policy);
+        let is_open = |row: &&&RankRow| {
+            row.candidate.refusal().is_none() && !row.candidate.is_payer(self.policy)
+        };
         let open_wanted = self.rows.iter().filter(is_open).count();
         let open_wanted = open_wanted.max(self.policy.optimistic_count());
         let open_due = open_wanted.min(self.policy.open_count_min());
@@ -272,7 +277,7 @@ impl<'a> Round<'a> {
         order
     }
 
-    fn merit(&self, row: &Row, ordinal: usize) -> Merit {
+    fn merit(&self, row: &RankRow, ordinal: usize) -> Merit {
         let candidate = &row.candidate;
         if candidate.snubbed && !candidate.seeding {
             return Merit::Snubs(row.waiting_since());
@@ -385,7 +390,28 @@ impl<'a> Round<'a> {
             .count()
     }
 
+    /// Asserts what a round decides at most.
+    fn check_seats(&self) {
+        let seated = self.seats.iter().flatten().count();
+        assert!(
+            seated <= self.policy.slots.max(self.held_count),
+            "nobody is unchoked beyond the slots but by dwell"
+        );
+        assert!(
+            seated + self.free_count >= self.policy.slots,
+            "a slot is free or somebody's"
+        );
+        for (row, seat) in self.rows.iter().zip(&self.seats) {
+            let is_free = seat.is_some_and(|seat| seat.reason != Reason::Dwell);
+            assert!(
+                !is_free || row.candidate.refusal().is_none(),
+                "whoever may hold no slot is given none"
+            );
+        }
+    }
+
     fn into_ranking(self) -> Ranking {
+        self.check_seats();
         let is_paid =
             |index: &usize| self.seats[*index].is_some_and(|seat| seat.class == Class::Paid);
         let payers = self.payers_by_bid();
@@ -401,7 +427,7 @@ impl<'a> Round<'a> {
             PaidRule::TopK | PaidRule::Proportional => None,
             PaidRule::UniformPrice => Some(losing.unwrap_or(self.policy.rate_min)),
         };
-        let decide = |(row, seat): (&&Row, &Option<Seat>)| Decision {
+        let decide = |(row, seat): (&&RankRow, &Option<Seat>)| Decision {
             peer: row.candidate.peer,
             class: seat.map(|seat| seat.class),
             reason: seat.map_or_else(|| self.why_choked(row), |seat| seat.reason),
@@ -428,7 +454,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn why_choked(&self, row: &Row) -> Reason {
+    fn why_choked(&self, row: &RankRow) -> Reason {
         let candidate = &row.candidate;
         match candidate.refusal() {
             Some(reason) => reason,

@@ -44,8 +44,8 @@ fn slots(slots: usize) -> SlotPolicy {
     SlotPolicy { slots, ..POLICY }
 }
 
-fn new_rows(candidates: &[Candidate]) -> Vec<Row> {
-    let row = |one: &Candidate| Row {
+fn new_rows(candidates: &[Candidate]) -> Vec<RankRow> {
+    let row = |one: &Candidate| RankRow {
         candidate: *one,
         choke: Choke::Choked { since: None },
         group_turn: None,

@@ -18,7 +18,7 @@ const CATCH_UP_BLOCKS_UNLIMITED: u32 = 16;
 
 /// The two classes of bandwidth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
+pub enum UploadSide {
     /// Shares `100 − open share` percent.
     Paid,
     /// Shares the open share.
@@ -31,7 +31,7 @@ pub struct UploadPeer {
     /// Its torrent, whose limit holds for it.
     pub torrent: TorrentId,
     /// Its class of bandwidth.
-    pub side: Side,
+    pub side: UploadSide,
     /// Its share relative to the others in its class; zero counts as 1.
     pub weight: u64,
 }
@@ -48,7 +48,7 @@ pub struct UploadQueue {
     open: Lane,
     /// Virtual time of the class served last.
     clock: u128,
-    peers: BTreeMap<PeerIndex, Entry>,
+    peers: BTreeMap<PeerIndex, WaitingPeer>,
 }
 
 /// A class's place in virtual time, and the virtual time of the peers in it.
@@ -68,23 +68,23 @@ struct Flow {
 
 /// Whose turn it could be; the least is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct ServingTurn {
     lane_pass: u128,
-    side: Side,
+    side: UploadSide,
     peer_pass: u128,
     peer: PeerIndex,
     len: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct WaitingPeer {
     peer: UploadPeer,
     flow: Flow,
     /// Length of the block it would be sent next.
     wanted_len: Option<u32>,
 }
 
-impl From<Class> for Side {
+impl From<Class> for UploadSide {
     fn from(class: Class) -> Self {
         match class {
             Class::Paid => Self::Paid,
@@ -113,6 +113,8 @@ impl UploadQueue {
         let open_weight = u64::from(percent.clamp(1, 99));
         self.open.flow.weight = open_weight;
         self.paid.flow.weight = 100 - open_weight;
+        assert!(self.open.flow.weight > 0, "the open class is never starved");
+        assert!(self.paid.flow.weight > 0, "the paid class is never starved");
     }
 
     /// The buckets, to change their rates.
@@ -124,7 +126,7 @@ impl UploadQueue {
     pub fn set_peer(&mut self, peer: PeerIndex, how: UploadPeer) {
         let clock = self.lane(how.side).clock;
         let weight = how.weight.max(1);
-        let fresh = Entry {
+        let fresh = WaitingPeer {
             peer: how,
             flow: Flow {
                 weight,
@@ -157,17 +159,17 @@ impl UploadQueue {
     /// buckets and the peer wants nothing until told otherwise. `None`: nobody may be served now.
     pub fn next(&mut self, now: Instant) -> Option<(PeerIndex, u32)> {
         let catch_up = self.catch_up_bytes();
-        let mut best: Option<Turn> = None;
+        let mut best: Option<ServingTurn> = None;
         for (peer, entry) in &self.peers {
             let Some(len) = entry.wanted_len else {
                 continue;
             };
             let side = entry.peer.side;
             let lane = match side {
-                Side::Paid => &self.paid,
-                Side::Open => &self.open,
+                UploadSide::Paid => &self.paid,
+                UploadSide::Open => &self.open,
             };
-            let turn = Turn {
+            let turn = ServingTurn {
                 lane_pass: lane.flow.pass_at(self.clock, catch_up),
                 side,
                 peer_pass: entry.flow.pass_at(lane.clock, catch_up),
@@ -183,7 +185,7 @@ impl UploadQueue {
                 best = Some(turn);
             }
         }
-        let Turn { peer, len, .. } = best?;
+        let ServingTurn { peer, len, .. } = best?;
         let entry = self
             .peers
             .get(&peer)
@@ -213,12 +215,27 @@ impl UploadQueue {
     }
 
     /// Whether somebody of this class wants bytes.
-    pub fn is_wanted(&self, side: Side) -> bool {
-        let wants = |entry: &Entry| entry.peer.side == side && entry.wanted_len.is_some();
+    pub fn is_wanted(&self, side: UploadSide) -> bool {
+        let wants = |entry: &WaitingPeer| entry.peer.side == side && entry.wanted_len.is_some();
         self.peers.values().any(wants)
     }
 
-    fn charge(&mut self, peer: PeerIndex, entry: Entry, len: u32, catch_up: u64) {
+    /// Asserts what always holds of the buckets, the lanes and the peers in them.
+    pub fn check_invariants(&self) {
+        self.limiter.check_invariants();
+        let weights = self.open.flow.weight + self.paid.flow.weight;
+        assert_eq!(weights, 100, "the two classes share everything");
+        for entry in self.peers.values() {
+            assert_eq!(
+                entry.flow.weight,
+                entry.peer.weight.max(1),
+                "a peer is served by its weight"
+            );
+        }
+    }
+
+    fn charge(&mut self, peer: PeerIndex, entry: WaitingPeer, len: u32, catch_up: u64) {
+        assert_eq!(entry.wanted_len, Some(len), "a peer is sent what it wants");
         let node_clock = self.clock;
         let lane = self.lane(entry.peer.side);
         let lane_start = lane.flow.serve(len, node_clock, catch_up);
@@ -228,7 +245,7 @@ impl UploadQueue {
         self.clock = self.clock.max(lane_start);
         self.peers.insert(
             peer,
-            Entry {
+            WaitingPeer {
                 flow,
                 wanted_len: None,
                 ..entry
@@ -245,10 +262,10 @@ impl UploadQueue {
         }
     }
 
-    const fn lane(&mut self, side: Side) -> &mut Lane {
+    const fn lane(&mut self, side: UploadSide) -> &mut Lane {
         match side {
-            Side::Paid => &mut self.paid,
-            Side::Open => &mut self.open,
+            UploadSide::Paid => &mut self.paid,
+            UploadSide::Open => &mut self.open,
         }
     }
 }
@@ -272,11 +289,13 @@ impl Flow {
     /// Counts `len` bytes; returns the virtual time at which that service began.
     fn serve(&mut self, len: u32, clock: u128, catch_up_bytes: u64) -> u128 {
         let start = self.pass_at(clock, catch_up_bytes);
+        assert!(start >= self.pass, "nobody is served before it was");
         self.pass = start.saturating_add(self.virtual_time(u64::from(len)));
         start
     }
 
     fn virtual_time(&self, bytes: u64) -> u128 {
+        assert!(self.weight > 0, "everybody has a share");
         (u128::from(bytes) * PASS_PER_BYTE) / u128::from(self.weight)
     }
 }

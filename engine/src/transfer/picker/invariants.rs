@@ -9,6 +9,9 @@ impl Picker {
     /// Stops the program if the state contradicts itself. O(peers × pieces).
     pub fn check_invariants(&self) {
         self.rarity.check_invariants();
+        self.have.check_invariants();
+        self.unopened.check_invariants();
+        self.check_parts();
         for piece in self.geometry.pieces() {
             let is_open = self.open.contains_key(&piece);
             let states = [self.have.get(piece), self.unopened.get(piece), is_open];
@@ -45,7 +48,43 @@ impl Picker {
                 .all(|piece| self.open.contains_key(piece)),
             "open ones wait"
         );
+        self.check_sources();
+        assert!(
+            self.bars.len() <= BARS_MAX,
+            "remembered refusals are bounded"
+        );
+    }
+
+    /// Asserts, whenever a piece changes hands, that each is had, unopened or open. O(1).
+    pub(super) fn check_parts(&self) {
+        let unopened = PieceIndex::unchecked(self.unopened.count()).as_usize();
+        let had = PieceIndex::unchecked(self.have.count()).as_usize();
+        let all = PieceIndex::unchecked(self.geometry.piece_count()).as_usize();
+        assert_eq!(
+            had + unopened + self.open.len(),
+            all,
+            "a piece is had, unopened or open"
+        );
+        assert_eq!(
+            self.rarity.order().len(),
+            unopened,
+            "the order holds the unopened"
+        );
+        assert!(
+            self.waiting.len() <= self.open.len(),
+            "only open pieces wait"
+        );
+        assert_eq!(
+            self.open.is_empty(),
+            self.lease_len == 0,
+            "open pieces are leased"
+        );
+    }
+
+    fn check_sources(&self) {
         for (peer, source) in &self.peers {
+            source.has.check_invariants();
+            source.check_counts();
             let wanted = source
                 .has
                 .iter()
@@ -72,9 +111,24 @@ impl Picker {
             let len = |piece: &PieceIndex| u64::from(self.geometry.len_of(*piece));
             assert_eq!(source.open.iter().map(len).sum::<u64>(), source.open_len);
         }
+    }
+}
+
+impl Source {
+    /// Asserts, at every change, what is known of the counts. O(1).
+    pub(super) fn check_counts(&self) {
         assert!(
-            self.bars.len() <= BARS_MAX,
-            "remembered refusals are bounded"
+            self.unopened_count <= self.wanted_count,
+            "what is unopened is wanted"
+        );
+        assert!(
+            self.wanted_count <= self.has.count(),
+            "what is wanted of a peer it has"
+        );
+        assert_eq!(
+            self.open.is_empty(),
+            self.open_len == 0,
+            "pieces open at a peer have a length"
         );
     }
 }

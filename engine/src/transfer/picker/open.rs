@@ -89,6 +89,7 @@ impl OpenPiece {
             }
             self.missing_from += 1;
         }
+        self.check_counts();
     }
 
     /// Asks `peer` too for a block that fewer than `copies_max` others are asked for; whether it
@@ -115,6 +116,7 @@ impl OpenPiece {
             self.blocks[index] = BlockState::Missing;
             self.missing_count += 1;
             self.missing_from = self.missing_from.min(index);
+            self.check_counts();
         }
         was_asked
     }
@@ -137,6 +139,8 @@ impl OpenPiece {
             }
         }
         self.missing_from = 0;
+        self.check_counts();
+        assert!(!self.is_asked(), "nobody is asked for anything");
         withdrawn
     }
 
@@ -169,7 +173,7 @@ impl OpenPiece {
         }
         self.progress_at = self.progress_at.max(now);
         self.stored_count += 1;
-        match std::mem::replace(state, BlockState::Stored(peer)) {
+        let others = match std::mem::replace(state, BlockState::Stored(peer)) {
             BlockState::Missing => {
                 self.missing_count -= 1;
                 Some(Vec::new())
@@ -178,7 +182,9 @@ impl OpenPiece {
                 Some(askers.into_iter().filter(|asker| *asker != peer).collect())
             }
             BlockState::Stored(_) => None,
-        }
+        };
+        self.check_counts();
+        others
     }
 
     /// Whether anybody is asked for a block.
@@ -202,7 +208,20 @@ impl OpenPiece {
         stored.chain(self.contradicting.iter().copied()).collect()
     }
 
+    /// Asserts, at every change of a block, what is known of the counts. O(1).
+    fn check_counts(&self) {
+        assert!(
+            self.missing_count + self.stored_count <= self.blocks.len(),
+            "a block is missing, asked for or stored"
+        );
+        assert!(
+            self.missing_from <= self.blocks.len(),
+            "blocks are passed over up to the last"
+        );
+    }
+
     pub(super) fn check_invariants(&self) {
+        self.check_counts();
         let missing = self
             .blocks
             .iter()

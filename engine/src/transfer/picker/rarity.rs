@@ -48,6 +48,7 @@ impl Rarity {
             self.swap(place, last);
             self.ends[count] = last;
             self.draw_place(last, count + 1, rng);
+            self.check_place(piece);
         }
     }
 
@@ -61,6 +62,7 @@ impl Rarity {
             self.swap(place, first);
             self.ends[count - 1] = first + 1;
             self.draw_place(first, count - 1, rng);
+            self.check_place(piece);
         }
     }
 
@@ -75,8 +77,14 @@ impl Rarity {
             self.ends[run] = last;
             place = last;
         }
-        self.order.pop();
+        let last = self.order.pop();
+        assert_eq!(last, Some(piece), "the piece taken out has come to the end");
         self.places[piece.as_usize()] = None;
+        assert_eq!(
+            self.ends.last(),
+            Some(&self.order.len()),
+            "runs end with the order"
+        );
     }
 
     /// Puts a piece into the order. No effect if it is in.
@@ -101,6 +109,7 @@ impl Rarity {
             place = first;
         }
         self.draw_place(place, count, rng);
+        self.check_place(piece);
     }
 
     /// Pieces in the order, rarest first.
@@ -116,6 +125,21 @@ impl Rarity {
     /// Peers that have a piece, complete ones not counted.
     pub(super) fn availability(&self, piece: PieceIndex) -> usize {
         self.availability[piece.as_usize()]
+    }
+
+    /// Asserts that a piece of the order stands in the run of its availability. O(1).
+    fn check_place(&self, piece: PieceIndex) {
+        let count = self.availability(piece);
+        let place = self.place(piece).expect("the piece is in the order");
+        let start = if count == 0 { 0 } else { self.ends[count - 1] };
+        assert_eq!(self.order[place], piece, "a piece knows its place");
+        assert!(place >= start, "a piece is not before its run");
+        assert!(place < self.ends[count], "a piece is not behind its run");
+        assert_eq!(
+            self.ends.last(),
+            Some(&self.order.len()),
+            "runs end with the order"
+        );
     }
 
     pub(super) fn check_invariants(&self) {

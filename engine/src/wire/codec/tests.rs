@@ -46,7 +46,7 @@ proptest! {
         message.encode(&mut bytes);
         let len = bytes.len();
         for have in 0..len {
-            let decoded = decode(&bytes[..have], &Limits::DEFAULT).unwrap();
+            let decoded = decode(&bytes[..have], &FrameLimits::DEFAULT).unwrap();
             let Decoded::Need(need) = decoded else {
                 return Err(TestCaseError::fail(format!("{decoded:?} of {have} bytes")));
             };
@@ -54,7 +54,7 @@ proptest! {
         }
         bytes.extend(rest);
         let expected = Decoded::Message { message, len };
-        prop_assert_eq!(decode(&bytes, &Limits::DEFAULT), Ok(expected));
+        prop_assert_eq!(decode(&bytes, &FrameLimits::DEFAULT), Ok(expected));
     }
 
     #[test]
@@ -63,9 +63,9 @@ proptest! {
         let block = Block { piece, begin, len };
         let header = piece_header(&block);
         let expected = Decoded::Piece { block, header_len: 13 };
-        prop_assert_eq!(decode(&header, &Limits::DEFAULT), Ok(expected));
+        prop_assert_eq!(decode(&header, &FrameLimits::DEFAULT), Ok(expected));
         for have in 5..13 {
-            let decoded = decode(&header[..have], &Limits::DEFAULT);
+            let decoded = decode(&header[..have], &FrameLimits::DEFAULT);
             prop_assert_eq!(decoded, Ok(Decoded::Need(13)));
         }
     }
@@ -76,7 +76,7 @@ proptest! {
     ) {
         let mut bytes = len.to_be_bytes().to_vec();
         bytes.extend(body);
-        match decode(&bytes, &Limits::DEFAULT) {
+        match decode(&bytes, &FrameLimits::DEFAULT) {
             Ok(Decoded::Need(need)) => {
                 prop_assert!(bytes.len() < need && need <= 4 + 1 + 256 * 1024);
             }
@@ -103,7 +103,7 @@ fn read(stream: &[u8], cuts: &[usize]) -> Result<Vec<String>, WireError> {
         buf.extend_from_slice(&rest[..cut]);
         rest = &rest[cut..];
         loop {
-            let len = match decode(&buf, &Limits::DEFAULT)? {
+            let len = match decode(&buf, &FrameLimits::DEFAULT)? {
                 Decoded::Need(_) => break,
                 Decoded::Message { message, len } => {
                     events.push(format!("{message:?}"));
@@ -160,7 +160,7 @@ fn frame(len: u32, id: u8) -> Vec<u8> {
 
 #[test]
 fn lengths_are_judged_before_anything_is_buffered() {
-    let limits = Limits::for_pieces(20);
+    let limits = FrameLimits::for_pieces(20);
     for (id, good, bad) in [
         (0, 1, vec![2, 5, u32::MAX]),
         (4, 5, vec![1, 4, 6]),
@@ -182,10 +182,10 @@ fn lengths_are_judged_before_anything_is_buffered() {
 #[test]
 fn unknown_ids_are_skipped_once_they_are_whole() {
     let mut bytes = frame(3, 21);
-    assert_eq!(decode(&bytes, &Limits::DEFAULT), Ok(Decoded::Need(7)));
+    assert_eq!(decode(&bytes, &FrameLimits::DEFAULT), Ok(Decoded::Need(7)));
     bytes.extend([1, 2, 3]);
     assert_eq!(
-        decode(&bytes, &Limits::DEFAULT),
+        decode(&bytes, &FrameLimits::DEFAULT),
         Ok(Decoded::Skip { len: 7 })
     );
 }

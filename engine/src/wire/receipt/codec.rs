@@ -6,7 +6,7 @@ use seedbank_ledger::signed::lock::{LockId, SignedLock};
 use seedbank_ledger::signed::{Body, Signed};
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate, Signature};
 
-use crate::content::bencode::{self, DecodeError, Dict, Node, Value};
+use crate::content::bencode::{self, DecodeError, Dict, Element, Value};
 use crate::text::printable;
 use crate::wire::receipt::{
     ErrorCode, Hello, ISSUERS_MAX, MESSAGE_LEN_MAX, NOTE_LEN_MAX, Quote, QuoteState,
@@ -122,7 +122,7 @@ impl ReceiptMessage {
         if len > MESSAGE_LEN_MAX {
             return Err(ReceiptMessageError::TooLong { len });
         }
-        let document = bencode::decode(payload, &bencode::Limits::MESSAGE)?;
+        let document = bencode::decode(payload, &bencode::DecodeLimits::MESSAGE)?;
         let dict = document.root();
         Ok(match number(dict, "t")? {
             HELLO => Self::Hello(Hello::read(dict)?),
@@ -161,7 +161,7 @@ impl Hello {
             .with("wi", self.window.get())
     }
 
-    fn read(dict: Node<'_>) -> Result<Self> {
+    fn read(dict: Element<'_>) -> Result<Self> {
         let mut issuers = Vec::new();
         for item in list(dict, "is", ISSUERS_MAX)? {
             let key = item.as_array().ok_or(ReceiptMessageError::Field("is"))?;
@@ -196,7 +196,7 @@ impl Quote {
         (self.rate != Rate::MAX).then_some(self.rate.get())
     }
 
-    fn read(dict: Node<'_>) -> Result<Self> {
+    fn read(dict: Element<'_>) -> Result<Self> {
         let state = match number(dict, "st")? {
             0 => QuoteState::Open,
             1 => QuoteState::Queued,
@@ -229,7 +229,7 @@ impl SyncEntry {
             .into()
     }
 
-    fn read(dict: Node<'_>) -> Result<Self> {
+    fn read(dict: Element<'_>) -> Result<Self> {
         let kind = match number(dict, "k")? {
             KIND_ACKNOWLEDGEMENT => ChannelKind::Acknowledgement,
             KIND_LOCK => ChannelKind::Lock(LockId::new(number(dict, "id")?)),
@@ -255,7 +255,7 @@ impl SyncEntry {
     }
 }
 
-fn entries(dict: Node<'_>) -> Result<Vec<SyncEntry>> {
+fn entries(dict: Element<'_>) -> Result<Vec<SyncEntry>> {
     let mut entries: Vec<SyncEntry> = Vec::new();
     for item in list(dict, "cs", SYNC_ENTRIES_MAX)? {
         let entry = SyncEntry::read(item)?;
@@ -267,7 +267,7 @@ fn entries(dict: Node<'_>) -> Result<Vec<SyncEntry>> {
     Ok(entries)
 }
 
-fn note(dict: Node<'_>) -> Result<String> {
+fn note(dict: Element<'_>) -> Result<String> {
     let note = dict.get("nt").and_then(|note| note.as_bytes());
     let note = note.filter(|note| note.len() <= NOTE_LEN_MAX);
     let note = note.and_then(|note| std::str::from_utf8(note).ok());
@@ -275,35 +275,35 @@ fn note(dict: Node<'_>) -> Result<String> {
     Ok(printable(note.as_bytes(), NOTE_LEN_MAX))
 }
 
-fn rate(dict: Node<'_>) -> Result<Option<Rate>> {
+fn rate(dict: Element<'_>) -> Result<Option<Rate>> {
     match dict.get("ra") {
         None => Ok(None),
         Some(_) => Ok(Some(Rate::new(number(dict, "ra")?))),
     }
 }
 
-fn channel_id(dict: Node<'_>) -> Result<Option<ChannelId>> {
+fn channel_id(dict: Element<'_>) -> Result<Option<ChannelId>> {
     match dict.get("ch") {
         None => Ok(None),
         Some(_) => Ok(Some(ChannelId::from_bytes(array(dict, "ch")?))),
     }
 }
 
-fn number(dict: Node<'_>, key: &'static str) -> Result<u64> {
+fn number(dict: Element<'_>, key: &'static str) -> Result<u64> {
     let value = dict.get(key).and_then(|value| value.as_u64());
     value.ok_or(ReceiptMessageError::Field(key))
 }
 
-fn narrow(dict: Node<'_>, key: &'static str) -> Result<u32> {
+fn narrow(dict: Element<'_>, key: &'static str) -> Result<u32> {
     u32::try_from(number(dict, key)?).map_err(|_| ReceiptMessageError::Field(key))
 }
 
-fn array<const N: usize>(dict: Node<'_>, key: &'static str) -> Result<[u8; N]> {
+fn array<const N: usize>(dict: Element<'_>, key: &'static str) -> Result<[u8; N]> {
     let value = dict.get(key).and_then(|value| value.as_array());
     value.ok_or(ReceiptMessageError::Field(key))
 }
 
-fn list<'a>(dict: Node<'a>, key: &'static str, max: usize) -> Result<bencode::Items<'a>> {
+fn list<'a>(dict: Element<'a>, key: &'static str, max: usize) -> Result<bencode::Items<'a>> {
     let items = dict.get(key).and_then(|value| value.items());
     let items = items.ok_or(ReceiptMessageError::Field(key))?;
     if items.clone().nth(max).is_some() {
@@ -312,11 +312,11 @@ fn list<'a>(dict: Node<'a>, key: &'static str, max: usize) -> Result<bencode::It
     Ok(items)
 }
 
-fn required<B: Body>(dict: Node<'_>, key: &'static str) -> Result<Signed<B>> {
+fn required<B: Body>(dict: Element<'_>, key: &'static str) -> Result<Signed<B>> {
     signed(dict, key)?.ok_or(ReceiptMessageError::Field(key))
 }
 
-fn signed<B: Body>(dict: Node<'_>, key: &'static str) -> Result<Option<Signed<B>>> {
+fn signed<B: Body>(dict: Element<'_>, key: &'static str) -> Result<Option<Signed<B>>> {
     let Some(value) = dict.get(key) else {
         return Ok(None);
     };

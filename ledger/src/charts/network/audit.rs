@@ -47,7 +47,7 @@ impl<S: Store> NetworkLedger<S> {
     /// Makes the whole ledger again from its entries, compares, and sums up; O(entries).
     pub fn audit(&self) -> Result<Audit, CheckError> {
         let report = self.check()?;
-        let mut sums = Sums::default();
+        let mut sums = AuditSums::default();
         let mut from = Sequence::ZERO;
         loop {
             let page = self.entries(from, ENTRIES_MAX)?;
@@ -60,13 +60,13 @@ impl<S: Store> NetworkLedger<S> {
 }
 
 #[derive(Default)]
-struct Sums {
+struct AuditSums {
     /// Credits minus debits of each account.
     accounts: BTreeMap<AccountId, i128>,
     claimed: BTreeMap<NodeId, MicroCredits>,
 }
 
-impl Sums {
+impl AuditSums {
     fn add(&mut self, entry: &Entry) {
         for posting in entry.postings.iter() {
             let amount = i128::from(posting.amount);

@@ -1,14 +1,15 @@
 //! The rules of the network chart, and what its rows promise each other.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::account::AccountId;
 use crate::charts::network::change::lock;
 use crate::charts::network::order::returned;
-use crate::charts::network::rows::{LockRow, OwnerRow, StatementRow, expiry_key};
+use crate::charts::network::rows::{EscrowRow, OwnerRow, StatementRow, expiry_key};
 use crate::entry::EntryKind;
 use crate::genesis::{Genesis, Limits};
-use crate::identity::{NetworkId, NodeId};
+use crate::identity::{NetworkId, NodeId, SignatureScheme};
 use crate::layout::LayoutError;
 use crate::ledger::check::{CheckError, for_each_account};
 use crate::ledger::{Chart, LedgerError, Outcome, Position, Verdict};
@@ -26,6 +27,7 @@ use crate::units::{MicroCredits, Sequence};
 pub struct NetworkChart {
     genesis: Genesis,
     network_id: NetworkId,
+    scheme: Arc<dyn SignatureScheme>,
 }
 
 /// What an entry of a network ledger is caused by.
@@ -38,11 +40,12 @@ pub enum NetworkCause {
 }
 
 impl NetworkChart {
-    /// The chart of the network of `genesis`.
-    pub fn new(genesis: Genesis) -> Self {
+    /// The chart of the network of `genesis`, in which signatures are checked by `scheme`.
+    pub(super) fn new(genesis: Genesis, scheme: Arc<dyn SignatureScheme>) -> Self {
         Self {
             network_id: genesis.network_id(),
             genesis,
+            scheme,
         }
     }
 
@@ -58,6 +61,10 @@ impl NetworkChart {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.genesis.limits
+    }
+
+    pub(super) fn scheme(&self) -> &dyn SignatureScheme {
+        self.scheme.as_ref()
     }
 
     /// A lock's time has passed: what is left returns to its payer.
@@ -232,7 +239,7 @@ fn check_locks(state: &State<'_>) -> Result<BTreeMap<NodeId, u128>, CheckError> 
     let mut open: u128 = 0;
     let mut reserved = BTreeMap::new();
     for_each(state.store(), Table::Lock, &[], |key, value| {
-        let lock = LockRow::from_bytes(value)
+        let lock = EscrowRow::from_bytes(value)
             .map_err(|error| LedgerError::row(Table::Lock, key, error))?;
         let lock_id = LockId::new(key.try_into().map_or(0, u64::from_be_bytes));
         let about = |what: &str| format!("{what} of lock {lock_id}");

@@ -10,7 +10,7 @@
 use crate::account::AccountId;
 use crate::charts::network::change::{Change, lock};
 use crate::charts::network::chart::{NetworkChart, refused};
-use crate::charts::network::rows::LockRow;
+use crate::charts::network::rows::EscrowRow;
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};
 use crate::refusal::Refusal;
 use crate::signed::claim::SignedClaim;
@@ -29,7 +29,7 @@ impl NetworkChart {
         if body.network_id != self.network_id() {
             return Ok(refused(Refusal::WrongNetwork));
         }
-        if claim.verify(&body.payee).is_err() {
+        if claim.verify_by(self.scheme(), &body.payee).is_err() {
             return Ok(refused(Refusal::BadSignature));
         }
         if receipt.amount.is_zero() {
@@ -61,7 +61,7 @@ impl NetworkChart {
                 },
             )));
         }
-        let paid_out = LockRow {
+        let paid_out = EscrowRow {
             claimed: worth,
             receipt_bytes: receipt.bytes,
             receipt_amount: receipt.amount,
@@ -78,11 +78,11 @@ impl NetworkChart {
         .enter(state, at, None)
     }
 
-    fn is_receipt_of(&self, claim: &SignedClaim, lock: &LockRow) -> bool {
+    fn is_receipt_of(&self, claim: &SignedClaim, lock: &EscrowRow) -> bool {
         let receipt = &claim.body.receipt;
         let channel = lock.body(self.network_id(), claim.body.lock_id).channel();
         receipt.body.network_id == channel.network_id
             && receipt.body.channel_id == channel.id()
-            && receipt.verify(&channel.payer).is_ok()
+            && receipt.verify_by(self.scheme(), &channel.payer).is_ok()
     }
 }

@@ -26,9 +26,13 @@
 
 use crate::account::AccountId;
 use crate::charts::network::SUPPLY_MAX;
-use crate::charts::network::change::{Change, Stop, available, lock, owner, put_owner, refuse_if};
+use crate::charts::network::change::{
+    Change, ChangeStop, available, lock, owner, put_owner, refuse_if,
+};
 use crate::charts::network::chart::{NetworkChart, refused, supply};
-use crate::charts::network::rows::{LockRow, NonceRow, OwnerRow, PairRow, nonce_key, pair_key};
+use crate::charts::network::rows::{
+    EscrowRow, NewestLockRow, NonceRow, OwnerRow, nonce_key, pair_key,
+};
 use crate::identity::NodeId;
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};
 use crate::refusal::Refusal;
@@ -51,7 +55,7 @@ impl NetworkChart {
         if body.network_id != self.network_id() {
             return Ok(refused(Refusal::WrongNetwork));
         }
-        if order.verify(&body.account).is_err() {
+        if order.verify_by(self.scheme(), &body.account).is_err() {
             return Ok(refused(Refusal::BadSignature));
         }
         let mut account = owner(state, &body.account)?;
@@ -70,14 +74,25 @@ impl NetworkChart {
         };
         let (change, refusal) = match decision.decide(order) {
             Ok(change) => (change, None),
-            Err(Stop::Refused(refusal)) => (Change::none(body.account), Some(refusal)),
-            Err(Stop::Failed(error)) => return Err(error),
+            Err(ChangeStop::Refused(refusal)) => (Change::none(body.account), Some(refusal)),
+            Err(ChangeStop::Failed(error)) => return Err(error),
         };
         account.nonce = body.nonce;
         put_owner(state, &body.account, &account);
         let key = nonce_key(&body.account, body.nonce);
         state.put_row(key, &NonceRow(at.sequence));
-        change.enter(state, at, refusal)
+        let verdict = change.enter(state, at, refusal)?;
+        let after = owner(state, &body.account)?;
+        assert_eq!(
+            after.nonce, body.nonce,
+            "an order that is entered uses its nonce"
+        );
+        assert_eq!(
+            after.newest,
+            Some(at.sequence),
+            "an order is a line of its account"
+        );
+        Ok(verdict)
     }
 }
 
@@ -117,7 +132,7 @@ struct Ordered<'a, 'b> {
 }
 
 impl Ordered<'_, '_> {
-    fn decide(&self, order: &SignedOrder) -> Result<Change, Stop> {
+    fn decide(&self, order: &SignedOrder) -> Result<Change, ChangeStop> {
         refuse_if(self.at.time > order.body.valid_until, Refusal::Expired)?;
         match order.body.kind {
             OrderKind::Transfer { to, amount } => self.transfer(to, amount),
@@ -138,7 +153,7 @@ impl Ordered<'_, '_> {
         }
     }
 
-    fn transfer(&self, to: NodeId, amount: MicroCredits) -> Result<Change, Stop> {
+    fn transfer(&self, to: NodeId, amount: MicroCredits) -> Result<Change, ChangeStop> {
         refuse_if(amount.is_zero(), Refusal::BadAmount)?;
         self.check_available(amount)?;
         refuse_if(to == self.account, Refusal::SameParty)?;
@@ -156,7 +171,7 @@ impl Ordered<'_, '_> {
         payee: NodeId,
         amount: MicroCredits,
         ttl_secs: u32,
-    ) -> Result<Change, Stop> {
+    ) -> Result<Change, ChangeStop> {
         let limits = self.chart.limits();
         let amount_max = MicroCredits::new(limits.lock_microcredits_max);
         refuse_if(amount.is_zero() || amount > amount_max, Refusal::BadAmount)?;
@@ -173,7 +188,7 @@ impl Ordered<'_, '_> {
         )?;
         self.check_rotated(Some(payee))?;
         let lock_id = LockId::new(self.at.sequence.get());
-        let opened = LockRow {
+        let opened = EscrowRow {
             payer: self.account,
             payee,
             amount,
@@ -190,7 +205,12 @@ impl Ordered<'_, '_> {
             .with_lock(lock_id, None, opened))
     }
 
-    fn top_up(&self, lock_id: LockId, amount: MicroCredits, ttl_secs: u32) -> Result<Change, Stop> {
+    fn top_up(
+        &self,
+        lock_id: LockId,
+        amount: MicroCredits,
+        ttl_secs: u32,
+    ) -> Result<Change, ChangeStop> {
         let limits = self.chart.limits();
         let known = lock(self.state, lock_id)?;
         let before = known.map_or(MicroCredits::ZERO, |lock| lock.amount);
@@ -209,7 +229,7 @@ impl Ordered<'_, '_> {
         refuse_if(ttl_secs > limits.lock_ttl_secs_max, Refusal::BadLifetime)?;
         self.check_rotated(None)?;
         let expires_at = self.at.time.plus_secs(u64::from(ttl_secs));
-        let topped_up = LockRow {
+        let topped_up = EscrowRow {
             amount: total,
             expires_at: expires_at.max(known.expires_at),
             ..known
@@ -218,14 +238,14 @@ impl Ordered<'_, '_> {
         Ok(change.with_lock(lock_id, Some(known), topped_up))
     }
 
-    fn close_lock(&self, lock_id: LockId) -> Result<Change, Stop> {
+    fn close_lock(&self, lock_id: LockId) -> Result<Change, ChangeStop> {
         let known = lock(self.state, lock_id)?.ok_or(Refusal::LockUnknown)?;
         refuse_if(known.closed, Refusal::LockClosed)?;
         refuse_if(known.payee != self.account, Refusal::NotParty)?;
         Ok(returned(lock_id, known))
     }
 
-    fn rotate_key(&self, to: NodeId) -> Result<Change, Stop> {
+    fn rotate_key(&self, to: NodeId) -> Result<Change, ChangeStop> {
         refuse_if(to == self.account, Refusal::SameParty)?;
         let is_barred = match self.owner.rotated_to {
             Some(successor) => successor != to,
@@ -244,7 +264,7 @@ impl Ordered<'_, '_> {
         })
     }
 
-    fn grant(&self, to: NodeId, amount: MicroCredits) -> Result<Change, Stop> {
+    fn grant(&self, to: NodeId, amount: MicroCredits) -> Result<Change, ChangeStop> {
         self.check_issuer()?;
         let amount_max = MicroCredits::new(self.chart.limits().grant_microcredits_max);
         refuse_if(amount.is_zero() || amount > amount_max, Refusal::BadAmount)?;
@@ -262,7 +282,7 @@ impl Ordered<'_, '_> {
         ))
     }
 
-    fn burn(&self, amount: MicroCredits) -> Result<Change, Stop> {
+    fn burn(&self, amount: MicroCredits) -> Result<Change, ChangeStop> {
         self.check_issuer()?;
         refuse_if(amount.is_zero(), Refusal::BadAmount)?;
         self.check_available(amount)?;
@@ -275,18 +295,18 @@ impl Ordered<'_, '_> {
         ))
     }
 
-    fn check_issuer(&self) -> Result<(), Stop> {
+    fn check_issuer(&self) -> Result<(), ChangeStop> {
         let is_issuer = self.chart.genesis_file().is_issuer(&self.account);
         refuse_if(!is_issuer, Refusal::NotIssuer)
     }
 
-    fn check_available(&self, amount: MicroCredits) -> Result<(), Stop> {
+    fn check_available(&self, amount: MicroCredits) -> Result<(), ChangeStop> {
         let available = available(self.state, &self.account)?;
         refuse_if(available < amount, Refusal::InsufficientCredit)
     }
 
     /// Refuses an account that was handed over, on this side or the other.
-    fn check_rotated(&self, other: Option<NodeId>) -> Result<(), Stop> {
+    fn check_rotated(&self, other: Option<NodeId>) -> Result<(), ChangeStop> {
         refuse_if(self.owner.rotated_to.is_some(), Refusal::KeyRotated)?;
         match other {
             Some(other) => {
@@ -298,8 +318,8 @@ impl Ordered<'_, '_> {
     }
 
     fn newest_lock(&self, payee: &NodeId) -> Result<Option<LockId>, LedgerError> {
-        let pair: Option<PairRow> = self.state.row(&pair_key(&self.account, payee))?;
-        Ok(pair.map(|PairRow(lock_id)| lock_id))
+        let pair: Option<NewestLockRow> = self.state.row(&pair_key(&self.account, payee))?;
+        Ok(pair.map(|NewestLockRow(lock_id)| lock_id))
     }
 
     fn reserve(&self, lock_id: LockId, amount: MicroCredits) -> Change {
@@ -313,8 +333,8 @@ impl Ordered<'_, '_> {
 }
 
 /// A lock ends: what is left of it returns to its payer.
-pub(super) fn returned(lock_id: LockId, known: LockRow) -> Change {
-    let closed = LockRow {
+pub(super) fn returned(lock_id: LockId, known: EscrowRow) -> Change {
+    let closed = EscrowRow {
         closed: true,
         ..known
     };

@@ -23,7 +23,7 @@ pub(crate) struct OwnerRow {
 
 /// A lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LockRow {
+pub(crate) struct EscrowRow {
     /// Whose credit is reserved.
     pub(crate) payer: NodeId,
     /// For whom.
@@ -69,7 +69,7 @@ pub(crate) struct StatementRow {
 
 /// The newest lock of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PairRow(pub(crate) LockId);
+pub(crate) struct NewestLockRow(pub(crate) LockId);
 
 /// The entry of the order that used a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +91,25 @@ pub(crate) fn statement_key(account: &NodeId, sequence: Sequence) -> Vec<u8> {
     [account.as_bytes().as_slice(), &sequence.get().to_be_bytes()].concat()
 }
 
-pub(crate) fn expiry_key(lock_id: LockId, lock: &LockRow) -> Vec<u8> {
+pub(crate) fn expiry_key(lock_id: LockId, lock: &EscrowRow) -> Vec<u8> {
     let returns_at = lock.returns_at().as_secs().to_be_bytes();
     [returns_at, lock_id.get().to_be_bytes()].concat()
 }
 
-impl LockRow {
+impl EscrowRow {
+    /// Asserts L3, and that no more was claimed than a receipt says.
+    pub(crate) fn check_invariants(&self) {
+        assert!(
+            self.claimed <= self.amount,
+            "L3: a lock pays at most its amount"
+        );
+        assert!(
+            self.claimed <= self.receipt_amount,
+            "a claim is covered by a receipt"
+        );
+        assert_ne!(self.payer, self.payee, "a lock has two parties");
+    }
+
     /// What is still reserved.
     pub(crate) fn left(&self) -> MicroCredits {
         if self.closed {
@@ -174,7 +187,7 @@ impl Row for OwnerRow {
     }
 }
 
-impl Row for LockRow {
+impl Row for EscrowRow {
     const TABLE: Table = Table::Lock;
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -206,6 +219,18 @@ impl Row for LockRow {
             claimed_by: read_sequence(&mut reader)?,
         };
         reader.end()?;
+        if row.claimed > row.amount.min(row.receipt_amount) {
+            return Err(LayoutError::Value {
+                field: "claimed",
+                value: row.claimed.get(),
+            });
+        }
+        if row.payer == row.payee {
+            return Err(LayoutError::Value {
+                field: "payee",
+                value: 1,
+            });
+        }
         Ok(row)
     }
 }
@@ -249,7 +274,7 @@ impl Row for StatementRow {
     }
 }
 
-impl Row for PairRow {
+impl Row for NewestLockRow {
     const TABLE: Table = Table::Pair;
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -286,15 +311,35 @@ mod tests {
     use super::*;
     use crate::state::testing::check_one_reading;
 
+    #[test]
+    fn a_lock_that_paid_more_than_it_holds_does_not_parse() {
+        let row = EscrowRow {
+            payer: NodeId::from_bytes([1; 32]),
+            payee: NodeId::from_bytes([2; 32]),
+            amount: MicroCredits::new(6),
+            expires_at: UnixTime::from_secs(7),
+            grace_secs: 8,
+            claimed: MicroCredits::new(6),
+            closed: false,
+            receipt_bytes: Bytes::new(9),
+            receipt_amount: MicroCredits::new(10),
+            claimed_by: None,
+        };
+        assert_eq!(EscrowRow::from_bytes(&row.to_bytes()), Ok(row));
+        let claimed = MicroCredits::new(7);
+        let overdrawn = EscrowRow { claimed, ..row };
+        assert!(EscrowRow::from_bytes(&overdrawn.to_bytes()).is_err());
+    }
+
     proptest! {
         #[test]
         fn a_row_has_one_reading(
             bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..2_u8], 0..160)
         ) {
             check_one_reading::<OwnerRow>(&bytes);
-            check_one_reading::<LockRow>(&bytes);
+            check_one_reading::<EscrowRow>(&bytes);
             check_one_reading::<StatementRow>(&bytes);
-            check_one_reading::<PairRow>(&bytes);
+            check_one_reading::<NewestLockRow>(&bytes);
             check_one_reading::<NonceRow>(&bytes);
         }
     }

@@ -1,8 +1,8 @@
 //! Channel summaries and write-offs: what receipts are worth, booked once.
 
 use crate::account::AccountId;
-use crate::charts::node::rows::{ChannelRow, MEMBERSHIP_KEY, NodeLockRow, lock_key};
-use crate::charts::node::{ATTRIBUTION_MAX, ChannelSummary, Membership};
+use crate::charts::node::rows::{BookedChannelRow, MEMBERSHIP_KEY, NodeLockRow, lock_key};
+use crate::charts::node::{ATTRIBUTION_MAX, ChannelSummary, Membership, NodeChart};
 use crate::identity::NodeId;
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};
 use crate::posting::Postings;
@@ -20,7 +20,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// The role of `owner` between these two, if he is one of them.
+    /// The role of `owner` between these two, if it is one of them.
     pub(super) fn of(owner: &NodeId, payer: &NodeId, payee: &NodeId) -> Option<Self> {
         if owner == payer {
             Some(Self::Payer)
@@ -35,14 +35,14 @@ impl Role {
 /// What a receipt adds to what is booked of its channel.
 pub(super) struct Booking {
     pub(super) postings: Postings,
-    pub(super) row: ChannelRow,
+    pub(super) row: BookedChannelRow,
     pub(super) changed: bool,
 }
 
 /// Books `channel` up to `receipt`: all its bytes, and credit up to what `lock` holds while it is
 /// open. Totals that are lower than what is booked add nothing.
 pub(super) fn book(
-    before: ChannelRow,
+    before: BookedChannelRow,
     at: Position,
     role: Role,
     (channel, receipt): (&Channel, &Receipt),
@@ -81,22 +81,28 @@ pub(super) fn book(
             credit_more,
         ),
     };
+    let row = BookedChannelRow {
+        bytes,
+        amount,
+        booked,
+        entry: at.sequence,
+    };
+    row.check_follows(&before);
     let changed = (bytes, amount, booked) != (before.bytes, before.amount, before.booked);
+    assert!(
+        changed || postings.is_empty(),
+        "a receipt that is booked moves nothing"
+    );
     Booking {
         postings,
-        row: ChannelRow {
-            bytes,
-            amount,
-            booked,
-            entry: at.sequence,
-        },
+        row,
         changed,
     }
 }
 
 /// Decides on a summary. Checks run in the order of the refusals' codes.
 pub(super) fn apply_summary(
-    owner: &NodeId,
+    chart: &NodeChart,
     state: &mut State<'_>,
     at: Position,
     summary: &ChannelSummary,
@@ -116,7 +122,7 @@ pub(super) fn apply_summary(
     if channel.payer == channel.payee {
         return Ok(refused(Refusal::SameParty));
     }
-    let role = Role::of(owner, &channel.payer, &channel.payee);
+    let role = Role::of(&chart.owner(), &channel.payer, &channel.payee);
     let lock = known_lock(state, role, summary)?;
     if is_lock && lock.is_none() && role == Some(Role::Payer) {
         return Ok(refused(Refusal::LockUnknown));
@@ -129,12 +135,15 @@ pub(super) fn apply_summary(
     }
     if receipt.channel_id != channel.id()
         || !is_lock && !receipt.amount.is_zero()
-        || summary.receipt.verify(&channel.payer).is_err()
+        || summary
+            .receipt
+            .verify_by(chart.scheme(), &channel.payer)
+            .is_err()
     {
         return Ok(refused(Refusal::BadReceipt));
     }
     let key = receipt.channel_id.as_bytes();
-    let before: Option<ChannelRow> = state.row(key)?;
+    let before: Option<BookedChannelRow> = state.row(key)?;
     let known = before.unwrap_or_default();
     if is_crossed(receipt, &known) {
         return Ok(refused(Refusal::ReceiptRegressed));
@@ -157,6 +166,7 @@ pub(super) fn apply_summary(
     }
     state.put_row(key.to_vec(), &booking.row);
     if let (ChannelKind::Lock(lock_id), Some(lock)) = (channel.kind, lock) {
+        lock.check_invariants();
         state.put_row(lock_key(lock_id), &lock);
     }
     Ok(Verdict::Enter {
@@ -195,7 +205,7 @@ pub(super) fn refused(refusal: Refusal) -> Verdict {
     Verdict::Answer(Outcome::Refused(refusal))
 }
 
-/// The lock of a summary's channel. A payee learns of locks from payers, so his row is made here; a
+/// The lock of a summary's channel. A payee learns of locks from payers, so its row is made here; a
 /// payer's comes from the settlement node alone.
 fn known_lock(
     state: &State<'_>,
@@ -223,13 +233,13 @@ fn known_lock(
 }
 
 /// One total went back and the other forward: no honest payer signs that.
-fn is_crossed(receipt: &Receipt, known: &ChannelRow) -> bool {
+fn is_crossed(receipt: &Receipt, known: &BookedChannelRow) -> bool {
     receipt.bytes < known.bytes && receipt.amount > known.amount
         || receipt.bytes > known.bytes && receipt.amount < known.amount
 }
 
 /// Whether a summary's shares are at most what it adds to the last one.
-fn shares_fit(summary: &ChannelSummary, known: &ChannelRow) -> bool {
+fn shares_fit(summary: &ChannelSummary, known: &BookedChannelRow) -> bool {
     let receipt = &summary.receipt.body;
     let shares = || summary.attribution.iter();
     let bytes = shares().try_fold(Bytes::ZERO, |sum, share| sum.checked_add(share.bytes));

@@ -1,14 +1,16 @@
 //! The rules of the node chart.
 
+use std::sync::Arc;
+
 use crate::account::AccountId;
 use crate::charts::node::channel::{Role, apply_summary, apply_write_off, refused};
 use crate::charts::node::command::NodeCause;
 use crate::charts::node::rows::{
-    CURSOR_KEY, ChannelRow, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow,
+    BookedChannelRow, CURSOR_KEY, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow,
 };
 use crate::charts::node::{Membership, NodeCommand, settled};
 use crate::entry::EntryKind;
-use crate::identity::NodeId;
+use crate::identity::{NodeId, SignatureScheme};
 use crate::layout::LayoutError;
 use crate::ledger::check::CheckError;
 use crate::ledger::{Chart, LedgerError, Position, Verdict};
@@ -22,20 +24,25 @@ use crate::time::UnixTime;
 use crate::units::Sequence;
 
 /// The node chart of one owner.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NodeChart {
     owner: NodeId,
+    scheme: Arc<dyn SignatureScheme>,
 }
 
 impl NodeChart {
-    /// The chart of `owner`'s ledger.
-    pub fn new(owner: NodeId) -> Self {
-        Self { owner }
+    /// The chart of `owner`'s ledger, in which signatures are checked by `scheme`.
+    pub(super) fn new(owner: NodeId, scheme: Arc<dyn SignatureScheme>) -> Self {
+        Self { owner, scheme }
     }
 
     /// Whose ledger it is.
     pub fn owner(&self) -> NodeId {
         self.owner
+    }
+
+    pub(super) fn scheme(&self) -> &dyn SignatureScheme {
+        self.scheme.as_ref()
     }
 }
 
@@ -86,11 +93,9 @@ impl Chart for NodeChart {
                 state.put_row(MEMBERSHIP_KEY.to_vec(), membership);
                 Ok(nothing_moved())
             }
-            NodeCause::Command(NodeCommand::Settled(line)) => {
-                settled::apply(self.owner, state, at, line)
-            }
+            NodeCause::Command(NodeCommand::Settled(line)) => settled::apply(self, state, at, line),
             NodeCause::Command(NodeCommand::ChannelSummary(summary)) => {
-                apply_summary(&self.owner, state, at, summary)
+                apply_summary(self, state, at, summary)
             }
             NodeCause::Command(NodeCommand::WriteOff { peer, bytes }) => {
                 apply_write_off(&self.owner, state, *peer, *bytes)
@@ -138,7 +143,7 @@ impl NodeChart {
             payer: lock.payer,
             payee: lock.payee,
         };
-        let row: Option<ChannelRow> = state.row(channel.id().as_bytes())?;
+        let row: Option<BookedChannelRow> = state.row(channel.id().as_bytes())?;
         let booked = u128::from(row.unwrap_or_default().booked.get());
         let claimed = u128::from(lock.claimed.get());
         let amount = u128::from(lock.amount.get());

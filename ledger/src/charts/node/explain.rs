@@ -18,7 +18,7 @@ use crate::units::{Bytes, Sequence};
 
 /// Why the balance changed, or bytes were counted that changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub enum BalanceReason {
     /// Granted by an issuer: adds.
     Granted,
     /// Transferred or handed over to me: adds.
@@ -43,7 +43,7 @@ pub enum Reason {
     GivenUnsigned,
 }
 
-impl Reason {
+impl BalanceReason {
     /// Every reason, in the order in which they are shown.
     pub const ALL: [Self; 11] = [
         Self::Granted,
@@ -78,7 +78,7 @@ impl Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExplanationLine {
     /// Why.
-    pub reason: Reason,
+    pub reason: BalanceReason,
     /// Bytes counted, held at 2⁶⁴ − 1.
     pub bytes: Bytes,
     /// Credit, added or taken away as the reason says.
@@ -94,7 +94,7 @@ pub struct Explanation {
     pub since: UnixTime,
     /// [`Balance::total`](super::Balance::total) before the first entry of that time or later.
     pub opening: MicroCredits,
-    /// The sums that are not zero, in the order of [`Reason::ALL`].
+    /// The sums that are not zero, in the order of [`BalanceReason::ALL`].
     pub lines: Vec<ExplanationLine>,
     /// [`Balance::total`](super::Balance::total) now: opening and lines, exactly.
     pub closing: MicroCredits,
@@ -104,7 +104,7 @@ pub struct Explanation {
 
 /// Sums of one reason, wide enough for any ledger.
 #[derive(Clone, Copy, Default)]
-struct Sums {
+struct ReasonSums {
     bytes: u128,
     amount: u128,
     entry_count: u64,
@@ -117,8 +117,8 @@ pub(super) fn explain<S: Store>(
     since: UnixTime,
 ) -> Result<Explanation, LedgerError> {
     let head = ledger.head();
-    let mut before: BTreeMap<Reason, Sums> = BTreeMap::new();
-    let mut sums: BTreeMap<Reason, Sums> = BTreeMap::new();
+    let mut before: BTreeMap<BalanceReason, ReasonSums> = BTreeMap::new();
+    let mut sums: BTreeMap<BalanceReason, ReasonSums> = BTreeMap::new();
     let mut from = Sequence::ZERO;
     loop {
         let page = ledger.entries(from, ENTRIES_MAX)?;
@@ -177,7 +177,7 @@ fn check_closing<S: Store>(
 fn reasons<S: Store>(
     ledger: &Ledger<NodeChart, S>,
     entry: &Entry,
-) -> Result<Vec<(Reason, u128, u128)>, LedgerError> {
+) -> Result<Vec<(BalanceReason, u128, u128)>, LedgerError> {
     let is_acknowledged = entry.kind == EntryKind::ChannelSummary
         && match ledger.cause(entry)? {
             NodeCause::Command(NodeCommand::ChannelSummary(summary)) => {
@@ -195,31 +195,39 @@ fn reasons<S: Store>(
         .collect())
 }
 
-fn reason(posting: &Posting, is_acknowledged: bool, ends: bool) -> Option<(Reason, u128, u128)> {
+fn reason(
+    posting: &Posting,
+    is_acknowledged: bool,
+    ends: bool,
+) -> Option<(BalanceReason, u128, u128)> {
     let amount = u128::from(posting.amount);
     let credit = |reason| Some((reason, 0, amount));
     let bytes = |reason| Some((reason, amount, 0));
     match (posting.account, posting.side) {
-        (AccountId::Granted, Side::Debit) => credit(Reason::Granted),
-        (AccountId::Received, Side::Debit) => credit(Reason::Received),
-        (AccountId::Earned, Side::Debit) => credit(Reason::Earned),
-        (AccountId::Forfeited, Side::Credit) => credit(Reason::Forfeited),
-        (AccountId::Signed(_), Side::Credit) => credit(Reason::Spent),
-        (AccountId::Signed(_), Side::Debit) if ends => credit(Reason::Returned),
-        (AccountId::Sent, Side::Credit) => credit(Reason::Sent),
-        (AccountId::Burned, Side::Credit) => credit(Reason::Burned),
-        (AccountId::Given(_), Side::Credit) if is_acknowledged => bytes(Reason::GivenAcknowledged),
-        (AccountId::Given(_), Side::Credit) => bytes(Reason::Earned),
-        (AccountId::Taken(_), Side::Credit) if is_acknowledged => bytes(Reason::TakenAcknowledged),
-        (AccountId::Taken(_), Side::Credit) => bytes(Reason::Spent),
-        (AccountId::Unsigned(_), Side::Credit) => bytes(Reason::GivenUnsigned),
+        (AccountId::Granted, Side::Debit) => credit(BalanceReason::Granted),
+        (AccountId::Received, Side::Debit) => credit(BalanceReason::Received),
+        (AccountId::Earned, Side::Debit) => credit(BalanceReason::Earned),
+        (AccountId::Forfeited, Side::Credit) => credit(BalanceReason::Forfeited),
+        (AccountId::Signed(_), Side::Credit) => credit(BalanceReason::Spent),
+        (AccountId::Signed(_), Side::Debit) if ends => credit(BalanceReason::Returned),
+        (AccountId::Sent, Side::Credit) => credit(BalanceReason::Sent),
+        (AccountId::Burned, Side::Credit) => credit(BalanceReason::Burned),
+        (AccountId::Given(_), Side::Credit) if is_acknowledged => {
+            bytes(BalanceReason::GivenAcknowledged)
+        }
+        (AccountId::Given(_), Side::Credit) => bytes(BalanceReason::Earned),
+        (AccountId::Taken(_), Side::Credit) if is_acknowledged => {
+            bytes(BalanceReason::TakenAcknowledged)
+        }
+        (AccountId::Taken(_), Side::Credit) => bytes(BalanceReason::Spent),
+        (AccountId::Unsigned(_), Side::Credit) => bytes(BalanceReason::GivenUnsigned),
         // The other sides, and movements between the owner's own accounts.
         _ => None,
     }
 }
 
 /// `opening` with every sum added or taken away.
-fn total(opening: u128, sums: &BTreeMap<Reason, Sums>) -> Option<u128> {
+fn total(opening: u128, sums: &BTreeMap<BalanceReason, ReasonSums>) -> Option<u128> {
     let of = |adds| {
         sums.iter()
             .filter(move |(reason, _)| reason.adds() == adds)
@@ -229,9 +237,9 @@ fn total(opening: u128, sums: &BTreeMap<Reason, Sums>) -> Option<u128> {
 }
 
 fn collect(
-    sums: &mut BTreeMap<Reason, Sums>,
+    sums: &mut BTreeMap<BalanceReason, ReasonSums>,
     sequence: Sequence,
-    reasons: Vec<(Reason, u128, u128)>,
+    reasons: Vec<(BalanceReason, u128, u128)>,
 ) {
     for (reason, bytes, amount) in reasons {
         let sum = sums.entry(reason).or_default();

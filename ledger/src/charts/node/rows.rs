@@ -51,7 +51,7 @@ pub(crate) struct NodeLockRow {
 
 /// What of a channel has been booked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChannelRow {
+pub(crate) struct BookedChannelRow {
     /// Bytes of its newest booked receipt.
     pub bytes: Bytes,
     /// Amount of its newest booked receipt.
@@ -67,7 +67,42 @@ pub(super) fn lock_key(lock_id: LockId) -> Vec<u8> {
     lock_id.get().to_be_bytes().to_vec()
 }
 
+impl BookedChannelRow {
+    /// Asserts that no more is booked than a receipt says.
+    pub(super) fn check_invariants(&self) {
+        assert!(
+            self.booked <= self.amount,
+            "no more is booked than was signed"
+        );
+    }
+
+    /// Asserts L4: this is what follows `before`.
+    pub(super) fn check_follows(&self, before: &Self) {
+        self.check_invariants();
+        assert!(
+            self.bytes >= before.bytes,
+            "L4: a channel's bytes never decrease"
+        );
+        assert!(
+            self.amount >= before.amount,
+            "L4: a channel's amount never decreases"
+        );
+        assert!(
+            self.booked >= before.booked,
+            "what is booked of a channel only grows"
+        );
+    }
+}
+
 impl NodeLockRow {
+    /// Asserts L3.
+    pub(super) fn check_invariants(&self) {
+        assert!(
+            self.claimed <= self.amount,
+            "L3: a lock pays at most its amount"
+        );
+    }
+
     /// A lock of which nothing is claimed yet.
     pub(super) fn new(lock: &Lock) -> Self {
         Self {
@@ -145,11 +180,17 @@ impl Row for NodeLockRow {
             closed: reader.flag("closed")?,
         };
         reader.end()?;
+        if row.claimed > row.amount {
+            return Err(LayoutError::Value {
+                field: "claimed",
+                value: row.claimed.get(),
+            });
+        }
         Ok(row)
     }
 }
 
-impl Row for ChannelRow {
+impl Row for BookedChannelRow {
     const TABLE: Table = Table::Channel;
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -170,6 +211,12 @@ impl Row for ChannelRow {
             entry: Sequence::new(reader.u64()?),
         };
         reader.end()?;
+        if row.booked > row.amount {
+            return Err(LayoutError::Value {
+                field: "booked",
+                value: row.booked.get(),
+            });
+        }
         Ok(row)
     }
 }
@@ -211,7 +258,7 @@ mod tests {
             check_one_reading::<CursorRow>(&bytes);
             check_one_reading::<SeenRow>(&bytes);
             check_one_reading::<NodeLockRow>(&bytes);
-            check_one_reading::<ChannelRow>(&bytes);
+            check_one_reading::<BookedChannelRow>(&bytes);
         }
     }
 }

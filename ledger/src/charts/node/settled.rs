@@ -6,12 +6,12 @@
 //! would not end at the certified credit.
 
 use crate::account::{AccountId, Side};
-use crate::charts::node::Membership;
 use crate::charts::node::channel::{Role, book, refused};
 use crate::charts::node::rows::{
-    CURSOR_KEY, ChannelRow, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow, lock_key,
+    BookedChannelRow, CURSOR_KEY, CursorRow, MEMBERSHIP_KEY, NodeLockRow, SeenRow, lock_key,
 };
-use crate::identity::NodeId;
+use crate::charts::node::{Membership, NodeChart};
+use crate::identity::{NodeId, SignatureScheme};
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};
 use crate::posting::Postings;
 use crate::refusal::Refusal;
@@ -30,22 +30,22 @@ struct Effect {
     /// Credit that the operation moved; must be what the line says.
     moved: MicroCredits,
     lock: Option<(LockId, NodeLockRow)>,
-    channel: Option<(ChannelId, ChannelRow)>,
+    channel: Option<(ChannelId, BookedChannelRow)>,
 }
 
 /// Why a line is not copied.
-enum Stop {
+enum LineStop {
     Refused(Refusal),
     Failed(LedgerError),
 }
 
-impl From<Refusal> for Stop {
+impl From<Refusal> for LineStop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<LedgerError> for Stop {
+impl From<LedgerError> for LineStop {
     fn from(error: LedgerError) -> Self {
         Self::Failed(error)
     }
@@ -53,7 +53,7 @@ impl From<LedgerError> for Stop {
 
 /// Decides on a line.
 pub(super) fn apply(
-    owner: NodeId,
+    chart: &NodeChart,
     state: &mut State<'_>,
     at: Position,
     line: &StatementLine,
@@ -62,28 +62,30 @@ pub(super) fn apply(
         return Ok(refused(Refusal::WrongNetwork));
     };
     let copy = Copy {
-        owner,
+        owner: chart.owner(),
+        scheme: chart.scheme(),
         membership,
         at,
         line,
     };
     match copy.run(state) {
         Ok(verdict) => Ok(verdict),
-        Err(Stop::Refused(refusal)) => Ok(refused(refusal)),
-        Err(Stop::Failed(error)) => Err(error),
+        Err(LineStop::Refused(refusal)) => Ok(refused(refusal)),
+        Err(LineStop::Failed(error)) => Err(error),
     }
 }
 
 /// One line on its way into the ledger.
 struct Copy<'a> {
     owner: NodeId,
+    scheme: &'a dyn SignatureScheme,
     membership: Membership,
     at: Position,
     line: &'a StatementLine,
 }
 
 impl Copy<'_> {
-    fn run(&self, state: &mut State<'_>) -> Result<Verdict, Stop> {
+    fn run(&self, state: &mut State<'_>) -> Result<Verdict, LineStop> {
         let certificate = &self.line.certificate.body;
         self.check_signatures()?;
         let cursor: Option<CursorRow> = state.row(CURSOR_KEY)?;
@@ -105,6 +107,11 @@ impl Copy<'_> {
             return Err(Refusal::OutOfOrder.into());
         }
         self.remember(state, &effect);
+        assert_eq!(
+            Some(state.balance(&AccountId::Network)?),
+            available,
+            "the account ends at the certified credit"
+        );
         Ok(Verdict::Enter {
             refusal: self.line.refusal,
             postings: effect.postings,
@@ -124,15 +131,17 @@ impl Copy<'_> {
         state.put_row(CURSOR_KEY.to_vec(), &cursor);
         state.put_row(sequence_key(certificate.sequence), &seen);
         if let Some((lock_id, lock)) = &effect.lock {
+            lock.check_invariants();
             state.put_row(lock_key(*lock_id), lock);
         }
         if let Some((channel_id, channel)) = &effect.channel {
+            channel.check_invariants();
             state.put_row(channel_id.as_bytes().to_vec(), channel);
         }
     }
 
     /// The answer to a line whose sequence has passed: the copy, or a contradiction.
-    fn known(&self, state: &State<'_>) -> Result<Verdict, Stop> {
+    fn known(&self, state: &State<'_>) -> Result<Verdict, LineStop> {
         let certificate = &self.line.certificate.body;
         let seen: Option<SeenRow> = state.row(&sequence_key(certificate.sequence))?;
         match seen {
@@ -146,7 +155,7 @@ impl Copy<'_> {
         }
     }
 
-    fn check_signatures(&self) -> Result<(), Stop> {
+    fn check_signatures(&self) -> Result<(), LineStop> {
         let network_id = self.membership.network_id;
         let settlement = &self.membership.settlement;
         let certificate = &self.line.certificate;
@@ -158,20 +167,21 @@ impl Copy<'_> {
         if is_other || certificate.body.network_id != network_id {
             return Err(Refusal::WrongNetwork.into());
         }
-        let is_genuine = match &self.line.operation {
-            Operation::Order(order) => order.verify(&order.body.account).is_ok(),
-            Operation::Claim(claim) => claim.verify(&claim.body.payee).is_ok(),
-            Operation::Expiry(_) => true,
+        let genuine = match &self.line.operation {
+            Operation::Order(order) => order.verify_by(self.scheme, &order.body.account),
+            Operation::Claim(claim) => claim.verify_by(self.scheme, &claim.body.payee),
+            Operation::Expiry(_) => Ok(()),
         };
-        if !is_genuine {
+        if genuine.is_err() {
             return Err(Refusal::BadSignature.into());
         }
         let lock_certified = self.line.lock.is_none_or(|status| {
-            status.lock.body.network_id == network_id && status.lock.verify(settlement).is_ok()
+            status.lock.body.network_id == network_id
+                && status.lock.verify_by(self.scheme, settlement).is_ok()
         });
         if !lock_certified
             || certificate.body.account != self.owner
-            || certificate.verify(settlement).is_err()
+            || certificate.verify_by(self.scheme, settlement).is_err()
             || !self.line.is_certified_entry()
         {
             return Err(Refusal::BadCertificate.into());
@@ -179,7 +189,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn effect(&self, state: &State<'_>) -> Result<Effect, Stop> {
+    fn effect(&self, state: &State<'_>) -> Result<Effect, LineStop> {
         match (&self.line.operation, self.line.refusal) {
             (Operation::Order(order), Some(_)) if order.body.account == self.owner => {
                 Ok(Effect::default())
@@ -191,7 +201,7 @@ impl Copy<'_> {
         }
     }
 
-    fn order(&self, state: &State<'_>, order: &SignedOrder) -> Result<Effect, Stop> {
+    fn order(&self, state: &State<'_>, order: &SignedOrder) -> Result<Effect, LineStop> {
         let is_mine = order.body.account == self.owner;
         let moved = |from, to, amount| {
             Ok(Effect {
@@ -216,7 +226,7 @@ impl Copy<'_> {
             OrderKind::Grant { to, amount } if to == self.owner => {
                 moved(AccountId::Granted, AccountId::Network, amount)
             }
-            // The issuer's own line of a grant to somebody else: nothing of his moved.
+            // The issuer's own line of a grant to somebody else: nothing of the issuer's own moved.
             OrderKind::Grant { amount, .. } if is_mine => Ok(Effect {
                 moved: amount,
                 ..Effect::default()
@@ -238,7 +248,7 @@ impl Copy<'_> {
         }
     }
 
-    fn open_lock(&self, payee: NodeId, amount: MicroCredits) -> Result<Effect, Stop> {
+    fn open_lock(&self, payee: NodeId, amount: MicroCredits) -> Result<Effect, LineStop> {
         let lock_id = LockId::new(self.line.certificate.body.sequence.get());
         let status = self.status(lock_id)?;
         let lock = &status.lock.body;
@@ -259,7 +269,7 @@ impl Copy<'_> {
         state: &State<'_>,
         lock_id: LockId,
         amount: MicroCredits,
-    ) -> Result<Effect, Stop> {
+    ) -> Result<Effect, LineStop> {
         let status = self.status(lock_id)?;
         let known: NodeLockRow = state.row(&lock_key(lock_id))?.ok_or(Refusal::LockUnknown)?;
         let total = known.amount.checked_add(amount).ok_or(Refusal::Overflow)?;
@@ -278,7 +288,7 @@ impl Copy<'_> {
         })
     }
 
-    fn claim(&self, state: &State<'_>, claim: &SignedClaim) -> Result<Effect, Stop> {
+    fn claim(&self, state: &State<'_>, claim: &SignedClaim) -> Result<Effect, LineStop> {
         let lock_id = claim.body.lock_id;
         let status = self.status(lock_id)?;
         let lock = &status.lock.body;
@@ -288,7 +298,9 @@ impl Copy<'_> {
         if claim.body.payee != lock.payee {
             return Err(Refusal::NotParty.into());
         }
-        if signed.body.channel_id != channel.id() || signed.verify(&lock.payer).is_err() {
+        let signer = &lock.payer;
+        if signed.body.channel_id != channel.id() || signed.verify_by(self.scheme, signer).is_err()
+        {
             return Err(Refusal::BadReceipt.into());
         }
         let worth = signed.body.amount.min(lock.amount);
@@ -298,7 +310,7 @@ impl Copy<'_> {
         if known.closed || status.claimed != worth {
             return Err(Refusal::OutOfOrder.into());
         }
-        let before: ChannelRow = state
+        let before: BookedChannelRow = state
             .row(signed.body.channel_id.as_bytes())?
             .unwrap_or_default();
         // The claim may be ahead of the last summary: book what is missing first. The payee may
@@ -334,8 +346,8 @@ impl Copy<'_> {
     }
 
     /// A lock ended: what is left returns to its payer, and what its payee did not claim is lost to
-    /// him.
-    fn end(&self, state: &State<'_>, lock_id: LockId) -> Result<Effect, Stop> {
+    /// it.
+    fn end(&self, state: &State<'_>, lock_id: LockId) -> Result<Effect, LineStop> {
         let status = self.status(lock_id)?;
         let (role, known) = self.known_lock(state, lock_id, &status)?;
         let left = known.amount.checked_sub(known.claimed);
@@ -343,7 +355,7 @@ impl Copy<'_> {
         if known.closed || !status.closed || status.claimed != known.claimed {
             return Err(Refusal::OutOfOrder.into());
         }
-        let all_of = |account| -> Result<MicroCredits, Stop> {
+        let all_of = |account| -> Result<MicroCredits, LineStop> {
             let balance = u64::try_from(state.balance(&account)?);
             let balance = balance.map_err(|_| LedgerError::Overflow { account })?;
             Ok(MicroCredits::new(balance))
@@ -378,7 +390,7 @@ impl Copy<'_> {
         state: &State<'_>,
         lock_id: LockId,
         status: &LockStatus,
-    ) -> Result<(Role, NodeLockRow), Stop> {
+    ) -> Result<(Role, NodeLockRow), LineStop> {
         let lock = &status.lock.body;
         let role = Role::of(&self.owner, &lock.payer, &lock.payee).ok_or(Refusal::NotParty)?;
         let known: Option<NodeLockRow> = state.row(&lock_key(lock_id))?;
@@ -401,7 +413,7 @@ impl Copy<'_> {
     }
 
     /// The status of the lock that the line is about.
-    fn status(&self, lock_id: LockId) -> Result<LockStatus, Stop> {
+    fn status(&self, lock_id: LockId) -> Result<LockStatus, LineStop> {
         match self.line.lock {
             Some(status) if status.lock.body.lock_id == lock_id => Ok(status),
             Some(_) | None => Err(Refusal::OutOfOrder.into()),

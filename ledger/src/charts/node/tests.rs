@@ -80,9 +80,9 @@ fn an_acknowledgement_is_booked_once_and_only_its_growth() {
     assert_eq!(
         shown,
         [
-            (Reason::GivenAcknowledged, 150, 2),
-            (Reason::TakenAcknowledged, 7, 1),
-            (Reason::GivenUnsigned, 3, 1)
+            (BalanceReason::GivenAcknowledged, 150, 2),
+            (BalanceReason::TakenAcknowledged, 7, 1),
+            (BalanceReason::GivenUnsigned, 3, 1)
         ]
     );
     assert_eq!(ledger.check().unwrap().entry_count, 5);

@@ -21,11 +21,11 @@ pub(crate) type FileKey = (u64, usize);
 /// A bounded pool of open files.
 #[derive(Debug, Default)]
 pub(crate) struct FilePool {
-    open: Mutex<Open>,
+    open: Mutex<OpenFiles>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenFiles {
     files: BTreeMap<FileKey, Slot>,
     clock: u64,
     next_storage: u64,
@@ -81,13 +81,13 @@ impl FilePool {
         pool.files.retain(|(owner, _), _| *owner != storage);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenFiles> {
         // Nothing under this lock leaves it half done.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
+impl OpenFiles {
     fn touch(&mut self, key: FileKey, writable: bool) -> Option<Arc<File>> {
         self.clock += 1;
         let used = self.clock;

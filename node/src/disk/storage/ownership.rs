@@ -7,7 +7,7 @@
 
 /// A file found in a torrent's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundFile {
     /// Bytes it has.
     pub(super) len: u64,
     /// Bytes the torrent says it has.
@@ -40,7 +40,7 @@ pub(super) enum Matches {
 }
 
 /// Whether the torrent may take the file for its own.
-pub(super) fn is_own(found: Found) -> bool {
+pub(super) fn is_own(found: FoundFile) -> bool {
     if found.recorded == Recorded::Own {
         return true;
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     /// A file of another, as long as ours.
-    const FOREIGN: Found = Found {
+    const FOREIGN: FoundFile = FoundFile {
         len: 100,
         expected_len: 100,
         holds_data: true,
@@ -76,7 +76,7 @@ mod tests {
     fn a_file_of_which_nothing_matches_is_not_ours_unless_the_record_says_so() {
         assert!(!is_own(FOREIGN));
         let known = |recorded, len| {
-            is_own(Found {
+            is_own(FoundFile {
                 recorded,
                 len,
                 ..FOREIGN
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn data_that_matches_is_adopted_and_files_that_hold_none_are_free() {
         let file = |matches, len| {
-            is_own(Found {
+            is_own(FoundFile {
                 matches,
                 len,
                 ..FOREIGN
@@ -106,7 +106,7 @@ mod tests {
         assert!(!file(Matches::Some, 101), "the rest would be overwritten");
         assert!(file(Matches::All, 101), "nothing would be");
         let empty = |len| {
-            is_own(Found {
+            is_own(FoundFile {
                 holds_data: false,
                 len,
                 ..FOREIGN

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use seedbank_engine::asked::{BlockFate, Found};
 use seedbank_engine::interface::input::{Input, PeerEvent};
 use seedbank_engine::units::Block;
-use seedbank_engine::wire::codec::{self, Decoded, Limits, WireError};
+use seedbank_engine::wire::codec::{self, Decoded, FrameLimits, WireError};
 use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedSemaphorePermit;
@@ -35,7 +35,7 @@ pub(crate) struct Reader<R> {
     link: Arc<PeerLink>,
     stream: R,
     buffer: ReadBuffer,
-    limits: Limits,
+    limits: FrameLimits,
 }
 
 /// Bytes read and not parsed yet, at `start..end`.
@@ -64,7 +64,7 @@ impl<R: Incoming> Reader<R> {
             link,
             stream,
             buffer: ReadBuffer::default(),
-            limits: Limits::DEFAULT,
+            limits: FrameLimits::DEFAULT,
         }
     }
 

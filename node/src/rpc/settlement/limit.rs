@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Buckets kept; whoever was silent longest is forgotten, which only fills his bucket.
+/// Buckets kept; whoever was silent longest is forgotten, which only fills its bucket.
 const BUCKETS_MAX: usize = 10_000;
 
 /// One bucket per `K`, all of one size.
 #[derive(Debug)]
-pub(super) struct Limiter<K> {
-    buckets: Mutex<BTreeMap<K, Bucket>>,
+pub(super) struct CallerLimiter<K> {
+    buckets: Mutex<BTreeMap<K, CallerBucket>>,
     /// Tokens that fit.
     burst: u64,
     /// Time in which one token comes back.
@@ -20,12 +20,12 @@ pub(super) struct Limiter<K> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+struct CallerBucket {
     /// When it will be full again; in the past if it is.
     full_at: Instant,
 }
 
-impl<K: Ord + Copy> Limiter<K> {
+impl<K: Ord + Copy> CallerLimiter<K> {
     /// Buckets of `burst` tokens, of which `per_second` come back in a second.
     pub(super) fn new(burst: u64, per_second: u32) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl<K: Ord + Copy> Limiter<K> {
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
             make_room(&mut buckets, now);
         }
-        let bucket = buckets.entry(key).or_insert(Bucket { full_at: now });
+        let bucket = buckets.entry(key).or_insert(CallerBucket { full_at: now });
         let full_at = bucket.full_at.max(now) + self.time_of(tokens.min(self.burst));
         let latest = now + self.time_of(self.burst);
         if full_at > latest {
@@ -66,7 +66,7 @@ impl<K: Ord + Copy> Limiter<K> {
 }
 
 /// Forgets full buckets, or if there are none, the one that is full soonest.
-fn make_room<K: Ord + Copy>(buckets: &mut BTreeMap<K, Bucket>, now: Instant) {
+fn make_room<K: Ord + Copy>(buckets: &mut BTreeMap<K, CallerBucket>, now: Instant) {
     buckets.retain(|_, bucket| bucket.full_at > now);
     if buckets.len() < BUCKETS_MAX {
         return;
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_only_the_rate() {
-        let limiter = Limiter::new(3, 10);
+        let limiter = CallerLimiter::new(3, 10);
         let now = Instant::now();
         for _ in 0..3 {
             assert_eq!(limiter.take(1, 1, now), Ok(()));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn work_that_turned_out_larger_is_paid_for_later() {
-        let limiter = Limiter::new(2, 1);
+        let limiter = CallerLimiter::new(2, 1);
         let now = Instant::now();
         assert_eq!(limiter.take(1, 1, now), Ok(()));
         limiter.charge(1, 2, now);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn buckets_are_bounded() {
-        let limiter = Limiter::new(1, 1);
+        let limiter = CallerLimiter::new(1, 1);
         let now = Instant::now();
         for key in 0..BUCKETS_MAX + 10 {
             assert_eq!(limiter.take(key, 1, now), Ok(()));

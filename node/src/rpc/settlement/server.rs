@@ -25,7 +25,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Door;
-use super::limit::Limiter;
+use super::limit::CallerLimiter;
 use crate::rpc::{GRACE, KEEPALIVE, ServeError, field, message, stopped};
 use crate::settlement::{Keeper, KeeperError, convert};
 
@@ -57,11 +57,11 @@ pub async fn serve(
     keeper: Keeper,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let service = Settling {
-        shared: Arc::new(Shared {
+    let service = SettlementApi {
+        shared: Arc::new(StreamState {
             keeper: keeper.clone(),
-            keys: Limiter::new(KEY_BURST, KEY_PER_SECOND),
-            addrs: Limiter::new(ADDR_BURST, ADDR_PER_SECOND),
+            keys: CallerLimiter::new(KEY_BURST, KEY_PER_SECOND),
+            addrs: CallerLimiter::new(ADDR_BURST, ADDR_PER_SECOND),
             stop: stop.clone(),
         }),
         watches: Arc::new(Semaphore::new(WATCHES_MAX)),
@@ -91,16 +91,16 @@ pub async fn serve(
 }
 
 /// The shared ledger of a network.
-struct Settling {
-    shared: Arc<Shared>,
+struct SettlementApi {
+    shared: Arc<StreamState>,
     watches: Arc<Semaphore>,
 }
 
 /// What streams keep when the call has returned.
-struct Shared {
+struct StreamState {
     keeper: Keeper,
-    keys: Limiter<NodeId>,
-    addrs: Limiter<IpAddr>,
+    keys: CallerLimiter<NodeId>,
+    addrs: CallerLimiter<IpAddr>,
     stop: watch::Receiver<bool>,
 }
 
@@ -108,7 +108,7 @@ type Answer<T> = Result<Response<T>, Status>;
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl SettlementService for Settling {
+impl SettlementService for SettlementApi {
     type SubmitStream = Messages<v1::SubmitResponse>;
 
     async fn submit(
@@ -211,7 +211,7 @@ impl SettlementService for Settling {
             Failure::new(ErrorReason::TooManyWatches, message)
         })?;
         let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
-        let follower = Follower {
+        let follower = LineFollower {
             head: self.shared.keeper.head(),
             shared: self.shared.clone(),
             account: field::node_id("account", &request.account)?,
@@ -224,7 +224,7 @@ impl SettlementService for Settling {
     }
 }
 
-impl Shared {
+impl StreamState {
     async fn submit(
         &self,
         from: IpAddr,
@@ -314,8 +314,8 @@ enum Believed {
 }
 
 /// One stream of `Watch`.
-struct Follower {
-    shared: Arc<Shared>,
+struct LineFollower {
+    shared: Arc<StreamState>,
     head: watch::Receiver<Sequence>,
     account: NodeId,
     after: Option<Sequence>,
@@ -323,7 +323,7 @@ struct Follower {
     _place: OwnedSemaphorePermit,
 }
 
-impl Follower {
+impl LineFollower {
     async fn run(mut self) {
         let mut is_due = true;
         loop {

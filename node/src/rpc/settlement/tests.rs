@@ -8,7 +8,7 @@ use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::request::Requests;
+use seedbank_ledger::request::AnsweredRequests;
 use seedbank_ledger::settlement::{
     IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
 };
@@ -60,7 +60,7 @@ impl Network {
         let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), now).unwrap();
         let issuing = Issuing {
             issuer: key(ISSUER),
-            requests: Requests::new(store.clone()),
+            requests: AnsweredRequests::new(store.clone()),
         };
         let clock = Arc::new(AtomicU64::new(START));
         let time = clock.clone();
@@ -181,7 +181,7 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
     let ledger = NetworkLedger::open(survived.clone(), genesis, key(SETTLEMENT), now).unwrap();
     let issuing = Issuing {
         issuer: key(ISSUER),
-        requests: Requests::new(survived),
+        requests: AnsweredRequests::new(survived),
     };
     let (keeper, _) = Keeper::start(ledger, Some(issuing), move || now).unwrap();
     keeper.grant(grant("a", 1, 500)).await.unwrap();

@@ -23,7 +23,7 @@ use seedbank_ledger::charts::node::{
 use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
-use seedbank_ledger::settlement::{Granted, IssueError, NewGrant};
+use seedbank_ledger::settlement::{GrantOutcome, IssueError, NewGrant};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{
     Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, Sequence, UnixTime,
@@ -32,8 +32,8 @@ use tokio::sync::mpsc;
 
 use crate::events::Events;
 use crate::rpc::backend::{
-    Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NodeInfo, Steps, Stopping,
-    TorrentError, TorrentRow, VerifyStep,
+    Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NodeInfo, PlacedTorrent, Steps,
+    Stopping, TorrentError, VerifyStep,
 };
 use crate::settlement::GrantError;
 
@@ -53,7 +53,7 @@ pub(super) struct Fake {
 }
 
 struct State {
-    torrents: BTreeMap<TorrentId, TorrentRow>,
+    torrents: BTreeMap<TorrentId, PlacedTorrent>,
     boosts: Vec<(BoostOrder, BoostView)>,
     policy: Policy,
     ledger: NodeLedger<Memory>,
@@ -93,7 +93,7 @@ impl Fake {
     }
 
     fn insert_torrent(&self, torrent_id: TorrentId) -> TorrentId {
-        let row = TorrentRow {
+        let row = PlacedTorrent {
             view: torrent(torrent_id),
             download_dir: PathBuf::from("/downloads"),
         };
@@ -189,11 +189,11 @@ impl Backend for Fake {
         Ok(self.state().policy.clone())
     }
 
-    async fn torrents(&self) -> Result<Vec<TorrentRow>, Stopping> {
+    async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping> {
         Ok(self.state().torrents.values().cloned().collect())
     }
 
-    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<TorrentRow>, Stopping> {
+    async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<PlacedTorrent>, Stopping> {
         Ok(self.state().torrents.get(&torrent_id).cloned())
     }
 
@@ -250,7 +250,7 @@ impl Backend for Fake {
         Ok(self.state().ledger.check()?)
     }
 
-    async fn grant(&self, _: NewGrant) -> Result<Granted, GrantError> {
+    async fn grant(&self, _: NewGrant) -> Result<GrantOutcome, GrantError> {
         Err(IssueError::NotIssuer.into())
     }
 

@@ -10,7 +10,7 @@ use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 use crate::asked::BlockFate;
 use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::connection::Connection;
-use crate::credit::receipts::exchange::{Arrived, Exchange, receipt_row};
+use crate::credit::receipts::exchange::{Exchange, Unverified, receipt_row};
 use crate::credit::receipts::limits::RATE_MAX;
 use crate::credit::receipts::paying::{Paying, PayingLock};
 use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
@@ -44,7 +44,7 @@ impl Exchange {
         connection.peer_rate_min.filter(|_| connection.is_payable())
     }
 
-    /// The exposure that this peer allows our key, by his newest HELLO or QUOTE; zero if he has
+    /// The exposure that this peer allows our key, by its newest HELLO or QUOTE; zero if it has
     /// not said.
     pub fn window_at(&self, peer: PeerIndex) -> Bytes {
         let key = self.connections.get(&peer).map(|connection| connection.key);
@@ -174,7 +174,7 @@ impl Exchange {
         if waits {
             let from = key;
             let arrived = self.pieces.entry(piece).or_default();
-            arrived.push(Arrived { from, len, rate });
+            arrived.push(Unverified { from, len, rate });
         } else if due && had && fate == BlockFate::Equal {
             // A duplicate that we asked for, of a piece that is verified: due at once (S1).
             self.pair_mut(key).payer.owe(torrent_id, len, rate);
@@ -243,7 +243,7 @@ impl Exchange {
         }
     }
 
-    /// No boost wants this payee's lock any more: bids at him end, and CLOSE goes out once no paid
+    /// No boost wants this payee's lock any more: bids there end, and CLOSE goes out once no paid
     /// block is under way or waits to be verified.
     pub fn end_lock(&mut self, payee: NodeId, lock_id: LockId, at: Instant) {
         let Some(lock) = self.own_lock(payee, lock_id) else {
@@ -278,6 +278,7 @@ impl Exchange {
         let connection = self.connection_mut(peer);
         let rate = connection.wanted_bid;
         if rate != connection.own_bid && connection.is_payable() && connection.bids.take(at) {
+            assert!(rate <= RATE_MAX, "no bid is above the bound");
             connection.own_bid = rate;
             self.send(peer, ReceiptMessage::Bid(rate));
         }
@@ -358,7 +359,7 @@ impl Exchange {
         pair.payer.locks.get_mut(&lock_id)
     }
 
-    /// What may still be signed to a payee, over all his locks.
+    /// What may still be signed to a payee, over all locks for it.
     pub fn room(&self, payee: NodeId, at: Instant) -> MicroCredits {
         let now = self.clock.now(at);
         let Some(pair) = self.pairs.get(&payee) else {

@@ -11,7 +11,7 @@ use crate::credit::output::Errand;
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::earning::{Earning, EarningLock};
 use crate::credit::receipts::exchange::Exchange;
-use crate::credit::receipts::exchange::syncing::Source;
+use crate::credit::receipts::exchange::syncing::ReceiptSource;
 use crate::credit::receipts::limits::{LOCK_GRACE_MIN_SECS, LOCK_LEFT_MIN_SECS, LOCKS_OPEN_MAX};
 use crate::credit::receipts::paying::{Paying, PayingLock};
 use crate::credit::receipts::violation::Violation;
@@ -19,7 +19,7 @@ use crate::units::PeerIndex;
 use crate::wire::receipt::ReceiptMessage;
 
 /// How a certificate compares with the one known.
-enum Certificate {
+enum Novelty {
     Newer,
     NothingNew,
 }
@@ -32,7 +32,8 @@ impl Exchange {
         let Some(network) = self.setup.network.filter(|own| own.id == body.network_id) else {
             return;
         };
-        if status.lock.verify(&network.settlement).is_err() {
+        let verified = status.lock.verify_by(self.scheme(), &network.settlement);
+        if verified.is_err() {
             return;
         }
         let me = self.id();
@@ -45,7 +46,7 @@ impl Exchange {
         if body.payer == me {
             self.own_lock_status(key, status, at);
         } else {
-            self.his_lock_status(key, status, at);
+            self.earning_lock_status(key, status, at);
         }
         self.turn(key, at);
     }
@@ -81,7 +82,7 @@ impl Exchange {
         self.sign(key, at);
     }
 
-    fn his_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
+    fn earning_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
         let now = self.clock.now(at);
         let body = status.lock.body;
         let serveable = self.is_serveable(key, &body, at);
@@ -110,7 +111,8 @@ impl Exchange {
         self.tally(rows);
     }
 
-    /// He shows a lock of ours. A restored node learns of it here before the settlement node tells.
+    /// A payee shows a lock of ours. A restored node learns of it here, before the settlement node
+    /// tells.
     pub(super) fn learn_own_lock(
         &mut self,
         peer: PeerIndex,
@@ -192,7 +194,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// CLOSE, or a SYNC that says so: he signs nothing more on this lock.
+    /// CLOSE, or a SYNC that says so: the payer signs nothing more on this lock.
     pub(super) fn close_asked(
         &mut self,
         peer: PeerIndex,
@@ -200,7 +202,7 @@ impl Exchange {
         at: Instant,
     ) -> Result<(), Violation> {
         let key = self.connection_mut(peer).key;
-        self.settle(key, Source::Lock(lock_id), at);
+        self.settle(key, ReceiptSource::Lock(lock_id), at);
         let pair = self.pair_mut(key);
         let Some(lock) = pair.payee.locks.get_mut(&lock_id) else {
             return Ok(());
@@ -216,7 +218,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// He says that a lock of ours is closed: nothing more is signed on it.
+    /// A payee says that a lock of ours is closed: nothing more is signed on it.
     pub(super) fn lock_refused(&mut self, peer: PeerIndex, channel_id: ChannelId) {
         let key = self.connection_mut(peer).key;
         let mut locks = self.pair_mut(key).payer.locks.values_mut();
@@ -257,7 +259,7 @@ impl Exchange {
 
     fn check_issuer(&self, lock: &SignedLock) -> Result<(), Violation> {
         let network = self.setup.network.ok_or(Violation::ForeignLock)?;
-        let verified = lock.verify(&network.settlement);
+        let verified = lock.verify_by(self.scheme(), &network.settlement);
         verified.map_err(|_| Violation::ForgedLock)
     }
 
@@ -276,12 +278,12 @@ impl Exchange {
 }
 
 fn is_newer(offered: &Lock, known: &Lock) -> bool {
-    matches!(compare(offered, known), Certificate::Newer)
+    matches!(compare(offered, known), Novelty::Newer)
 }
 
 /// A top-up raises the amount or the expiry; neither ever becomes smaller, and nothing else
 /// changes.
-fn compare(offered: &Lock, known: &Lock) -> Certificate {
+fn compare(offered: &Lock, known: &Lock) -> Novelty {
     let same = Lock {
         amount: known.amount,
         expires_at: known.expires_at,
@@ -290,8 +292,8 @@ fn compare(offered: &Lock, known: &Lock) -> Certificate {
     let grows = offered.amount >= known.amount && offered.expires_at >= known.expires_at;
     let differs = (offered.amount, offered.expires_at) != (known.amount, known.expires_at);
     if same == *known && grows && differs {
-        Certificate::Newer
+        Novelty::Newer
     } else {
-        Certificate::NothingNew
+        Novelty::NothingNew
     }
 }

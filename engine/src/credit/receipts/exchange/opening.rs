@@ -8,7 +8,7 @@ use seedbank_ledger::{Bytes, Instant, NetworkId, NodeId, Rate, Signature};
 
 use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
-use crate::credit::receipts::connection::{Connection, Phase};
+use crate::credit::receipts::connection::{Connection, OpeningPhase};
 use crate::credit::receipts::exchange::Exchange;
 use crate::credit::receipts::limits::{PAIRS_MAX, RATE_MAX};
 use crate::credit::receipts::service::Service;
@@ -93,7 +93,7 @@ impl Exchange {
         };
         let key = connection.key;
         let result = match (connection.phase, is_legal(connection.phase, &message)) {
-            (Phase::Plain, _) => return Ok(()),
+            (OpeningPhase::Plain, _) => return Ok(()),
             (_, false) => Err(Violation::OutOfOrder),
             (_, true) => self.dispatch(peer, message, now),
         };
@@ -132,7 +132,7 @@ impl Exchange {
                 if let Some(receipt) = newest {
                     self.receipt_shown(peer, receipt, now)?;
                 }
-                // Whatever he signed, he has shown.
+                // Whatever it signed, it has shown.
                 let key = self.connection_mut(peer).key;
                 self.pair_mut(key).payee.synced(now);
                 return self.close_asked(peer, lock_id, now);
@@ -174,10 +174,10 @@ impl Exchange {
     fn hello(&mut self, peer: PeerIndex, hello: &Hello) -> Result<(), Violation> {
         let connection = self.connection_mut(peer);
         let peer_nonce = hello.nonce;
-        let Phase::Greeted { nonce } = connection.phase else {
+        let OpeningPhase::Greeted { nonce } = connection.phase else {
             return Err(Violation::OutOfOrder);
         };
-        connection.phase = Phase::Proving { nonce, peer_nonce };
+        connection.phase = OpeningPhase::Proving { nonce, peer_nonce };
         connection.peer_rate_min = hello.rate_min;
         connection.peer_window = hello.window;
         let body = Auth {
@@ -200,7 +200,7 @@ impl Exchange {
     ) -> Result<(), Violation> {
         let connection = self.connection_mut(peer);
         let key = connection.key;
-        let Phase::Proving { nonce, peer_nonce } = connection.phase else {
+        let OpeningPhase::Proving { nonce, peer_nonce } = connection.phase else {
             return Err(Violation::OutOfOrder);
         };
         let body = Auth {
@@ -211,8 +211,10 @@ impl Exchange {
             peer_key: self.id(),
         };
         let signed = Signed { body, signature };
-        signed.verify(&key).map_err(|_| Violation::BadAuth)?;
-        self.connection_mut(peer).phase = Phase::Syncing;
+        signed
+            .verify_by(self.scheme(), &key)
+            .map_err(|_| Violation::BadAuth)?;
+        self.connection_mut(peer).phase = OpeningPhase::Syncing;
         self.put(Notice::Proven { peer, key });
         self.send_sync(peer, now);
         Ok(())
@@ -230,12 +232,12 @@ impl Exchange {
         }
     }
 
-    /// He broke a rule: from now on this connection is plain BitTorrent.
+    /// The peer broke a rule: from now on this connection is plain BitTorrent.
     pub(super) fn demote(&mut self, peer: PeerIndex) {
-        // Whatever he did, blocks that follow are free, and his stream says so.
+        // Whatever it did, blocks that follow are free, and its stream says so.
         self.set_quote(peer, Service::Open);
         let connection = self.connection_mut(peer);
-        connection.phase = Phase::Plain;
+        connection.phase = OpeningPhase::Plain;
         connection.own_bid = Rate::ZERO;
         connection.wanted_bid = Rate::ZERO;
         connection.quote = Service::Open;
@@ -299,19 +301,19 @@ impl Exchange {
     }
 }
 
-/// Which message is legal in which phase. After our SYNC went out his RECEIPTs may already be under
-/// way only behind his own SYNC, so nothing else comes first.
-fn is_legal(phase: Phase, message: &ReceiptMessage) -> bool {
+/// Which message is legal in which phase. After our SYNC went out its RECEIPTs may already be under
+/// way only behind its own SYNC, so nothing else comes first.
+fn is_legal(phase: OpeningPhase, message: &ReceiptMessage) -> bool {
     match message {
-        ReceiptMessage::Hello(_) => matches!(phase, Phase::Greeted { .. }),
-        ReceiptMessage::Auth(_) => matches!(phase, Phase::Proving { .. }),
-        ReceiptMessage::Sync(_) => matches!(phase, Phase::Syncing | Phase::Ready),
+        ReceiptMessage::Hello(_) => matches!(phase, OpeningPhase::Greeted { .. }),
+        ReceiptMessage::Auth(_) => matches!(phase, OpeningPhase::Proving { .. }),
+        ReceiptMessage::Sync(_) => matches!(phase, OpeningPhase::Syncing | OpeningPhase::Ready),
         ReceiptMessage::Bid(_)
         | ReceiptMessage::Quote(_)
         | ReceiptMessage::Lock(_)
         | ReceiptMessage::Receipt(_)
         | ReceiptMessage::Close { .. }
         | ReceiptMessage::Tip { .. }
-        | ReceiptMessage::Error { .. } => phase == Phase::Ready,
+        | ReceiptMessage::Error { .. } => phase == OpeningPhase::Ready,
     }
 }

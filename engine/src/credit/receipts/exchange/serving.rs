@@ -6,7 +6,7 @@ use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 
 use crate::credit::output::Notice;
 use crate::credit::receipts::connection::Connection;
-use crate::credit::receipts::exchange::syncing::Source;
+use crate::credit::receipts::exchange::syncing::ReceiptSource;
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::exposure::PaidBlock;
 use crate::credit::receipts::payee::Refused;
@@ -34,7 +34,7 @@ enum Unpaid {
 }
 
 impl Exchange {
-    /// His bid in force: the session keeps it with each REQUEST that arrives.
+    /// The peer's bid in force: the session keeps it with each REQUEST that arrives.
     pub fn bid(&self, peer: PeerIndex) -> Rate {
         self.connections
             .get(&peer)
@@ -108,10 +108,14 @@ impl Exchange {
         }
         let granted = match decision {
             Ok(rate) => {
+                assert!(rate <= bid, "no block costs more than its bid");
+                assert!(!rate.is_zero(), "a paid block has a price");
                 let service = self.connection_mut(peer).service;
                 if self.connection_mut(peer).quoted != service {
                     self.say_quote(peer, service);
                 }
+                let quoted = self.connection_mut(peer).quoted.price(bid);
+                assert!(rate <= quoted, "no block costs more than was quoted");
                 let window = self.window_of(key);
                 let block = PaidBlock {
                     torrent_id,
@@ -176,7 +180,7 @@ impl Exchange {
         }
     }
 
-    /// Verifies what waits on every channel of his, now.
+    /// Verifies what waits on every channel of this payer, now.
     pub(super) fn settle_all(&mut self, key: NodeId, at: Instant) {
         let Some(pair) = self.pairs.get(&key) else {
             return;
@@ -189,19 +193,19 @@ impl Exchange {
             .map(|(id, _)| *id)
             .collect();
         for lock_id in waiting {
-            self.settle(key, Source::Lock(lock_id), at);
+            self.settle(key, ReceiptSource::Lock(lock_id), at);
         }
-        self.settle(key, Source::Acknowledgement, at);
+        self.settle(key, ReceiptSource::Acknowledgement, at);
     }
 
     /// Verifies the receipt that waits on a channel and counts it. A forged one makes the
     /// connection it came on plain.
-    pub(super) fn settle(&mut self, key: NodeId, source: Source, at: Instant) {
+    pub(super) fn settle(&mut self, key: NodeId, source: ReceiptSource, at: Instant) {
         let now = self.clock.now(at);
         let pair = self.pair_mut(key);
         let pending = match source {
-            Source::Acknowledgement => pair.acks.his.take(),
-            Source::Lock(lock_id) => pair
+            ReceiptSource::Acknowledgement => pair.acks.theirs.take(),
+            ReceiptSource::Lock(lock_id) => pair
                 .payee
                 .locks
                 .get_mut(&lock_id)
@@ -210,19 +214,19 @@ impl Exchange {
         let Some(pending) = pending else {
             return;
         };
-        if pending.receipt.verify(&key).is_err() {
+        if pending.receipt.verify_by(self.scheme(), &key).is_err() {
             self.punish(pending.from);
             return;
         }
         let pair = self.pair_mut(key);
         match source {
-            Source::Acknowledgement => {
-                pair.acks.his.accept(pending.receipt, at);
-                pair.acks.his_summary.changed(at);
-                let row = receipt_row(pair.acks.his_channel, pair.acks.his.held());
+            ReceiptSource::Acknowledgement => {
+                pair.acks.theirs.accept(pending.receipt, at);
+                pair.acks.their_summary.changed(at);
+                let row = receipt_row(pair.acks.their_channel, pair.acks.theirs.held());
                 self.tally(row.into_iter().collect());
             }
-            Source::Lock(lock_id) => {
+            ReceiptSource::Lock(lock_id) => {
                 let piece_len = pair.piece_len;
                 pair.payee.accept(lock_id, pending.receipt, now);
                 pair.payee.reconsider(piece_len, at);
@@ -235,7 +239,7 @@ impl Exchange {
         }
     }
 
-    /// Tells him of his window when it has changed by an eighth, or shrunk.
+    /// Tells the payer of its window when it has changed by an eighth, or shrunk.
     pub(super) fn requote(&mut self, key: NodeId, _at: Instant) {
         let window = self.window_of(key);
         let live = self.live(key, |connection: &Connection| {
@@ -262,7 +266,7 @@ impl Exchange {
         self.send(peer, ReceiptMessage::Quote(service.quote(window)));
     }
 
-    /// He is in the open class on every connection from now.
+    /// The payer is in the open class on every connection from now.
     pub(super) fn quote_open(&mut self, key: NodeId) {
         let paid = self.live(key, |connection| connection.quoted != Service::Open);
         for peer in paid {

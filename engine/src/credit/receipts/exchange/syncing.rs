@@ -1,6 +1,6 @@
 //! Agreement after a loss: SYNC and receipts as they come (S4, P3).
 //!
-//! Whoever lost something adopts the other's proof, never a difference. A payer trusts only his own
+//! Whoever lost something adopts the other's proof, never a difference. A payer trusts only its own
 //! signature, a payee only the settlement node's and the payer's.
 
 use seedbank_ledger::signed::channel::{ChannelId, ChannelKind};
@@ -11,7 +11,7 @@ use seedbank_ledger::{Instant, NodeId};
 
 use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
-use crate::credit::receipts::connection::{Connection, Phase};
+use crate::credit::receipts::connection::{Connection, OpeningPhase};
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::incoming::{Freshness, Offered, totals};
 use crate::credit::receipts::limits::SYNC_CLOSED_MAX;
@@ -23,7 +23,7 @@ use crate::wire::receipt::{ErrorCode, ReceiptMessage, SYNC_ENTRIES_MAX, SyncEntr
 
 /// One of the two kinds of channel on which a peer signs to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum ReceiptSource {
     Acknowledgement,
     Lock(LockId),
 }
@@ -44,7 +44,7 @@ impl Exchange {
         };
         let mut entries = vec![SyncEntry {
             kind: ChannelKind::Acknowledgement,
-            held: pair.acks.his.held().copied(),
+            held: pair.acks.theirs.held().copied(),
             sent: pair.acks.ours.receipt,
             lock: None,
             closed: false,
@@ -88,8 +88,8 @@ impl Exchange {
         }
         let connection = self.connection_mut(peer);
         let key = connection.key;
-        if connection.phase == Phase::Syncing {
-            connection.phase = Phase::Ready;
+        if connection.phase == OpeningPhase::Syncing {
+            connection.phase = OpeningPhase::Ready;
             let window = connection.peer_window;
             let payer = &mut self.pair_mut(key).payer;
             payer.window = payer.window.max(window);
@@ -112,14 +112,14 @@ impl Exchange {
         entry: &SyncEntry,
         at: Instant,
     ) -> Result<(), Violation> {
-        let me = self.id();
+        let identity = self.setup.identity.clone();
         let key = self.connection_mut(peer).key;
         if let Some(receipt) = entry.sent {
-            if receipt.body.channel_id != self.pair_mut(key).acks.his_channel_id {
+            if receipt.body.channel_id != self.pair_mut(key).acks.their_channel_id {
                 return Err(Violation::ForeignReceipt);
             }
-            self.offer(peer, Source::Acknowledgement, receipt, at)?;
-            self.settle(key, Source::Acknowledgement, at);
+            self.offer(peer, ReceiptSource::Acknowledgement, receipt, at)?;
+            self.settle(key, ReceiptSource::Acknowledgement, at);
         }
         let acks = &mut self.pair_mut(key).acks;
         let known = acks.ours.receipt.as_ref();
@@ -130,7 +130,8 @@ impl Exchange {
         let ours = proof.body.channel_id == acks.ours.channel_id
             && proof.body.network_id == NO_NETWORK
             && proof.body.amount.is_zero();
-        if !ours || proof.verify(&me).is_err() {
+        let verified = || proof.verify_by(identity.scheme(), &identity.id());
+        if !ours || verified().is_err() {
             return Err(Violation::ForgedProof);
         }
         acks.ours.adopt(proof, at);
@@ -174,8 +175,8 @@ impl Exchange {
             if receipt.body.channel_id != channel_id {
                 return Err(Violation::ForeignReceipt);
             }
-            self.offer(peer, Source::Lock(lock_id), receipt, at)?;
-            self.settle(key, Source::Lock(lock_id), at);
+            self.offer(peer, ReceiptSource::Lock(lock_id), receipt, at)?;
+            self.settle(key, ReceiptSource::Lock(lock_id), at);
         }
         if entry.closed && open {
             self.close_asked(peer, lock_id, at)?;
@@ -183,7 +184,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// He shows a receipt of ours: what it proves to be signed is signed, whatever we remember.
+    /// A payee shows our receipt: what it proves to be signed is signed, whatever we remember.
     fn proof_shown(
         &mut self,
         peer: PeerIndex,
@@ -192,7 +193,7 @@ impl Exchange {
         at: Instant,
     ) -> Result<(), Violation> {
         let now = self.clock.now(at);
-        let me = self.id();
+        let identity = self.setup.identity.clone();
         let key = self.connection_mut(peer).key;
         let Some(lock) = self.pair_mut(key).payer.locks.get_mut(&lock_id) else {
             return Ok(());
@@ -204,7 +205,9 @@ impl Exchange {
         let shown = totals(Some(&proof));
         let known = Freshness::of(&proof.body, lock.receipt.as_ref()) == Freshness::Known;
         if !known {
-            proof.verify(&me).map_err(|_| Violation::ForgedProof)?;
+            proof
+                .verify_by(identity.scheme(), &identity.id())
+                .map_err(|_| Violation::ForgedProof)?;
         }
         lock.held = (lock.held.0.max(shown.0), lock.held.1.max(shown.1));
         let behind = lock.is_undelivered().then_some(lock.receipt).flatten();
@@ -233,13 +236,13 @@ impl Exchange {
         let key = self.connection_mut(peer).key;
         let channel_id = receipt.body.channel_id;
         let pair = self.pair_mut(key);
-        if channel_id == pair.acks.his_channel_id {
-            return self.offer(peer, Source::Acknowledgement, receipt, at);
+        if channel_id == pair.acks.their_channel_id {
+            return self.offer(peer, ReceiptSource::Acknowledgement, receipt, at);
         }
         let mut locks = pair.payee.locks.iter();
         let found = locks.find(|(_, lock)| lock.channel_id == channel_id);
         match found.map(|(id, lock)| (*id, lock.is_open())) {
-            Some((lock_id, true)) => self.offer(peer, Source::Lock(lock_id), receipt, at),
+            Some((lock_id, true)) => self.offer(peer, ReceiptSource::Lock(lock_id), receipt, at),
             Some((_, false)) => {
                 self.answer_err(peer, ErrorCode::LockClosed, channel_id, at);
                 Ok(())
@@ -254,20 +257,20 @@ impl Exchange {
     fn offer(
         &mut self,
         peer: PeerIndex,
-        source: Source,
+        source: ReceiptSource,
         receipt: SignedReceipt,
         at: Instant,
     ) -> Result<(), Violation> {
         let key = self.connection_mut(peer).key;
         let pair = self.pair_mut(key);
         let (incoming, network) = match source {
-            Source::Acknowledgement => {
+            ReceiptSource::Acknowledgement => {
                 if !receipt.body.amount.is_zero() {
                     return Err(Violation::AmountAcknowledged);
                 }
-                (&mut pair.acks.his, NO_NETWORK)
+                (&mut pair.acks.theirs, NO_NETWORK)
             }
-            Source::Lock(lock_id) => {
+            ReceiptSource::Lock(lock_id) => {
                 let lock = pair.payee.locks.get_mut(&lock_id);
                 let lock = lock.expect("callers have looked this lock up");
                 (&mut lock.incoming, lock.lock.body.network_id)
@@ -290,19 +293,22 @@ impl Exchange {
             }
         }
         match self.connection_mut(peer).phase {
-            Phase::Plain => Err(Violation::ForgedReceipt),
-            Phase::Greeted { .. } | Phase::Proving { .. } | Phase::Syncing | Phase::Ready => Ok(()),
+            OpeningPhase::Plain => Err(Violation::ForgedReceipt),
+            OpeningPhase::Greeted { .. }
+            | OpeningPhase::Proving { .. }
+            | OpeningPhase::Syncing
+            | OpeningPhase::Ready => Ok(()),
         }
     }
 
-    /// Sends SYNC, if he has not made us send too many.
+    /// Sends SYNC, if the peer has not made us send too many.
     pub(super) fn answer_sync(&mut self, peer: PeerIndex, at: Instant) {
         if self.connection_mut(peer).answers.take(at) {
             self.send_sync(peer, at);
         }
     }
 
-    /// Asks where he stands: no lock of his is closed before he has said so.
+    /// Asks the payer for its SYNC: no lock from it is closed before that has come.
     pub(super) fn ask_sync(&mut self, key: NodeId) {
         for peer in self.live(key, Connection::takes_receipts) {
             let (code, channel_id) = (ErrorCode::NotSynced, None);
@@ -318,7 +324,7 @@ impl Exchange {
     }
 
     /// A connection of this key is gone: the newest locks and receipts go out again on every other
-    /// one, also where his SYNC is still under way, for it may be older than they are (F4).
+    /// one, also where its SYNC is still under way, for it may be older than they are (F4).
     pub(super) fn resend(&mut self, key: NodeId) {
         let live = self.live(key, Connection::is_synced_by_us);
         let Some(pair) = self.pairs.get(&key).filter(|_| !live.is_empty()) else {

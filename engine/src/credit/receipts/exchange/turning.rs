@@ -11,10 +11,10 @@ use seedbank_ledger::{Instant, MicroCredits, NodeId, Rate};
 use crate::credit::event::CreditEvent;
 use crate::credit::output::{CreditOutput, Errand, Notice};
 use crate::credit::receipts::clock::Now;
-use crate::credit::receipts::conduct::Overdue;
+use crate::credit::receipts::conduct::Lapse;
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::earning::{Earning, EarningLock};
-use crate::credit::receipts::exchange::syncing::Source;
+use crate::credit::receipts::exchange::syncing::ReceiptSource;
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::limits::TURN_GAP;
 use crate::credit::receipts::paying::Paying;
@@ -121,9 +121,9 @@ impl Exchange {
         let conduct = pair.payee.conduct().wakes_at(owes, now);
         let connected = !self.live(key, Connection::is_ready).is_empty();
         let acks = [
-            pair.acks.his.wakes_at(),
+            pair.acks.theirs.wakes_at(),
             pair.acks.ours.wakes_at().filter(|_| connected),
-            pair.acks.his_summary.due_at(pair.acks.his.held()),
+            pair.acks.their_summary.due_at(pair.acks.theirs.held()),
             pair.acks
                 .ours
                 .summary
@@ -145,9 +145,10 @@ impl Exchange {
         let due = |wakes: Option<Instant>| wakes.is_some_and(|wake| at >= wake);
         let locks = pair.payee.locks.iter();
         let locks = locks.filter(|(_, lock)| due(lock.incoming.wakes_at()));
-        let mut sources: Vec<Source> = locks.map(|(id, _)| Source::Lock(*id)).collect();
-        if due(pair.acks.his.wakes_at()) {
-            sources.push(Source::Acknowledgement);
+        let mut sources: Vec<ReceiptSource> =
+            locks.map(|(id, _)| ReceiptSource::Lock(*id)).collect();
+        if due(pair.acks.theirs.wakes_at()) {
+            sources.push(ReceiptSource::Acknowledgement);
         }
         for source in sources {
             self.settle(key, source, at);
@@ -164,16 +165,16 @@ impl Exchange {
             };
             let piece_len = pair.piece_len;
             match overdue {
-                Overdue::BecomeLate => pair.payee.late(now.at),
-                Overdue::Suspend => {
+                Lapse::BecomeLate => pair.payee.late(now.at),
+                Lapse::Suspend => {
                     self.settle_all(key, now.at);
                     self.suspend(key, now);
                 }
-                Overdue::WriteOff => {
+                Lapse::WriteOff => {
                     self.settle_all(key, now.at);
                     self.write_off(key, now);
                 }
-                Overdue::Forgive => {
+                Lapse::Forgive => {
                     pair.payee.forgive(piece_len, now.at);
                     let row = TallyRow::Pair(pair.row());
                     self.tally(vec![row]);
@@ -185,7 +186,7 @@ impl Exchange {
     fn suspend(&mut self, key: NodeId, now: Now) {
         let pair = self.pair_mut(key);
         // What waited to be verified may have paid.
-        if pair.payee.conduct().overdue(true, now) != Some(Overdue::Suspend) {
+        if pair.payee.conduct().overdue(true, now) != Some(Lapse::Suspend) {
             return;
         }
         pair.payee.suspend(now.at);
@@ -197,7 +198,7 @@ impl Exchange {
 
     fn write_off(&mut self, key: NodeId, now: Now) {
         let pair = self.pair_mut(key);
-        if pair.payee.conduct().overdue(true, now) != Some(Overdue::WriteOff) {
+        if pair.payee.conduct().overdue(true, now) != Some(Lapse::WriteOff) {
             return;
         }
         let piece_len = pair.piece_len;
@@ -342,9 +343,9 @@ impl Exchange {
             taken.push(ours.summary.take(ours.channel, ours.receipt.as_ref(), none));
         }
         let acks = &mut pair.acks;
-        if due(acks.his_summary.due_at(acks.his.held())) {
-            let held = acks.his.held();
-            taken.push(acks.his_summary.take(acks.his_channel, held, none));
+        if due(acks.their_summary.due_at(acks.theirs.held())) {
+            let held = acks.theirs.held();
+            taken.push(acks.their_summary.take(acks.their_channel, held, none));
         }
         for lock in pair.payer.locks.values_mut() {
             let body = lock.lock.body;

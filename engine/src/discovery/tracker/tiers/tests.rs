@@ -32,6 +32,7 @@ fn reply(interval: u64, least: Option<u64>) -> AnnounceReply {
 fn asks(trackers: &mut Trackers, now: u64) -> (String, AnnounceEvent) {
     let announce = trackers.poll(at(now)).expect("an announce is due");
     assert_eq!(trackers.poll(at(now)), None, "one at a time");
+    trackers.check_invariants();
     (announce.url, announce.event)
 }
 

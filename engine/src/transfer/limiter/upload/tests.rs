@@ -14,7 +14,7 @@ fn at_ms(ms: u64) -> Instant {
     Instant::ZERO.after(Duration::from_millis(ms))
 }
 
-fn served(side: Side, weight: u64) -> UploadPeer {
+fn served(side: UploadSide, weight: u64) -> UploadPeer {
     UploadPeer {
         torrent: TORRENT,
         side,
@@ -81,10 +81,10 @@ fn assert_share(part: u64, whole: u64, percent: u64) {
 #[test]
 fn two_busy_classes_share_70_to_30_within_one_percent() {
     let mut rig = Rig::new(&[
-        (0, served(Side::Paid, 1)),
-        (1, served(Side::Open, 1)),
-        (2, served(Side::Open, 1)),
-        (3, served(Side::Open, 1)),
+        (0, served(UploadSide::Paid, 1)),
+        (1, served(UploadSide::Open, 1)),
+        (2, served(UploadSide::Open, 1)),
+        (3, served(UploadSide::Open, 1)),
     ]);
     rig.run(Duration::from_secs(60), |_, _| true);
     assert_share(rig.sent(0), rig.total(), 70);
@@ -95,9 +95,9 @@ fn two_busy_classes_share_70_to_30_within_one_percent() {
 #[test]
 fn shares_inside_a_class_follow_the_weights() {
     let mut rig = Rig::new(&[
-        (0, served(Side::Paid, 1_000_000)),
-        (1, served(Side::Paid, 3_000_000)),
-        (2, served(Side::Open, 7)),
+        (0, served(UploadSide::Paid, 1_000_000)),
+        (1, served(UploadSide::Paid, 3_000_000)),
+        (2, served(UploadSide::Open, 7)),
     ]);
     rig.run(Duration::from_secs(60), |_, _| true);
     assert_share(rig.sent(1), rig.sent(0) + rig.sent(1), 75);
@@ -106,8 +106,8 @@ fn shares_inside_a_class_follow_the_weights() {
 
 #[test]
 fn a_class_alone_gets_the_whole_rate() {
-    for side in [Side::Paid, Side::Open] {
-        let mut rig = Rig::new(&[(0, served(side, 1)), (1, served(Side::Paid, 1))]);
+    for side in [UploadSide::Paid, UploadSide::Open] {
+        let mut rig = Rig::new(&[(0, served(side, 1)), (1, served(UploadSide::Paid, 1))]);
         rig.run(Duration::from_secs(30), |peer, _| peer == 0);
         assert_share(rig.sent(0), RATE * 30, 100);
     }
@@ -116,9 +116,9 @@ fn a_class_alone_gets_the_whole_rate() {
 #[test]
 fn a_peer_that_is_slow_to_ask_does_not_idle_its_class() {
     let mut rig = Rig::new(&[
-        (0, served(Side::Paid, 1)),
-        (1, served(Side::Paid, 1)),
-        (2, served(Side::Open, 1)),
+        (0, served(UploadSide::Paid, 1)),
+        (1, served(UploadSide::Paid, 1)),
+        (2, served(UploadSide::Open, 1)),
     ]);
     // Peer 0 takes two blocks a second at most.
     let mut allowed_at = Instant::ZERO;
@@ -136,7 +136,10 @@ fn a_peer_that_is_slow_to_ask_does_not_idle_its_class() {
 
 #[test]
 fn short_gaps_between_requests_do_not_cost_the_paid_class_its_share() {
-    let mut rig = Rig::new(&[(0, served(Side::Paid, 1)), (1, served(Side::Open, 1))]);
+    let mut rig = Rig::new(&[
+        (0, served(UploadSide::Paid, 1)),
+        (1, served(UploadSide::Open, 1)),
+    ]);
     let mut rng = Rng::new(5);
     rig.run(Duration::from_secs(60), |peer, _| {
         peer == 1 || rng.chance(9, 10)
@@ -147,7 +150,10 @@ fn short_gaps_between_requests_do_not_cost_the_paid_class_its_share() {
 
 #[test]
 fn idling_saves_up_no_more_than_a_burst() {
-    let mut rig = Rig::new(&[(0, served(Side::Paid, 1)), (1, served(Side::Paid, 1))]);
+    let mut rig = Rig::new(&[
+        (0, served(UploadSide::Paid, 1)),
+        (1, served(UploadSide::Paid, 1)),
+    ]);
     rig.run(Duration::from_secs(30), |peer, _| peer == 1);
     let before = rig.sent(1);
     rig.run(Duration::from_secs(2), |_, _| true);
@@ -162,9 +168,9 @@ fn idling_saves_up_no_more_than_a_burst() {
 fn a_torrent_without_tokens_does_not_hold_up_the_others() {
     let slow = UploadPeer {
         torrent: SLOW_TORRENT,
-        ..served(Side::Paid, 1)
+        ..served(UploadSide::Paid, 1)
     };
-    let mut rig = Rig::new(&[(0, slow), (1, served(Side::Open, 1))]);
+    let mut rig = Rig::new(&[(0, slow), (1, served(UploadSide::Open, 1))]);
     let limiter = rig.queue.limiter_mut();
     limiter.set_torrent_rate(SLOW_TORRENT, Some(100_000), Instant::ZERO);
     rig.run(Duration::from_secs(60), |_, _| true);
@@ -177,8 +183,8 @@ fn a_torrent_without_tokens_does_not_hold_up_the_others() {
 #[test]
 fn the_largest_weight_starves_nobody_else_s_class() {
     let mut rig = Rig::new(&[
-        (0, served(Side::Paid, u64::MAX)),
-        (1, served(Side::Open, 0)),
+        (0, served(UploadSide::Paid, u64::MAX)),
+        (1, served(UploadSide::Open, 0)),
     ]);
     rig.queue.set_open_share(0);
     rig.run(Duration::from_secs(60), |_, _| true);
@@ -187,23 +193,27 @@ fn the_largest_weight_starves_nobody_else_s_class() {
 
 #[test]
 fn a_change_of_class_counts_from_then_on() {
-    let mut rig = Rig::new(&[(0, served(Side::Open, 1)), (1, served(Side::Open, 1))]);
+    let mut rig = Rig::new(&[
+        (0, served(UploadSide::Open, 1)),
+        (1, served(UploadSide::Open, 1)),
+    ]);
     rig.run(Duration::from_secs(20), |_, _| true);
     let before = (rig.sent(0), rig.total());
-    rig.queue.set_peer(PeerIndex(0), served(Side::Paid, 1));
+    rig.queue
+        .set_peer(PeerIndex(0), served(UploadSide::Paid, 1));
     rig.run(Duration::from_secs(20), |_, _| true);
     assert_share(before.0, before.1, 50);
     assert_share(rig.sent(0) - before.0, rig.total() - before.1, 70);
     rig.queue.remove_peer(PeerIndex(0));
     rig.queue.set_wanted(PeerIndex(0), Some(1));
-    assert!(!rig.queue.is_wanted(Side::Paid));
+    assert!(!rig.queue.is_wanted(UploadSide::Paid));
 }
 
 #[test]
 fn without_a_limit_nobody_waits_and_the_order_keeps_the_shares() {
     let mut queue = UploadQueue::new(30);
-    queue.set_peer(PeerIndex(0), served(Side::Paid, 1));
-    queue.set_peer(PeerIndex(1), served(Side::Open, 1));
+    queue.set_peer(PeerIndex(0), served(UploadSide::Paid, 1));
+    queue.set_peer(PeerIndex(1), served(UploadSide::Open, 1));
     let mut paid_blocks = 0;
     for _ in 0..10_000 {
         queue.set_wanted(PeerIndex(0), Some(BLOCK_LEN));
@@ -220,7 +230,10 @@ fn without_a_limit_nobody_waits_and_the_order_keeps_the_shares() {
 
 #[test]
 fn a_short_block_does_not_slip_past_a_long_one() {
-    let mut rig = Rig::new(&[(0, served(Side::Open, 1)), (1, served(Side::Open, 1))]);
+    let mut rig = Rig::new(&[
+        (0, served(UploadSide::Open, 1)),
+        (1, served(UploadSide::Open, 1)),
+    ]);
     rig.queue
         .limiter_mut()
         .set_node_rate(Some(10_000), Instant::ZERO);
@@ -252,7 +265,7 @@ proptest! {
         for _ in 0..300 {
             now = now.after(Duration::from_nanos(rng.below(60_000_000)));
             let peer = PeerIndex(rng.below(peer_count));
-            let side = if rng.chance(1, 2) { Side::Paid } else { Side::Open };
+            let side = if rng.chance(1, 2) { UploadSide::Paid } else { UploadSide::Open };
             match rng.below(6) {
                 0 => queue.set_peer(peer, served(side, rng.below(5))),
                 1 => queue.remove_peer(peer),
@@ -264,7 +277,8 @@ proptest! {
             while let Some((_, len)) = queue.next(now) {
                 sent += u64::from(len);
             }
-            let wanted = queue.is_wanted(Side::Paid) || queue.is_wanted(Side::Open);
+            queue.check_invariants();
+            let wanted = queue.is_wanted(UploadSide::Paid) || queue.is_wanted(UploadSide::Open);
             let left = queue.limiter.node.as_mut().unwrap().available(now);
             prop_assert!(!wanted || left < u64::from(BLOCK_LEN));
             let bound = u128::from(rate) * u128::from(now.as_nanos()) / 1_000_000_000;

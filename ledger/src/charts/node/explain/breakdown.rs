@@ -76,7 +76,7 @@ pub struct Breakdown {
 
 /// Sums of one group, or of an entry's share in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sums {
+struct GroupSums {
     change: i128,
     payload: u128,
     entry_count: u64,
@@ -152,7 +152,7 @@ pub(in crate::charts::node) fn explain_by<S: Store>(
 ) -> Result<Breakdown, LedgerError> {
     let own = ledger.chart().owner();
     let mut opening: i128 = 0;
-    let mut groups: BTreeMap<GroupKey, Sums> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupKey, GroupSums> = BTreeMap::new();
     let mut head = Sequence::ZERO;
     let mut from = Sequence::ZERO;
     loop {
@@ -193,8 +193,8 @@ fn shares(
     cause: &NodeCause,
     grouping: Grouping,
     own: NodeId,
-) -> Vec<(GroupKey, Sums)> {
-    let whole = Sums {
+) -> Vec<(GroupKey, GroupSums)> {
+    let whole = GroupSums {
         change: credit_change(entry),
         payload: payload(entry),
         entry_count: 1,
@@ -218,7 +218,7 @@ fn shares(
 }
 
 /// Splits a channel's change by subject; what is not attributed stays with the rest.
-fn by_subject(whole: Sums, attribution: &[Attribution]) -> Vec<(GroupKey, Sums)> {
+fn by_subject(whole: GroupSums, attribution: &[Attribution]) -> Vec<(GroupKey, GroupSums)> {
     let is_loss = whole.change < 0;
     let mut change_left = whole.change.unsigned_abs();
     let mut payload_left = whole.payload;
@@ -236,14 +236,14 @@ fn by_subject(whole: Sums, attribution: &[Attribution]) -> Vec<(GroupKey, Sums)>
         let payload = u128::from(share.bytes.get()).min(payload_left);
         change_left = change_left.saturating_sub(change);
         payload_left = payload_left.saturating_sub(payload);
-        let sums = Sums {
+        let sums = GroupSums {
             change: signed(change),
             payload,
             entry_count: 1,
         };
         shares.push((GroupKey::Subject(share.subject), sums));
     }
-    let rest = Sums {
+    let rest = GroupSums {
         change: signed(change_left),
         payload: payload_left,
         entry_count: u64::from(attribution.is_empty()),
@@ -252,7 +252,7 @@ fn by_subject(whole: Sums, attribution: &[Attribution]) -> Vec<(GroupKey, Sums)>
     shares
 }
 
-impl Sums {
+impl GroupSums {
     fn add(&mut self, share: Self) {
         self.change = self.change.saturating_add(share.change);
         self.payload = self.payload.saturating_add(share.payload);
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn shares_by_subject_add_up_to_the_entry() {
-        let whole = Sums {
+        let whole = GroupSums {
             change: -100,
             payload: 50,
             entry_count: 1,

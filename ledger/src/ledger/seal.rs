@@ -1,0 +1,82 @@
+//! An entry becomes bytes, and a group becomes a batch: what both must be before they are written.
+
+use super::{Chart, HEAD_KEY, Head, Outcome};
+use crate::entry::{ENTRY_LEN_MAX, Entry, EntryHash};
+use crate::posting::Postings;
+use crate::refusal::Refusal;
+use crate::state::{Row as _, sequence_key};
+use crate::store::{Batch, Table};
+use crate::time::UnixTime;
+
+/// The bytes of the entry that follows `head`.
+pub(super) fn seal<C: Chart>(
+    head: Head,
+    time: UnixTime,
+    cause: &C::Cause,
+    refusal: Option<Refusal>,
+    postings: Postings,
+) -> Vec<u8> {
+    assert!(time >= head.time, "ledger time never goes back");
+    let entry = Entry {
+        sequence: head.next,
+        time,
+        prev_hash: head.hash,
+        kind: C::kind(cause),
+        refusal,
+        cause: C::encode(cause),
+        postings,
+    };
+    let read = C::decode(entry.kind, &entry.cause);
+    assert_eq!(
+        read.as_ref(),
+        Ok(cause),
+        "a cause reads back as it is entered"
+    );
+    let bytes = entry.to_bytes();
+    assert!(bytes.len() <= ENTRY_LEN_MAX, "an entry fits its bound");
+    assert_eq!(
+        Entry::from_bytes(&bytes),
+        Ok(entry),
+        "an entry reads back as it is written"
+    );
+    bytes
+}
+
+/// Asserts, before a group is written, that the batch holds its entries and its head and no
+/// others. O(batch).
+pub(super) fn assert_batch(batch: &Batch, before: Head, head: Head, outcomes: &[Outcome]) {
+    let is_entered = |outcome: &&Outcome| matches!(outcome, Outcome::Entered { .. });
+    let entered = outcomes.iter().filter(is_entered).count();
+    let mut next = before.next;
+    for (table, key, value) in batch.iter() {
+        if table == Table::Entry {
+            assert_eq!(
+                key,
+                sequence_key(next),
+                "entries follow the head without a gap"
+            );
+            assert!(value.is_some(), "no entry is taken away");
+            next = next.next();
+        }
+    }
+    assert_eq!(next, head.next, "the head ends where the entries end");
+    let grown = next.get().saturating_sub(before.next.get());
+    assert_eq!(
+        u64::try_from(entered),
+        Ok(grown),
+        "one entry for each that was entered"
+    );
+    let written = batch.change(Table::Meta, HEAD_KEY).flatten();
+    assert_eq!(
+        written.map(Head::from_bytes),
+        Some(Ok(head)),
+        "the head written is the head computed"
+    );
+    let last = sequence_key(head.last().expect("an entry was made"));
+    let last = batch.change(Table::Entry, &last).flatten();
+    assert_eq!(
+        last.map(EntryHash::of),
+        Some(head.hash),
+        "the head names the last entry"
+    );
+}
