@@ -1,7 +1,8 @@
 //! Trackers: what to ask, how to read the answer, and whom to ask when (BEP 3, 7, 12, 15, 23, 41).
 //!
-//! [`http`] and [`udp`] are the two ways to ask; `tiers` decides whom and when. A driver makes whole
-//! HTTP requests; of UDP it owns the sockets and resolves names, and [`udp::client`] does the rest.
+//! [`http`] and [`udp`] are the two ways to ask; `tiers` decides whom and when. A driver makes
+//! whole HTTP requests; of UDP it owns the sockets and resolves names, and [`udp::client`] does the
+//! rest.
 
 pub mod http;
 mod tiers;

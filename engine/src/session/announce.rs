@@ -1,5 +1,5 @@
-//! Trackers: what is due is asked, what they answer becomes addresses. How a UDP tracker is asked is
-//! the business of [`UdpClient`](crate::discovery::tracker::udp::client::UdpClient).
+//! Trackers: what is due is asked, what they answer becomes addresses. How a UDP tracker is asked
+//! is the business of [`UdpClient`](crate::discovery::tracker::udp::client::UdpClient).
 
 use seedbank_ledger::Instant;
 

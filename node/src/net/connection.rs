@@ -1,5 +1,6 @@
-//! One task per connection: it owns a stream of bytes, whatever carries them, parses what comes, and
-//! writes what the session queued, in batches. Payload goes between socket and lease or storage here and nowhere else.
+//! One task per connection: it owns a stream of bytes, whatever carries them, parses what comes,
+//! and writes what the session queued, in batches. Payload goes between socket and lease or storage
+//! here and nowhere else.
 
 pub(crate) mod link;
 pub(crate) mod outbox;

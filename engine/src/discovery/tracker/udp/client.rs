@@ -1,4 +1,4 @@
-//! All announces over UDP that are under way: names to resolve, datagrams to send, answers to match.
+//! All announces over UDP under way: names to resolve, datagrams to send, answers to match.
 //!
 //! No socket and no clock: the session hands in what came and when, and carries out
 //! [`UdpClient::poll_output`]. One exchange is the business of `UdpAnnounce`.
@@ -93,8 +93,8 @@ enum Stage {
 }
 
 impl UdpClient {
-    /// Begins an announce. An earlier one of this torrent to this tracker is over without an answer:
-    /// repeated behind the new one, it would undo what that says.
+    /// Begins an announce. An earlier one of this torrent to this tracker is over without an
+    /// answer: repeated behind the new one, it would undo what that says.
     pub fn ask(
         &mut self,
         question: UdpQuestion,
