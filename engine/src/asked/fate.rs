@@ -31,7 +31,8 @@ pub enum Found {
 
 impl BlockFate {
     /// What becomes of a block. `asked` is for which torrent it was asked of this peer, or `None`;
-    /// only if it was does `find` run, which looks for its place there and stores it if it is missing.
+    /// only if it was does `find` run, which looks for its place there and stores it if it is
+    /// missing.
     pub fn decide(asked: Option<TorrentId>, find: impl FnOnce(TorrentId) -> Found) -> Self {
         match asked {
             Some(torrent) => Self::of(find(torrent)),

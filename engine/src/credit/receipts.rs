@@ -1,7 +1,8 @@
 //! The receipt protocol `Sb_receipt`: who owes whom, for what, and how both sides come to agree.
 //!
 //! [`Exchange`] is the whole of it for one node. Its parts: `limits` names every bound and delay,
-//! `service` and `open_pieces` say what a block costs, `exposure` is the queue F, `conduct` a payer's
+//! `service` and `open_pieces` say what a block costs, `exposure` is the queue F, `conduct` a
+//! payer's
 //! lateness, `payer` and `payee` the two sides of a pair, `paying` and `earning` their locks,
 //! `acknowledgement` what costs nothing, `connection` HELLO to ready. What travels is in
 //! docs/PROTOCOL.md; the rules, P1 to P5 and S1 to S5, and how they are read where they leave a

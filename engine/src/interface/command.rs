@@ -196,7 +196,7 @@ pub enum AddError {
     TooMany,
     /// A file of it belongs to another torrent.
     #[error(
-        "{} belongs to torrent {name:?} ({other}): remove that one or choose another folder (--dir)",
+        "{} belongs to torrent {name:?} ({other}): remove it or choose another folder (--dir)",
         path.display()
     )]
     SameFiles {

@@ -24,8 +24,8 @@ pub const SNUB_AFTER: Duration = Duration::from_secs(30);
 pub const SLOW_ALLOWANCE_MAX: Duration = Duration::from_secs(30);
 /// A request that has been first in line for so long is lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(60);
-/// Most answers that a peer with the Fast Extension may owe before it is asked for more: of so many,
-/// none is ever forgotten.
+/// Most answers that a peer with the Fast Extension may owe before it is asked for more: of so
+/// many, none is ever forgotten.
 pub const OWED_MAX: usize = WITHDRAWN_MAX;
 
 const ONE_SECOND: Duration = Duration::from_secs(1);
@@ -263,8 +263,8 @@ impl<T: Copy> Pipeline<T> {
         );
     }
 
-    /// If this block is first in line, the time of the next one starts: waiting behind others is not
-    /// held against it.
+    /// If this block is first in line, the time of the next one starts: waiting behind others is
+    /// not held against it.
     fn if_first_restart(&mut self, block: &Block, now: Instant) {
         if self.requests.first() == Some(*block) {
             self.first_since = self.first_since.max(now);

@@ -102,7 +102,8 @@ impl Leases {
     }
 
     /// Copies a block into its lease, or compares it with what is there; with the whole piece, if
-    /// it was the last. [`Found::Nothing`] without a lease: released, or verified and written since.
+    /// it was the last. [`Found::Nothing`] without a lease: released, or verified and written
+    /// since.
     ///
     /// # Panics
     /// If the block does not fit the piece that the lease was opened for; only blocks that this

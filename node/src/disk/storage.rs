@@ -55,7 +55,8 @@ pub(crate) enum StorageError {
     },
     /// Something else lies where the file should be.
     #[error(
-        "{path} exists and is not part of this torrent: move it away or choose another folder (--dir)"
+        "{path} exists and is not part of this torrent: move it away or choose another folder \
+         (--dir)"
     )]
     Foreign {
         /// Which file.

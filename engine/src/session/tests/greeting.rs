@@ -23,9 +23,7 @@ fn an_incoming_peer_hears_nothing_before_its_info_hash_is_known() {
     assert!(rig.take().is_empty());
     rig.shake(peer, torrent, Remote::modern(1));
     let outputs = rig.take();
-    assert!(
-        matches!(outputs[0], Output::Handshake { handshake, .. } if handshake.info_hash.0 == torrent.0)
-    );
+    assert!(matches!(outputs[0], Output::Handshake { torrent_id, .. } if torrent_id == torrent));
     let sent = sent_to(&outputs, peer);
     assert!(is_extended_handshake(&sent[0]));
     assert_eq!(sent[1], Message::HaveAll);

@@ -1,4 +1,5 @@
-//! What a session asks of its driver in a torrent's life: checks, records, and whose files are whose.
+//! What a session asks of its driver in a torrent's life: checks, records, and whose files are
+//! whose.
 
 use std::path::PathBuf;
 
