@@ -30,6 +30,7 @@ use crate::credit::market::{Market, MarketSetup};
 use crate::credit::output::Notice;
 use crate::credit::wallet::WalletBook;
 use crate::discovery::tracker::udp::client::UdpClient;
+use crate::discovery::tracker::udp::transaction::TransactionIds;
 use crate::interface::command::{Command, CommandError, CommandReply};
 use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::input::Input;
@@ -85,6 +86,7 @@ pub struct Session {
     download_refill: Option<Instant>,
     market: Market,
     udp_trackers: UdpClient,
+    transaction_ids: TransactionIds,
     /// Somebody may be let in before the next round.
     choke_due: Option<Instant>,
     outputs: VecDeque<Output>,
@@ -105,6 +107,7 @@ impl Session {
         let policy = Policy::default();
         let mut rng = Rng::new(config.rng_seed);
         let announce_key = u32::try_from(rng.below(1 << 32)).expect("below 2^32");
+        let transaction_ids = TransactionIds::new(&identity, config.rng_seed);
         let setup = MarketSetup {
             identity,
             network: config.network,
@@ -136,6 +139,7 @@ impl Session {
             announce_key,
             market,
             udp_trackers: UdpClient::default(),
+            transaction_ids,
             now,
         };
         session.apply_policy(now);

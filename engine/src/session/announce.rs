@@ -69,8 +69,8 @@ impl Session {
                     torrent_id,
                     tracker,
                 };
-                self.udp_trackers
-                    .ask(question, target, request, &mut self.rng);
+                let ids = [(); 2].map(|()| self.transaction_ids.draw());
+                self.udp_trackers.ask(question, target, request, ids);
             }
             Ok(TrackerUrl::Http(_)) | Err(_) => self.emit(Output::Announce {
                 torrent_id,

@@ -5,6 +5,7 @@
 //! conducts all that are under way.
 
 pub mod client;
+pub(crate) mod transaction;
 
 use seedbank_ledger::{Duration, Instant};
 

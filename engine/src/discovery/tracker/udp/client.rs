@@ -14,7 +14,6 @@ use crate::discovery::tracker::udp::{
 use crate::discovery::tracker::url::UdpTarget;
 use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
 use crate::discovery::{DATAGRAM_LEN_MAX, ResolveError};
-use crate::rng::Rng;
 use crate::units::TorrentId;
 
 /// Most announces, and most hosts being resolved; a further announce fails at once, and its torrent
@@ -93,14 +92,15 @@ enum Stage {
 }
 
 impl UdpClient {
-    /// Begins an announce. An earlier one of this torrent to this tracker is over without an
+    /// Begins an announce under two numbers that nobody else can guess: whoever can may answer in
+    /// the tracker's place. An earlier one of this torrent to this tracker is over without an
     /// answer: repeated behind the new one, it would undo what that says.
     pub fn ask(
         &mut self,
         question: UdpQuestion,
         target: UdpTarget,
         request: AnnounceRequest,
-        rng: &mut Rng,
+        transaction_ids: [u32; 2],
     ) {
         let event = request.event;
         let before = self.asked.remove(&question);
@@ -120,10 +120,6 @@ impl UdpClient {
         if self.resolving.insert((host.clone(), port)) {
             self.outputs.push_back(UdpOutput::Resolve { host, port });
         }
-        let transaction_ids = [(); 2].map(|()| {
-            let id = rng.below(1 << 32);
-            u32::try_from(id).expect("below 2^32")
-        });
         let stage = Stage::Resolving {
             target,
             request,

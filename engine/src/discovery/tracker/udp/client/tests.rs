@@ -46,7 +46,8 @@ fn ask(client: &mut UdpClient, torrent: u16, event: AnnounceEvent) {
     };
     let stopped = u64::from(event == AnnounceEvent::Stopped);
     let mut rng = Rng::new(u64::from(torrent) * 2 + stopped);
-    client.ask(question(torrent), target, request, &mut rng);
+    let ids = [(); 2].map(|()| u32::try_from(rng.below(1 << 32)).unwrap());
+    client.ask(question(torrent), target, request, ids);
     client.check_invariants();
 }
 
