@@ -345,7 +345,9 @@ fn type_defined(line: &str) -> Option<&str> {
         .iter()
         .find_map(|kind| line.trim_start().strip_prefix(kind))?;
     let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
-    Some(&name[..end.unwrap_or(name.len())])
+    let name = &name[..end.unwrap_or(name.len())];
+    // A macro that defines types names none.
+    Some(name).filter(|name| !name.is_empty())
 }
 
 #[test]

@@ -5,7 +5,6 @@ use seedbank_engine::discovery::tracker::url::TrackerUrl;
 use seedbank_engine::discovery::tracker::{
     AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest,
 };
-use seedbank_engine::rng::Rng;
 use seedbank_engine::units::{ClientId, InfoHash};
 use tokio::sync::mpsc;
 
@@ -47,7 +46,7 @@ async fn announce(url: &str, source: Option<IpAddr>) -> Result<AnnounceReply, An
     let Ok(TrackerUrl::Udp(target)) = TrackerUrl::parse(url) else {
         panic!("{url}");
     };
-    client.ask(question, target, request(), &mut Rng::new(1));
+    client.ask(question, target, request(), [1, 2]);
     loop {
         while let Some(output) = client.poll_output() {
             match output {
