@@ -96,7 +96,9 @@ impl Exchange {
     /// on an earlier connection counts until it is verified, so that without this a newcomer who
     /// reconnects could never complete the one piece its window holds.
     pub fn counted(&self, peer: PeerIndex) -> BTreeMap<PieceIndex, u64> {
-        let Some(connection) = self.connections.get(&peer) else {
+        // Without a bid the window does not matter.
+        let connection = self.connections.get(&peer);
+        let Some(connection) = connection.filter(|one| !one.own_bid.is_zero()) else {
             return BTreeMap::new();
         };
         let pair = self.pairs.get(&connection.key);
