@@ -153,7 +153,7 @@ impl Market {
     ) {
         let unix = self.unix(now);
         if let Some(wallet) = &mut self.wallet {
-            wallet.answer(request, answer.into(), now, unix);
+            wallet.answer(request, answer, now, unix);
             let time = wallet.settlement_time(unix);
             self.exchange.set_clock(now, time);
         }

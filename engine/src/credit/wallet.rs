@@ -33,7 +33,7 @@ use crate::credit::network::Network;
 use crate::credit::output::CreditOutput;
 use crate::credit::policy::CreditError;
 use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
-use crate::credit::settlement::SettlementReply;
+use crate::credit::settlement::{SettlementAnswer, Unreachable};
 use clock::SettlementClock;
 use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
 use errands::Errands;
@@ -226,16 +226,22 @@ impl Wallet {
     }
 
     /// The settlement node's answer to `request`. Late and doubled answers are ignored.
-    pub fn answer(&mut self, request: u64, reply: SettlementReply, now: Instant, unix: UnixTime) {
+    pub fn answer(
+        &mut self,
+        request: u64,
+        answer: Result<SettlementAnswer, Unreachable>,
+        now: Instant,
+        unix: UnixTime,
+    ) {
         self.clock.observe(now, unix);
         let Some(asked) = self.link.answered(request) else {
             return;
         };
-        if let SettlementReply::Unreachable(_) = reply {
+        let Ok(answer) = answer else {
             self.link.failed(now);
             return;
-        }
-        match self.take_answer(&asked, reply, now, unix) {
+        };
+        match self.take_answer(&asked, answer, now, unix) {
             Ok(()) => self.link.succeeded(),
             Err(what) => {
                 self.conflict(what.to_owned());

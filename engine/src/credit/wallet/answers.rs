@@ -2,74 +2,64 @@
 
 use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::settlement::{SettlementAnswer, Statement};
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
-use seedbank_ledger::statement::{AccountStatus, LockStatus, Operation, StatementLine};
+use seedbank_ledger::statement::{LockStatus, Operation, StatementLine};
 use seedbank_ledger::{Instant, MicroCredits, UnixTime};
 
 use super::Wallet;
-use super::config::{FRESH, LINES_PAGE, LOCKS_MAX, RETRY_MAX};
+use super::config::{FRESH, LOCKS_MAX, RETRY_MAX};
 use super::link::{Asked, Question};
 use super::orders::{self, Answer, Told, Wanted};
 use crate::credit::event::CreditEvent;
 use crate::credit::output::{CreditOutput, Errand};
-use crate::credit::settlement::SettlementReply;
 
 impl Wallet {
     /// Checks an answer and takes it over. An error says what is wrong with it; nothing was used.
     pub(super) fn take_answer(
         &mut self,
         asked: &Asked,
-        reply: SettlementReply,
+        answer: SettlementAnswer,
         now: Instant,
         unix: UnixTime,
     ) -> Result<(), &'static str> {
-        match (asked.question, reply) {
-            (Question::Lock(lock_id), SettlementReply::Lock(status)) => {
+        match (asked.question, answer) {
+            (Question::Lock(lock_id), SettlementAnswer::Lock(status)) => {
                 self.lock_told(lock_id, status)
             }
             (
                 Question::Order { .. } | Question::Claim { .. } | Question::Statement,
-                SettlementReply::Lines {
-                    refusal,
-                    used_by,
-                    lines,
-                    account,
-                },
+                SettlementAnswer::Statement(statement),
             ) => {
-                self.check_lines(&lines, &account)?;
+                self.check_statement(&statement)?;
                 let told = Told {
                     to_order: matches!(asked.question, Question::Order { .. }),
-                    refusal,
-                    used_by: used_by.as_deref(),
-                    lines: &lines,
-                    account: &account,
+                    statement: &statement,
                 };
-                self.lines_told(asked, &told, now, unix);
+                self.statement_told(asked, &told, now, unix);
                 Ok(())
             }
-            (_, SettlementReply::Unreachable(_))
-            | (Question::Lock(_), SettlementReply::Lines { .. })
+            (Question::Lock(_), SettlementAnswer::Statement(_))
             | (
                 Question::Order { .. } | Question::Claim { .. } | Question::Statement,
-                SettlementReply::Lock(_),
+                SettlementAnswer::Lock(_),
             ) => Err("an answer to another question"),
         }
     }
 
     /// Nothing of an answer is used unless all of it holds.
-    fn check_lines(
-        &self,
-        lines: &[StatementLine],
-        account: &AccountStatus,
-    ) -> Result<(), &'static str> {
+    fn check_statement(&self, statement: &Statement) -> Result<(), &'static str> {
         let own = self.identity.id();
-        if account.account != own {
+        if statement.account.account != own {
             return Err("an account that is not ours");
+        }
+        if statement.more && statement.lines.is_empty() {
+            return Err("a page without lines that is not the last");
         }
         let mut newest = self.seen;
         let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;
-        for line in lines.iter().filter(is_new) {
+        for line in statement.lines.iter().filter(is_new) {
             let body = &line.certificate.body;
             if body.account != own || body.network_id != self.network.id {
                 return Err("a certificate that is not for us");
@@ -130,27 +120,31 @@ impl Wallet {
 
     /// Takes over an answer that was checked: locks and orders first, then the
     /// entries, so that a crash between them reads the lines again.
-    fn lines_told(&mut self, asked: &Asked, told: &Told<'_>, now: Instant, unix: UnixTime) {
-        let last = told.lines.last().map(|line| line.certificate.body.sequence);
+    fn statement_told(&mut self, asked: &Asked, told: &Told<'_>, now: Instant, unix: UnixTime) {
+        let statement = told.statement;
+        let last = statement
+            .lines
+            .last()
+            .map(|line| line.certificate.body.sequence);
         let version = last.or(asked.after);
         let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;
-        let lines: Vec<&StatementLine> = told.lines.iter().filter(is_new).collect();
+        let lines: Vec<&StatementLine> = statement.lines.iter().filter(is_new).collect();
         self.take_lines(&lines, unix);
         if version >= self.seen {
             self.seen = version;
-            self.account = *told.account;
-            self.synced |= told.lines.len() < LINES_PAGE;
+            self.account = statement.account;
+            self.synced |= !statement.more;
         }
         let answer = self.orders.current.map_or(Answer::Open, |current| {
             orders::read_answer(self.identity.scheme(), &current.order, told)
         });
-        self.date_clock(asked, told.lines, now, unix);
+        self.date_clock(asked, &statement.lines, now, unix);
         self.settle_order(answer, now);
         if let Question::Claim {
             lock_id, amount, ..
         } = asked.question
         {
-            self.claim_told(lock_id, amount, told);
+            self.claim_told(lock_id, amount, statement);
         }
         self.watch_nonce();
         for line in &lines {
@@ -158,7 +152,7 @@ impl Wallet {
             self.outputs
                 .push_back(CreditOutput::Append(NodeCommand::Settled(line)));
         }
-        self.told_at = (told.lines.len() < LINES_PAGE).then_some(now);
+        self.told_at = (!statement.more).then_some(now);
         // An answer to a later question has the line, or there is none.
         let seen = self.seen;
         self.hint
@@ -259,17 +253,17 @@ impl Wallet {
         self.write_order(order, true);
     }
 
-    fn claim_told(&mut self, lock_id: LockId, amount: MicroCredits, told: &Told<'_>) {
+    fn claim_told(&mut self, lock_id: LockId, amount: MicroCredits, statement: &Statement) {
         self.errands.claim_answered(lock_id, amount);
         let shows = |line: &StatementLine| {
             let lock = line.lock.as_ref();
             lock.is_some_and(|status| status.lock.body.lock_id == lock_id)
         };
-        if !told.lines.iter().any(shows) {
+        if !statement.lines.iter().any(shows) {
             // Paid earlier than we knew, or refused: the lock itself tells.
             self.errands.ask(lock_id);
         }
-        let refusal = told
+        let refusal = statement
             .refusal
             .filter(|refusal| *refusal != Refusal::AlreadyDone);
         if let Some(refusal) = refusal {

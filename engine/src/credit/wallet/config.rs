@@ -26,8 +26,6 @@ pub const POLL_IDLE: Duration = Duration::from_secs(60);
 pub const RETRY_MIN: Duration = Duration::from_secs(1);
 /// Longest such pause.
 pub const RETRY_MAX: Duration = Duration::from_secs(60);
-/// A reply with so many lines may be one page of several: ask again at once.
-pub const LINES_PAGE: usize = 64;
 /// With a clock further off than this, in seconds, no locks are opened (docs/RULES.md,
 /// settlement time).
 pub const SKEW_MAX_SECS: u64 = 600;

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use seedbank_ledger::identity::SignatureScheme;
 use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::settlement::Statement;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
-use seedbank_ledger::statement::{AccountStatus, Operation, StatementLine};
+use seedbank_ledger::statement::{Operation, StatementLine};
 use seedbank_ledger::{Instant, MicroCredits, NodeId};
 
 use super::config::{QUEUE_MAX, REQUEST_IDS_MAX, WANTED_FOR};
@@ -228,10 +229,7 @@ impl Orders {
 pub(super) struct Told<'a> {
     /// Whether the answer is to this order, not to another question.
     pub(super) to_order: bool,
-    pub(super) refusal: Option<Refusal>,
-    pub(super) used_by: Option<&'a SignedOrder>,
-    pub(super) lines: &'a [StatementLine],
-    pub(super) account: &'a AccountStatus,
+    pub(super) statement: &'a Statement,
 }
 
 /// Reads what became of `order` out of an answer. A line decides before the answer's own fields.
@@ -240,6 +238,7 @@ pub(super) fn read_answer(
     order: &SignedOrder,
     told: &Told<'_>,
 ) -> Answer {
+    let statement = told.statement;
     let mine = |line: &StatementLine| match line.operation {
         Operation::Order(other)
             if other.body.account == order.body.account && other.body.nonce == order.body.nonce =>
@@ -248,21 +247,21 @@ pub(super) fn read_answer(
         }
         Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => None,
     };
-    if let Some((other, refusal)) = told.lines.iter().find_map(mine) {
+    if let Some((other, refusal)) = statement.lines.iter().find_map(mine) {
         return compare(scheme, order, &other, refusal);
     }
     if !told.to_order {
         return Answer::Open;
     }
-    if let Some(other) = told.used_by {
-        return compare(scheme, order, other, told.refusal);
+    if let Some(other) = &statement.used_by {
+        return compare(scheme, order, other, statement.refusal);
     }
-    if told.account.nonce >= order.body.nonce {
+    if statement.account.nonce >= order.body.nonce {
         let about_order =
             |refusal: &Refusal| !matches!(refusal, Refusal::WrongNonce | Refusal::AlreadyDone);
-        return Answer::Done(told.refusal.filter(about_order));
+        return Answer::Done(statement.refusal.filter(about_order));
     }
-    told.refusal.map_or(Answer::Open, Answer::NotTaken)
+    statement.refusal.map_or(Answer::Open, Answer::NotTaken)
 }
 
 /// `order` against the one that used its nonce.

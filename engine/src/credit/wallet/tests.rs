@@ -5,6 +5,7 @@ mod schedules;
 pub(crate) mod settlement;
 
 use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::settlement::Statement;
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::order::Order;
 use seedbank_ledger::statement::AccountStatus;
@@ -187,13 +188,12 @@ fn an_order_that_we_never_signed_is_a_conflict_and_is_not_repeated() {
     let forged = forged.sign(&Identity::from_secret([66; 32]));
     let mut account = bench.settlement.account(bench.id(0));
     account.nonce = 1;
-    let reply = SettlementReply::Lines {
+    let statement = Statement {
         refusal: Some(Refusal::WrongNonce),
         used_by: Some(Box::new(forged)),
-        lines: Vec::new(),
-        account,
+        ..account_alone(account)
     };
-    bench.answer_newest(0, reply);
+    bench.answer_newest(0, SettlementAnswer::Statement(statement));
     let conflict = |event: &CreditEvent| matches!(event, CreditEvent::Conflict { .. });
     assert!(bench.events(0).iter().any(conflict));
     assert_eq!(bench.submissions(0).len(), 1);
@@ -212,15 +212,7 @@ fn a_settlement_node_that_forgot_an_order_gets_no_new_one() {
     bench.run(70);
     let mut account = bench.settlement.account(bench.id(0));
     account.nonce = 0;
-    bench.answer_newest(
-        0,
-        SettlementReply::Lines {
-            refusal: None,
-            used_by: None,
-            lines: Vec::new(),
-            account,
-        },
-    );
+    bench.answer_newest(0, SettlementAnswer::Statement(account_alone(account)));
     assert!(!bench.wallet(0).purse().ready);
     bench
         .with(0, |wallet, now| wallet.transfer("b", to, cr(7), now))
@@ -383,25 +375,9 @@ fn an_answer_with_a_wrong_signature_is_not_used() {
     let other = settlement::Settlement::new(UnixTime::from_secs(1));
     assert_eq!(other.network(), bench.settlement.network());
     let own = bench.id(0);
-    let reply = bench
-        .settlement
-        .handle(own, &SettlementRequest::Statement { after: None });
-    let SettlementReply::Lines {
-        mut lines, account, ..
-    } = reply
-    else {
-        panic!("lines were asked for");
-    };
-    lines[0].certificate.body.available_after = cr(77);
-    bench.answer_newest(
-        0,
-        SettlementReply::Lines {
-            refusal: None,
-            used_by: None,
-            lines,
-            account,
-        },
-    );
+    let mut statement = bench.settlement.statement(own);
+    statement.lines[0].certificate.body.available_after = cr(77);
+    bench.answer_newest(0, SettlementAnswer::Statement(statement));
     assert_eq!(bench.view(0), WalletView::default());
     assert!(bench.store(0).lines.is_empty());
     assert!(!bench.events(0).is_empty());
@@ -416,23 +392,9 @@ fn a_missing_line_is_noticed_and_nothing_after_it_is_used() {
     bench.settlement.grant(own, 2);
     bench.fate = Fate::Held;
     bench.run(60);
-    let reply = bench.settlement.statement(own);
-    let SettlementReply::Lines {
-        mut lines, account, ..
-    } = reply
-    else {
-        panic!("lines were asked for");
-    };
-    lines.remove(1);
-    bench.answer_newest(
-        0,
-        SettlementReply::Lines {
-            refusal: None,
-            used_by: None,
-            lines,
-            account,
-        },
-    );
+    let mut statement = bench.settlement.statement(own);
+    statement.lines.remove(1);
+    bench.answer_newest(0, SettlementAnswer::Statement(statement));
     assert_eq!(bench.view(0).available, cr(10 * CREDIT));
     bench.fate = Fate::Delivered;
     bench.run(60);
@@ -652,11 +614,17 @@ const USELESS_SUBMISSIONS_MAX: usize = 10;
 /// Somebody between the two answers the newest question: no lines, and a nonce of its choice.
 fn forge_nonce(bench: &mut Bench, nonce: u64) {
     let account = bench.settlement.account(bench.id(0));
-    let forged = SettlementReply::Lines {
+    let account = AccountStatus { nonce, ..account };
+    bench.answer_newest(0, SettlementAnswer::Statement(account_alone(account)));
+}
+
+/// An answer that shows an account and no lines.
+fn account_alone(account: AccountStatus) -> Statement {
+    Statement {
         refusal: None,
         used_by: None,
         lines: Vec::new(),
-        account: AccountStatus { nonce, ..account },
-    };
-    bench.answer_newest(0, forged);
+        account,
+        more: false,
+    }
 }

@@ -14,7 +14,7 @@ use seedbank_ledger::tally::{LockRow, OrderRow};
 
 use super::*;
 use crate::credit::output::Errand;
-use crate::credit::settlement::{SettlementReply, SettlementRequest};
+use crate::credit::settlement::{SettlementRequest, Unreachable};
 use crate::credit::wallet::tests::settlement::Settlement;
 use crate::credit::wallet::{Wallet, WalletBook};
 use crate::rng::Rng;
@@ -328,7 +328,7 @@ impl World {
             let lost = !self.calm && self.rng.chance(1, 8);
             let own = self.identity.id();
             // Half of what is lost is lost on the way back.
-            let reply = if lost && self.rng.chance(1, 2) {
+            let answer = if lost && self.rng.chance(1, 2) {
                 None
             } else {
                 Some(self.settlement.handle(own, &what))
@@ -336,9 +336,9 @@ impl World {
             if run != self.run {
                 continue;
             }
-            let reply = reply.filter(|_| !lost);
-            let reply = reply.unwrap_or(SettlementReply::Unreachable("lost".to_owned()));
-            self.wallet.answer(request, reply, self.now, self.time);
+            let answer = answer.filter(|_| !lost);
+            let answer = answer.ok_or(Unreachable("lost".to_owned()));
+            self.wallet.answer(request, answer, self.now, self.time);
             self.drain_wallet();
         }
     }

@@ -250,11 +250,11 @@ impl Bench {
     }
 
     /// Answers the newest question that was held.
-    pub(super) fn answer_newest(&mut self, node: usize, reply: SettlementReply) {
+    pub(super) fn answer_newest(&mut self, node: usize, answer: SettlementAnswer) {
         let request = self.nodes[node].held.pop_back().expect("one is held");
         self.nodes[node]
             .wallet
-            .answer(request, reply, self.now, self.unix);
+            .answer(request, Ok(answer), self.now, self.unix);
         self.drain(node);
     }
 
@@ -279,15 +279,15 @@ impl Bench {
                         SettlementRequest::Lock(_) => node.lock_questions += 1,
                         SettlementRequest::Statement { .. } => {}
                     }
-                    let reply = match self.fate {
-                        Fate::Delivered => self.settlement.handle(own, &what),
-                        Fate::Unreachable => SettlementReply::Unreachable("down".to_owned()),
+                    let answer = match self.fate {
+                        Fate::Delivered => Ok(self.settlement.handle(own, &what)),
+                        Fate::Unreachable => Err(Unreachable("down".to_owned())),
                         Fate::Held => {
                             node.held.push_back(request);
                             continue;
                         }
                     };
-                    node.wallet.answer(request, reply, self.now, self.unix);
+                    node.wallet.answer(request, answer, self.now, self.unix);
                 }
                 other => unreachable!("a wallet asks for nothing else: {other:?}"),
             }

@@ -9,7 +9,7 @@ use super::bench::{Stored, signed_claim};
 use super::settlement::Settlement;
 use super::*;
 use crate::credit::output::Errand;
-use crate::credit::settlement::SettlementRequest;
+use crate::credit::settlement::{SettlementAnswer, SettlementRequest, Unreachable};
 use crate::rng::Rng;
 
 const NODES: usize = 3;
@@ -17,7 +17,7 @@ const GRANT: u64 = 5_000;
 
 enum Parcel {
     Question(SettlementRequest),
-    Answer(SettlementReply),
+    Answer(Result<SettlementAnswer, Unreachable>),
 }
 
 struct Sent {
@@ -238,9 +238,9 @@ impl World {
             }
             match sent.parcel {
                 Parcel::Question(what) => self.answer(sent.node, sent.run, sent.request, &what),
-                Parcel::Answer(reply) if self.nodes[sent.node].run == sent.run => {
+                Parcel::Answer(answer) if self.nodes[sent.node].run == sent.run => {
                     let node = &mut self.nodes[sent.node];
-                    node.wallet.answer(sent.request, reply, now, self.unix);
+                    node.wallet.answer(sent.request, answer, now, self.unix);
                     self.drain(sent.node);
                 }
                 Parcel::Answer(_) => {}
@@ -250,14 +250,14 @@ impl World {
 
     fn answer(&mut self, node: usize, run: u32, request: u64, what: &SettlementRequest) {
         let own = self.nodes[node].identity.id();
-        let mut reply = self.settlement.handle(own, what);
+        let mut answer = Ok(self.settlement.handle(own, what));
         if !self.calm && self.dice.chance(1, 8) {
-            reply = SettlementReply::Unreachable("lost".to_owned());
+            answer = Err(Unreachable("lost".to_owned()));
         }
         if self.dice.chance(1, 6) {
-            self.post(node, run, request, Parcel::Answer(reply.clone()));
+            self.post(node, run, request, Parcel::Answer(answer.clone()));
         }
-        self.post(node, run, request, Parcel::Answer(reply));
+        self.post(node, run, request, Parcel::Answer(answer));
     }
 
     fn finish(&mut self) {
@@ -289,9 +289,7 @@ impl World {
             assert!(settled, "every close is known to the payer");
             let answered = node.store.order.is_none_or(|order| order.answered);
             assert!(answered, "everything is answered in the end");
-            let SettlementReply::Lines { lines, .. } = self.settlement.statement(own) else {
-                panic!("a statement is lines");
-            };
+            let lines = self.settlement.statement(own).lines;
             assert_eq!(node.store.lines, lines, "every line is booked, once");
             self.check_transfers(own, &node.asked_ids);
         }

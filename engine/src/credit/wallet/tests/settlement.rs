@@ -7,6 +7,7 @@ use seedbank_ledger::charts::network::{LINES_MAX, NetworkLedger};
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::settlement::Statement;
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
@@ -15,7 +16,7 @@ use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Identity, MicroCredits, NodeId, Sequence, UnixTime};
 
 use crate::credit::network::Network;
-use crate::credit::settlement::{SettlementReply, SettlementRequest};
+use crate::credit::settlement::{SettlementAnswer, SettlementRequest};
 
 /// Steps between two checks of every row.
 const CHECK_EVERY: u32 = 300;
@@ -89,18 +90,20 @@ impl Settlement {
     }
 
     /// The answer to `what`, asked by `account`.
-    pub(crate) fn handle(&mut self, account: NodeId, what: &SettlementRequest) -> SettlementReply {
+    pub(crate) fn handle(&mut self, account: NodeId, what: &SettlementRequest) -> SettlementAnswer {
         match what {
             SettlementRequest::Submit { order, after } => {
                 let (refusal, used_by) = self.submit(order);
-                self.lines(account, *after, refusal, used_by)
+                SettlementAnswer::Statement(self.page(account, *after, refusal, used_by))
             }
             SettlementRequest::Claim { claim, after } => {
                 let refusal = self.append(Operation::Claim(*claim)).refusal();
-                self.lines(account, *after, refusal, None)
+                SettlementAnswer::Statement(self.page(account, *after, refusal, None))
             }
-            SettlementRequest::Statement { after } => self.lines(account, *after, None, None),
-            SettlementRequest::Lock(id) => SettlementReply::Lock(self.ledger.lock(*id).unwrap()),
+            SettlementRequest::Statement { after } => {
+                SettlementAnswer::Statement(self.page(account, *after, None, None))
+            }
+            SettlementRequest::Lock(id) => SettlementAnswer::Lock(self.ledger.lock(*id).unwrap()),
         }
     }
 
@@ -117,8 +120,8 @@ impl Settlement {
     }
 
     /// All lines of an account, up to a page.
-    pub(crate) fn statement(&self, account: NodeId) -> SettlementReply {
-        self.lines(account, None, None, None)
+    pub(crate) fn statement(&self, account: NodeId) -> Statement {
+        self.page(account, None, None, None)
     }
 
     pub(crate) fn account(&self, account: NodeId) -> AccountStatus {
@@ -183,17 +186,19 @@ impl Settlement {
         }
     }
 
-    fn lines(
+    fn page(
         &self,
         account: NodeId,
         after: Option<Sequence>,
         refusal: Option<Refusal>,
         used_by: Option<Box<SignedOrder>>,
-    ) -> SettlementReply {
-        SettlementReply::Lines {
+    ) -> Statement {
+        let lines = self.ledger.statement(&account, after, LINES_MAX).unwrap();
+        Statement {
             refusal,
             used_by,
-            lines: self.ledger.statement(&account, after, LINES_MAX).unwrap(),
+            more: lines.len() == LINES_MAX,
+            lines,
             account: self.account(account),
         }
     }
