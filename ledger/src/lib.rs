@@ -48,7 +48,6 @@ pub mod layout;
 pub mod ledger;
 pub mod posting;
 pub mod refusal;
-pub mod request;
 pub mod settlement;
 pub mod signed;
 pub mod state;

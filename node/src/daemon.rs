@@ -14,7 +14,6 @@ use seedbank_ledger::Genesis;
 use seedbank_ledger::NodeId;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::ledger::OpenError;
-use seedbank_ledger::request::AnsweredRequests;
 use seedbank_ledger::settlement::Issuing;
 use seedbank_ledger::store::StoreError;
 use tokio::sync::watch;
@@ -219,8 +218,7 @@ async fn settle(
     let issuer = role.issuer_key.as_deref().map(keys::load).transpose()?;
     let store = open_store(store, &data_dir.network_ledger())?;
     let ledger = NetworkLedger::open(Arc::clone(&store), genesis, key, unix_now())?;
-    let requests = AnsweredRequests::new(store);
-    let issuing = issuer.map(|issuer| Issuing { issuer, requests });
+    let issuing = issuer.map(|issuer| Issuing::new(issuer, store));
     let (keeper, thread) = Keeper::start(ledger, issuing, unix_now)?;
     let listen = |source| DaemonError::Settle {
         addr: role.listen,

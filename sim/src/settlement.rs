@@ -3,7 +3,6 @@
 use seedbank_engine::interface::config::Network;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
-use seedbank_ledger::request::AnsweredRequests;
 use seedbank_ledger::settlement::{
     Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
 };
@@ -27,9 +26,9 @@ impl SimSettlement {
         let store = Memory::new();
         let ledger = NetworkLedger::open(store.clone(), genesis, settlement, now);
         let ledger = ledger.expect("an empty memory store opens");
-        let requests = AnsweredRequests::new(store);
+        let issuing = Issuing::new(issuer, store);
         Self {
-            node: SettlementNode::new(ledger, Some(Issuing { issuer, requests })),
+            node: SettlementNode::new(ledger, Some(issuing)),
             grant_count: 0,
         }
     }

@@ -1,15 +1,25 @@
 //! Credit that an issuer creates, once for each request id.
+//!
+//! The signed order of a request is kept beside the log, under the request's id. It is no part of
+//! the log: replaying entries does not make these rows again.
 
 use crate::entry::EntryHash;
 use crate::identity::{Identity, NetworkId, NodeId};
+use crate::layout::LayoutError;
 use crate::ledger::LedgerError;
 use crate::refusal::Refusal;
-use crate::request::{AnsweredRequests, RequestError};
 use crate::signed::order::{Order, OrderKind, SignedOrder};
 use crate::signed::{Body as _, Signed};
-use crate::store::{Store, Table};
+use crate::state::{Row, State};
+use crate::store::{Batch, Durability, Store, Table, for_each};
 use crate::time::UnixTime;
 use crate::units::{MicroCredits, Sequence};
+
+/// Longest request id in bytes.
+const REQUEST_ID_LEN_MAX: usize = 128;
+
+/// Most orders kept; the oldest give way.
+const REQUESTS_MAX: usize = 10_000;
 
 /// How long an issuer's order may lie before it is refused, in seconds.
 const GRANT_VALID_SECS: u64 = 86_400;
@@ -50,7 +60,7 @@ pub enum IssueError {
     #[error("request id {0:?} was used for something else")]
     RequestIdReused(String),
     /// The request id is empty or too long.
-    #[error("a request id of {0} bytes is empty or too long")]
+    #[error("a request id has 1 to {REQUEST_ID_LEN_MAX} bytes, not {0}")]
     BadRequestId(usize),
     /// The network ledger refused.
     #[error("refused: {0}")]
@@ -60,16 +70,19 @@ pub enum IssueError {
     Ledger(#[from] LedgerError),
 }
 
-/// The issuer's key, and the grants answered before.
+/// The issuer's key, and its orders by request id.
 #[derive(Debug)]
 pub struct Issuing<S> {
-    /// Signs grants.
-    pub issuer: Identity,
-    /// Answers by request id, in the network ledger's store.
-    pub requests: AnsweredRequests<S>,
+    pub(super) issuer: Identity,
+    store: S,
 }
 
 impl<S: Store> Issuing<S> {
+    /// Grants signed by `issuer`, remembered in the network ledger's `store`.
+    pub fn new(issuer: Identity, store: S) -> Self {
+        Self { issuer, store }
+    }
+
     /// The order of `grant`. It is remembered before it is entered: whoever repeats the request
     /// after a crash repeats that order, whose nonce can be used only once.
     pub(super) fn order(
@@ -79,43 +92,72 @@ impl<S: Store> Issuing<S> {
         nonce: impl FnOnce() -> Result<u64, LedgerError>,
         now: UnixTime,
     ) -> Result<SignedOrder, IssueError> {
-        let id = &grant.request_id;
-        let body = grant_body(grant);
-        if let Some(bytes) = self.requests.answer(id, &body).map_err(of_request)? {
-            let unreadable = |error| LedgerError::row(Table::Request, id.as_bytes(), error);
-            return Ok(Signed::from_bytes(&bytes).map_err(unreadable)?);
+        let id = grant.request_id.as_bytes();
+        if !(1..=REQUEST_ID_LEN_MAX).contains(&id.len()) {
+            return Err(IssueError::BadRequestId(id.len()));
+        }
+        let kind = OrderKind::Grant {
+            to: grant.to,
+            amount: grant.amount,
+        };
+        let memo_hash = blake3::derive_key(GRANT_CONTEXT, grant.reason.as_bytes());
+        if let Some(GrantRow(order)) = State::new(&self.store).row(id)? {
+            let same = (order.body.kind, order.body.memo_hash) == (kind, memo_hash);
+            let reused = || IssueError::RequestIdReused(grant.request_id.clone());
+            return same.then_some(order).ok_or_else(reused);
         }
         let order = Order {
             network_id,
             account: self.issuer.id(),
             nonce: nonce()?,
             valid_until: now.plus_secs(GRANT_VALID_SECS),
-            kind: OrderKind::Grant {
-                to: grant.to,
-                amount: grant.amount,
-            },
-            memo_hash: blake3::derive_key(GRANT_CONTEXT, grant.reason.as_bytes()),
+            kind,
+            memo_hash,
         };
         let order = order.sign(&self.issuer);
-        let remembered = self.requests.remember(id, &body, &order.to_bytes(), now);
-        remembered.map_err(of_request)?;
+        self.remember(id, order)?;
         Ok(order)
+    }
+
+    /// Keeps a new order; it is fsynced when this returns. Where [`REQUESTS_MAX`] are kept, the
+    /// oldest is forgotten. O(orders kept).
+    fn remember(&self, id: &[u8], order: SignedOrder) -> Result<(), LedgerError> {
+        let mut batch = Batch::new();
+        if let Some(oldest) = self.oldest_if_full()? {
+            batch.delete(Table::Request, oldest);
+        }
+        batch.put(Table::Request, id.to_vec(), GrantRow(order).to_bytes());
+        Ok(self.store.write(&batch, Durability::Synced)?)
+    }
+
+    fn oldest_if_full(&self) -> Result<Option<Vec<u8>>, LedgerError> {
+        let mut count: usize = 0;
+        let mut oldest: Option<(UnixTime, Vec<u8>)> = None;
+        for_each(&self.store, Table::Request, &[], |key, value| {
+            let GrantRow(order) = GrantRow::from_bytes(value)
+                .map_err(|error| LedgerError::row(Table::Request, key, error))?;
+            count = count.saturating_add(1);
+            let until = order.body.valid_until;
+            if oldest.as_ref().is_none_or(|(first, _)| until < *first) {
+                oldest = Some((until, key.to_vec()));
+            }
+            Ok::<(), LedgerError>(())
+        })?;
+        Ok(oldest.filter(|_| count >= REQUESTS_MAX).map(|(_, key)| key))
     }
 }
 
-/// What makes two grants the same.
-fn grant_body(grant: &NewGrant) -> Vec<u8> {
-    let mut body = grant.to.as_bytes().to_vec();
-    body.extend(grant.amount.get().to_le_bytes());
-    body.extend(grant.reason.as_bytes());
-    body
-}
+/// What a request was answered with.
+struct GrantRow(SignedOrder);
 
-fn of_request(error: RequestError) -> IssueError {
-    match error {
-        RequestError::Reused(id) => IssueError::RequestIdReused(id),
-        RequestError::BadId(len) => IssueError::BadRequestId(len),
-        RequestError::Ledger(error) => IssueError::Ledger(error),
-        RequestError::BadAnswer(_) => unreachable!("a signed order is short"),
+impl Row for GrantRow {
+    const TABLE: Table = Table::Request;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_bytes()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        Signed::from_bytes(bytes).map(Self)
     }
 }

@@ -6,12 +6,11 @@ use crate::entry::{Entry, EntryHash};
 use crate::genesis::Genesis;
 use crate::identity::{Identity, NodeId};
 use crate::ledger::LedgerError;
-use crate::request::AnsweredRequests;
 use crate::signed::Body as _;
 use crate::signed::claim::Claim;
 use crate::signed::order::{Order, OrderKind};
 use crate::signed::receipt::Receipt;
-use crate::store::Memory;
+use crate::store::{Batch, Durability, Memory, Store as _, Table};
 use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits};
 
@@ -29,10 +28,7 @@ fn open(store: &Memory, issuer: Option<u8>) -> SettlementNode<Memory> {
     let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
     let genesis = Genesis::parse(&text).unwrap();
     let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), NOW).unwrap();
-    let issuing = issuer.map(|byte| Issuing {
-        issuer: key(byte),
-        requests: AnsweredRequests::new(store.clone()),
-    });
+    let issuing = issuer.map(|byte| Issuing::new(key(byte), store.clone()));
     SettlementNode::new(ledger, issuing)
 }
 
@@ -245,8 +241,12 @@ fn a_grant_is_made_once_for_each_request_id() {
     assert_eq!(node.grant(NOW, &grant("a", 1, 500)), Ok(first));
     let later = NOW.plus_secs(1_000_000);
     assert_eq!(node.grant(later, &grant("a", 1, 500)), Ok(first));
-    let reused = IssueError::RequestIdReused("a".to_owned());
-    assert_eq!(node.grant(NOW, &grant("a", 1, 501)), Err(reused));
+    let reused = Err(IssueError::RequestIdReused("a".to_owned()));
+    let mut other_reason = grant("a", 1, 500);
+    other_reason.reason.push('!');
+    for other in [grant("a", 1, 501), grant("a", 2, 500), other_reason] {
+        assert_eq!(node.grant(NOW, &other), reused);
+    }
     let unnamed = node.grant(NOW, &grant("", 1, 500));
     assert_eq!(unnamed, Err(IssueError::BadRequestId(0)));
     // So does whoever comes after a restart.
@@ -271,17 +271,35 @@ fn only_a_key_of_the_genesis_grants() {
 fn a_remembered_grant_that_does_not_read_back_is_an_error() {
     let store = Memory::new();
     let mut node = open(&store, Some(ISSUER));
-    let grant = grant("a", 1, 500);
-    let mut body = grant.to.as_bytes().to_vec();
-    body.extend(grant.amount.get().to_le_bytes());
-    body.extend(grant.reason.as_bytes());
-    let requests = AnsweredRequests::new(store);
-    requests.remember("a", &body, b"no order", NOW).unwrap();
-    let refused = node.grant(NOW, &grant);
+    let mut batch = Batch::new();
+    batch.put(Table::Request, b"a".to_vec(), b"no order".to_vec());
+    store.write(&batch, Durability::Synced).unwrap();
+    let refused = node.grant(NOW, &grant("a", 1, 500));
     assert!(
         matches!(refused, Err(IssueError::Ledger(LedgerError::Row { .. }))),
         "{refused:?}"
     );
+}
+
+#[test]
+fn the_oldest_request_is_forgotten_when_too_many_are_kept() {
+    let store = Memory::new();
+    let mut node = open(&store, Some(ISSUER));
+    node.grant(NOW, &grant("old", 1, 1)).unwrap();
+    node.grant(NOW.plus_secs(1), &grant("young", 1, 1)).unwrap();
+    let rows = || store.scan(Table::Request, &[], None, usize::MAX).unwrap();
+    let young = rows().remove(1).1;
+    let mut batch = Batch::new();
+    for number in 2..10_000 {
+        let id = format!("filling {number}").into_bytes();
+        batch.put(Table::Request, id, young.clone());
+    }
+    store.write(&batch, Durability::Synced).unwrap();
+    node.grant(NOW.plus_secs(2), &grant("new", 1, 1)).unwrap();
+    let kept: Vec<Vec<u8>> = rows().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(kept.len(), 10_000);
+    assert!(kept.contains(&b"new".to_vec()) && kept.contains(&b"young".to_vec()));
+    assert!(!kept.contains(&b"old".to_vec()));
 }
 
 #[test]

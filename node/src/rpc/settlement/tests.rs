@@ -8,7 +8,6 @@ use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::request::AnsweredRequests;
 use seedbank_ledger::settlement::{
     IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
 };
@@ -58,10 +57,7 @@ impl Network {
         let id = genesis.network_id();
         let now = UnixTime::from_secs(START);
         let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), now).unwrap();
-        let issuing = Issuing {
-            issuer: key(ISSUER),
-            requests: AnsweredRequests::new(store.clone()),
-        };
+        let issuing = Issuing::new(key(ISSUER), store.clone());
         let clock = Arc::new(AtomicU64::new(START));
         let time = clock.clone();
         let read = move || UnixTime::from_secs(time.load(Ordering::SeqCst));
@@ -179,10 +175,7 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
     let genesis = Genesis::parse(&text).unwrap();
     let now = UnixTime::from_secs(START + 5);
     let ledger = NetworkLedger::open(survived.clone(), genesis, key(SETTLEMENT), now).unwrap();
-    let issuing = Issuing {
-        issuer: key(ISSUER),
-        requests: AnsweredRequests::new(survived),
-    };
+    let issuing = Issuing::new(key(ISSUER), survived);
     let (keeper, _) = Keeper::start(ledger, Some(issuing), move || now).unwrap();
     keeper.grant(grant("a", 1, 500)).await.unwrap();
     keeper.grant(grant("a", 1, 500)).await.unwrap();
