@@ -42,75 +42,47 @@ impl EntryHash {
 }
 
 /// What kind of thing happened, in words a person can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::FromRepr)]
+#[cfg_attr(test, derive(strum::VariantArray))]
+#[repr(u8)]
 pub enum EntryKind {
     /// The ledger began.
-    Genesis,
+    Genesis = 1,
     /// An issuer created credit.
-    Grant,
+    Grant = 2,
     /// An issuer destroyed credit of its own.
-    Burn,
+    Burn = 3,
     /// Credit changed hands.
-    Transfer,
+    Transfer = 4,
     /// Credit was reserved for a payee.
-    LockOpen,
+    LockOpen = 5,
     /// A lock grew or was renewed.
-    LockTopUp,
+    LockTopUp = 6,
     /// A payee gave back what was left of a lock.
-    LockClose,
+    LockClose = 7,
     /// What was left of a lock returned by itself.
-    LockExpiry,
+    LockExpiry = 8,
     /// A payee was paid from a lock.
-    Claim,
+    Claim = 9,
     /// A channel's totals were booked.
-    ChannelSummary,
+    ChannelSummary = 10,
     /// Bytes were given and never paid for.
-    WriteOff,
+    WriteOff = 11,
     /// An account was handed over to another key.
-    KeyRotation,
+    KeyRotation = 12,
     /// This node joined a network.
-    Join,
+    Join = 13,
 }
 
 impl EntryKind {
-    const ALL: [Self; 13] = [
-        Self::Genesis,
-        Self::Grant,
-        Self::Burn,
-        Self::Transfer,
-        Self::LockOpen,
-        Self::LockTopUp,
-        Self::LockClose,
-        Self::LockExpiry,
-        Self::Claim,
-        Self::ChannelSummary,
-        Self::WriteOff,
-        Self::KeyRotation,
-        Self::Join,
-    ];
-
     /// The number that stands for it on disk; never changes.
     pub const fn code(self) -> u8 {
-        match self {
-            Self::Genesis => 1,
-            Self::Grant => 2,
-            Self::Burn => 3,
-            Self::Transfer => 4,
-            Self::LockOpen => 5,
-            Self::LockTopUp => 6,
-            Self::LockClose => 7,
-            Self::LockExpiry => 8,
-            Self::Claim => 9,
-            Self::ChannelSummary => 10,
-            Self::WriteOff => 11,
-            Self::KeyRotation => 12,
-            Self::Join => 13,
-        }
+        self as u8
     }
 
     /// The kind of that number, if there is one.
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    pub const fn from_code(code: u8) -> Option<Self> {
+        Self::from_repr(code)
     }
 
     /// Its name, for people and exports.
@@ -228,7 +200,7 @@ mod tests {
 
     #[test]
     fn kinds_have_distinct_codes() {
-        for kind in EntryKind::ALL {
+        for &kind in <EntryKind as strum::VariantArray>::VARIANTS {
             assert_eq!(EntryKind::from_code(kind.code()), Some(kind));
         }
     }

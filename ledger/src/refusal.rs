@@ -5,7 +5,9 @@ use std::fmt;
 use crate::layout::{LayoutError, Reader};
 
 /// A refusal. A refused command changes nothing, except that an order consumes its nonce.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::FromRepr, strum::VariantArray,
+)]
 #[repr(u16)]
 pub enum Refusal {
     /// Signed for another network.
@@ -54,60 +56,16 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in check order.
-    pub const ALL: [Self; 21] = [
-        Self::WrongNetwork,
-        Self::BadSignature,
-        Self::WrongNonce,
-        Self::Expired,
-        Self::NotIssuer,
-        Self::BadAmount,
-        Self::InsufficientCredit,
-        Self::SameParty,
-        Self::LockUnknown,
-        Self::LockClosed,
-        Self::NotParty,
-        Self::LockExists,
-        Self::BadLifetime,
-        Self::BadReceipt,
-        Self::ReceiptRegressed,
-        Self::AlreadyDone,
-        Self::Overflow,
-        Self::BadCertificate,
-        Self::OutOfOrder,
-        Self::KeyRotated,
-        Self::LockExhausted,
-    ];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The number that stands for it on disk and in the API; never changes, never 0.
     pub const fn code(self) -> u16 {
-        match self {
-            Self::WrongNetwork => 1,
-            Self::BadSignature => 2,
-            Self::WrongNonce => 3,
-            Self::Expired => 4,
-            Self::NotIssuer => 5,
-            Self::BadAmount => 6,
-            Self::InsufficientCredit => 7,
-            Self::SameParty => 8,
-            Self::LockUnknown => 9,
-            Self::LockClosed => 10,
-            Self::NotParty => 11,
-            Self::LockExists => 12,
-            Self::BadLifetime => 13,
-            Self::BadReceipt => 14,
-            Self::ReceiptRegressed => 15,
-            Self::AlreadyDone => 16,
-            Self::Overflow => 17,
-            Self::BadCertificate => 18,
-            Self::OutOfOrder => 19,
-            Self::KeyRotated => 20,
-            Self::LockExhausted => 21,
-        }
+        self as u16
     }
 
     /// The refusal of that number, if there is one.
-    pub fn from_code(code: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|refusal| refusal.code() == code)
+    pub const fn from_code(code: u16) -> Option<Self> {
+        Self::from_repr(code)
     }
 
     /// Reads a code; 0 stands for no refusal.

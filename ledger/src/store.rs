@@ -16,7 +16,7 @@ pub use memory::Memory;
 pub use rocks::Rocks;
 
 /// A table: one column family, keys in byte order. Numbers inside keys are big-endian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]
 pub enum Table {
     /// Head and other single rows, by name.
     Meta,
@@ -38,7 +38,7 @@ pub enum Table {
     Statement,
     /// Channel id → totals booked so far.
     Channel,
-    /// Request id → what was asked and answered.
+    /// Request id → the issuer's order that answers it.
     Request,
     /// Channel id → newest receipt.
     TallyReceipt,
@@ -54,37 +54,29 @@ pub enum Table {
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 16] = [
-        Self::Meta,
-        Self::Entry,
-        Self::Account,
-        Self::Lock,
-        Self::Nonce,
-        Self::Owner,
-        Self::Expiry,
-        Self::Pair,
-        Self::Statement,
-        Self::Channel,
-        Self::Request,
-        Self::TallyReceipt,
-        Self::TallyPair,
-        Self::TallyLock,
-        Self::TallyOrder,
-        Self::TallyBoost,
-    ];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// What replaying the entries makes again, to the byte.
-    pub const DERIVED: [Self; 9] = [
-        Self::Meta,
-        Self::Account,
-        Self::Lock,
-        Self::Nonce,
-        Self::Owner,
-        Self::Expiry,
-        Self::Pair,
-        Self::Statement,
-        Self::Channel,
-    ];
+    /// Whether replaying the entries makes it again, to the byte.
+    pub const fn is_derived(self) -> bool {
+        match self {
+            Self::Meta
+            | Self::Account
+            | Self::Lock
+            | Self::Nonce
+            | Self::Owner
+            | Self::Expiry
+            | Self::Pair
+            | Self::Statement
+            | Self::Channel => true,
+            Self::Entry
+            | Self::Request
+            | Self::TallyReceipt
+            | Self::TallyPair
+            | Self::TallyLock
+            | Self::TallyOrder
+            | Self::TallyBoost => false,
+        }
+    }
 
     /// Name on disk; never changes.
     pub const fn name(self) -> &'static str {

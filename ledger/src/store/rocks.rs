@@ -49,7 +49,8 @@ impl Rocks {
         let shown = path.display().to_string();
         let cache = Cache::new_lru_cache(CACHE_BYTES);
         let families = Table::ALL
-            .map(|table| ColumnFamilyDescriptor::new(table.name(), family_options(table, &cache)));
+            .iter()
+            .map(|table| ColumnFamilyDescriptor::new(table.name(), family_options(*table, &cache)));
         let db = Db::open_cf_descriptors(&database_options(), path, families)
             .map_err(|error| explain(&shown, &error))?;
         Ok(Self(Arc::new(RocksInner {

@@ -215,7 +215,7 @@ fn l7_a_statement_signs_twice_for_every_line() {
 
 /// Every row of every table, key and value together.
 fn rows(store: &Memory) -> Vec<Vec<u8>> {
-    let scan = |table| store.scan(table, &[], None, usize::MAX).unwrap();
-    let rows = Table::ALL.into_iter().flat_map(scan);
+    let scan = |table: &Table| store.scan(*table, &[], None, usize::MAX).unwrap();
+    let rows = Table::ALL.iter().flat_map(scan);
     rows.map(|(key, value)| [key, value].concat()).collect()
 }

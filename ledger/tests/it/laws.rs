@@ -230,12 +230,12 @@ pub(crate) fn replay<S: Store + Clone + 'static>(
 
 /// Every row of every table.
 pub(crate) fn rows(store: &impl Store) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
-    let table = |table| {
+    let table = |&table: &Table| {
         let rows = store.scan(table, &[], None, usize::MAX).unwrap();
         rows.into_iter()
             .map(move |(key, value)| (table, key, value))
     };
-    Table::ALL.into_iter().flat_map(table).collect()
+    Table::ALL.iter().flat_map(table).collect()
 }
 
 proptest! {
@@ -352,7 +352,8 @@ fn random_histories_reach_every_rule() {
         }
     }
     let unreached: Vec<_> = Refusal::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|refusal| !refusals.contains(refusal))
         .collect();
     assert_eq!(

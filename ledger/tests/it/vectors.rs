@@ -124,7 +124,8 @@ fn every_refusal_has_a_vector() {
     let mut reached = history::reached(&load("settlement"));
     reached.extend(history::reached(&load("booking")));
     let unreached: Vec<Refusal> = Refusal::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|refusal| !reached.contains(&refusal.code()))
         .collect();
     assert_eq!(unreached, [Refusal::AlreadyDone, Refusal::LockExhausted]);

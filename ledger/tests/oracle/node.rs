@@ -352,7 +352,7 @@ fn compare_breakdowns(own: &Own, since: u64) {
     let (opening, lines, closing) = own.book.explain(since);
     let bytes: u128 = lines.iter().map(|line| line.1).sum();
     let [opening, closing] = [opening, closing].map(|sum| i128::try_from(sum).unwrap());
-    for grouping in Grouping::ALL {
+    for &grouping in Grouping::ALL {
         let about = format!("{grouping:?} since {since}");
         let breakdown = own
             .ledger

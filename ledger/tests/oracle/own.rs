@@ -143,7 +143,7 @@ impl OwnBook {
         let before = self.totals.iter().take_while(|(time, _)| *time < since);
         let opening = before.last().map_or(0, |(_, total)| *total);
         let mut lines = Vec::new();
-        for reason in BalanceReason::ALL {
+        for &reason in BalanceReason::ALL {
             let parts: Vec<_> = self
                 .parts
                 .iter()

@@ -17,7 +17,7 @@ use crate::time::UnixTime;
 use crate::units::{Bytes, Sequence};
 
 /// Why the balance changed, or bytes were counted that changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray)]
 pub enum BalanceReason {
     /// Granted by an issuer: adds.
     Granted,
@@ -45,19 +45,7 @@ pub enum BalanceReason {
 
 impl BalanceReason {
     /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
-        Self::Granted,
-        Self::Received,
-        Self::Earned,
-        Self::Forfeited,
-        Self::Spent,
-        Self::Returned,
-        Self::Sent,
-        Self::Burned,
-        Self::GivenAcknowledged,
-        Self::TakenAcknowledged,
-        Self::GivenUnsigned,
-    ];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Whether its credit adds to the balance; otherwise it takes away, or is zero.
     pub const fn adds(self) -> bool {

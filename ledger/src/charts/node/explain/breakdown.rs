@@ -19,7 +19,7 @@ use crate::units::Sequence;
 const DAY: u64 = 86_400;
 
 /// By what a change is broken down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray)]
 pub enum Grouping {
     /// By the other side's key.
     Peer,
@@ -31,7 +31,7 @@ pub enum Grouping {
 
 impl Grouping {
     /// Every grouping.
-    pub const ALL: [Self; 3] = [Self::Peer, Self::Subject, Self::Day];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 }
 
 /// One group of a [`Grouping`]; how it is shown is left to whoever shows it.
