@@ -10,7 +10,7 @@ use seedbank_engine::interface::input::Input;
 use seedbank_engine::session::Session;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::net::connection::link::PeerLink;
+use crate::link::PeerLink;
 
 /// Most messages that wait for the session thread.
 const INBOX_MAX: usize = 256;

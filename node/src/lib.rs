@@ -13,6 +13,7 @@ pub mod driver;
 pub mod events;
 pub mod host;
 pub(crate) mod inbox;
+pub(crate) mod link;
 pub(crate) mod net;
 pub mod node;
 pub(crate) mod number;

@@ -2,8 +2,6 @@
 //! and writes what the session queued, in batches. Payload goes between socket and lease or storage
 //! here and nowhere else.
 
-pub(crate) mod link;
-pub(crate) mod outbox;
 mod reader;
 mod stream;
 mod writer;
@@ -17,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::disk::plane::DataPlane;
 use crate::inbox::ToSession;
-use crate::net::connection::link::PeerLink;
+use crate::link::PeerLink;
 use crate::net::connection::reader::StreamReader;
 use crate::net::connection::stream::PeerStream;
 use crate::net::connection::writer::StreamWriter;

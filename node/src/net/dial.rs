@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::disk::plane::DataPlane;
+use crate::link::PeerLink;
 use crate::net::connection;
-use crate::net::connection::link::PeerLink;
 
 /// Most dials that have not come to a handshake; the rest wait.
 const DIALS_MAX: usize = 64;

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::disk::plane::DataPlane;
+use crate::link::PeerLink;
 use crate::net::connection;
-use crate::net::connection::link::PeerLink;
 
 /// Most accepted connections whose handshake is not here yet; more wait in the kernel.
 const PENDING_MAX: usize = 256;

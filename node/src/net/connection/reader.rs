@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::disk::lease::FullPiece;
 use crate::disk::plane::DataPlane;
-use crate::net::connection::link::PeerLink;
+use crate::link::PeerLink;
 use crate::net::connection::stream::IncomingHalf;
 use crate::net::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
 
@@ -189,7 +189,7 @@ impl<R: IncomingHalf> StreamReader<R> {
                     self.buffer.consume(len);
                 }
                 Decoded::Piece { block, header_len } => {
-                    let len = header_len + crate::net::connection::outbox::len_of(&block);
+                    let len = header_len + crate::link::outbox::len_of(&block);
                     let Some(payload) = filled.get(header_len..len) else {
                         return Ok(Some(len));
                     };

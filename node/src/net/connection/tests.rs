@@ -11,11 +11,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::outbox::OutboxItem;
 use super::*;
 use crate::disk::plane::TorrentData;
 use crate::disk::storage::Storage;
 use crate::inbox::Inbox;
+use crate::link::outbox::OutboxItem;
 use crate::testing::{content, metainfo_of};
 
 const PIECE_LEN: u32 = 3 * BLOCK_LEN + 100;

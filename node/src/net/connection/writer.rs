@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use crate::disk::plane::{DataPlane, TorrentData};
 use crate::disk::storage::StorageError;
-use crate::net::connection::link::PeerLink;
-use crate::net::connection::outbox::{OutboxItem, len_of};
+use crate::link::PeerLink;
+use crate::link::outbox::{OutboxItem, len_of};
 use crate::net::connection::{IDLE, linger};
 
 /// Payload of one batch.

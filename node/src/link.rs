@@ -1,6 +1,8 @@
 //! The two ends of one connection's state: what the session thread and the connection's task
 //! share.
 
+pub(crate) mod outbox;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -10,7 +12,7 @@ use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use tokio::sync::watch;
 
-use crate::net::connection::outbox::{Outbox, OutboxItem};
+use crate::link::outbox::{Outbox, OutboxItem};
 
 /// One connection, as seen from the session thread.
 #[derive(Debug)]
