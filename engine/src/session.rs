@@ -375,6 +375,7 @@ impl Session {
                 "granted bytes are counted"
             );
         }
+        self.uploads.check_invariants();
         self.market.check_invariants();
         self.udp_trackers.check_invariants();
     }

@@ -49,9 +49,11 @@ impl Lease {
         *word |= bit;
         assert!(self.missing_count > 0, "a block that comes was missing");
         self.missing_count -= 1;
-        Arrived::New {
-            full: self.is_full(),
+        let full = self.is_full();
+        if full {
+            self.check_invariants();
         }
+        Arrived::New { full }
     }
 
     /// Blocks that have not come.
@@ -64,7 +66,7 @@ impl Lease {
         self.missing_count == 0
     }
 
-    /// Asserts that what is missing is counted. O(blocks).
+    /// Asserts that what is missing is counted; a piece that is said to be whole is. O(blocks).
     pub fn check_invariants(&self) {
         let came: u32 = self.words.iter().map(|word| word.count_ones()).sum();
         let came = usize::try_from(came).expect("a piece has fewer blocks than bytes");

@@ -184,6 +184,7 @@ impl Torrent {
 
     /// Stops the program if the state contradicts itself.
     pub(crate) fn check_invariants(&self) {
+        self.trackers.check_invariants();
         let failed = self.failure.is_some();
         match &self.content {
             Content::Unknown(_) => assert!(
