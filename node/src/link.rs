@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use seedbank_engine::asked::Requests;
+use seedbank_engine::asked::requests::ends_requests;
 use seedbank_engine::units::{Block, PeerIndex, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
@@ -149,10 +150,12 @@ impl PeerLink {
         self.fast_theirs.store(handshake.fast, Ordering::Relaxed);
     }
 
-    /// Takes note of a message that ends requests.
+    /// Takes note of a message, which may end requests.
     pub(crate) fn received(&self, message: &Message) {
-        let is_fast = self.is_fast();
-        self.asked().heard(message, is_fast);
+        if ends_requests(message) {
+            let is_fast = self.is_fast();
+            self.asked().heard(message, is_fast);
+        }
     }
 
     /// Whether a block was asked of this peer; each request is answered once.

@@ -29,6 +29,12 @@ pub struct Requests<T> {
     withdrawn: VecDeque<(Block, T)>,
 }
 
+/// Whether [`Requests::heard`] makes something of this message: a driver that shares the record
+/// with another thread need not lock it for any other.
+pub const fn ends_requests(message: &Message) -> bool {
+    matches!(message, Message::Reject(_) | Message::Choke)
+}
+
 impl<T> Requests<T> {
     /// Takes note of a request. Returns one that is forgotten for it, see [`WAITING_MAX`].
     pub fn ask(&mut self, block: Block, tag: T) -> Option<(Block, T)> {
@@ -89,9 +95,9 @@ impl<T> Requests<T> {
     }
 
     /// The peer sent a message. Returns the requests that will never bring a block now: rejected,
-    /// or forgotten.
+    /// or forgotten; none unless [`ends_requests`].
     pub fn heard(&mut self, message: &Message, fast: bool) -> Vec<(Block, T)> {
-        match message {
+        let ended = match message {
             Message::Reject(block) => {
                 let rejected = self.answered(block).map(|tag| (*block, tag));
                 rejected.into_iter().collect()
@@ -111,7 +117,12 @@ impl<T> Requests<T> {
             | Message::HaveNone
             | Message::AllowedFast(_)
             | Message::Extended { .. } => Vec::new(),
-        }
+        };
+        assert!(
+            ended.is_empty() || ends_requests(message),
+            "nothing else ends a request"
+        );
+        ended
     }
 
     /// Takes out everything: the connection is over. Of several for one block the oldest is first.
