@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use crate::identity::{NetworkId, NodeId};
+use crate::units::Rate;
 
 /// Longest genesis file in bytes.
 pub const GENESIS_LEN_MAX: usize = 8_192;
@@ -20,6 +21,9 @@ pub const NAME_LEN_MAX: usize = 64;
 pub const GRACE_SECS_MIN: u32 = 3_600;
 
 const _: () = assert!(GENESIS_LEN_MAX <= crate::entry::CAUSE_LEN_MAX);
+
+/// Par price of a network whose genesis names none: 1 credit per GiB.
+pub const PAR_DEFAULT: Rate = Rate::new(1_000_000);
 
 const YEAR_SECS: u32 = 31_536_000;
 
@@ -36,6 +40,8 @@ pub struct Genesis {
     pub settlement: NodeId,
     /// Who may grant and burn, 1 to [`ISSUER_COUNT_MAX`].
     pub issuers: Vec<NodeId>,
+    /// What a node asks that was told nothing else; a custom, and no rule. Above 0.
+    pub par_price: Rate,
     /// What bounds locks and grants.
     pub limits: Limits,
     /// What the operator promises.
@@ -118,6 +124,7 @@ struct File {
     unit: String,
     settlement: String,
     issuers: Vec<String>,
+    par_microcredits_per_gib: Option<u64>,
     limits: Limits,
     policy: NetworkPolicy,
 }
@@ -136,6 +143,7 @@ impl Genesis {
             text: text.to_owned(),
             settlement: key("settlement", &file.settlement)?,
             issuers: issuers(&file.issuers)?,
+            par_price: par_price(file.par_microcredits_per_gib)?,
             name: file.name,
             unit: file.unit,
             limits: file.limits,
@@ -160,6 +168,7 @@ impl Genesis {
              unit = \"credit\"\n\
              settlement = \"{settlement}\"\n\
              issuers = [{}]\n\
+             par_microcredits_per_gib = {}\n\
              \n\
              [limits]\n\
              lock_ttl_secs = 3600\n\
@@ -171,7 +180,8 @@ impl Genesis {
              [policy]\n\
              retention = \"forever\"\n",
             toml::Value::from(name),
-            issuers.join(", ")
+            issuers.join(", "),
+            PAR_DEFAULT.get()
         );
         Self::parse(&text).map(|genesis| genesis.text)
     }
@@ -252,6 +262,14 @@ fn check_limits(limits: &Limits) -> Result<(), GenesisError> {
     Ok(())
 }
 
+fn par_price(named: Option<u64>) -> Result<Rate, GenesisError> {
+    match named {
+        Some(0) => Err(bad("par_microcredits_per_gib", "is 0")),
+        Some(rate) => Ok(Rate::new(rate)),
+        None => Ok(PAR_DEFAULT),
+    }
+}
+
 fn key(field: &'static str, text: &str) -> Result<NodeId, GenesisError> {
     let key = NodeId::from_hex(text)
         .ok_or_else(|| bad(field, format!("is a key in 64 hex digits, not {text:?}")))?;
@@ -303,13 +321,24 @@ mod tests {
     }
 
     #[test]
+    fn a_genesis_may_name_a_par_price() {
+        let par = |line: &str| {
+            let text = text().replacen("par_microcredits_per_gib = 1000000\n", line, 1);
+            Genesis::parse(&text).unwrap().par_price
+        };
+        assert_eq!(par("par_microcredits_per_gib = 7\n"), Rate::new(7));
+        assert_eq!(par(""), PAR_DEFAULT);
+    }
+
+    #[test]
     fn errors_name_the_line_or_the_field() {
         let error = |from: &str, to: &str| {
             let text = text().replacen(from, to, 1);
             Genesis::parse(&text).unwrap_err().to_string()
         };
         assert!(error("unit = ", "unti = ").starts_with("line 4: unknown field"));
-        assert!(error("= 604800", "= -1").starts_with("line 10: "));
+        assert!(error("= 604800", "= -1").starts_with("line 11: "));
+        assert!(error("per_gib = 1000000", "per_gib = 0").ends_with("per_gib is 0"));
         assert!(error("86400", "60").starts_with("lock_grace_secs is 3600 to"));
         assert!(error("lock_ttl_secs = 3600", "lock_ttl_secs = 0").contains("lock_ttl_secs is 1"));
         assert!(error("issuers = [\"", "issuers = [\"0").starts_with("issuers is a key"));

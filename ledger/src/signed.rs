@@ -1,15 +1,18 @@
-//! The six signed objects of docs/PROTOCOL.md §2, their canonical bytes and their signatures.
+//! The nine signed objects of docs/PROTOCOL.md §2, their canonical bytes and their signatures.
 //!
 //! Signed bytes are a 16-byte zero-padded ASCII tag followed by a fixed little-endian body: no
 //! protobuf, no JSON, no floats, no info hash. Each object has a file below; `channel.rs` names the
 //! channel a receipt belongs to.
 
+pub mod answer;
 pub mod auth;
 pub mod certificate;
 pub mod channel;
 pub mod claim;
+pub mod head;
 pub mod lock;
 pub mod order;
+pub mod read;
 pub mod receipt;
 
 use crate::identity::{Ed25519, Identity, NodeId, Signature, SignatureError, SignatureScheme};

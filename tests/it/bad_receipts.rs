@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use seedbank_engine::wire::receipt::{ErrorCode, QuoteState, ReceiptMessage, SyncEntry};
 use seedbank_ledger::signed::Body as _;
-use seedbank_ledger::signed::channel::ChannelKind;
 use seedbank_ledger::signed::lock::{Lock, LockId, SignedLock};
+use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Identity, MicroCredits, NetworkId, NodeId, Rate, UnixTime};
 use seedbank_tests::client::Client as _;
@@ -54,8 +54,8 @@ fn answer<T>(
 
 /// Amount of the newest receipt that the payee holds on a lock.
 fn held(entries: &[SyncEntry], lock: &SignedLock) -> u64 {
-    let kind = ChannelKind::Lock(lock.body.lock_id);
-    let entry = entries.iter().find(|entry| entry.kind == kind);
+    let lock_id = Some(lock.body.lock_id);
+    let entry = entries.iter().find(|entry| entry.lock_id == lock_id);
     let receipt = entry.and_then(|entry| entry.held);
     receipt.map_or(0, |receipt| receipt.body.amount.get())
 }
@@ -162,6 +162,7 @@ fn invented(member: &Member, payee: NodeId, expires_at: UnixTime) -> Lock {
     Lock {
         network_id: member.network,
         lock_id: LockId::new(98),
+        opening_order: OrderHash::from_bytes([0x0d; 32]),
         payer: member.identity.id(),
         payee,
         amount: MicroCredits::new(LOCK),

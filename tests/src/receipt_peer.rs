@@ -76,8 +76,6 @@ impl ReceiptPeer {
         let mut peer = RawPeer::connect(from, to, info_hash, MODERN)?;
         let offer = ReceiptOffer {
             version: RECEIPT_VERSION,
-            node_id: member.identity.id(),
-            network_id: member.network,
         };
         let handshake = ExtendedHandshake {
             extensions: [(RECEIPT.to_owned(), RECEIPT_ID)].into(),
@@ -161,10 +159,12 @@ impl ReceiptPeer {
                 Came::Plain(id::EXTENDED, payload) if payload.first() == Some(&HANDSHAKE_ID) => {
                     let theirs = ExtendedHandshake::decode(&payload[1..])?;
                     self.receipt_id = theirs.id_of(RECEIPT).context("takes no receipts")?;
-                    self.key = theirs.receipt.context("offers no receipts")?.node_id;
+                    theirs.receipt.context("offers no receipts")?;
                     self.say(&ReceiptMessage::Hello(Hello {
                         version: RECEIPT_VERSION,
                         nonce: own_nonce,
+                        node_id: member.identity.id(),
+                        network_id: member.network,
                         issuers: vec![member.settlement],
                         rate_min: (has == Has::Everything).then_some(Rate::new(1)),
                         window: Bytes::new(1 << 20),
@@ -172,6 +172,7 @@ impl ReceiptPeer {
                 }
                 Came::Receipt(message) => match *message {
                     ReceiptMessage::Hello(hello) => {
+                        self.key = hello.node_id;
                         let auth = Auth {
                             network_id: member.network,
                             own_nonce,

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use seedbank_ledger::settlement::SettlementAnswer;
-use seedbank_ledger::{Identity, Instant, MicroCredits, NetworkId, NodeId, Sequence, UnixTime};
+use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTime};
 
 use crate::credit::boost::{BoostView, Boosts};
 use crate::credit::network::Network;
@@ -44,7 +44,6 @@ pub struct MarketSetup {
 #[derive(Debug)]
 pub struct Market {
     identity: Arc<Identity>,
-    network: Option<Network>,
     /// Speak the receipt protocol at all.
     receipts: bool,
     policy: CreditPolicy,
@@ -76,7 +75,6 @@ impl Market {
             exchange: Exchange::new(exchange, &book.rows, now, UnixTime::ZERO),
             wallet: setup.network.map(wallet),
             boosts: Boosts::restore(&book.rows).expect("the driver has checked the rows"),
-            network: setup.network,
             receipts: setup.receipts,
             policy,
             told: (now, UnixTime::ZERO),
@@ -205,11 +203,8 @@ impl Market {
 
     /// What the extended handshake says of receipts; `None` if they are not spoken.
     pub fn offer(&self) -> Option<ReceiptOffer> {
-        let network_id = self.network.map(|network| network.id);
-        self.receipts.then(|| ReceiptOffer {
+        self.receipts.then_some(ReceiptOffer {
             version: RECEIPT_VERSION,
-            node_id: self.node_id(),
-            network_id: network_id.unwrap_or(NetworkId::from_bytes([0; 32])),
         })
     }
 

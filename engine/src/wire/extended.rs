@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use seedbank_ledger::{NetworkId, NodeId};
-
 use crate::content::bencode::{self, DecodeError, Dict, Element, Value};
 use crate::content::metainfo::INFO_LEN_MAX;
 use crate::text::printable;
@@ -51,15 +49,12 @@ pub struct ExtendedHandshake {
     pub receipt: Option<ReceiptOffer>,
 }
 
-/// The top-level `Sb_receipt` dictionary: who offers to exchange receipts.
+/// The top-level `Sb_receipt` dictionary: an offer to exchange receipts. Whose, HELLO says to those
+/// who take it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiptOffer {
     /// `v`: version of the protocol.
     pub version: u32,
-    /// `pk`: the sender's key, 32 bytes; proven by AUTH.
-    pub node_id: NodeId,
-    /// `net`: the sender's network, 32 bytes; all zero if it belongs to none.
-    pub network_id: NetworkId,
 }
 
 impl ExtendedHandshake {
@@ -67,12 +62,9 @@ impl ExtendedHandshake {
     pub fn encode(&self) -> Vec<u8> {
         let names = self.extensions.iter();
         let m = names.fold(Dict::new(), |m, (name, id)| m.with(name, *id));
-        let receipt = self.receipt.map(|offer| {
-            Dict::new()
-                .with("v", offer.version)
-                .with("pk", &offer.node_id.as_bytes()[..])
-                .with("net", &offer.network_id.as_bytes()[..])
-        });
+        let receipt = self
+            .receipt
+            .map(|offer| Dict::new().with("v", offer.version));
         let your_ip = self.your_ip.map(|ip| match ip {
             IpAddr::V4(ip) => Value::from(&ip.octets()[..]),
             IpAddr::V6(ip) => Value::from(&ip.octets()[..]),
@@ -179,8 +171,6 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 fn offer(dict: Element<'_>) -> Option<ReceiptOffer> {
     Some(ReceiptOffer {
         version: u32::try_from(dict.get("v")?.as_u64()?).ok()?,
-        node_id: NodeId::from_bytes(dict.get("pk")?.as_array()?),
-        network_id: NetworkId::from_bytes(dict.get("net")?.as_array()?),
     })
 }
 
@@ -207,8 +197,6 @@ mod tests {
             upload_only: Some(true),
             receipt: Some(ReceiptOffer {
                 version: RECEIPT_VERSION,
-                node_id: NodeId::from_bytes([7; 32]),
-                network_id: NetworkId::from_bytes([8; 32]),
             }),
         }
     }
@@ -239,7 +227,7 @@ mod tests {
             b"d6:yourip3:abce",
             b"d4:reqqi-1ee",
             b"d11:upload_only3:yese",
-            b"d10:Sb_receiptd1:vi1e2:pk3:abcee",
+            b"d10:Sb_receiptd1:vi-1eee",
             b"d10:Sb_receipti1ee",
         ] {
             assert_eq!(decode(payload), ExtendedHandshake::default(), "{payload:?}");

@@ -3,11 +3,12 @@
 //! Each is one bencoded dictionary of at most 16 KiB, sent under the id that the receiver gave for
 //! `Sb_receipt`. The integer `t` names the message; keys it does not have are ignored, so that
 //! later versions may add some. Signed objects travel as the fixed byte strings of
-//! `seedbank_ledger::signed`, body and signature: a receipt is 144 bytes, a lock 188. Rates are
+//! `seedbank_ledger::signed`, body and signature: a receipt is 144 bytes, a lock 220. Rates are
 //! micro-credits per GiB, windows are bytes. A question mark follows a key that may be absent.
 //!
-//! - `t` 0, HELLO: `v` version; `no` nonce, 16 bytes; `is` list of issuer keys, 32 bytes each, at
-//!   most 16; `ra`? lowest rate, absent if it takes no payment; `wi` window.
+//! - `t` 0, HELLO: `v` version; `no` nonce, 16 bytes; `pk` key and `net` network id, 32 bytes each;
+//!   `is` list of issuer keys, 32 bytes each, at most 16; `ra`? lowest rate, absent if it takes no
+//!   payment; `wi` window of a key that it does not know.
 //! - `t` 1, AUTH: `sg` signature, 64 bytes.
 //! - `t` 2, BID: `ra` rate.
 //! - `t` 3, QUOTE: `st` state, 0 open, 1 queued, 2 paid; `ra`? rate, absent for no cap, and
@@ -23,10 +24,10 @@
 
 mod codec;
 
-use seedbank_ledger::signed::channel::{ChannelId, ChannelKind};
+use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::lock::{LockId, SignedLock};
 use seedbank_ledger::signed::receipt::SignedReceipt;
-use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate, Signature};
+use seedbank_ledger::{Bytes, MicroCredits, NetworkId, NodeId, Rate, Signature};
 
 pub use codec::ReceiptMessageError;
 
@@ -45,8 +46,7 @@ pub const NOTE_LEN_MAX: usize = 140;
 pub enum ReceiptMessage {
     /// Opens the exchange; each side sends one, first.
     Hello(Hello),
-    /// The sender's signature over `Auth`, whose body both sides know from HELLO and the extended
-    /// handshake.
+    /// The sender's signature over `Auth`, whose body both sides know from the HELLOs.
     Auth(Signature),
     /// The payer's rate for requests that follow on this connection; zero for the open class.
     Bid(Rate),
@@ -89,11 +89,15 @@ pub struct Hello {
     pub version: u32,
     /// Drawn by the sender for this connection; signed by both sides.
     pub nonce: [u8; 16],
+    /// The sender's key; proven by AUTH.
+    pub node_id: NodeId,
+    /// The sender's network; all zero if it belongs to none.
+    pub network_id: NetworkId,
     /// Settlement keys whose locks the sender accepts, at most [`ISSUERS_MAX`].
     pub issuers: Vec<NodeId>,
     /// The lowest rate that the sender serves as paid; `None` if it takes no payment.
     pub rate_min: Option<Rate>,
-    /// The unpaid bytes that the sender allows at first.
+    /// The unpaid bytes that the sender allows a key it does not know.
     pub window: Bytes,
 }
 
@@ -135,7 +139,7 @@ pub enum QuoteState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncEntry {
     /// Acknowledgement, or which lock.
-    pub kind: ChannelKind,
+    pub lock_id: Option<LockId>,
     /// The newest receipt that the sender holds, signed by the receiver of this message.
     pub held: Option<SignedReceipt>,
     /// The newest receipt that the sender signed.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seedbank_engine::asked::BlockFate;
+use seedbank_engine::credit::event::CreditEvent;
 use seedbank_engine::credit::output::{CreditOutput, Errand, Notice};
 use seedbank_engine::credit::receipts::limits::Window;
 use seedbank_engine::credit::receipts::pair::PairView;
@@ -43,6 +44,7 @@ pub(crate) struct Duo {
     pub(crate) reachable: bool,
     pub(crate) violations: Vec<Violation>,
     pub(crate) notices: Vec<(usize, Notice)>,
+    pub(crate) events: Vec<(usize, CreditEvent)>,
     pub(crate) entries: Vec<(usize, NodeCommand)>,
     /// Kinds of outputs in the order in which they came.
     pub(crate) order: Vec<&'static str>,
@@ -67,6 +69,7 @@ impl Duo {
             reachable: true,
             violations: Vec::new(),
             notices: Vec::new(),
+            events: Vec::new(),
             entries: Vec::new(),
             order: Vec::new(),
             sent: Vec::new(),
@@ -123,19 +126,14 @@ impl Duo {
         let peer = PeerIndex(self.next_peer);
         self.next_peer += 1;
         for node in [PAYER, PAYEE] {
-            let offer = ReceiptOffer {
-                version: 1,
-                node_id: self.id(1 - node),
-                network_id: self.settlement.network.id,
-            };
             let opened = Opened {
                 peer,
                 torrent_id,
                 piece_len: Some(piece_len),
-                offer,
+                offer: ReceiptOffer { version: 1 },
                 fast: true,
             };
-            self.nodes[node].exchange.open(opened, self.now);
+            self.nodes[node].exchange.open(opened);
         }
         peer
     }
@@ -304,7 +302,7 @@ impl Duo {
             CreditOutput::Append(entry) => self.entries.push((node, entry)),
             CreditOutput::Errand(errand) => self.run(node, errand),
             CreditOutput::Notice(notice) => self.notices.push((node, notice)),
-            CreditOutput::Event(_) => {}
+            CreditOutput::Event(event) => self.events.push((node, event)),
             CreditOutput::Settle { .. } => unreachable!("an exchange asks nobody"),
         }
     }

@@ -172,19 +172,14 @@ impl Scene {
 
     fn connect(&mut self) {
         for node in [PAYER, PAYEE] {
-            let offer = ReceiptOffer {
-                version: 1,
-                node_id: self.exchanges[1 - node].id(),
-                network_id: self.network.network_id(),
-            };
             let opened = Opened {
                 peer: PEER,
                 torrent_id: TORRENT,
                 piece_len: Some(PIECE_LEN),
-                offer,
+                offer: ReceiptOffer { version: 1 },
                 fast: true,
             };
-            self.exchanges[node].open(opened, self.now);
+            self.exchanges[node].open(opened);
         }
         self.pump();
     }

@@ -7,13 +7,14 @@ use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::{Lock, LockId, SignedLock};
+use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::{Identity, MicroCredits, NetworkId, NodeId, UnixTime};
 
 pub(crate) const GRACE_SECS: u32 = 24 * 3_600;
 
 pub(crate) struct Settlement {
-    identity: Identity,
+    pub(crate) identity: Identity,
     pub(crate) network: Network,
     available: BTreeMap<NodeId, u64>,
     pub(crate) locks: BTreeMap<LockId, LockStatus>,
@@ -72,6 +73,7 @@ impl Settlement {
         let body = Lock {
             network_id: self.network.id,
             lock_id: LockId::new(self.next_lock),
+            opening_order: opened_by(self.next_lock),
             payer,
             payee,
             amount: MicroCredits::new(amount),
@@ -183,4 +185,11 @@ impl Settlement {
             assert!(status.claimed <= status.lock.body.amount, "L3");
         }
     }
+}
+
+/// The order that opened a lock, which nobody here looks into.
+fn opened_by(lock: u64) -> OrderHash {
+    let mut hash = [0x0d; 32];
+    hash[..8].copy_from_slice(&lock.to_le_bytes());
+    OrderHash::from_bytes(hash)
 }

@@ -11,7 +11,6 @@ use seedbank_engine::units::{Block, Geometry, PeerIndex, TorrentId};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::{MESSAGE_LEN_MAX, ReceiptMessage, SyncEntry};
 use seedbank_ledger::charts::node::NodeCommand;
-use seedbank_ledger::signed::channel::ChannelKind;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate, RawCost, UnixTime};
@@ -329,21 +328,16 @@ impl World {
         let piece_len = self.geometry(torrent_id).piece_len();
         for side in 0..2 {
             let (index, remote) = (ends[side], ends[1 - side]);
-            let offer = ReceiptOffer {
-                version: 1,
-                node_id: self.nodes[remote].id(),
-                network_id: self.settlement.network.id,
-            };
             let node = &mut self.nodes[index];
             node.peers.insert(peer, Peer::new(remote, torrent_id, fast));
             let opened = Opened {
                 peer,
                 torrent_id,
                 piece_len: Some(piece_len),
-                offer,
+                offer: ReceiptOffer { version: 1 },
                 fast,
             };
-            node.exchange.open(opened, self.now);
+            node.exchange.open(opened);
             self.drain(index);
         }
         peer
@@ -467,9 +461,9 @@ impl World {
 }
 
 fn without_receipt(entry: SyncEntry) -> SyncEntry {
-    match entry.kind {
-        ChannelKind::Acknowledgement => entry,
-        ChannelKind::Lock(_) => SyncEntry {
+    match entry.lock_id {
+        None => entry,
+        Some(_) => SyncEntry {
             sent: None,
             held: None,
             ..entry

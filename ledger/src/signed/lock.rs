@@ -5,11 +5,13 @@ use std::fmt;
 use crate::identity::{NetworkId, NodeId};
 use crate::layout::{LayoutError, Reader, Writer};
 use crate::signed::channel::{Channel, ChannelKind};
+use crate::signed::order::OrderHash;
 use crate::signed::{Body, Signed};
 use crate::time::UnixTime;
 use crate::units::MicroCredits;
 
-/// Number of a lock within its network: the sequence of the entry that opened it.
+/// Number of a lock within its network: the sequence of the entry that opened it. Where a ledger
+/// was rolled back one number may stand for two locks, which differ in their opening order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockId(u64);
 
@@ -39,6 +41,8 @@ pub struct Lock {
     pub network_id: NetworkId,
     /// Which lock.
     pub lock_id: LockId,
+    /// The order that opened it; top-ups keep it.
+    pub opening_order: OrderHash,
     /// Whose credit is reserved.
     pub payer: NodeId,
     /// For whom; only it can close it before expiry and grace have passed.
@@ -59,7 +63,7 @@ impl Lock {
     pub fn channel(&self) -> Channel {
         Channel {
             network_id: self.network_id,
-            kind: ChannelKind::Lock(self.lock_id),
+            kind: ChannelKind::Lock(self.lock_id, self.opening_order),
             payer: self.payer,
             payee: self.payee,
         }
@@ -73,11 +77,12 @@ impl Lock {
 
 impl Body for Lock {
     const TAG: &'static str = "sb1/lock";
-    const LEN: usize = 124;
+    const LEN: usize = 156;
 
     fn write(&self, out: Writer) -> Writer {
         out.bytes(self.network_id.as_bytes())
             .u64(self.lock_id.get())
+            .bytes(self.opening_order.as_bytes())
             .bytes(self.payer.as_bytes())
             .bytes(self.payee.as_bytes())
             .u64(self.amount.get())
@@ -89,6 +94,7 @@ impl Body for Lock {
         Ok(Self {
             network_id: NetworkId::from_bytes(from.array()?),
             lock_id: LockId::new(from.u64()?),
+            opening_order: OrderHash::from_bytes(from.array()?),
             payer: NodeId::from_bytes(from.array()?),
             payee: NodeId::from_bytes(from.array()?),
             amount: MicroCredits::new(from.u64()?),

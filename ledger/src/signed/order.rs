@@ -1,11 +1,23 @@
 //! An account's order to a settlement node: the only way an account moves credit by itself.
 
-use crate::identity::{NetworkId, NodeId};
+use crate::identity::{NetworkId, NodeId, hex_array};
 use crate::layout::{LayoutError, Reader, Writer};
 use crate::signed::lock::LockId;
 use crate::signed::{Body, Signed};
 use crate::time::UnixTime;
 use crate::units::MicroCredits;
+
+hex_array! {
+    /// BLAKE3 of an order's signed bytes, tag and body: the same however often it is signed.
+    OrderHash, 32
+}
+
+impl Order {
+    /// Its name; no other order has it.
+    pub fn hash(&self) -> OrderHash {
+        OrderHash::from_bytes(*blake3::hash(&self.signing_bytes()).as_bytes())
+    }
+}
 
 /// What is ordered. Fields that a kind does not use are zero in the signed bytes, and only zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use crate::identity::{Identity, NetworkId};
 use crate::signed::Body as _;
 use crate::signed::channel::ChannelKind;
 use crate::signed::lock::{Lock, LockId};
-use crate::signed::order::{Order, OrderKind};
+use crate::signed::order::{Order, OrderHash, OrderKind};
 use crate::signed::receipt::Receipt;
 use crate::store::{Memory, Table};
 
@@ -15,7 +15,7 @@ fn rows() -> Vec<TallyRow> {
     let payee = NodeId::from_bytes([2; 32]);
     let channel = Channel {
         network_id,
-        kind: ChannelKind::Lock(LockId::new(3)),
+        kind: ChannelKind::Lock(LockId::new(3), OrderHash::from_bytes([4; 32])),
         payer: signer.id(),
         payee,
     };
@@ -28,6 +28,7 @@ fn rows() -> Vec<TallyRow> {
     let lock = Lock {
         network_id,
         lock_id: LockId::new(3),
+        opening_order: OrderHash::from_bytes([4; 32]),
         payer: signer.id(),
         payee,
         amount: MicroCredits::new(6),

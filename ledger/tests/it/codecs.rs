@@ -20,7 +20,7 @@ use seedbank_ledger::statement::{LockStatus, Operation, StatementLine};
 use seedbank_ledger::{Bytes, Genesis, MicroCredits};
 
 use crate::laws::{attempts, run};
-use crate::world::{channel, id, receipt};
+use crate::world::{NO_ORDER, channel_of, id, receipt};
 
 fn bytes(len: usize) -> impl Strategy<Value = Vec<u8>> {
     // Small values and zeros are what flags, kinds and unused fields are made of.
@@ -99,7 +99,7 @@ proptest! {
         lock_amount in any::<u64>(),
         shares in prop::collection::vec((any::<[u8; 20]>(), any::<u64>(), any::<u64>()), 0..=64),
     ) {
-        let channel = channel(LockId::new(amount), 1, 2);
+        let channel = channel_of(LockId::new(amount), NO_ORDER, 1, 2);
         let attribution = shares.into_iter().map(|(subject, bytes, amount)| Attribution {
             subject,
             bytes: Bytes::new(bytes),

@@ -150,7 +150,8 @@ pub(crate) fn run(tries: &[Try]) -> (World, History) {
                 let (payer, payee) = parties(&world, lock_id)
                     .filter(|_| lock % 2 == 0)
                     .unwrap_or((*payer, *payee));
-                let receipt = receipt(&channel(lock_id, payer, payee), payer, *bytes, *amount);
+                let channel = channel(&world.network, lock_id, payer, payee);
+                let receipt = receipt(&channel, payer, *bytes, *amount);
                 let claim = Operation::Claim(claim(lock_id, payee, receipt));
                 claimed = Some(claim.clone());
                 step(&mut world, &mut history, claim);
@@ -385,7 +386,7 @@ fn book_some(
         let Some((payer, payee)) = parties(world, lock_id) else {
             continue;
         };
-        let channel = channel(lock_id, payer, payee);
+        let channel = channel(&world.network, lock_id, payer, payee);
         let summary = seedbank_ledger::charts::node::ChannelSummary {
             channel,
             receipt: receipt(&channel, payer, *bytes, *amount),

@@ -174,10 +174,10 @@ fn claims_are_refused_for_the_first_reason_that_holds() {
     let mut world = World::funded(4);
     let lock_id = world.lock(1, 2, 100);
     let head = world.network.head();
-    let good = receipt(&channel(lock_id, 1, 2), 1, 10, 60);
-    let other_lock = receipt(&channel(LockId::new(99), 1, 2), 1, 10, 60);
-    let not_payer = receipt(&channel(lock_id, 1, 2), 3, 10, 60);
-    let nothing = receipt(&channel(lock_id, 1, 2), 1, 10, 0);
+    let good = receipt(&channel(&world.network, lock_id, 1, 2), 1, 10, 60);
+    let other_lock = receipt(&channel(&world.network, LockId::new(99), 1, 2), 1, 10, 60);
+    let not_payer = receipt(&channel(&world.network, lock_id, 1, 2), 3, 10, 60);
+    let nothing = receipt(&channel(&world.network, lock_id, 1, 2), 1, 10, 0);
     let mut forged = claim(lock_id, 2, good);
     forged.body.payee = id(3);
     let mut foreign = claim(lock_id, 2, good).body;

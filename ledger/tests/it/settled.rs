@@ -277,7 +277,7 @@ fn an_older_line_does_not_make_a_payees_lock_smaller() {
         ttl_secs: 0,
     };
     world.order(1, top_up);
-    let shown = channel(lock_id, 1, 2);
+    let shown = channel(&world.network, lock_id, 1, 2);
     let summary = ChannelSummary {
         channel: shown,
         receipt: receipt(&shown, 1, 10, 120),

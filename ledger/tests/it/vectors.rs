@@ -9,12 +9,15 @@ mod make;
 use std::path::PathBuf;
 
 use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::signed::answer::AnswerSeal;
 use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::signed::certificate::Certificate;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
 use seedbank_ledger::signed::claim::Claim;
+use seedbank_ledger::signed::head::LedgerHead;
 use seedbank_ledger::signed::lock::{Lock, LockId};
-use seedbank_ledger::signed::order::Order;
+use seedbank_ledger::signed::order::{Order, OrderHash};
+use seedbank_ledger::signed::read::ReadRequest;
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::signed::{Body, Signed};
 use seedbank_ledger::{NetworkId, NodeId, Signature};
@@ -88,6 +91,9 @@ fn every_vector_is_judged_as_it_says() {
         ("order", judge::<Order>("order")),
         ("claim", judge::<Claim>("claim")),
         ("cert", judge::<Certificate>("cert")),
+        ("head", judge::<LedgerHead>("head")),
+        ("answer", judge::<AnswerSeal>("answer")),
+        ("read", judge::<ReadRequest>("read")),
     ] {
         assert!(malformed >= 2, "{name} has malformed vectors");
         assert!(refused >= 5, "{name} has vectors that do not verify");
@@ -98,10 +104,13 @@ fn every_vector_is_judged_as_it_says() {
 #[test]
 fn channel_ids_are_as_the_vectors_say() {
     for vector in load("channel")["vectors"].as_array().unwrap() {
-        let reference = text(vector, "reference").parse().unwrap();
         let kind = match vector["kind"].as_u64() {
             Some(0) => ChannelKind::Acknowledgement,
-            _ => ChannelKind::Lock(LockId::new(reference)),
+            // The number is no part of the name.
+            _ => {
+                let order = OrderHash::from_bytes(array(vector, "reference"));
+                ChannelKind::Lock(LockId::new(1), order)
+            }
         };
         let channel = Channel {
             network_id: NetworkId::from_bytes(array(vector, "network_id")),

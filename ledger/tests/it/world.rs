@@ -8,7 +8,7 @@ use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
 use seedbank_ledger::signed::claim::{Claim, SignedClaim};
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::signed::order::{Order, OrderHash, OrderKind, SignedOrder};
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
 use seedbank_ledger::statement::{LockStatus, Operation};
 use seedbank_ledger::store::Memory;
@@ -73,10 +73,30 @@ pub(crate) fn order(account: u8, nonce: u64, kind: OrderKind) -> SignedOrder {
     order.sign(&identity(account))
 }
 
-pub(crate) fn channel(lock_id: LockId, payer: u8, payee: u8) -> Channel {
+/// A lock's channel; of a lock that `network` does not have, one that an order of nobody opened.
+pub(crate) fn channel(
+    network: &NetworkLedger<Memory>,
+    lock_id: LockId,
+    payer: u8,
+    payee: u8,
+) -> Channel {
+    let known = network.lock(lock_id).unwrap();
+    let opened = known.map_or(NO_ORDER, |status| status.lock.body.opening_order);
+    channel_of(lock_id, opened, payer, payee)
+}
+
+/// The order that opened locks of tests without a network ledger.
+pub(crate) const NO_ORDER: OrderHash = OrderHash::from_bytes([0x0d; 32]);
+
+pub(crate) fn channel_of(
+    lock_id: LockId,
+    opening_order: OrderHash,
+    payer: u8,
+    payee: u8,
+) -> Channel {
     Channel {
         network_id: network_id(),
-        kind: ChannelKind::Lock(lock_id),
+        kind: ChannelKind::Lock(lock_id, opening_order),
         payer: id(payer),
         payee: id(payee),
     }
@@ -187,7 +207,8 @@ impl World {
         (payer, payee): (u8, u8),
         (bytes, amount): (u64, u64),
     ) -> Outcome {
-        let receipt = receipt(&channel(lock_id, payer, payee), payer, bytes, amount);
+        let channel = channel(&self.network, lock_id, payer, payee);
+        let receipt = receipt(&channel, payer, bytes, amount);
         self.one(Operation::Claim(claim(lock_id, payee, receipt)))
     }
 
@@ -225,7 +246,7 @@ impl World {
         (bytes, amount): (u64, u64),
     ) -> Outcome {
         let now = self.now;
-        let channel = channel(lock_id, payer, payee);
+        let channel = channel(&self.network, lock_id, payer, payee);
         let summary = ChannelSummary {
             channel,
             receipt: receipt(&channel, payer, bytes, amount),

@@ -1,6 +1,6 @@
 //! Random schedules over a network ledger, judged step by step by `book.rs`.
 
-mod signing;
+pub(crate) mod signing;
 mod tally;
 mod wishes;
 
@@ -13,7 +13,7 @@ use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Genesis, Sequence, UnixTime};
 
-use self::signing::operation;
+use self::signing::{Opened, operation, order_of};
 use self::tally::Tally;
 use crate::book::{Answer, Book, Bounds, OrderTry, Party, Try, Wish};
 use crate::draw::{Draw, id, key};
@@ -34,6 +34,7 @@ pub(crate) struct Schedule {
     pub(crate) ledger: NetworkLedger<Memory>,
     pub(crate) now: u64,
     tried: Vec<Try>,
+    pub(crate) opened: Opened,
     tally: Tally,
 }
 
@@ -85,6 +86,7 @@ impl Schedule {
             store,
             now: START,
             tried: Vec::new(),
+            opened: Opened::new(),
             tally: Tally::default(),
         }
     }
@@ -109,9 +111,17 @@ impl Schedule {
     }
 
     fn try_group(&mut self, group: &[Try]) {
+        let answers = self.book.submit(self.now, group);
+        let network_id = self.genesis.network_id();
+        for (attempt, answer) in group.iter().zip(&answers) {
+            if let (Try::Order(order), Answer::Entered(number, None)) = (attempt, answer) {
+                let hash = order_of(network_id, order).body.hash();
+                self.opened.insert(*number, hash);
+            }
+        }
         let operations: Vec<_> = group
             .iter()
-            .map(|attempt| operation(self.genesis.network_id(), attempt))
+            .map(|attempt| operation(network_id, attempt, &self.opened))
             .collect();
         let now = UnixTime::from_secs(self.now);
         let outcomes = if self.draw.chance(3) {
@@ -119,7 +129,6 @@ impl Schedule {
         } else {
             self.ledger.append(now, &operations).unwrap()
         };
-        let answers = self.book.submit(self.now, group);
         assert_eq!(outcomes.len(), answers.len());
         for ((attempt, answer), outcome) in group.iter().zip(answers).zip(outcomes) {
             self.compare_answer(attempt, answer, &outcome);

@@ -10,7 +10,7 @@ use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
-use seedbank_ledger::signed::lock::{Lock, LockId};
+use seedbank_ledger::signed::lock::Lock;
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::statement::{Operation, StatementLine};
@@ -19,6 +19,7 @@ use seedbank_ledger::{Bytes, MicroCredits, NetworkId, NodeId, Sequence, UnixTime
 
 use crate::book::Party;
 use crate::draw::{Draw, id, key};
+use crate::network::signing::lock_channel;
 use crate::network::{PARTIES, SETTLEMENT, START, Schedule};
 use crate::own::{ClaimedOf, Event, OwnBook, Sum, Summary, Told};
 
@@ -209,7 +210,7 @@ impl Nodes {
             is_bad: draw.chance(5),
         };
         let now = self.network.now;
-        let command = command(self.network.genesis.network_id(), &summary);
+        let command = command(&self.network, &summary);
         let own = &mut self.own[number];
         let outcome = own
             .ledger
@@ -483,16 +484,16 @@ fn tampered(
 }
 
 /// A receipt as it is booked.
-fn command(network_id: NetworkId, summary: &Summary) -> NodeCommand {
+fn command(network: &Schedule, summary: &Summary) -> NodeCommand {
     let network_id = if summary.is_other_network {
         NetworkId::from_bytes([9; 32])
     } else {
-        network_id
+        network.genesis.network_id()
     };
     let channel = Channel {
         network_id,
         kind: summary.lock.map_or(ChannelKind::Acknowledgement, |number| {
-            ChannelKind::Lock(LockId::new(number))
+            lock_channel(&network.opened, number)
         }),
         payer: id(summary.payer),
         payee: id(summary.payee),

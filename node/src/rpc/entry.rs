@@ -25,7 +25,7 @@ fn lock_of(cause: &NodeCause) -> Option<LockId> {
         NodeCause::Command(NodeCommand::WriteOff { .. }) => None,
         NodeCause::Command(NodeCommand::ChannelSummary(summary)) => match summary.channel.kind {
             ChannelKind::Acknowledgement => None,
-            ChannelKind::Lock(lock) => Some(lock),
+            ChannelKind::Lock(lock, _) => Some(lock),
         },
         NodeCause::Command(NodeCommand::Settled(line)) => match &line.operation {
             Operation::Expiry(lock) => Some(*lock),
@@ -161,13 +161,13 @@ fn summary_words(entry: &Entry, summary: &ChannelSummary, own: NodeId) -> String
         (ChannelKind::Acknowledgement, false) => {
             format!("{} acknowledged {bytes} bytes", short(payer))
         }
-        (ChannelKind::Lock(lock), true) => {
+        (ChannelKind::Lock(lock, _), true) => {
             format!(
                 "signed for {bytes} bytes from {} on lock {lock}",
                 short(payee)
             )
         }
-        (ChannelKind::Lock(lock), false) => {
+        (ChannelKind::Lock(lock, _), false) => {
             format!("{} signed for {bytes} bytes on lock {lock}", short(payer))
         }
     }

@@ -5,6 +5,7 @@ mod schedules;
 
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::lock::Lock;
+use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::{Duration, Identity, NetworkId};
 
@@ -222,6 +223,7 @@ impl Scene {
         let lock = Lock {
             network_id: NetworkId::from_bytes([1; 32]),
             lock_id,
+            opening_order: OrderHash::from_bytes([0x0d; 32]),
             payer: node(255),
             payee,
             amount,

@@ -41,7 +41,7 @@ impl Market {
     /// Both ends of a connection offer receipts: the exchange begins.
     pub fn opened(&mut self, opened: Opened, now: Instant) {
         if self.receipts {
-            self.exchange.open(opened, now);
+            self.exchange.open(opened);
             self.route(now);
         }
     }

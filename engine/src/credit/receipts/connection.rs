@@ -1,27 +1,31 @@
 //! One connection's share of the protocol: its opening, and the prices in force on its streams.
 
-use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate};
+use seedbank_ledger::{Bytes, Duration, Instant, NetworkId, NodeId, Rate};
 
 use crate::credit::receipts::limits::{BID_BURST, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL};
 use crate::credit::receipts::service::Service;
 use crate::units::TorrentId;
+use crate::wire::receipt::Hello;
 
-/// How far a connection has come. Messages are legal in one phase only.
+/// A connection on which HELLO was sent and no key is proven. It leaves nothing behind.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Torrent of the connection.
+    pub torrent_id: TorrentId,
+    /// Its piece length, once the metainfo is known.
+    pub piece_len: Option<u32>,
+    /// Both ends have the Fast Extension.
+    pub fast: bool,
+    /// Our nonce.
+    pub nonce: [u8; 16],
+    /// What the peer's HELLO says; AUTH was sent when it came.
+    pub hello: Option<Hello>,
+}
+
+/// How far a connection has come whose key is proven. Messages are legal in one phase only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpeningPhase {
-    /// HELLO was sent.
-    Greeted {
-        /// Our nonce.
-        nonce: [u8; 16],
-    },
-    /// The peer's HELLO came and AUTH was sent.
-    Proving {
-        /// Our nonce.
-        nonce: [u8; 16],
-        /// The peer's nonce.
-        peer_nonce: [u8; 16],
-    },
-    /// Its AUTH holds: the key is its own. SYNC was sent; receipts may be resent here from now.
+    /// SYNC was sent; receipts may be resent here from now.
     Syncing,
     /// Its SYNC came: paid bytes and receipts may flow.
     Ready,
@@ -29,10 +33,10 @@ pub enum OpeningPhase {
     Plain,
 }
 
-/// A connection whose two ends both advertised the receipt protocol.
+/// A connection whose peer has proven its key.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// The key it announced; proven from [`OpeningPhase::Syncing`] on.
+    /// Its key.
     pub key: NodeId,
     /// Torrent of the connection.
     pub torrent_id: TorrentId,
@@ -78,17 +82,17 @@ pub struct Allowance {
 }
 
 impl Connection {
-    /// A connection on which HELLO was just sent.
-    pub fn new(key: NodeId, torrent_id: TorrentId, nonce: [u8; 16], fast: bool) -> Self {
+    /// A connection on which AUTH just came; its HELLO said `hello`.
+    pub fn new(opening: &Opening, hello: &Hello, own_network: Option<NetworkId>) -> Self {
         Self {
-            key,
-            torrent_id,
-            piece_len: None,
-            fast,
-            same_network: false,
-            phase: OpeningPhase::Greeted { nonce },
-            peer_rate_min: None,
-            peer_window: Bytes::ZERO,
+            key: hello.node_id,
+            torrent_id: opening.torrent_id,
+            piece_len: opening.piece_len,
+            fast: opening.fast,
+            same_network: own_network == Some(hello.network_id),
+            phase: OpeningPhase::Syncing,
+            peer_rate_min: hello.rate_min,
+            peer_window: hello.window,
             peer_bid: Rate::ZERO,
             service: Service::Open,
             quoted: Service::Open,
@@ -110,9 +114,7 @@ impl Connection {
     pub fn is_synced_by_us(&self) -> bool {
         match self.phase {
             OpeningPhase::Syncing | OpeningPhase::Ready => true,
-            OpeningPhase::Greeted { .. } | OpeningPhase::Proving { .. } | OpeningPhase::Plain => {
-                false
-            }
+            OpeningPhase::Plain => false,
         }
     }
 

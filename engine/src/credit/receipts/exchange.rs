@@ -30,7 +30,7 @@ use crate::credit::network::Network;
 use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::acknowledgement::Acknowledgements;
 use crate::credit::receipts::clock::{Now, TwoClocks};
-use crate::credit::receipts::connection::Connection;
+use crate::credit::receipts::connection::{Connection, Opening};
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::limits::Window;
 use crate::credit::receipts::open_pieces::PieceKey;
@@ -77,6 +77,8 @@ pub struct Exchange {
     nonce_count: u64,
     clock: TwoClocks,
     pairs: BTreeMap<NodeId, Pair>,
+    /// Connections on which no key is proven.
+    openings: BTreeMap<PeerIndex, Opening>,
     connections: BTreeMap<PeerIndex, Connection>,
     /// Blocks that came and whose piece is not verified, by piece.
     pieces: BTreeMap<PieceKey, Vec<Unverified>>,
@@ -109,6 +111,7 @@ impl Exchange {
             nonce_count: 0,
             clock,
             pairs: BTreeMap::new(),
+            openings: BTreeMap::new(),
             connections: BTreeMap::new(),
             pieces: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -227,6 +230,10 @@ impl Exchange {
                 pair.is_some_and(|pair| pair.connections.contains(peer)),
                 "a connection belongs to its pair"
             );
+            assert!(
+                !self.openings.contains_key(peer),
+                "a key is proven or it is not"
+            );
         }
         for (at, key) in &self.wakes.by_time {
             assert_eq!(
@@ -293,7 +300,7 @@ impl Exchange {
         let peer = match (channel.kind, channel.payer == me, channel.payee == me) {
             (ChannelKind::Acknowledgement, true, false) => channel.payee,
             (ChannelKind::Acknowledgement, false, true) => channel.payer,
-            (ChannelKind::Acknowledgement | ChannelKind::Lock(_), _, _) => return,
+            (ChannelKind::Acknowledgement | ChannelKind::Lock(..), _, _) => return,
         };
         let fresh = Acknowledgements::new(me, peer);
         let ours = receipts.get(&fresh.ours.channel).copied();

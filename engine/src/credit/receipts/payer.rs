@@ -203,6 +203,7 @@ mod tests {
     use super::*;
     use seedbank_ledger::signed::Body as _;
     use seedbank_ledger::signed::lock::Lock;
+    use seedbank_ledger::signed::order::OrderHash;
     use seedbank_ledger::{Instant, NetworkId, UnixTime};
 
     const NOW: Now = Now {
@@ -216,6 +217,7 @@ mod tests {
         let body = Lock {
             network_id: NetworkId::from_bytes([1; 32]),
             lock_id: LockId::new(id),
+            opening_order: OrderHash::from_bytes([0x0d; 32]),
             payer: me().id(),
             payee: Identity::from_secret([2; 32]).id(),
             amount: MicroCredits::new(amount),

@@ -13,9 +13,10 @@ use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest, Statement
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::signed::lock::{Lock, LockId};
+use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::statement::{AccountStatus, LockStatus};
-use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, NodeId, Rate, UnixTime};
+use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, Rate, UnixTime};
 
 use super::rig::{asked_of, config, metainfo, millis, request, secs, slots};
 use super::{Remote, Rig};
@@ -34,15 +35,11 @@ use crate::wire::receipt::{Hello, ReceiptMessage};
 const UNIX: u64 = 1_700_000_000;
 const NET: [u8; 32] = [9; 32];
 
-fn offer(node_id: NodeId) -> ExtendedHandshake {
+fn offer() -> ExtendedHandshake {
     ExtendedHandshake {
         extensions: [(RECEIPT.to_owned(), 9)].into(),
         request_queue: Some(500),
-        receipt: Some(ReceiptOffer {
-            version: 1,
-            node_id,
-            network_id: NetworkId::from_bytes(NET),
-        }),
+        receipt: Some(ReceiptOffer { version: 1 }),
         ..ExtendedHandshake::default()
     }
 }
@@ -61,7 +58,7 @@ fn m1_a_seeder_that_stalls_and_comes_back_harms_nobody() {
     });
     let torrent = rig.leech(&metainfo("t", 400, 64));
     let peer = rig.join(torrent, Remote::modern(1));
-    rig.says_extended(peer, &offer(NodeId::from_bytes([77; 32])));
+    rig.says_extended(peer, &offer());
     rig.says(peer, [Message::HaveAll, Message::Unchoke]);
     let mut recent: VecDeque<Block> = asked_of(&rig.take(), peer).into();
     for _ in 0..20 {
@@ -168,7 +165,7 @@ impl Market {
     fn payer(&mut self, number: u8) -> PeerIndex {
         let identity = Identity::from_secret([number; 32]);
         let peer = self.rig.join(self.torrent, Remote::modern(number));
-        self.rig.says_extended(peer, &offer(identity.id()));
+        self.rig.says_extended(peer, &offer());
         let outputs = self.rig.take();
         let theirs = outputs
             .iter()
@@ -189,6 +186,8 @@ impl Market {
             &ReceiptMessage::Hello(Hello {
                 version: 1,
                 nonce,
+                node_id: identity.id(),
+                network_id: NetworkId::from_bytes(NET),
                 issuers: Vec::new(),
                 rate_min: None,
                 window: Bytes::ZERO,
@@ -206,6 +205,7 @@ impl Market {
         let body = Lock {
             network_id: NetworkId::from_bytes(NET),
             lock_id: LockId::new(number.into()),
+            opening_order: OrderHash::from_bytes([0x0d; 32]),
             payer: identity.id(),
             payee: self.rig.session.node_id(),
             amount: MicroCredits::new(1_000_000_000),

@@ -5,6 +5,7 @@ use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::settlement::SettlementNode;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::{Lock, LockId};
+use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::statement::Operation;
@@ -90,6 +91,7 @@ fn a_lock_whose_close_is_due_is_closed_after_the_start() {
     let lock = Lock {
         network_id: NETWORK,
         lock_id: LockId::new(5),
+        opening_order: OrderHash::from_bytes([0x0d; 32]),
         payer: payer.id(),
         payee: own.id(),
         amount: MicroCredits::new(1_000),

@@ -1,10 +1,10 @@
 //! `Sb_receipt` messages as bytes. The keys are listed in `receipt.rs`.
 
 use seedbank_ledger::layout::LayoutError;
-use seedbank_ledger::signed::channel::{ChannelId, ChannelKind};
+use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::lock::{LockId, SignedLock};
 use seedbank_ledger::signed::{Body, Signed};
-use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate, Signature};
+use seedbank_ledger::{Bytes, MicroCredits, NetworkId, NodeId, Rate, Signature};
 
 use crate::content::bencode::{self, DecodeError, Dict, Element, Value};
 use crate::text::printable;
@@ -66,7 +66,7 @@ const KIND_ACKNOWLEDGEMENT: u64 = 0;
 const KIND_LOCK: u64 = 1;
 
 /// The longest entry: two receipts, a lock, a 20-digit id, and their keys.
-const SYNC_ENTRY_LEN_MAX: usize = 2 + 6 + 26 + 152 + 152 + 196 + 7;
+const SYNC_ENTRY_LEN_MAX: usize = 2 + 6 + 26 + 152 + 152 + 228 + 7;
 const _: () = assert!(
     SYNC_ENTRIES_MAX * SYNC_ENTRY_LEN_MAX + 32 <= MESSAGE_LEN_MAX,
     "a full SYNC fits a message"
@@ -156,6 +156,8 @@ impl Hello {
         let issuers = issuers.map(|issuer| Value::from(&issuer.as_bytes()[..]));
         dict.with("v", self.version)
             .with("no", &self.nonce[..])
+            .with("pk", &self.node_id.as_bytes()[..])
+            .with("net", &self.network_id.as_bytes()[..])
             .with("is", issuers.collect::<Vec<_>>())
             .with_some("ra", self.rate_min.map(Rate::get))
             .with("wi", self.window.get())
@@ -170,6 +172,8 @@ impl Hello {
         Ok(Self {
             version: narrow(dict, "v")?,
             nonce: array(dict, "no")?,
+            node_id: NodeId::from_bytes(array(dict, "pk")?),
+            network_id: NetworkId::from_bytes(array(dict, "net")?),
             issuers,
             rate_min: rate(dict)?,
             window: Bytes::new(number(dict, "wi")?),
@@ -218,9 +222,9 @@ impl Quote {
 
 impl SyncEntry {
     fn value(&self) -> Value {
-        let dict = match self.kind {
-            ChannelKind::Acknowledgement => Dict::new().with("k", KIND_ACKNOWLEDGEMENT),
-            ChannelKind::Lock(id) => Dict::new().with("k", KIND_LOCK).with("id", id.get()),
+        let dict = match self.lock_id {
+            None => Dict::new().with("k", KIND_ACKNOWLEDGEMENT),
+            Some(id) => Dict::new().with("k", KIND_LOCK).with("id", id.get()),
         };
         dict.with_some("hd", bytes_of(self.held.as_ref()))
             .with_some("sn", bytes_of(self.sent.as_ref()))
@@ -230,23 +234,23 @@ impl SyncEntry {
     }
 
     fn read(dict: Element<'_>) -> Result<Self> {
-        let kind = match number(dict, "k")? {
-            KIND_ACKNOWLEDGEMENT => ChannelKind::Acknowledgement,
-            KIND_LOCK => ChannelKind::Lock(LockId::new(number(dict, "id")?)),
+        let lock_id = match number(dict, "k")? {
+            KIND_ACKNOWLEDGEMENT => None,
+            KIND_LOCK => Some(LockId::new(number(dict, "id")?)),
             _ => return Err(ReceiptMessageError::Field("k")),
         };
         let lock: Option<SignedLock> = signed(dict, "lk")?;
         let closed = dict.get("cl").and_then(|flag| flag.as_i64()) == Some(1);
-        let fits = match (kind, &lock) {
-            (ChannelKind::Acknowledgement, lock) => lock.is_none() && !closed,
-            (ChannelKind::Lock(id), Some(lock)) => lock.body.lock_id == id,
-            (ChannelKind::Lock(_), None) => true,
+        let fits = match (lock_id, &lock) {
+            (None, lock) => lock.is_none() && !closed,
+            (Some(id), Some(lock)) => lock.body.lock_id == id,
+            (Some(_), None) => true,
         };
         if !fits {
             return Err(ReceiptMessageError::Field("lk"));
         }
         Ok(Self {
-            kind,
+            lock_id,
             held: signed(dict, "hd")?,
             sent: signed(dict, "sn")?,
             lock,
@@ -259,7 +263,7 @@ fn entries(dict: Element<'_>) -> Result<Vec<SyncEntry>> {
     let mut entries: Vec<SyncEntry> = Vec::new();
     for item in list(dict, "cs", SYNC_ENTRIES_MAX)? {
         let entry = SyncEntry::read(item)?;
-        if entries.iter().any(|known| known.kind == entry.kind) {
+        if entries.iter().any(|known| known.lock_id == entry.lock_id) {
             return Err(ReceiptMessageError::Field("cs"));
         }
         entries.push(entry);

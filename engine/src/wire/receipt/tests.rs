@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use seedbank_ledger::signed::Signed;
 use seedbank_ledger::signed::lock::Lock;
+use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::{NetworkId, UnixTime};
 
@@ -28,6 +29,7 @@ fn lock(id: u64, amount: u64) -> SignedLock {
         body: Lock {
             network_id: NetworkId::from_bytes([1; 32]),
             lock_id: LockId::new(id),
+            opening_order: OrderHash::from_bytes([7; 32]),
             payer: NodeId::from_bytes([2; 32]),
             payee: NodeId::from_bytes([3; 32]),
             amount: MicroCredits::new(amount),
@@ -66,9 +68,7 @@ fn syncs() -> impl Strategy<Value = Vec<SyncEntry>> {
     prop::collection::btree_map(prop::option::of(any::<u64>()), entry, 0..=24).prop_map(|entries| {
         let entries = entries.into_iter();
         let entries = entries.map(|(id, (held, sent, amount, closed))| SyncEntry {
-            kind: id.map_or(ChannelKind::Acknowledgement, |id| {
-                ChannelKind::Lock(LockId::new(id))
-            }),
+            lock_id: id.map(LockId::new),
             held,
             sent,
             lock: id.zip(amount).map(|(id, amount)| lock(id, amount)),
@@ -80,12 +80,15 @@ fn syncs() -> impl Strategy<Value = Vec<SyncEntry>> {
 
 fn messages() -> impl Strategy<Value = ReceiptMessage> {
     let issuers = prop::collection::vec(any::<[u8; 32]>(), 0..=16);
-    let hello = (any::<(u32, [u8; 16], Option<u64>, u64)>(), issuers);
+    let names = any::<([u8; 32], [u8; 32])>();
+    let hello = (any::<(u32, [u8; 16], Option<u64>, u64)>(), names, issuers);
     prop_oneof![
-        hello.prop_map(|((version, nonce, rate, window), issuers)| {
+        hello.prop_map(|((version, nonce, rate, window), names, issuers)| {
             ReceiptMessage::Hello(Hello {
                 version,
                 nonce,
+                node_id: NodeId::from_bytes(names.0),
+                network_id: NetworkId::from_bytes(names.1),
                 issuers: issuers.into_iter().map(NodeId::from_bytes).collect(),
                 rate_min: rate.map(Rate::new),
                 window: Bytes::new(window),
@@ -182,7 +185,7 @@ fn messages_look_as_documented() {
     };
     assert_eq!(tip.encode(), b"d2:ami5e2:nt2:hi1:ti8ee");
     let full = lock(u64::MAX, u64::MAX);
-    assert_eq!(full.to_bytes().len(), 188);
+    assert_eq!(full.to_bytes().len(), 220);
 }
 
 #[test]
@@ -204,6 +207,8 @@ fn malformed_fields_are_named() {
         of_type(0)
             .with("v", 1_u8)
             .with("no", &[0; 16][..])
+            .with("pk", &[0; 32][..])
+            .with("net", &[0; 32][..])
             .with("is", Vec::<Value>::new())
             .with("ra", 1_u8)
             .with("wi", 1_u8)
@@ -213,6 +218,8 @@ fn malformed_fields_are_named() {
     assert_eq!(field(hello().with("v", -1_i64)), Some("v"));
     assert_eq!(field(hello().with("v", u64::MAX)), Some("v"));
     assert_eq!(field(hello().with("no", &[0; 15][..])), Some("no"));
+    assert_eq!(field(hello().with("pk", &[0; 31][..])), Some("pk"));
+    assert_eq!(field(hello().with("net", &[0; 33][..])), Some("net"));
     assert_eq!(field(hello().with("is", vec![Value::Int(1)])), Some("is"));
     let many = vec![Value::from(&[0; 32][..]); 17];
     assert_eq!(field(hello().with("is", many)), Some("is"));
@@ -226,7 +233,7 @@ fn malformed_fields_are_named() {
         Some("st")
     );
     assert_eq!(field(of_type(4)), Some("lk"));
-    assert_eq!(field(of_type(4).with("lk", &[0; 187][..])), Some("lk"));
+    assert_eq!(field(of_type(4).with("lk", &[0; 219][..])), Some("lk"));
     assert_eq!(field(of_type(5).with("rc", &[0; 145][..])), Some("rc"));
     assert_eq!(
         field(of_type(8).with("am", 1_u8).with("nt", &[b'x'; 141][..])),

@@ -37,7 +37,7 @@ use crate::identity::NodeId;
 use crate::ledger::{LedgerError, Outcome, Position, Verdict};
 use crate::refusal::Refusal;
 use crate::signed::lock::LockId;
-use crate::signed::order::{OrderKind, SignedOrder};
+use crate::signed::order::{OrderHash, OrderKind, SignedOrder};
 use crate::state::State;
 use crate::statement::Operation;
 use crate::store::Table;
@@ -140,7 +140,7 @@ impl Ordered<'_, '_> {
                 payee,
                 amount,
                 ttl_secs,
-            } => self.open_lock(payee, amount, ttl_secs),
+            } => self.open_lock(order.body.hash(), payee, amount, ttl_secs),
             OrderKind::TopUp {
                 lock_id,
                 amount,
@@ -168,6 +168,7 @@ impl Ordered<'_, '_> {
 
     fn open_lock(
         &self,
+        opening_order: OrderHash,
         payee: NodeId,
         amount: MicroCredits,
         ttl_secs: u32,
@@ -189,6 +190,7 @@ impl Ordered<'_, '_> {
         self.check_rotated(Some(payee))?;
         let lock_id = LockId::new(self.at.sequence.get());
         let opened = EscrowRow {
+            opening_order,
             payer: self.account,
             payee,
             amount,

@@ -3,6 +3,7 @@
 use crate::identity::{NetworkId, NodeId};
 use crate::layout::{LayoutError, Reader, Writer};
 use crate::signed::lock::{Lock, LockId};
+use crate::signed::order::OrderHash;
 use crate::state::Row;
 use crate::store::Table;
 use crate::time::UnixTime;
@@ -24,6 +25,8 @@ pub(crate) struct OwnerRow {
 /// A lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EscrowRow {
+    /// The order that opened it.
+    pub(crate) opening_order: OrderHash,
     /// Whose credit is reserved.
     pub(crate) payer: NodeId,
     /// For whom.
@@ -134,6 +137,7 @@ impl EscrowRow {
         Lock {
             network_id,
             lock_id,
+            opening_order: self.opening_order,
             payer: self.payer,
             payee: self.payee,
             amount: self.amount,
@@ -192,6 +196,7 @@ impl Row for EscrowRow {
 
     fn to_bytes(&self) -> Vec<u8> {
         let out = Writer::new()
+            .bytes(self.opening_order.as_bytes())
             .bytes(self.payer.as_bytes())
             .bytes(self.payee.as_bytes())
             .u64(self.amount.get())
@@ -207,6 +212,7 @@ impl Row for EscrowRow {
     fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
         let mut reader = Reader::new(bytes);
         let row = Self {
+            opening_order: OrderHash::from_bytes(reader.array()?),
             payer: NodeId::from_bytes(reader.array()?),
             payee: NodeId::from_bytes(reader.array()?),
             amount: MicroCredits::new(reader.u64()?),
@@ -314,6 +320,7 @@ mod tests {
     #[test]
     fn a_lock_that_paid_more_than_it_holds_does_not_parse() {
         let row = EscrowRow {
+            opening_order: OrderHash::from_bytes([3; 32]),
             payer: NodeId::from_bytes([1; 32]),
             payee: NodeId::from_bytes([2; 32]),
             amount: MicroCredits::new(6),
@@ -334,7 +341,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_row_has_one_reading(
-            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..2_u8], 0..160)
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..2_u8], 0..192)
         ) {
             check_one_reading::<OwnerRow>(&bytes);
             check_one_reading::<EscrowRow>(&bytes);

@@ -70,12 +70,12 @@ pub(super) fn book(
     };
     let postings = match (role, channel.kind) {
         (_, ChannelKind::Acknowledgement) => postings,
-        (Role::Payer, ChannelKind::Lock(lock_id)) => postings.credit(
+        (Role::Payer, ChannelKind::Lock(lock_id, _)) => postings.credit(
             AccountId::Locked(lock_id),
             AccountId::Signed(lock_id),
             credit_more,
         ),
-        (Role::Payee, ChannelKind::Lock(lock_id)) => postings.credit(
+        (Role::Payee, ChannelKind::Lock(lock_id, _)) => postings.credit(
             AccountId::Earned,
             AccountId::Claimable(lock_id),
             credit_more,
@@ -111,7 +111,7 @@ pub(super) fn apply_summary(
     let receipt = &summary.receipt.body;
     let membership: Option<Membership> = state.row(MEMBERSHIP_KEY)?;
     let joined = membership.map(|membership| membership.network_id);
-    let is_lock = matches!(channel.kind, ChannelKind::Lock(_));
+    let is_lock = matches!(channel.kind, ChannelKind::Lock(..));
     // An acknowledgement is no money: it stands whatever network its two sides belong to.
     if receipt.network_id != channel.network_id || is_lock && joined != Some(channel.network_id) {
         return Ok(refused(Refusal::WrongNetwork));
@@ -133,7 +133,12 @@ pub(super) fn apply_summary(
     if lock.is_some_and(|lock| (lock.payer, lock.payee) != (channel.payer, channel.payee)) {
         return Ok(refused(Refusal::NotParty));
     }
+    let is_other = |lock: NodeLockRow| match channel.kind {
+        ChannelKind::Lock(_, opening_order) => opening_order != lock.opening_order,
+        ChannelKind::Acknowledgement => true,
+    };
     if receipt.channel_id != channel.id()
+        || lock.is_some_and(is_other)
         || !is_lock && !receipt.amount.is_zero()
         || summary
             .receipt
@@ -165,7 +170,7 @@ pub(super) fn apply_summary(
         return Ok(refused(Refusal::LockExhausted));
     }
     state.put_row(key.to_vec(), &booking.row);
-    if let (ChannelKind::Lock(lock_id), Some(lock)) = (channel.kind, lock) {
+    if let (ChannelKind::Lock(lock_id, _), Some(lock)) = (channel.kind, lock) {
         lock.check_invariants();
         state.put_row(lock_key(lock_id), &lock);
     }
@@ -212,7 +217,7 @@ fn known_lock(
     role: Option<Role>,
     summary: &ChannelSummary,
 ) -> Result<Option<NodeLockRow>, LedgerError> {
-    let ChannelKind::Lock(lock_id) = summary.channel.kind else {
+    let ChannelKind::Lock(lock_id, opening_order) = summary.channel.kind else {
         return Ok(None);
     };
     let known: Option<NodeLockRow> = state.row(&lock_key(lock_id))?;
@@ -223,6 +228,7 @@ fn known_lock(
             ..known
         }),
         (None, Some(Role::Payee)) => Some(NodeLockRow {
+            opening_order,
             payer: summary.channel.payer,
             payee: summary.channel.payee,
             amount: summary.lock_amount,

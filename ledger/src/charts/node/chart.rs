@@ -139,7 +139,7 @@ impl NodeChart {
     ) -> Result<(), CheckError> {
         let channel = Channel {
             network_id: membership.network_id,
-            kind: ChannelKind::Lock(lock_id),
+            kind: ChannelKind::Lock(lock_id, lock.opening_order),
             payer: lock.payer,
             payee: lock.payee,
         };

@@ -5,6 +5,7 @@ use crate::entry::EntryHash;
 use crate::identity::{NetworkId, NodeId};
 use crate::layout::{LayoutError, Reader, Writer};
 use crate::signed::lock::{Lock, LockId};
+use crate::signed::order::OrderHash;
 use crate::state::Row;
 use crate::store::Table;
 use crate::time::UnixTime;
@@ -37,6 +38,8 @@ pub(crate) struct SeenRow {
 /// A lock with this node on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeLockRow {
+    /// The order that opened it.
+    pub opening_order: OrderHash,
     /// Whose credit is reserved.
     pub payer: NodeId,
     /// For whom.
@@ -106,6 +109,7 @@ impl NodeLockRow {
     /// A lock of which nothing is claimed yet.
     pub(super) fn new(lock: &Lock) -> Self {
         Self {
+            opening_order: lock.opening_order,
             payer: lock.payer,
             payee: lock.payee,
             amount: lock.amount,
@@ -162,6 +166,7 @@ impl Row for NodeLockRow {
 
     fn to_bytes(&self) -> Vec<u8> {
         Writer::new()
+            .bytes(self.opening_order.as_bytes())
             .bytes(self.payer.as_bytes())
             .bytes(self.payee.as_bytes())
             .u64(self.amount.get())
@@ -173,6 +178,7 @@ impl Row for NodeLockRow {
     fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
         let mut reader = Reader::new(bytes);
         let row = Self {
+            opening_order: OrderHash::from_bytes(reader.array()?),
             payer: NodeId::from_bytes(reader.array()?),
             payee: NodeId::from_bytes(reader.array()?),
             amount: MicroCredits::new(reader.u64()?),

@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::signed::channel::ChannelId;
 use crate::signed::claim::SignedClaim;
 use crate::signed::lock::LockId;
-use crate::signed::order::{OrderKind, SignedOrder};
+use crate::signed::order::{OrderHash, OrderKind, SignedOrder};
 use crate::state::{State, sequence_key};
 use crate::statement::{LockStatus, Operation, StatementLine};
 use crate::units::MicroCredits;
@@ -234,7 +234,9 @@ impl Copy<'_> {
             OrderKind::Burn { amount } if is_mine => {
                 moved(AccountId::Network, AccountId::Burned, amount)
             }
-            OrderKind::OpenLock { payee, amount, .. } if is_mine => self.open_lock(payee, amount),
+            OrderKind::OpenLock { payee, amount, .. } if is_mine => {
+                self.open_lock(order.body.hash(), payee, amount)
+            }
             OrderKind::TopUp {
                 lock_id, amount, ..
             } if is_mine => self.top_up(state, lock_id, amount),
@@ -248,11 +250,17 @@ impl Copy<'_> {
         }
     }
 
-    fn open_lock(&self, payee: NodeId, amount: MicroCredits) -> Result<Effect, LineStop> {
+    fn open_lock(
+        &self,
+        opening_order: OrderHash,
+        payee: NodeId,
+        amount: MicroCredits,
+    ) -> Result<Effect, LineStop> {
         let lock_id = LockId::new(self.line.certificate.body.sequence.get());
         let status = self.status(lock_id)?;
         let lock = &status.lock.body;
-        let agrees = (lock.payer, lock.payee, lock.amount) == (self.owner, payee, amount);
+        let agrees = (lock.payer, lock.payee, lock.amount) == (self.owner, payee, amount)
+            && lock.opening_order == opening_order;
         if !agrees || status.closed || !status.claimed.is_zero() {
             return Err(Refusal::OutOfOrder.into());
         }
@@ -273,7 +281,9 @@ impl Copy<'_> {
         let status = self.status(lock_id)?;
         let known: NodeLockRow = state.row(&lock_key(lock_id))?.ok_or(Refusal::LockUnknown)?;
         let total = known.amount.checked_add(amount).ok_or(Refusal::Overflow)?;
-        if total != status.lock.body.amount || known.closed {
+        let lock = &status.lock.body;
+        let agrees = (lock.amount, lock.opening_order) == (total, known.opening_order);
+        if !agrees || known.closed {
             return Err(Refusal::OutOfOrder.into());
         }
         let lock = NodeLockRow {
@@ -394,6 +404,9 @@ impl Copy<'_> {
         let lock = &status.lock.body;
         let role = Role::of(&self.owner, &lock.payer, &lock.payee).ok_or(Refusal::NotParty)?;
         let known: Option<NodeLockRow> = state.row(&lock_key(lock_id))?;
+        if known.is_some_and(|known| known.opening_order != lock.opening_order) {
+            return Err(Refusal::OutOfOrder.into());
+        }
         let known = match (known, role) {
             (Some(known), Role::Payer) => {
                 if known.amount != lock.amount {

@@ -5,6 +5,7 @@ use crate::identity::Identity;
 use crate::refusal::Refusal;
 use crate::signed::Body as _;
 use crate::signed::channel::ChannelKind;
+use crate::signed::order::OrderHash;
 use crate::signed::receipt::Receipt;
 use crate::store::Memory;
 
@@ -100,7 +101,7 @@ fn what_is_not_signed_or_not_mine_is_refused_and_leaves_nothing() {
     let mut overdone = acknowledgement(2, 1, 5);
     overdone.attribution[0].bytes = Bytes::new(6);
     let mut lock = acknowledgement(2, 1, 5);
-    lock.channel.kind = ChannelKind::Lock(LockId::new(1));
+    lock.channel.kind = ChannelKind::Lock(LockId::new(1), OrderHash::from_bytes([2; 32]));
     for (summary, refusal) in [
         (forged, Refusal::BadReceipt),
         (paid, Refusal::BadReceipt),

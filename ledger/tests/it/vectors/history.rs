@@ -11,6 +11,7 @@ use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
 use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::statement::{Operation, StatementLine};
 use seedbank_ledger::store::Memory;
@@ -18,8 +19,8 @@ use seedbank_ledger::{Identity, MicroCredits, NetworkId, UnixTime};
 use serde_json::{Value, json};
 
 use crate::world::{
-    ISSUER, START, TTL, channel, claim, cr, genesis, grant, id, identity, lines, network_id,
-    open_lock, open_network, open_node, order, receipt, transfer,
+    ISSUER, NO_ORDER, START, TTL, channel, channel_of, claim, cr, genesis, grant, id, identity,
+    lines, network_id, open_lock, open_network, open_node, order, receipt, transfer,
 };
 
 /// What must come of a step.
@@ -134,7 +135,7 @@ impl Settling {
 
     /// A claim on a lock of 1 for 2 by its payee.
     fn claim(&mut self, name: &str, lock_id: LockId, totals: (u64, u64), expect: Expect) {
-        let receipt = receipt(&channel(lock_id, 1, 2), 1, totals.0, totals.1);
+        let receipt = receipt(&channel(&self.ledger, lock_id, 1, 2), 1, totals.0, totals.1);
         self.put(name, Operation::Claim(claim(lock_id, 2, receipt)), expect);
     }
 
@@ -272,7 +273,7 @@ fn claims(of: &mut Settling, lock_id: LockId) {
         (10, 40),
         Refused(Refusal::LockUnknown),
     );
-    let this = channel(lock_id, 1, 2);
+    let this = channel(&of.ledger, lock_id, 1, 2);
     let good = receipt(&this, 1, 20, 50);
     let by_other = Operation::Claim(claim(lock_id, 3, good));
     of.put("another payee", by_other, Refused(Refusal::NotParty));
@@ -293,9 +294,13 @@ fn claims(of: &mut Settling, lock_id: LockId) {
     for (name, bad) in [
         (
             "a receipt of another lock",
-            receipt(&channel(unknown, 1, 2), 1, 20, 50),
+            receipt(&channel(&of.ledger, unknown, 1, 2), 1, 20, 50),
         ),
         ("an acknowledgement", receipt(&acknowledgement, 1, 20, 50)),
+        (
+            "a receipt of a lock of that number that another order opened",
+            receipt(&channel_of(lock_id, NO_ORDER, 1, 2), 1, 20, 50),
+        ),
         (
             "a receipt the payee signed himself",
             receipt(&this, 2, 20, 50),
@@ -444,7 +449,7 @@ fn summary(channel: Channel, signer: u8, bytes: u64, amount: u64) -> NodeCommand
 }
 
 fn receipts_of(put: &mut impl FnMut(&str, NodeCommand, Expect)) {
-    let this = channel(LockId::new(500), 1, 2);
+    let this = channel_of(LockId::new(500), NO_ORDER, 1, 2);
     put("a receipt", summary(this, 1, 10, 40), Entered);
     put("the same again", summary(this, 1, 10, 40), Known);
     put("an older one", summary(this, 1, 9, 39), Known);
@@ -461,13 +466,13 @@ fn receipts_of(put: &mut impl FnMut(&str, NodeCommand, Expect)) {
         summary(this, 1, 11, 5_000),
         Entered,
     );
-    let unknown = channel(LockId::new(501), 2, 1);
+    let unknown = channel_of(LockId::new(501), NO_ORDER, 2, 1);
     put(
         "no lock of ours",
         summary(unknown, 2, 1, 1),
         Refused(Refusal::LockUnknown),
     );
-    let strangers = channel(LockId::new(502), 1, 3);
+    let strangers = channel_of(LockId::new(502), NO_ORDER, 1, 3);
     put(
         "between others",
         summary(strangers, 1, 1, 1),
@@ -491,6 +496,12 @@ fn receipts_of(put: &mut impl FnMut(&str, NodeCommand, Expect)) {
         summary(acknowledgement, 1, 7, 0),
         Entered,
     );
+    let reopened = OrderHash::from_bytes([0x0e; 32]);
+    put(
+        "a lock of that number that another order opened",
+        summary(channel_of(LockId::new(500), reopened, 1, 2), 1, 20, 50),
+        Refused(Refusal::BadReceipt),
+    );
     let money = summary(acknowledgement, 1, 8, 1);
     put(
         "an acknowledgement of money",
@@ -500,7 +511,7 @@ fn receipts_of(put: &mut impl FnMut(&str, NodeCommand, Expect)) {
     let NodeCommand::ChannelSummary(mut other) = summary(this, 1, 30, 60) else {
         unreachable!("a summary is one")
     };
-    other.receipt = receipt(&channel(LockId::new(501), 1, 2), 1, 30, 60);
+    other.receipt = receipt(&channel_of(LockId::new(501), reopened, 1, 2), 1, 30, 60);
     let other = NodeCommand::ChannelSummary(other);
     put(
         "a receipt of another channel",

@@ -2,12 +2,15 @@
 
 use seedbank_ledger::entry::EntryHash;
 use seedbank_ledger::signed::Body;
+use seedbank_ledger::signed::answer::{AnswerHash, AnswerSeal, RequestHash};
 use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::signed::certificate::Certificate;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
 use seedbank_ledger::signed::claim::Claim;
+use seedbank_ledger::signed::head::LedgerHead;
 use seedbank_ledger::signed::lock::{Lock, LockId};
-use seedbank_ledger::signed::order::{Order, OrderKind};
+use seedbank_ledger::signed::order::{Order, OrderHash, OrderKind};
+use seedbank_ledger::signed::read::{ReadKind, ReadRequest};
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::{
     Bytes, Identity, MicroCredits, NetworkId, NodeId, Sequence, Signature, UnixTime,
@@ -33,6 +36,9 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ("order", orders()),
         ("claim", claims()),
         ("cert", certificates()),
+        ("head", heads()),
+        ("answer", answers()),
+        ("read", reads()),
         ("channel", channels()),
         ("settlement", super::history::settlement()),
         ("booking", super::history::booking()),
@@ -257,6 +263,7 @@ fn lock() -> Lock {
     Lock {
         network_id: network_id(),
         lock_id: LockId::new(7),
+        opening_order: OrderHash::from_bytes([0x0d; 32]),
         payer: id(2),
         payee: id(3),
         amount: MicroCredits::new(250_000),
@@ -386,6 +393,79 @@ fn certificates() -> Value {
     file::<Certificate>(vectors)
 }
 
+fn heads() -> Value {
+    let head = LedgerHead {
+        network_id: network_id(),
+        size: 8,
+        entry_hash: EntryHash::from_bytes([0xe7; 32]),
+        time: UnixTime::from_secs(1_800_000_000),
+    };
+    let largest = LedgerHead {
+        size: u64::MAX,
+        time: UnixTime::from_secs(u64::MAX),
+        ..head
+    };
+    let mut vectors = vec![valid("plain", &head), valid("largest", &largest)];
+    vectors.extend(invalid(&head));
+    file::<LedgerHead>(vectors)
+}
+
+fn answers() -> Value {
+    let answer = AnswerSeal {
+        network_id: network_id(),
+        request_hash: RequestHash::from_bytes([0x9e; 32]),
+        index: 0,
+        answer_hash: AnswerHash::from_bytes([0xa5; 32]),
+    };
+    let later = AnswerSeal { index: 3, ..answer };
+    let mut vectors = vec![
+        valid("plain", &answer),
+        valid("the fourth of a watch", &later),
+    ];
+    vectors.extend(invalid(&answer));
+    file::<AnswerSeal>(vectors)
+}
+
+fn reads() -> Value {
+    let read = |kind| ReadRequest {
+        network_id: network_id(),
+        account: signer().id(),
+        kind,
+        random: [0x5a; 16],
+        valid_until: UnixTime::from_secs(1_800_000_600),
+    };
+    let (after, count) = (Some(Sequence::new(7)), 64);
+    let statement = read(ReadKind::Statement { after, count });
+    let mut vectors = vec![
+        valid("an account", &read(ReadKind::Account)),
+        valid("a lock", &read(ReadKind::Lock(LockId::new(7)))),
+        valid("a statement", &statement),
+        valid(
+            "a statement from the first line",
+            &read(ReadKind::Statement { after: None, count }),
+        ),
+        valid("a watch", &read(ReadKind::Watch { after })),
+    ];
+    vectors.extend(invalid(&statement));
+    // Columns of the body: kind at 64, reference at 65, count at 73.
+    for (kind, column, name) in [
+        (ReadKind::Account, 65, "an account with a reference"),
+        (ReadKind::Account, 73, "an account with a count"),
+        (ReadKind::Lock(LockId::new(7)), 73, "a lock with a count"),
+        (ReadKind::Watch { after }, 73, "a watch with a count"),
+    ] {
+        let mut bytes = read(kind).to_bytes();
+        bytes[column] = 1;
+        vectors.push(malformed::<ReadRequest>(name, &bytes));
+    }
+    for unknown in [0, 5, 255] {
+        let mut bytes = statement.to_bytes();
+        bytes[64] = unknown;
+        vectors.push(malformed::<ReadRequest>(&format!("kind {unknown}"), &bytes));
+    }
+    file::<ReadRequest>(vectors)
+}
+
 fn channels() -> Value {
     let of = |kind, payer: u8, payee: u8| {
         let channel = Channel {
@@ -395,27 +475,29 @@ fn channels() -> Value {
             payee: id(payee),
         };
         let (number, reference) = match kind {
-            ChannelKind::Acknowledgement => (0, 0),
-            ChannelKind::Lock(lock_id) => (1, lock_id.get()),
+            ChannelKind::Acknowledgement => (0, [0; 32]),
+            ChannelKind::Lock(_, order) => (1, *order.as_bytes()),
         };
         json!({
             "network_id": channel.network_id.to_string(),
             "kind": number,
-            "reference": reference.to_string(),
+            "reference": hex::encode(reference),
             "payer": channel.payer.to_string(),
             "payee": channel.payee.to_string(),
             "channel_id": channel.id().to_string(),
         })
     };
-    let lock = |number| ChannelKind::Lock(LockId::new(number));
+    let lock =
+        |number, order| ChannelKind::Lock(LockId::new(number), OrderHash::from_bytes([order; 32]));
     json!({
         "context": "seedbank v1 channel",
         "vectors": [
             of(ChannelKind::Acknowledgement, 2, 3),
             of(ChannelKind::Acknowledgement, 3, 2),
-            of(lock(0), 2, 3),
-            of(lock(7), 2, 3),
-            of(lock(u64::MAX), 2, 3),
+            of(lock(0, 0), 2, 3),
+            of(lock(7, 0x0d), 2, 3),
+            of(lock(7, 0x0e), 2, 3),
+            of(lock(u64::MAX, 0xff), 2, 3),
         ],
     })
 }

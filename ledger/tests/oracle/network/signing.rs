@@ -1,10 +1,12 @@
 //! What is tried, as the signed bytes that a stranger would send, and as forged.
 
+use std::collections::BTreeMap;
+
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
 use seedbank_ledger::signed::claim::{Claim, SignedClaim};
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::signed::order::{Order, OrderHash, OrderKind, SignedOrder};
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::{Bytes, MicroCredits, NetworkId, Signature, UnixTime};
@@ -12,17 +14,27 @@ use seedbank_ledger::{Bytes, MicroCredits, NetworkId, Signature, UnixTime};
 use crate::book::{ClaimTry, OrderTry, Try, Wish};
 use crate::draw::{id, key};
 
-pub(super) fn operation(network_id: NetworkId, attempt: &Try) -> Operation {
+/// The order behind each entry: of a lock's number, the one that opened it.
+pub(crate) type Opened = BTreeMap<u64, OrderHash>;
+
+/// How the channel of lock `number` is named; of a number that no order is behind, somehow.
+pub(crate) fn lock_channel(opened: &Opened, number: u64) -> ChannelKind {
+    let order = opened.get(&number);
+    let order = order.copied().unwrap_or(OrderHash::from_bytes([0x0d; 32]));
+    ChannelKind::Lock(LockId::new(number), order)
+}
+
+pub(super) fn operation(network_id: NetworkId, attempt: &Try, opened: &Opened) -> Operation {
     match attempt {
         Try::Order(order) => Operation::Order(order_of(network_id, order)),
-        Try::Claim(claim) => Operation::Claim(claim_of(network_id, claim)),
+        Try::Claim(claim) => Operation::Claim(claim_of(network_id, claim, opened)),
         Try::Expiry(number) => Operation::Expiry(LockId::new(*number)),
     }
 }
 
 const OTHER_NETWORK: NetworkId = NetworkId::from_bytes([9; 32]);
 
-fn order_of(network_id: NetworkId, order: &OrderTry) -> SignedOrder {
+pub(super) fn order_of(network_id: NetworkId, order: &OrderTry) -> SignedOrder {
     let lock = LockId::new;
     let kind = match order.wish {
         Wish::Transfer(to, amount) => OrderKind::Transfer {
@@ -72,11 +84,11 @@ fn order_of(network_id: NetworkId, order: &OrderTry) -> SignedOrder {
     signed
 }
 
-fn claim_of(network_id: NetworkId, claim: &ClaimTry) -> SignedClaim {
+fn claim_of(network_id: NetworkId, claim: &ClaimTry, opened: &Opened) -> SignedClaim {
     let channel = match claim.channel {
         Some((payer, payee, number)) => Channel {
             network_id,
-            kind: ChannelKind::Lock(LockId::new(number)),
+            kind: lock_channel(opened, number),
             payer: id(payer),
             payee: id(payee),
         },

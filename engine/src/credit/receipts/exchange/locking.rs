@@ -7,6 +7,7 @@ use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
+use crate::credit::event::CreditEvent;
 use crate::credit::output::Errand;
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::earning::{Earning, EarningLock};
@@ -16,12 +17,17 @@ use crate::credit::receipts::limits::{LOCK_GRACE_MIN_SECS, LOCK_LEFT_MIN_SECS, L
 use crate::credit::receipts::paying::{Paying, PayingLock};
 use crate::credit::receipts::violation::Violation;
 use crate::units::PeerIndex;
-use crate::wire::receipt::ReceiptMessage;
+use crate::wire::receipt::{ErrorCode, ReceiptMessage};
 
 /// How a certificate compares with the one known.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Novelty {
+    /// Nothing is known of its number.
+    First,
     Newer,
     NothingNew,
+    /// It says of a number what the other does not: another order opened it, or for somebody else.
+    Contradicts,
 }
 
 impl Exchange {
@@ -54,13 +60,18 @@ impl Exchange {
     fn own_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
         let body = status.lock.body;
         let payer = &mut self.pair_mut(key).payer;
-        let known = payer.locks.contains_key(&body.lock_id);
-        if !known && (status.closed || !payer.may_learn(body.lock_id)) {
+        let known = payer.locks.get(&body.lock_id).map(|known| known.lock.body);
+        let novelty = compare(&body, known.as_ref());
+        if novelty == Novelty::Contradicts {
+            return self.two_locks(&body);
+        }
+        let first = novelty == Novelty::First;
+        if first && (status.closed || !payer.may_learn(body.lock_id)) {
             return;
         }
         let entry = payer.locks.entry(body.lock_id);
         let lock = entry.or_insert_with(|| PayingLock::new(status.lock));
-        let newer = is_newer(&body, &lock.lock.body);
+        let newer = novelty == Novelty::Newer;
         if newer {
             lock.lock = status.lock;
         }
@@ -72,7 +83,7 @@ impl Exchange {
         let row = TallyRow::Lock(payer.locks[&body.lock_id].row());
         let rows = vec![row, TallyRow::Pair(self.pair_mut(key).row())];
         self.tally(rows);
-        if open && (newer || !known) {
+        if open && (newer || first) {
             for peer in self.live(key, Connection::is_synced_by_us) {
                 if self.connection_mut(peer).same_network {
                     self.send(peer, ReceiptMessage::Lock(Box::new(status.lock)));
@@ -87,16 +98,17 @@ impl Exchange {
         let body = status.lock.body;
         let serveable = self.is_serveable(key, &body, at);
         let pair = self.pair_mut(key);
-        if !pair.payee.locks.contains_key(&body.lock_id) {
-            if status.closed || !pair.payee.may_learn(body.lock_id) {
-                return;
+        let known = pair.payee.locks.get(&body.lock_id);
+        let known = known.map(|known| known.lock.body);
+        match compare(&body, known.as_ref()) {
+            Novelty::First if status.closed || !pair.payee.may_learn(body.lock_id) => return,
+            Novelty::First => {
+                let lock = EarningLock::new(status.lock, serveable, now);
+                pair.payee.locks.insert(body.lock_id, lock);
             }
-            let lock = EarningLock::new(status.lock, serveable, now);
-            pair.payee.locks.insert(body.lock_id, lock);
-        }
-        let known = pair.payee.locks.get(&body.lock_id).map(|lock| lock.lock);
-        if known.is_some_and(|known| is_newer(&body, &known.body)) {
-            pair.payee.top_up(status.lock, serveable, now);
+            Novelty::Newer => pair.payee.top_up(status.lock, serveable, now),
+            Novelty::NothingNew => {}
+            Novelty::Contradicts => return self.two_locks(&body),
         }
         let Some(lock) = pair.payee.locks.get_mut(&body.lock_id) else {
             return;
@@ -117,20 +129,24 @@ impl Exchange {
         &mut self,
         peer: PeerIndex,
         lock: &SignedLock,
+        at: Instant,
     ) -> Result<(), Violation> {
         let key = self.connection_mut(peer).key;
         self.check_parties(&lock.body, self.id(), key)?;
         let payer = &self.pair_mut(key).payer;
         let open = payer.locks.values().filter(|lock| lock.is_open()).count();
-        let known = payer.locks.get(&lock.body.lock_id).map(|known| known.lock);
-        let wanted = match known {
-            Some(known) => is_newer(&lock.body, &known.body),
-            None => payer.may_learn(lock.body.lock_id) && open < LOCKS_OPEN_MAX,
-        };
-        if !wanted {
+        let known = payer.locks.get(&lock.body.lock_id);
+        let known = known.map(|known| known.lock.body);
+        let novelty = compare(&lock.body, known.as_ref());
+        let may_learn = payer.may_learn(lock.body.lock_id) && open < LOCKS_OPEN_MAX;
+        if novelty == Novelty::NothingNew || novelty == Novelty::First && !may_learn {
             return Ok(());
         }
         self.check_issuer(lock)?;
+        if novelty == Novelty::Contradicts {
+            self.contradiction_shown(peer, &lock.body, at);
+            return Ok(());
+        }
         let payer = &mut self.pair_mut(key).payer;
         let entry = payer.locks.entry(lock.body.lock_id);
         let known = entry.or_insert_with(|| PayingLock::new(*lock));
@@ -167,18 +183,20 @@ impl Exchange {
         self.check_parties(&lock.body, key, self.id())?;
         let payee = &self.pair_mut(key).payee;
         let open = payee.locks.values().filter(|lock| lock.is_open()).count();
-        let known = payee.locks.get(&lock_id).map(|known| known.lock);
-        let wanted = match known {
-            Some(known) => is_newer(&lock.body, &known.body),
-            None => payee.may_learn(lock_id) && open < LOCKS_OPEN_MAX,
-        };
-        if !wanted {
+        let known = payee.locks.get(&lock_id).map(|known| known.lock.body);
+        let novelty = compare(&lock.body, known.as_ref());
+        let may_learn = payee.may_learn(lock_id) && open < LOCKS_OPEN_MAX;
+        if novelty == Novelty::NothingNew || novelty == Novelty::First && !may_learn {
             return Ok(());
         }
         self.check_issuer(lock)?;
+        if novelty == Novelty::Contradicts {
+            self.contradiction_shown(peer, &lock.body, at);
+            return Ok(());
+        }
         let serveable = self.is_serveable(key, &lock.body, at);
         let payee = &mut self.pair_mut(key).payee;
-        if known.is_some() {
+        if novelty == Novelty::Newer {
             payee.top_up(*lock, serveable, now);
         } else {
             let fresh = EarningLock::new(*lock, serveable, now);
@@ -249,6 +267,31 @@ impl Exchange {
         }
     }
 
+    /// A peer shows what contradicts the lock known. It is told, and the owner, within the budget
+    /// for answers.
+    fn contradiction_shown(&mut self, peer: PeerIndex, other: &Lock, at: Instant) {
+        if self.connection_mut(peer).answers.take(at) {
+            self.two_locks(other);
+            let (code, channel_id) = (ErrorCode::LockRefused, Some(other.channel().id()));
+            self.send(peer, ReceiptMessage::Error { code, channel_id });
+        }
+    }
+
+    /// The settlement node certified two locks under one number: it lost entries, or lies. The one
+    /// known stands.
+    fn two_locks(&mut self, other: &Lock) {
+        let Some(network) = self.setup.network else {
+            return;
+        };
+        self.put(CreditEvent::Conflict {
+            signer: network.settlement,
+            what: format!(
+                "lock {} is certified twice, opened by two orders or for two pairs",
+                other.lock_id
+            ),
+        });
+    }
+
     fn check_parties(&self, lock: &Lock, payer: NodeId, payee: NodeId) -> Result<(), Violation> {
         let network = self.setup.network.map(|network| network.id);
         if network != Some(lock.network_id) || lock.payer != payer || lock.payee != payee {
@@ -277,13 +320,12 @@ impl Exchange {
     }
 }
 
-fn is_newer(offered: &Lock, known: &Lock) -> bool {
-    matches!(compare(offered, known), Novelty::Newer)
-}
-
 /// A top-up raises the amount or the expiry; neither ever becomes smaller, and nothing else
 /// changes.
-fn compare(offered: &Lock, known: &Lock) -> Novelty {
+fn compare(offered: &Lock, known: Option<&Lock>) -> Novelty {
+    let Some(known) = known else {
+        return Novelty::First;
+    };
     let same = Lock {
         amount: known.amount,
         expires_at: known.expires_at,
@@ -291,7 +333,9 @@ fn compare(offered: &Lock, known: &Lock) -> Novelty {
     };
     let grows = offered.amount >= known.amount && offered.expires_at >= known.expires_at;
     let differs = (offered.amount, offered.expires_at) != (known.amount, known.expires_at);
-    if same == *known && grows && differs {
+    if same != *known {
+        Novelty::Contradicts
+    } else if grows && differs {
         Novelty::Newer
     } else {
         Novelty::NothingNew

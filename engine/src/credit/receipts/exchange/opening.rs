@@ -8,7 +8,7 @@ use seedbank_ledger::{Bytes, Instant, NetworkId, NodeId, Rate, Signature};
 
 use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
-use crate::credit::receipts::connection::{Connection, OpeningPhase};
+use crate::credit::receipts::connection::{Connection, Opening, OpeningPhase};
 use crate::credit::receipts::exchange::Exchange;
 use crate::credit::receipts::limits::{PAIRS_MAX, RATE_MAX};
 use crate::credit::receipts::service::Service;
@@ -33,44 +33,44 @@ pub struct Opened {
 }
 
 impl Exchange {
-    /// Both ends have offered the receipt protocol: says HELLO. Nothing happens for another
-    /// version, our own key, or when no further pair can be remembered: that connection stays
-    /// plain.
-    pub fn open(&mut self, opened: Opened, now: Instant) {
-        let key = opened.offer.node_id;
-        let known = self.pairs.contains_key(&key);
+    /// Both ends have offered the receipt protocol: says HELLO. For another version nothing
+    /// happens: that connection stays plain.
+    pub fn open(&mut self, opened: Opened) {
         if opened.offer.version != RECEIPT_VERSION
-            || key == self.id()
+            || self.openings.contains_key(&opened.peer)
             || self.connections.contains_key(&opened.peer)
-            || (!known && !self.make_room())
         {
             return;
         }
         let nonce = self.draw_nonce();
-        let mut connection = Connection::new(key, opened.torrent_id, nonce, opened.fast);
-        connection.piece_len = opened.piece_len;
-        let network = self.setup.network.map(|network| network.id);
-        connection.same_network = network == Some(opened.offer.network_id);
-        self.connections.insert(opened.peer, connection);
-        let pair = self.pair_entry(key, now);
-        pair.connections.insert(opened.peer);
-        pair.seen_at = now;
-        self.measure_pieces(key);
+        let opening = Opening {
+            torrent_id: opened.torrent_id,
+            piece_len: opened.piece_len,
+            fast: opened.fast,
+            nonce,
+            hello: None,
+        };
+        self.openings.insert(opened.peer, opening);
+        let network = self.setup.network;
         let terms = self.setup.terms;
-        let rate_min = (terms.earn && network.is_some()).then_some(terms.rate_min);
-        let settlement = self.setup.network.map(|network| network.settlement);
+        let piece_len = Bytes::new(opened.piece_len.map_or(0, u64::from));
         let hello = Hello {
             version: RECEIPT_VERSION,
             nonce,
-            issuers: settlement.into_iter().collect(),
-            rate_min,
-            window: self.window_of(key),
+            node_id: self.id(),
+            network_id: network.map_or(NO_NETWORK, |network| network.id),
+            issuers: network.iter().map(|network| network.settlement).collect(),
+            rate_min: (terms.earn && network.is_some()).then_some(terms.rate_min),
+            window: self.setup.window.of(piece_len, Bytes::ZERO),
         };
         self.send(opened.peer, ReceiptMessage::Hello(hello));
     }
 
     /// The metainfo of this connection's torrent is known now.
     pub fn set_piece_len(&mut self, peer: PeerIndex, piece_len: u32, now: Instant) {
+        if let Some(opening) = self.openings.get_mut(&peer) {
+            opening.piece_len = Some(piece_len);
+        }
         let Some(connection) = self.connections.get_mut(&peer) else {
             return;
         };
@@ -88,6 +88,9 @@ impl Exchange {
         message: ReceiptMessage,
         now: Instant,
     ) -> Result<(), Violation> {
+        if let Some(opening) = self.openings.remove(&peer) {
+            return self.opening_goes_on(peer, opening, message, now);
+        }
         let Some(connection) = self.connections.get(&peer) else {
             return Ok(());
         };
@@ -111,8 +114,9 @@ impl Exchange {
         now: Instant,
     ) -> Result<(), Violation> {
         match message {
-            ReceiptMessage::Hello(hello) => return self.hello(peer, &hello),
-            ReceiptMessage::Auth(signature) => return self.auth(peer, signature, now),
+            ReceiptMessage::Hello(_) | ReceiptMessage::Auth(_) => {
+                return Err(Violation::OutOfOrder);
+            }
             ReceiptMessage::Sync(entries) => {
                 if entries.len() > SYNC_ENTRIES_MAX {
                     return Err(Violation::TooManyEntries);
@@ -171,42 +175,57 @@ impl Exchange {
         }
     }
 
-    fn hello(&mut self, peer: PeerIndex, hello: &Hello) -> Result<(), Violation> {
-        let connection = self.connection_mut(peer);
-        let peer_nonce = hello.nonce;
-        let OpeningPhase::Greeted { nonce } = connection.phase else {
-            return Err(Violation::OutOfOrder);
-        };
-        connection.phase = OpeningPhase::Proving { nonce, peer_nonce };
-        connection.peer_rate_min = hello.rate_min;
-        connection.peer_window = hello.window;
+    /// A message on a connection without a proven key, which is plain from now on unless it is put
+    /// back.
+    fn opening_goes_on(
+        &mut self,
+        peer: PeerIndex,
+        opening: Opening,
+        message: ReceiptMessage,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        match (message, opening.hello.is_some()) {
+            (ReceiptMessage::Hello(hello), false) => {
+                self.hello(peer, opening, hello);
+                Ok(())
+            }
+            (ReceiptMessage::Auth(signature), true) => self.auth(peer, opening, signature, now),
+            _ => Err(Violation::OutOfOrder),
+        }
+    }
+
+    /// HELLO: proves our key, unless the peer speaks another version or has our own.
+    fn hello(&mut self, peer: PeerIndex, mut opening: Opening, hello: Hello) {
+        if hello.version != RECEIPT_VERSION || hello.node_id == self.id() {
+            return;
+        }
         let body = Auth {
-            network_id: self.network_with(peer),
-            own_nonce: nonce,
-            peer_nonce,
+            network_id: self.network_with(&hello),
+            own_nonce: opening.nonce,
+            peer_nonce: hello.nonce,
             own_key: self.id(),
-            peer_key: self.connection_mut(peer).key,
+            peer_key: hello.node_id,
         };
         let signature = body.sign(&self.setup.identity).signature;
         self.send(peer, ReceiptMessage::Auth(signature));
-        Ok(())
+        opening.hello = Some(hello);
+        self.openings.insert(peer, opening);
     }
 
+    /// AUTH: from here there is a pair, unless no further one can be remembered.
     fn auth(
         &mut self,
         peer: PeerIndex,
+        opening: Opening,
         signature: Signature,
         now: Instant,
     ) -> Result<(), Violation> {
-        let connection = self.connection_mut(peer);
-        let key = connection.key;
-        let OpeningPhase::Proving { nonce, peer_nonce } = connection.phase else {
-            return Err(Violation::OutOfOrder);
-        };
+        let hello = opening.hello.as_ref().ok_or(Violation::OutOfOrder)?;
+        let key = hello.node_id;
         let body = Auth {
-            network_id: self.network_with(peer),
-            own_nonce: peer_nonce,
-            peer_nonce: nonce,
+            network_id: self.network_with(hello),
+            own_nonce: hello.nonce,
+            peer_nonce: opening.nonce,
             own_key: key,
             peer_key: self.id(),
         };
@@ -214,9 +233,19 @@ impl Exchange {
         signed
             .verify_by(self.scheme(), &key)
             .map_err(|_| Violation::BadAuth)?;
-        self.connection_mut(peer).phase = OpeningPhase::Syncing;
+        if !self.pairs.contains_key(&key) && !self.make_room() {
+            return Ok(());
+        }
+        let network = self.setup.network.map(|network| network.id);
+        self.connections
+            .insert(peer, Connection::new(&opening, hello, network));
+        let pair = self.pair_entry(key, now);
+        pair.connections.insert(peer);
+        pair.seen_at = now;
+        self.measure_pieces(key);
         self.put(Notice::Proven { peer, key });
         self.send_sync(peer, now);
+        self.touch(key, now);
         Ok(())
     }
 
@@ -261,10 +290,12 @@ impl Exchange {
         }
     }
 
-    fn network_with(&mut self, peer: PeerIndex) -> NetworkId {
-        let shared = self.connection_mut(peer).same_network;
-        let network = self.setup.network.filter(|_| shared);
-        network.map_or(NO_NETWORK, |network| network.id)
+    /// The network that both announced, or none.
+    fn network_with(&self, hello: &Hello) -> NetworkId {
+        let network = self.setup.network.map(|network| network.id);
+        network
+            .filter(|own| *own == hello.network_id)
+            .unwrap_or(NO_NETWORK)
     }
 
     /// 16 bytes that nobody can guess and that never come again: part of a signature that is never
@@ -305,8 +336,7 @@ impl Exchange {
 /// way only behind its own SYNC, so nothing else comes first.
 fn is_legal(phase: OpeningPhase, message: &ReceiptMessage) -> bool {
     match message {
-        ReceiptMessage::Hello(_) => matches!(phase, OpeningPhase::Greeted { .. }),
-        ReceiptMessage::Auth(_) => matches!(phase, OpeningPhase::Proving { .. }),
+        ReceiptMessage::Hello(_) | ReceiptMessage::Auth(_) => false,
         ReceiptMessage::Sync(_) => matches!(phase, OpeningPhase::Syncing | OpeningPhase::Ready),
         ReceiptMessage::Bid(_)
         | ReceiptMessage::Quote(_)

@@ -3,7 +3,7 @@
 //! Whoever lost something adopts the other's proof, never a difference. A payer trusts only its own
 //! signature, a payee only the settlement node's and the payer's.
 
-use seedbank_ledger::signed::channel::{ChannelId, ChannelKind};
+use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::tally::TallyRow;
@@ -43,7 +43,7 @@ impl Exchange {
             return Vec::new();
         };
         let mut entries = vec![SyncEntry {
-            kind: ChannelKind::Acknowledgement,
+            lock_id: None,
             held: pair.acks.theirs.held().copied(),
             sent: pair.acks.ours.receipt,
             lock: None,
@@ -54,7 +54,7 @@ impl Exchange {
         }
         let paying = pair.payer.locks.values().filter(|lock| lock.is_open());
         entries.extend(paying.map(|lock| SyncEntry {
-            kind: ChannelKind::Lock(lock.lock.body.lock_id),
+            lock_id: Some(lock.lock.body.lock_id),
             held: None,
             sent: lock.receipt,
             lock: Some(lock.lock),
@@ -64,7 +64,7 @@ impl Exchange {
         let closed = pair.payee.locks.values().rev();
         let closed = closed.filter(|lock| !lock.is_open()).take(SYNC_CLOSED_MAX);
         entries.extend(open.chain(closed).map(|lock| SyncEntry {
-            kind: ChannelKind::Lock(lock.lock.body.lock_id),
+            lock_id: Some(lock.lock.body.lock_id),
             held: lock.incoming.held().copied(),
             sent: None,
             lock: Some(lock.lock),
@@ -81,9 +81,9 @@ impl Exchange {
         at: Instant,
     ) -> Result<(), Violation> {
         for entry in entries {
-            match entry.kind {
-                ChannelKind::Acknowledgement => self.digest_acks(peer, entry, at)?,
-                ChannelKind::Lock(lock_id) => self.digest_lock(peer, lock_id, entry, at)?,
+            match entry.lock_id {
+                None => self.digest_acks(peer, entry, at)?,
+                Some(lock_id) => self.digest_lock(peer, lock_id, entry, at)?,
             }
         }
         let connection = self.connection_mut(peer);
@@ -155,7 +155,7 @@ impl Exchange {
             return Err(Violation::ForeignLock);
         }
         if lock.body.payer == self.id() {
-            self.learn_own_lock(peer, &lock)?;
+            self.learn_own_lock(peer, &lock, at)?;
             if let Some(proof) = entry.held {
                 self.proof_shown(peer, lock_id, proof, at)?;
             }
@@ -294,10 +294,7 @@ impl Exchange {
         }
         match self.connection_mut(peer).phase {
             OpeningPhase::Plain => Err(Violation::ForgedReceipt),
-            OpeningPhase::Greeted { .. }
-            | OpeningPhase::Proving { .. }
-            | OpeningPhase::Syncing
-            | OpeningPhase::Ready => Ok(()),
+            OpeningPhase::Syncing | OpeningPhase::Ready => Ok(()),
         }
     }
 

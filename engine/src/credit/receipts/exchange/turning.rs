@@ -51,6 +51,7 @@ impl Exchange {
         unanswered: impl IntoIterator<Item = (Block, Rate)>,
         at: Instant,
     ) {
+        self.openings.remove(&peer);
         let Some(connection) = self.connections.get(&peer) else {
             return;
         };
