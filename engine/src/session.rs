@@ -116,7 +116,7 @@ impl Session {
         };
         let market = Market::new(setup, book, now);
         let mut session = Self {
-            choker: Choker::new(slot_policy(&policy), now),
+            choker: Choker::new(slot_policy(&policy, market.ask()), now),
             uploads: UploadQueue::new(policy.open_share_percent),
             downloads: Limiter::new(),
             leasing: BTreeSet::new(),
@@ -284,14 +284,15 @@ impl Session {
 
     /// Takes the policy into the parts that follow it.
     fn apply_policy(&mut self, now: Instant) {
-        self.choker.set_policy(slot_policy(&self.policy));
+        self.market.set_policy(self.policy.credit.clone(), now);
+        self.choker
+            .set_policy(slot_policy(&self.policy, self.market.ask()));
         self.uploads.set_open_share(self.policy.open_share_percent);
         self.uploads
             .limiter_mut()
             .set_node_rate(self.policy.upload_limit, now);
         self.downloads
             .set_node_rate(self.policy.download_limit, now);
-        self.market.set_policy(self.policy.credit.clone(), now);
         self.pump_uploads(now);
     }
 
@@ -435,11 +436,11 @@ impl Session {
     }
 }
 
-fn slot_policy(policy: &Policy) -> SlotPolicy {
+fn slot_policy(policy: &Policy, ask: Rate) -> SlotPolicy {
     SlotPolicy {
         slots: policy.slots,
         open_share_percent: policy.open_share_percent,
         rule: policy.paid_rule,
-        rate_min: policy.credit.rate_min,
+        rate_min: ask,
     }
 }

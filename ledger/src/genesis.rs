@@ -22,8 +22,8 @@ pub const GRACE_SECS_MIN: u32 = 3_600;
 
 const _: () = assert!(GENESIS_LEN_MAX <= crate::entry::CAUSE_LEN_MAX);
 
-/// Par price of a network whose genesis names none: 1 credit per GiB.
-pub const PAR_DEFAULT: Rate = Rate::new(1_000_000);
+/// Highest par price: a boost goes up to twice par, and bids end at 2⁵⁰.
+const PAR_MAX: u64 = 1 << 49;
 
 const YEAR_SECS: u32 = 31_536_000;
 
@@ -40,7 +40,8 @@ pub struct Genesis {
     pub settlement: NodeId,
     /// Who may grant and burn, 1 to [`ISSUER_COUNT_MAX`].
     pub issuers: Vec<NodeId>,
-    /// What a node asks that was told nothing else; a custom, and no rule. Above 0.
+    /// What a node asks that was told nothing else, above 0; [`Rate::PAR`] if the file names none. A
+    /// custom, and no rule.
     pub par_price: Rate,
     /// What bounds locks and grants.
     pub limits: Limits,
@@ -181,7 +182,7 @@ impl Genesis {
              retention = \"forever\"\n",
             toml::Value::from(name),
             issuers.join(", "),
-            PAR_DEFAULT.get()
+            Rate::PAR.get()
         );
         Self::parse(&text).map(|genesis| genesis.text)
     }
@@ -264,9 +265,12 @@ fn check_limits(limits: &Limits) -> Result<(), GenesisError> {
 
 fn par_price(named: Option<u64>) -> Result<Rate, GenesisError> {
     match named {
-        Some(0) => Err(bad("par_microcredits_per_gib", "is 0")),
-        Some(rate) => Ok(Rate::new(rate)),
-        None => Ok(PAR_DEFAULT),
+        Some(rate) if (1..=PAR_MAX).contains(&rate) => Ok(Rate::new(rate)),
+        Some(rate) => Err(bad(
+            "par_microcredits_per_gib",
+            format!("is 1 to {PAR_MAX}, not {rate}"),
+        )),
+        None => Ok(Rate::PAR),
     }
 }
 
@@ -327,7 +331,7 @@ mod tests {
             Genesis::parse(&text).unwrap().par_price
         };
         assert_eq!(par("par_microcredits_per_gib = 7\n"), Rate::new(7));
-        assert_eq!(par(""), PAR_DEFAULT);
+        assert_eq!(par(""), Rate::PAR);
     }
 
     #[test]
@@ -338,7 +342,7 @@ mod tests {
         };
         assert!(error("unit = ", "unti = ").starts_with("line 4: unknown field"));
         assert!(error("= 604800", "= -1").starts_with("line 11: "));
-        assert!(error("per_gib = 1000000", "per_gib = 0").ends_with("per_gib is 0"));
+        assert!(error("per_gib = 1000000", "per_gib = 0").contains("is 1 to"));
         assert!(error("86400", "60").starts_with("lock_grace_secs is 3600 to"));
         assert!(error("lock_ttl_secs = 3600", "lock_ttl_secs = 0").contains("lock_ttl_secs is 1"));
         assert!(error("issuers = [\"", "issuers = [\"0").starts_with("issuers is a key"));

@@ -139,6 +139,7 @@ impl Daemon {
             network: daemon.genesis.as_ref().map(|genesis| NetworkInfo {
                 id: genesis.network_id(),
                 name: genesis.name.clone(),
+                par_price: genesis.par_price,
                 settlement_uri: daemon.settlement_uri.clone(),
                 kept_here: settling.is_some(),
             }),

@@ -111,7 +111,7 @@ impl Demo {
                 open_share_percent: self.open_share_percent,
                 upload_limit: Some(self.seeder_rate),
                 credit: CreditPolicy {
-                    rate_min: self.rate,
+                    rate_min: Some(self.rate),
                     ..CreditPolicy::default()
                 },
                 ..Policy::default()

@@ -119,7 +119,7 @@ fn receipts_that_prove_nothing_earn_nothing() {
         say(&mut peer, receipt(4 * STEP, 50))?;
         ensure!(error_code(&mut peer)? == ErrorCode::Stale);
         let mut other = lock;
-        other.body.lock_id = LockId::new(4_711);
+        other.body.opening_order = OrderHash::from_bytes([9; 32]);
         say(&mut peer, member.receipt(&other, 4 * STEP, 200))?;
         ensure!(error_code(&mut peer)? == ErrorCode::ChannelUnknown);
 

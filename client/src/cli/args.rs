@@ -310,7 +310,7 @@ pub(super) enum PolicyCommand {
     Show,
     /// Change it
     ///
-    /// Keys: earn=on|off spend=on|off min-rate=CR/GiB open-share=PERCENT slots=COUNT
+    /// Keys: earn=on|off spend=on|off min-rate=CR/GiB|par open-share=PERCENT slots=COUNT
     /// rule=top-k|proportional|uniform-price upload-limit=RATE|none download-limit=RATE|none
     /// friends=KEY,...|none max-per-day=CR|none
     #[command(verbatim_doc_comment)]

@@ -61,7 +61,7 @@ fn apply(policy: &mut v1::Policy, key: &str, value: &str) -> Result<&'static str
             Ok("spend")
         }
         "min-rate" => {
-            policy.min_rate_microcredits_per_gib = parse_rate(value)?;
+            policy.min_rate_microcredits_per_gib = parse_ask(value)?;
             Ok("min_rate_microcredits_per_gib")
         }
         "open-share" => {
@@ -127,6 +127,15 @@ fn parse_limit(value: &str, parse: fn(&str) -> Result<i64, String>) -> Result<Op
     }
 }
 
+/// A price, 0 for any bid, or the network's par price.
+fn parse_ask(value: &str) -> Result<Option<i64>, String> {
+    match value {
+        "par" => Ok(None),
+        "0" | "0cr" => Ok(Some(0)),
+        value => parse_rate(value).map(Some),
+    }
+}
+
 fn put_policy(page: &mut Page, policy: &v1::Policy) {
     let switch = |on| if on { "on" } else { "off" };
     let limit = |limit: Option<i64>| limit.map_or_else(|| "none".to_owned(), bytes_per_second);
@@ -139,7 +148,14 @@ fn put_policy(page: &mut Page, policy: &v1::Policy) {
     let per_day = policy.max_spend_per_day_microcredits;
     page.fact("earn", switch(policy.earn));
     page.fact("spend", switch(policy.spend));
-    page.fact("min-rate", rate(policy.min_rate_microcredits_per_gib));
+    let ask = rate(policy.ask_microcredits_per_gib);
+    page.fact(
+        "min-rate",
+        match policy.min_rate_microcredits_per_gib {
+            Some(_) => ask,
+            None => format!("{ask} (par)"),
+        },
+    );
     page.fact("open-share", format!("{} %", policy.open_share_percent));
     page.fact("slots", policy.slot_count);
     page.fact("rule", rule);
@@ -191,7 +207,7 @@ mod tests {
             "slots=x",
             "rule=best",
             "colour=red",
-            "min-rate=0",
+            "min-rate=cheap",
         ] {
             let error = parse(&[bad.to_owned()]).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad}");

@@ -175,7 +175,7 @@ fn policy() -> v1::Policy {
     v1::Policy {
         earn: true,
         spend: true,
-        min_rate_microcredits_per_gib: 1,
+        ask_microcredits_per_gib: 1_000_000,
         open_share_percent: 30,
         paid_rule: v1::PaidRule::TopK.into(),
         slot_count: 8,

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use seedbank_ledger::settlement::SettlementAnswer;
-use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTime};
+use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Rate, Sequence, UnixTime};
 
 use crate::credit::boost::{BoostView, Boosts};
 use crate::credit::network::Network;
@@ -44,6 +44,7 @@ pub struct MarketSetup {
 #[derive(Debug)]
 pub struct Market {
     identity: Arc<Identity>,
+    network: Option<Network>,
     /// Speak the receipt protocol at all.
     receipts: bool,
     policy: CreditPolicy,
@@ -66,7 +67,7 @@ impl Market {
         let exchange = Setup {
             identity: Arc::clone(&identity),
             network: setup.network,
-            terms: terms(&policy, setup.receipts),
+            terms: terms(&policy, setup.network.as_ref(), setup.receipts),
             window: Window::V1,
             nonce_salt: setup.nonce_salt,
         };
@@ -75,6 +76,7 @@ impl Market {
             exchange: Exchange::new(exchange, &book.rows, now, UnixTime::ZERO),
             wallet: setup.network.map(wallet),
             boosts: Boosts::restore(&book.rows).expect("the driver has checked the rows"),
+            network: setup.network,
             receipts: setup.receipts,
             policy,
             told: (now, UnixTime::ZERO),
@@ -196,6 +198,11 @@ impl Market {
         self.wallet.as_ref().is_none_or(Wallet::is_quiet)
     }
 
+    /// The lowest bid that is served as paid.
+    pub fn ask(&self) -> Rate {
+        self.policy.ask(self.network.as_ref())
+    }
+
     /// This node's key.
     pub fn node_id(&self) -> NodeId {
         self.identity.id()
@@ -264,7 +271,7 @@ impl Market {
     }
 
     fn apply_terms(&mut self, now: Instant) {
-        let mut terms = terms(&self.policy, self.receipts);
+        let mut terms = terms(&self.policy, self.network.as_ref(), self.receipts);
         // With a clock that is off, or a key that was handed over, no lock is taken.
         terms.earn &= self.wallet.as_ref().is_none_or(Wallet::takes_locks);
         self.exchange.set_terms(terms);
@@ -347,11 +354,11 @@ impl Market {
     }
 }
 
-fn terms(policy: &CreditPolicy, receipts: bool) -> Terms {
+fn terms(policy: &CreditPolicy, network: Option<&Network>, receipts: bool) -> Terms {
     Terms {
         earn: policy.earn,
         spend: policy.spend,
         acknowledge: receipts,
-        rate_min: policy.rate_min,
+        rate_min: policy.ask(network),
     }
 }

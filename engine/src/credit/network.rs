@@ -1,7 +1,7 @@
 //! What a node knows of the community whose credit it uses.
 
 use seedbank_ledger::genesis::{Genesis, Limits};
-use seedbank_ledger::{NetworkId, NodeId};
+use seedbank_ledger::{NetworkId, NodeId, Rate};
 
 /// A community's credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Network {
     pub settlement: NodeId,
     /// What bounds its locks.
     pub limits: Limits,
+    /// What its members ask unless they choose another price.
+    pub par_price: Rate,
 }
 
 impl Network {
@@ -21,6 +23,7 @@ impl Network {
             id: genesis.network_id(),
             settlement: genesis.settlement,
             limits: genesis.limits,
+            par_price: genesis.par_price,
         }
     }
 }

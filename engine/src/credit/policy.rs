@@ -2,6 +2,8 @@
 
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 
+use crate::credit::network::Network;
+
 /// The owner's decisions about credit; may change while the node runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditPolicy {
@@ -9,8 +11,8 @@ pub struct CreditPolicy {
     pub earn: bool,
     /// Let boosts spend.
     pub spend: bool,
-    /// Lowest bid that is served as paid.
-    pub rate_min: Rate,
+    /// Lowest bid that is served as paid; `None` for the network's par price.
+    pub rate_min: Option<Rate>,
     /// Keys that rank as paid for nothing.
     pub friends: Vec<NodeId>,
     /// Most credit all boosts together may spend in 24 h; `None` for no limit.
@@ -22,10 +24,18 @@ impl Default for CreditPolicy {
         Self {
             earn: true,
             spend: true,
-            rate_min: Rate::new(1),
+            rate_min: None,
             friends: Vec::new(),
             spend_per_day_max: None,
         }
+    }
+}
+
+impl CreditPolicy {
+    /// The lowest bid that is served as paid, in this network.
+    pub fn ask(&self, network: Option<&Network>) -> Rate {
+        let par = network.map_or(Rate::PAR, |network| network.par_price);
+        self.rate_min.unwrap_or(par)
     }
 }
 

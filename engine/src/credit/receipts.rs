@@ -17,6 +17,7 @@ pub mod exchange;
 pub mod exposure;
 pub mod incoming;
 pub mod limits;
+pub mod lock_names;
 pub mod open_pieces;
 pub mod pair;
 pub mod payee;

@@ -9,7 +9,7 @@ use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::{Lock, LockId, SignedLock};
 use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::statement::LockStatus;
-use seedbank_ledger::{Identity, MicroCredits, NetworkId, NodeId, UnixTime};
+use seedbank_ledger::{Identity, MicroCredits, NetworkId, NodeId, Rate, UnixTime};
 
 pub(crate) const GRACE_SECS: u32 = 24 * 3_600;
 
@@ -29,6 +29,7 @@ impl Settlement {
             id: NetworkId::from_bytes([9; 32]),
             settlement: identity.id(),
             limits: Limits::default(),
+            par_price: Rate::PAR,
         };
         Self {
             identity,

@@ -11,10 +11,10 @@ use seedbank_engine::credit::receipts::limits::PAIRS_MAX;
 use seedbank_engine::credit::receipts::{Granted, Opened, Service, Violation};
 use seedbank_engine::units::{PeerIndex, PieceIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
-use seedbank_engine::wire::receipt::{ErrorCode, Hello, ReceiptMessage};
+use seedbank_engine::wire::receipt::{ErrorCode, Hello, ReceiptMessage, SyncEntry};
 use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::Body as _;
-use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
 use seedbank_ledger::statement::LockStatus;
@@ -721,36 +721,132 @@ fn a_forged_receipt_makes_its_connection_plain() {
     assert_eq!(duo.take(peer, 0, 0), Granted::Open);
 }
 
-/// A settlement node that lost entries gives a lock's number out again.
-#[test]
-fn a_second_lock_under_a_known_number_is_refused_and_reported_by_both_sides() {
-    let (mut duo, peer, lock_id) = Duo::paid(10_000);
-    let mut other = duo.settlement.locks[&lock_id].lock.body;
-    other.opening_order = OrderHash::from_bytes([9; 32]);
-    other.amount = MicroCredits::new(20_000);
-    let status = LockStatus {
-        lock: other.sign(&duo.settlement.identity),
+fn conflicts(duo: &Duo, node: usize) -> usize {
+    let of_node = duo.events.iter().filter(|(of, _)| *of == node);
+    let conflicts = of_node.filter(|(_, event)| matches!(event, CreditEvent::Conflict { .. }));
+    conflicts.count()
+}
+
+fn said(duo: &Duo, from: usize, code: ErrorCode) -> bool {
+    duo.sent.iter().any(|(of, message)| {
+        *of == from && matches!(message, ReceiptMessage::Error { code: said, .. } if *said == code)
+    })
+}
+
+/// What a settlement node that lost entries certifies beside a lock that it certified before.
+fn second_lock(duo: &Duo, lock_id: LockId, change: impl FnOnce(&mut Lock)) -> LockStatus {
+    let mut body = duo.settlement.locks[&lock_id].lock.body;
+    change(&mut body);
+    LockStatus {
+        lock: body.sign(&duo.settlement.identity),
         claimed: MicroCredits::new(9_000),
-        closed: true,
-    };
-    duo.say(PAYER, peer, ReceiptMessage::Lock(Box::new(status.lock)));
-    let refusal = ErrorCode::LockRefused;
-    let refused = duo.sent.iter().any(|(from, message)| {
-        *from == PAYEE && matches!(message, ReceiptMessage::Error { code, .. } if *code == refusal)
-    });
-    assert!(refused);
-    duo.tell(PAYER, &status);
-    duo.tell(PAYEE, &status);
-    for node in [PAYER, PAYEE] {
-        let of_node = duo.events.iter().filter(|(of, _)| *of == node);
-        let conflicts = of_node.filter(|(_, event)| matches!(event, CreditEvent::Conflict { .. }));
-        assert!(conflicts.count() > 0, "node {node} is told");
+        closed: false,
     }
-    // The lock that was known goes on as if nothing had been said.
+}
+
+/// A settlement node that lost entries gives a lock's number out again, or opens the lock of an old
+/// order under a new number: by a peer's word nothing changes.
+#[test]
+fn a_second_lock_of_one_number_or_order_is_refused_when_a_peer_shows_it() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let other_order = |body: &mut Lock| {
+        body.opening_order = OrderHash::from_bytes([9; 32]);
+        body.amount = MicroCredits::new(20_000);
+    };
+    let other_number = |body: &mut Lock| body.lock_id = LockId::new(9_999);
+    for (shown, is_told) in [
+        (second_lock(&duo, lock_id, other_order), true),
+        // The channel is the known lock's, which is not refused.
+        (second_lock(&duo, lock_id, other_number), false),
+    ] {
+        duo.sent.clear();
+        duo.events.clear();
+        duo.say(PAYER, peer, ReceiptMessage::Lock(Box::new(shown.lock)));
+        assert_eq!(said(&duo, PAYEE, ErrorCode::LockRefused), is_told);
+        assert_eq!(conflicts(&duo, PAYEE), 1);
+        // Nor is anything of it used when a SYNC says it, to either side.
+        let receipt = Receipt {
+            channel_id: shown.lock.body.channel().id(),
+            ..receipt(&duo, lock_id, 10, 10)
+        };
+        let receipt = receipt.sign(&duo.nodes[PAYER].identity);
+        let mut entry = SyncEntry {
+            lock_id: Some(shown.lock.body.lock_id),
+            held: None,
+            sent: Some(receipt),
+            lock: Some(shown.lock),
+            closed: true,
+        };
+        duo.say(PAYER, peer, ReceiptMessage::Sync(vec![entry]));
+        (entry.held, entry.sent) = (entry.sent, None);
+        duo.say(PAYEE, peer, ReceiptMessage::Sync(vec![entry]));
+        assert!(conflicts(&duo, PAYER) > 0, "the payer is told too");
+        duo.pass(60);
+    }
+    assert_eq!(duo.violations, []);
     assert_eq!(duo.piece(peer, 0), 4);
     duo.pass(5);
     assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
-    assert!(duo.violations.is_empty());
+}
+
+/// When the settlement node itself says so, nothing more is served on the lock that was known: it
+/// would not be paid.
+#[test]
+fn nothing_is_served_on_a_lock_that_the_settlement_node_contradicts() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let other_order = |body: &mut Lock| body.opening_order = OrderHash::from_bytes([9; 32]);
+    let told = second_lock(&duo, lock_id, other_order);
+    assert!(
+        duo.nodes[PAYEE]
+            .exchange
+            .is_paid_eligible(peer, RATE, duo.now)
+    );
+    duo.tell(PAYER, &told);
+    duo.tell(PAYEE, &told);
+    for node in [PAYER, PAYEE] {
+        assert_eq!(conflicts(&duo, node), 1, "node {node} is told");
+    }
+    assert!(
+        !duo.nodes[PAYEE]
+            .exchange
+            .is_paid_eligible(peer, RATE, duo.now)
+    );
+    assert_eq!(duo.payee().paid, MicroCredits::ZERO);
+    assert_eq!(duo.violations, []);
+}
+
+/// A connection that could not be opened stays plain, however often its peer offers receipts.
+#[test]
+fn an_opening_is_tried_once() {
+    let mut duo = Duo::new();
+    let peer = PeerIndex(77);
+    let opened = Opened {
+        peer,
+        torrent_id: TORRENT,
+        piece_len: Some(PIECE_LEN),
+        offer: ReceiptOffer { version: 1 },
+        fast: true,
+    };
+    let own_key = duo.id(PAYEE);
+    let network_id = duo.settlement.network.id;
+    let exchange = &mut duo.nodes[PAYEE].exchange;
+    exchange.open(opened);
+    assert!(exchange.poll_output().is_some(), "HELLO");
+    let hello = Hello {
+        version: 1,
+        nonce: [1; 16],
+        node_id: own_key,
+        network_id,
+        issuers: Vec::new(),
+        rate_min: None,
+        window: Bytes::ZERO,
+    };
+    for _ in 0..3 {
+        let hello = ReceiptMessage::Hello(hello.clone());
+        assert_eq!(exchange.handle(peer, hello, duo.now), Ok(()));
+        exchange.open(opened);
+        assert!(exchange.poll_output().is_none(), "and nothing more");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ const KEYS: &[Key] = &[
     one("earn.enabled", "true"),
     one("earn.slots", "8"),
     one("earn.open_share", "30%"),
-    one("earn.min_price_per_gib", "0.000001cr"),
+    one("earn.min_price_per_gib", "par"),
     one("earn.rule", "top_k"),
     one("earn.receipts", "true"),
     list("earn.friends", ""),
@@ -312,7 +312,7 @@ fn policy(layers: &Layers) -> Result<Policy, ConfigError> {
         credit: CreditPolicy {
             earn: layers.parse("earn.enabled", truth)?,
             spend: layers.parse("spend.enabled", truth)?,
-            rate_min: layers.parse("earn.min_price_per_gib", price)?,
+            rate_min: layers.parse("earn.min_price_per_gib", ask)?,
             friends: layers.parse_list("earn.friends", node_id)?,
             spend_per_day_max: layers.parse("spend.max_per_day", credit_limit)?,
         },
@@ -347,8 +347,12 @@ fn url(text: &str) -> Result<Option<String>, &'static str> {
     }
 }
 
-fn price(text: &str) -> Result<Rate, &'static str> {
-    values::credits(text).map(|price| Rate::new(price.get()))
+/// A price, or the network's par price.
+fn ask(text: &str) -> Result<Option<Rate>, &'static str> {
+    match text {
+        "par" => Ok(None),
+        text => values::credits(text).map(|price| Some(Rate::new(price.get()))),
+    }
 }
 
 fn credit_limit(text: &str) -> Result<Option<MicroCredits>, &'static str> {

@@ -115,6 +115,14 @@ pub struct NodeInfo {
     pub started_at: UnixTime,
 }
 
+impl NodeInfo {
+    /// What members of its network ask unless they choose another price.
+    pub fn par_price(&self) -> Rate {
+        let network = self.network.as_ref();
+        network.map_or(Rate::PAR, |network| network.par_price)
+    }
+}
+
 /// The network a node belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkInfo {
@@ -122,6 +130,8 @@ pub struct NetworkInfo {
     pub id: NetworkId,
     /// Its name, for people.
     pub name: String,
+    /// What its members ask unless they choose another price.
+    pub par_price: Rate,
     /// Where its settlement node is.
     pub settlement_uri: Option<String>,
     /// Whether this node keeps its ledger.

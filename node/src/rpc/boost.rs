@@ -21,6 +21,17 @@ pub(super) struct BoostsApi {
 type Answer<T> = Result<Response<T>, Status>;
 
 impl BoostsApi {
+    /// The highest bid: twice par unless told otherwise, so that a boost can outbid once.
+    fn bid(&self, raw: Option<i64>) -> Result<Rate, Failure> {
+        match raw {
+            Some(raw) => field::rate("bid_microcredits_per_gib", raw),
+            None => {
+                let par = self.backend.info().par_price();
+                Ok(par.saturating_add(par))
+            }
+        }
+    }
+
     async fn get(&self, id: u64) -> Result<v1::Boost, Failure> {
         let boosts = self.backend.boosts().await.map_err(error::of_stopping)?;
         let boost = boosts.iter().find(|boost| boost.id == id);
@@ -43,7 +54,7 @@ impl BoostService for BoostsApi {
     ) -> Answer<v1::QuoteBoostResponse> {
         let request = request.into_inner();
         let torrent_id = field::torrent_id(&request.info_hash)?;
-        let bid = bid(request.bid_microcredits_per_gib)?;
+        let bid = self.bid(request.bid_microcredits_per_gib)?;
         let quote = self.backend.boost_quote(torrent_id, bid).await;
         let quote = quote.map_err(error::of_stopping)?;
         let quote = quote.ok_or_else(|| error::torrent_unknown(torrent_id))?;
@@ -59,7 +70,7 @@ impl BoostService for BoostsApi {
             request_id: field::request_id(&request.request_id)?.to_owned(),
             torrent_id: field::torrent_id(&request.info_hash)?,
             max: field::amount("max_microcredits", request.max_microcredits)?,
-            bid: bid(request.bid_microcredits_per_gib)?,
+            bid: self.bid(request.bid_microcredits_per_gib)?,
             until: request.time_to_live.map(|ttl| until(&ttl)).transpose()?,
         };
         let CommandReply::Boost(id) = self.command(Command::Boost(order)).await? else {
@@ -115,13 +126,6 @@ impl BoostService for BoostsApi {
         Ok(Response::new(v1::CancelBoostResponse {
             boost: Some(self.get(id).await?),
         }))
-    }
-}
-
-fn bid(raw: Option<i64>) -> Result<Rate, Failure> {
-    match raw {
-        Some(raw) => field::rate("bid_microcredits_per_gib", raw),
-        None => Ok(Rate::PAR),
     }
 }
 

@@ -171,11 +171,12 @@ pub(super) fn boost_quote(quote: &BoostQuote, bid: Rate) -> v1::QuoteBoostRespon
     }
 }
 
-pub(super) fn policy(policy: &Policy) -> v1::Policy {
+pub(super) fn policy(policy: &Policy, par_price: Rate) -> v1::Policy {
     v1::Policy {
         earn: policy.credit.earn,
         spend: policy.credit.spend,
-        min_rate_microcredits_per_gib: rate(policy.credit.rate_min),
+        min_rate_microcredits_per_gib: policy.credit.rate_min.map(rate),
+        ask_microcredits_per_gib: rate(policy.credit.rate_min.unwrap_or(par_price)),
         open_share_percent: policy.open_share_percent.into(),
         paid_rule: paid_rule(policy.paid_rule).into(),
         slot_count: count(policy.slots),

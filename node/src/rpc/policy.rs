@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use seedbank_engine::interface::command::Command;
 use seedbank_engine::interface::config::{PaidRule, Policy};
+use seedbank_ledger::Rate;
 use seedbank_proto::v1::policy_service_server::PolicyService;
 use seedbank_proto::{Failure, v1};
 use tokio::sync::Mutex;
@@ -40,7 +41,7 @@ impl PolicyService for Policies {
     async fn get_policy(&self, _: Request<v1::GetPolicyRequest>) -> Answer<v1::GetPolicyResponse> {
         let policy = self.backend.policy().await.map_err(error::of_stopping)?;
         Ok(Response::new(v1::GetPolicyResponse {
-            policy: Some(message::policy(&policy)),
+            policy: Some(message::policy(&policy, self.backend.info().par_price())),
         }))
     }
 
@@ -62,7 +63,7 @@ impl PolicyService for Policies {
         let reply = self.backend.command(Command::SetPolicy(policy.clone()));
         reply.await.map_err(|error| error::of_command(&error))?;
         Ok(Response::new(v1::SetPolicyResponse {
-            policy: Some(message::policy(&policy)),
+            policy: Some(message::policy(&policy, self.backend.info().par_price())),
         }))
     }
 }
@@ -73,7 +74,8 @@ fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Fai
         "earn" => policy.credit.earn = wanted.earn,
         "spend" => policy.credit.spend = wanted.spend,
         "min_rate_microcredits_per_gib" => {
-            policy.credit.rate_min = field::rate(path, wanted.min_rate_microcredits_per_gib)?;
+            let raw = wanted.min_rate_microcredits_per_gib;
+            policy.credit.rate_min = raw.map(|raw| ask(path, raw)).transpose()?;
         }
         "open_share_percent" => {
             policy.open_share_percent = u8::try_from(wanted.open_share_percent)
@@ -118,6 +120,14 @@ fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Fai
         }
     }
     Ok(())
+}
+
+/// 0 is a price too: any bid is served as paid.
+fn ask(path: &str, raw: i64) -> Result<Rate, Failure> {
+    match raw {
+        0 => Ok(Rate::ZERO),
+        raw => field::rate(path, raw),
+    }
 }
 
 fn limit(path: &str, raw: Option<i64>) -> Result<Option<u64>, Failure> {

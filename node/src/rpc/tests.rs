@@ -330,7 +330,7 @@ async fn boosts_are_made_once_listed_newest_first_and_refused_with_reasons() {
     };
     let first = boosts.create_boost(create("a", 5)).await.unwrap();
     let first = first.into_inner().boost.unwrap();
-    assert_eq!(first.bid_microcredits_per_gib, 1_000_000);
+    assert_eq!(first.bid_microcredits_per_gib, 6_000_000, "twice par");
     let again = boosts.create_boost(create("a", 5)).await.unwrap();
     assert_eq!(again.into_inner().boost.unwrap().boost_id, first.boost_id);
     boosts.create_boost(create("b", 6)).await.unwrap();

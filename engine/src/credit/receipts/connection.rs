@@ -68,6 +68,8 @@ pub struct Connection {
     pub bids: Allowance,
     /// As payer: its QUOTE in force.
     pub quote: Service,
+    /// As payer: it has sent a QUOTE, which says what window it allows our key.
+    pub has_quoted: bool,
     /// SYNCs and ERRs that it can make us send.
     pub answers: Allowance,
 }
@@ -101,6 +103,7 @@ impl Connection {
             wanted_bid: Rate::ZERO,
             bids: Allowance::new(BID_INTERVAL, BID_BURST),
             quote: Service::Open,
+            has_quoted: false,
             answers: Allowance::new(SYNC_INTERVAL, SYNC_BURST),
         }
     }

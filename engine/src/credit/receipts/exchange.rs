@@ -33,6 +33,7 @@ use crate::credit::receipts::clock::{Now, TwoClocks};
 use crate::credit::receipts::connection::{Connection, Opening};
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::limits::Window;
+use crate::credit::receipts::lock_names::LockNames;
 use crate::credit::receipts::open_pieces::PieceKey;
 use crate::credit::receipts::pair::{Pair, PairView};
 use crate::credit::receipts::payee::Payee;
@@ -77,9 +78,10 @@ pub struct Exchange {
     nonce_count: u64,
     clock: TwoClocks,
     pairs: BTreeMap<NodeId, Pair>,
-    /// Connections on which no key is proven.
-    openings: BTreeMap<PeerIndex, Opening>,
+    /// Connections on which no key is proven; `None` where none will be: those are plain.
+    openings: BTreeMap<PeerIndex, Option<Opening>>,
     connections: BTreeMap<PeerIndex, Connection>,
+    names: LockNames,
     /// Blocks that came and whose piece is not verified, by piece.
     pieces: BTreeMap<PieceKey, Vec<Unverified>>,
     outputs: VecDeque<CreditOutput>,
@@ -113,6 +115,7 @@ impl Exchange {
             pairs: BTreeMap::new(),
             openings: BTreeMap::new(),
             connections: BTreeMap::new(),
+            names: LockNames::default(),
             pieces: BTreeMap::new(),
             outputs: VecDeque::new(),
             wakes: Wakes::default(),
@@ -235,6 +238,7 @@ impl Exchange {
                 "a key is proven or it is not"
             );
         }
+        self.names.check_invariants();
         for (at, key) in &self.wakes.by_time {
             assert_eq!(
                 self.wakes.by_key.get(key),
@@ -313,6 +317,10 @@ impl Exchange {
         if self.setup.network.map(|network| network.id) != Some(lock.network_id) {
             return;
         }
+        if !self.names.agree(lock) {
+            return;
+        }
+        self.names.learn(lock);
         if lock.payer == me {
             let pair = self.pair_entry(lock.payee, now.at);
             let stored = PayingLock::stored(row, receipt, now.at);

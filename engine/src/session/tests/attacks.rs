@@ -101,6 +101,7 @@ impl Market {
                 id: NetworkId::from_bytes(NET),
                 settlement: issuer.id(),
                 limits: Limits::default(),
+                par_price: Rate::PAR,
             }),
             connections_max: 1_000,
             ..config()
@@ -286,7 +287,7 @@ struct Squat {
 /// Serves as paid from this bid on.
 fn at_least(rate_min: u64) -> CreditPolicy {
     CreditPolicy {
-        rate_min: Rate::new(rate_min),
+        rate_min: Some(Rate::new(rate_min)),
         ..CreditPolicy::default()
     }
 }

@@ -11,7 +11,7 @@ use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::tally::{ChannelRow, LockRow, TallyRow};
-use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, UnixTime};
+use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, Rate, UnixTime};
 
 use super::rig::config;
 use crate::credit::wallet::WalletBook;
@@ -29,6 +29,7 @@ fn member(network_id: NetworkId, settlement: &Identity) -> SessionConfig {
             id: network_id,
             settlement: settlement.id(),
             limits: Default::default(),
+            par_price: Rate::PAR,
         }),
         ..config()
     }

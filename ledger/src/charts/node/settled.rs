@@ -235,7 +235,7 @@ impl Copy<'_> {
                 moved(AccountId::Network, AccountId::Burned, amount)
             }
             OrderKind::OpenLock { payee, amount, .. } if is_mine => {
-                self.open_lock(order.body.hash(), payee, amount)
+                self.open_lock(state, order.body.hash(), payee, amount)
             }
             OrderKind::TopUp {
                 lock_id, amount, ..
@@ -252,6 +252,7 @@ impl Copy<'_> {
 
     fn open_lock(
         &self,
+        state: &State<'_>,
         opening_order: OrderHash,
         payee: NodeId,
         amount: MicroCredits,
@@ -261,7 +262,8 @@ impl Copy<'_> {
         let lock = &status.lock.body;
         let agrees = (lock.payer, lock.payee, lock.amount) == (self.owner, payee, amount)
             && lock.opening_order == opening_order;
-        if !agrees || status.closed || !status.claimed.is_zero() {
+        let known: Option<NodeLockRow> = state.row(&lock_key(lock_id))?;
+        if !agrees || known.is_some() || status.closed || !status.claimed.is_zero() {
             return Err(Refusal::OutOfOrder.into());
         }
         Ok(Effect {

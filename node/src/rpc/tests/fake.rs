@@ -68,6 +68,7 @@ impl Fake {
                 network: Some(NetworkInfo {
                     id: NetworkId::from_bytes([7; 32]),
                     name: "testers".into(),
+                    par_price: Rate::new(3_000_000),
                     settlement_uri: None,
                     kept_here: false,
                 }),

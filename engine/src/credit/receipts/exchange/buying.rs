@@ -37,11 +37,12 @@ impl Exchange {
             .map_or(Rate::ZERO, |connection| connection.own_bid)
     }
 
-    /// Lowest bid that this peer serves as paid, by its HELLO; `None` if it takes no payment or is
-    /// not ready.
+    /// Lowest bid that this peer serves as paid, by its HELLO; `None` if it takes no payment or has
+    /// not said yet what window it allows.
     pub fn rate_min_of(&self, peer: PeerIndex) -> Option<Rate> {
         let connection = self.connections.get(&peer)?;
-        connection.peer_rate_min.filter(|_| connection.is_payable())
+        let may_pay = connection.is_payable() && connection.has_quoted;
+        connection.peer_rate_min.filter(|_| may_pay)
     }
 
     /// The exposure that this peer allows our key, by its newest HELLO or QUOTE; zero if it has

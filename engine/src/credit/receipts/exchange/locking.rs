@@ -21,8 +21,8 @@ use crate::wire::receipt::{ErrorCode, ReceiptMessage};
 
 /// How a certificate compares with the one known.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Novelty {
-    /// Nothing is known of its number.
+pub(super) enum Novelty {
+    /// Nothing is known of its number, nor of the order that opened it.
     First,
     Newer,
     NothingNew,
@@ -59,16 +59,21 @@ impl Exchange {
 
     fn own_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
         let body = status.lock.body;
-        let payer = &mut self.pair_mut(key).payer;
+        let payer = &self.pair_mut(key).payer;
         let known = payer.locks.get(&body.lock_id).map(|known| known.lock.body);
-        let novelty = compare(&body, known.as_ref());
+        let novelty = self.novelty(&body, known.as_ref());
         if novelty == Novelty::Contradicts {
             return self.two_locks(&body);
         }
+        let payer = &mut self.pair_mut(key).payer;
         let first = novelty == Novelty::First;
         if first && (status.closed || !payer.may_learn(body.lock_id)) {
             return;
         }
+        if first {
+            self.names.learn(&body);
+        }
+        let payer = &mut self.pair_mut(key).payer;
         let entry = payer.locks.entry(body.lock_id);
         let lock = entry.or_insert_with(|| PayingLock::new(status.lock));
         let newer = novelty == Novelty::Newer;
@@ -97,10 +102,11 @@ impl Exchange {
         let now = self.clock.now(at);
         let body = status.lock.body;
         let serveable = self.is_serveable(key, &body, at);
-        let pair = self.pair_mut(key);
-        let known = pair.payee.locks.get(&body.lock_id);
+        let known = self.pair_mut(key).payee.locks.get(&body.lock_id);
         let known = known.map(|known| known.lock.body);
-        match compare(&body, known.as_ref()) {
+        let novelty = self.novelty(&body, known.as_ref());
+        let pair = self.pair_mut(key);
+        match novelty {
             Novelty::First if status.closed || !pair.payee.may_learn(body.lock_id) => return,
             Novelty::First => {
                 let lock = EarningLock::new(status.lock, serveable, now);
@@ -108,8 +114,18 @@ impl Exchange {
             }
             Novelty::Newer => pair.payee.top_up(status.lock, serveable, now),
             Novelty::NothingNew => {}
-            Novelty::Contradicts => return self.two_locks(&body),
+            Novelty::Contradicts => {
+                // The settlement node itself will not pay from the lock known.
+                if let Some(lock) = pair.payee.locks.get_mut(&body.lock_id) {
+                    lock.serveable = false;
+                }
+                return self.two_locks(&body);
+            }
         }
+        if novelty == Novelty::First {
+            self.names.learn(&body);
+        }
+        let pair = self.pair_mut(key);
         let Some(lock) = pair.payee.locks.get_mut(&body.lock_id) else {
             return;
         };
@@ -130,22 +146,18 @@ impl Exchange {
         peer: PeerIndex,
         lock: &SignedLock,
         at: Instant,
-    ) -> Result<(), Violation> {
+    ) -> Result<Novelty, Violation> {
         let key = self.connection_mut(peer).key;
         self.check_parties(&lock.body, self.id(), key)?;
         let payer = &self.pair_mut(key).payer;
         let open = payer.locks.values().filter(|lock| lock.is_open()).count();
+        let may_learn = payer.may_learn(lock.body.lock_id) && open < LOCKS_OPEN_MAX;
         let known = payer.locks.get(&lock.body.lock_id);
         let known = known.map(|known| known.lock.body);
-        let novelty = compare(&lock.body, known.as_ref());
-        let may_learn = payer.may_learn(lock.body.lock_id) && open < LOCKS_OPEN_MAX;
-        if novelty == Novelty::NothingNew || novelty == Novelty::First && !may_learn {
-            return Ok(());
-        }
-        self.check_issuer(lock)?;
-        if novelty == Novelty::Contradicts {
-            self.contradiction_shown(peer, &lock.body, at);
-            return Ok(());
+        match self.novelty_shown(peer, lock, (known, may_learn), at)? {
+            Novelty::First => self.names.learn(&lock.body),
+            Novelty::Newer => {}
+            shown @ (Novelty::NothingNew | Novelty::Contradicts) => return Ok(shown),
         }
         let payer = &mut self.pair_mut(key).payer;
         let entry = payer.locks.entry(lock.body.lock_id);
@@ -155,7 +167,7 @@ impl Exchange {
         self.tally(vec![TallyRow::Lock(row)]);
         self.outputs
             .push_back(Errand::AskLock(lock.body.lock_id).into());
-        Ok(())
+        Ok(Novelty::Newer)
     }
 
     /// LOCK: a lock for us, or a newer certificate of one.
@@ -176,24 +188,19 @@ impl Exchange {
         peer: PeerIndex,
         lock: &SignedLock,
         at: Instant,
-    ) -> Result<(), Violation> {
+    ) -> Result<Novelty, Violation> {
         let now = self.clock.now(at);
         let lock_id = lock.body.lock_id;
         let key = self.connection_mut(peer).key;
         self.check_parties(&lock.body, key, self.id())?;
         let payee = &self.pair_mut(key).payee;
         let open = payee.locks.values().filter(|lock| lock.is_open()).count();
-        let known = payee.locks.get(&lock_id).map(|known| known.lock.body);
-        let novelty = compare(&lock.body, known.as_ref());
         let may_learn = payee.may_learn(lock_id) && open < LOCKS_OPEN_MAX;
-        if novelty == Novelty::NothingNew || novelty == Novelty::First && !may_learn {
-            return Ok(());
-        }
-        self.check_issuer(lock)?;
-        if novelty == Novelty::Contradicts {
-            self.contradiction_shown(peer, &lock.body, at);
-            return Ok(());
-        }
+        let known = payee.locks.get(&lock_id).map(|known| known.lock.body);
+        let novelty = match self.novelty_shown(peer, lock, (known, may_learn), at)? {
+            novelty @ (Novelty::First | Novelty::Newer) => novelty,
+            shown @ (Novelty::NothingNew | Novelty::Contradicts) => return Ok(shown),
+        };
         let serveable = self.is_serveable(key, &lock.body, at);
         let payee = &mut self.pair_mut(key).payee;
         if novelty == Novelty::Newer {
@@ -201,6 +208,7 @@ impl Exchange {
         } else {
             let fresh = EarningLock::new(*lock, serveable, now);
             payee.locks.insert(lock_id, fresh);
+            self.names.learn(&lock.body);
             self.outputs.push_back(Errand::AskLock(lock_id).into());
         }
         let pair = self.pair_mut(key);
@@ -209,7 +217,7 @@ impl Exchange {
             TallyRow::Pair(pair.row()),
         ];
         self.tally(rows);
-        Ok(())
+        Ok(novelty)
     }
 
     /// CLOSE, or a SYNC that says so: the payer signs nothing more on this lock.
@@ -267,13 +275,44 @@ impl Exchange {
         }
     }
 
-    /// A peer shows what contradicts the lock known. It is told, and the owner, within the budget
-    /// for answers.
-    fn contradiction_shown(&mut self, peer: PeerIndex, other: &Lock, at: Instant) {
-        if self.connection_mut(peer).answers.take(at) {
-            self.two_locks(other);
-            let (code, channel_id) = (ErrorCode::LockRefused, Some(other.channel().id()));
-            self.send(peer, ReceiptMessage::Error { code, channel_id });
+    /// What a peer shows of a lock says, after its signature was checked; a lock that may not be
+    /// learned is nothing new. A contradiction is told to the peer and to the owner, within the
+    /// budget for answers.
+    fn novelty_shown(
+        &mut self,
+        peer: PeerIndex,
+        lock: &SignedLock,
+        (known, may_learn): (Option<Lock>, bool),
+        at: Instant,
+    ) -> Result<Novelty, Violation> {
+        let novelty = self.novelty(&lock.body, known.as_ref());
+        match novelty {
+            Novelty::NothingNew => return Ok(novelty),
+            Novelty::First if !may_learn => return Ok(Novelty::NothingNew),
+            Novelty::Contradicts if !self.connection_mut(peer).answers.take(at) => {
+                return Ok(novelty);
+            }
+            Novelty::First | Novelty::Newer | Novelty::Contradicts => {}
+        }
+        self.check_issuer(lock)?;
+        if novelty == Novelty::Contradicts {
+            self.two_locks(&lock.body);
+            // A channel that another lock has is not refused with it.
+            if !self.names.know(lock.body.opening_order) {
+                let (code, channel_id) = (ErrorCode::LockRefused, Some(lock.body.channel().id()));
+                self.send(peer, ReceiptMessage::Error { code, channel_id });
+            }
+        }
+        Ok(novelty)
+    }
+
+    /// How a certificate compares with the one known of its number in this pair and role, and with
+    /// the names of all others.
+    fn novelty(&self, offered: &Lock, known: Option<&Lock>) -> Novelty {
+        match known {
+            Some(known) => compare(offered, known),
+            None if self.names.agree(offered) => Novelty::First,
+            None => Novelty::Contradicts,
         }
     }
 
@@ -286,7 +325,7 @@ impl Exchange {
         self.put(CreditEvent::Conflict {
             signer: network.settlement,
             what: format!(
-                "lock {} is certified twice, opened by two orders or for two pairs",
+                "lock {} is certified twice, with another opening order, pair, grace or number",
                 other.lock_id
             ),
         });
@@ -322,10 +361,7 @@ impl Exchange {
 
 /// A top-up raises the amount or the expiry; neither ever becomes smaller, and nothing else
 /// changes.
-fn compare(offered: &Lock, known: Option<&Lock>) -> Novelty {
-    let Some(known) = known else {
-        return Novelty::First;
-    };
+fn compare(offered: &Lock, known: &Lock) -> Novelty {
     let same = Lock {
         amount: known.amount,
         expires_at: known.expires_at,

@@ -50,7 +50,7 @@ impl Exchange {
             nonce,
             hello: None,
         };
-        self.openings.insert(opened.peer, opening);
+        self.openings.insert(opened.peer, Some(opening));
         let network = self.setup.network;
         let terms = self.setup.terms;
         let piece_len = Bytes::new(opened.piece_len.map_or(0, u64::from));
@@ -68,7 +68,7 @@ impl Exchange {
 
     /// The metainfo of this connection's torrent is known now.
     pub fn set_piece_len(&mut self, peer: PeerIndex, piece_len: u32, now: Instant) {
-        if let Some(opening) = self.openings.get_mut(&peer) {
+        if let Some(Some(opening)) = self.openings.get_mut(&peer) {
             opening.piece_len = Some(piece_len);
         }
         let Some(connection) = self.connections.get_mut(&peer) else {
@@ -88,8 +88,11 @@ impl Exchange {
         message: ReceiptMessage,
         now: Instant,
     ) -> Result<(), Violation> {
-        if let Some(opening) = self.openings.remove(&peer) {
-            return self.opening_goes_on(peer, opening, message, now);
+        if let Some(opening) = self.openings.get_mut(&peer) {
+            return match opening.take() {
+                Some(opening) => self.opening_goes_on(peer, opening, message, now),
+                None => Ok(()),
+            };
         }
         let Some(connection) = self.connections.get(&peer) else {
             return Ok(());
@@ -162,12 +165,11 @@ impl Exchange {
         match code {
             ErrorCode::Stale => self.answer_sync(peer, now),
             ErrorCode::ChannelUnknown => self.show_lock(peer, channel_id, now),
-            ErrorCode::LockClosed => self.lock_refused(peer, channel_id),
+            ErrorCode::LockClosed | ErrorCode::LockRefused => self.lock_refused(peer, channel_id),
             ErrorCode::Version
             | ErrorCode::Auth
             | ErrorCode::NotSynced
             | ErrorCode::Malformed
-            | ErrorCode::LockRefused
             | ErrorCode::Signature
             | ErrorCode::TooOften
             | ErrorCode::Network
@@ -209,7 +211,7 @@ impl Exchange {
         let signature = body.sign(&self.setup.identity).signature;
         self.send(peer, ReceiptMessage::Auth(signature));
         opening.hello = Some(hello);
-        self.openings.insert(peer, opening);
+        self.openings.insert(peer, Some(opening));
     }
 
     /// AUTH: from here there is a pair, unless no further one can be remembered.
@@ -236,6 +238,7 @@ impl Exchange {
         if !self.pairs.contains_key(&key) && !self.make_room() {
             return Ok(());
         }
+        self.openings.remove(&peer);
         let network = self.setup.network.map(|network| network.id);
         self.connections
             .insert(peer, Connection::new(&opening, hello, network));
@@ -254,6 +257,7 @@ impl Exchange {
         let connection = self.connection_mut(peer);
         let changed = connection.quote != service;
         connection.quote = service;
+        connection.has_quoted = true;
         let key = connection.key;
         self.pair_mut(key).payer.window = quote.window;
         if changed {

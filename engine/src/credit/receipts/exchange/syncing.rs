@@ -12,6 +12,7 @@ use seedbank_ledger::{Instant, NodeId};
 use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
 use crate::credit::receipts::connection::{Connection, OpeningPhase};
+use crate::credit::receipts::exchange::locking::Novelty;
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::incoming::{Freshness, Offered, totals};
 use crate::credit::receipts::limits::SYNC_CLOSED_MAX;
@@ -155,7 +156,9 @@ impl Exchange {
             return Err(Violation::ForeignLock);
         }
         if lock.body.payer == self.id() {
-            self.learn_own_lock(peer, &lock, at)?;
+            if self.learn_own_lock(peer, &lock, at)? == Novelty::Contradicts {
+                return Ok(());
+            }
             if let Some(proof) = entry.held {
                 self.proof_shown(peer, lock_id, proof, at)?;
             }
@@ -166,7 +169,9 @@ impl Exchange {
             }
             return Ok(());
         }
-        self.learn_lock(peer, &lock, at)?;
+        if self.learn_lock(peer, &lock, at)? == Novelty::Contradicts {
+            return Ok(());
+        }
         let known = self.pair_mut(key).payee.locks.get(&lock_id);
         let Some((open, channel_id)) = known.map(|lock| (lock.is_open(), lock.channel_id)) else {
             return Ok(());
