@@ -368,8 +368,10 @@ fn sell_garbage(mut peer: ReceiptPeer) -> Sold {
         rate: Rate::MAX,
         window: Bytes::new(1 << 20),
     };
-    while let Ok(Some(came)) = peer.receive() {
-        let answered = match came {
+    // As any payee that wants to be bid at.
+    let mut next = peer.say(&ReceiptMessage::Quote(Quote::open(Bytes::new(1 << 20))));
+    while let (Ok(()), Ok(Some(came))) = (next, peer.receive()) {
+        next = match came {
             Came::Receipt(message) => match *message {
                 // It serves nobody who does not pay.
                 ReceiptMessage::Bid(_) => {
@@ -395,9 +397,6 @@ fn sell_garbage(mut peer: ReceiptPeer) -> Sold {
             }
             Came::Plain(..) => Ok(()),
         };
-        if answered.is_err() {
-            break;
-        }
     }
     sold
 }
