@@ -40,8 +40,8 @@ pub struct Genesis {
     pub settlement: NodeId,
     /// Who may grant and burn, 1 to [`ISSUER_COUNT_MAX`].
     pub issuers: Vec<NodeId>,
-    /// What a node asks that was told nothing else, above 0; [`Rate::PAR`] if the file names none. A
-    /// custom, and no rule.
+    /// What a node asks that was told nothing else, above 0; [`Rate::PAR`] if the file names none.
+    /// A custom, and no rule.
     pub par_price: Rate,
     /// What bounds locks and grants.
     pub limits: Limits,
