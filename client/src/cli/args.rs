@@ -136,7 +136,7 @@ pub(super) struct Add {
     /// Spend up to this much on each to be served first
     #[arg(long, value_name = "CR", value_parser = parse_credit)]
     pub(super) boost: Option<i64>,
-    /// Highest bid of the boost; 1cr/GiB if not given
+    /// Highest bid of the boost; twice the network's par price if not given
     #[arg(long, value_name = "CR/GiB", value_parser = parse_rate, requires = "boost")]
     pub(super) bid: Option<i64>,
 }
@@ -274,7 +274,7 @@ pub(super) enum BoostCommand {
     Quote {
         #[command(flatten)]
         id: OneId,
-        /// Highest bid; 1cr/GiB if not given
+        /// Highest bid; twice the network's par price if not given
         #[arg(long, value_name = "CR/GiB", value_parser = parse_rate)]
         bid: Option<i64>,
     },
@@ -285,7 +285,7 @@ pub(super) enum BoostCommand {
         /// Most it may spend
         #[arg(long, value_name = "CR", value_parser = parse_credit)]
         max: i64,
-        /// Highest bid; 1cr/GiB if not given
+        /// Highest bid; twice the network's par price if not given
         #[arg(long, value_name = "CR/GiB", value_parser = parse_rate)]
         bid: Option<i64>,
         /// When it ends by itself

@@ -18,7 +18,9 @@ use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
 use seedbank_ledger::statement::LockStatus;
-use seedbank_ledger::{Bytes, Duration, MicroCredits, NetworkId, NodeId, Rate, Signature};
+use seedbank_ledger::{
+    Bytes, Duration, Identity, MicroCredits, NetworkId, NodeId, Rate, Signature,
+};
 
 use crate::duo::{BLOCK_COST, Duo, PAYEE, PAYER, PIECE_LEN, RATE, TORRENT, block, bytes};
 
@@ -789,30 +791,57 @@ fn a_second_lock_of_one_number_or_order_is_refused_when_a_peer_shows_it() {
     assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
 }
 
-/// When the settlement node itself says so, nothing more is served on the lock that was known: it
-/// would not be paid.
+/// When the settlement node itself says so, nothing more is served on the lock that was known,
+/// whoever the other one is for: it would not be paid.
 #[test]
 fn nothing_is_served_on_a_lock_that_the_settlement_node_contradicts() {
-    let (mut duo, peer, lock_id) = Duo::paid(10_000);
     let other_order = |body: &mut Lock| body.opening_order = OrderHash::from_bytes([9; 32]);
-    let told = second_lock(&duo, lock_id, other_order);
-    assert!(
-        duo.nodes[PAYEE]
-            .exchange
-            .is_paid_eligible(peer, RATE, duo.now)
-    );
-    duo.tell(PAYER, &told);
-    duo.tell(PAYEE, &told);
-    for node in [PAYER, PAYEE] {
-        assert_eq!(conflicts(&duo, node), 1, "node {node} is told");
+    let other_payer = |body: &mut Lock| {
+        other_order(body);
+        body.payer = Identity::from_secret([77; 32]).id();
+    };
+    let other_number = |body: &mut Lock| body.lock_id = LockId::new(9_999);
+    let changes: [&dyn Fn(&mut Lock); 3] = [&other_order, &other_payer, &other_number];
+    for change in changes {
+        let (mut duo, peer, lock_id) = Duo::paid(10_000);
+        let told = second_lock(&duo, lock_id, change);
+        let pays = |duo: &Duo| {
+            let payee = &duo.nodes[PAYEE].exchange;
+            payee.is_paid_eligible(peer, RATE, duo.now)
+        };
+        assert!(pays(&duo));
+        duo.tell(PAYEE, &told);
+        assert_eq!(conflicts(&duo, PAYEE), 1);
+        assert!(!pays(&duo));
+        assert_eq!(duo.payee().paid, MicroCredits::ZERO);
+        if told.lock.body.payer == duo.id(PAYER) {
+            duo.tell(PAYER, &told);
+            assert_eq!(conflicts(&duo, PAYER), 1, "the payer is told too");
+        }
+        assert_eq!(duo.violations, []);
     }
-    assert!(
-        !duo.nodes[PAYEE]
-            .exchange
-            .is_paid_eligible(peer, RATE, duo.now)
-    );
-    assert_eq!(duo.payee().paid, MicroCredits::ZERO);
-    assert_eq!(duo.violations, []);
+}
+
+fn opened(peer: PeerIndex) -> Opened {
+    Opened {
+        peer,
+        torrent_id: TORRENT,
+        piece_len: Some(PIECE_LEN),
+        offer: ReceiptOffer { version: 1 },
+        fast: true,
+    }
+}
+
+fn hello(duo: &Duo, node_id: NodeId) -> ReceiptMessage {
+    ReceiptMessage::Hello(Hello {
+        version: 1,
+        nonce: [1; 16],
+        node_id,
+        network_id: duo.settlement.network.id,
+        issuers: Vec::new(),
+        rate_min: None,
+        window: Bytes::ZERO,
+    })
 }
 
 /// A connection that could not be opened stays plain, however often its peer offers receipts.
@@ -820,31 +849,13 @@ fn nothing_is_served_on_a_lock_that_the_settlement_node_contradicts() {
 fn an_opening_is_tried_once() {
     let mut duo = Duo::new();
     let peer = PeerIndex(77);
-    let opened = Opened {
-        peer,
-        torrent_id: TORRENT,
-        piece_len: Some(PIECE_LEN),
-        offer: ReceiptOffer { version: 1 },
-        fast: true,
-    };
-    let own_key = duo.id(PAYEE);
-    let network_id = duo.settlement.network.id;
+    let own_key = hello(&duo, duo.id(PAYEE));
     let exchange = &mut duo.nodes[PAYEE].exchange;
-    exchange.open(opened);
+    exchange.open(opened(peer));
     assert!(exchange.poll_output().is_some(), "HELLO");
-    let hello = Hello {
-        version: 1,
-        nonce: [1; 16],
-        node_id: own_key,
-        network_id,
-        issuers: Vec::new(),
-        rate_min: None,
-        window: Bytes::ZERO,
-    };
     for _ in 0..3 {
-        let hello = ReceiptMessage::Hello(hello.clone());
-        assert_eq!(exchange.handle(peer, hello, duo.now), Ok(()));
-        exchange.open(opened);
+        assert_eq!(exchange.handle(peer, own_key.clone(), duo.now), Ok(()));
+        exchange.open(opened(peer));
         assert!(exchange.poll_output().is_none(), "and nothing more");
     }
 }
@@ -1160,31 +1171,15 @@ fn m9_keys_that_nobody_proved_evict_no_pair() {
     assert_eq!(duo.payee().standing, -piece);
     duo.close(peer);
     let payer = duo.id(PAYER);
-    let network_id = duo.settlement.network.id;
     duo.pass(60);
-    let exchange = &mut duo.nodes[PAYEE].exchange;
     for (number, _) in (1_u64..).zip(0..PAIRS_MAX) {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_le_bytes());
         let peer = PeerIndex(1_000 + number);
-        let opened = Opened {
-            peer,
-            torrent_id: TORRENT,
-            piece_len: Some(PIECE_LEN),
-            offer: ReceiptOffer { version: 1 },
-            fast: true,
-        };
-        exchange.open(opened);
-        let hello = Hello {
-            version: 1,
-            nonce: [1; 16],
-            node_id: NodeId::from_bytes(key),
-            network_id,
-            issuers: Vec::new(),
-            rate_min: None,
-            window: Bytes::ZERO,
-        };
-        let taken = exchange.handle(peer, ReceiptMessage::Hello(hello), duo.now);
+        let hello = hello(&duo, NodeId::from_bytes(key));
+        let exchange = &mut duo.nodes[PAYEE].exchange;
+        exchange.open(opened(peer));
+        let taken = exchange.handle(peer, hello, duo.now);
         assert_eq!(taken, Ok(()));
         let forged = ReceiptMessage::Auth(Signature::from_bytes([1; 64]));
         if number % 2 == 0 {
@@ -1194,6 +1189,7 @@ fn m9_keys_that_nobody_proved_evict_no_pair() {
         exchange.close(peer, [], duo.now);
         while exchange.poll_output().is_some() {}
     }
+    let exchange = &duo.nodes[PAYEE].exchange;
     let kept = exchange.pair(payer).map(|pair| pair.standing);
     assert_eq!(kept, Some(-piece), "what it is owed is remembered");
     assert_eq!(exchange.pairs().count(), 1);

@@ -27,6 +27,19 @@ impl LockNames {
             && named.is_none_or(|named| *named == (lock.opening_order, parties))
     }
 
+    /// The locks that a contradicting one is up against: of its number, and of its order.
+    pub fn rivals(&self, lock: &Lock) -> impl Iterator<Item = (LockId, [NodeId; 2])> {
+        let by_order = self.by_order.get(&lock.opening_order).copied();
+        let numbers = [
+            Some(lock.lock_id),
+            by_order.filter(|id| *id != lock.lock_id),
+        ];
+        numbers
+            .into_iter()
+            .flatten()
+            .filter_map(|id| Some((id, self.by_number.get(&id)?.1)))
+    }
+
     /// Whether a lock of this order is known.
     pub fn know(&self, opening_order: OrderHash) -> bool {
         self.by_order.contains_key(&opening_order)

@@ -6,7 +6,7 @@ use seedbank_ledger::settlement::{SettlementAnswer, Statement};
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
 use seedbank_ledger::statement::{LockStatus, Operation, StatementLine};
-use seedbank_ledger::{Instant, MicroCredits, UnixTime};
+use seedbank_ledger::{Instant, MicroCredits, Sequence, UnixTime};
 
 use super::Wallet;
 use super::config::{FRESH, LOCKS_MAX, RETRY_MAX};
@@ -32,7 +32,7 @@ impl Wallet {
                 Question::Order { .. } | Question::Claim { .. } | Question::Statement,
                 SettlementAnswer::Statement(statement),
             ) => {
-                self.check_statement(&statement)?;
+                self.check_statement(asked.after, &statement)?;
                 let told = Told {
                     to_order: matches!(asked.question, Question::Order { .. }),
                     statement: &statement,
@@ -49,13 +49,20 @@ impl Wallet {
     }
 
     /// Nothing of an answer is used unless all of it holds.
-    fn check_statement(&self, statement: &Statement) -> Result<(), &'static str> {
+    fn check_statement(
+        &self,
+        after: Option<Sequence>,
+        statement: &Statement,
+    ) -> Result<(), &'static str> {
         let own = self.identity.id();
         if statement.account.account != own {
             return Err("an account that is not ours");
         }
-        if statement.more && statement.lines.is_empty() {
-            return Err("a page without lines that is not the last");
+        // Or it would be asked for the next one at once, and for ever.
+        let last = statement.lines.last();
+        let last = last.map(|line| line.certificate.body.sequence);
+        if statement.more && last <= after {
+            return Err("a page that brings nothing and is not the last");
         }
         let mut newest = self.seen;
         let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;

@@ -402,6 +402,30 @@ fn a_missing_line_is_noticed_and_nothing_after_it_is_used() {
 }
 
 #[test]
+fn a_page_that_brings_nothing_and_is_not_the_last_is_refused_and_not_asked_for_at_once() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let own = bench.id(0);
+    let old = bench.settlement.statement(own);
+    bench.fate = Fate::Held;
+    bench.run(60);
+    for lines in [Vec::new(), old.lines] {
+        let statement = Statement {
+            lines,
+            more: true,
+            ..account_alone(bench.settlement.account(own))
+        };
+        let asked = bench.held(0);
+        assert!(asked > 0, "a statement is asked for");
+        bench.answer_newest(0, SettlementAnswer::Statement(statement));
+        assert_eq!(bench.held(0), asked - 1, "and not again at once");
+        bench.run(120);
+    }
+    let conflict = |event: &&CreditEvent| matches!(event, CreditEvent::Conflict { .. });
+    assert_eq!(bench.events(0).iter().filter(conflict).count(), 2);
+}
+
+#[test]
 fn an_answer_overtaken_by_a_newer_one_changes_nothing() {
     let (mut bench, id) = funded();
     bench.run(60);

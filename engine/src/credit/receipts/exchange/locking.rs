@@ -65,9 +65,9 @@ impl Exchange {
         if novelty == Novelty::Contradicts {
             return self.two_locks(&body);
         }
-        let payer = &mut self.pair_mut(key).payer;
         let first = novelty == Novelty::First;
-        if first && (status.closed || !payer.may_learn(body.lock_id)) {
+        let may_learn = self.pair_mut(key).payer.may_learn(body.lock_id);
+        if first && (status.closed || !may_learn) {
             return;
         }
         if first {
@@ -115,10 +115,7 @@ impl Exchange {
             Novelty::Newer => pair.payee.top_up(status.lock, serveable, now),
             Novelty::NothingNew => {}
             Novelty::Contradicts => {
-                // The settlement node itself will not pay from the lock known.
-                if let Some(lock) = pair.payee.locks.get_mut(&body.lock_id) {
-                    lock.serveable = false;
-                }
+                self.serve_no_rival(&body);
                 return self.two_locks(&body);
             }
         }
@@ -313,6 +310,19 @@ impl Exchange {
             Some(known) => compare(offered, known),
             None if self.names.agree(offered) => Novelty::First,
             None => Novelty::Contradicts,
+        }
+    }
+
+    /// The settlement node says what contradicts locks that are known, so it will not pay from them.
+    fn serve_no_rival(&mut self, other: &Lock) {
+        let me = self.id();
+        let rivals: Vec<_> = self.names.rivals(other).collect();
+        for (lock_id, [payer, payee]) in rivals {
+            let pair = self.pairs.get_mut(&payer).filter(|_| payee == me);
+            let lock = pair.and_then(|pair| pair.payee.locks.get_mut(&lock_id));
+            if let Some(lock) = lock {
+                lock.serveable = false;
+            }
         }
     }
 
