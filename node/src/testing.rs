@@ -1,7 +1,8 @@
 //! Things that several tests of this crate make.
 
 use seedbank_engine::content::metainfo::{FileEntry, Metainfo};
-use seedbank_engine::units::{Geometry, InfoHash};
+use seedbank_engine::discovery::tracker::{AnnounceEvent, AnnounceRequest};
+use seedbank_engine::units::{ClientId, Geometry, InfoHash};
 use sha1::{Digest as _, Sha1};
 
 /// `len` bytes that differ from block to block.
@@ -43,5 +44,20 @@ pub(crate) fn metainfo_of(bytes: &[u8], piece_len: u32) -> Metainfo {
         comment: None,
         created_by: None,
         creation_date: None,
+    }
+}
+
+/// What a torrent that starts tells its trackers.
+pub(crate) fn announce_request() -> AnnounceRequest {
+    AnnounceRequest {
+        info_hash: InfoHash(*b"abcdefghij0123456789"),
+        client_id: ClientId(*b"-Sb0001-abcdefghijkl"),
+        port: 6881,
+        uploaded: 1,
+        downloaded: 2,
+        left: 3,
+        event: AnnounceEvent::Started,
+        num_want: 50,
+        key: 7,
     }
 }

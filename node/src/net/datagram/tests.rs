@@ -2,29 +2,13 @@
 
 use seedbank_engine::discovery::tracker::udp::client::{UdpClient, UdpOutput, UdpQuestion};
 use seedbank_engine::discovery::tracker::url::TrackerUrl;
-use seedbank_engine::discovery::tracker::{
-    AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest,
-};
-use seedbank_engine::units::{ClientId, InfoHash};
+use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply};
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::host::clock::Clock;
 use crate::inbox::ToSession;
-
-fn request() -> AnnounceRequest {
-    AnnounceRequest {
-        info_hash: InfoHash(*b"abcdefghij0123456789"),
-        client_id: ClientId(*b"-Sb0001-abcdefghijkl"),
-        port: 6881,
-        uploaded: 1,
-        downloaded: 2,
-        left: 3,
-        event: AnnounceEvent::Started,
-        num_want: 50,
-        key: 7,
-    }
-}
+use crate::testing::announce_request as request;
 
 async fn next(inputs: &mut mpsc::Receiver<ToSession>) -> Input {
     match inputs.recv().await.unwrap() {

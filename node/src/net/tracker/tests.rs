@@ -1,7 +1,5 @@
 //! Announces against HTTP trackers on loopback.
 
-use seedbank_engine::discovery::tracker::AnnounceEvent;
-use seedbank_engine::units::{ClientId, InfoHash};
 use seedbank_ledger::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -9,20 +7,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::inbox::ToSession;
-
-fn request() -> AnnounceRequest {
-    AnnounceRequest {
-        info_hash: InfoHash(*b"abcdefghij0123456789"),
-        client_id: ClientId(*b"-Sb0001-abcdefghijkl"),
-        port: 6881,
-        uploaded: 1,
-        downloaded: 2,
-        left: 3,
-        event: AnnounceEvent::Started,
-        num_want: 50,
-        key: 7,
-    }
-}
+use crate::testing::announce_request as request;
 
 type Answer = Result<AnnounceReply, AnnounceError>;
 

@@ -313,7 +313,8 @@ impl Exchange {
         }
     }
 
-    /// The settlement node says what contradicts locks that are known, so it will not pay from them.
+    /// The settlement node says what contradicts locks that are known, so it will not pay
+    /// from them.
     fn serve_no_rival(&mut self, other: &Lock) {
         let me = self.id();
         let rivals: Vec<_> = self.names.rivals(other).collect();
