@@ -152,6 +152,7 @@ impl Driver {
                 closed.and_then(|peer| self.peers.remove(&peer));
                 Ok(())
             }
+            ToSession::Received(received) => self.input(received.into_input()),
             ToSession::Connected { link, input } => {
                 self.peers.insert(link.index(), link);
                 self.input(input)

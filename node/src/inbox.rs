@@ -4,10 +4,12 @@
 //! stops reading sockets. The session thread waits for nobody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
-use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::input::{BlockFate, Input, PeerEvent};
 use seedbank_engine::session::Session;
+use seedbank_engine::units::PeerIndex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::link::PeerLink;
@@ -22,6 +24,8 @@ pub(crate) type Query = Box<dyn FnOnce(&Session) + Send>;
 pub(crate) enum ToSession {
     /// An event.
     Input(Input),
+    /// What one read of a socket brought.
+    Received(Received),
     /// A new connection, with `Accepted` or `Dialled`.
     Connected {
         /// How to reach it.
@@ -41,6 +45,26 @@ pub(crate) enum ToSession {
     /// Stop at once: the graceful way took too long, or the ledger failed.
     Stop(Option<String>),
 }
+
+/// What a peer sent, and where its blocks went.
+///
+/// Between the read and the session's turn the session may have given up a lease, and opened it
+/// anew: a block that lies in the old one must not count in the new one, which would be one block
+/// short for ever.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Who.
+    pub(crate) peer: PeerIndex,
+    /// What, in order.
+    pub(crate) events: Vec<PeerEvent>,
+    /// The leases that took or had a block, each with the place of its event.
+    pub(crate) leases: Vec<(usize, GivenUp)>,
+}
+
+/// Whether the session has given up a lease. Set and asked on the session thread, so that it knows
+/// of every release before its turn, and of none behind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GivenUp(Arc<AtomicBool>);
 
 /// The node is on its way down and answers nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,10 +136,43 @@ impl Inbox {
     }
 }
 
+impl Received {
+    /// What the session is to hear, on its thread: a block in a lease that it has given up since
+    /// is of no use to anybody.
+    pub(crate) fn into_input(mut self) -> Input {
+        for (place, given_up) in self.leases {
+            if !given_up.is_set() {
+                continue;
+            }
+            match &mut self.events[place] {
+                PeerEvent::Block { fate, .. } => *fate = BlockFate::Different,
+                event @ PeerEvent::Message(_) => panic!("a lease took {event:?}"),
+            }
+        }
+        Input::Received {
+            peer: self.peer,
+            events: self.events,
+        }
+    }
+}
+
+impl GivenUp {
+    /// The lease takes nothing more.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was given up.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl std::fmt::Debug for ToSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Input(input) => f.debug_tuple("Input").field(input).finish(),
+            Self::Received(received) => f.debug_tuple("Received").field(received).finish(),
             Self::Connected { input, .. } => f.debug_tuple("Connected").field(input).finish(),
             Self::Command { command, .. } => f.debug_tuple("Command").field(command).finish(),
             Self::Query(_) => f.write_str("Query"),

@@ -70,7 +70,8 @@ pub enum Output {
         /// Why, for people.
         reason: String,
     },
-    /// Forget a leased buffer.
+    /// Forget a leased buffer, unless it is full. What the session has not heard of by now and was
+    /// stored in it, or equal to what was there, is [`Different`](crate::asked::BlockFate).
     Release {
         /// Torrent.
         torrent_id: TorrentId,

@@ -2,13 +2,16 @@
 //!
 //! A lease opens with the first request for its piece, takes each block once, and is handed on
 //! whole, once, when the last block lands. Until the piece is written, what comes late is compared
-//! with it. How many leases there may be is the session's business (`Config::lease_bytes_max`).
+//! with it. How many leases there may be is the session's business (`Config::lease_bytes_max`); one
+//! that it gives up takes nothing more, and what it had taken is news that comes too late.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seedbank_engine::asked::{Arrived, Found, Lease};
 use seedbank_engine::units::{Block, PieceIndex, TorrentId};
+
+use crate::inbox::GivenUp;
 
 /// Bytes of buffers kept for the next lease of the same length.
 const SPARE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -30,6 +33,17 @@ pub(crate) struct FullPiece {
     pub(crate) bytes: Arc<Vec<u8>>,
 }
 
+/// What became of a block at its lease.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    /// What the lease had of it.
+    pub(crate) found: Found,
+    /// The whole piece, if this block was the last.
+    pub(crate) full: Option<FullPiece>,
+    /// Tells whether the session gave the lease up; `None` without one that it still may.
+    pub(crate) given_up: Option<GivenUp>,
+}
+
 #[derive(Debug, Default)]
 struct LeaseTable {
     leases: BTreeMap<(TorrentId, PieceIndex), Arc<Mutex<Leased>>>,
@@ -48,6 +62,7 @@ enum Leased {
 struct PieceBuffer {
     bytes: Vec<u8>,
     blocks: Lease,
+    given_up: GivenUp,
 }
 
 impl Leases {
@@ -60,6 +75,7 @@ impl Leases {
         let lease = Leased::Filling(PieceBuffer {
             bytes: table.buffer(len),
             blocks: Lease::new(blocks),
+            given_up: GivenUp::default(),
         });
         let lease = Arc::new(Mutex::new(lease));
         table.leases.insert((torrent_id, piece), lease);
@@ -68,14 +84,7 @@ impl Leases {
     /// Forgets a lease that is still being filled; a full one is on its way to the disk and ends
     /// with `finish`.
     pub(crate) fn release(&self, torrent_id: TorrentId, piece: PieceIndex) {
-        let mut table = self.lock();
-        let Some(lease) = table.leases.get(&(torrent_id, piece)) else {
-            return;
-        };
-        let filling = matches!(*lock(lease), Leased::Filling(_));
-        if filling {
-            table.take(torrent_id, piece);
-        }
+        self.lock().give_up(torrent_id, piece);
     }
 
     /// Forgets every lease of a torrent that is still being filled.
@@ -83,14 +92,10 @@ impl Leases {
         let mut table = self.lock();
         let first = (torrent_id, PieceIndex::unchecked(0));
         let last = (torrent_id, PieceIndex::unchecked(u32::MAX));
-        let open: Vec<PieceIndex> = table
-            .leases
-            .range(first..=last)
-            .filter(|(_, lease)| matches!(*lock(lease), Leased::Filling(_)))
-            .map(|((_, piece), _)| *piece)
-            .collect();
-        for piece in open {
-            table.take(torrent_id, piece);
+        let leases = table.leases.range(first..=last);
+        let pieces: Vec<PieceIndex> = leases.map(|((_, piece), _)| *piece).collect();
+        for piece in pieces {
+            table.give_up(torrent_id, piece);
         }
     }
 
@@ -101,53 +106,53 @@ impl Leases {
         self.lock().take(torrent_id, piece);
     }
 
-    /// Copies a block into its lease, or compares it with what is there; with the whole piece, if
-    /// it was the last. [`Found::Nothing`] without a lease: released, or verified and written
-    /// since.
+    /// Copies a block into its lease, or compares it with what is there. [`Found::Nothing`] without
+    /// a lease: given up, or verified and written since.
     ///
     /// # Panics
     /// If the block does not fit the piece that the lease was opened for; only blocks that this
     /// node asked for get here.
-    pub(crate) fn store(
-        &self,
-        torrent_id: TorrentId,
-        block: &Block,
-        payload: &[u8],
-    ) -> (Found, Option<FullPiece>) {
+    pub(crate) fn store(&self, torrent_id: TorrentId, block: &Block, payload: &[u8]) -> Landed {
         let lease = self.lock().leases.get(&(torrent_id, block.piece)).cloned();
         let Some(lease) = lease else {
-            return (Found::Nothing, None);
+            return Landed::nowhere();
         };
         let mut lease = lock(&lease);
         let begin = usize::try_from(block.begin).expect("a piece fits memory");
         let range = begin..begin + payload.len();
+        let mut landed = Landed::nowhere();
         let compared = |there: &[u8]| Found::Present {
             equal: there == payload,
         };
         let buffer = match &mut *lease {
-            Leased::Full(bytes) => return (compared(&bytes[range]), None),
+            Leased::Full(bytes) => {
+                landed.found = compared(&bytes[range]);
+                return landed;
+            }
+            // Given up between the two locks.
+            Leased::Filling(buffer) if buffer.given_up.is_set() => return landed,
             Leased::Filling(buffer) => buffer,
         };
+        landed.given_up = Some(buffer.given_up.clone());
         let index = block.index().expect("requests lie on the 16 KiB grid");
         let index = usize::try_from(index).expect("a block count fits memory");
         let there = &mut buffer.bytes[range];
-        let full = match buffer.blocks.arrived(index) {
-            Arrived::Known => return (compared(there), None),
-            Arrived::New { full } => full,
+        let Arrived::New { full } = buffer.blocks.arrived(index) else {
+            landed.found = compared(there);
+            return landed;
         };
         there.copy_from_slice(payload);
-        if !full {
-            return (Found::Missing, None);
+        landed.found = Found::Missing;
+        if full {
+            let bytes = Arc::new(std::mem::take(&mut buffer.bytes));
+            *lease = Leased::Full(Arc::clone(&bytes));
+            landed.full = Some(FullPiece {
+                torrent_id,
+                piece: block.piece,
+                bytes,
+            });
         }
-        let bytes = Arc::new(std::mem::take(&mut buffer.bytes));
-        *lease = Leased::Full(Arc::clone(&bytes));
-        let piece = block.piece;
-        let full = FullPiece {
-            torrent_id,
-            piece,
-            bytes,
-        };
-        (Found::Missing, Some(full))
+        landed
     }
 
     /// How many leases are open.
@@ -162,6 +167,17 @@ impl Leases {
     }
 }
 
+impl Landed {
+    /// No lease.
+    const fn nowhere() -> Self {
+        Self {
+            found: Found::Nothing,
+            full: None,
+            given_up: None,
+        }
+    }
+}
+
 impl LeaseTable {
     /// A buffer of `len` bytes, whatever they are.
     fn buffer(&mut self, len: usize) -> Vec<u8> {
@@ -170,6 +186,21 @@ impl LeaseTable {
         };
         self.spare_bytes -= len;
         self.spare.swap_remove(index)
+    }
+
+    /// Removes a lease that is still being filled; it takes nothing more.
+    fn give_up(&mut self, torrent_id: TorrentId, piece: PieceIndex) {
+        let lease = self.leases.get(&(torrent_id, piece));
+        let filling = lease.is_some_and(|lease| match &*lock(lease) {
+            Leased::Filling(buffer) => {
+                buffer.given_up.set();
+                true
+            }
+            Leased::Full(_) => false,
+        });
+        if filling {
+            self.take(torrent_id, piece);
+        }
     }
 
     /// Removes a lease and keeps its buffer for the next, if nobody else holds it.
@@ -224,23 +255,24 @@ mod tests {
         let leases = opened();
         for (index, byte) in [(2, 3), (0, 1)] {
             let stored = leases.store(TORRENT, &block(index), &payload(index, byte));
-            assert!(matches!(stored, (Found::Missing, None)));
+            assert_eq!(stored.found, Found::Missing);
+            assert!(stored.full.is_none());
         }
         let stored = leases.store(TORRENT, &block(1), &payload(1, 2));
-        let (Found::Missing, Some(full)) = stored else {
-            panic!("{stored:?}");
-        };
+        assert_eq!(stored.found, Found::Missing);
+        let full = stored.full.expect("the last block");
         assert_eq!(full.bytes.len(), 40_000);
         assert_eq!(full.bytes[..16_384], payload(0, 1));
         assert_eq!(full.bytes[32_768..], payload(2, 3));
 
-        let late = leases.store(TORRENT, &block(1), &payload(1, 2));
-        assert!(matches!(late, (Found::Present { equal: true }, None)));
-        let late = leases.store(TORRENT, &block(1), &payload(1, 9));
-        assert!(matches!(late, (Found::Present { equal: false }, None)));
+        for (byte, equal) in [(2, true), (9, false)] {
+            let late = leases.store(TORRENT, &block(1), &payload(1, byte));
+            assert_eq!(late.found, Found::Present { equal });
+            assert!(late.full.is_none());
+        }
         leases.finish(full);
         let late = leases.store(TORRENT, &block(1), &payload(1, 2));
-        assert!(matches!(late, (Found::Nothing, None)));
+        assert_eq!(late.found, Found::Nothing);
         assert_eq!(leases.count(), 0);
     }
 
@@ -249,10 +281,10 @@ mod tests {
         let leases = opened();
         leases.store(TORRENT, &block(0), &payload(0, 1));
         let stored = leases.store(TORRENT, &block(0), &payload(0, 2));
-        assert!(matches!(stored, (Found::Present { equal: false }, None)));
+        assert_eq!(stored.found, Found::Present { equal: false });
         leases.open(TORRENT, block(0).piece, 40_000, 3);
         let stored = leases.store(TORRENT, &block(0), &payload(0, 1));
-        assert!(matches!(stored, (Found::Present { equal: true }, None)));
+        assert_eq!(stored.found, Found::Present { equal: true });
     }
 
     #[test]
@@ -269,6 +301,19 @@ mod tests {
     }
 
     #[test]
+    fn whoever_stored_in_a_lease_learns_that_it_was_given_up() {
+        let leases = opened();
+        let before = leases.store(TORRENT, &block(0), &payload(0, 1));
+        let again = leases.store(TORRENT, &block(0), &payload(0, 1));
+        leases.release(TORRENT, block(0).piece);
+        leases.open(TORRENT, block(0).piece, 40_000, 3);
+        let after = leases.store(TORRENT, &block(0), &payload(0, 1));
+        assert_eq!(after.found, Found::Missing);
+        let told = [before, again, after].map(|landed| landed.given_up.unwrap().is_set());
+        assert_eq!(told, [true, true, false]);
+    }
+
+    #[test]
     fn a_torrents_leases_go_together_and_leave_others() {
         let leases = opened();
         let other = TorrentId([2; 20]);
@@ -277,7 +322,7 @@ mod tests {
         leases.release_all(TORRENT);
         assert_eq!(leases.count(), 1);
         let stored = leases.store(other, &block(0), &payload(0, 1));
-        assert!(matches!(stored, (Found::Missing, None)));
+        assert_eq!(stored.found, Found::Missing);
     }
 
     #[test]

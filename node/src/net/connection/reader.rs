@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::disk::lease::FullPiece;
 use crate::disk::plane::DataPlane;
+use crate::inbox::{GivenUp, Received, ToSession};
 use crate::link::PeerLink;
 use crate::net::connection::stream::IncomingHalf;
 use crate::net::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
@@ -55,6 +56,8 @@ struct Parsed {
     full: Vec<FullPiece>,
     /// Asked-for blocks without a lease, with their place among the events.
     late: Vec<(usize, Block, Vec<u8>)>,
+    /// The leases that took or had a block, with their place among the events.
+    leases: Vec<(usize, GivenUp)>,
 }
 
 impl<R: IncomingHalf> StreamReader<R> {
@@ -157,12 +160,13 @@ impl<R: IncomingHalf> StreamReader<R> {
                 parsed.events[place] = PeerEvent::Block { block, fate };
             }
             if !parsed.events.is_empty() {
-                let peer = self.link.index();
-                let events = parsed.events;
-                self.plane
-                    .inbox
-                    .input(Input::Received { peer, events })
-                    .await;
+                let received = Received {
+                    peer: self.link.index(),
+                    events: parsed.events,
+                    leases: parsed.leases,
+                };
+                // False once the session thread has ended; so does this connection then.
+                let _ = self.plane.inbox.send(ToSession::Received(received)).await;
             }
             // Behind the event of their last block, so that the session hears of that first.
             for full in parsed.full {
@@ -236,14 +240,18 @@ fn take_block(
 ) -> BlockFate {
     let torrent = link.torrent().filter(|_| link.answered(&block));
     let find = |torrent| {
-        let (found, full) = plane.leases.store(torrent, &block, payload);
-        parsed.full.extend(full);
-        if found == Found::Nothing {
+        let landed = plane.leases.store(torrent, &block, payload);
+        let place = parsed.events.len();
+        parsed.full.extend(landed.full);
+        let given_up = landed.given_up.into_iter();
+        parsed
+            .leases
+            .extend(given_up.map(|given_up| (place, given_up)));
+        if landed.found == Found::Nothing {
             // Looked for on the disk, once the buffer is parsed.
-            let place = parsed.events.len();
             parsed.late.push((place, block, payload.to_vec()));
         }
-        found
+        landed.found
     };
     BlockFate::decide(torrent, find)
 }

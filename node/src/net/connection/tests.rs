@@ -84,6 +84,7 @@ impl Rig {
     async fn input(&mut self) -> Input {
         match self.inputs.recv().await.unwrap() {
             ToSession::Input(input) | ToSession::Connected { input, .. } => input,
+            ToSession::Received(received) => received.into_input(),
             other => panic!("{other:?}"),
         }
     }
@@ -315,6 +316,29 @@ async fn unasked_late_and_repeated_blocks_are_told_apart() {
     assert_eq!(fates(&rig.events(1).await), [BlockFate::Stored]);
     rig.peer.write_all(&rig.message(&cancelled)).await.unwrap();
     assert_eq!(fates(&rig.events(1).await), [BlockFate::Unrequested]);
+}
+
+#[tokio::test]
+async fn a_block_in_a_lease_that_was_given_up_since_does_not_count_in_the_next() {
+    let mut rig = Rig::shaken().await;
+    let first = rig.request(0, &[0]).await[0];
+    rig.peer.write_all(&rig.message(&first)).await.unwrap();
+    let on_its_way = rig.inputs.recv().await.unwrap();
+    // The session has not heard of the block: it gives the lease up, and asks for all of it again.
+    rig.plane.leases.release(TORRENT, first.piece);
+    let blocks = rig.request(0, &[0, 1, 2, 3]).await;
+    let ToSession::Received(received) = on_its_way else {
+        panic!("{on_its_way:?}");
+    };
+    let Input::Received { events, .. } = received.into_input() else {
+        panic!("a block is news");
+    };
+    assert_eq!(fates(&events), [BlockFate::Different]);
+
+    let stream: Vec<u8> = blocks.iter().flat_map(|block| rig.message(block)).collect();
+    rig.peer.write_all(&stream).await.unwrap();
+    assert_eq!(fates(&rig.events(4).await), [BlockFate::Stored; 4]);
+    assert!(matches!(rig.input().await, Input::PieceVerified { .. }));
 }
 
 #[tokio::test]
