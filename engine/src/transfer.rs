@@ -7,3 +7,4 @@ pub mod choker;
 pub mod limiter;
 pub mod picker;
 pub mod pipeline;
+pub mod uplink;

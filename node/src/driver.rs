@@ -251,6 +251,7 @@ impl Driver {
                     inbox.input(Input::Settled { request, answer }).await;
                 });
             }
+            Output::Measure(_) => {}
             Output::Event(event) => {
                 log(&event);
                 self.events.push(event, unix_now());

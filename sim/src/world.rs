@@ -369,6 +369,7 @@ impl World {
                 self.nodes[node.0].books.append(unix, command);
             }
             Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
+            Output::Measure(_) => {}
             Output::Event(event) => self.events.push((now, node, event)),
         }
     }

@@ -10,6 +10,7 @@ pub use crate::credit::settlement::Unreachable;
 use crate::discovery::ResolveError;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
+pub use crate::transfer::uplink::UplinkSample;
 use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
@@ -158,6 +159,11 @@ pub enum Input {
     /// The settlement node has entered this line of our account. A hint: it costs a question at
     /// most, and without it the next regular statement says the same.
     LineEntered(Sequence),
+    /// How connections fare on their way out: every
+    /// [`MEASURE_EVERY`](super::output::MEASURE_EVERY) while
+    /// [`Output::Measure`](super::output::Output::Measure) says so, all of them together that sent
+    /// anything since the last time or have something to send.
+    Measured(Vec<UplinkSample>),
 }
 
 /// What carries the bytes of a connection. A further one is a further line.

@@ -12,6 +12,7 @@ use crate::credit::settlement::SettlementRequest;
 use crate::discovery::tracker::AnnounceRequest;
 use crate::interface::command::AddTorrent;
 use crate::interface::event::SessionEvent;
+pub use crate::transfer::uplink::MEASURE_EVERY;
 use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
@@ -131,6 +132,9 @@ pub enum Output {
         /// What to ask.
         what: SettlementRequest,
     },
+    /// Begin, or end, to say how connections fare on their way out
+    /// ([`Input::Measured`](super::input::Input::Measured)).
+    Measure(bool),
     /// Something a user or a log may want to know.
     Event(SessionEvent),
 }

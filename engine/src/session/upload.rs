@@ -11,6 +11,7 @@ use crate::session::Session;
 use crate::session::peer::{GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
 use crate::transfer::choker::{Class, Reason};
 use crate::transfer::limiter::{UploadPeer, UploadSide};
+use crate::transfer::uplink::UplinkSample;
 use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
 
@@ -74,6 +75,13 @@ impl Session {
         self.want(peer, now);
         self.end_drain(peer, now);
     }
+
+    /// How connections fare on their way out.
+    #[expect(
+        clippy::unused_self,
+        reason = "the control of the uplink is being built"
+    )]
+    pub(super) const fn measured(&self, _samples: &[UplinkSample], _now: Instant) {}
 
     /// The driver handed blocks to the kernel.
     pub(super) fn sent(&mut self, peer: PeerIndex, bytes: u64, blocks: u32, now: Instant) {

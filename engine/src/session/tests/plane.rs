@@ -269,7 +269,11 @@ impl Plane {
             } => self.announces.push((*torrent_id, tracker.clone())),
             Output::Resolve { host, port } => self.resolve(host, *port),
             Output::Datagram { to, bytes } => self.datagrams.push((*to, bytes.clone())),
-            Output::Tally(_) | Output::Append(_) | Output::Settle { .. } | Output::Event(_) => {}
+            Output::Tally(_)
+            | Output::Append(_)
+            | Output::Settle { .. }
+            | Output::Measure(_)
+            | Output::Event(_) => {}
         }
     }
 
