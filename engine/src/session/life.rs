@@ -89,7 +89,7 @@ impl Session {
     fn insert_torrent(&mut self, mut record: AddTorrent, now: Instant) -> TorrentId {
         record.peers.truncate(PEERS_REMEMBERED_MAX);
         let (torrent_id, info_hash) = (record.torrent_id(), record.info_hash());
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses::new(self.rng.fork());
         record
             .peers
             .iter()
