@@ -26,6 +26,8 @@ use crate::world::{START, World};
 const SWARM_MAX: Duration = Duration::from_secs(600);
 /// Time for the payer to hear of its credit, and for locks to be closed at the end.
 const SETTLING_MAX: Duration = Duration::from_secs(180);
+/// Events after which a simulated swarm is thought to go round in circles.
+const EVENTS_MAX: u64 = 200_000_000;
 /// Keys of the settlement node and the issuer, beside those of the nodes.
 const SETTLEMENT_KEY: u64 = 1_000;
 const ISSUER_KEY: u64 = 1_001;
@@ -172,7 +174,8 @@ impl Demo {
         for position in 0..self.node_count() {
             settlement.grant(self.key(position).id(), self.granted, START);
         }
-        let mut world = World::new(Some(settlement));
+        let mut world = World::new(Some(settlement), self.rng_seed);
+        world.handled_max = Some(EVENTS_MAX);
         for position in 0..self.node_count() {
             let books = SimBooks::new(&self.key(position), Some(network), START);
             let node = world.add_node(&Self::name(position), books, fast_link());
@@ -182,7 +185,8 @@ impl Demo {
         }
         let payer = NodeIndex(PAYER);
         let heard = |world: &World| wallet_knows(world, payer, self.granted);
-        if !world.run_until(after(&world, SETTLING_MAX), heard) {
+        let end = world.run_until(after(&world, SETTLING_MAX), heard);
+        if !end.is_done() {
             return Err("the payer never heard of its credit".to_owned());
         }
         let torrent_id = metainfo.torrent_id();
@@ -202,7 +206,8 @@ impl Demo {
     }
 
     fn control_swarm(&self, metainfo: &Metainfo) -> Result<Vec<Duration>, String> {
-        let mut world = World::new(None);
+        let mut world = World::new(None, self.rng_seed);
+        world.handled_max = Some(EVENTS_MAX);
         for position in 0..self.node_count() {
             let books = SimBooks::new(&self.key(position), None, START);
             let node = world.add_node(&Self::name(position), books, fast_link());
@@ -241,8 +246,9 @@ impl Demo {
             leechers.clone().map(|node| done(node).map(since)).collect()
         };
         let all = |world: &World| took(world).iter().all(Option::is_some);
-        if !world.run_until(after(world, SWARM_MAX), all) {
-            return Err(format!("not complete after {SWARM_MAX:?}"));
+        let end = world.run_until(after(world, SWARM_MAX), all);
+        if !end.is_done() {
+            return Err(format!("not complete after {SWARM_MAX}: {end:?}"));
         }
         Ok(took(world).into_iter().flatten().collect())
     }
@@ -271,12 +277,10 @@ fn settle(world: &mut World, closed: impl Fn(&World) -> bool) -> Result<(), Stri
     for _ in 0..SETTLING_MAX.as_secs() {
         if closed(world) {
             // And the statements that say so reach everybody.
-            let end = after(world, Duration::from_secs(120));
-            world.run_until(end, |_| false);
+            world.run_for(Duration::from_secs(120));
             return Ok(());
         }
-        let next = after(world, Duration::from_secs(1));
-        world.run_until(next, |_| false);
+        world.run_for(Duration::from_secs(1));
     }
     Err("locks are still open".to_owned())
 }

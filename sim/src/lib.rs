@@ -10,5 +10,5 @@ pub mod queue;
 pub mod recording;
 pub mod settlement;
 pub mod swarm;
-mod tracker;
+pub mod tracker;
 pub mod world;

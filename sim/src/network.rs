@@ -1,12 +1,35 @@
-//! Links and connections: every node has one uplink of some rate, shared by its connections turn by
-//! turn, and everything arrives one delay later. Downlinks are as fast as what comes.
+//! Links and connections: an ideal TCP over real lines (docs/adr/0007-links.md).
+//!
+//! Each node has an uplink and a downlink of some rate and with a buffer, and some way to the
+//! middle of the network. Connections share both, byte by byte in turn; a full buffer shows in the
+//! time there and back. No congestion window is modelled: whatever is free is used at once.
+//! `uplink` and `downlink` are the two ends of a line, `pipe` is one direction of a connection,
+//! `samples` what a sender's transport can tell of it.
+
+mod config;
+mod downlink;
+mod item;
+mod pipe;
+mod samples;
+#[cfg(test)]
+mod tests;
+mod uplink;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use seedbank_engine::units::{Block, PeerIndex};
-use seedbank_engine::wire::handshake::Handshake;
-use seedbank_engine::wire::message::Message;
+use seedbank_engine::rng::Rng;
+use seedbank_engine::transfer::uplink::UplinkSample;
+use seedbank_engine::units::PeerIndex;
 use seedbank_ledger::{Duration, Instant};
+
+pub use config::LinkConfig;
+pub use item::LinkItem;
+
+use config::both;
+use downlink::Downlink;
+use pipe::{LinkSegment, Pipe, PipeId, Written};
+use samples::{Ack, RoundTrip};
+use uplink::Modem;
 
 /// Position of a node in its world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,180 +44,449 @@ pub struct End {
     pub peer: PeerIndex,
 }
 
-/// What travels on a connection.
-#[derive(Clone, Debug)]
-pub enum LinkItem {
-    /// The 68 bytes.
-    Handshake(Handshake),
-    /// A message.
-    Message(Message),
-    /// A `piece` message; `garbage` if its payload is not what the torrent says.
-    Block {
-        /// Which block.
-        block: Block,
-        /// Whether the payload is wrong.
-        garbage: bool,
-    },
-    /// The sender closed.
-    Fin,
-}
-
-/// Overhead of a `piece` message on the wire, in bytes.
-const PIECE_HEADER_LEN: u64 = 13;
-/// What a short message takes.
-const MESSAGE_LEN: u64 = 17;
-
-impl LinkItem {
-    /// Bytes on the wire, near enough.
-    fn len(&self) -> u64 {
-        match self {
-            Self::Handshake(_) => 68,
-            Self::Message(Message::Bitfield(bytes)) => 5 + bytes.len() as u64,
-            Self::Message(Message::Extended { payload, .. }) => 6 + payload.len() as u64,
-            Self::Message(_) => MESSAGE_LEN,
-            Self::Block { block, .. } => PIECE_HEADER_LEN + u64::from(block.len),
-            Self::Fin => 0,
-        }
-    }
-}
-
-/// A link's properties.
+/// Something that is to happen on a line.
 #[derive(Clone, Copy, Debug)]
-pub struct LinkConfig {
-    /// Bytes per second a node can send.
-    pub uplink: u64,
-    /// One-way delay.
-    pub delay: Duration,
+pub(crate) enum LinkEvent {
+    /// The first segment in this node's modem has left.
+    Departed(NodeIndex),
+    /// A segment is before its receiver's downlink.
+    Arrived(LinkSegment),
+    /// What was passing this node's downlink has passed.
+    Passed(NodeIndex),
+    /// The sender knows that a segment was lost.
+    Lost(LinkSegment),
 }
 
-/// Every connection, and what waits on every uplink.
-#[derive(Debug, Default)]
-pub struct Links {
-    ends: BTreeMap<End, End>,
-    queues: BTreeMap<End, VecDeque<LinkItem>>,
-    uplinks: BTreeMap<NodeIndex, Uplink>,
+/// What nodes notice.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkOutput {
+    /// An item is here.
+    Delivered {
+        /// At whose end.
+        to: End,
+        /// What.
+        item: LinkItem,
+    },
+    /// Blocks are in the socket's buffer.
+    Written {
+        /// Who sent them.
+        from: End,
+        /// Their payload.
+        bytes: u64,
+        /// How many.
+        blocks: u32,
+    },
+}
+
+/// Every line, every connection, and what is on them. Timers and outputs are drained after each
+/// call.
+#[derive(Debug)]
+pub(crate) struct Links {
+    lines: Vec<Line>,
+    /// The direction that begins at an end.
+    ends: BTreeMap<End, PipeId>,
+    /// By [`PipeId`]; `None` once the connection is cut. Both directions stand side by side.
+    pipes: Vec<Option<Box<Pipe>>>,
+    rng: Rng,
+    timers: VecDeque<(Instant, LinkEvent)>,
+    delivered: VecDeque<(End, LinkItem)>,
+    /// Pipes whose sender has not been told of blocks written.
+    telling: VecDeque<PipeId>,
 }
 
 #[derive(Debug)]
-struct Uplink {
+struct Line {
     config: LinkConfig,
-    /// Connections with something to send, in turn.
-    turn: VecDeque<End>,
-    busy: bool,
-}
-
-/// An item that left an uplink.
-#[derive(Clone, Debug)]
-pub struct Transmission {
-    /// Who sent it.
-    pub from: End,
-    /// Who gets it; `None` if the connection is gone.
-    pub to: Option<End>,
-    /// What.
-    pub item: LinkItem,
-    /// When the uplink is free again.
-    pub free_at: Instant,
-    /// When it arrives.
-    pub arrives_at: Instant,
+    uplink: Modem,
+    downlink: Downlink,
 }
 
 impl Links {
-    /// Gives a node its uplink.
-    pub fn add_node(&mut self, node: NodeIndex, config: LinkConfig) {
-        self.uplinks.insert(
-            node,
-            Uplink {
-                config,
-                turn: VecDeque::new(),
-                busy: false,
-            },
-        );
-    }
-
-    /// A node's one-way delay.
-    pub fn delay(&self, node: NodeIndex) -> Duration {
-        self.uplinks[&node].config.delay
-    }
-
-    /// Joins two ends.
-    pub fn connect(&mut self, a: End, b: End) {
-        for (from, to) in [(a, b), (b, a)] {
-            let before = self.ends.insert(from, to);
-            assert!(before.is_none(), "an end has one connection");
-            self.queues.insert(from, VecDeque::new());
+    /// Nobody there; jitter and loss are drawn from `rng`.
+    pub(crate) const fn new(rng: Rng) -> Self {
+        Self {
+            lines: Vec::new(),
+            ends: BTreeMap::new(),
+            pipes: Vec::new(),
+            rng,
+            timers: VecDeque::new(),
+            delivered: VecDeque::new(),
+            telling: VecDeque::new(),
         }
     }
 
-    /// Cuts a connection; gives the other end. What had not left or not arrived is lost.
-    pub fn cut(&mut self, end: End) -> Option<End> {
-        let other = self.ends.remove(&end)?;
-        self.ends.remove(&other);
-        self.queues.remove(&end);
-        self.queues.remove(&other);
-        Some(other)
+    /// Gives the next node its line.
+    ///
+    /// # Panics
+    /// If nothing could ever pass it.
+    pub(crate) fn add_node(&mut self, node: NodeIndex, config: LinkConfig) {
+        assert_eq!(config.problem(), None, "a line is sound");
+        assert_eq!(node.0, self.lines.len(), "nodes come in order");
+        self.lines.push(Line {
+            uplink: Modem::new(&config),
+            downlink: Downlink::new(&config),
+            config,
+        });
+    }
+
+    /// One way between two nodes, on empty lines.
+    pub(crate) fn delay(&self, a: NodeIndex, b: NodeIndex) -> Duration {
+        both(self.lines[a.0].config.delay, self.lines[b.0].config.delay)
+    }
+
+    /// Joins two ends. What its transport sent to open it is the first sample of each side; it took
+    /// no room.
+    pub(crate) fn connect(&mut self, a: End, b: End) {
+        for (from, to) in [(a, b), (b, a)] {
+            let there = self.transit(from.node, to.node);
+            let round_trip = RoundTrip::new(both(there, self.delay(to.node, from.node)));
+            let id = PipeId(self.pipes.len());
+            let pipe = Pipe::new(from, to, round_trip);
+            self.pipes.push(Some(Box::new(pipe)));
+            let before = self.ends.insert(from, id);
+            assert!(before.is_none(), "an end has one connection");
+        }
+    }
+
+    /// Cuts a connection; gives the other end. What was not delivered is lost.
+    pub(crate) fn cut(&mut self, end: End) -> Option<End> {
+        let id = self.ends.remove(&end)?;
+        let back = PipeId(id.0 ^ 1);
+        for id in [id, back] {
+            let pipe = self.pipes[id.0].take().expect("both directions are there");
+            let line = &mut self.lines[pipe.to.node.0];
+            line.downlink.release(pipe.in_flight());
+            self.ends.remove(&pipe.from);
+            if id == back {
+                return Some(pipe.from);
+            }
+        }
+        None
+    }
+
+    /// Whether there is a connection at this end.
+    pub(crate) fn is_connected(&self, end: End) -> bool {
+        self.ends.contains_key(&end)
     }
 
     /// The other end of a connection; `None` if it is gone.
-    pub fn other(&self, end: End) -> Option<End> {
-        self.ends.get(&end).copied()
+    pub(crate) fn other(&self, end: End) -> Option<End> {
+        let id = self.ends.get(&end)?;
+        self.pipe(*id).map(|pipe| pipe.to)
     }
 
     /// Every end that belongs to `node`.
-    pub fn ends_of(&self, node: NodeIndex) -> Vec<End> {
-        self.ends
-            .keys()
-            .filter(|end| end.node == node)
-            .copied()
-            .collect()
+    pub(crate) fn ends_of(&self, node: NodeIndex) -> Vec<End> {
+        self.pipes_of(node).map(|(end, _)| end).collect()
     }
 
-    /// Queues an item; true if the uplink was idle and must be served now.
-    #[must_use]
-    pub fn enqueue(&mut self, from: End, item: LinkItem) -> bool {
-        let Some(queue) = self.queues.get_mut(&from) else {
-            return false;
+    /// Sends an item; it is lost if the connection is gone.
+    pub(crate) fn send(&mut self, from: End, item: LinkItem, now: Instant) {
+        let Some(id) = self.ends.get(&from).copied() else {
+            return;
         };
-        queue.push_back(item);
-        let uplink = self
-            .uplinks
-            .get_mut(&from.node)
-            .expect("every node has an uplink");
-        if queue.len() == 1 {
-            uplink.turn.push_back(from);
-        }
-        !std::mem::replace(&mut uplink.busy, true)
+        let pipe = self.pipes[id.0].as_mut().expect("an end has a connection");
+        pipe.push(item);
+        pipe.round_trip.is_active = true;
+        self.write(id);
+        self.ready(id, now);
     }
 
-    /// The uplink takes its next item; `None` if there is none, and it is idle then.
-    pub fn transmit(&mut self, node: NodeIndex, now: Instant) -> Option<Transmission> {
-        let uplink = self
-            .uplinks
-            .get_mut(&node)
-            .expect("every node has an uplink");
-        while let Some(from) = uplink.turn.pop_front() {
-            let Some(queue) = self.queues.get_mut(&from) else {
-                continue;
-            };
-            let Some(item) = queue.pop_front() else {
-                continue;
-            };
-            if !queue.is_empty() {
-                uplink.turn.push_back(from);
+    /// Time has come for an event that was among the timers.
+    pub(crate) fn handle(&mut self, event: LinkEvent, now: Instant) {
+        match event {
+            LinkEvent::Departed(node) => self.departed(node, now),
+            LinkEvent::Arrived(segment) => self.arrived(segment, now),
+            LinkEvent::Passed(node) => {
+                let passing = &mut self.lines[node.0].downlink.passing;
+                let segment = passing.take().expect("something was passing");
+                self.pass(node, now);
+                self.deliver(&segment, now);
             }
-            let nanos = u128::from(item.len()) * 1_000_000_000 / u128::from(uplink.config.uplink);
-            let nanos = u64::try_from(nanos).expect("an item is short");
-            let free_at = now.after(Duration::from_nanos(nanos));
-            let arrives_at = free_at.after(uplink.config.delay);
-            let to = self.ends.get(&from).copied();
-            return Some(Transmission {
+            LinkEvent::Lost(segment) => {
+                let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
+                    return;
+                };
+                pipe.lose(segment);
+                let downlink = &mut self.lines[pipe.to.node.0].downlink;
+                downlink.release(segment.len);
+                self.ready(segment.pipe, now);
+            }
+        }
+    }
+
+    /// The next event to be handed back, and when.
+    pub(crate) fn poll_timer(&mut self) -> Option<(Instant, LinkEvent)> {
+        self.timers.pop_front()
+    }
+
+    /// The next thing that a node notices.
+    pub(crate) fn poll_output(&mut self) -> Option<LinkOutput> {
+        if let Some((to, item)) = self.delivered.pop_front() {
+            return Some(LinkOutput::Delivered { to, item });
+        }
+        while let Some(id) = self.telling.pop_front() {
+            let Some(pipe) = &mut self.pipes[id.0] else {
+                continue;
+            };
+            let Written { bytes, blocks } = std::mem::take(&mut pipe.told);
+            let from = pipe.from;
+            return Some(LinkOutput::Written {
                 from,
-                to,
-                item,
-                free_at,
-                arrives_at,
+                bytes,
+                blocks,
             });
         }
-        uplink.busy = false;
         None
+    }
+
+    /// How a node's connections fare on their way out: those that had something to send, or heard
+    /// of it, since the last time.
+    pub(crate) fn sample(&mut self, node: NodeIndex, now: Instant) -> Vec<UplinkSample> {
+        let ids: Vec<PipeId> = self.pipes_of(node).map(|(_, id)| id).collect();
+        let mut samples = Vec::new();
+        for id in ids {
+            let pipe = self.pipes[id.0].as_mut().expect("an end has a connection");
+            pipe.round_trip.hear(now);
+            let has_something = pipe.unsent() > 0 || pipe.in_flight() > 0;
+            if std::mem::take(&mut pipe.round_trip.is_active) || has_something {
+                samples.push(UplinkSample {
+                    peer: pipe.from.peer,
+                    acknowledged: pipe.round_trip.acknowledged(),
+                    unsent: pipe.unsent(),
+                    rtt: pipe.round_trip.smoothed(),
+                    rtt_min: pipe.round_trip.least(),
+                });
+            }
+        }
+        samples
+    }
+
+    /// Stops the program if the state contradicts itself. Linear in everything there is.
+    pub(crate) fn check_invariants(&self) {
+        let mut reserved = vec![0; self.lines.len()];
+        for pipe in self.pipes.iter().flatten() {
+            pipe.check_invariants(self.lines[pipe.from.node.0].config.send_buffer);
+            reserved[pipe.to.node.0] += pipe.in_flight();
+            let uplink = &self.lines[pipe.from.node.0].uplink;
+            let waits = !pipe.is_ready && pipe.next_len(uplink.segment_len).is_some();
+            assert!(
+                !waits || pipe.in_flight() > 0,
+                "who has something to send has its turn, or something on its way"
+            );
+        }
+        for (line, reserved) in self.lines.iter().zip(reserved) {
+            line.uplink.check_invariants();
+            assert_eq!(line.downlink.reserved(), reserved, "reserved is on its way");
+            for id in line.uplink.turn() {
+                assert!(
+                    self.pipe(id).is_none_or(|pipe| pipe.is_ready),
+                    "who is in turn knows it"
+                );
+            }
+        }
+        for (end, id) in &self.ends {
+            let pipe = self.pipe(*id).expect("an end has a connection");
+            assert_eq!(pipe.from, *end, "it begins there");
+        }
+    }
+
+    /// A connection may have something to send: it gets its turn.
+    fn ready(&mut self, id: PipeId, now: Instant) {
+        let Some(pipe) = &mut self.pipes[id.0] else {
+            return;
+        };
+        let node = pipe.from.node;
+        let uplink = &mut self.lines[node.0].uplink;
+        if !pipe.is_ready && pipe.next_len(uplink.segment_len).is_some() {
+            pipe.is_ready = true;
+            uplink.queue(id);
+            self.fill(node, now);
+        }
+    }
+
+    /// Fills a modem from its connections, in turn. Who may not send now leaves the turn, and comes
+    /// back with its next delivery.
+    fn fill(&mut self, node: NodeIndex, now: Instant) {
+        while let Some(id) = self.lines[node.0].uplink.next_turn() {
+            let uplink = &self.lines[node.0].uplink;
+            let Some(pipe) = &self.pipes[id.0] else {
+                self.lines[node.0].uplink.end_turn();
+                continue;
+            };
+            let len = pipe.next_len(uplink.segment_len);
+            if len.is_some_and(|len| !uplink.has_room(len)) {
+                return;
+            }
+            let transit = self.transit(node, pipe.to.node);
+            let downlink = &self.lines[pipe.to.node.0].downlink;
+            let may = len.filter(|len| downlink.has_room(pipe.in_flight(), *len, transit));
+            self.lines[node.0].uplink.end_turn();
+            match may {
+                Some(len) => self.admit(id, len, now),
+                None => self.pipes[id.0].as_mut().expect("seen").is_ready = false,
+            }
+        }
+    }
+
+    /// A modem takes in a segment of this length.
+    fn admit(&mut self, id: PipeId, len: u64, now: Instant) {
+        let pipe = self.pipes[id.0].as_mut().expect("the caller found it");
+        let segment = pipe.admit(id, len, now);
+        let (from, to) = (pipe.from.node, pipe.to.node);
+        pipe.round_trip.is_active = true;
+        self.lines[to.0].downlink.reserve(len);
+        self.write(id);
+        let pipe = self.pipes[id.0].as_mut().expect("the caller found it");
+        let uplink = &mut self.lines[from.0].uplink;
+        pipe.is_ready = pipe.next_len(uplink.segment_len).is_some();
+        if pipe.is_ready {
+            uplink.queue(id);
+        }
+        if let Some(time) = uplink.admit(segment) {
+            let departed = LinkEvent::Departed(from);
+            self.timers.push_back((now.after(time), departed));
+        }
+    }
+
+    /// The socket's buffer takes in what it can, and its owner will hear of whole blocks.
+    fn write(&mut self, id: PipeId) {
+        let pipe = self.pipes[id.0].as_mut().expect("the caller found it");
+        let was_told = pipe.told.is_empty();
+        pipe.write(self.lines[pipe.from.node.0].uplink.send_buffer);
+        if was_told && !pipe.told.is_empty() {
+            self.telling.push_back(id);
+        }
+    }
+
+    /// A segment has left its modem, and is lost or arrives later.
+    fn departed(&mut self, node: NodeIndex, now: Instant) {
+        let (segment, next) = self.lines[node.0].uplink.depart();
+        if let Some(time) = next {
+            let departed = LinkEvent::Departed(node);
+            self.timers.push_back((now.after(time), departed));
+        }
+        if let Some(pipe) = &self.pipes[segment.pipe.0] {
+            let to = pipe.to.node;
+            let delay = self.delay(node, to);
+            if self.draws_loss(node, to) {
+                let known_at = now.after(delay).after(delay);
+                self.timers.push_back((known_at, LinkEvent::Lost(segment)));
+            } else {
+                let jitter = self.draw_jitter(node, to);
+                let pipe = self.pipes[segment.pipe.0].as_mut().expect("seen");
+                let at = now.after(delay).after(jitter).max(pipe.last_arrival);
+                pipe.last_arrival = at;
+                self.timers.push_back((at, LinkEvent::Arrived(segment)));
+            }
+        }
+        self.fill(node, now);
+    }
+
+    /// A segment waits for its receiver's downlink, or passes at once.
+    fn arrived(&mut self, segment: LinkSegment, now: Instant) {
+        let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
+            return;
+        };
+        let node = pipe.to.node;
+        let downlink = &mut self.lines[node.0].downlink;
+        downlink.arrived(&segment, now);
+        if downlink.time_of(&segment).is_none() {
+            return self.deliver(&segment, now);
+        }
+        pipe.arrived.push_back(segment);
+        if pipe.arrived.len() == 1 {
+            downlink.turn.push_back(segment.pipe);
+        }
+        if downlink.passing.is_none() {
+            self.pass(node, now);
+        }
+    }
+
+    /// A downlink takes its next segment: deficit round robin (Shreedhar and Varghese, IEEE/ACM
+    /// Transactions on Networking 4, 1996).
+    fn pass(&mut self, node: NodeIndex, now: Instant) {
+        let downlink = &mut self.lines[node.0].downlink;
+        while let Some(id) = downlink.turn.pop_front() {
+            let Some(pipe) = &mut self.pipes[id.0] else {
+                continue;
+            };
+            let first = pipe.arrived.front().expect("who is in turn has arrived");
+            if pipe.deficit < first.len {
+                pipe.deficit += downlink.quantum;
+                downlink.turn.push_back(id);
+                continue;
+            }
+            let segment = pipe.arrived.pop_front().expect("just seen");
+            pipe.deficit -= segment.len;
+            if pipe.arrived.is_empty() {
+                pipe.deficit = 0;
+            } else {
+                downlink.turn.push_front(id);
+            }
+            let time = downlink.time_of(&segment).expect("a downlink of some rate");
+            downlink.passing = Some(segment);
+            let passed = LinkEvent::Passed(node);
+            self.timers.push_back((now.after(time), passed));
+            return;
+        }
+    }
+
+    /// A segment is at its receiver; its sender will hear of it, and may send more now.
+    fn deliver(&mut self, segment: &LinkSegment, now: Instant) {
+        let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
+            return;
+        };
+        pipe.deliver(segment);
+        let (from, to) = (pipe.from.node, pipe.to);
+        self.lines[to.node.0].downlink.release(segment.len);
+        while let Some(item) = pipe.next_item() {
+            self.delivered.push_back((to, item));
+        }
+        let back = both(
+            self.lines[to.node.0].config.delay,
+            self.lines[from.0].config.delay,
+        );
+        let took = both(now.since(segment.admitted_at), back);
+        let ack = Ack {
+            at: now.after(back),
+            delivered: pipe.delivered(),
+            took: (!segment.again).then_some(took),
+        };
+        pipe.round_trip.acknowledge(ack, now);
+        self.ready(segment.pipe, now);
+    }
+
+    /// From a modem's entry to another node's downlink, for what enters now.
+    fn transit(&self, from: NodeIndex, to: NodeIndex) -> Duration {
+        both(self.lines[from.0].uplink.wait(), self.delay(from, to))
+    }
+
+    fn draws_loss(&mut self, from: NodeIndex, to: NodeIndex) -> bool {
+        let ppm = |node: NodeIndex| u64::from(self.lines[node.0].config.loss_ppm);
+        let ppm = ppm(from) + ppm(to);
+        ppm > 0 && self.rng.chance(ppm, 1_000_000)
+    }
+
+    fn draw_jitter(&mut self, from: NodeIndex, to: NodeIndex) -> Duration {
+        let jitter = |node: NodeIndex| self.lines[node.0].config.jitter;
+        let most = both(jitter(from), jitter(to));
+        if most == Duration::ZERO {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.rng.below(most.as_nanos().saturating_add(1)))
+    }
+
+    fn pipe(&self, id: PipeId) -> Option<&Pipe> {
+        self.pipes[id.0].as_deref()
+    }
+
+    fn pipes_of(&self, node: NodeIndex) -> impl Iterator<Item = (End, PipeId)> {
+        let peer = |index| End {
+            node,
+            peer: PeerIndex(index),
+        };
+        let ends = self.ends.range(peer(0)..=peer(u64::MAX));
+        ends.map(|(end, id)| (*end, *id))
     }
 }

@@ -31,8 +31,12 @@ pub struct SimNode {
     pub books: SimBooks,
     /// Serves garbage instead of data.
     pub garbage: bool,
-    /// When its session wants to be woken; events for other instants are stale.
-    pub wake_at: Option<Instant>,
+    /// When its session wants to be woken.
+    pub(crate) wake_wanted: Option<Instant>,
+    /// When it is; events for other instants are stale.
+    pub(crate) wakes_at: Option<Instant>,
+    /// When its connections are measured next, if its session wants that.
+    pub(crate) measures_at: Option<Instant>,
     /// Every input so far, if they are being recorded.
     pub recording: Option<Recording>,
     /// Payload served and not reported, per connection.
@@ -88,7 +92,9 @@ impl SimNode {
             session: None,
             books,
             garbage: false,
-            wake_at: None,
+            wake_wanted: None,
+            wakes_at: None,
+            measures_at: None,
             recording: None,
             connections: BTreeMap::new(),
             leases: BTreeMap::new(),
@@ -277,7 +283,9 @@ impl SimNode {
     /// A crash: everything in memory is gone.
     pub fn crash(&mut self) {
         self.session = None;
-        self.wake_at = None;
+        self.wake_wanted = None;
+        self.wakes_at = None;
+        self.measures_at = None;
         self.connections.clear();
         self.leases.clear();
     }

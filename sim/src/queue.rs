@@ -36,6 +36,18 @@ impl<E> EventQueue<E> {
         Some((at, event))
     }
 
+    /// Lets time pass in which nothing happens; time never goes back.
+    ///
+    /// # Panics
+    /// If something happens before `to`.
+    pub fn advance(&mut self, to: Instant) {
+        assert!(
+            self.peek().is_none_or(|at| at >= to),
+            "something happens before {to}"
+        );
+        self.now = self.now.max(to);
+    }
+
     /// When the next event happens.
     pub fn peek(&self) -> Option<Instant> {
         self.events.first_key_value().map(|((at, _), _)| *at)

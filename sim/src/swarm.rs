@@ -1,5 +1,6 @@
 //! Building blocks of scenarios: torrents without payload, and nodes that seed or leech them.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use seedbank_engine::content::metainfo::Metainfo;
@@ -8,8 +9,8 @@ use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
 use seedbank_engine::interface::config::{Policy, SessionConfig};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{ClientId, TorrentId};
-use seedbank_ledger::Identity;
 use seedbank_ledger::identity::{Ed25519, SignatureScheme};
+use seedbank_ledger::{Duration, Identity};
 
 use crate::network::{LinkConfig, NodeIndex};
 use crate::world::World;
@@ -51,6 +52,12 @@ pub fn identity_by(scheme: Arc<dyn SignatureScheme>, number: u64) -> Identity {
     let mut secret = [0x5b; 32];
     secret[..8].copy_from_slice(&number.to_le_bytes());
     Identity::with_scheme(secret, scheme)
+}
+
+/// An address in no range that choking exempts, alone in its prefix.
+pub fn public_ip(number: u64) -> IpAddr {
+    let prefix = u32::try_from(number % (1 << 16)).expect("below 2^16");
+    Ipv4Addr::from(0x2d00_0001 + (prefix << 8)).into()
 }
 
 /// A session's settings that depend on nothing but a number.
@@ -108,11 +115,8 @@ pub fn add(
 }
 
 /// Links fast enough that limits of the sessions are what binds.
-pub fn fast_link() -> LinkConfig {
-    LinkConfig {
-        uplink: 100 << 20,
-        delay: seedbank_ledger::Duration::from_millis(1),
-    }
+pub const fn fast_link() -> LinkConfig {
+    LinkConfig::new(100 << 20, Duration::from_nanos(500_000))
 }
 
 #[cfg(test)]
@@ -120,13 +124,13 @@ mod tests {
     use super::*;
     use crate::books::SimBooks;
     use crate::recording::{Recording, replay, unix};
-    use crate::world::START;
+    use crate::world::{RunEnd, START};
     use seedbank_engine::credit::wallet::WalletBook;
     use seedbank_engine::interface::view::TorrentState;
-    use seedbank_ledger::{Duration, Instant};
+    use seedbank_ledger::Instant;
 
     fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, TorrentId) {
-        let mut world = World::new(None);
+        let mut world = World::new(None, rng_seed);
         for number in 0..=leechers {
             let books = SimBooks::new(&identity(number), None, START);
             let node = world.add_node(&format!("node-{number}"), books, fast_link());
@@ -149,7 +153,9 @@ mod tests {
         let (mut world, torrent_id) = swarm(leechers, metainfo, rng_seed);
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
         assert!(
-            world.run_until(deadline, |world| all_seed(world, &torrent_id)),
+            world
+                .run_until(deadline, |world| all_seed(world, &torrent_id))
+                .is_done(),
             "it completes"
         );
         world
@@ -176,7 +182,8 @@ mod tests {
         let (mut world, torrent_id) = swarm(5, &metainfo, 7);
         world.paranoid = true;
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
-        assert!(world.run_until(deadline, |world| all_seed(world, &torrent_id)));
+        let end = world.run_until(deadline, |world| all_seed(world, &torrent_id));
+        assert_eq!(end, RunEnd::Done);
     }
 
     #[test]
@@ -192,12 +199,14 @@ mod tests {
         let deadline = Instant::ZERO.after(Duration::from_secs(120));
         let half = |world: &World| world.node(leecher).disk[&torrent_id].len() >= 32;
         let begun = |world: &World| world.node(leecher).disk.contains_key(&torrent_id);
-        assert!(world.run_until(deadline, |world| begun(world) && half(world)));
+        let end = world.run_until(deadline, |world| begun(world) && half(world));
+        assert_eq!(end, RunEnd::Done);
         world.crash(leecher);
         start(&mut world, leecher, config(1, 8), Policy::default());
         world.restore(leecher).unwrap();
         world.command(leecher, peers).unwrap();
-        assert!(world.run_until(deadline, |world| all_seed(world, &torrent_id)));
+        let end = world.run_until(deadline, |world| all_seed(world, &torrent_id));
+        assert_eq!(end, RunEnd::Done);
         let session = world.node(leecher).session.as_ref().unwrap();
         let again = session.torrent(&torrent_id).unwrap().downloaded.get();
         assert!(again < 3 << 20, "{again} bytes fetched again");
@@ -238,8 +247,7 @@ mod tests {
     fn what_one_side_acknowledged_stands_in_both_ledgers() {
         let metainfo = torrent("acknowledged", 2 << 20, 64 << 10, Some(TRACKER));
         let mut world = run(3, &metainfo, 5);
-        let later = world.now().after(Duration::from_secs(200));
-        world.run_until(later, |_| false);
+        world.run_for(Duration::from_secs(200));
         let keys: Vec<_> = (0..=3).map(|number| identity(number).id()).collect();
         let mut total = 0;
         for (taker, taker_key) in world.nodes().iter().zip(&keys) {

@@ -1,0 +1,187 @@
+//! Carries out what sessions say: sends, checks, asks trackers and the settlement node.
+
+use std::net::SocketAddr;
+
+use seedbank_engine::credit::settlement::Unreachable;
+use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::output::{MEASURE_EVERY, Output, StorageCheck};
+use seedbank_engine::units::{Block, TorrentId};
+use seedbank_engine::wire::message::Message;
+use seedbank_ledger::Duration;
+use seedbank_ledger::settlement::SettlementRequest;
+
+use super::{Event, World};
+use crate::network::{End, LinkItem, NodeIndex};
+use crate::tracker::{self, Asking};
+
+/// What a settlement node takes to answer.
+const SETTLEMENT_DELAY: Duration = Duration::from_millis(20);
+/// What a tracker takes to answer.
+const TRACKER_DELAY: Duration = Duration::from_millis(20);
+/// Hash and write of a piece, whatever its length.
+pub(super) const DISK_DELAY: Duration = Duration::from_millis(2);
+
+impl World {
+    pub(super) fn carry_out(&mut self, node: NodeIndex, output: Output) {
+        let now = self.queue.now();
+        if let Some(recording) = &mut self.nodes[node.0].recording {
+            recording.output(&output);
+        }
+        match output {
+            Output::Dial { torrent_id, addr } => self.dial_later(node, torrent_id, addr),
+            Output::Handshake {
+                peer,
+                torrent_id,
+                handshake,
+            } => {
+                self.nodes[node.0].greeted(peer, torrent_id, &handshake);
+                self.send(End { node, peer }, LinkItem::Handshake(handshake));
+            }
+            Output::Send { peer, message } => {
+                self.send(End { node, peer }, LinkItem::Message(message));
+            }
+            Output::Request { peer, blocks } => {
+                self.nodes[node.0].requested(peer, &blocks);
+                for request in blocks.into_iter().map(Message::Request) {
+                    self.send(End { node, peer }, LinkItem::Message(request));
+                }
+            }
+            Output::Cancel { peer, block } => {
+                self.nodes[node.0].cancelled(peer, &block);
+                let cancel = LinkItem::Message(Message::Cancel(block));
+                self.send(End { node, peer }, cancel);
+            }
+            Output::Serve { peer, blocks } => self.serve(End { node, peer }, blocks),
+            Output::Close { peer, .. } => self.send(End { node, peer }, LinkItem::Fin),
+            Output::Release { torrent_id, piece } => {
+                self.nodes[node.0].release(torrent_id, piece);
+            }
+            Output::Check(order) => self.check(node, &order),
+            Output::Remember(record) => self.nodes[node.0].remember(*record),
+            // A simulated disk remembers by itself.
+            Output::RememberPieces(_) => {}
+            Output::Forget {
+                torrent_id,
+                delete_data,
+            } => self.nodes[node.0].forget(torrent_id, delete_data),
+            Output::Announce {
+                torrent_id,
+                tracker,
+                request,
+            } => {
+                let asking = Asking {
+                    node,
+                    torrent_id,
+                    tracker,
+                    num_want: request.num_want,
+                };
+                self.ask_tracker(asking);
+            }
+            Output::Resolve { host, port } => self.resolve(node, host, port),
+            Output::Datagram { to, bytes } => self.datagram(node, to, bytes),
+            Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
+            Output::Append(command) => {
+                let unix = self.unix();
+                self.nodes[node.0].books.append(unix, command);
+            }
+            Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
+            Output::Measure(on) => self.set_measuring(node, on),
+            Output::Event(event) => {
+                if self.keeps_events {
+                    self.events.push((now, node, event));
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, from: End, blocks: Vec<Block>) {
+        let garbage = self.nodes[from.node.0].garbage;
+        for block in blocks {
+            self.send(from, LinkItem::Block { block, garbage });
+        }
+    }
+
+    fn check(&mut self, node: NodeIndex, order: &StorageCheck) {
+        let (torrent_id, check) = (order.torrent_id, order.check);
+        self.nodes[node.0].opens(torrent_id, order.metainfo.geometry);
+        let checked = Event::Checked {
+            node,
+            torrent_id,
+            check,
+        };
+        self.queue.push(self.queue.now().after(DISK_DELAY), checked);
+    }
+
+    pub(super) fn checked(&mut self, node: NodeIndex, torrent_id: TorrentId, check: u64) {
+        let have = self.nodes[node.0].have_bits(&torrent_id);
+        let checked = Input::Checked {
+            torrent_id,
+            check,
+            have,
+        };
+        self.input(node, checked);
+    }
+
+    fn ask_tracker(&mut self, asking: Asking) {
+        let node = asking.node;
+        let announced = tracker::answer(&self.nodes, asking, &mut self.tracker_rng);
+        let at = self.queue.now().after(TRACKER_DELAY);
+        self.queue.push(at, Event::Input(node, Box::new(announced)));
+    }
+
+    /// Nothing here has a name.
+    fn resolve(&mut self, node: NodeIndex, host: String, port: u16) {
+        let resolved = Box::new(tracker::unresolved(host, port));
+        let at = self.queue.now().after(TRACKER_DELAY);
+        self.queue.push(at, Event::Input(node, resolved));
+    }
+
+    /// A datagram reaches the node at that address, or nobody. It takes no room on any line.
+    fn datagram(&mut self, node: NodeIndex, to: SocketAddr, bytes: Vec<u8>) {
+        let Some(to) = self.by_addr.get(&to).copied() else {
+            return;
+        };
+        let from = self.nodes[node.0].addr;
+        let datagram = Box::new(Input::Datagram { from, bytes });
+        let at = self.queue.now().after(self.network.delay(node, to));
+        self.queue.push(at, Event::Input(to, datagram));
+    }
+
+    /// The session wants to know how its connections fare, or no longer.
+    pub(super) fn set_measuring(&mut self, node: NodeIndex, on: bool) {
+        let target = &mut self.nodes[node.0];
+        if on == target.measures_at.is_some() {
+            return;
+        }
+        let at = self.queue.now().after(MEASURE_EVERY);
+        target.measures_at = on.then_some(at);
+        if on {
+            self.queue.push(at, Event::Measure(node));
+        }
+    }
+
+    fn settle_later(&mut self, node: NodeIndex, request: u64, what: Box<SettlementRequest>) {
+        let settle = Event::Settle {
+            node,
+            request,
+            what,
+        };
+        let at = self.queue.now().after(SETTLEMENT_DELAY);
+        self.queue.push(at, settle);
+    }
+
+    pub(super) fn settle(&mut self, node: NodeIndex, request: u64, what: SettlementRequest) {
+        let account = match &self.nodes[node.0].session {
+            Some(session) => session.node_id(),
+            None => return,
+        };
+        let unix = self.unix();
+        let answer = match &mut self.settlement {
+            Some(settlement) => Ok(settlement.answer(account, what, unix)),
+            None => Err(Unreachable("no settlement node".to_owned())),
+        };
+        let settled = Box::new(Input::Settled { request, answer });
+        let at = self.queue.now().after(SETTLEMENT_DELAY);
+        self.queue.push(at, Event::Input(node, settled));
+    }
+}
