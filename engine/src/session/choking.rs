@@ -25,7 +25,7 @@ impl Session {
     /// Lets in who need not wait for a round. Once an event, however often somebody changed its
     /// mind in it: every call looks at every peer.
     pub(super) fn choke_now(&mut self, now: Instant) {
-        if self.choke_due.take().is_none() {
+        if self.choke_due.take().is_none() || !self.may_admit(now) {
             return;
         }
         let candidates = self.candidates(now);
@@ -35,6 +35,44 @@ impl Session {
         }
         changes.extend(self.choker.admit_free(now, &candidates));
         self.apply_chokes(&changes, now);
+    }
+
+    /// Whether anybody could be let in before the next round. Who sells nothing and has no friends
+    /// lets nobody in but those who wait, and them only if a slot is free or its holder has lost
+    /// interest: to see that costs a tenth of asking what everybody gave and owes.
+    fn may_admit(&self, now: Instant) -> bool {
+        if self.config.network.is_some() || !self.policy.credit.friends.is_empty() {
+            return true;
+        }
+        let mut has_place = self.choker.unchoked_count() < self.policy.slots;
+        let mut somebody_waits = false;
+        for peer in self.peers.values() {
+            let Some(candidate) = self.interest(peer) else {
+                continue;
+            };
+            let choke = self.choker.choke(peer.index);
+            let refused = candidate.refusal().is_some();
+            has_place |= refused && choke.is_unchoked() && !choke.holds(now);
+            somebody_waits |=
+                !refused && !candidate.snubbed && !choke.is_unchoked() && !choke.rests(now);
+            if has_place && somebody_waits {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A peer as far as it could take a slot at all.
+    fn interest(&self, peer: &Peer) -> Option<Candidate> {
+        let link = peer.live()?;
+        let torrent = self.torrents.get(&peer.torrent_id?)?;
+        Some(Candidate {
+            torrent_active: torrent.is_active() && torrent.open().is_some(),
+            is_seed: link.is_seed,
+            interested_since: link.interested_since,
+            snubbed: link.download.pipeline.is_snubbed() && !torrent.is_seed(),
+            ..Candidate::new(peer.index)
+        })
     }
 
     /// A round, if it is due.
