@@ -1,8 +1,11 @@
 //! A simulated node's ledger and rows, in memory; they survive its crashes, as a disk would.
 
+use std::sync::Arc;
+
 use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::interface::config::Network;
 use seedbank_ledger::charts::node::{Membership, NodeCommand, NodeLedger};
+use seedbank_ledger::identity::SignatureScheme;
 use seedbank_ledger::store::memory::Memory;
 use seedbank_ledger::tally::{Tally, TallyRow};
 use seedbank_ledger::{Identity, Sequence, UnixTime};
@@ -12,6 +15,8 @@ use seedbank_ledger::{Identity, Sequence, UnixTime};
 pub struct SimBooks {
     ledger: NodeLedger<Memory>,
     tally: Tally<Memory>,
+    /// By which its owner signs, and believes others.
+    pub scheme: Arc<dyn SignatureScheme>,
 }
 
 impl SimBooks {
@@ -24,10 +29,12 @@ impl SimBooks {
             settlement: network.settlement,
         });
         let scheme = owner.share_scheme();
-        let ledger = NodeLedger::open_by(scheme, store.clone(), owner.id(), membership, now);
+        let opened = Arc::clone(&scheme);
+        let ledger = NodeLedger::open_by(opened, store.clone(), owner.id(), membership, now);
         let ledger = ledger.expect("an empty memory store opens");
         Self {
             ledger,
+            scheme,
             tally: Tally::new(store),
         }
     }

@@ -1,6 +1,6 @@
 //! The second driver of engine and ledger: nodes, links and a settlement node under virtual time.
 //!
-//! Start at [`world`]; [`demo`] is who is in it.
+//! Start at [`world`]; [`demo`] and [`spread`] are who is in it.
 
 pub mod books;
 pub mod demo;
@@ -9,6 +9,8 @@ pub mod node;
 pub mod queue;
 pub mod recording;
 pub mod settlement;
+pub mod signatures;
+pub mod spread;
 pub mod swarm;
 pub mod tracker;
 pub mod world;

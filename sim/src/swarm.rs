@@ -75,11 +75,13 @@ pub fn config(number: u64, rng_seed: u64) -> SessionConfig {
     }
 }
 
-/// Starts a node: the number gives its key, its name on the wire and its choices.
+/// Starts a node: the number gives its key, its name on the wire and its choices; it signs as its
+/// books are signed.
 pub fn start(world: &mut World, node: NodeIndex, config: SessionConfig, policy: Policy) {
     let number = u64::from_be_bytes(config.client_id.0[12..].try_into().expect("8 bytes"));
-    let book = world.node(node).books.book();
-    let session = Session::new(config, identity(number), &book, world.now());
+    let books = &world.node(node).books;
+    let identity = identity_by(Arc::clone(&books.scheme), number);
+    let session = Session::new(config, identity, &books.book(), world.now());
     world.start(node, session);
     world
         .command(node, Command::SetPolicy(policy))
