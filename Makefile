@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-memory test test-peers lint build bench-peers packages peers rocksdb env health
+.PHONY: help demo demo-memory test test-peers lint build bench-peers packages peers rocksdb env health promise
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/seedbank
 CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -96,6 +96,10 @@ peers: packages # the real clients that the tests talk to
 
 rocksdb: packages # the archive, compiled at most once per version
 	@.ci/librocksdb "$(ROCKSDB_LIB_DIR)" "$(CACHE)/librocksdb-build"
+
+promise: rocksdb peers ## paid downloads behind shaped uplinks, every cell (half an hour): the table of docs/FIGURES.md
+	$(CARGO) build $(LOCKED) --release -p seedbank-node -p seedbank-client
+	$(CARGO) test $(LOCKED) --release -p seedbank-tests --test it -- --ignored --nocapture promise::every_cell
 
 bench-peers: packages ## a newer libtorrent from PyPI in the cache, for the benchmark only
 	@.ci/packages bench

@@ -13,6 +13,7 @@ mod kill;
 mod mixed_swarm;
 mod paid;
 mod processes;
+mod promise;
 mod rig;
 mod setup;
 mod tidy;

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::client::{Client, PeerView, Progress, Source};
-use crate::net::Net;
+use crate::link::Link;
+use crate::net::{Net, PORT};
 use crate::process::{Process, each_line};
 use crate::repository::program;
 use crate::torrent::Torrent;
@@ -30,6 +31,8 @@ pub struct Daemon {
     folder: PathBuf,
     socket: PathBuf,
     config: PathBuf,
+    /// Whose machine it runs on, if not the harness's.
+    link: Option<Link>,
     /// How often it was started: every life has a log of its own.
     lives: u32,
     process: Option<Process>,
@@ -62,6 +65,24 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::start`].
     pub fn start_at(net: &Net, name: &str, addr: SocketAddrV4, config: &str) -> Result<Self> {
+        Self::start_on(net, name, (addr, None), config)
+    }
+
+    /// As [`Daemon::start`], on a machine behind a link of its own.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_behind(net: &Net, name: &str, link: &Link, config: &str) -> Result<Self> {
+        let addr = SocketAddrV4::new(link.address, PORT);
+        Self::start_on(net, name, (addr, Some(link.clone())), config)
+    }
+
+    fn start_on(
+        net: &Net,
+        name: &str,
+        (addr, link): (SocketAddrV4, Option<Link>),
+        config: &str,
+    ) -> Result<Self> {
         let folder = net.folder(name)?;
         let file = folder.join("config.toml");
         let socket = net.socket(name);
@@ -77,6 +98,7 @@ impl Daemon {
             addr,
             socket,
             config: file,
+            link,
             folder,
             lives: 0,
             process: None,
@@ -95,7 +117,11 @@ impl Daemon {
     pub fn resume(&mut self) -> Result<()> {
         self.lives += 1;
         let log = self.log_of_life("log");
-        let mut command = Command::new(program("seedbankd")?);
+        let program = program("seedbankd")?;
+        let mut command = match &self.link {
+            Some(link) => link.command(program),
+            None => Command::new(program),
+        };
         command.arg("run").arg("-c").arg(&self.config);
         self.process = Some(Process::spawn(&self.name, &mut command, &log)?);
         if let Err(failure) = self.try_cli(&[START_MAX, "health"])? {

@@ -91,7 +91,8 @@ fn outside(name: &str, limit: Duration) -> Result<(), String> {
             "--",
         ])
         .arg(exe)
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .args([name, "--exact", "--include-ignored"])
+        .args(["--nocapture", "--test-threads=1"])
         .env(MARK, name)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

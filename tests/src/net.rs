@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::content::{Content, Plan};
+use crate::link::Links;
 use crate::process::tail;
 use crate::torrent::Torrent;
 use crate::tracker::Tracker;
@@ -34,6 +35,8 @@ const KEEP: &str = "SEEDBANK_TEST_KEEP";
 pub struct Net {
     /// Introduces the clients to each other, unless told otherwise.
     pub tracker: Arc<Tracker>,
+    /// Machines behind links of their own.
+    pub links: Links,
     folder: PathBuf,
     sockets: TempDir,
     last: Cell<u8>,
@@ -53,6 +56,7 @@ impl Net {
         let last = Cell::new(HARNESS.octets()[3]);
         Ok(Self {
             tracker,
+            links: Links::default(),
             folder,
             sockets,
             last,
