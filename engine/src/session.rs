@@ -19,6 +19,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod torrent;
+mod uplink;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,6 +42,7 @@ use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Choker, SlotPolicy};
 use crate::transfer::limiter::{Limiter, UploadQueue};
+use crate::transfer::uplink::Uplink;
 use crate::units::{Block, InfoHash, PeerIndex, TorrentId};
 use crate::wire::message::Message;
 
@@ -75,6 +77,8 @@ pub struct Session {
     peers: BTreeMap<PeerIndex, Peer>,
     choker: Choker,
     uploads: UploadQueue,
+    /// The way out, while somebody is served as paid.
+    uplink: Option<Uplink>,
     /// When the upload queue can grant again.
     upload_refill: Option<Instant>,
     /// Granted in this event and not handed to the driver yet.
@@ -118,6 +122,7 @@ impl Session {
         let mut session = Self {
             choker: Choker::new(slot_policy(&policy, market.ask()), now),
             uploads: UploadQueue::new(policy.open_share_percent),
+            uplink: None,
             downloads: Limiter::new(),
             leasing: BTreeSet::new(),
             upload_refill: None,
@@ -289,6 +294,9 @@ impl Session {
         self.choker
             .set_policy(slot_policy(&self.policy, self.market.ask()));
         self.uploads.set_open_share(self.policy.open_share_percent);
+        if let Some(uplink) = &mut self.uplink {
+            uplink.set_open_share(self.policy.open_share_percent);
+        }
         self.uploads
             .limiter_mut()
             .set_node_rate(self.policy.upload_limit, now);
@@ -378,6 +386,9 @@ impl Session {
             );
         }
         self.uploads.check_invariants();
+        if let Some(uplink) = &self.uplink {
+            uplink.check_invariants();
+        }
         self.market.check_invariants();
         self.udp_trackers.check_invariants();
     }

@@ -14,8 +14,8 @@ use seedbank_engine::interface::config::SessionConfig;
 use seedbank_engine::session::Session;
 
 use seedbank_engine::interface::event::SessionEvent;
-use seedbank_engine::interface::input::Input;
-use seedbank_engine::interface::output::Output;
+use seedbank_engine::interface::input::{Input, UplinkSample};
+use seedbank_engine::interface::output::{MEASURE_EVERY, Output};
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex};
 use seedbank_ledger::Instant;
 use tokio::sync::{mpsc, watch};
@@ -73,7 +73,35 @@ pub(crate) struct Driver {
     pub(crate) settlement: Arc<dyn Settlement>,
     pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) runtime: tokio::runtime::Handle,
-    pub(crate) peers: BTreeMap<PeerIndex, Arc<PeerLink>>,
+    pub(crate) peers: PeerLinks,
+}
+
+/// The session's connections.
+#[derive(Default)]
+pub(crate) struct PeerLinks {
+    links: BTreeMap<PeerIndex, Arc<PeerLink>>,
+    /// Whether the session is told how they fare on their way out.
+    measured: bool,
+}
+
+impl PeerLinks {
+    fn insert(&mut self, link: Arc<PeerLink>) {
+        link.set_measured(self.measured);
+        self.links.insert(link.index(), link);
+    }
+
+    fn measure(&mut self, measured: bool) {
+        self.measured = measured;
+        let links = self.links.values();
+        links.for_each(|link| link.set_measured(measured));
+    }
+
+    fn samples(&self) -> Vec<UplinkSample> {
+        self.links
+            .values()
+            .filter_map(|link| link.sample())
+            .collect()
+    }
 }
 
 impl Driver {
@@ -90,7 +118,7 @@ impl Driver {
             .spawn(move || {
                 let tell = TellOnDrop(ended);
                 let how = timers.block_on(self.run());
-                for link in self.peers.values() {
+                for link in self.peers.links.values() {
                     link.end("shutting down".to_owned());
                 }
                 self.events.end();
@@ -101,6 +129,8 @@ impl Driver {
     async fn run(&mut self) -> Ended {
         let mut clock = interval(CLOCK_EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut measurement = interval(Duration::from_nanos(MEASURE_EVERY.as_nanos()));
+        measurement.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH_MAX);
         // Before anything else: without it nothing can be dated.
         if let Err(how) = self.input(Input::Clock(unix_now())) {
@@ -121,6 +151,7 @@ impl Driver {
                 }
                 () = timer => self.input(Input::Tick),
                 _ = clock.tick() => self.input(Input::Clock(unix_now())),
+                _ = measurement.tick(), if self.peers.measured => self.measure(),
             };
             // Timers are not starved by a queue that is never empty.
             let overdue = || {
@@ -149,12 +180,12 @@ impl Driver {
                     _ => None,
                 };
                 self.input(input)?;
-                closed.and_then(|peer| self.peers.remove(&peer));
+                closed.and_then(|peer| self.peers.links.remove(&peer));
                 Ok(())
             }
             ToSession::Received(received) => self.input(received.into_input()),
             ToSession::Connected { link, input } => {
-                self.peers.insert(link.index(), link);
+                self.peers.insert(link);
                 self.input(input)
             }
             ToSession::Command { command, reply } => {
@@ -184,6 +215,12 @@ impl Driver {
         }
         self.session.handle(input, now);
         self.carry_out(now)
+    }
+
+    /// Tells the session how connections fare on their way out.
+    fn measure(&mut self) -> Result<(), Ended> {
+        let samples = self.peers.samples();
+        self.input(Input::Measured(samples))
     }
 
     fn carry_out(&mut self, now: Instant) -> Result<(), Ended> {
@@ -251,7 +288,7 @@ impl Driver {
                     inbox.input(Input::Settled { request, answer }).await;
                 });
             }
-            Output::Measure(_) => {}
+            Output::Measure(measured) => self.peers.measure(measured),
             Output::Event(event) => {
                 log(&event);
                 self.events.push(event, unix_now());
@@ -262,7 +299,7 @@ impl Driver {
 
     /// Leases the pieces of these blocks before anything asks for them.
     fn request(&self, peer: PeerIndex, blocks: Vec<Block>) {
-        let Some(link) = self.peers.get(&peer) else {
+        let Some(link) = self.peers.links.get(&peer) else {
             return;
         };
         let torrent_id = link.torrent().expect("requests come behind our handshake");
@@ -282,7 +319,7 @@ impl Driver {
 
     /// A peer may be gone already; what is meant for it goes with it.
     fn to_peer(&self, peer: PeerIndex, what: impl FnOnce(&PeerLink)) {
-        if let Some(link) = self.peers.get(&peer) {
+        if let Some(link) = self.peers.links.get(&peer) {
             what(link);
         }
     }

@@ -2,18 +2,21 @@
 //! share.
 
 pub(crate) mod outbox;
+pub(crate) mod probe;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use seedbank_engine::asked::Requests;
 use seedbank_engine::asked::requests::ends_requests;
+use seedbank_engine::interface::input::UplinkSample;
 use seedbank_engine::units::{Block, PeerIndex, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use tokio::sync::watch;
 
 use crate::link::outbox::{Outbox, OutboxItem};
+use crate::link::probe::Probe;
 
 /// One connection, as seen from the session thread.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct PeerLink {
     fast_ours: AtomicBool,
     fast_theirs: AtomicBool,
     phase: watch::Sender<Phase>,
+    /// While both halves run.
+    probe: Mutex<Option<Probe>>,
 }
 
 /// How far the end is.
@@ -48,6 +53,7 @@ impl PeerLink {
             fast_ours: AtomicBool::new(false),
             fast_theirs: AtomicBool::new(false),
             phase: watch::Sender::new(Phase::Open),
+            probe: Mutex::default(),
         }
     }
 
@@ -123,6 +129,24 @@ impl PeerLink {
         self.outbox.close();
     }
 
+    /// What the kernel can be asked about the connection; `None` once both halves have ended.
+    pub(crate) fn set_probe(&self, probe: Option<Probe>) {
+        *self.probe() = probe;
+    }
+
+    /// Whether the way out is measured from now.
+    pub(crate) fn set_measured(&self, measured: bool) {
+        if let Some(probe) = &*self.probe() {
+            // A kernel that refuses keeps longer queues: nothing else depends on it.
+            let _ = probe.set_measured(measured);
+        }
+    }
+
+    /// How the connection fares on its way out; `None` if there is no news.
+    pub(crate) fn sample(&self) -> Option<UplinkSample> {
+        self.probe().as_ref()?.sample(self.index)
+    }
+
     /// Waits until the connection is over; gives the reason.
     pub(crate) async fn ended(&self) -> String {
         let mut phase = self.phase.subscribe();
@@ -165,6 +189,10 @@ impl PeerLink {
 
     fn is_fast(&self) -> bool {
         self.fast_ours.load(Ordering::Relaxed) && self.fast_theirs.load(Ordering::Relaxed)
+    }
+
+    fn probe(&self) -> MutexGuard<'_, Option<Probe>> {
+        self.probe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn asked(&self) -> MutexGuard<'_, Requests<()>> {

@@ -122,6 +122,7 @@ impl Session {
             self.apply_choke(change, now);
         }
         if !changes.is_empty() {
+            self.measure_while_paid(now);
             self.pump_uploads(now);
         }
     }

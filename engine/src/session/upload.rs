@@ -11,12 +11,13 @@ use crate::session::Session;
 use crate::session::peer::{GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
 use crate::transfer::choker::{Class, Reason};
 use crate::transfer::limiter::{UploadPeer, UploadSide};
-use crate::transfer::uplink::UplinkSample;
 use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
 
 /// Least bytes granted ahead of what the driver has sent.
 const AHEAD_MIN: u64 = 128 * 1024;
+/// The same while the way out is measured.
+const AHEAD_MIN_MEASURED: u64 = 32 * 1024;
 /// Most bytes granted ahead: more would only make chokes and cancels late.
 const AHEAD_MAX: u64 = 1024 * 1024;
 
@@ -76,13 +77,6 @@ impl Session {
         self.end_drain(peer, now);
     }
 
-    /// How connections fare on their way out.
-    #[expect(
-        clippy::unused_self,
-        reason = "the control of the uplink is being built"
-    )]
-    pub(super) const fn measured(&self, _samples: &[UplinkSample], _now: Instant) {}
-
     /// The driver handed blocks to the kernel.
     pub(super) fn sent(&mut self, peer: PeerIndex, bytes: u64, blocks: u32, now: Instant) {
         let Some(entry) = self.peers.get_mut(&peer) else {
@@ -128,7 +122,7 @@ impl Session {
         let class = decision.and_then(|decision| decision.class);
         let weight = decision.map_or(1, |decision| decision.weight);
         let next = link.upload.queue.front();
-        let next = next.filter(|_| link.upload.granted_bytes < ahead(link, now));
+        let next = next.filter(|_| link.upload.granted_bytes < self.ahead(link, now));
         let side = match (class, next) {
             (None, _) if link.upload.drain_left.is_none() => return self.uploads.remove_peer(peer),
             (Some(Class::Paid), Some(next)) if !self.is_friend(peer) => {
@@ -152,6 +146,17 @@ impl Session {
         self.uploads.set_wanted(peer, len);
     }
 
+    /// Bytes granted to a peer ahead of what the driver has sent: half a second's worth, within
+    /// bounds. While paid and open peers share an uplink that nobody told us it is as little as
+    /// keeps a socket busy: what the kernel has is out of reach of any share.
+    fn ahead(&self, link: &Link, now: Instant) -> u64 {
+        let rate = link.upload.rate.per_second(now);
+        match self.uplink {
+            None => (rate / 2).clamp(AHEAD_MIN, AHEAD_MAX),
+            Some(_) => (rate / 20).clamp(AHEAD_MIN_MEASURED, AHEAD_MAX),
+        }
+    }
+
     fn is_friend(&self, peer: PeerIndex) -> bool {
         self.choker
             .decision(peer)
@@ -162,10 +167,7 @@ impl Session {
     pub(super) fn pump_uploads(&mut self, now: Instant) {
         while let Some((peer, len)) = self.uploads.next(now) {
             if !self.grant_next(peer, now) {
-                let entry = self.peers.get(&peer).and_then(|entry| entry.torrent_id);
-                if let Some(torrent_id) = entry {
-                    self.uploads.give_back(torrent_id, u64::from(len));
-                }
+                self.uploads.give_back(peer, u64::from(len));
             }
         }
         while let Some((peer, blocks)) = self.serving.pop_first() {
@@ -231,9 +233,4 @@ impl Session {
             self.outputs.push_back(Output::Serve { peer, blocks });
         }
     }
-}
-
-/// Half a second's worth, within bounds.
-fn ahead(link: &Link, now: Instant) -> u64 {
-    (link.upload.rate.per_second(now) / 2).clamp(AHEAD_MIN, AHEAD_MAX)
 }

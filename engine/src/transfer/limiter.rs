@@ -13,7 +13,7 @@ use seedbank_ledger::{Duration, Instant};
 
 use crate::units::{BLOCK_LEN, TorrentId};
 
-pub use upload::{UploadPeer, UploadQueue, UploadSide};
+pub use upload::{HeldBack, UploadPeer, UploadQueue, UploadSide};
 
 /// How much of a second's worth may be saved up while nobody takes anything.
 pub const BURST: Duration = Duration::from_millis(250);
@@ -32,6 +32,8 @@ const NANOS_PER_SEC: u128 = 1_000_000_000;
 pub struct Bucket {
     /// Bytes per second.
     rate: u64,
+    /// Time whose worth may be saved up.
+    burst: Duration,
     /// Billionths of a byte.
     level: u128,
     filled_at: Instant,
@@ -48,8 +50,14 @@ pub struct Limiter {
 impl Bucket {
     /// A full bucket of so many bytes per second; at zero nothing passes once the burst is used.
     pub fn new(rate: u64, now: Instant) -> Self {
+        Self::with_burst(rate, BURST, now)
+    }
+
+    /// The same that saves up so much time's worth.
+    pub fn with_burst(rate: u64, burst: Duration, now: Instant) -> Self {
         let mut bucket = Self {
             rate,
+            burst,
             level: 0,
             filled_at: now,
         };
@@ -122,7 +130,7 @@ impl Bucket {
     }
 
     fn level_max(&self) -> u128 {
-        let saved = u128::from(self.rate) * u128::from(BURST.as_nanos());
+        let saved = u128::from(self.rate) * u128::from(self.burst.as_nanos());
         saved.max(u128::from(BURST_BYTES_MIN) * NANOS_PER_SEC)
     }
 

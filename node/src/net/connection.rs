@@ -42,6 +42,7 @@ pub(crate) async fn run(
     first: Input,
     pending: OwnedSemaphorePermit,
 ) {
+    let probed = stream.probe().map(|probe| link.set_probe(Some(probe)));
     let connected = ToSession::Connected {
         link: Arc::clone(&link),
         input: first,
@@ -49,7 +50,7 @@ pub(crate) async fn run(
     if !plane.inbox.send(connected).await {
         return;
     }
-    match stream.into_halves() {
+    match probed.and_then(|()| stream.into_halves()) {
         Ok((read_half, write_half)) => {
             let reader = StreamReader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
             let writer = StreamWriter::new(Arc::clone(&plane), Arc::clone(&link), write_half);
@@ -57,6 +58,7 @@ pub(crate) async fn run(
         }
         Err(error) => link.end(error.to_string()),
     }
+    link.set_probe(None);
     let closed = Input::Closed {
         peer: link.index(),
         reason: link.ended().await,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use seedbank_ledger::Instant;
+use seedbank_ledger::{Duration, Instant};
 
-use super::{LUMP, Limiter};
+use super::{Bucket, LUMP, Limiter};
 use crate::transfer::choker::Class;
 use crate::units::{BLOCK_LEN, PeerIndex, TorrentId};
 
@@ -15,6 +15,9 @@ const PASS_PER_BYTE: u128 = 1 << 64;
 const CATCH_UP_BLOCKS_MIN: u32 = 4;
 /// The same without a limit.
 const CATCH_UP_BLOCKS_UNLIMITED: u32 = 16;
+/// Time whose worth a capped open class may save up: a longer burst would stand in the queue on
+/// the way before paid bytes.
+const CAP_BURST: Duration = Duration::from_millis(50);
 
 /// The two classes of bandwidth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,11 +47,23 @@ pub struct UploadPeer {
 #[derive(Clone, Debug)]
 pub struct UploadQueue {
     limiter: Limiter,
+    /// What the open class may send while it must leave the way out to the paid one.
+    open_cap: Option<Bucket>,
+    held: HeldBack,
     paid: Lane,
     open: Lane,
     /// Virtual time of the class served last.
     clock: u128,
     peers: BTreeMap<PeerIndex, WaitingPeer>,
+}
+
+/// What held back a block that somebody wanted, since this was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The node's own limit.
+    pub by_limit: bool,
+    /// The cap of the open class.
+    pub by_cap: bool,
 }
 
 /// A class's place in virtual time, and the virtual time of the peers in it.
@@ -98,6 +113,8 @@ impl UploadQueue {
     pub fn new(open_share_percent: u8) -> Self {
         let mut queue = Self {
             limiter: Limiter::new(),
+            open_cap: None,
+            held: HeldBack::default(),
             paid: Lane::new(),
             open: Lane::new(),
             clock: 0,
@@ -115,6 +132,19 @@ impl UploadQueue {
         self.paid.flow.weight = 100 - open_weight;
         assert!(self.open.flow.weight > 0, "the open class is never starved");
         assert!(self.paid.flow.weight > 0, "the paid class is never starved");
+    }
+
+    /// Bytes per second that the open class may send at most; `None` for what the limits let pass.
+    pub fn set_open_cap(&mut self, rate: Option<u64>, now: Instant) {
+        match (&mut self.open_cap, rate) {
+            (Some(bucket), Some(rate)) => bucket.set_rate(rate, now),
+            (cap, rate) => *cap = rate.map(|rate| Bucket::with_burst(rate, CAP_BURST, now)),
+        }
+    }
+
+    /// What held back a block since this was last asked.
+    pub fn take_held(&mut self) -> HeldBack {
+        std::mem::take(&mut self.held)
     }
 
     /// The buckets, to change their rates.
@@ -165,6 +195,10 @@ impl UploadQueue {
                 continue;
             };
             let side = entry.peer.side;
+            if side == UploadSide::Open && !is_ready(&mut self.open_cap, len, now) {
+                self.held.by_cap = true;
+                continue;
+            }
             let lane = match side {
                 UploadSide::Paid => &self.paid,
                 UploadSide::Open => &self.open,
@@ -176,16 +210,17 @@ impl UploadQueue {
                 peer: *peer,
                 len,
             };
-            let is_better = best.is_none_or(|best| turn < best);
-            if is_better
-                && self
-                    .limiter
-                    .torrent_is_ready(entry.peer.torrent, u64::from(len), now)
-            {
+            if best.is_some_and(|best| best < turn) {
+                continue;
+            }
+            let torrent = entry.peer.torrent;
+            if self.limiter.torrent_is_ready(torrent, u64::from(len), now) {
                 best = Some(turn);
             }
         }
-        let ServingTurn { peer, len, .. } = best?;
+        let ServingTurn {
+            peer, len, side, ..
+        } = best?;
         let entry = self
             .peers
             .get(&peer)
@@ -193,25 +228,52 @@ impl UploadQueue {
             .expect("chosen from this map");
         // If the node has no tokens for this block, a shorter one must not slip past it.
         if !self.limiter.take(entry.peer.torrent, u64::from(len), now) {
+            self.held.by_limit = true;
             return None;
+        }
+        if let Some(cap) = self.open_cap.as_mut().filter(|_| side == UploadSide::Open) {
+            assert!(
+                cap.take(u64::from(len), now),
+                "it was just seen to be ready"
+            );
         }
         self.charge(peer, entry, len, catch_up);
         Some((peer, len))
     }
 
     /// Returns bytes that were taken for a peer's block that was then not sent.
-    pub fn give_back(&mut self, torrent: TorrentId, bytes: u64) {
-        self.limiter.give_back(torrent, bytes);
+    pub fn give_back(&mut self, peer: PeerIndex, bytes: u64) {
+        let Some(entry) = self.peers.get(&peer) else {
+            return;
+        };
+        self.limiter.give_back(entry.peer.torrent, bytes);
+        let of_cap = entry.peer.side == UploadSide::Open;
+        if let Some(cap) = self.open_cap.as_mut().filter(|_| of_cap) {
+            cap.give_back(bytes);
+        }
     }
 
     /// When to call [`UploadQueue::next`] again after it returned `None`; `None` while nobody wants
     /// anything that could ever be sent. Never sooner than one [`LUMP`] from `now`.
     pub fn next_refill(&mut self, now: Instant) -> Option<Instant> {
         let limiter = &mut self.limiter;
+        let cap = &mut self.open_cap;
         let ready = self.peers.values().filter_map(|entry| {
-            limiter.ready_at(entry.peer.torrent, u64::from(entry.wanted_len?), now)
+            let len = u64::from(entry.wanted_len?);
+            let at = limiter.ready_at(entry.peer.torrent, len, now)?;
+            match cap.as_mut().filter(|_| entry.peer.side == UploadSide::Open) {
+                Some(cap) => Some(at.max(cap.ready_at(len, now)?)),
+                None => Some(at),
+            }
         });
         Some(ready.min()?.max(now.after(LUMP)))
+    }
+
+    /// In which class a peer is served, and whether it wants a block now; `None` for one that is
+    /// not served.
+    pub fn service_of(&self, peer: PeerIndex) -> Option<(UploadSide, bool)> {
+        let entry = self.peers.get(&peer)?;
+        Some((entry.peer.side, entry.wanted_len.is_some()))
     }
 
     /// Whether somebody of this class wants bytes.
@@ -223,6 +285,7 @@ impl UploadQueue {
     /// Asserts what always holds of the buckets, the lanes and the peers in them.
     pub fn check_invariants(&self) {
         self.limiter.check_invariants();
+        self.open_cap.iter().for_each(Bucket::check_invariants);
         let weights = self.open.flow.weight + self.paid.flow.weight;
         assert_eq!(weights, 100, "the two classes share everything");
         for entry in self.peers.values() {
@@ -268,6 +331,12 @@ impl UploadQueue {
             UploadSide::Open => &mut self.open,
         }
     }
+}
+
+/// Whether a cap, if there is one, lets `len` bytes pass now.
+fn is_ready(cap: &mut Option<Bucket>, len: u32, now: Instant) -> bool {
+    let ready = |cap: &mut Bucket| cap.ready_at(u64::from(len), now) == Some(now);
+    cap.as_mut().is_none_or(ready)
 }
 
 impl Lane {

@@ -5,13 +5,11 @@
 
 use std::io;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Bytes the kernel may hold unsent: choke and cancel take effect after at most so much.
-const UNSENT_MAX: u32 = 128 * 1024;
+use crate::link::probe::Probe;
 
 /// A stream of bytes to and from a peer.
 pub(crate) trait PeerStream: Send {
@@ -20,7 +18,10 @@ pub(crate) trait PeerStream: Send {
     /// What goes. Vectored writes must reach what is below as they are.
     type Outgoing: AsyncWrite + Send + Unpin;
 
-    /// Takes the stream apart, set up for short queues.
+    /// Something to ask about the way out, and to keep its queues short with.
+    fn probe(&self) -> io::Result<Probe>;
+
+    /// Takes the stream apart.
     fn into_halves(self) -> io::Result<(Self::IncomingHalf, Self::Outgoing)>;
 }
 
@@ -34,10 +35,12 @@ impl PeerStream for TcpStream {
     type IncomingHalf = OwnedReadHalf;
     type Outgoing = OwnedWriteHalf;
 
+    fn probe(&self) -> io::Result<Probe> {
+        Probe::new(self)
+    }
+
     fn into_halves(self) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
         self.set_nodelay(true)?;
-        #[cfg(target_os = "linux")]
-        SockRef::from(&self).set_tcp_notsent_lowat(UNSENT_MAX)?;
         Ok(self.into_split())
     }
 }

@@ -1,0 +1,68 @@
+//! The way out: measured while somebody is served as paid, so that the open class leaves the paid
+//! one its share of an uplink that nobody told us.
+
+use std::collections::BTreeSet;
+
+use seedbank_ledger::Instant;
+
+use crate::interface::output::Output;
+use crate::session::Session;
+use crate::session::peer::Peer;
+use crate::transfer::choker::Class;
+use crate::transfer::uplink::{Uplink, UplinkFlow, UplinkSample};
+use crate::units::PeerIndex;
+
+impl Session {
+    /// Begins to measure when the first peer is served as paid, and ends when the last is gone.
+    pub(super) fn measure_while_paid(&mut self, now: Instant) {
+        let live = self.peers.values().filter(|peer| peer.live().is_some());
+        let paid: BTreeSet<PeerIndex> = live
+            .map(|peer| peer.index)
+            .filter(|peer| self.is_served_as_paid(*peer))
+            .collect();
+        match (&mut self.uplink, paid.is_empty()) {
+            (Some(uplink), false) => return uplink.set_paid(paid),
+            (None, true) => return,
+            (Some(_), true) => self.uplink = None,
+            (None, false) => {
+                let has_limit = self.policy.upload_limit.is_some();
+                let mut uplink = Uplink::new(self.policy.open_share_percent, has_limit);
+                uplink.set_paid(paid);
+                self.uplink = Some(uplink);
+            }
+        }
+        self.uploads.set_open_cap(None, now);
+        self.emit(Output::Measure(self.uplink.is_some()));
+    }
+
+    /// A connection is gone.
+    pub(super) fn measured_peer_gone(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some(uplink) = &mut self.uplink {
+            uplink.closed(peer);
+            self.measure_while_paid(now);
+        }
+    }
+
+    /// How connections fare on their way out.
+    pub(super) fn measured(&mut self, samples: &[UplinkSample], now: Instant) {
+        let Some(uplink) = &mut self.uplink else {
+            return;
+        };
+        let held = self.uploads.take_held();
+        let (peers, uploads) = (&self.peers, &self.uploads);
+        let flow_of = |peer: PeerIndex| {
+            let (side, wanted) = uploads.service_of(peer)?;
+            let link = peers.get(&peer).and_then(Peer::live)?;
+            let backlog = wanted || link.upload.granted_bytes > 0;
+            Some(UplinkFlow { side, backlog })
+        };
+        let cap = uplink.measured(samples, flow_of, held, now);
+        self.uploads.set_open_cap(cap, now);
+        self.pump_uploads(now);
+    }
+
+    fn is_served_as_paid(&self, peer: PeerIndex) -> bool {
+        let decision = self.choker.decision(peer);
+        decision.is_some_and(|decision| decision.class == Some(Class::Paid))
+    }
+}

@@ -1,0 +1,390 @@
+//! Ratio control: the open class is held to what the paid one gets.
+//!
+//! Nobody need know what the uplink carries. TCP of the paid peers takes whatever the open class
+//! leaves, so the open class alone is capped: at its ratio to what the paid peers acknowledge, and
+//! beyond that only as far as they do not suffer. What they would have had is remembered; a queue
+//! on the way, a loss of theirs, and on links where neither shows a short squeeze from time to time
+//! say when the open class has taken too much. Constants from measurements of TCP on shallow and
+//! deep queues (docs/adr/0008-uplink-control.md).
+
+use seedbank_ledger::{Duration, Instant};
+
+/// The open class always has so many bytes per second.
+const CAP_MIN: u64 = 16 * 1024;
+/// Least backlog of the paid class, per mille of time, for which anything is capped.
+const BACKLOG_MIN: u64 = 300;
+/// For so long after a start nothing is released.
+const HOLD: Duration = Duration::from_millis(700);
+/// By then a start is over.
+const RAMP_MAX: Duration = Duration::from_millis(2_500);
+/// Ticks over which a start's growth is looked at.
+const RAMP_TICKS: usize = 5;
+/// A start is over when the paid rate grows by less than this, per mille.
+const RAMP_GROWTH: u64 = 120;
+/// Least time between two restarts because somebody joined.
+const RESTART_EVERY: Duration = Duration::from_secs(5);
+/// Least time between two takings back, beside the queue.
+const GIVE_BACK_EVERY: Duration = Duration::from_millis(350);
+/// So many ticks of a long queue after a taking back are somebody else's doing.
+const FOREIGN_TICKS: u32 = 12;
+/// So many ticks of loss take the release away.
+const VETO_TICKS: u32 = 3;
+/// Time without release after a loss: first, and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// Without a loss for so long, the next back-off is the first again.
+const BACK_OFF_FORGET: Duration = Duration::from_secs(60);
+/// Time between two squeezes: first, and at most.
+const SQUEEZE_EVERY: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(24));
+/// How long a squeeze lasts.
+const SQUEEZE: Duration = Duration::from_millis(800);
+
+/// What a tick of [`MEASURE_EVERY`](super::MEASURE_EVERY) brought. Rates in bytes per second.
+#[derive(Clone, Copy, Debug)]
+pub struct RatioTick {
+    /// What paid peers acknowledged.
+    pub paid: u64,
+    /// What the others did.
+    pub open: u64,
+    /// The shortest queue on the way of anybody: above the least round-trip time ever seen there.
+    pub queue: Duration,
+    /// Some paid peer has something to be sent.
+    pub paid_backlog: bool,
+    /// The open class wanted more than its cap let pass.
+    pub open_held: bool,
+    /// A key that has paid before began to be served as paid.
+    pub joined: bool,
+}
+
+/// How much the open class may send while paid peers want bytes.
+#[derive(Clone, Debug)]
+pub struct RatioControl {
+    open_share: u64,
+    /// Smoothed rates of both classes, and how far the paid one strays.
+    paid: u64,
+    open: u64,
+    deviation: u64,
+    /// Per mille of time with a paid backlog.
+    backlog: u64,
+    running: Option<RatioState>,
+}
+
+/// The control at work: some paid peer wants bytes.
+#[derive(Clone, Debug)]
+struct RatioState {
+    /// The paid rate that the cap follows.
+    followed: u64,
+    /// The paid rate without release, as remembered.
+    reference: u64,
+    /// What the open class may have beyond its ratio.
+    released: u64,
+    started_at: Instant,
+    starting: bool,
+    /// Paid rates of the last ticks, oldest first.
+    recent: [u64; RAMP_TICKS],
+    /// The longest queue lately.
+    queue_max: Duration,
+    give_back_at: Instant,
+    high_ticks: u32,
+    loss_ticks: u32,
+    /// The release that last hurt.
+    hurt: Option<u64>,
+    hurt_at: Option<Instant>,
+    back_off: Duration,
+    back_off_until: Instant,
+    squeeze_every: Duration,
+    squeeze_at: Instant,
+    squeeze: Option<Squeeze>,
+}
+
+/// A squeeze under way, and how things were before it.
+#[derive(Clone, Copy, Debug)]
+struct Squeeze {
+    until: Instant,
+    released: u64,
+    paid: u64,
+    open: u64,
+}
+
+impl RatioControl {
+    /// Nothing capped. `open_share` in percent, held within 1 and 99.
+    pub fn new(open_share: u8) -> Self {
+        let mut control = Self {
+            open_share: 0,
+            paid: 0,
+            open: 0,
+            deviation: 0,
+            backlog: 0,
+            running: None,
+        };
+        control.set_open_share(open_share);
+        control
+    }
+
+    /// Changes the open class's share, in percent.
+    pub fn set_open_share(&mut self, percent: u8) {
+        self.open_share = u64::from(percent.clamp(1, 99));
+    }
+
+    /// No paid peer is left: everything is forgotten.
+    pub fn stop(&mut self) {
+        *self = Self::new(u8::try_from(self.open_share).expect("a percentage"));
+    }
+
+    /// Bytes per second that the open class may send; `None` for no cap.
+    pub fn cap(&self) -> Option<u64> {
+        let running = self.running.as_ref()?;
+        let ratio = self.ratio_of(running.followed);
+        Some(ratio.saturating_add(running.released).max(CAP_MIN))
+    }
+
+    /// Takes note of a tick.
+    pub fn tick(&mut self, tick: RatioTick, now: Instant) {
+        self.paid = toward(self.paid, tick.paid, 280);
+        self.open = toward(self.open, tick.open, 280);
+        self.deviation = toward(self.deviation, tick.paid.abs_diff(self.paid), 50);
+        let backlog = if tick.paid_backlog { 1_000 } else { 0 };
+        // One that begins counts from its first tick.
+        self.backlog = if self.running.is_none() && tick.paid_backlog {
+            1_000
+        } else {
+            toward(self.backlog, backlog, 100)
+        };
+        if self.backlog < BACKLOG_MIN {
+            self.running = None;
+            return;
+        }
+        let total = self.paid.saturating_add(self.open);
+        let first = tick.paid.max(total / 2);
+        let mut running = self
+            .running
+            .take()
+            .unwrap_or_else(|| RatioState::new(first, now));
+        if tick.joined && now.since(running.started_at) >= RESTART_EVERY {
+            running.restart(now);
+        }
+        running.follow(&tick, self.paid);
+        if running.is_starting(self.paid, now) {
+            running.released = 0;
+        } else {
+            let gain = self.open.saturating_sub(self.ratio_of(running.reference));
+            running.adjust(self, &tick, gain, now);
+        }
+        self.running = Some(running);
+    }
+
+    /// Asserts that the share is one, and that there is no release during a start or back-off.
+    pub fn check_invariants(&self) {
+        assert!((1..=99).contains(&self.open_share), "neither class starves");
+        assert!(self.backlog <= 1_000, "a part of the time");
+        if let Some(running) = &self.running {
+            assert!(
+                !running.starting || running.released == 0,
+                "nothing is released during a start"
+            );
+        }
+    }
+
+    /// The open class's ratio to a paid rate.
+    const fn ratio_of(&self, paid: u64) -> u64 {
+        paid.saturating_mul(self.open_share) / (100 - self.open_share)
+    }
+}
+
+impl RatioState {
+    fn new(first: u64, now: Instant) -> Self {
+        Self {
+            followed: first,
+            reference: 0,
+            released: 0,
+            started_at: now,
+            starting: true,
+            recent: [0; RAMP_TICKS],
+            queue_max: Duration::ZERO,
+            give_back_at: now,
+            high_ticks: 0,
+            loss_ticks: 0,
+            hurt: None,
+            hurt_at: None,
+            back_off: BACK_OFF.0,
+            back_off_until: now,
+            squeeze_every: SQUEEZE_EVERY.0,
+            squeeze_at: now.after(SQUEEZE_EVERY.0),
+            squeeze: None,
+        }
+    }
+
+    /// Somebody joined: what the paid class would have is seen anew.
+    fn restart(&mut self, now: Instant) {
+        self.released = 0;
+        self.started_at = now;
+        self.starting = true;
+        self.squeeze = None;
+        self.loss_ticks = 0;
+    }
+
+    fn follow(&mut self, tick: &RatioTick, paid: u64) {
+        self.followed = toward(self.followed, tick.paid, 100);
+        let falls = match self.released {
+            // What it gets with nothing released is what it wants.
+            0 => 100,
+            _ => 5,
+        };
+        let pace = if paid > self.reference { 300 } else { falls };
+        self.reference = toward(self.reference, paid, pace);
+        let decayed = Duration::from_nanos(self.queue_max.as_nanos() / 1_000 * 997);
+        self.queue_max = decayed.max(tick.queue);
+        self.high_ticks = match tick.queue > self.queue_high() {
+            true => self.high_ticks + 1,
+            false => 0,
+        };
+    }
+
+    fn is_starting(&mut self, paid: u64, now: Instant) -> bool {
+        let before = self.recent[0];
+        self.recent.rotate_left(1);
+        self.recent[RAMP_TICKS - 1] = paid;
+        let age = now.since(self.started_at);
+        let grows = paid > before + before * RAMP_GROWTH / 1_000;
+        if age >= RAMP_MAX || (age >= HOLD && !grows) {
+            self.starting = false;
+        }
+        self.starting
+    }
+
+    fn adjust(&mut self, control: &RatioControl, tick: &RatioTick, gain: u64, now: Instant) {
+        if self.squeezing(control, now) || self.vetoed(control, gain, now) {
+            return;
+        }
+        if tick.queue > self.queue_high() {
+            self.give_back(tick.queue, gain, now);
+        } else if tick.queue < self.queue_low() && tick.open_held && now >= self.back_off_until {
+            let total = control.paid.saturating_add(control.open);
+            self.release(total);
+        }
+        let uses_it = self.released > 0 && gain > 0;
+        if uses_it && now >= self.squeeze_at {
+            self.squeeze = Some(Squeeze {
+                until: now.after(SQUEEZE),
+                released: self.released,
+                paid: control.paid,
+                open: control.open,
+            });
+            self.released = self.released / 10 * 8;
+        }
+    }
+
+    fn release(&mut self, total: u64) {
+        let near = self.hurt.is_some_and(|hurt| self.released >= hurt / 5 * 4);
+        let step = if near {
+            self.released / 100 * 3 + total / 200
+        } else {
+            self.released / 4 + total / 50
+        };
+        self.released = self.released.saturating_add(step).min(total);
+        if self.hurt.is_some_and(|hurt| self.released > hurt / 4 * 5) {
+            self.hurt = None;
+        }
+    }
+
+    fn give_back(&mut self, queue: Duration, gain: u64, now: Instant) {
+        if self.high_ticks >= FOREIGN_TICKS {
+            self.high_ticks = 0;
+            self.released = self.released / 10 * 9;
+        }
+        if now < self.give_back_at {
+            return;
+        }
+        let kept = self.released.min(gain / 100 * 96);
+        if kept < self.released {
+            self.hurt = Some(self.released);
+            self.released = kept;
+            self.give_back_at = now.after(sum(GIVE_BACK_EVERY, queue));
+        }
+    }
+
+    /// Whether the paid class loses more than half of what the open class gains by the release.
+    fn vetoed(&mut self, control: &RatioControl, gain: u64, now: Instant) -> bool {
+        let loss = self.reference.saturating_sub(control.paid);
+        let loses = self.released > 0 && loss > gain / 2 + control.deviation;
+        self.loss_ticks = if loses { self.loss_ticks + 1 } else { 0 };
+        if self.loss_ticks < VETO_TICKS {
+            return false;
+        }
+        self.hurts(now);
+        true
+    }
+
+    /// Whether a squeeze is under way. One that gave the paid class what the open class lacked
+    /// shows that the release comes out of the paid class.
+    fn squeezing(&mut self, control: &RatioControl, now: Instant) -> bool {
+        let Some(squeeze) = self.squeeze else {
+            return false;
+        };
+        if now < squeeze.until {
+            return true;
+        }
+        self.squeeze = None;
+        let gained = control.paid.saturating_sub(squeeze.paid);
+        let given = squeeze.open.saturating_sub(control.open);
+        self.released = squeeze.released;
+        if gained > given / 2 {
+            self.squeeze_every = SQUEEZE_EVERY.0;
+            self.hurts(now);
+        } else {
+            self.squeeze_every = self.squeeze_every.times(2).min(SQUEEZE_EVERY.1);
+        }
+        self.squeeze_at = now.after(self.squeeze_every);
+        true
+    }
+
+    /// The release hurts the paid class: there is none for a while.
+    fn hurts(&mut self, now: Instant) {
+        let forgotten = self
+            .hurt_at
+            .is_none_or(|at| now.since(at) > BACK_OFF_FORGET);
+        let doubled = self.back_off.times(2);
+        self.back_off = match forgotten {
+            true => BACK_OFF.0,
+            false => doubled.min(BACK_OFF.1),
+        };
+        self.hurt = Some(self.released);
+        self.hurt_at = Some(now);
+        self.back_off_until = now.after(self.back_off);
+        self.released = 0;
+        self.loss_ticks = 0;
+    }
+
+    /// Below this the way is clear.
+    fn queue_low(&self) -> Duration {
+        part(self.queue_max, 30).clamp(Duration::from_millis(3), Duration::from_millis(10))
+    }
+
+    /// Above this something stands in it.
+    fn queue_high(&self) -> Duration {
+        part(self.queue_max, 60).clamp(Duration::from_millis(8), Duration::from_millis(25))
+    }
+}
+
+fn sum(a: Duration, b: Duration) -> Duration {
+    Duration::from_nanos(a.as_nanos().saturating_add(b.as_nanos()))
+}
+
+fn part(whole: Duration, percent: u64) -> Duration {
+    Duration::from_nanos(whole.as_nanos() / 100 * percent)
+}
+
+/// `value`, moved towards `target` by so many thousandths of the way, rounded towards it.
+pub(super) fn toward(value: u64, target: u64, per_mille: u64) -> u64 {
+    let step = |distance: u64| {
+        let step = u128::from(distance) * u128::from(per_mille);
+        u64::try_from(step.div_ceil(1_000)).expect("at most the distance")
+    };
+    if target >= value {
+        value + step(target - value)
+    } else {
+        value - step(value - target)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! The control on a bottleneck of water: what flows takes its share, and what stands is a queue.
+
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+const TICKS_PER_SECOND: u64 = 10;
+
+/// A shared way out. Paid peers take what they are let have, up to `paid_wants`; the open class
+/// sends what its cap lets pass, and with none as much as there are peers of it.
+struct Bottleneck {
+    control: RatioControl,
+    now: Instant,
+    capacity: u64,
+    buffer: Duration,
+    paid_wants: u64,
+    /// Open flows for each paid one, as the transport shares between them without a cap.
+    crowd: u64,
+    /// Each flow has a queue of its own: nobody sees another's, and each gets an equal share.
+    fair: bool,
+    paid: u64,
+    open: u64,
+}
+
+impl Bottleneck {
+    fn new(capacity: u64) -> Self {
+        Self {
+            control: RatioControl::new(30),
+            now: Instant::ZERO,
+            capacity,
+            buffer: Duration::from_millis(100),
+            paid_wants: u64::MAX,
+            crowd: 6,
+            fair: false,
+            paid: 0,
+            open: 0,
+        }
+    }
+
+    fn tick(&mut self) {
+        let cap = self.control.cap().unwrap_or(u64::MAX);
+        let open = cap.min(self.capacity / (self.crowd + 1) * self.crowd);
+        let open = match self.paid_wants {
+            0 => self.capacity.min(cap),
+            wants => open.max(self.capacity.saturating_sub(wants).min(cap)),
+        };
+        let paid = self.capacity.saturating_sub(open).min(self.paid_wants);
+        let full = paid + open >= self.capacity;
+        // Losses and acknowledgements need a moment.
+        self.paid = toward(self.paid, paid, 400);
+        self.open = toward(self.open, open, 400);
+        let queue = if full && !self.fair {
+            self.buffer
+        } else {
+            Duration::ZERO
+        };
+        self.now = self
+            .now
+            .after(Duration::from_nanos(SECOND / TICKS_PER_SECOND));
+        self.control.tick(
+            RatioTick {
+                paid: self.paid,
+                open: self.open,
+                queue,
+                paid_backlog: self.paid_wants > 0,
+                open_held: open >= cap,
+                joined: false,
+            },
+            self.now,
+        );
+        self.control.check_invariants();
+    }
+
+    /// What paid and open flows get on average, over so many seconds.
+    fn run(&mut self, seconds: u64) -> (u64, u64) {
+        let (mut paid, mut open) = (0, 0);
+        let ticks = seconds * TICKS_PER_SECOND;
+        for _ in 0..ticks {
+            self.tick();
+            paid += self.paid;
+            open += self.open;
+        }
+        (paid / ticks, open / ticks)
+    }
+
+    fn per_mille(&self, part: u64) -> u64 {
+        part * 1_000 / self.capacity
+    }
+}
+
+#[test]
+fn the_paid_class_gets_its_share_whatever_the_capacity() {
+    for capacity in [500_000, 1_000_000, 4_000_000, 12_500_000] {
+        let mut way = Bottleneck::new(capacity);
+        way.run(5);
+        let (paid, open) = way.run(30);
+        let share = paid * 1_000 / (paid + open);
+        assert!((670..=730).contains(&share), "{capacity}: paid {share}");
+        assert!(way.per_mille(paid + open) >= 970, "{capacity}: use");
+    }
+}
+
+#[test]
+fn nobody_is_held_back_without_a_payer_or_when_it_has_enough() {
+    let mut way = Bottleneck::new(4_000_000);
+    way.paid_wants = 0;
+    let (_, open) = way.run(10);
+    assert!(way.per_mille(open) > 950);
+    assert_eq!(way.control.cap(), None);
+
+    way.paid_wants = u64::MAX;
+    way.run(10);
+    assert!(way.control.cap().is_some());
+    way.paid_wants = 0;
+    way.run(5);
+    assert_eq!(way.control.cap(), None);
+}
+
+#[test]
+fn what_a_slow_payer_leaves_the_open_class_gets() {
+    for percent in [10, 40] {
+        let mut way = Bottleneck::new(4_000_000);
+        way.paid_wants = 4_000_000 / 100 * percent;
+        way.run(8);
+        let (paid, open) = way.run(20);
+        assert!(way.per_mille(paid) >= percent * 9, "{percent}: paid {paid}");
+        assert!(way.per_mille(paid + open) >= 900, "{percent}: open {open}");
+    }
+}
+
+#[test]
+fn where_queues_do_not_show_a_release_that_hurts_is_taken_back() {
+    let mut way = Bottleneck::new(4_000_000);
+    way.fair = true;
+    way.run(5);
+    let (paid, open) = way.run(60);
+    let share = paid * 1_000 / (paid + open);
+    assert!(share >= 620, "paid {share}");
+    assert!(way.per_mille(paid + open) >= 950);
+}
+
+#[test]
+fn it_follows_a_capacity_that_changes() {
+    let mut way = Bottleneck::new(4_000_000);
+    way.run(10);
+    for capacity in [2_000_000, 4_000_000] {
+        way.capacity = capacity;
+        way.run(5);
+        let (paid, open) = way.run(5);
+        let share = paid * 1_000 / (paid + open);
+        assert!((650..=750).contains(&share), "{capacity}: paid {share}");
+        assert!(way.per_mille(paid + open) >= 950, "{capacity}: use");
+    }
+}
