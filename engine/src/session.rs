@@ -36,6 +36,7 @@ use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
+use crate::rate::RatePeak;
 use crate::rng::Rng;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
@@ -75,6 +76,8 @@ pub struct Session {
     peers: BTreeMap<PeerIndex, Peer>,
     choker: Choker,
     uploads: UploadQueue,
+    /// The most that left in a while, for want of a limit.
+    upload_peak: RatePeak,
     /// When the upload queue can grant again.
     upload_refill: Option<Instant>,
     /// Granted in this event and not handed to the driver yet.
@@ -118,6 +121,7 @@ impl Session {
         let mut session = Self {
             choker: Choker::new(slot_policy(&policy, market.ask()), now),
             uploads: UploadQueue::new(policy.open_share_percent),
+            upload_peak: RatePeak::new(),
             downloads: Limiter::new(),
             leasing: BTreeSet::new(),
             upload_refill: None,

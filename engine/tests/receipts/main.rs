@@ -34,6 +34,8 @@ struct Totals {
     schedules: u64,
     blocks_paid: u64,
     blocks_open: [u64; 3],
+    blocks_waited: u64,
+    blocks_underbid: u64,
     starts: u64,
     suspended: u64,
     written_off: u64,
@@ -125,6 +127,8 @@ impl Totals {
         for (total, count) in self.blocks_open.iter_mut().zip(world.blocks_open) {
             *total += count;
         }
+        self.blocks_waited += world.blocks_waited;
+        self.blocks_underbid += world.blocks_underbid;
         self.rounds_max = self.rounds_max.max(rounds);
         for node in &world.nodes {
             self.starts += node.starts;

@@ -66,8 +66,13 @@ pub(crate) struct World {
     /// Outputs that the node now draining still gets done before it crashes.
     pub(crate) crash_after: Option<usize>,
     pub(crate) blocks_paid: u64,
-    /// Blocks granted in the open class: without a bid, without the paid class, and refused.
+    /// Blocks granted in the open class: without a bid, without the paid class, and on a seat that
+    /// is not quoted yet.
     pub(crate) blocks_open: [u64; 3],
+    /// Times that a block had to wait in a paid seat.
+    pub(crate) blocks_waited: u64,
+    /// Blocks rejected because they were asked for below the price of the seat.
+    pub(crate) blocks_underbid: u64,
 }
 
 impl World {
@@ -107,6 +112,8 @@ impl World {
             crash_after: None,
             blocks_paid: 0,
             blocks_open: [0; 3],
+            blocks_waited: 0,
+            blocks_underbid: 0,
         };
         let unix = world.unix();
         for node in &mut world.nodes {
@@ -231,6 +238,7 @@ impl World {
                 Notice::Proven { .. }
                 | Notice::Ready(_)
                 | Notice::Quoted { .. }
+                | Notice::Relieved(_)
                 | Notice::LockChanged(_)
                 | Notice::Bidding { .. } => {}
             },

@@ -56,6 +56,8 @@ pub struct Connection {
     pub peer_bid: Rate,
     /// As payee: how it is to be served.
     pub service: Service,
+    /// As payee: the price of its paid seat; zero without one.
+    pub price: Rate,
     /// As payee: what QUOTE said last.
     pub quoted: Service,
     /// As payee: the window that QUOTE said last.
@@ -97,6 +99,7 @@ impl Connection {
             peer_window: hello.window,
             peer_bid: Rate::ZERO,
             service: Service::Open,
+            price: Rate::ZERO,
             quoted: Service::Open,
             quoted_window: Bytes::ZERO,
             own_bid: Rate::ZERO,

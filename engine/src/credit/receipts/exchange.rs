@@ -380,6 +380,11 @@ impl Exchange {
             .collect()
     }
 
+    /// Live connections of a key, oldest first.
+    pub fn connections_of(&self, key: NodeId) -> Vec<PeerIndex> {
+        self.live(key, |_| true)
+    }
+
     /// Looks again when this pair wants to be looked at.
     fn touch(&mut self, key: NodeId, at: Instant) {
         let now = self.clock.now(at);

@@ -28,6 +28,8 @@ pub struct Pair {
     pub payee: Payee,
     /// Both acknowledgement channels.
     pub acks: Acknowledgements,
+    /// As payee: a block waits in a paid seat until window, lock and conduct cover it.
+    pub waits: bool,
     /// When its last connection was opened or closed.
     pub seen_at: Instant,
 }
@@ -41,6 +43,10 @@ pub struct PairView {
     pub exposure: Bytes,
     /// W: the exposure allowed to it.
     pub window: Bytes,
+    /// The same without what a long history adds.
+    pub window_plain: Bytes,
+    /// It has paid for a whole piece.
+    pub has_paid: bool,
     /// Bytes written off and not forgiven.
     pub lost: Bytes,
     /// Whether it gets no paid service after unpaid debt.
@@ -65,6 +71,7 @@ impl Pair {
             payer: Payer::default(),
             payee: Payee::new(now),
             acks: Acknowledgements::new(me, key),
+            waits: false,
             seen_at: now,
         }
     }
@@ -105,6 +112,8 @@ impl Pair {
             standing: self.acks.standing(),
             exposure: self.payee.exposure(),
             window: self.window(window),
+            window_plain: self.payee.window_plain(window, self.piece_len),
+            has_paid: self.payee.has_paid(self.piece_len),
             lost: self.payee.lost(),
             backing_off: self.payee.conduct().backoff_until() != UnixTime::ZERO,
             paid: self.payee.paid(),

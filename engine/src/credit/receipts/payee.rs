@@ -271,6 +271,20 @@ impl Payee {
         window.of(piece_len, paid_bytes)
     }
 
+    /// The window without what a long history adds.
+    pub fn window_plain(&self, window: &Window, piece_len: Bytes) -> Bytes {
+        let plain = Window {
+            bonus_max: Bytes::ZERO,
+            ..*window
+        };
+        self.window(&plain, piece_len)
+    }
+
+    /// Whether the payer has paid for a whole piece.
+    pub fn has_paid(&self, piece_len: Bytes) -> bool {
+        !self.paid.is_zero() && self.paid_bytes >= piece_len
+    }
+
     /// The lock that blocks are granted on: the newest that may be served.
     pub fn serving_lock(&self, now: Now) -> Option<&EarningLock> {
         self.locks.values().rev().find(|lock| lock.is_served(now))

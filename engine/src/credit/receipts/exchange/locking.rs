@@ -134,6 +134,7 @@ impl Exchange {
         }
         let rows = vec![TallyRow::Lock(lock.row()), TallyRow::Pair(pair.row())];
         self.tally(rows);
+        self.relieve(key);
     }
 
     /// A payee shows a lock of ours. A restored node learns of it here, before the settlement node
@@ -214,6 +215,7 @@ impl Exchange {
             TallyRow::Pair(pair.row()),
         ];
         self.tally(rows);
+        self.relieve(key);
         Ok(novelty)
     }
 

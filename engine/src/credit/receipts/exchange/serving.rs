@@ -23,13 +23,21 @@ pub enum Granted {
     Paid(Rate),
     /// In the open class, for nothing.
     Open,
+    /// Not now: the connection has a paid seat, and window, lock or conduct do not cover the block.
+    /// [`Notice::Relieved`] tells when to ask again.
+    Waits,
+    /// Never: the connection has a paid seat, and the block was asked for under a bid below its
+    /// price. The session rejects it.
+    Underbid,
 }
 
 /// Why a block is not paid.
 enum Unpaid {
-    /// It has no price: no bid, no paid class.
+    /// The connection has no paid seat.
     Free,
-    /// It had one, and P1, P2 or P4 forbids it.
+    /// It has one, and the bid is below its price, or below what is taken at all.
+    Underbid,
+    /// P1, P2 or P4 forbids it.
     Refused(Refused),
 }
 
@@ -41,9 +49,9 @@ impl Exchange {
             .map_or(Rate::ZERO, |connection| connection.peer_bid)
     }
 
-    /// Whether the choker may put this connection in the paid class now, at the lowest bid among
-    /// its queued requests.
-    pub fn is_paid_eligible(&self, peer: PeerIndex, lowest_bid: Rate, at: Instant) -> bool {
+    /// Whether the choker may give this connection a paid seat now, or leave it the one it has, at
+    /// the bid in force. Whoever has a seat may wait in it for a lock to be topped up.
+    pub fn is_paid_eligible(&self, peer: PeerIndex, at: Instant) -> bool {
         let now = self.clock.now(at);
         let Some(connection) = self.connections.get(&peer) else {
             return false;
@@ -51,26 +59,39 @@ impl Exchange {
         let Some(pair) = self.pairs.get(&connection.key) else {
             return false;
         };
+        let bid = connection.peer_bid;
         let payee = &pair.payee;
         let covered = payee.serving_lock(now).is_some_and(|lock| {
-            let cost = lowest_bid.cost_ceil(payee.exposure());
-            cost.is_some_and(|cost| cost < lock.room())
+            let cost = bid.cost_ceil(payee.exposure());
+            !connection.price.is_zero() || cost.is_some_and(|cost| cost < lock.room())
         });
         self.setup.terms.earn
             && connection.is_payable()
-            && lowest_bid >= self.setup.terms.rate_min
-            && !lowest_bid.is_zero()
+            && bid >= self.setup.terms.rate_min
+            && !bid.is_zero()
             && payee.conduct().may_take()
             && covered
     }
 
-    /// The choker's decision about this connection. QUOTE goes out in stream order: blocks granted
-    /// before cost what was quoted before.
+    /// The price of the paid seat that this connection has: the bid in force when seats were last
+    /// decided. Zero without one.
+    pub fn seat_price(&self, peer: PeerIndex) -> Rate {
+        self.connections
+            .get(&peer)
+            .map_or(Rate::ZERO, |connection| connection.price)
+    }
+
+    /// The choker's decision about this connection, at the bid in force. QUOTE goes out in stream
+    /// order: blocks granted before cost what was quoted before.
     pub fn set_quote(&mut self, peer: PeerIndex, service: Service) {
         let Some(connection) = self.connections.get_mut(&peer) else {
             return;
         };
         connection.service = service;
+        connection.price = match service {
+            Service::Open => Rate::ZERO,
+            Service::Paid { .. } => connection.peer_bid,
+        };
         let payable = connection.is_payable();
         let (key, quoted) = (connection.key, connection.quoted);
         let takes = self.pair_mut(key).payee.conduct().may_take();
@@ -84,30 +105,48 @@ impl Exchange {
         }
     }
 
-    /// How a block of `len` bytes, requested under `bid`, would be granted now.
-    pub fn price_of(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
-        match self.decide(peer, len, bid, at) {
-            Ok(rate) => Granted::Paid(rate),
-            Err(Unpaid::Free | Unpaid::Refused(_)) => Granted::Open,
-        }
-    }
-
-    /// Grants a block: the session serves it in the class that this returns, after taking out the
-    /// outputs, among which may be the QUOTE that announces the class.
-    pub fn grant(&mut self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
-        let now = self.clock.now(at);
+    /// How a block of `len` bytes, requested under `bid`, would be granted now. A receipt that
+    /// waits to be verified may be just what makes room, so it is; a payer whose block waits for
+    /// window or cover is late from now (P4).
+    pub fn price_of(&mut self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
         let mut decision = self.decide(peer, len, bid, at);
         let Some(connection) = self.connections.get(&peer) else {
             return Granted::Open;
         };
-        let (key, torrent_id) = (connection.key, connection.torrent_id);
+        let key = connection.key;
         if let Err(Unpaid::Refused(_)) = decision {
-            // A receipt that waits may be just what makes room.
             self.settle_all(key, at);
             decision = self.decide(peer, len, bid, at);
         }
-        let granted = match decision {
-            Ok(rate) => {
+        match decision {
+            Ok(rate) => Granted::Paid(rate),
+            Err(Unpaid::Free) => Granted::Open,
+            Err(Unpaid::Underbid) => Granted::Underbid,
+            Err(Unpaid::Refused(refused)) => {
+                let pair = self.pair_mut(key);
+                pair.waits = true;
+                match refused {
+                    Refused::Window | Refused::Cover => pair.payee.late(at),
+                    Refused::Conduct | Refused::NoLock | Refused::Unconfirmed => {}
+                }
+                self.touch(key, at);
+                Granted::Waits
+            }
+        }
+    }
+
+    /// Grants a block: the session serves it in the class that this returns, after taking out the
+    /// outputs, among which may be the QUOTE that announces the class. Nothing is granted if it
+    /// waits or was asked for under too low a bid.
+    pub fn grant(&mut self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
+        let now = self.clock.now(at);
+        let granted = self.price_of(peer, len, bid, at);
+        let Some(connection) = self.connections.get(&peer) else {
+            return Granted::Open;
+        };
+        let (key, torrent_id) = (connection.key, connection.torrent_id);
+        match granted {
+            Granted::Paid(rate) => {
                 assert!(rate <= bid, "no block costs more than its bid");
                 assert!(!rate.is_zero(), "a paid block has a price");
                 let service = self.connection_mut(peer).service;
@@ -115,7 +154,7 @@ impl Exchange {
                     self.say_quote(peer, service);
                 }
                 let quoted = self.connection_mut(peer).quoted.price(bid);
-                assert!(rate <= quoted, "no block costs more than was quoted");
+                assert_eq!(rate, quoted, "a block costs what was quoted");
                 let window = self.window_of(key);
                 let block = PaidBlock {
                     torrent_id,
@@ -123,22 +162,14 @@ impl Exchange {
                     rate,
                 };
                 self.pair_mut(key).payee.grant(block, window, now);
-                Granted::Paid(rate)
             }
-            Err(unpaid) => {
+            Granted::Open => {
                 if !self.connection_mut(peer).quoted.price(bid).is_zero() {
                     self.say_quote(peer, Service::Open);
                 }
-                match unpaid {
-                    Unpaid::Refused(Refused::Window | Refused::Cover) => {
-                        self.pair_mut(key).payee.late(at);
-                    }
-                    Unpaid::Refused(Refused::Conduct | Refused::NoLock | Refused::Unconfirmed)
-                    | Unpaid::Free => {}
-                }
-                Granted::Open
             }
-        };
+            Granted::Waits | Granted::Underbid => {}
+        }
         self.touch(key, at);
         granted
     }
@@ -152,6 +183,7 @@ impl Exchange {
         let key = connection.key;
         let len = Bytes::new(u64::from(len));
         self.pair_mut(key).payee.ungrant(len, rate, now);
+        self.relieve(key);
         self.turn(key, at);
     }
 
@@ -166,10 +198,14 @@ impl Exchange {
     fn decide(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Result<Rate, Unpaid> {
         let now = self.clock.now(at);
         let connection = self.connections.get(&peer).ok_or(Unpaid::Free)?;
+        if connection.service == Service::Open {
+            return Err(Unpaid::Free);
+        }
         let price = connection.service.price(bid);
         let terms = self.setup.terms;
-        if !connection.is_payable() || !terms.earn || price.is_zero() || price < terms.rate_min {
-            return Err(Unpaid::Free);
+        let is_taken = connection.is_payable() && terms.earn && price >= terms.rate_min;
+        if !is_taken || price.is_zero() || bid < connection.price {
+            return Err(Unpaid::Underbid);
         }
         let pair = self.pairs.get(&connection.key).ok_or(Unpaid::Free)?;
         let window = pair.window(&self.setup.window);
@@ -177,6 +213,15 @@ impl Exchange {
         match pair.payee.refusal(len, price, window, now) {
             None => Ok(price),
             Some(refused) => Err(Unpaid::Refused(refused)),
+        }
+    }
+
+    /// Blocks of this payer that waited may be able to leave now.
+    pub(super) fn relieve(&mut self, key: NodeId) {
+        if let Some(pair) = self.pairs.get_mut(&key)
+            && std::mem::take(&mut pair.waits)
+        {
+            self.put(Notice::Relieved(key));
         }
     }
 
@@ -235,6 +280,7 @@ impl Exchange {
                 rows.extend(receipt_row(lock.lock.body.channel(), lock.incoming.held()));
                 self.tally(rows);
                 self.requote(key, at);
+                self.relieve(key);
             }
         }
     }

@@ -179,6 +179,7 @@ impl Exchange {
                     pair.payee.forgive(piece_len, now.at);
                     let row = TallyRow::Pair(pair.row());
                     self.tally(vec![row]);
+                    self.relieve(key);
                 }
             }
         }
@@ -213,6 +214,7 @@ impl Exchange {
             self.put(CreditEvent::WrittenOff { peer, bytes });
             self.ask_sync(key);
         }
+        self.relieve(key);
     }
 
     /// P5: closes what is idle or no longer wanted; the last claim comes before the close.
