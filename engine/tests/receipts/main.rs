@@ -22,6 +22,7 @@ mod settlement;
 mod storm;
 mod traces;
 mod traffic;
+mod windows;
 mod world;
 
 use crate::chaos::Roughness;
@@ -92,7 +93,7 @@ fn honest(name: &str, nodes: usize, seeds: Vec<u64>, rough: Roughness) {
         let _replay = Replay(name, seed);
         let mut world = run(seed, &plays, rough);
         let rounds = world.drain_all(ROUNDS_MAX);
-        world.quiesce(400);
+        world.quiesce(QUIET_SECS);
         if rounds == ROUNDS_MAX {
             println!("{}", world.describe());
         }
@@ -110,7 +111,7 @@ fn dishonest(name: &str, plays: &[Play], seeds: Vec<u64>) {
         let _replay = Replay(name, seed);
         let mut world = run(seed, plays, ROUGH);
         let rounds = world.drain_all(ROUNDS_MAX);
-        world.quiesce(400);
+        world.quiesce(QUIET_SECS);
         for (index, node) in world.nodes.iter().enumerate() {
             let complete = node.play != Play::Honest || world.is_complete(index);
             assert!(complete, "node {index} is complete");
@@ -141,6 +142,9 @@ impl Totals {
 
 /// Rounds of 200 ms in which everything must come to its end.
 const ROUNDS_MAX: usize = 3_000;
+/// Time without traffic in which everything unpaid is written off: a payer without a paid seat may
+/// do nothing for 10 min before it is late.
+const QUIET_SECS: u64 = 1_000;
 const SMOOTH: Roughness = Roughness {
     steps: 600,
     crashes: false,

@@ -200,7 +200,7 @@ impl World {
         }
         if let Granted::Paid(rate) = granted {
             let view = view.expect("a payer has a pair");
-            assert!(view.exposure <= view.window, "L7: {view:?}");
+            assert!(view.exposure <= view.limit, "L7: {view:?}");
             assert!(!rate.is_zero());
             let pair = (self.nodes[remote].id(), self.nodes[index].id());
             *self.truth.granted.entry(pair).or_default() += u64::from(block.len);

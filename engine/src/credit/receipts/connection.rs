@@ -62,6 +62,8 @@ pub struct Connection {
     pub quoted: Service,
     /// As payee: the window that QUOTE said last.
     pub quoted_window: Bytes,
+    /// As payee: when a QUOTE is due because the window is another one; `None` if it is not.
+    pub window_due: Option<Instant>,
     /// As payer: our bid in force.
     pub own_bid: Rate,
     /// As payer: the bid we want, until the limit lets it through.
@@ -102,6 +104,7 @@ impl Connection {
             price: Rate::ZERO,
             quoted: Service::Open,
             quoted_window: Bytes::ZERO,
+            window_due: None,
             own_bid: Rate::ZERO,
             wanted_bid: Rate::ZERO,
             bids: Allowance::new(BID_INTERVAL, BID_BURST),

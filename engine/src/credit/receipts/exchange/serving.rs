@@ -9,6 +9,7 @@ use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::exchange::syncing::ReceiptSource;
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::exposure::PaidBlock;
+use crate::credit::receipts::limits::WINDOW_DELAY;
 use crate::credit::receipts::payee::Refused;
 use crate::credit::receipts::service::Service;
 use crate::credit::receipts::violation::Violation;
@@ -92,6 +93,8 @@ impl Exchange {
             Service::Open => Rate::ZERO,
             Service::Paid { .. } => connection.peer_bid,
         };
+        self.measure(self.connections[&peer].key);
+        let connection = &self.connections[&peer];
         let payable = connection.is_payable();
         let (key, quoted) = (connection.key, connection.quoted);
         let takes = self.pair_mut(key).payee.conduct().may_take();
@@ -155,13 +158,12 @@ impl Exchange {
                 }
                 let quoted = self.connection_mut(peer).quoted.price(bid);
                 assert_eq!(rate, quoted, "a block costs what was quoted");
-                let window = self.window_of(key);
                 let block = PaidBlock {
                     torrent_id,
                     len: Bytes::new(u64::from(len)),
                     rate,
                 };
-                self.pair_mut(key).payee.grant(block, window, now);
+                self.pair_mut(key).payee.grant(block, now);
             }
             Granted::Open => {
                 if !self.connection_mut(peer).quoted.price(bid).is_zero() {
@@ -208,9 +210,8 @@ impl Exchange {
             return Err(Unpaid::Underbid);
         }
         let pair = self.pairs.get(&connection.key).ok_or(Unpaid::Free)?;
-        let window = pair.window(&self.setup.window);
         let len = Bytes::new(u64::from(len));
-        match pair.payee.refusal(len, price, window, now) {
+        match pair.payee.refusal(len, price, now) {
             None => Ok(price),
             Some(refused) => Err(Unpaid::Refused(refused)),
         }
@@ -272,9 +273,8 @@ impl Exchange {
                 self.tally(row.into_iter().collect());
             }
             ReceiptSource::Lock(lock_id) => {
-                let piece_len = pair.piece_len;
                 pair.payee.accept(lock_id, pending.receipt, now);
-                pair.payee.reconsider(piece_len, at);
+                pair.payee.reconsider(at);
                 let lock = &pair.payee.locks[&lock_id];
                 let mut rows = vec![TallyRow::Pair(pair.row())];
                 rows.extend(receipt_row(lock.lock.body.channel(), lock.incoming.held()));
@@ -285,30 +285,36 @@ impl Exchange {
         }
     }
 
-    /// Tells the payer of its window when it has changed by an eighth, or shrunk.
-    pub(super) fn requote(&mut self, key: NodeId, _at: Instant) {
-        let window = self.window_of(key);
-        let live = self.live(key, |connection: &Connection| {
-            let before = connection.quoted_window;
-            let eighth = Bytes::new(before.get() / 8);
-            let grown = window >= before.saturating_add(eighth) && window != before;
-            connection.is_payable() && (grown || window < before)
-        });
+    /// Tells the payer of its window: at once when that has shrunk or grown by an eighth, a second
+    /// later when it differs at all.
+    pub(super) fn requote(&mut self, key: NodeId, at: Instant) {
         if !self.setup.terms.earn {
             return;
         }
-        for peer in live {
-            let quoted = self.connection_mut(peer).quoted;
-            self.say_quote(peer, quoted);
+        let window = self.window_of(key);
+        for peer in self.live(key, Connection::is_payable) {
+            let connection = self.connection_mut(peer);
+            let (quoted, before) = (connection.quoted, connection.quoted_window);
+            if window == before {
+                connection.window_due = None;
+                continue;
+            }
+            let due = *connection.window_due.get_or_insert(at.after(WINDOW_DELAY));
+            let eighth = Bytes::new(before.get() / 8);
+            if at >= due || window < before || window >= before.saturating_add(eighth) {
+                self.say_quote(peer, quoted);
+            }
         }
     }
 
     pub(super) fn say_quote(&mut self, peer: PeerIndex, service: Service) {
-        let key = self.connection_mut(peer).key;
-        let window = self.window_of(key);
         let connection = self.connection_mut(peer);
         connection.quoted = service;
-        connection.quoted_window = window;
+        connection.window_due = None;
+        let key = connection.key;
+        self.measure(key);
+        let window = self.window_of(key);
+        self.connection_mut(peer).quoted_window = window;
         self.send(peer, ReceiptMessage::Quote(service.quote(window)));
     }
 
@@ -323,7 +329,23 @@ impl Exchange {
     pub(super) fn window_of(&self, key: NodeId) -> Bytes {
         self.pairs
             .get(&key)
-            .map_or(Bytes::ZERO, |pair| pair.window(&self.setup.window))
+            .map_or(Bytes::ZERO, |pair| pair.payee.window())
+    }
+
+    /// What the window of a payer depends on has changed: pieces, bids, quotes or seats. A block
+    /// costs what is bid, within what is quoted; while it is not seated, what it bids.
+    pub(super) fn measure(&mut self, key: NodeId) {
+        let live = self.live(key, Connection::is_payable);
+        let live = || live.iter().filter_map(|peer| self.connections.get(peer));
+        let rates = live().map(|connection| match connection.quoted {
+            Service::Open => connection.peer_bid,
+            Service::Paid { cap } => connection.peer_bid.min(cap),
+        });
+        let rate = rates.max().unwrap_or_default();
+        let seated = live().any(|connection| !connection.price.is_zero());
+        if let Some(pair) = self.pairs.get_mut(&key) {
+            pair.payee.measure(pair.piece_len, rate, seated);
+        }
     }
 
     fn punish(&mut self, peer: PeerIndex) {
