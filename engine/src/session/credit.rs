@@ -191,6 +191,9 @@ impl Session {
                 has_missing: link.interesting,
                 rate_to_us: Bytes::new(link.download.rate.per_second(now)),
                 choking_us: link.choking_us,
+                received: link.download.received,
+                asked: link.download.pipeline.outstanding().len() > 0
+                    || link.download.pipeline.is_snubbed(),
             })
         };
         self.peers.values().filter_map(facts).collect()

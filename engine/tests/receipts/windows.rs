@@ -14,11 +14,11 @@ const BLOCKS: u32 = 4;
 
 /// The window in the newest QUOTE.
 fn quoted(duo: &Duo) -> Option<Bytes> {
-    let quotes = duo.sent.iter().filter_map(|(_, message)| match message {
+    let mut quotes = duo.sent.iter().filter_map(|(_, message)| match message {
         ReceiptMessage::Quote(quote) => Some(quote.window),
         _ => None,
     });
-    quotes.last()
+    quotes.next_back()
 }
 
 fn decide(duo: &mut Duo, peer: PeerIndex, rate: Rate) {

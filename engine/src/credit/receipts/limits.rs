@@ -100,10 +100,19 @@ pub const SUMMARY_DELAY: Duration = Duration::from_secs(60);
 /// …or after this many bytes.
 pub const SUMMARY_STEP: Bytes = Bytes::new(64 * 1024 * 1024);
 
-/// A payee that choked within this time of a raise gets no further raise for a while (S5).
+/// A payee that choked within this time of a raise gets no further raise for a while, and one that
+/// choked within it of a cut gets the former bid back (S5).
 pub const RAISE_REGRET: Duration = Duration::from_secs(60);
 /// How long a payee that choked after a raise gets none.
 pub const RAISE_PAUSE: Duration = Duration::from_secs(300);
+/// After a cut that was taken back nothing is raised for this long…
+pub const CUT_RAISE_PAUSE: Duration = Duration::from_secs(20);
+/// …and nothing cut for this long, doubled each time…
+pub const CUT_PAUSE: Duration = Duration::from_secs(300);
+/// …up to this.
+pub const CUT_PAUSE_MAX: Duration = Duration::from_secs(3_600);
+/// A bid is raised to at most so many times the lowest at which another payee serves us.
+pub const RIVAL_FACTOR: u64 = 2;
 /// Unchoked rounds in a row after which a bid is lowered.
 pub const LOWER_AFTER_ROUNDS: u8 = 3;
 

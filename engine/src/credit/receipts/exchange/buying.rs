@@ -47,12 +47,12 @@ impl Exchange {
         connection.peer_rate_min.filter(|_| may_pay)
     }
 
-    /// The exposure that this peer allows our key, by its newest HELLO or QUOTE; zero if it has
-    /// not said.
-    pub fn window_at(&self, peer: PeerIndex) -> Bytes {
+    /// The exposure that this peer allows our key, by our own reckoning: what it says counts for
+    /// nothing, for it decides how much credit is locked.
+    pub fn window_reckoned(&self, peer: PeerIndex) -> Bytes {
         let key = self.connections.get(&peer).map(|connection| connection.key);
-        key.and_then(|key| self.pairs.get(&key))
-            .map_or(Bytes::ZERO, |pair| pair.payer.window)
+        let pair = key.and_then(|key| self.pairs.get(&key));
+        pair.map_or(Bytes::ZERO, |pair| self.reckon(pair))
     }
 
     /// Wants this bid for the requests that follow. It is in force once its BID is among the
@@ -100,6 +100,10 @@ impl Exchange {
 
     /// The window that a payee allows our key: by our own reckoning, and no more than it quoted.
     fn own_window(&self, pair: &Pair) -> Bytes {
+        self.reckon(pair).min(pair.payer.window)
+    }
+
+    fn reckon(&self, pair: &Pair) -> Bytes {
         let live = pair.connections.iter();
         let live = live.filter_map(|peer| self.connections.get(peer));
         let rates = live.map(|connection| match connection.quote {
@@ -108,8 +112,7 @@ impl Exchange {
         });
         let rate = rates.max().unwrap_or_default();
         let history = history(pair.payer.signed(), rate);
-        let own = self.setup.window.of(pair.piece_len, history);
-        own.min(pair.payer.window)
+        self.setup.window.of(pair.piece_len, history)
     }
 
     /// Pieces of this connection's torrent that its payee's window counts already, with the bytes
