@@ -204,6 +204,8 @@ impl World {
             assert!(!rate.is_zero());
             let pair = (self.nodes[remote].id(), self.nodes[index].id());
             *self.truth.granted.entry(pair).or_default() += u64::from(block.len);
+            let window = self.truth.window_max.entry(pair).or_default();
+            *window = (*window).max(view.limit.get());
         }
         self.drain(index);
         let Some(state) = self.nodes[index].peers.get_mut(&peer) else {

@@ -50,6 +50,8 @@ pub(crate) struct Truth {
     pub(crate) signed: BTreeMap<LockId, (NodeId, NodeId, u64)>,
     /// Bytes granted in the paid class, less those taken back, since the payee's last start.
     pub(crate) granted: BTreeMap<(NodeId, NodeId), u64>,
+    /// The largest window that was allowed.
+    pub(crate) window_max: BTreeMap<(NodeId, NodeId), u64>,
 }
 
 pub(crate) struct World {
@@ -249,6 +251,10 @@ impl World {
     fn say(&mut self, index: usize, peer: PeerIndex, message: ReceiptMessage) {
         self.note_signed(index, &message);
         let drop_it = self.rng.chance(1, 2);
+        let (fate, wait) = match self.nodes[index].play {
+            Play::Fickle => (self.rng.below(4), self.rng.below(100)),
+            _ => (2, 0),
+        };
         let node = &mut self.nodes[index];
         let Some(state) = node.peers.get_mut(&peer) else {
             return;
@@ -285,6 +291,16 @@ impl World {
                 node.late.push_back((at, peer, message));
                 return;
             }
+            (Play::Fickle, message @ ReceiptMessage::Receipt(_)) => match fate {
+                0 => return,
+                1 => {
+                    let at = self.now.after(Duration::from_secs(wait));
+                    let at = node.late.back().map_or(at, |(last, _, _)| at.max(*last));
+                    node.late.push_back((at, peer, message));
+                    return;
+                }
+                _ => message,
+            },
             (_, message) => message,
         };
         let state = node.peers.get_mut(&peer).expect("looked up above");

@@ -2,7 +2,9 @@
 
 use seedbank_ledger::{Bytes, Duration, Instant, NetworkId, NodeId, Rate};
 
-use crate::credit::receipts::limits::{BID_BURST, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL};
+use crate::credit::receipts::limits::{
+    BID_BURST, BID_BURST_TAKEN, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL,
+};
 use crate::credit::receipts::service::Service;
 use crate::units::TorrentId;
 use crate::wire::receipt::Hello;
@@ -54,6 +56,8 @@ pub struct Connection {
     pub peer_window: Bytes,
     /// As payee: its bid in force.
     pub peer_bid: Rate,
+    /// As payee: how many bids it may send.
+    pub peer_bids: Allowance,
     /// As payee: how it is to be served.
     pub service: Service,
     /// As payee: the price of its paid seat; zero without one.
@@ -100,6 +104,7 @@ impl Connection {
             peer_rate_min: hello.rate_min,
             peer_window: hello.window,
             peer_bid: Rate::ZERO,
+            peer_bids: Allowance::new(BID_INTERVAL, BID_BURST_TAKEN),
             service: Service::Open,
             price: Rate::ZERO,
             quoted: Service::Open,

@@ -42,6 +42,9 @@ pub const ATTRIBUTION_MAX: usize = 64;
 pub const BID_BURST: u64 = 4;
 /// Time after which a connection may send one more bid.
 pub const BID_INTERVAL: Duration = Duration::from_secs(1);
+/// Bids that are taken from one connection at once: what an honest sender says in a minute may
+/// arrive together behind a stall.
+pub const BID_BURST_TAKEN: u64 = BID_BURST + 60;
 /// SYNCs and ERRs that one connection's peer can make us send at once.
 pub const SYNC_BURST: u64 = 4;
 /// Time after which it can make us send one more.

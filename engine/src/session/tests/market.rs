@@ -20,7 +20,7 @@ use crate::transfer::choker::Class;
 use crate::units::{PeerIndex, TorrentId};
 use crate::wire::extended::{ExtendedHandshake, RECEIPT, RECEIPT_ID, ReceiptOffer};
 use crate::wire::message::Message;
-use crate::wire::receipt::{Hello, ReceiptMessage};
+use crate::wire::receipt::{Hello, Quote, ReceiptMessage};
 
 const UNIX: u64 = 1_700_000_000;
 const NET: [u8; 32] = [9; 32];
@@ -49,6 +49,8 @@ pub(super) struct Market {
     pub(super) torrent: TorrentId,
     issuer: Identity,
     pub(super) locks: Vec<LockStatus>,
+    /// Every QUOTE, as sent.
+    pub(super) quotes: Vec<(PeerIndex, Quote)>,
 }
 
 impl Market {
@@ -77,6 +79,7 @@ impl Market {
             torrent,
             issuer,
             locks: Vec::new(),
+            quotes: Vec::new(),
         };
         market.settle();
         market
@@ -87,8 +90,10 @@ impl Market {
         loop {
             let mut asked = Vec::new();
             for output in self.rig.take() {
-                if let Output::Settle { request, what } = output {
-                    asked.push((request, what));
+                match output {
+                    Output::Settle { request, what } => asked.push((request, what)),
+                    Output::Send { peer, message } => self.note_quote(peer, &message),
+                    _ => {}
                 }
             }
             if asked.is_empty() {
@@ -119,6 +124,20 @@ impl Market {
                 self.rig.input(Input::Settled { request, answer });
             }
         }
+    }
+
+    fn note_quote(&mut self, peer: PeerIndex, message: &Message) {
+        if let Message::Extended { id: 9, payload } = message
+            && let Ok(ReceiptMessage::Quote(quote)) = ReceiptMessage::decode(payload)
+        {
+            self.quotes.push((peer, quote));
+        }
+    }
+
+    /// The newest QUOTE to a peer.
+    pub(super) fn quoted(&self, peer: PeerIndex) -> Option<Quote> {
+        let mut quotes = self.quotes.iter().rev();
+        quotes.find(|(to, _)| *to == peer).map(|(_, quote)| *quote)
     }
 
     pub(super) fn say(&mut self, peer: PeerIndex, message: &ReceiptMessage) {
@@ -192,6 +211,8 @@ impl Market {
         let peer = self.payer(number);
         self.say(peer, &ReceiptMessage::Bid(Rate::new(bid)));
         self.rig.says(peer, [Message::Interested]);
+        // What was said to it is noted before others come.
+        self.settle();
         peer
     }
 

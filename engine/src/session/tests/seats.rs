@@ -12,8 +12,9 @@ use super::Remote;
 use super::market::{Market, at_least};
 use super::rig::{metainfo, millis, request, slots};
 use crate::interface::config::Policy;
+use crate::rng::Rng;
 use crate::session::peer::Peer;
-use crate::transfer::choker::Class;
+use crate::transfer::choker::{Class, PaidRule};
 use crate::units::{BLOCK_LEN, PeerIndex};
 use crate::wire::message::Message;
 use crate::wire::receipt::ReceiptMessage;
@@ -59,6 +60,8 @@ enum Play {
     Defaults,
     /// Bids high every 11 s and cancels its bid a second later.
     OutbidsAndCancels,
+    /// Whatever comes to its mind: bids, requests, pauses, payments.
+    Script,
 }
 
 struct Player {
@@ -81,23 +84,13 @@ struct Scene {
     market: Market,
     players: Vec<Player>,
     blocks_per_piece: u32,
+    rng: Rng,
 }
 
 impl Scene {
-    /// `count` attackers of one kind, pieces of so many blocks.
+    /// Three honest payers, two peers that pay nothing, and `count` attackers of one kind.
     fn new(play: Play, count: u8, blocks_per_piece: u32) -> Self {
-        let policy = Policy {
-            credit: at_least(ASK),
-            upload_limit: Some(UPLOAD_LIMIT),
-            ..slots(4)
-        };
-        let pieces = 4_096 / blocks_per_piece;
-        let market = Market::with(policy, &metainfo("t", pieces, blocks_per_piece));
-        let mut scene = Self {
-            market,
-            players: Vec::new(),
-            blocks_per_piece,
-        };
+        let mut scene = Self::empty(PaidRule::TopK, blocks_per_piece);
         for number in 1..=3 {
             scene.join(number, Play::Honest);
         }
@@ -110,12 +103,34 @@ impl Scene {
         scene
     }
 
+    /// A seed with pieces of so many blocks.
+    fn empty(paid_rule: PaidRule, blocks_per_piece: u32) -> Self {
+        let policy = Policy {
+            credit: at_least(ASK),
+            upload_limit: Some(UPLOAD_LIMIT),
+            paid_rule,
+            ..slots(4)
+        };
+        let pieces = 4_096 / blocks_per_piece;
+        let market = Market::with(policy, &metainfo("t", pieces, blocks_per_piece));
+        Self {
+            market,
+            players: Vec::new(),
+            blocks_per_piece,
+            rng: Rng::new(1),
+        }
+    }
+
     fn join(&mut self, secret: u8, play: Play) {
         let bid = match play {
             Play::Plain => 0,
             Play::Honest => HONEST_BID + u64::from(secret),
             _ => HIGH_BID,
         };
+        self.join_bidding(secret, play, bid);
+    }
+
+    fn join_bidding(&mut self, secret: u8, play: Play, bid: u64) {
         let peer = if play == Play::Plain {
             let peer = self
                 .market
@@ -191,16 +206,42 @@ impl Scene {
                 }
                 self.ask(index, 64);
             }
+            Play::Script => self.improvise(index),
             Play::Squat(_) | Play::Park | Play::ParkPaying | Play::PaysThenParks => {}
         }
         let pays = match play {
             Play::Honest | Play::Squat(_) | Play::ZeroOnceSeated | Play::OutbidsAndCancels => true,
             Play::ParkPaying | Play::PaysThenParks => true,
             Play::Defaults => self.paid_total(index) < 4 * MIB,
+            Play::Script => self.rng.chance(1, 600),
             Play::Plain | Play::Drip | Play::Park | Play::NeverPays => false,
         };
         if pays {
             self.pay(index);
+        }
+    }
+
+    fn improvise(&mut self, index: usize) {
+        if self.rng.chance(1, 12) {
+            let rates = [0, ASK, HONEST_BID, 2 * HONEST_BID, HIGH_BID];
+            let rate = rates[self.rng.index(rates.len())];
+            self.bid(index, rate);
+        }
+        match self.rng.below(10) {
+            0..6 => {
+                let depth = self.rng.index(64);
+                self.ask(index, depth);
+            }
+            6 => {
+                let signed = self.players[index].signed;
+                self.sign(index, signed + 1);
+            }
+            7 => {
+                let interest = [Message::NotInterested, Message::Interested];
+                let peer = self.players[index].peer;
+                self.market.rig.says(peer, interest);
+            }
+            _ => {}
         }
     }
 
@@ -406,6 +447,93 @@ fn a_seat_is_not_held_by_parking() {
         (Play::PaysThenParks, 3, NEWCOMER_MAX),
         (Play::Park, 20, 0),
     ]);
+}
+
+#[test]
+fn many_keys_that_never_pay_get_a_window_each_and_little_of_the_time() {
+    let quiet = undisturbed(16);
+    let outcome = attacked(Play::NeverPays, 20, 16);
+    let share = outcome.sold_percent();
+    println!("20 keys: {share}% of {quiet}% {outcome:?}");
+    assert!(share + 12 >= quiet, "{share}% of {quiet}%");
+    assert!(outcome.unpaid_max <= NEWCOMER_MAX, "{outcome:?}");
+}
+
+/// Scripts in which bids, requests, interest, pauses and payments are drawn.
+#[test]
+fn no_script_gets_more_than_windows_nor_much_of_the_time() {
+    let quiet = undisturbed(16);
+    for rng_seed in 0..6 {
+        let mut scene = Scene::new(Play::Script, 3, 16);
+        scene.rng = Rng::new(rng_seed);
+        let outcome = scene.run(SCENE_SECS);
+        let share = outcome.sold_percent();
+        println!("script {rng_seed}: {share}% of {quiet}% {outcome:?}");
+        assert_eq!(outcome.free_in_seat, 0, "no open block leaves a paid seat");
+        assert!(
+            share + 10 >= quiet,
+            "script {rng_seed}: {share}% of {quiet}%"
+        );
+        // Two windows, and one for the back-off that fits into a minute.
+        assert!(
+            outcome.unpaid_max <= 3 * MIB,
+            "script {rng_seed}: {outcome:?}"
+        );
+    }
+}
+
+/// A new clearing price is quoted to whoever is seated before anything more is granted to it.
+#[test]
+fn m6_a_new_clearing_price_is_quoted_to_those_who_are_seated() {
+    let mut scene = Scene::empty(PaidRule::UniformPrice, 16);
+    for (secret, bid) in [(1, 100_000), (2, 90_000), (3, 80_000)] {
+        scene.join_bidding(secret, Play::Honest, bid);
+    }
+    scene.join(4, Play::Plain);
+    let mut caps = Vec::new();
+    for second in 0..70 {
+        if second == 35 {
+            // Who lost wins, and another's bid is the price.
+            scene.bid(2, 95_000);
+        }
+        scene.run(1);
+        scene.market.settle();
+        let clearing = scene.market.rig.session.choker.clearing_price();
+        for player in &scene.players {
+            let quote = scene.market.quoted(player.peer).map(|quote| quote.rate);
+            if scene.market.class(player.peer) == Some(Class::Paid) {
+                assert_eq!(quote, Some(clearing.unwrap_or(Rate::new(ASK))));
+            }
+        }
+        caps.extend(clearing.map(Rate::get));
+    }
+    assert_eq!(caps.first(), Some(&80_000), "the bid that lost");
+    assert_eq!(caps.last(), Some(&90_000), "{caps:?}");
+}
+
+/// Two payers share by the prices of their seats, and by the new one after a raise.
+#[test]
+fn proportional_shares_follow_the_price_in_force() {
+    let mut scene = Scene::empty(PaidRule::Proportional, 16);
+    scene.join_bidding(1, Play::Honest, 50_000);
+    scene.join_bidding(2, Play::Honest, 150_000);
+    scene.join(4, Play::Plain);
+    scene.run(20);
+    let mut before = [scene.paid_total(0), scene.paid_total(1)];
+    let mut ratios = Vec::new();
+    for raise in [None, Some(450_000)] {
+        if let Some(rate) = raise {
+            scene.bid(0, rate);
+            scene.run(2);
+            before = [scene.paid_total(0), scene.paid_total(1)];
+        }
+        scene.run(20);
+        let after = [scene.paid_total(0), scene.paid_total(1)];
+        let took = [after[0] - before[0], after[1] - before[1]];
+        ratios.push(took[0] * 100 / took[1]);
+    }
+    assert!((30..=37).contains(&ratios[0]), "{ratios:?}");
+    assert!((270..=330).contains(&ratios[1]), "{ratios:?}");
 }
 
 #[test]

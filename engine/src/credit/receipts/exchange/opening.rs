@@ -131,6 +131,9 @@ impl Exchange {
                     return Err(Violation::RateTooHigh);
                 }
                 let connection = self.connection_mut(peer);
+                if !connection.peer_bids.take(now) {
+                    return Err(Violation::TooManyBids);
+                }
                 connection.peer_bid = rate;
                 let key = connection.key;
                 self.measure(key);
