@@ -37,7 +37,7 @@ use bid::{Bidder, Pauses};
 use book::Book;
 use config::{ACTIVE_MAX, ENDED_MAX, REQUEST_ID_LEN_MAX};
 use day::Day;
-use places::{Place, Record};
+use places::{PayeeRecord, Place};
 use row::{Boost, Share};
 
 /// A torrent as boosts see it.
@@ -125,7 +125,7 @@ pub struct Boosts {
     places: BTreeMap<(u64, NodeId), Place>,
     bidders: BTreeMap<PeerIndex, Bidder>,
     /// How payees did in the places they had.
-    records: BTreeMap<NodeId, Record>,
+    records: BTreeMap<NodeId, PayeeRecord>,
     /// When each boost last gave a place to somebody who was never tried.
     rotations: BTreeMap<u64, Instant>,
     /// Payees that get no raise.

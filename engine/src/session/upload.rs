@@ -120,7 +120,8 @@ impl Session {
     /// Tells the upload queue what a peer would be sent next, and in which class; takes it out if
     /// it is choked.
     ///
-    /// From a paid seat a block leaves only as paid: while window or lock do not cover it, it waits.
+    /// From a paid seat a block leaves only as paid: while window or lock do not cover it, it
+    /// waits.
     pub(super) fn want(&mut self, peer: PeerIndex, now: Instant) {
         let Some(entry) = self.peers.get(&peer) else {
             return;

@@ -5,6 +5,7 @@
 //! is decided in `limiter.rs`, at what price by the receipt protocol.
 
 mod candidate;
+mod policy;
 mod rank;
 mod seats;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use seedbank_ledger::{Duration, Instant, Rate};
 use crate::units::PeerIndex;
 
 pub use candidate::Candidate;
+pub use policy::{PaidRule, SlotPolicy};
 pub use rank::{RankRow, Ranking, rank};
 pub use seats::{Loss, SeatPlan, SeatRow, SeatTerms, Seats};
 
@@ -84,31 +86,6 @@ pub enum Class {
     Reciprocal,
     /// Open: its turn of 30 s.
     Optimistic,
-}
-
-/// A rule for the paid class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PaidRule {
-    /// Highest bids get the slots, pay what they bid, and share the rate equally.
-    #[default]
-    TopK,
-    /// Every bidder is served in proportion to its bid.
-    Proportional,
-    /// Highest bids get the slots and all pay the highest losing bid.
-    UniformPrice,
-}
-
-/// What the owner decided about slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotPolicy {
-    /// Upload slots over all torrents. With one, nothing is sold.
-    pub slots: usize,
-    /// Percent of the slots outside the market; more than 100 counts as 100.
-    pub open_share_percent: u8,
-    /// How the paid class is ranked and shared.
-    pub rule: PaidRule,
-    /// Lowest bid that counts as paying.
-    pub rate_min: Rate,
 }
 
 /// Whether a peer is unchoked, and since when.
@@ -184,27 +161,6 @@ struct PaidTerms {
 struct PeerState {
     choke: Choke,
     decision: Decision,
-}
-
-impl SlotPolicy {
-    /// Slots for optimistic unchokes: a fifth, at least one; never sold.
-    pub fn optimistic_count(&self) -> usize {
-        (self.slots / 5).max(1).min(self.slots)
-    }
-
-    /// Slots outside the market while enough others want them, optimistic ones included.
-    pub fn open_count_min(&self) -> usize {
-        let percent = usize::from(self.open_share_percent.min(100));
-        // Split so that no number of slots can overflow.
-        let share = self.slots / 100 * percent + self.slots % 100 * percent / 100;
-        share.max(1).max(self.optimistic_count()).min(self.slots)
-    }
-
-    /// Slots that may be sold while `open_wanted` others want the rest.
-    pub fn for_sale(&self, open_wanted: usize) -> usize {
-        let open_due = open_wanted.max(self.optimistic_count());
-        self.slots - open_due.min(self.open_count_min())
-    }
 }
 
 impl Decision {
@@ -289,12 +245,7 @@ impl Choker {
     /// does no harm: dwell is kept all the same.
     pub fn decide(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<ChokeChange> {
         let rows: Vec<RankRow> = candidates.iter().map(|one| self.row(one)).collect();
-        let stays = |row: &&RankRow| {
-            let holds = row.choke.holds(now) && row.candidate.torrent_active;
-            row.choke.is_unchoked() && (holds || self.seats.holds(row.candidate.peer))
-        };
-        let stay_count = rows.iter().filter(stays).count();
-        let plan = self.plan_seats(&rows, stay_count, true, now);
+        let plan = self.plan_seats(&rows, true, now);
         let ranking = rank(&rows, &plan, &self.policy, now);
         let known = std::mem::take(&mut self.peers);
         self.clearing_price = ranking.clearing_price;
@@ -322,7 +273,7 @@ impl Choker {
     /// it. What has to wait for a round brings that forward, so that it comes within a second.
     pub fn decide_seats(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<ChokeChange> {
         let rows: Vec<RankRow> = candidates.iter().map(|one| self.row(one)).collect();
-        let plan = self.plan_seats(&rows, self.unchoked_count(), false, now);
+        let plan = self.plan_seats(&rows, false, now);
         if plan.is_round_due {
             let soonest = now.max(self.last_round.after(ROUND_MIN));
             self.next_round = self.next_round.min(soonest);
@@ -343,13 +294,17 @@ impl Choker {
             changes.extend(self.apply(before, decision, now));
         }
         let somebody_waits = rows.iter().any(|row| row.waits(now));
-        for peer in plan.lost.keys() {
+        let lost = rows
+            .iter()
+            .filter(|row| plan.lost.contains_key(&row.candidate.peer));
+        for RankRow { candidate, .. } in lost {
             let is_free = self.unchoked_count() <= self.policy.slots && !somebody_waits;
-            let (class, reason) = match is_free {
-                true => (Some(Class::Reciprocal), Reason::FreeSlot),
-                false => (None, Reason::SeatLost),
+            let (class, reason) = match candidate.refusal() {
+                _ if is_free => (Some(Class::Reciprocal), Reason::FreeSlot),
+                Some(reason) => (None, reason),
+                None => (None, Reason::SeatLost),
             };
-            changes.extend(self.decide_alone(*peer, class, reason, now));
+            changes.extend(self.decide_alone(candidate.peer, class, reason, now));
         }
         changes
     }
@@ -486,18 +441,29 @@ impl Choker {
         );
     }
 
-    fn plan_seats(
-        &mut self,
-        rows: &[RankRow],
-        unchoked_count: usize,
-        is_round: bool,
-        now: Instant,
-    ) -> SeatPlan {
+    fn plan_seats(&mut self, rows: &[RankRow], is_round: bool, now: Instant) -> SeatPlan {
         let is_open = |row: &&RankRow| {
             let candidate = &row.candidate;
             candidate.refusal().is_none() && !candidate.is_payer(&self.policy)
         };
         let for_sale = self.policy.for_sale(rows.iter().filter(is_open).count());
+        // A round gives every slot anew but those within dwell and the seats themselves.
+        let stays = |row: &RankRow| {
+            let holds = row.choke.holds(now) && row.candidate.torrent_active;
+            let is_kept = holds || self.seats.holds(row.candidate.peer);
+            row.choke.is_unchoked() && (is_kept || !is_round)
+        };
+        let seat_row = |row: &RankRow| SeatRow {
+            candidate: row.candidate,
+            pays: row.candidate.refusal().is_none() && row.candidate.is_payer(&self.policy),
+            has_slot: stays(row),
+            waiting_since: row.waiting_since(),
+        };
+        let rows: Vec<SeatRow> = rows.iter().map(seat_row).collect();
+        let taken = match is_round {
+            true => rows.iter().filter(|row| row.has_slot).count(),
+            false => self.unchoked_count(),
+        };
         let mut terms = SeatTerms {
             for_sale,
             room: 0,
@@ -506,15 +472,7 @@ impl Choker {
         };
         // Between rounds somebody who pays may exceed the slots by one.
         let over = if is_round { terms.beyond_max() } else { 1 };
-        let most = self.policy.slots.saturating_add(over);
-        terms.room = most.saturating_sub(unchoked_count);
-        let seat_row = |row: &RankRow| SeatRow {
-            candidate: row.candidate,
-            pays: row.candidate.refusal().is_none() && row.candidate.is_payer(&self.policy),
-            is_unchoked: row.choke.is_unchoked(),
-            waiting_since: row.waiting_since(),
-        };
-        let rows: Vec<SeatRow> = rows.iter().map(seat_row).collect();
+        terms.room = self.policy.slots.saturating_add(over).saturating_sub(taken);
         self.seats.decide(&rows, &terms, now)
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Bidder {
     round_at: Instant,
     choked: bool,
     /// The last change of ours, if it may be regretted yet.
-    step: Option<Step>,
+    step: Option<BidStep>,
     unchoked_rounds: u8,
     no_raise_before: Instant,
     no_cut_before: Instant,
@@ -31,7 +31,7 @@ pub(super) struct Bidder {
 
 /// A change of a bid for its own sake.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum BidStep {
     Raised { at: Instant },
     Cut { at: Instant, former: Rate },
 }
@@ -120,22 +120,22 @@ impl Bidder {
         Some(rate)
     }
 
-    /// It choked us: a change of ours just before is likely to be why. After a cut the former bid is
-    /// right; after a raise, more would only be taken for nothing.
+    /// It choked us: a change of ours just before is likely to be why. After a cut the former bid
+    /// is right; after a raise, more would only be taken for nothing.
     fn regret(&mut self, sight: &BidSight, pauses: &mut Pauses) {
         let now = sight.now;
         match self.step.take() {
-            Some(Step::Cut { at, former }) if now.since(at) <= RAISE_REGRET => {
+            Some(BidStep::Cut { at, former }) if now.since(at) <= RAISE_REGRET => {
                 self.wanted = former;
                 self.no_raise_before = now.after(CUT_RAISE_PAUSE);
                 self.no_cut_before = now.after(self.cut_pause);
                 self.cut_pause = self.cut_pause.times(2).min(CUT_PAUSE_MAX);
             }
-            Some(Step::Raised { at }) if now.since(at) <= RAISE_REGRET => {
+            Some(BidStep::Raised { at }) if now.since(at) <= RAISE_REGRET => {
                 let until = now.after(RAISE_PAUSE);
                 pauses.set(sight.payee, until, super::config::PAUSES_MAX);
             }
-            Some(Step::Cut { .. } | Step::Raised { .. }) | None => {}
+            Some(BidStep::Cut { .. } | BidStep::Raised { .. }) | None => {}
         }
     }
 
@@ -147,7 +147,7 @@ impl Bidder {
             let raised = up(self.rate).min(sight.ceiling().max(self.rate));
             if sight.too_slow && !rests && raised > self.rate {
                 self.wanted = raised;
-                self.step = Some(Step::Raised { at });
+                self.step = Some(BidStep::Raised { at });
             }
             return;
         }
@@ -164,7 +164,7 @@ impl Bidder {
         if lower < self.rate {
             self.wanted = lower;
             let former = self.rate;
-            self.step = Some(Step::Cut { at, former });
+            self.step = Some(BidStep::Cut { at, former });
         }
     }
 }

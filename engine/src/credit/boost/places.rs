@@ -33,7 +33,7 @@ pub(super) struct Place {
 
 /// How a payee did in the places it had.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Record {
+pub(super) struct PayeeRecord {
     lost_places: u32,
     tried: bool,
     served: bool,
@@ -205,9 +205,9 @@ impl Boosts {
     }
 
     /// What is remembered of a payee. The one of least note is forgotten past a bound.
-    fn record(&mut self, payee: NodeId) -> &mut Record {
+    fn record(&mut self, payee: NodeId) -> &mut PayeeRecord {
         if self.records.len() >= PAUSES_MAX && !self.records.contains_key(&payee) {
-            let note = |record: &Record| (record.lost_places, record.served);
+            let note = |record: &PayeeRecord| (record.lost_places, record.served);
             let least = self
                 .records
                 .iter()

@@ -999,7 +999,8 @@ fn a_row_that_is_not_ours_is_an_error_that_names_it() {
 /// Seconds after which one that sends has a place, though four that do not came first.
 const FUNDED_AFTER_MAX: u64 = 40;
 
-/// Four keys that let us ask and never send hold their places for half a minute, and then ever less.
+/// Four keys that let us ask and never send hold their places for half a minute, and then ever
+/// less.
 #[test]
 fn w5_silent_payees_lose_their_places() {
     let mut scene = Scene::new();

@@ -402,7 +402,8 @@ fn attacked(play: Play, count: u8, blocks_per_piece: u32) -> Outcome {
     outcome
 }
 
-/// Attacks that pay nothing, or less than they bid: kind, how many, and what one key may get unpaid.
+/// Attacks that pay nothing, or less than they bid: kind, how many, and what one key may get
+/// unpaid.
 fn harmless(plays: &[(Play, u8, u64)]) {
     let quiet = undisturbed(16);
     for (play, count, unpaid_max) in plays {

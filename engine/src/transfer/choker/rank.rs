@@ -144,7 +144,8 @@ impl<'a> RankedRound<'a> {
                 continue;
             }
             let peer = row.candidate.peer;
-            if self.plan.forfeits(peer) || self.plan.holds(peer) {
+            // A paid seat that is lost is no reason to stay.
+            if self.plan.lost.contains_key(&peer) || self.plan.holds(peer) {
                 continue;
             }
             let class = match class {
@@ -396,6 +397,8 @@ impl<'a> RankedRound<'a> {
         match candidate.refusal() {
             Some(reason) => reason,
             None if self.plan.forfeits(candidate.peer) => Reason::SeatLost,
+            // Outbid so soon is who cut its own bid.
+            None if row.choke.holds(self.now) => Reason::SeatLost,
             None if row.choke.rests(self.now) => Reason::JustChoked,
             None if candidate.snubbed && !candidate.seeding => Reason::Snubbed,
             None => Reason::Outranked,

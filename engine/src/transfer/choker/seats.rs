@@ -36,8 +36,8 @@ pub struct SeatRow {
     pub candidate: Candidate,
     /// May hold a paid seat.
     pub pays: bool,
-    /// Holds a slot of any class.
-    pub is_unchoked: bool,
+    /// Holds a slot that it keeps, whatever is decided here.
+    pub has_slot: bool,
     /// Since when it has been waiting for a slot.
     pub waiting_since: Instant,
 }
@@ -47,7 +47,7 @@ pub struct SeatRow {
 pub struct SeatTerms {
     /// Slots that the open classes leave.
     pub for_sale: usize,
-    /// How many choked peers may be let in.
+    /// How many peers without a slot may be let in.
     pub room: usize,
     /// A round is decided, in which holders may be outbid.
     pub is_round: bool,
@@ -82,7 +82,7 @@ pub struct SeatPlan {
 pub enum Loss {
     /// By its holder's doing: it did not use it, may not pay any more, or cut its bid.
     Itself,
-    /// To a higher bid, or because there are fewer seats.
+    /// To a higher bid, because there are fewer seats, or because it wants nothing for now.
     Outbid,
 }
 
@@ -185,10 +185,7 @@ impl Seats {
 
     fn forget_oldest(&mut self) {
         while self.past.len() > PAST_MAX {
-            let oldest = self
-                .past
-                .iter()
-                .min_by_key(|(key, past)| (past.until, **key));
+            let oldest = self.past.iter().min_by_key(|(_, past)| past.until);
             let key = oldest.map(|(key, _)| *key).expect("more than the bound");
             self.past.remove(&key);
         }
@@ -214,6 +211,10 @@ impl SeatDecision<'_> {
                 Some(row) if row.pays => {
                     let holder = self.seats.holders.get_mut(&peer).expect("a key of it");
                     holder.price = row.candidate.bid;
+                }
+                // A payer that has all there is comes back with the next piece.
+                Some(row) if row.candidate.refusal().is_some() && self.works(&row.candidate) => {
+                    self.lose(peer, Loss::Outbid);
                 }
                 Some(_) => self.lose(peer, Loss::Itself),
                 None => {
@@ -288,7 +289,7 @@ impl SeatDecision<'_> {
                 break;
             }
             let row = self.rows[&peer];
-            if !row.is_unchoked && self.room == 0 && excess == 0 {
+            if !row.has_slot && self.room == 0 && excess == 0 {
                 self.plan.is_round_due = true;
                 continue;
             }
@@ -304,7 +305,7 @@ impl SeatDecision<'_> {
             for yields in idle.split_off(idle.len() - excess) {
                 self.lose(yields, Loss::Itself);
             }
-            if !row.is_unchoked {
+            if !row.has_slot {
                 self.room = self.room.saturating_sub(1);
             }
             let holder = Holder {

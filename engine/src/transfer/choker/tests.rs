@@ -67,7 +67,7 @@ fn new_rows(candidates: &[Candidate]) -> Vec<RankRow> {
 
 /// The seats of a first round.
 fn plan(rows: &[RankRow], policy: &SlotPolicy) -> SeatPlan {
-    Choker::new(*policy, at(0)).plan_seats(rows, 0, true, at(100))
+    Choker::new(*policy, at(0)).plan_seats(rows, true, at(100))
 }
 
 fn ranked(candidates: &[Candidate], policy: &SlotPolicy) -> Ranking {

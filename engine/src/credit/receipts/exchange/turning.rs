@@ -137,7 +137,9 @@ impl Exchange {
             let connection = self.connections.get(peer)?;
             let waits = connection.wanted_bid != connection.own_bid;
             let bid = waits.then(|| connection.bids.next_at());
-            bid.into_iter().chain(connection.window_due).min()
+            let quotes = self.setup.terms.earn && connection.is_payable();
+            let window = connection.window_due.filter(|_| quotes);
+            bid.into_iter().chain(window).min()
         });
         let own = [conduct].into_iter().chain(acks);
         own.chain(earning).chain(paying).chain(bids).flatten().min()

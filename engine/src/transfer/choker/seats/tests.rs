@@ -36,7 +36,7 @@ fn working(peer: u64, bid: u64) -> SeatRow {
             ..Candidate::new(PeerIndex(peer))
         },
         pays: true,
-        is_unchoked: false,
+        has_slot: false,
         waiting_since: at(0),
     }
 }
@@ -176,6 +176,21 @@ fn who_lost_its_seat_by_itself_rests_10_s_or_30_if_it_owes() {
 }
 
 #[test]
+fn who_worked_and_wants_nothing_for_now_does_not_rest() {
+    for (recently, back) in [(QUANTUM, vec![1]), (QUANTUM - 1, vec![])] {
+        let mut stage = Stage::new([working(1, 100)]);
+        stage.decide(0);
+        let row = stage.of(1);
+        row.candidate.paid_recently = recently;
+        (row.candidate.interested_since, row.pays) = (None, false);
+        assert_eq!(seated(&stage.decide(20)), []);
+        let row = stage.of(1);
+        (row.candidate.interested_since, row.pays) = (Some(at(21)), true);
+        assert_eq!(seated(&stage.decide(21)), back);
+    }
+}
+
+#[test]
 fn another_connection_of_a_key_that_rests_rests_too() {
     let mut stage = Stage::new([fresh(1, 900)]);
     stage.decide(0);
@@ -260,7 +275,7 @@ fn without_room_a_choked_newcomer_asks_for_a_round() {
     let plan = stage.decide(0);
     assert_eq!(seated(&plan), [1]);
     assert!(plan.is_round_due);
-    stage.of(2).is_unchoked = true;
+    stage.of(2).has_slot = true;
     assert_eq!(
         seated(&stage.decide(0)),
         [1, 2],
@@ -278,10 +293,10 @@ fn any_row(peer: u64) -> impl Strategy<Value = SeatRow> {
     );
     let numbers = (0_u64..20, 0_u64..3, 0_u64..20);
     (flags, numbers).prop_map(move |(flags, numbers)| {
-        let (pays, has_paid, is_relaxed, is_unchoked, friend) = flags;
+        let (pays, has_paid, is_relaxed, has_slot, friend) = flags;
         let mut row = working(peer, numbers.0);
         row.pays = pays;
-        row.is_unchoked = is_unchoked;
+        row.has_slot = has_slot;
         row.waiting_since = at(numbers.2);
         row.candidate.has_paid = has_paid;
         row.candidate.is_relaxed = is_relaxed;
@@ -297,11 +312,16 @@ fn any_rows() -> impl Strategy<Value = Vec<SeatRow>> {
     (0_u64..12).prop_flat_map(|count| (0..count).map(any_row).collect::<Vec<_>>())
 }
 
+/// Peers, seconds that pass, whether a round is decided, slots for sale, and room.
+fn any_step() -> impl Strategy<Value = (Vec<SeatRow>, u64, bool, usize, usize)> {
+    (any_rows(), 0_u64..8, any::<bool>(), 0_usize..5, 0_usize..3)
+}
+
 proptest! {
     /// A random life of the seats.
     #[test]
     fn places_payers_and_rests_hold_in_any_history(
-        steps in prop::collection::vec((any_rows(), 0_u64..8, any::<bool>(), 0_usize..5, 0_usize..3), 1..40),
+        steps in prop::collection::vec(any_step(), 1..40),
     ) {
         let mut seats = Seats::default();
         let mut second = 20;
