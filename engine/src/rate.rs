@@ -6,8 +6,12 @@ use seedbank_ledger::Instant;
 const WINDOW_SECS: u64 = 10;
 const BUCKET_COUNT: usize = 10;
 const NANOS_PER_SEC: u64 = 1_000_000_000;
+/// Spans of [`WINDOW_SECS`] that a peak looks back: ten minutes.
+const SPANS: u64 = 60;
+const SPAN_COUNT: usize = 60;
 
 const _: () = assert!(WINDOW_SECS == 10 && BUCKET_COUNT == 10);
+const _: () = assert!(SPANS == 60 && SPAN_COUNT == 60);
 
 /// A transfer's total and its rate. Constant size, constant time.
 #[derive(Clone, Debug)]
@@ -40,6 +44,15 @@ impl RateMeter {
         self.total_bytes = self.total_bytes.saturating_add(bytes);
     }
 
+    /// Bytes that moved in the last ten seconds, the current one included.
+    pub fn recent(&self, now: Instant) -> u64 {
+        let now_sec = (now.as_nanos() / NANOS_PER_SEC).max(self.newest_sec);
+        let oldest_sec = (now_sec + 1).saturating_sub(WINDOW_SECS);
+        (oldest_sec..=self.newest_sec)
+            .map(|sec| self.buckets[slot_of(sec)])
+            .fold(0, u64::saturating_add)
+    }
+
     /// Bytes per second over the last ten seconds, rounded down.
     ///
     /// A transfer younger than that is divided by its age, and by one second at least, so that one
@@ -51,9 +64,7 @@ impl RateMeter {
         let now_sec = now.as_nanos() / NANOS_PER_SEC;
         let now_sec = now_sec.max(self.newest_sec);
         let oldest_sec = (now_sec + 1).saturating_sub(WINDOW_SECS);
-        let recent = (oldest_sec..=self.newest_sec)
-            .map(|sec| self.buckets[slot_of(sec)])
-            .fold(0, u64::saturating_add);
+        let recent = self.recent(now);
         let window_start = oldest_sec.saturating_mul(NANOS_PER_SEC);
         let since = window_start.max(started_at.as_nanos());
         let elapsed = now.as_nanos().saturating_sub(since).max(NANOS_PER_SEC);
@@ -83,6 +94,60 @@ impl Default for RateMeter {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The most that moved in ten seconds, of the last ten minutes. Constant size.
+#[derive(Clone, Debug)]
+pub struct RatePeak {
+    /// Totals of whole spans of ten seconds, by their number modulo [`SPAN_COUNT`].
+    spans: [u64; SPAN_COUNT],
+    newest: u64,
+}
+
+impl RatePeak {
+    /// Nothing counted yet.
+    pub const fn new() -> Self {
+        Self {
+            spans: [0; SPAN_COUNT],
+            newest: 0,
+        }
+    }
+
+    /// Counts `bytes` that moved at `now`.
+    pub fn add(&mut self, bytes: u64, now: Instant) {
+        let span = span_of(now);
+        if span > self.newest {
+            let stale = (span - self.newest).min(SPANS);
+            for old in (span - stale + 1)..=span {
+                self.spans[place_of(old)] = 0;
+            }
+            self.newest = span;
+        }
+        let total = &mut self.spans[place_of(self.newest)];
+        *total = total.saturating_add(bytes);
+    }
+
+    /// Bytes per second in the best ten seconds, rounded down.
+    pub fn per_second(&self, now: Instant) -> u64 {
+        let now = span_of(now).max(self.newest);
+        let oldest = (now + 1).saturating_sub(SPANS);
+        let totals = (oldest..=self.newest).map(|span| self.spans[place_of(span)]);
+        totals.max().unwrap_or(0) / WINDOW_SECS
+    }
+}
+
+impl Default for RatePeak {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn span_of(now: Instant) -> u64 {
+    now.as_nanos() / (NANOS_PER_SEC * WINDOW_SECS)
+}
+
+fn place_of(span: u64) -> usize {
+    usize::try_from(span % SPANS).expect("below the span count")
 }
 
 fn slot_of(sec: u64) -> usize {
@@ -139,6 +204,21 @@ mod tests {
         assert_eq!(meter.total(), u64::MAX);
         assert_eq!(meter.per_second(Instant::MAX), u64::MAX);
         assert_eq!(RateMeter::default().per_second(Instant::MAX), 0);
+    }
+
+    #[test]
+    fn a_peak_is_remembered_for_ten_minutes() {
+        let mut peak = RatePeak::new();
+        assert_eq!(peak.per_second(at_ms(0)), 0);
+        peak.add(50_000, at_ms(12_000));
+        peak.add(50_000, at_ms(19_000));
+        peak.add(30_000, at_ms(25_000));
+        assert_eq!(peak.per_second(at_ms(25_000)), 10_000);
+        assert_eq!(peak.per_second(at_ms(609_999)), 10_000);
+        assert_eq!(peak.per_second(at_ms(610_000)), 3_000);
+        peak.add(7_000, at_ms(5_000_000));
+        assert_eq!(peak.per_second(at_ms(5_000_000)), 700);
+        assert_eq!(peak.per_second(Instant::MAX), 0);
     }
 
     proptest! {

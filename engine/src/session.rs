@@ -37,6 +37,7 @@ use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
+use crate::rate::RatePeak;
 use crate::rng::Rng;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
@@ -79,6 +80,8 @@ pub struct Session {
     uploads: UploadQueue,
     /// The way out, while somebody is served as paid.
     uplink: Option<Uplink>,
+    /// The most that left in a while, for want of a limit.
+    upload_peak: RatePeak,
     /// When the upload queue can grant again.
     upload_refill: Option<Instant>,
     /// Granted in this event and not handed to the driver yet.
@@ -123,6 +126,7 @@ impl Session {
             choker: Choker::new(slot_policy(&policy, market.ask()), now),
             uploads: UploadQueue::new(policy.open_share_percent),
             uplink: None,
+            upload_peak: RatePeak::new(),
             downloads: Limiter::new(),
             leasing: BTreeSet::new(),
             upload_refill: None,

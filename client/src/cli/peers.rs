@@ -140,6 +140,7 @@ fn verdict(peer: &v1::Peer) -> String {
         UnchokeReason::TorrentStopped => "torrent stopped",
         UnchokeReason::Seed => "is a seed",
         UnchokeReason::JustChoked => "only just choked",
+        UnchokeReason::SeatLost => "did not use its paid seat",
     };
     format!("{answer}: {reason}")
 }

@@ -11,6 +11,7 @@ pub mod config;
 mod day;
 mod order;
 mod payee;
+mod places;
 mod plan;
 mod row;
 
@@ -36,6 +37,7 @@ use bid::{Bidder, Pauses};
 use book::Book;
 use config::{ACTIVE_MAX, ENDED_MAX, REQUEST_ID_LEN_MAX};
 use day::Day;
+use places::{PayeeRecord, Place};
 use row::{Boost, Share};
 
 /// A torrent as boosts see it.
@@ -63,7 +65,7 @@ pub struct PayeeCandidate {
     pub torrent_id: TorrentId,
     /// Lowest bid it serves as paid.
     pub rate_min: Rate,
-    /// The exposure it allows us; zero if it has not said.
+    /// The exposure that our key is allowed there, by our own reckoning.
     pub window: Bytes,
     /// It has every piece.
     pub is_seed: bool,
@@ -73,6 +75,12 @@ pub struct PayeeCandidate {
     pub rate_to_us: Bytes,
     /// It chokes us.
     pub choking_us: bool,
+    /// Bytes that came on this connection in total.
+    pub received: Bytes,
+    /// It is asked for something.
+    pub asked: bool,
+    /// We have a paid seat there.
+    pub seated: bool,
 }
 
 /// Everything a plan looks at.
@@ -116,6 +124,10 @@ pub struct Boosts {
     /// Whom each boost funds: at most [`config::PAYEES_MAX`] each.
     places: BTreeMap<(u64, NodeId), Place>,
     bidders: BTreeMap<PeerIndex, Bidder>,
+    /// How payees did in the places they had.
+    records: BTreeMap<NodeId, PayeeRecord>,
+    /// When each boost last gave a place to somebody who was never tried.
+    rotations: BTreeMap<u64, Instant>,
     /// Payees that get no raise.
     raise_pauses: Pauses,
     /// Payees that get no new place.
@@ -127,13 +139,6 @@ pub struct Boosts {
     /// Locks that no boost wants, and since when.
     unwanted: BTreeMap<LockId, Instant>,
     outputs: VecDeque<CreditOutput>,
-}
-
-/// A payee that a boost funds.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    useful_at: Instant,
-    choked_since: Option<Instant>,
 }
 
 /// The row of what the day cost; boosts are numbered from 1.

@@ -65,6 +65,8 @@ pub enum Notice {
     },
     /// A payer left the paid class because it does not pay.
     Suspended(NodeId),
+    /// Blocks of a payer that waited for window, lock or conduct may be able to leave.
+    Relieved(NodeId),
     /// A lock for us or of ours changed.
     LockChanged(LockId),
     /// Our bid at a payee began or ended: a piece is open at one paid peer at a time (S1).

@@ -9,7 +9,7 @@ use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::Peer;
 use crate::transfer::choker::{Candidate, ChokeChange};
-use crate::units::PeerIndex;
+use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
 
 /// Requests still served to a peer without the Fast Extension after a choke: 2 MiB.
@@ -29,12 +29,12 @@ impl Session {
             return;
         }
         let candidates = self.candidates(now);
-        let mut changes = Vec::new();
-        for candidate in &candidates {
-            changes.extend(self.choker.admit_paid(now, candidate));
-        }
+        self.choker.set_paid_rate(self.paid_rate(now));
+        let mut changes = self.choker.decide_seats(now, &candidates);
         changes.extend(self.choker.admit_free(now, &candidates));
         self.apply_chokes(&changes, now);
+        // Somebody may have asked for a round that is due at once.
+        self.choke_round(now);
     }
 
     /// Whether anybody could be let in before the next round. Who sells nothing and has no friends
@@ -77,12 +77,28 @@ impl Session {
 
     /// A round, if it is due.
     pub(super) fn choke_round(&mut self, now: Instant) {
-        if self.peers.is_empty() || now < self.choker.next_round() {
-            return;
+        if !self.peers.is_empty() && now >= self.choker.next_round() {
+            self.choke_round_now(now);
         }
+    }
+
+    /// A round, whenever the last one was.
+    pub(super) fn choke_round_now(&mut self, now: Instant) {
         let candidates = self.candidates(now);
+        self.choker.set_paid_rate(self.paid_rate(now));
         let changes = self.choker.decide(now, &candidates);
         self.apply_chokes(&changes, now);
+    }
+
+    /// Bytes per second that the paid class can have: its share of the limit, or without one its
+    /// share of the most that left in 10 s of the last 10 min. `None` while nothing has left.
+    fn paid_rate(&self, now: Instant) -> Option<u64> {
+        let total = match self.policy.upload_limit {
+            Some(limit) => limit,
+            None => Some(self.upload_peak.per_second(now)).filter(|rate| *rate > 0)?,
+        };
+        let paid_percent = 100 - u64::from(self.policy.open_share_percent.min(100));
+        Some(total / 100 * paid_percent + total % 100 * paid_percent / 100)
     }
 
     fn candidates(&self, now: Instant) -> Vec<Candidate> {
@@ -96,10 +112,7 @@ impl Session {
         let link = peer.live()?;
         let torrent = self.torrents.get(&peer.torrent_id?)?;
         let credit = self.market.peer(peer.index);
-        // Without a key nobody bids, and a long queue need not be looked through.
-        let queued = credit.node_id.and_then(|_| link.upload.bid_min());
-        let bid = queued.unwrap_or(credit.bid);
-        let pays = self.market.may_pay(peer.index, bid, now);
+        let pays = self.market.may_pay(peer.index, now);
         Some(Candidate {
             torrent_active: torrent.is_active() && torrent.open().is_some(),
             seeding: torrent.is_seed(),
@@ -109,9 +122,14 @@ impl Session {
             received_rate: link.download.rate.per_second(now),
             sent_rate: link.upload.rate.per_second(now),
             standing: credit.standing,
-            bid: if pays { bid } else { Rate::ZERO },
+            key: credit.node_id,
+            bid: if pays { credit.bid } else { Rate::ZERO },
             friend: credit.friend,
             pays,
+            has_paid: credit.has_paid,
+            paid_recently: link.upload.paid_rate.recent(now),
+            window: credit.window_plain.get(),
+            is_relaxed: credit.exposure.get() <= credit.window.get() / 2,
             group: group_of(peer.addr.ip()),
             ..Candidate::new(peer.index)
         })
@@ -133,7 +151,10 @@ impl Session {
         let Some(torrent_id) = self.peers.get(&peer).and_then(|entry| entry.torrent_id) else {
             return;
         };
-        self.serve_as(peer, decision.class, now);
+        self.serve_as(&decision, now);
+        if !decision.price.is_zero() {
+            self.reject_underbid(peer, decision.price, now);
+        }
         if change.flipped {
             let unchoked = decision.class.is_some();
             let reason = decision.reason;
@@ -161,6 +182,20 @@ impl Session {
         // A drain that is overtaken by an unchoke never told the peer that it was choked.
         if link.upload.drain_left.take().is_none() {
             self.send(peer, Message::Unchoke, now);
+        }
+    }
+
+    /// From a paid seat nothing leaves that was asked for below its price: the payer asks again.
+    fn reject_underbid(&mut self, peer: PeerIndex, price: Rate, now: Instant) {
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
+        let queue = &mut link.upload.queue;
+        let underbid = queue.iter().filter(|queued| queued.bid < price);
+        let underbid: Vec<Block> = underbid.map(|queued| queued.block).collect();
+        queue.retain(|queued| queued.bid >= price);
+        for block in underbid {
+            self.send(peer, Message::Reject(block), now);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The session's side of the market: what it is told, what it says, and what follows from it.
 
-use seedbank_ledger::{Bytes, Instant, Rate};
+use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 
 use crate::credit::boost::{BoostOrder, BoostQuote, TorrentRow};
 use crate::credit::market::{Facts, PayeeFacts};
@@ -13,7 +13,7 @@ use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
-use crate::transfer::choker::{Class, ROUND};
+use crate::transfer::choker::{Class, Decision, ROUND};
 use crate::units::{PeerIndex, TorrentId};
 use crate::wire::extended::RECEIPT;
 use crate::wire::message::Message;
@@ -78,6 +78,7 @@ impl Session {
                 | Notice::Ready(_)
                 | Notice::Suspended(_)
                 | Notice::LockChanged(_) => self.choke_soon(now),
+                Notice::Relieved(key) => self.serve_waiting(key, now),
                 Notice::Quoted { peer, .. } => self.refill_peer(peer, now),
                 Notice::Bidding { peer, paid } => self.mark_paid(peer, paid),
                 Notice::Misbehaved { peer, violation } => {
@@ -125,28 +126,36 @@ impl Session {
         if let Err(what) = self.market.received(peer, payload, now) {
             return self.misbehaved(peer, format!("Sb_receipt: {what}"));
         }
-        // A bid may let it in, a receipt may make room.
-        self.want(peer, now);
-        if self.paid_order_waits(peer, now) {
+        let (bid, price) = (self.market.bid(peer), self.market.seat_price(peer));
+        if bid < price {
+            // Ranked before anything is read that was said under it.
+            self.choke_round_now(now);
+        } else if bid > price && self.market.may_pay(peer, now) {
             self.choke_soon(now);
         }
+        // A bid may let it in, a receipt may make room.
+        self.want(peer, now);
     }
 
-    fn paid_order_waits(&self, peer: PeerIndex, now: Instant) -> bool {
-        let decision = self.choker.decision(peer);
-        let class = decision.and_then(|decision| decision.class);
-        class != Some(Class::Paid) && self.market.may_pay(peer, self.market.bid(peer), now)
+    /// Window, lock or conduct may cover now what waited in this payer's paid seats.
+    fn serve_waiting(&mut self, key: NodeId, now: Instant) {
+        for peer in self.market.connections_of(key) {
+            self.want(peer, now);
+        }
+        self.pump_uploads(now);
     }
 
-    /// The choker put a peer into a class, or choked it.
-    pub(super) fn serve_as(&mut self, peer: PeerIndex, class: Option<Class>, now: Instant) {
-        let service = match class {
-            Some(Class::Paid) => Service::Paid {
-                cap: self.choker.clearing_price().unwrap_or(Rate::MAX),
+    /// The choker put a peer into a class, or choked it. Friends are served for nothing.
+    pub(super) fn serve_as(&mut self, decision: &Decision, now: Instant) {
+        let service = match decision.class {
+            Some(Class::Paid) if !decision.price.is_zero() => Service::Paid {
+                cap: decision.cap.unwrap_or(Rate::MAX),
             },
-            Some(Class::Reciprocal | Class::Optimistic) | None => Service::Open,
+            Some(Class::Paid | Class::Reciprocal | Class::Optimistic) | None => Service::Open,
         };
-        self.market.set_service(peer, service, class.is_none(), now);
+        let is_choked = decision.class.is_none();
+        self.market
+            .set_service(decision.peer, service, is_choked, now);
     }
 
     /// The metainfo of a torrent is known now, and its connections are older.
@@ -182,6 +191,9 @@ impl Session {
                 has_missing: link.interesting,
                 rate_to_us: Bytes::new(link.download.rate.per_second(now)),
                 choking_us: link.choking_us,
+                received: link.download.received,
+                asked: link.download.pipeline.outstanding().len() > 0
+                    || link.download.pipeline.is_snubbed(),
             })
         };
         self.peers.values().filter_map(facts).collect()

@@ -56,6 +56,7 @@ impl Session {
     }
 
     pub(super) fn reject_arrived(&mut self, peer: PeerIndex, block: Block, now: Instant) {
+        let (own_bid, has_seat) = (self.market.request_bid(peer), self.market.has_seat_at(peer));
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
@@ -63,8 +64,16 @@ impl Session {
             return;
         };
         let (torrent_id, choked) = (torrent.torrent_id, link.choking_us);
+        // In a paid seat, a request below the bid in force was only asked too early (S1).
+        let raised = has_seat && bid < own_bid;
         let refused = torrent.open_mut().filter(|_| !choked);
-        let released = refused.map(|open| open.picker.refused(peer, block, now));
+        let released = refused.and_then(|open| {
+            if raised {
+                open.picker.asked_too_low(peer, block);
+                return None;
+            }
+            Some(open.picker.refused(peer, block, now))
+        });
         self.market.unanswered(peer, &block, bid, now);
         if let Some(released) = released {
             self.released(torrent_id, released, now);

@@ -88,6 +88,8 @@ pub(crate) struct Upload {
     /// Payload sent.
     pub(crate) sent: Bytes,
     pub(crate) rate: RateMeter,
+    /// Payload sent as paid.
+    pub(crate) paid_rate: RateMeter,
     /// Requests refused since one was accepted.
     pub(crate) refused: u32,
     /// Choked, but without the Fast Extension: so many more blocks that it asks for are served
@@ -181,6 +183,7 @@ impl Upload {
             granted_bytes: 0,
             sent: Bytes::ZERO,
             rate: RateMeter::new(),
+            paid_rate: RateMeter::new(),
             refused: 0,
             drain_left: None,
         }
@@ -192,10 +195,5 @@ impl Upload {
         position
             .and_then(|position| self.queue.remove(position))
             .is_some()
-    }
-
-    /// The lowest bid among queued requests: bidding high over cheap requests gains nothing.
-    pub(crate) fn bid_min(&self) -> Option<Rate> {
-        self.queue.iter().map(|queued| queued.bid).min()
     }
 }

@@ -9,7 +9,6 @@ use crate::credit::receipts::Granted;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::{GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
-use crate::transfer::choker::{Class, Reason};
 use crate::transfer::limiter::{UploadPeer, UploadSide};
 use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
@@ -24,7 +23,7 @@ const AHEAD_MAX: u64 = 1024 * 1024;
 impl Session {
     pub(super) fn request_arrived(&mut self, peer: PeerIndex, block: Block, now: Instant) {
         let unchoked = self.is_unchoked(peer);
-        let bid = self.market.bid(peer);
+        let (bid, price) = (self.market.bid(peer), self.market.seat_price(peer));
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
@@ -34,12 +33,13 @@ impl Session {
         let room = link.upload.queue.len() < QUEUE_MAX;
         // A peer that drains has not been told that it is choked, and may never be.
         let listening = unchoked || link.upload.drain_left.is_some();
+        let underbid = bid < price;
         // Some clients ask without ever saying that they are interested.
         let was_silent = servable && link.interested_since.is_none();
         if was_silent {
             link.interested_since = Some(now);
         }
-        if servable && listening && room {
+        if servable && listening && room && !underbid {
             link.upload.refused = 0;
             link.upload.queue.push_back(Queued { block, bid });
             self.want(peer, now);
@@ -91,8 +91,13 @@ impl Session {
                 .granted
                 .pop_front()
                 .expect("the driver sends what is granted");
-            link.upload.granted_bytes -= u64::from(block.len);
+            let len = u64::from(block.len);
+            link.upload.granted_bytes -= len;
+            if !block.rate.is_zero() {
+                link.upload.paid_rate.add(len, now);
+            }
         }
+        self.upload_peak.add(bytes, now);
         link.upload.sent = link.upload.sent.saturating_add(Bytes::new(bytes));
         link.upload.rate.add(bytes, now);
         link.last_sent = now;
@@ -109,8 +114,8 @@ impl Session {
     /// Tells the upload queue what a peer would be sent next, and in which class; takes it out if
     /// it is choked.
     ///
-    /// A peer in the paid class is served from the open share while window or lock forbid to serve
-    /// it as paid: what it does not pay for does not come out of what others pay for.
+    /// From a paid seat a block leaves only as paid: while window or lock do not cover it, it
+    /// waits.
     pub(super) fn want(&mut self, peer: PeerIndex, now: Instant) {
         let Some(entry) = self.peers.get(&peer) else {
             return;
@@ -123,18 +128,18 @@ impl Session {
         let weight = decision.map_or(1, |decision| decision.weight);
         let next = link.upload.queue.front();
         let next = next.filter(|_| link.upload.granted_bytes < self.ahead(link, now));
-        let side = match (class, next) {
-            (None, _) if link.upload.drain_left.is_none() => return self.uploads.remove_peer(peer),
-            (Some(Class::Paid), Some(next)) if !self.is_friend(peer) => {
-                match self.market.price(peer, next.block.len, next.bid, now) {
-                    Granted::Paid(_) => UploadSide::Paid,
-                    Granted::Open => UploadSide::Open,
-                }
-            }
-            (None, _) => UploadSide::Open,
-            (Some(class), _) => UploadSide::from(class),
+        let side = match class {
+            None if link.upload.drain_left.is_none() => return self.uploads.remove_peer(peer),
+            None => UploadSide::Open,
+            Some(class) => UploadSide::from(class),
         };
-        let len = next.map(|queued| queued.block.len);
+        let next = next.copied();
+        let has_price = decision.is_some_and(|decision| !decision.price.is_zero());
+        let next = next.filter(|Queued { block, bid }| {
+            let market = &mut self.market;
+            let is_paid = |granted| matches!(granted, Granted::Paid(_));
+            !has_price || is_paid(market.price(peer, block.len, *bid, now))
+        });
         self.uploads.set_peer(
             peer,
             UploadPeer {
@@ -143,6 +148,7 @@ impl Session {
                 weight,
             },
         );
+        let len = next.map(|queued| queued.block.len);
         self.uploads.set_wanted(peer, len);
     }
 
@@ -155,12 +161,6 @@ impl Session {
             None => (rate / 2).clamp(AHEAD_MIN, AHEAD_MAX),
             Some(_) => (rate / 20).clamp(AHEAD_MIN_MEASURED, AHEAD_MAX),
         }
-    }
-
-    fn is_friend(&self, peer: PeerIndex) -> bool {
-        self.choker
-            .decision(peer)
-            .is_some_and(|decision| decision.reason == Reason::Friend)
     }
 
     /// Grants what slots, rates, windows and locks allow.
@@ -187,6 +187,7 @@ impl Session {
         let rate = match self.market.grant(peer, block.len, bid, now) {
             Granted::Paid(rate) => rate,
             Granted::Open => Rate::ZERO,
+            Granted::Waits | Granted::Underbid => return false,
         };
         // A QUOTE for it goes out behind what was granted before.
         self.collect_credit();

@@ -4,7 +4,10 @@
 //! remembered between rounds and turns rankings into changes. How fast an unchoked peer is served
 //! is decided in `limiter.rs`, at what price by the receipt protocol.
 
+mod candidate;
+mod policy;
 mod rank;
+mod seats;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +17,10 @@ use seedbank_ledger::{Duration, Instant, Rate};
 
 use crate::units::PeerIndex;
 
+pub use candidate::Candidate;
+pub use policy::{PaidRule, SlotPolicy};
 pub use rank::{RankRow, Ranking, rank};
+pub use seats::{Loss, SeatPlan, SeatRow, SeatTerms, Seats};
 
 /// Time between two rounds.
 pub const ROUND: Duration = Duration::from_secs(10);
@@ -59,6 +65,8 @@ pub enum Reason {
     JustChoked,
     /// Choked: every slot went to somebody ranked higher.
     Outranked,
+    /// Choked: had a paid seat and lost it by its own doing. It rests before it may have another.
+    SeatLost,
     /// Choked: not interested in anything we have.
     NotInterested,
     /// Choked: has sent nothing for too long although we asked (BEP 3).
@@ -78,62 +86,6 @@ pub enum Class {
     Reciprocal,
     /// Open: its turn of 30 s.
     Optimistic,
-}
-
-/// A peer as the choker sees it: facts of ours, no claim of its.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Who; also the order in which we met.
-    pub peer: PeerIndex,
-    /// Its torrent is running here.
-    pub torrent_active: bool,
-    /// We have every piece of its torrent.
-    pub seeding: bool,
-    /// It has every piece of its torrent.
-    pub is_seed: bool,
-    /// Since when it has been interested; `None` if it is not.
-    pub interested_since: Option<Instant>,
-    /// It sends nothing although we asked.
-    pub snubbed: bool,
-    /// Payload bytes per second received from it, by our meter.
-    pub received_rate: u64,
-    /// Payload bytes per second sent to it, by our meter.
-    pub sent_rate: u64,
-    /// Bytes we acknowledged to its key minus bytes it acknowledged to us.
-    pub standing: i64,
-    /// Lowest bid among its queued requests.
-    pub bid: Rate,
-    /// On the owner's list.
-    pub friend: bool,
-    /// May be served as paid: has a lock with cover and is not backing off.
-    pub pays: bool,
-    /// Address prefix whose peers take turns as one; `None` for loopback and private addresses.
-    pub group: Option<u64>,
-}
-
-/// A rule for the paid class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PaidRule {
-    /// Highest bids get the slots, pay what they bid, and share the rate equally.
-    #[default]
-    TopK,
-    /// Every bidder is served in proportion to its bid.
-    Proportional,
-    /// Highest bids get the slots and all pay the highest losing bid.
-    UniformPrice,
-}
-
-/// What the owner decided about slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotPolicy {
-    /// Upload slots over all torrents. With one, nothing is sold.
-    pub slots: usize,
-    /// Percent of the slots outside the market; more than 100 counts as 100.
-    pub open_share_percent: u8,
-    /// How the paid class is ranked and shared.
-    pub rule: PaidRule,
-    /// Lowest bid that counts as paying.
-    pub rate_min: Rate,
 }
 
 /// Whether a peer is unchoked, and since when.
@@ -166,6 +118,10 @@ pub struct Decision {
     pub reason: Reason,
     /// Share of its class's bandwidth relative to the others in it, at least 1.
     pub weight: u64,
+    /// Price of its paid seat: its bid when that was decided. Zero for friends and without one.
+    pub price: Rate,
+    /// Most a block costs there; `None` for no bound, or without a seat that has a price.
+    pub cap: Option<Rate>,
 }
 
 /// A decision that differs from the one before it.
@@ -187,76 +143,57 @@ pub struct Choker {
     last_round: Instant,
     next_round: Instant,
     clearing_price: Option<Rate>,
+    seats: Seats,
+    /// Bytes per second that the paid class can have, as far as known.
+    paid_rate: Option<u64>,
+}
+
+/// What paid seats have in common.
+#[derive(Clone, Copy, Debug)]
+struct PaidTerms {
+    rule: PaidRule,
+    /// Highest bid in them.
+    highest: Rate,
+    clearing_price: Option<Rate>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct PeerState {
     choke: Choke,
     decision: Decision,
-    /// Bid when it was last decided about; friends outrank any bid.
-    bid: (bool, Rate),
 }
 
-impl SlotPolicy {
-    /// Slots for optimistic unchokes: a fifth, at least one; never sold.
-    pub fn optimistic_count(&self) -> usize {
-        (self.slots / 5).max(1).min(self.slots)
-    }
-
-    /// Slots outside the market while enough others want them, optimistic ones included.
-    pub fn open_count_min(&self) -> usize {
-        let percent = usize::from(self.open_share_percent.min(100));
-        // Split so that no number of slots can overflow.
-        let share = self.slots / 100 * percent + self.slots % 100 * percent / 100;
-        share.max(1).max(self.optimistic_count()).min(self.slots)
-    }
-
-    /// Slots that may be sold while others want the rest.
-    pub fn paid_count_max(&self) -> usize {
-        self.slots - self.open_count_min()
-    }
-}
-
-impl Candidate {
-    /// A peer that has just connected: choked, not interested, owed nothing.
-    pub const fn new(peer: PeerIndex) -> Self {
+impl Decision {
+    /// Outside the paid class: choked, or unchoked in an open class.
+    const fn open(peer: PeerIndex, class: Option<Class>, reason: Reason) -> Self {
         Self {
             peer,
-            torrent_active: true,
-            seeding: false,
-            is_seed: false,
-            interested_since: None,
-            snubbed: false,
-            received_rate: 0,
-            sent_rate: 0,
-            standing: 0,
-            bid: Rate::ZERO,
-            friend: false,
-            pays: false,
-            group: None,
+            class,
+            reason,
+            weight: 1,
+            price: Rate::ZERO,
+            cap: None,
         }
     }
+}
 
-    /// Whether it may be in the paid class under this policy.
-    pub fn is_payer(&self, policy: &SlotPolicy) -> bool {
-        self.friend || (self.pays && !self.bid.is_zero() && self.bid >= policy.rate_min)
-    }
-
-    /// Why it may hold no slot at all; `None` if it may.
-    pub fn refusal(&self) -> Option<Reason> {
-        if !self.torrent_active {
-            Some(Reason::TorrentStopped)
-        } else if self.is_seed {
-            Some(Reason::Seed)
-        } else if self.interested_since.is_none() {
-            Some(Reason::NotInterested)
-        } else {
-            None
+impl PaidTerms {
+    /// A paid seat. A friend's has no price; it weighs as much as the highest bid.
+    fn decision(&self, candidate: &Candidate) -> Decision {
+        let priced = !candidate.friend;
+        let weight = match (self.rule, priced) {
+            (PaidRule::Proportional, true) => candidate.bid,
+            (PaidRule::Proportional, false) => self.highest,
+            (PaidRule::TopK | PaidRule::UniformPrice, _) => Rate::ZERO,
+        };
+        Decision {
+            peer: candidate.peer,
+            class: Some(Class::Paid),
+            reason: candidate.paid_reason(),
+            weight: weight.get().max(1),
+            price: if priced { candidate.bid } else { Rate::ZERO },
+            cap: self.clearing_price.filter(|_| priced),
         }
-    }
-
-    fn bid_rank(&self) -> (bool, Rate) {
-        (self.friend, self.bid)
     }
 }
 
@@ -287,6 +224,8 @@ impl Choker {
             last_round: now,
             next_round: now.after(ROUND),
             clearing_price: None,
+            seats: Seats::default(),
+            paid_rate: None,
         }
     }
 
@@ -295,24 +234,25 @@ impl Choker {
         self.policy = policy;
     }
 
+    /// What the paid class can have, in bytes per second; `None` while nobody knows.
+    pub const fn set_paid_rate(&mut self, rate: Option<u64>) {
+        self.paid_rate = rate;
+    }
+
     /// Decides a round over all connected peers and returns what changed, in order of peers.
     ///
     /// Peers that are not among the candidates are forgotten. A call before [`Choker::next_round`]
     /// does no harm: dwell is kept all the same.
     pub fn decide(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<ChokeChange> {
         let rows: Vec<RankRow> = candidates.iter().map(|one| self.row(one)).collect();
-        let ranking = rank(&rows, &self.policy, now);
+        let plan = self.plan_seats(&rows, true, now);
+        let ranking = rank(&rows, &plan, &self.policy, now);
         let known = std::mem::take(&mut self.peers);
         self.clearing_price = ranking.clearing_price;
-        let mut bids: BTreeMap<PeerIndex, (bool, Rate)> = BTreeMap::new();
-        for candidate in candidates {
-            bids.insert(candidate.peer, candidate.bid_rank());
-        }
         let mut changes = Vec::new();
         for decision in ranking.decisions {
             let before = known.get(&decision.peer);
-            let bid = bids.get(&decision.peer).copied().unwrap_or_default();
-            changes.extend(self.apply(before.copied(), decision, bid, now));
+            changes.extend(self.apply(before.copied(), decision, now));
         }
         self.note_groups(candidates, now);
         assert_eq!(
@@ -326,53 +266,47 @@ impl Choker {
         changes
     }
 
-    /// Lets a paying peer in between rounds.
+    /// Decides about the paid seats between rounds: prices follow bids, whoever may have a free
+    /// seat gets it, and who does not use one yields it. Pass all connected peers.
     ///
-    /// It may exceed the slots by one until the next round, and nobody is choked for it. If that
-    /// place is taken but its bid would win a round, the next round is brought forward so that it
-    /// comes within a second. `None` also if nothing changes.
-    pub fn admit_paid(&mut self, now: Instant, candidate: &Candidate) -> Option<ChokeChange> {
-        if candidate.refusal().is_some() || !candidate.is_payer(&self.policy) {
-            return None;
-        }
-        let before = self.peers.get(&candidate.peer).copied();
-        if before.is_some_and(|before| before.decision.class == Some(Class::Paid)) {
-            return None;
-        }
-        let paid = self
-            .peers
-            .values()
-            .filter(|one| one.decision.class == Some(Class::Paid));
-        let wins = match paid.clone().map(|one| one.bid).min() {
-            _ if paid.count() < self.policy.paid_count_max() => true,
-            Some(lowest) => candidate.bid_rank() > lowest && self.policy.paid_count_max() > 0,
-            None => false,
-        };
-        if !wins {
-            return None;
-        }
-        let is_unchoked = before.is_some_and(|before| before.choke.is_unchoked());
-        if !is_unchoked && self.unchoked_count() > self.policy.slots {
+    /// A newcomer may exceed the slots by one until the next round, and nobody else is choked for
+    /// it. What has to wait for a round brings that forward, so that it comes within a second.
+    pub fn decide_seats(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<ChokeChange> {
+        let rows: Vec<RankRow> = candidates.iter().map(|one| self.row(one)).collect();
+        let plan = self.plan_seats(&rows, false, now);
+        if plan.is_round_due {
             let soonest = now.max(self.last_round.after(ROUND_MIN));
             self.next_round = self.next_round.min(soonest);
-            return None;
         }
-        let reason = if candidate.friend {
-            Reason::Friend
-        } else {
-            Reason::Paid
+        let mut changes = Vec::new();
+        let seated = || rows.iter().filter(|row| plan.holds(row.candidate.peer));
+        let bids = seated().filter(|row| !row.candidate.friend);
+        let uniform = self.policy.rule == PaidRule::UniformPrice;
+        let clearing_price = self.clearing_price.or(Some(self.policy.rate_min));
+        let terms = PaidTerms {
+            rule: self.policy.rule,
+            highest: bids.map(|row| row.candidate.bid).max().unwrap_or_default(),
+            clearing_price: clearing_price.filter(|_| uniform),
         };
-        let weight = match self.policy.rule {
-            PaidRule::TopK | PaidRule::UniformPrice => 1,
-            PaidRule::Proportional => candidate.bid.get().max(1),
-        };
-        let decision = Decision {
-            peer: candidate.peer,
-            class: Some(Class::Paid),
-            reason,
-            weight,
-        };
-        self.apply(before, decision, candidate.bid_rank(), now)
+        for row in seated() {
+            let decision = terms.decision(&row.candidate);
+            let before = self.peers.get(&row.candidate.peer).copied();
+            changes.extend(self.apply(before, decision, now));
+        }
+        let somebody_waits = rows.iter().any(|row| row.waits(now));
+        let lost = rows
+            .iter()
+            .filter(|row| plan.lost.contains_key(&row.candidate.peer));
+        for RankRow { candidate, .. } in lost {
+            let is_free = self.unchoked_count() <= self.policy.slots && !somebody_waits;
+            let (class, reason) = match candidate.refusal() {
+                _ if is_free => (Some(Class::Reciprocal), Reason::FreeSlot),
+                Some(reason) => (None, reason),
+                None => (None, Reason::SeatLost),
+            };
+            changes.extend(self.decide_alone(candidate.peer, class, reason, now));
+        }
+        changes
     }
 
     /// Gives free slots to those among the candidates who have waited longest; at once, because a
@@ -387,18 +321,18 @@ impl Choker {
         let wanted = waiting.len().saturating_sub(free);
         let idle: Vec<(PeerIndex, Reason)> = rows()
             .filter(|row| row.choke.is_unchoked() && !row.choke.holds(now))
+            .filter(|row| !self.seats.holds(row.candidate.peer))
             .filter_map(|row| Some((row.candidate.peer, row.candidate.refusal()?)))
             .take(wanted)
             .collect();
         let mut changes = Vec::new();
         for (peer, reason) in idle {
-            changes.extend(self.decide_alone(peer, None, reason, (false, Rate::ZERO), now));
+            changes.extend(self.decide_alone(peer, None, reason, now));
         }
         let free = self.policy.slots.saturating_sub(self.unchoked_count());
         for row in waiting.iter().take(free) {
-            let (peer, bid) = (row.candidate.peer, row.candidate.bid_rank());
-            let class = Some(Class::Reciprocal);
-            changes.extend(self.decide_alone(peer, class, Reason::FreeSlot, bid, now));
+            let (peer, class) = (row.candidate.peer, Some(Class::Reciprocal));
+            changes.extend(self.decide_alone(peer, class, Reason::FreeSlot, now));
         }
         assert!(
             free == 0 || self.unchoked_count() <= self.policy.slots,
@@ -413,17 +347,10 @@ impl Choker {
         peer: PeerIndex,
         class: Option<Class>,
         reason: Reason,
-        bid: (bool, Rate),
         now: Instant,
     ) -> Option<ChokeChange> {
         let before = self.peers.get(&peer).copied();
-        let decision = Decision {
-            peer,
-            class,
-            reason,
-            weight: 1,
-        };
-        self.apply(before, decision, bid, now)
+        self.apply(before, Decision::open(peer, class, reason), now)
     }
 
     /// A peer was told only now that it is choked, because what it was promised came first: its
@@ -480,7 +407,13 @@ impl Choker {
 
     /// Stops the program if the state contradicts itself.
     pub fn check_invariants(&self) {
+        self.seats.check_invariants();
         for (peer, state) in &self.peers {
+            let is_paid = state.decision.class == Some(Class::Paid);
+            assert!(
+                is_paid || !self.seats.holds(*peer),
+                "who holds a paid seat is in the paid class"
+            );
             assert_eq!(
                 *peer, state.decision.peer,
                 "a decision is filed under its peer"
@@ -508,6 +441,41 @@ impl Choker {
         );
     }
 
+    fn plan_seats(&mut self, rows: &[RankRow], is_round: bool, now: Instant) -> SeatPlan {
+        let is_open = |row: &&RankRow| {
+            let candidate = &row.candidate;
+            candidate.refusal().is_none() && !candidate.is_payer(&self.policy)
+        };
+        let for_sale = self.policy.for_sale(rows.iter().filter(is_open).count());
+        // A round gives every slot anew but those within dwell and the seats themselves.
+        let stays = |row: &RankRow| {
+            let holds = row.choke.holds(now) && row.candidate.torrent_active;
+            let is_kept = holds || self.seats.holds(row.candidate.peer);
+            row.choke.is_unchoked() && (is_kept || !is_round)
+        };
+        let seat_row = |row: &RankRow| SeatRow {
+            candidate: row.candidate,
+            pays: row.candidate.refusal().is_none() && row.candidate.is_payer(&self.policy),
+            has_slot: stays(row),
+            waiting_since: row.waiting_since(),
+        };
+        let rows: Vec<SeatRow> = rows.iter().map(seat_row).collect();
+        let taken = match is_round {
+            true => rows.iter().filter(|row| row.has_slot).count(),
+            false => self.unchoked_count(),
+        };
+        let mut terms = SeatTerms {
+            for_sale,
+            room: 0,
+            is_round,
+            paid_rate: self.paid_rate,
+        };
+        // Between rounds somebody who pays may exceed the slots by one.
+        let over = if is_round { terms.beyond_max() } else { 1 };
+        terms.room = self.policy.slots.saturating_add(over).saturating_sub(taken);
+        self.seats.decide(&rows, &terms, now)
+    }
+
     fn row(&self, candidate: &Candidate) -> RankRow {
         let group_turn = candidate
             .group
@@ -523,7 +491,6 @@ impl Choker {
         &mut self,
         before: Option<PeerState>,
         decision: Decision,
-        bid: (bool, Rate),
         now: Instant,
     ) -> Option<ChokeChange> {
         let choke = before.map_or(Choke::Choked { since: None }, |before| before.choke);
@@ -547,7 +514,6 @@ impl Choker {
             PeerState {
                 choke: next,
                 decision,
-                bid,
             },
         );
         assert_eq!(

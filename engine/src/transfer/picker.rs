@@ -285,6 +285,14 @@ impl Picker {
         released
     }
 
+    /// A peer will not answer this request, and is asked for the block again at once: it was asked
+    /// under a bid that was raised since. The piece stays its own.
+    pub fn asked_too_low(&mut self, peer: PeerIndex, block: Block) {
+        if let Some((open, index)) = self.open_block(&block) {
+            open.withdraw(peer, index);
+        }
+    }
+
     /// A peer is asked for nothing more for now: it choked us, is snubbed, or is gone. Pieces it
     /// held are handed back with what is in them; one that must come from a single peer is dropped.
     pub fn release(&mut self, peer: PeerIndex) -> Released {

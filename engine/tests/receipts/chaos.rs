@@ -431,13 +431,7 @@ impl World {
             for index in 0..self.nodes.len() {
                 let peers: Vec<PeerIndex> = self.nodes[index].peers.keys().copied().collect();
                 for peer in peers {
-                    while self.nodes[index]
-                        .peers
-                        .get(&peer)
-                        .is_some_and(|state| !state.queue.is_empty())
-                    {
-                        self.serve(index, peer);
-                    }
+                    while self.serve(index, peer) {}
                     self.write(index, peer, 256);
                 }
                 while !self.nodes[index].asks.is_empty() {

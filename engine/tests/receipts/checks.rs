@@ -54,6 +54,40 @@ impl World {
         }
     }
 
+    /// What a key that does not pay as it should got of an honest payee for nothing, at most: two
+    /// windows, one more for each back-off that fitted into the time, and what is forgiven of what
+    /// it paid for. For schedules in which nobody starts again. Returns the most that was gained, in
+    /// hundredths of a window.
+    pub(crate) fn check_gain(&self) -> u64 {
+        let mut gained = 0;
+        let secs = self.now.as_nanos() / 1_000_000_000;
+        let mut back_offs = 0;
+        let (mut waited, mut wait) = (0, 60);
+        while waited + wait <= secs {
+            waited += wait;
+            wait = (wait * 2).min(3_600);
+            back_offs += 1;
+        }
+        for payee in self.nodes.iter().filter(|node| node.play == Play::Honest) {
+            for payer in self.nodes.iter().filter(|node| node.play != Play::Honest) {
+                let pair = (payer.id(), payee.id());
+                let granted = self.truth.granted.get(&pair).copied().unwrap_or(0);
+                let window = self.truth.window_max.get(&pair).copied().unwrap_or(0);
+                let view = payee.exchange.pair(payer.id());
+                let cleared = view.map_or(0, |view| view.paid_bytes.get());
+                let unpaid = granted.saturating_sub(cleared);
+                let most = (2 + back_offs) * window + cleared / 32;
+                assert!(
+                    unpaid <= most,
+                    "{:?} got {unpaid} bytes of {granted} for nothing, of at most {most}",
+                    payer.play
+                );
+                gained = gained.max(unpaid * 100 / window.max(1));
+            }
+        }
+        gained
+    }
+
     /// L3: nothing is paid out above what was signed and what is locked.
     pub(crate) fn check_claims(&self) {
         for (lock_id, status) in &self.settlement.locks {

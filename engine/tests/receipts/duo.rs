@@ -176,20 +176,26 @@ impl Duo {
         self.pump();
     }
 
-    /// A block of the torrent: requested, granted, delivered and stored.
+    /// A block of the torrent: requested, granted, delivered and stored. One that waits is
+    /// cancelled, one below the price rejected.
     pub(crate) fn take(&mut self, peer: PeerIndex, piece: u32, index: u32) -> Granted {
         let block = block(piece, index);
         let granted = self.grant(peer, block);
-        self.arrive(peer, block);
+        if matches!(granted, Granted::Paid(_) | Granted::Open) {
+            self.arrive(peer, block);
+        }
         granted
     }
 
-    /// A block that is requested and granted and never arrives.
+    /// A block that is requested and granted and never arrives, unless it is not granted.
     pub(crate) fn grant(&mut self, peer: PeerIndex, block: Block) -> Granted {
         self.nodes[PAYER].request(peer, block, PIECE_LEN);
         let payee = &mut self.nodes[PAYEE].exchange;
         let bid = payee.bid(peer);
         let granted = payee.grant(peer, block.len, bid, self.now);
+        if matches!(granted, Granted::Waits | Granted::Underbid) {
+            self.nodes[PAYER].refused(peer, block, self.now);
+        }
         self.pump();
         granted
     }

@@ -41,6 +41,8 @@ pub(crate) enum Play {
     PaysLate,
     /// Shows no receipt of its own in SYNC and sends every second one.
     LyingSync,
+    /// Sends each receipt, keeps it back or sends it much later, as chance will have it.
+    Fickle,
     /// Serves garbage and asks to be paid.
     Garbage,
     /// Sends forged, foreign, replayed, crossed and overdrawn receipts and locks.

@@ -33,7 +33,7 @@ fn a_thousand_reconnects_between_honest_nodes_leave_no_exposure_and_equal_books(
         world.check();
     }
     world.drain_all(6_000);
-    world.quiesce(400);
+    world.quiesce(crate::QUIET_SECS);
     world.check_end();
     let wasted = world
         .nodes

@@ -163,46 +163,64 @@ impl World {
         }
     }
 
-    /// Grants the oldest queued request of a peer.
-    pub(crate) fn serve(&mut self, index: usize, peer: PeerIndex) {
+    /// Grants the oldest queued request of a peer, or rejects it. False if there is none, or it
+    /// has to wait.
+    pub(crate) fn serve(&mut self, index: usize, peer: PeerIndex) -> bool {
         let now = self.now;
         let Some(state) = self.nodes[index].peers.get_mut(&peer) else {
-            return;
+            return false;
         };
         let (remote, quoted) = (state.remote, state.quote_said);
         let Some((block, bid)) = state.queue.pop_front() else {
-            return;
+            return false;
         };
         let payer = self.nodes[remote].id();
-        let exchange = &mut self.nodes[index].exchange;
-        let granted = exchange.grant(peer, block.len, bid, now);
-        let view = exchange.pair(payer);
+        let node = &mut self.nodes[index];
+        let granted = node.exchange.grant(peer, block.len, bid, now);
+        let view = node.exchange.pair(payer);
+        let state = node.peers.get_mut(&peer).expect("looked up above");
         match (granted, bid.is_zero(), quoted) {
             (Granted::Paid(_), _, _) => {}
             (Granted::Open, true, _) => self.blocks_open[0] += 1,
             (Granted::Open, false, Service::Open) => self.blocks_open[1] += 1,
             (Granted::Open, false, Service::Paid { .. }) => self.blocks_open[2] += 1,
+            (Granted::Waits, _, _) => {
+                self.blocks_waited += 1;
+                state.queue.push_front((block, bid));
+                self.drain(index);
+                return false;
+            }
+            (Granted::Underbid, _, _) => {
+                self.blocks_underbid += 1;
+                assert!(state.fast, "a paid seat needs the Fast Extension");
+                state.out.push_back(Out::Wire(Wire::Reject(block)));
+                self.drain(index);
+                return true;
+            }
         }
         if let Granted::Paid(rate) = granted {
             let view = view.expect("a payer has a pair");
-            assert!(view.exposure <= view.window, "L7: {view:?}");
+            assert!(view.exposure <= view.limit, "L7: {view:?}");
             assert!(!rate.is_zero());
             let pair = (self.nodes[remote].id(), self.nodes[index].id());
             *self.truth.granted.entry(pair).or_default() += u64::from(block.len);
+            let window = self.truth.window_max.entry(pair).or_default();
+            *window = (*window).max(view.limit.get());
         }
         self.drain(index);
         let Some(state) = self.nodes[index].peers.get_mut(&peer) else {
-            return;
+            return false;
         };
         // The outputs are out: what the stream now says gives the block its price.
         let price = state.quote_said.price(bid);
         let expected = match granted {
             Granted::Paid(rate) => rate,
-            Granted::Open => Rate::ZERO,
+            Granted::Open | Granted::Waits | Granted::Underbid => Rate::ZERO,
         };
         assert_eq!(price, expected, "the payee prices by stream order");
         let price = if state.fast { price } else { Rate::ZERO };
         state.out.push_back(Out::Block(block, granted, price));
+        true
     }
 
     /// The choker looks at one peer.
@@ -215,9 +233,7 @@ impl World {
         let Some(state) = node.peers.get_mut(&peer) else {
             return;
         };
-        let lowest = state.queue.iter().map(|(_, bid)| *bid).min();
-        let lowest = lowest.unwrap_or_else(|| node.exchange.bid(peer));
-        let eligible = node.exchange.is_paid_eligible(peer, lowest, self.now);
+        let eligible = node.exchange.is_paid_eligible(peer, self.now);
         let class = if eligible && paid && unchoke {
             Service::Paid { cap }
         } else {

@@ -50,6 +50,8 @@ pub(crate) struct Truth {
     pub(crate) signed: BTreeMap<LockId, (NodeId, NodeId, u64)>,
     /// Bytes granted in the paid class, less those taken back, since the payee's last start.
     pub(crate) granted: BTreeMap<(NodeId, NodeId), u64>,
+    /// The largest window that was allowed.
+    pub(crate) window_max: BTreeMap<(NodeId, NodeId), u64>,
 }
 
 pub(crate) struct World {
@@ -66,8 +68,13 @@ pub(crate) struct World {
     /// Outputs that the node now draining still gets done before it crashes.
     pub(crate) crash_after: Option<usize>,
     pub(crate) blocks_paid: u64,
-    /// Blocks granted in the open class: without a bid, without the paid class, and refused.
+    /// Blocks granted in the open class: without a bid, without the paid class, and on a seat that
+    /// is not quoted yet.
     pub(crate) blocks_open: [u64; 3],
+    /// Times that a block had to wait in a paid seat.
+    pub(crate) blocks_waited: u64,
+    /// Blocks rejected because they were asked for below the price of the seat.
+    pub(crate) blocks_underbid: u64,
 }
 
 impl World {
@@ -107,6 +114,8 @@ impl World {
             crash_after: None,
             blocks_paid: 0,
             blocks_open: [0; 3],
+            blocks_waited: 0,
+            blocks_underbid: 0,
         };
         let unix = world.unix();
         for node in &mut world.nodes {
@@ -231,6 +240,7 @@ impl World {
                 Notice::Proven { .. }
                 | Notice::Ready(_)
                 | Notice::Quoted { .. }
+                | Notice::Relieved(_)
                 | Notice::LockChanged(_)
                 | Notice::Bidding { .. } => {}
             },
@@ -241,6 +251,10 @@ impl World {
     fn say(&mut self, index: usize, peer: PeerIndex, message: ReceiptMessage) {
         self.note_signed(index, &message);
         let drop_it = self.rng.chance(1, 2);
+        let (fate, wait) = match self.nodes[index].play {
+            Play::Fickle => (self.rng.below(4), self.rng.below(100)),
+            _ => (2, 0),
+        };
         let node = &mut self.nodes[index];
         let Some(state) = node.peers.get_mut(&peer) else {
             return;
@@ -277,6 +291,16 @@ impl World {
                 node.late.push_back((at, peer, message));
                 return;
             }
+            (Play::Fickle, message @ ReceiptMessage::Receipt(_)) => match fate {
+                0 => return,
+                1 => {
+                    let at = self.now.after(Duration::from_secs(wait));
+                    let at = node.late.back().map_or(at, |(last, _, _)| at.max(*last));
+                    node.late.push_back((at, peer, message));
+                    return;
+                }
+                _ => message,
+            },
             (_, message) => message,
         };
         let state = node.peers.get_mut(&peer).expect("looked up above");

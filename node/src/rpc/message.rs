@@ -117,6 +117,7 @@ pub(super) fn unchoke_reason(reason: Reason) -> v1::UnchokeReason {
         Reason::Dwell => v1::UnchokeReason::Dwell,
         Reason::JustChoked => v1::UnchokeReason::JustChoked,
         Reason::Outranked => v1::UnchokeReason::Outranked,
+        Reason::SeatLost => v1::UnchokeReason::SeatLost,
         Reason::NotInterested => v1::UnchokeReason::NotInterested,
         Reason::Snubbed => v1::UnchokeReason::Snubbed,
         Reason::TorrentStopped => v1::UnchokeReason::TorrentStopped,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use seedbank_ledger::{Duration, Instant, NodeId, Rate};
 
 use crate::credit::receipts::limits::{
-    BID_INTERVAL, LOWER_AFTER_ROUNDS, RAISE_PAUSE, RAISE_REGRET,
+    BID_INTERVAL, CUT_PAUSE, CUT_PAUSE_MAX, CUT_RAISE_PAUSE, LOWER_AFTER_ROUNDS, RAISE_PAUSE,
+    RAISE_REGRET, RIVAL_FACTOR,
 };
 
 /// A raise or a cut changes a bid by one part in so many.
@@ -15,11 +16,24 @@ const STEP_PARTS: u64 = 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bidder {
     rate: Rate,
+    /// What it should be; said at most once a second.
+    wanted: Rate,
     changed_at: Instant,
     round_at: Instant,
     choked: bool,
-    raised_at: Option<Instant>,
+    /// The last change of ours, if it may be regretted yet.
+    step: Option<BidStep>,
     unchoked_rounds: u8,
+    no_raise_before: Instant,
+    no_cut_before: Instant,
+    cut_pause: Duration,
+}
+
+/// A change of a bid for its own sake.
+#[derive(Clone, Copy, Debug)]
+enum BidStep {
+    Raised { at: Instant },
+    Cut { at: Instant, former: Rate },
 }
 
 /// What a bid depends on.
@@ -33,7 +47,11 @@ pub(super) struct BidSight {
     pub(super) min: Rate,
     /// Most the boost bids.
     pub(super) cap: Rate,
+    /// The lowest bid at which another payee serves us; `None` if none does.
+    pub(super) rival: Option<Rate>,
     pub(super) choking: bool,
+    /// We have a paid seat there: only then does a cut try anything.
+    pub(super) seated: bool,
     /// All payees together give less than wanted.
     pub(super) too_slow: bool,
 }
@@ -61,13 +79,18 @@ impl Pauses {
 impl Bidder {
     /// Starts at the least the payee takes.
     pub(super) fn new(sight: &BidSight) -> Self {
+        let rate = sight.min.max(Rate::new(1)).min(sight.cap);
         Self {
-            rate: sight.min.max(Rate::new(1)).min(sight.cap),
+            rate,
+            wanted: rate,
             changed_at: sight.now,
             round_at: sight.now.after(sight.choke_round),
             choked: sight.choking,
-            raised_at: None,
+            step: None,
             unchoked_rounds: 0,
+            no_raise_before: sight.now,
+            no_cut_before: sight.now,
+            cut_pause: CUT_PAUSE,
         }
     }
 
@@ -78,49 +101,79 @@ impl Bidder {
     /// The next bid, if it is another one.
     pub(super) fn step(&mut self, sight: &BidSight, pauses: &mut Pauses) -> Option<Rate> {
         let now = sight.now;
-        if sight.choking && !self.choked && self.is_regretted(now) {
-            pauses.set(
-                sight.payee,
-                now.after(RAISE_PAUSE),
-                super::config::PAUSES_MAX,
-            );
+        if sight.choking && !self.choked {
+            self.regret(sight, pauses);
         }
         self.choked = sight.choking;
-        let mut rate = self.rate;
         if now >= self.round_at {
             self.round_at = now.after(sight.choke_round);
-            rate = self.round(sight, pauses);
+            self.round(sight, pauses);
         }
-        let rate = rate.max(sight.min).max(Rate::new(1)).min(sight.cap);
+        let rate = self.wanted.max(sight.min).max(Rate::new(1)).min(sight.cap);
         if rate == self.rate || now.since(self.changed_at) < BID_INTERVAL {
             return None;
         }
-        if rate > self.rate {
-            self.raised_at = Some(now);
-        }
         assert!(rate <= sight.cap, "no bid is above what the owner allows");
         self.rate = rate;
+        self.wanted = rate;
         self.changed_at = now;
         Some(rate)
     }
 
-    fn round(&mut self, sight: &BidSight, pauses: &Pauses) -> Rate {
-        if sight.choking {
-            self.unchoked_rounds = 0;
-            let may = sight.too_slow && !pauses.holds(&sight.payee, sight.now);
-            return if may { up(self.rate) } else { self.rate };
+    /// It choked us: a change of ours just before is likely to be why. After a cut the former bid
+    /// is right; after a raise, more would only be taken for nothing.
+    fn regret(&mut self, sight: &BidSight, pauses: &mut Pauses) {
+        let now = sight.now;
+        match self.step.take() {
+            Some(BidStep::Cut { at, former }) if now.since(at) <= RAISE_REGRET => {
+                self.wanted = former;
+                self.no_raise_before = now.after(CUT_RAISE_PAUSE);
+                self.no_cut_before = now.after(self.cut_pause);
+                self.cut_pause = self.cut_pause.times(2).min(CUT_PAUSE_MAX);
+            }
+            Some(BidStep::Raised { at }) if now.since(at) <= RAISE_REGRET => {
+                let until = now.after(RAISE_PAUSE);
+                pauses.set(sight.payee, until, super::config::PAUSES_MAX);
+            }
+            Some(BidStep::Cut { .. } | BidStep::Raised { .. }) | None => {}
         }
-        self.unchoked_rounds = self.unchoked_rounds.saturating_add(1);
-        if self.unchoked_rounds < LOWER_AFTER_ROUNDS {
-            return self.rate;
-        }
-        self.unchoked_rounds = 0;
-        down(self.rate)
     }
 
-    fn is_regretted(&self, now: Instant) -> bool {
-        let soon = |raised: Instant| now.since(raised) <= RAISE_REGRET;
-        self.raised_at.is_some_and(soon)
+    fn round(&mut self, sight: &BidSight, pauses: &Pauses) {
+        let at = sight.now;
+        if sight.choking {
+            self.unchoked_rounds = 0;
+            let rests = pauses.holds(&sight.payee, at) || at < self.no_raise_before;
+            let raised = up(self.rate).min(sight.ceiling().max(self.rate));
+            if sight.too_slow && !rests && raised > self.rate {
+                self.wanted = raised;
+                self.step = Some(BidStep::Raised { at });
+            }
+            return;
+        }
+        if !sight.seated {
+            self.unchoked_rounds = 0;
+            return;
+        }
+        self.unchoked_rounds = self.unchoked_rounds.saturating_add(1);
+        if self.unchoked_rounds < LOWER_AFTER_ROUNDS || at < self.no_cut_before {
+            return;
+        }
+        self.unchoked_rounds = 0;
+        let lower = down(self.rate).max(sight.min);
+        if lower < self.rate {
+            self.wanted = lower;
+            let former = self.rate;
+            self.step = Some(BidStep::Cut { at, former });
+        }
+    }
+}
+
+impl BidSight {
+    /// Most that a raise may come to.
+    fn ceiling(&self) -> Rate {
+        let twice = |rate: Rate| Rate::new(rate.get().saturating_mul(RIVAL_FACTOR));
+        self.rival.map_or(self.cap, twice).min(self.cap)
     }
 }
 
@@ -160,7 +213,9 @@ mod tests {
                 payee: NodeId::from_bytes([1; 32]),
                 min: Rate::new(100),
                 cap: Rate::new(CAP),
+                rival: None,
                 choking: true,
+                seated: true,
                 too_slow: true,
             };
             Self {
@@ -217,10 +272,51 @@ mod tests {
             scene.run(10);
         }
         let after = scene.bidder.rate().get();
-        assert!(after <= 133, "{after} after 80 rounds");
+        assert!(after <= 134, "{after}: one raise in five minutes");
         scene.sight.choking = true;
         let choked = scene.run(310);
         assert!(choked > after, "after the pause it may rise again");
+    }
+
+    #[test]
+    fn a_choke_after_ones_own_cut_brings_the_former_bid_back() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.run(30), 134);
+        scene.sight.choking = false;
+        assert_eq!(scene.run(30), 121, "three rounds unchoked");
+        scene.sight.choking = true;
+        assert_eq!(scene.run(1), 134);
+        assert_eq!(scene.run(19), 134, "no raise for 20 s");
+        scene.sight.choking = false;
+        assert_eq!(scene.run(270), 134, "no cut for 5 min");
+        assert_eq!(scene.run(40), 121);
+        scene.sight.choking = true;
+        assert_eq!(scene.run(1), 134);
+        scene.sight.choking = false;
+        assert_eq!(scene.run(590), 134, "nor for 10 min the next time");
+        assert!(scene.run(60) < 134);
+    }
+
+    #[test]
+    fn no_bid_rises_above_twice_what_another_payee_serves_for() {
+        let mut scene = Scene::new();
+        scene.sight.rival = Some(Rate::new(60));
+        assert_eq!(scene.run(1_000), 120);
+        scene.sight.rival = Some(Rate::new(10));
+        assert_eq!(scene.run(1_000), 120, "what is bid stays");
+        scene.sight.rival = None;
+        assert_eq!(scene.run(1_000), CAP);
+    }
+
+    #[test]
+    fn a_bid_without_a_seat_does_not_fall() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.run(20), 121);
+        scene.sight.choking = false;
+        scene.sight.seated = false;
+        assert_eq!(scene.run(300), 121, "unchoked, but outbid");
+        scene.sight.seated = true;
+        assert_eq!(scene.run(30), 109);
     }
 
     #[test]

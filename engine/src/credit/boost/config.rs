@@ -4,8 +4,9 @@ use seedbank_ledger::{Bytes, Duration};
 
 /// Payees one boost funds at once (docs/RULES.md, boosts).
 pub const PAYEES_MAX: usize = 4;
-/// Locks one boost has a share in at once; what is past the funded ones is closing.
-pub const SHARES_MAX: usize = 6;
+/// Locks one boost has a share in at once, as many as are stored. What is past the funded ones is
+/// closing and does not count: payees that never close a lock must not starve a boost.
+pub const SHARES_MAX: usize = 20;
 /// Boosts that are active at once.
 pub const ACTIVE_MAX: usize = 64;
 /// Boosts that are remembered after their end, newest last.
@@ -14,8 +15,8 @@ pub const ENDED_MAX: usize = 256;
 pub const REQUEST_ID_LEN_MAX: usize = 64;
 /// A lock reserves this much at the bid.
 pub const LOCK_BYTES: Bytes = Bytes::new(64 << 20);
-/// A new lock covers at least so many windows.
-pub const LOCK_WINDOWS_MIN: u64 = 4;
+/// A new lock covers so many windows if the budget allows it, and one at least.
+pub const LOCK_WINDOWS: u64 = 4;
 /// Largest window that can be (P1), whatever a payee says.
 pub const WINDOW_MAX: Bytes = Bytes::new(80 << 20);
 /// A share in a lock is filled up when no more than one part in so many of it is left: 75 % used.
@@ -26,10 +27,16 @@ pub const RENEW_PARTS: u64 = 4;
 pub const EXPIRY_MARGIN_SECS: u64 = 90;
 /// A payee that is gone or of no use keeps its place this long.
 pub const PLACE_KEEP: Duration = Duration::from_secs(60);
-/// A payee that chokes us this long gives way to another that waits…
-pub const CHOKED_MAX: Duration = Duration::from_secs(120);
-/// …and gets no new place for this long.
+/// A payee that lets us ask and sends nothing for this long loses its place…
+pub const SILENT_MAX: Duration = Duration::from_secs(30);
+/// …and so does one that sent nothing as paid for this long while another waits…
+pub const UNPAID_MAX: Duration = Duration::from_secs(120);
+/// …and gets no new place for this long, doubled each time…
 pub const PLACE_PAUSE: Duration = Duration::from_secs(300);
+/// …so often at most.
+pub const PLACE_PAUSE_DOUBLINGS: u32 = 6;
+/// While somebody who was never tried waits, it gets the place of the least use once in this time.
+pub const ROTATE_EVERY: Duration = Duration::from_secs(60);
 /// A lock that nobody wants now but somebody may is kept this long.
 pub const LINGER: Duration = Duration::from_secs(60);
 /// A lock whose payee is not connected is kept this long, as after a start.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate};
 
 use super::PayeeCandidate;
-use super::config::{DUST, LOCK_BYTES, LOCK_WINDOWS_MIN, WINDOW_MAX};
+use super::config::{DUST, LOCK_BYTES, LOCK_WINDOWS, WINDOW_MAX};
 use super::row::Boost;
 use crate::units::{PeerIndex, TorrentId};
 
@@ -19,6 +19,12 @@ pub(super) struct PayeeSight {
     pub(super) has_missing: bool,
     pub(super) rate_to_us: Bytes,
     pub(super) choking_us: bool,
+    /// Bytes that came from it in total.
+    pub(super) received: Bytes,
+    /// It is asked for something.
+    pub(super) asked: bool,
+    /// We have a paid seat there.
+    pub(super) seated: bool,
     /// Its oldest connection: the order in which we met.
     pub(super) met: PeerIndex,
 }
@@ -46,6 +52,9 @@ pub(super) fn payees_of(
             has_missing: row.has_missing,
             rate_to_us: Bytes::ZERO,
             choking_us: true,
+            received: Bytes::ZERO,
+            asked: false,
+            seated: false,
             met: row.peer,
         };
         let payee = payees.entry(row.node_id).or_insert(fresh);
@@ -55,6 +64,9 @@ pub(super) fn payees_of(
         payee.has_missing |= row.has_missing;
         payee.rate_to_us = payee.rate_to_us.saturating_add(row.rate_to_us);
         payee.choking_us &= row.choking_us;
+        payee.received = payee.received.saturating_add(row.received);
+        payee.asked |= row.asked;
+        payee.seated |= row.seated;
         payee.met = payee.met.min(row.peer);
     }
     payees
@@ -70,9 +82,14 @@ pub(super) fn window_of(payee: &PayeeSight) -> Bytes {
     payee.window.min(WINDOW_MAX).max(DUST)
 }
 
-/// The least a new lock for this payee holds.
-pub(super) fn floor(bid: Rate, payee: &PayeeSight) -> MicroCredits {
-    let bytes = window_of(payee).get().saturating_mul(LOCK_WINDOWS_MIN);
+/// The least a new lock for this payee holds: one window, by our own reckoning.
+pub(super) fn least(bid: Rate, payee: &PayeeSight) -> MicroCredits {
+    cost(bid, window_of(payee))
+}
+
+/// The least it holds if the budget allows.
+pub(super) fn first(bid: Rate, payee: &PayeeSight) -> MicroCredits {
+    let bytes = window_of(payee).get().saturating_mul(LOCK_WINDOWS);
     cost(bid, Bytes::new(bytes))
 }
 

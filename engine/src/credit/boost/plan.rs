@@ -1,6 +1,6 @@
 //! The plan: what to bid, reserve, renew and give back, from what the session sees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, NodeId, Rate, UnixTime};
@@ -8,23 +8,24 @@ use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, NodeId, Rate, Unix
 use super::bid::{BidSight, Bidder};
 use super::book::{Ending, OwnLock};
 use super::config::{
-    CHOKED_MAX, DUST, EXPIRY_MARGIN_SECS, LINGER, LINGER_AWAY, PAUSES_MAX, PAYEES_MAX, PLACE_KEEP,
-    PLACE_PAUSE, RENEW_PARTS, RETRY, TOP_UP_PARTS, WINDOW_MAX,
+    DUST, EXPIRY_MARGIN_SECS, LINGER, LINGER_AWAY, PAUSES_MAX, PAYEES_MAX, RENEW_PARTS, RETRY,
+    TOP_UP_PARTS, WINDOW_MAX,
 };
 use super::order::BoostState;
-use super::payee::{PayeeSight, chunk, cost, floor, is_eligible, payees_of, window_of};
+use super::payee::{PayeeSight, chunk, cost, first, is_eligible, least, payees_of, window_of};
 use super::row::Boost;
-use super::{Boosts, PayeeCandidate, Place, Round, TorrentRow};
+use super::{Boosts, PayeeCandidate, Round, TorrentRow};
 use crate::credit::event::CreditEvent;
 use crate::credit::output::{CreditOutput, Errand};
+use crate::units::PeerIndex;
 
 /// A boost that bids for its torrent now, and whom it could pay.
 #[derive(Clone, Debug)]
-struct Turn {
-    boost: u64,
+pub(super) struct Turn {
+    pub(super) boost: u64,
     torrent: TorrentRow,
     left: Bytes,
-    payees: BTreeMap<NodeId, PayeeSight>,
+    pub(super) payees: BTreeMap<NodeId, PayeeSight>,
 }
 
 /// What may still be reserved in this plan.
@@ -142,7 +143,7 @@ impl Boosts {
         let idle = boost.locked().is_zero() && !boost.spent().is_zero();
         let payees = payees_of(hash, round.candidates);
         let takers = payees.values().filter(|payee| is_eligible(payee, boost));
-        let floors: Vec<MicroCredits> = takers.map(|payee| floor(boost.order.bid, payee)).collect();
+        let floors: Vec<MicroCredits> = takers.map(|payee| least(boost.order.bid, payee)).collect();
         let too_little = floors.iter().all(|floor| *floor > boost.free());
         if idle && !floors.is_empty() && too_little {
             return Some((BoostState::Exhausted, "what is left of it fills no lock"));
@@ -192,92 +193,13 @@ impl Boosts {
     /// Whether a boost has anything to pay with: reserved, on its way, or enough for a lock.
     fn can_pay(&self, boost: &Boost, payees: &BTreeMap<NodeId, PayeeSight>) -> bool {
         let fits = |payee: &PayeeSight| {
-            is_eligible(payee, boost) && floor(boost.order.bid, payee) <= boost.free()
+            is_eligible(payee, boost) && least(boost.order.bid, payee) <= boost.free()
         };
         let pays = |lock: &OwnLock| {
             let usable = self.is_live(lock) && lock.ending != Ending::Asked;
             usable && !boost.left_on(lock.id()).is_zero()
         };
         !boost.pending.is_empty() || self.locks.values().any(pays) || payees.values().any(fits)
-    }
-
-    /// Keeps, gives up and fills the places of payees: at most four, seeds first, then by their
-    /// rate to us (docs/RULES.md, boosts).
-    fn choose(&mut self, round: &Round<'_>, turns: &[Turn]) {
-        let now = round.now;
-        self.place_pauses.tend(now);
-        self.lock_pauses.tend(now);
-        self.raise_pauses.tend(now);
-        self.renewals.retain(|_, again| now < *again);
-        let has_turn: BTreeSet<u64> = turns.iter().map(|turn| turn.boost).collect();
-        self.places.retain(|(boost, _), _| has_turn.contains(boost));
-        for turn in turns {
-            let boost = &self.book.boosts[&turn.boost];
-            let places = self.places.iter_mut();
-            for ((_, payee), place) in places.filter(|((id, _), _)| *id == turn.boost) {
-                let seen = turn.payees.get(payee);
-                if seen.is_some_and(|payee| is_eligible(payee, boost)) {
-                    place.useful_at = now;
-                }
-                let choking = seen.is_some_and(|payee| payee.choking_us);
-                place.choked_since = choking.then(|| place.choked_since.unwrap_or(now));
-            }
-            let mut waiting = self.waiting(turn, now);
-            self.give_up_places(turn, !waiting.is_empty(), now);
-            let held = self.places.keys().filter(|(id, _)| *id == turn.boost);
-            let room = PAYEES_MAX.saturating_sub(held.count());
-            waiting.truncate(room);
-            assert!(waiting.len() <= PAYEES_MAX, "a boost funds few payees");
-            for payee in waiting {
-                let place = Place {
-                    useful_at: now,
-                    choked_since: None,
-                };
-                self.places.insert((turn.boost, payee), place);
-            }
-        }
-    }
-
-    /// Payees that would take a place, best first.
-    fn waiting(&self, turn: &Turn, now: Instant) -> Vec<NodeId> {
-        let boost = &self.book.boosts[&turn.boost];
-        let holds = |payee: &PayeeSight| {
-            let lock = self.live_lock(payee.node_id);
-            lock.is_some_and(|lock| !boost.left_on(lock.id()).is_zero())
-        };
-        let mut waiting: Vec<&PayeeSight> = turn
-            .payees
-            .values()
-            .filter(|payee| is_eligible(payee, boost))
-            .filter(|payee| !self.places.contains_key(&(turn.boost, payee.node_id)))
-            .filter(|payee| !self.place_pauses.holds(&payee.node_id, now))
-            .collect();
-        waiting.sort_by_key(|payee| (!holds(payee), payee.rank()));
-        waiting.iter().map(|payee| payee.node_id).collect()
-    }
-
-    fn give_up_places(&mut self, turn: &Turn, others_wait: bool, now: Instant) {
-        let boost = &self.book.boosts[&turn.boost];
-        let mut paused = Vec::new();
-        self.places.retain(|(id, payee), place| {
-            if *id != turn.boost {
-                return true;
-            }
-            let seen = turn.payees.get(payee);
-            let useless = seen.is_some_and(|payee| !is_eligible(payee, boost));
-            let gone = now.since(place.useful_at) >= PLACE_KEEP;
-            let choked = place
-                .choked_since
-                .is_some_and(|since| now.since(since) >= CHOKED_MAX);
-            if choked && others_wait {
-                paused.push(*payee);
-            }
-            !(useless || gone || choked && others_wait)
-        });
-        for payee in paused {
-            self.place_pauses
-                .set(payee, now.after(PLACE_PAUSE), PAUSES_MAX);
-        }
     }
 
     /// What may be reserved now: what is signed in a day stays below its bound even if every lock
@@ -352,12 +274,11 @@ impl Boosts {
     ) {
         let boost = &self.book.boosts[&turn.boost];
         let bid = boost.order.bid;
-        let floor = floor(bid, payee);
-        let amount = chunk(bid, turn.left, floor)
+        let amount = chunk(bid, turn.left, first(bid, payee))
             .min(boost.free())
             .min(means.most(MicroCredits::ZERO));
         let full = boost.pending.len() >= PAYEES_MAX || !boost.may_share(LockId::new(u64::MAX));
-        if turn.left.is_zero() || amount < floor || full {
+        if turn.left.is_zero() || amount < least(bid, payee) || full {
             return;
         }
         means.take(amount);
@@ -377,7 +298,7 @@ impl Boosts {
         let boost = &self.book.boosts[&turn.boost];
         let bid = boost.order.bid;
         let needed = cost(bid, turn.left);
-        let chunk = chunk(bid, turn.left, floor(bid, payee));
+        let chunk = chunk(bid, turn.left, first(bid, payee));
         let has = boost.left_on(id);
         let low = has.get() <= chunk.get() / TOP_UP_PARTS && has < needed;
         let mut want = if low {
@@ -488,8 +409,10 @@ impl Boosts {
                 payee: row.node_id,
                 min: row.rate_min,
                 cap: self.book.boosts[&turn.boost].order.bid,
+                rival: Self::rival(&bidders, row, round),
                 choking: row.choking_us,
-                too_slow: self.is_too_slow(turn),
+                seated: row.seated,
+                too_slow: self.is_too_slow(turn, round.time),
             };
             let rate = match bidders.get_mut(&row.peer) {
                 Some(bidder) => bidder.step(&sight, &mut self.raise_pauses),
@@ -536,7 +459,24 @@ impl Boosts {
         left.saturating_add(boost.free()) >= cost(boost.order.bid, window)
     }
 
-    fn is_too_slow(&self, turn: &Turn) -> bool {
+    /// The lowest bid at which another payee serves us for the same torrent.
+    fn rival(
+        bidders: &BTreeMap<PeerIndex, Bidder>,
+        row: &PayeeCandidate,
+        round: &Round<'_>,
+    ) -> Option<Rate> {
+        let others = round.candidates.iter().filter(|other| {
+            let serves = other.seated && !other.rate_to_us.is_zero();
+            serves && other.node_id != row.node_id && other.torrent_id == row.torrent_id
+        });
+        others
+            .filter_map(|other| Some(bidders.get(&other.peer)?.rate()))
+            .min()
+    }
+
+    /// Whether all funded payees together give less than wanted: than what is left would take to
+    /// come by the boost's deadline. Without one, a choked payer always wants more.
+    fn is_too_slow(&self, turn: &Turn, time: UnixTime) -> bool {
         let funded = turn
             .payees
             .values()
@@ -544,12 +484,18 @@ impl Boosts {
         let rate = funded.fold(Bytes::ZERO, |sum, payee| {
             sum.saturating_add(payee.rate_to_us)
         });
-        turn.torrent.target_rate.is_none_or(|target| rate < target)
+        let until = self.book.boosts[&turn.boost].order.until;
+        let deadline = until.map(|until| {
+            let secs = until.secs_since(time).max(1);
+            Bytes::new(turn.left.get().div_ceil(secs))
+        });
+        let target = turn.torrent.target_rate.or(deadline);
+        target.is_none_or(|target| rate < target)
     }
 
     /// The lock of ours on which this payee is paid next: the newest that is open and can still be
     /// topped up.
-    fn live_lock(&self, payee: NodeId) -> Option<&OwnLock> {
+    pub(super) fn live_lock(&self, payee: NodeId) -> Option<&OwnLock> {
         let mine = |lock: &&OwnLock| lock.payee() == payee && self.is_live(lock);
         self.locks.values().rev().find(mine)
     }

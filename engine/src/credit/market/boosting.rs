@@ -38,6 +38,10 @@ pub struct PayeeFacts {
     pub rate_to_us: Bytes,
     /// It chokes us.
     pub choking_us: bool,
+    /// Bytes that came from it in total.
+    pub received: Bytes,
+    /// It is asked for something.
+    pub asked: bool,
 }
 
 impl Market {
@@ -122,11 +126,14 @@ impl Market {
                 node_id: self.exchange.key_of(facts.peer)?,
                 torrent_id: facts.torrent_id,
                 rate_min: self.exchange.rate_min_of(facts.peer)?,
-                window: self.exchange.window_at(facts.peer),
+                window: self.exchange.window_reckoned(facts.peer),
                 is_seed: facts.is_seed,
                 has_missing: facts.has_missing,
                 rate_to_us: facts.rate_to_us,
                 choking_us: facts.choking_us,
+                received: facts.received,
+                asked: facts.asked,
+                seated: self.has_seat_at(facts.peer),
             })
         };
         payees.iter().filter_map(candidate).collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::credit::market::Market;
-use crate::credit::receipts::Delivered;
+use crate::credit::receipts::{Delivered, Service};
 use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
 
 impl Market {
@@ -23,6 +23,11 @@ impl Market {
     /// is answered, and hands it back in with what became of it.
     pub fn request_bid(&self, peer: PeerIndex) -> Rate {
         self.exchange.request_bid(peer)
+    }
+
+    /// Whether we have a paid seat at a peer, by its QUOTE in force.
+    pub fn has_seat_at(&self, peer: PeerIndex) -> bool {
+        self.exchange.quoted(peer) != Service::Open
     }
 
     /// A request goes out under `bid`, for a block of a piece of `piece_len` bytes.

@@ -24,6 +24,10 @@ pub struct PeerCredit {
     pub exposure: Bytes,
     /// The exposure allowed to its key.
     pub window: Bytes,
+    /// The same without what a long history adds.
+    pub window_plain: Bytes,
+    /// Its key has paid for a whole piece.
+    pub has_paid: bool,
     /// Paid service to its key is suspended after unpaid debt.
     pub backing_off: bool,
 }
@@ -105,6 +109,8 @@ impl Market {
             own_bid: self.exchange.own_bid(peer),
             exposure: pair.exposure,
             window: pair.window,
+            window_plain: pair.window_plain,
+            has_paid: pair.has_paid,
             backing_off: pair.backing_off,
         }
     }
@@ -114,9 +120,19 @@ impl Market {
         self.exchange.bid(peer)
     }
 
-    /// Whether a peer may be served as paid at this bid.
-    pub fn may_pay(&self, peer: PeerIndex, bid: Rate, now: Instant) -> bool {
-        self.exchange.is_paid_eligible(peer, bid, now)
+    /// Whether a peer may have a paid seat at its bid in force.
+    pub fn may_pay(&self, peer: PeerIndex, now: Instant) -> bool {
+        self.exchange.is_paid_eligible(peer, now)
+    }
+
+    /// The price of a peer's paid seat; zero without one.
+    pub fn seat_price(&self, peer: PeerIndex) -> Rate {
+        self.exchange.seat_price(peer)
+    }
+
+    /// Live connections of a key, oldest first.
+    pub fn connections_of(&self, key: NodeId) -> Vec<PeerIndex> {
+        self.exchange.connections_of(key)
     }
 
     /// How a peer is served from now; `is_choked` if it is served no more at all.
@@ -135,8 +151,10 @@ impl Market {
     }
 
     /// How a block requested under `bid` would be served now.
-    pub fn price(&self, peer: PeerIndex, len: u32, bid: Rate, now: Instant) -> Granted {
-        self.exchange.price_of(peer, len, bid, now)
+    pub fn price(&mut self, peer: PeerIndex, len: u32, bid: Rate, now: Instant) -> Granted {
+        let granted = self.exchange.price_of(peer, len, bid, now);
+        self.route(now);
+        granted
     }
 
     /// Grants a block. The QUOTE that announces how it is served is among the outputs: they go out

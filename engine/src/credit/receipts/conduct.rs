@@ -7,7 +7,7 @@ use seedbank_ledger::{Bytes, Duration, Instant, UnixTime};
 
 use crate::credit::receipts::clock::Now;
 use crate::credit::receipts::limits::{
-    BACKOFF_LEVEL_MAX, BACKOFF_SECS, BACKOFF_SECS_MAX, IDLE_LATE, LATE_MAX, LATE_MIN, LOST_SHARE,
+    BACKOFF_LEVEL_MAX, BACKOFF_SECS, BACKOFF_SECS_MAX, LATE_MAX, LATE_MIN, LOST_SHARE,
     WRITE_OFF_DELAY,
 };
 
@@ -104,11 +104,13 @@ impl Conduct {
         }
     }
 
-    /// What is to be done now, if anything. `owes` tells whether F is non-empty.
-    pub fn overdue(&self, owes: bool, now: Now) -> Option<Lapse> {
+    /// What is to be done now, if anything. `idle` is how long somebody that owes may do nothing;
+    /// `None` if F is empty.
+    pub fn overdue(&self, idle: Option<Duration>, now: Now) -> Option<Lapse> {
         match *self {
             Self::OnTime { since } => {
-                (owes && now.at >= since.after(IDLE_LATE)).then_some(Lapse::BecomeLate)
+                let late = idle.is_some_and(|idle| now.at >= since.after(idle));
+                late.then_some(Lapse::BecomeLate)
             }
             Self::Late { until } => (now.at >= until).then_some(Lapse::Suspend),
             Self::Suspended { until } => (now.at >= until).then_some(Lapse::WriteOff),
@@ -117,9 +119,9 @@ impl Conduct {
     }
 
     /// When [`Self::overdue`] has something to say.
-    pub fn wakes_at(&self, owes: bool, now: Now) -> Option<Instant> {
+    pub fn wakes_at(&self, idle: Option<Duration>, now: Now) -> Option<Instant> {
         match *self {
-            Self::OnTime { since } => owes.then(|| since.after(IDLE_LATE)),
+            Self::OnTime { since } => idle.map(|idle| since.after(idle)),
             Self::Late { until } | Self::Suspended { until } => Some(until),
             Self::BackingOff { until } => Some(now.instant_of(until)),
         }
@@ -134,9 +136,10 @@ impl Conduct {
     }
 }
 
-/// Bytes that may be lost with a payer and are forgiven.
-pub fn forgiven(piece_len: Bytes, paid_bytes: Bytes) -> Bytes {
-    piece_len.saturating_add(Bytes::new(paid_bytes.get() / LOST_SHARE))
+/// Bytes that may be lost with a payer and are forgiven; `piece` is the longest one as far as it
+/// counts.
+pub fn forgiven(piece: Bytes, history: Bytes) -> Bytes {
+    piece.saturating_add(Bytes::new(history.get() / LOST_SHARE))
 }
 
 /// How long the back-off of this level lasts, in seconds, and the next level.

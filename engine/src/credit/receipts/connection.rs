@@ -2,7 +2,9 @@
 
 use seedbank_ledger::{Bytes, Duration, Instant, NetworkId, NodeId, Rate};
 
-use crate::credit::receipts::limits::{BID_BURST, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL};
+use crate::credit::receipts::limits::{
+    BID_BURST, BID_BURST_TAKEN, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL,
+};
 use crate::credit::receipts::service::Service;
 use crate::units::TorrentId;
 use crate::wire::receipt::Hello;
@@ -54,12 +56,18 @@ pub struct Connection {
     pub peer_window: Bytes,
     /// As payee: its bid in force.
     pub peer_bid: Rate,
+    /// As payee: how many bids it may send.
+    pub peer_bids: Allowance,
     /// As payee: how it is to be served.
     pub service: Service,
+    /// As payee: the price of its paid seat; zero without one.
+    pub price: Rate,
     /// As payee: what QUOTE said last.
     pub quoted: Service,
     /// As payee: the window that QUOTE said last.
     pub quoted_window: Bytes,
+    /// As payee: when a QUOTE is due because the window is another one; `None` if it is not.
+    pub window_due: Option<Instant>,
     /// As payer: our bid in force.
     pub own_bid: Rate,
     /// As payer: the bid we want, until the limit lets it through.
@@ -96,9 +104,12 @@ impl Connection {
             peer_rate_min: hello.rate_min,
             peer_window: hello.window,
             peer_bid: Rate::ZERO,
+            peer_bids: Allowance::new(BID_INTERVAL, BID_BURST_TAKEN),
             service: Service::Open,
+            price: Rate::ZERO,
             quoted: Service::Open,
             quoted_window: Bytes::ZERO,
+            window_due: None,
             own_bid: Rate::ZERO,
             wanted_bid: Rate::ZERO,
             bids: Allowance::new(BID_INTERVAL, BID_BURST),

@@ -166,16 +166,12 @@ impl Exchange {
 
     /// The pair with a key; `None` if there never was anything between us.
     pub fn pair(&self, key: NodeId) -> Option<PairView> {
-        let pair = self.pairs.get(&key)?;
-        Some(pair.view(&self.setup.window))
+        self.pairs.get(&key).map(Pair::view)
     }
 
     /// All pairs, by key.
     pub fn pairs(&self) -> impl Iterator<Item = (NodeId, PairView)> + '_ {
-        let window = &self.setup.window;
-        self.pairs
-            .iter()
-            .map(move |(key, pair)| (*key, pair.view(window)))
+        self.pairs.iter().map(|(key, pair)| (*key, pair.view()))
     }
 
     /// Locks of ours, with what was signed on each.
@@ -289,9 +285,10 @@ impl Exchange {
     }
 
     fn load_pair(&mut self, row: &PairRow, at: Instant) {
+        let window = self.setup.window;
         let pair = self.pair_entry(row.peer, at);
         pair.payer = Payer::stored(row.due, row.signed);
-        pair.payee = Payee::stored(row, at);
+        pair.payee = Payee::stored(row, window, at);
     }
 
     fn load_acknowledgement(
@@ -339,10 +336,10 @@ impl Exchange {
     }
 
     fn pair_entry(&mut self, key: NodeId, at: Instant) -> &mut Pair {
-        let me = self.setup.identity.id();
+        let (me, window) = (self.setup.identity.id(), self.setup.window);
         self.pairs
             .entry(key)
-            .or_insert_with(|| Pair::new(me, key, at))
+            .or_insert_with(|| Pair::new(me, key, window, at))
     }
 
     /// The pair of a live connection.
@@ -378,6 +375,11 @@ impl Exchange {
         let live = pair.connections.iter().copied();
         live.filter(|peer| self.connections.get(peer).is_some_and(&is))
             .collect()
+    }
+
+    /// Live connections of a key, oldest first.
+    pub fn connections_of(&self, key: NodeId) -> Vec<PeerIndex> {
+        self.live(key, |_| true)
     }
 
     /// Looks again when this pair wants to be looked at.

@@ -1,11 +1,15 @@
-//! The queue F: blocks granted in the paid class and not yet paid, oldest first (P1, P2, P4).
+//! The queue F: blocks granted in the paid class and not yet paid (P1, P2, P4).
+//!
+//! What is paid clears the lowest rate first, among equals the oldest. Were it the oldest first, a
+//! payer that cut its bid could have all it owes at the new price signed and be refused for what it
+//! owes at the old one, and two honest nodes would wait for each other.
 //!
 //! A payer signs whole micro-credits of a sum that it floors once, so up to 2³⁰ − 1 of the raw
 //! value is always missing. The queue lends it that much from the start: a block is cleared when
 //! the credit, loan included, reaches its raw cost, and what is left of the loan is carried for
 //! ever.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use seedbank_ledger::{Bytes, MicroCredits, Rate, RawCost};
 
@@ -26,16 +30,27 @@ pub struct PaidBlock {
 /// What a rise of the amount paid did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleared {
-    /// Blocks that are paid now, oldest first.
+    /// Blocks that are paid now, lowest rate first.
     pub blocks: Vec<PaidBlock>,
     /// Bytes of those that had been written off before.
     pub recovered: Bytes,
 }
 
+/// What a write-off did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenOff {
+    /// Bytes that left F unpaid.
+    pub bytes: Bytes,
+    /// Blocks that their absence leaves paid.
+    pub paid: Vec<PaidBlock>,
+}
+
 /// F, and what is needed to clear it.
 #[derive(Clone, Debug)]
 pub struct Exposure {
-    queue: VecDeque<PaidBlock>,
+    /// By rate, then in the order in which they were granted.
+    queue: BTreeMap<(Rate, u64), PaidBlock>,
+    granted_count: u64,
     bytes: Bytes,
     raw: RawCost,
     /// Paid, or lent, and not used to clear a block yet.
@@ -53,7 +68,8 @@ impl Exposure {
     /// More than the loan is a surplus that found F empty: a tip.
     pub fn new(credit: RawCost) -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: BTreeMap::new(),
+            granted_count: 0,
             bytes: Bytes::ZERO,
             raw: RawCost::ZERO,
             credit: credit.min(LOAN),
@@ -69,7 +85,8 @@ impl Exposure {
         assert!(self.has_room(), "a full exposure queue takes no block");
         self.bytes = self.bytes.saturating_add(block.len);
         self.raw = self.raw.saturating_add(block.raw());
-        self.queue.push_back(block);
+        self.queue.insert((block.rate, self.granted_count), block);
+        self.granted_count += 1;
         assert!(
             self.queue.len() <= EXPOSURE_BLOCKS_MAX,
             "the exposure queue has a bound"
@@ -80,18 +97,17 @@ impl Exposure {
     /// Removes the newest block of this length and rate, whose grant was taken back, and returns
     /// what its absence leaves paid. Nothing happens if there is none: it was paid, or written off.
     pub fn take_back(&mut self, len: Bytes, rate: Rate) -> Vec<PaidBlock> {
-        let found = self
-            .queue
-            .iter()
-            .rposition(|block| block.len == len && block.rate == rate);
-        if let Some(block) = found.and_then(|at| self.queue.remove(at)) {
+        let mut alike = self.queue.range((rate, 0)..=(rate, u64::MAX)).rev();
+        let found = alike.find(|(_, block)| block.len == len);
+        let found = found.map(|(place, _)| *place);
+        if let Some(block) = found.and_then(|place| self.queue.remove(&place)) {
             self.forget(block);
         }
         self.clear()
     }
 
-    /// Counts a rise of the amount paid: clears F oldest first, then what was written off; a
-    /// surplus is a tip.
+    /// Counts a rise of the amount paid: clears F lowest rate first, then what was written off,
+    /// oldest first; a surplus is a tip.
     pub fn pay(&mut self, rise: MicroCredits) -> Cleared {
         self.credit = self.credit.saturating_add(RawCost::of(rise));
         let blocks = self.clear();
@@ -122,20 +138,27 @@ impl Exposure {
         cleared
     }
 
-    /// Empties F because nobody paid, and says how many bytes were in it. The shortage is carried.
-    pub fn write_off(&mut self) -> Bytes {
-        let bytes = self.bytes;
-        self.written_off.append(&mut self.queue);
+    /// Takes the oldest blocks out of F because nobody paid, whole ones of at most `most` bytes
+    /// together. The shortage is carried.
+    pub fn write_off(&mut self, most: Bytes) -> WrittenOff {
+        let mut oldest: Vec<(Rate, u64)> = self.queue.keys().copied().collect();
+        oldest.sort_unstable_by_key(|(_, granted)| *granted);
+        let mut bytes = Bytes::ZERO;
+        for place in oldest {
+            let block = self.queue[&place];
+            let more = bytes.saturating_add(block.len);
+            if more > most {
+                break;
+            }
+            bytes = more;
+            self.queue.remove(&place);
+            self.forget(block);
+            self.written_off.push_back(block);
+        }
         let excess = self.written_off.len().saturating_sub(EXPOSURE_BLOCKS_MAX);
         self.written_off.drain(..excess);
-        self.bytes = Bytes::ZERO;
-        self.raw = RawCost::ZERO;
-        assert!(
-            self.written_off.len() <= EXPOSURE_BLOCKS_MAX,
-            "what was lost has a bound"
-        );
-        self.check_sums();
-        bytes
+        let paid = self.clear();
+        WrittenOff { bytes, paid }
     }
 
     /// E: the bytes in F.
@@ -166,41 +189,42 @@ impl Exposure {
 
     /// Asserts that the sums are those of the queue and that nothing payable waits.
     pub fn check_invariants(&self) {
-        let bytes = self.queue.iter().map(|block| block.len.get()).sum();
+        let bytes = self.queue.values().map(|block| block.len.get()).sum();
         assert_eq!(self.bytes, Bytes::new(bytes), "E is the bytes in F");
-        let raw = self.queue.iter().map(|block| block.raw().get()).sum();
+        let raw = self.queue.values().map(|block| block.raw().get()).sum();
         assert_eq!(self.raw, RawCost::new(raw), "U is the cost of F");
         assert!(
             self.queue.len() <= EXPOSURE_BLOCKS_MAX,
             "the exposure queue has a bound"
         );
-        if let Some(front) = self.queue.front() {
-            assert!(self.credit < front.raw(), "the oldest block is not paid");
+        if let Some((_, first)) = self.queue.first_key_value() {
+            assert!(self.credit < first.raw(), "the next block is not paid");
         }
     }
 
     /// Asserts, at every change of F, what is known of its sums. O(1).
     fn check_sums(&self) {
-        let Some(front) = self.queue.front() else {
+        let Some((_, first)) = self.queue.first_key_value() else {
             assert_eq!(self.bytes, Bytes::ZERO, "E of an empty F is zero");
             assert_eq!(self.raw, RawCost::ZERO, "U of an empty F is zero");
             return;
         };
-        assert!(self.bytes >= front.len, "E holds the oldest block");
-        assert!(self.raw >= front.raw(), "U holds the oldest block");
-        assert!(self.credit < front.raw(), "the oldest block is not paid");
+        assert!(self.bytes >= first.len, "E holds the next block");
+        assert!(self.raw >= first.raw(), "U holds the next block");
+        assert!(self.credit < first.raw(), "the next block is not paid");
     }
 
     fn clear(&mut self) -> Vec<PaidBlock> {
         let mut cleared = Vec::new();
-        while let Some(front) = self.queue.front().copied() {
-            if self.credit < front.raw() {
+        while let Some(first) = self.queue.first_entry() {
+            let block = *first.get();
+            if self.credit < block.raw() {
                 break;
             }
-            self.queue.pop_front();
-            self.forget(front);
-            self.credit = self.credit.saturating_sub(front.raw());
-            cleared.push(front);
+            first.remove();
+            self.forget(block);
+            self.credit = self.credit.saturating_sub(block.raw());
+            cleared.push(block);
         }
         self.check_sums();
         cleared
@@ -245,10 +269,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rise_clears_the_oldest_first() {
+    fn a_rise_clears_the_lowest_rate_first() {
         let mut exposure = Exposure::new(LOAN);
-        exposure.push(costing(10));
         exposure.push(costing(20));
+        exposure.push(costing(10));
         assert_eq!(exposure.pay(micro(9)).blocks, []);
         assert_eq!(exposure.pay(micro(1)).blocks, [costing(10)]);
         assert_eq!(exposure.bytes(), Bytes::new(BLOCK));
@@ -284,7 +308,7 @@ mod tests {
         let half = block(GIB / BLOCK / 2);
         assert_eq!(exposure.push(half), [half], "half a micro-credit is lent");
         exposure.push(half);
-        assert_eq!(exposure.write_off(), Bytes::new(BLOCK));
+        assert_eq!(exposure.write_off(Bytes::MAX).bytes, Bytes::new(BLOCK));
         exposure.push(half);
         assert!(!exposure.is_empty(), "the loan is used up");
         assert_eq!(exposure.credit(), RawCost::new((1 << 29) - 1));
@@ -295,7 +319,7 @@ mod tests {
         let mut exposure = Exposure::new(LOAN);
         exposure.push(costing(10));
         exposure.push(costing(10));
-        exposure.write_off();
+        exposure.write_off(Bytes::MAX);
         let cleared = exposure.pay(micro(10));
         assert_eq!(cleared.recovered, Bytes::new(BLOCK));
         exposure.push(costing(30));
@@ -307,13 +331,30 @@ mod tests {
     #[test]
     fn a_grant_taken_back_leaves_no_exposure() {
         let mut exposure = Exposure::new(LOAN);
+        let short = PaidBlock {
+            len: Bytes::new(BLOCK / 4),
+            ..costing(20)
+        };
         exposure.push(costing(10));
-        exposure.push(costing(2));
+        exposure.push(short);
         exposure.pay(micro(5));
         let paid = exposure.take_back(Bytes::new(BLOCK), costing(10).rate);
-        assert_eq!(paid, [costing(2)], "what was paid covers the block behind");
+        assert_eq!(paid, [short], "what was paid covers the block behind");
         assert!(exposure.is_empty());
         assert_eq!(exposure.take_back(Bytes::new(1), Rate::PAR), []);
+        exposure.check_invariants();
+    }
+
+    #[test]
+    fn a_write_off_takes_whole_blocks_the_oldest_first() {
+        let mut exposure = Exposure::new(LOAN);
+        exposure.push(costing(30));
+        exposure.push(costing(10));
+        exposure.push(costing(20));
+        let off = exposure.write_off(Bytes::new(2 * BLOCK + 1));
+        assert_eq!(off.bytes, Bytes::new(2 * BLOCK));
+        assert_eq!(exposure.pay(micro(20)).blocks, [costing(20)]);
+        assert!(exposure.is_empty());
         exposure.check_invariants();
     }
 

@@ -3,24 +3,24 @@
 //! [`Window`] is *protocol*: both sides count on it, a simulation may make it smaller. The rest are
 //! delays and bounds that one side alone keeps.
 
-use seedbank_ledger::{Bytes, Duration, Rate};
+use seedbank_ledger::{Bytes, Duration, MicroCredits, Rate};
 
 use crate::wire::receipt::SYNC_ENTRIES_MAX;
 
 /// Size of the exposure that a payee allows (P1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Least window of a key that has paid, whatever its pieces.
+    /// Least window of a key with a history, whatever its pieces.
     pub min: Bytes,
     /// Largest window before the bonus, and largest piece that can be paid for at all.
     pub max: Bytes,
-    /// Most that paid bytes add.
+    /// Most that a long history adds.
     pub bonus_max: Bytes,
 }
 
-/// A window grows by this share of the bytes paid: one part in 16.
+/// A window grows by this share of the history: one part in 16.
 pub const WINDOW_BONUS_SHARE: u64 = 16;
-/// Written-off bytes that are forgiven: one piece, and one part in 32 of the bytes paid (P4).
+/// Written-off bytes that are forgiven: one piece, and one part in 32 of the history (P4).
 pub const LOST_SHARE: u64 = 32;
 /// Most blocks in one exposure queue; 80 MiB of whole blocks are 5,120.
 pub const EXPOSURE_BLOCKS_MAX: usize = 8_192;
@@ -42,10 +42,15 @@ pub const ATTRIBUTION_MAX: usize = 64;
 pub const BID_BURST: u64 = 4;
 /// Time after which a connection may send one more bid.
 pub const BID_INTERVAL: Duration = Duration::from_secs(1);
+/// Bids that are taken from one connection at once: what an honest sender says in a minute may
+/// arrive together behind a stall.
+pub const BID_BURST_TAKEN: u64 = BID_BURST + 60;
 /// SYNCs and ERRs that one connection's peer can make us send at once.
 pub const SYNC_BURST: u64 = 4;
 /// Time after which it can make us send one more.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+/// A window that differs from the one quoted last is quoted after this long (P1).
+pub const WINDOW_DELAY: Duration = Duration::from_secs(1);
 
 /// A burst of receipts is verified once it grew by this much…
 pub const RECEIPT_STEP: Bytes = Bytes::new(64 * 1024);
@@ -58,8 +63,10 @@ pub const ACKNOWLEDGE_STEP: Bytes = Bytes::new(8 * 1024 * 1024);
 /// …or after this long.
 pub const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(1);
 
-/// F non-empty without a grant or a rise for this long is late (P4).
+/// F non-empty without a grant or a rise for this long is late, while the payer has a paid seat…
 pub const IDLE_LATE: Duration = Duration::from_secs(60);
+/// …and without one (P4).
+pub const IDLE_LATE_UNSEATED: Duration = Duration::from_secs(600);
 /// Least time from late to the open class.
 pub const LATE_MIN: Duration = Duration::from_secs(5);
 /// Most time from late to the open class.
@@ -96,10 +103,19 @@ pub const SUMMARY_DELAY: Duration = Duration::from_secs(60);
 /// …or after this many bytes.
 pub const SUMMARY_STEP: Bytes = Bytes::new(64 * 1024 * 1024);
 
-/// A payee that choked within this time of a raise gets no further raise for a while (S5).
+/// A payee that choked within this time of a raise gets no further raise for a while, and one that
+/// choked within it of a cut gets the former bid back (S5).
 pub const RAISE_REGRET: Duration = Duration::from_secs(60);
 /// How long a payee that choked after a raise gets none.
 pub const RAISE_PAUSE: Duration = Duration::from_secs(300);
+/// After a cut that was taken back nothing is raised for this long…
+pub const CUT_RAISE_PAUSE: Duration = Duration::from_secs(20);
+/// …and nothing cut for this long, doubled each time…
+pub const CUT_PAUSE: Duration = Duration::from_secs(300);
+/// …up to this.
+pub const CUT_PAUSE_MAX: Duration = Duration::from_secs(3_600);
+/// A bid is raised to at most so many times the lowest at which another payee serves us.
+pub const RIVAL_FACTOR: u64 = 2;
 /// Unchoked rounds in a row after which a bid is lowered.
 pub const LOWER_AFTER_ROUNDS: u8 = 3;
 
@@ -115,16 +131,36 @@ impl Window {
         bonus_max: Bytes::new(16 << 20),
     };
 
-    /// The exposure allowed to a key that paid for `paid_bytes` and with whom the largest piece
-    /// shared is `piece_len` long. A key that never paid is allowed one piece.
-    pub fn of(&self, piece_len: Bytes, paid_bytes: Bytes) -> Bytes {
-        if paid_bytes.is_zero() {
-            return piece_len.min(self.max);
-        }
-        let two_pieces = piece_len.saturating_add(piece_len);
-        let bonus = Bytes::new(paid_bytes.get() / WINDOW_BONUS_SHARE).min(self.bonus_max);
-        two_pieces.max(self.min).min(self.max).saturating_add(bonus)
+    /// The exposure allowed to a key with this history, with whom the largest piece shared is
+    /// `piece_len` long (P1). It starts at one piece and grows as fast as the history at first.
+    pub fn of(&self, piece_len: Bytes, history: Bytes) -> Bytes {
+        let bonus = Bytes::new(history.get() / WINDOW_BONUS_SHARE).min(self.bonus_max);
+        let start = self.piece(piece_len).saturating_add(history);
+        start.min(self.full(piece_len).saturating_add(bonus))
     }
+
+    /// The same without what a long history adds.
+    pub fn plain(&self, piece_len: Bytes, history: Bytes) -> Bytes {
+        let start = self.piece(piece_len).saturating_add(history);
+        start.min(self.full(piece_len))
+    }
+
+    /// A piece as far as it counts.
+    pub fn piece(&self, piece_len: Bytes) -> Bytes {
+        piece_len.min(self.max)
+    }
+
+    fn full(&self, piece_len: Bytes) -> Bytes {
+        let two_pieces = piece_len.saturating_add(piece_len);
+        two_pieces.max(self.min).min(self.max)
+    }
+}
+
+/// Bytes that this much credit buys at a rate, rounded down; none at rate 0.
+pub fn history(paid: MicroCredits, rate: Rate) -> Bytes {
+    let raw = u128::from(paid.get()) << 30;
+    let bytes = raw.checked_div(u128::from(rate.get())).unwrap_or(0);
+    Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -133,22 +169,39 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn window(piece: u64, paid: u64) -> u64 {
-        Window::V1.of(Bytes::new(piece), Bytes::new(paid)).get()
+    fn window(piece: u64, history: u64) -> u64 {
+        Window::V1.of(Bytes::new(piece), Bytes::new(history)).get()
     }
 
     #[test]
-    fn a_key_that_never_paid_is_allowed_one_piece() {
+    fn a_key_without_a_history_is_allowed_one_piece() {
         assert_eq!(window(256 * 1024, 0), 256 * 1024);
         assert_eq!(window(16 * MIB, 0), 16 * MIB);
         assert_eq!(window(512 * MIB, 0), 64 * MIB);
     }
 
     #[test]
-    fn a_window_holds_two_pieces_and_grows_with_what_was_paid() {
-        assert_eq!(window(256 * 1024, 16), MIB + 1);
-        assert_eq!(window(4 * MIB, 1), 8 * MIB);
+    fn a_history_is_money_and_not_bytes() {
+        let paid = MicroCredits::new(1_000_000);
+        assert_eq!(history(paid, Rate::PAR).get(), 1 << 30);
+        assert_eq!(
+            history(paid, Rate::new(1_000_000_000)).get(),
+            (1 << 30) / 1_000
+        );
+        assert_eq!(history(paid, Rate::ZERO), Bytes::ZERO);
+        assert_eq!(history(MicroCredits::MAX, Rate::new(1)), Bytes::MAX);
+    }
+
+    #[test]
+    fn a_window_grows_with_the_history_to_two_pieces_and_then_slowly() {
+        // M5: one micro-credit buys no mebibyte.
+        assert_eq!(window(256 * 1024, 16), 256 * 1024 + 16);
+        assert_eq!(window(256 * 1024, MIB), MIB + MIB / 16);
+        assert_eq!(window(4 * MIB, 3 * MIB), 7 * MIB);
+        assert_eq!(window(4 * MIB, 16 * MIB), 9 * MIB);
         assert_eq!(window(64 * MIB, 1 << 40), 80 * MIB);
         assert_eq!(window(u64::MAX, u64::MAX), 80 * MIB);
+        let plain = Window::V1.plain(Bytes::new(4 * MIB), Bytes::new(1 << 40));
+        assert_eq!(plain, Bytes::new(8 * MIB));
     }
 }

@@ -41,6 +41,13 @@ impl OpenPieces {
         pieces.map(|((_, index), piece)| (*index, piece.used()))
     }
 
+    /// The open piece of which most came, the first of them if several.
+    pub fn foremost(&self) -> Option<PieceKey> {
+        let open = self.0.iter().filter(|(_, piece)| piece.open > 0);
+        let best = open.max_by_key(|(key, piece)| (piece.came, std::cmp::Reverse(**key)));
+        best.map(|(key, _)| *key)
+    }
+
     /// Whether no paid block is under way or waits to be verified.
     pub fn is_idle(&self) -> bool {
         self.0.is_empty()

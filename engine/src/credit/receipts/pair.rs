@@ -28,6 +28,8 @@ pub struct Pair {
     pub payee: Payee,
     /// Both acknowledgement channels.
     pub acks: Acknowledgements,
+    /// As payee: a block waits in a paid seat until window, lock and conduct cover it.
+    pub waits: bool,
     /// When its last connection was opened or closed.
     pub seen_at: Instant,
 }
@@ -41,6 +43,12 @@ pub struct PairView {
     pub exposure: Bytes,
     /// W: the exposure allowed to it.
     pub window: Bytes,
+    /// Most that E may be: W, or more for a while after W fell.
+    pub limit: Bytes,
+    /// The same without what a long history adds.
+    pub window_plain: Bytes,
+    /// It has paid for a whole piece.
+    pub has_paid: bool,
     /// Bytes written off and not forgiven.
     pub lost: Bytes,
     /// Whether it gets no paid service after unpaid debt.
@@ -57,14 +65,15 @@ pub struct PairView {
 
 impl Pair {
     /// A pair without history.
-    pub fn new(me: NodeId, key: NodeId, now: Instant) -> Self {
+    pub fn new(me: NodeId, key: NodeId, window: Window, now: Instant) -> Self {
         Self {
             key,
             connections: BTreeSet::new(),
             piece_len: Bytes::ZERO,
             payer: Payer::default(),
-            payee: Payee::new(now),
+            payee: Payee::new(window, now),
             acks: Acknowledgements::new(me, key),
+            waits: false,
             seen_at: now,
         }
     }
@@ -86,11 +95,6 @@ impl Pair {
         row
     }
 
-    /// The window allowed to the payer now.
-    pub fn window(&self, window: &Window) -> Bytes {
-        self.payee.window(window, self.piece_len)
-    }
-
     /// Whether nothing would be missed if this pair were read from its rows again, or never.
     pub fn is_forgettable(&self) -> bool {
         self.connections.is_empty()
@@ -100,11 +104,14 @@ impl Pair {
     }
 
     /// As the session and its user see it.
-    pub fn view(&self, window: &Window) -> PairView {
+    pub fn view(&self) -> PairView {
         PairView {
             standing: self.acks.standing(),
             exposure: self.payee.exposure(),
-            window: self.window(window),
+            window: self.payee.window(),
+            limit: self.payee.limit(),
+            window_plain: self.payee.window_plain(),
+            has_paid: self.payee.has_paid(),
             lost: self.payee.lost(),
             backing_off: self.payee.conduct().backoff_until() != UnixTime::ZERO,
             paid: self.payee.paid(),
@@ -138,7 +145,7 @@ mod tests {
     #[test]
     fn f19a_a_backup_carries_no_unsigned_due() {
         let [me, peer] = [1, 2].map(|secret| Identity::from_secret([secret; 32]).id());
-        let mut row = Pair::new(me, peer, Instant::ZERO).row();
+        let mut row = Pair::new(me, peer, Window::V1, Instant::ZERO).row();
         row.due = RawCost::new(12 << 30);
         row.signed = MicroCredits::new(7);
         let kept = without_unsigned_due(row);

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use seedbank_ledger::signed::lock::{LockId, SignedLock};
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::tally::PairRow;
-use seedbank_ledger::{Bytes, Instant, MicroCredits, Rate};
+use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, Rate};
 
 use crate::credit::receipts::clock::Now;
-use crate::credit::receipts::conduct::{Conduct, back_off, forgiven};
+use crate::credit::receipts::conduct::{Conduct, Lapse, back_off, forgiven};
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::exposure::{Exposure, LOAN, PaidBlock};
-use crate::credit::receipts::limits::{LOCKS_CLOSED_MAX, Window};
+use crate::credit::receipts::limits::{
+    IDLE_LATE, IDLE_LATE_UNSEATED, LOCKS_CLOSED_MAX, Window, history,
+};
 use crate::rate::RateMeter;
 
 /// Our side of a pair as payee, over all connections, torrents and locks.
@@ -22,8 +24,22 @@ pub struct Payee {
     paid: MicroCredits,
     paid_bytes: Bytes,
     lost: Bytes,
+    /// The most that was forgiven at once so far.
+    forgiven_most: Bytes,
     backoff_level: u8,
     delivered: RateMeter,
+    allowed: Window,
+    /// Longest piece shared.
+    piece_len: Bytes,
+    /// What a block costs at most now: its bid, within what is quoted. Zero without a bid.
+    rate: Rate,
+    /// The last rate that was not zero: by it a history is worth something while nothing is bid.
+    last_rate: Rate,
+    seated: bool,
+    /// The window when it was last looked at.
+    window_seen: Bytes,
+    /// The window has fallen, and E was never lower since than this.
+    fall: Option<Bytes>,
     /// Whether it can hold no receipt for us that we have not seen: its SYNC came in this run, and
     /// since then nothing was written off, nor a connection lost while it owed something.
     in_step: bool,
@@ -49,15 +65,23 @@ pub enum Refused {
 
 impl Payee {
     /// A payer we know nothing of.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(allowed: Window, now: Instant) -> Self {
         Self {
             exposure: Exposure::new(LOAN),
             conduct: Conduct::OnTime { since: now },
             paid: MicroCredits::ZERO,
             paid_bytes: Bytes::ZERO,
             lost: Bytes::ZERO,
+            forgiven_most: Bytes::ZERO,
             backoff_level: 0,
             delivered: RateMeter::new(),
+            allowed,
+            piece_len: Bytes::ZERO,
+            rate: Rate::ZERO,
+            last_rate: Rate::ZERO,
+            seated: false,
+            window_seen: Bytes::ZERO,
+            fall: None,
             in_step: false,
             locks: BTreeMap::new(),
             forgotten: None,
@@ -65,7 +89,7 @@ impl Payee {
     }
 
     /// As stored. F starts empty: nothing is inferred from receipts.
-    pub fn stored(row: &PairRow, now: Instant) -> Self {
+    pub fn stored(row: &PairRow, allowed: Window, now: Instant) -> Self {
         Self {
             exposure: Exposure::new(row.paid_carry),
             conduct: Conduct::stored(row.backoff_until, now),
@@ -73,23 +97,35 @@ impl Payee {
             paid_bytes: row.paid_bytes,
             lost: row.lost,
             backoff_level: row.backoff_level,
-            ..Self::new(now)
+            ..Self::new(allowed, now)
         }
     }
 
+    /// What the window depends on besides payment: the longest piece shared, what a block costs at
+    /// most, and whether the payer has a paid seat.
+    pub fn measure(&mut self, piece_len: Bytes, rate: Rate, seated: bool) {
+        self.piece_len = piece_len;
+        self.rate = rate;
+        if !rate.is_zero() {
+            self.last_rate = rate;
+        }
+        self.seated = seated;
+        self.follow_window();
+    }
+
     /// Why a block at this rate may not be granted in the paid class now; `None` if it may.
-    pub fn refusal(&self, len: Bytes, rate: Rate, window: Bytes, now: Now) -> Option<Refused> {
+    pub fn refusal(&self, len: Bytes, rate: Rate, now: Now) -> Option<Refused> {
         if !self.conduct.may_take() {
             return Some(Refused::Conduct);
         }
         let Some(lock) = self.serving_lock(now) else {
             return Some(Refused::NoLock);
         };
-        if !lock.is_confirmed_for(len, window) {
+        if !lock.is_confirmed_for(len, self.window()) {
             return Some(Refused::Unconfirmed);
         }
         let exposure = self.exposure.bytes().saturating_add(len);
-        if exposure > window || !self.exposure.has_room() {
+        if exposure > self.limit() || !self.exposure.has_room() {
             return Some(Refused::Window);
         }
         match self.exposure.cost_with(len, rate) {
@@ -102,12 +138,13 @@ impl Payee {
     ///
     /// # Panics
     /// If it would be refused.
-    pub fn grant(&mut self, block: PaidBlock, window: Bytes, now: Now) {
-        let refusal = self.refusal(block.len, block.rate, window, now);
+    pub fn grant(&mut self, block: PaidBlock, now: Now) {
+        let refusal = self.refusal(block.len, block.rate, now);
         assert_eq!(refusal, None, "a granted block is not refused");
+        let limit = self.limit();
         let paid = self.exposure.push(block);
         assert!(
-            self.exposure.bytes() <= window,
+            self.exposure.bytes() <= limit,
             "L7: no grant takes E above the window"
         );
         self.conduct.moved(now.at);
@@ -128,6 +165,7 @@ impl Payee {
             lock.ungranted(len);
         }
         self.count_paid(&paid, None, now);
+        self.follow_window();
         if self.exposure.is_empty() {
             self.conduct.paid(now.at);
         }
@@ -207,14 +245,30 @@ impl Payee {
         }
     }
 
+    /// Late for too long: of a key that has paid for a piece, the oldest of what it owes is written
+    /// off at once as far as that is forgiven, and it goes on. Returns how much.
+    pub fn write_off_forgiven(&mut self, now: Now) -> Bytes {
+        if !self.has_paid() {
+            return Bytes::ZERO;
+        }
+        let most = self.forgiven_most.max(self.forgiven());
+        self.forgiven_most = most;
+        let bytes = self.take_off(most.saturating_sub(self.lost), now);
+        assert!(
+            self.lost <= most.max(self.lost.saturating_sub(bytes)),
+            "no more than is forgiven"
+        );
+        if !bytes.is_zero() {
+            self.conduct = Conduct::OnTime { since: now.at };
+        }
+        bytes
+    }
+
     /// Writes off what is in F; returns how much. Within what is forgiven nothing else happens.
-    pub fn write_off(&mut self, piece_len: Bytes, now: Now) -> Bytes {
-        let bytes = self.exposure.write_off();
+    pub fn write_off(&mut self, now: Now) -> Bytes {
+        let bytes = self.take_off(Bytes::MAX, now);
         assert!(self.is_settled(), "nothing is owed after a write-off");
-        // What pays for it may still be under way.
-        self.in_step &= bytes.is_zero();
-        self.lost = self.lost.saturating_add(bytes);
-        if self.lost <= forgiven(piece_len, self.paid_bytes) {
+        if self.lost <= self.forgiven() {
             self.conduct = Conduct::OnTime { since: now.at };
         } else {
             let (secs, level) = back_off(self.backoff_level);
@@ -227,8 +281,8 @@ impl Payee {
 
     /// After a payment: what is forgiven grows with what was paid, and late payments recover what
     /// was lost. Within it the next back-off is a short one again, and this one ends.
-    pub fn reconsider(&mut self, piece_len: Bytes, now: Instant) {
-        if self.lost > forgiven(piece_len, self.paid_bytes) {
+    pub fn reconsider(&mut self, now: Instant) {
+        if self.lost > self.forgiven() {
             return;
         }
         self.backoff_level = 0;
@@ -239,8 +293,8 @@ impl Payee {
     }
 
     /// A back-off is over: one piece is forgiven and the payer may try again.
-    pub fn forgive(&mut self, piece_len: Bytes, now: Instant) {
-        self.lost = self.lost.saturating_sub(piece_len);
+    pub fn forgive(&mut self, now: Instant) {
+        self.lost = self.lost.saturating_sub(self.piece());
         self.conduct = Conduct::OnTime { since: now };
     }
 
@@ -261,14 +315,55 @@ impl Payee {
         }
     }
 
-    /// The window allowed to the payer. A key that never paid is allowed one piece, whatever the
-    /// loan of less than a micro-credit cleared.
-    pub fn window(&self, window: &Window, piece_len: Bytes) -> Bytes {
-        let paid_bytes = match self.paid {
-            MicroCredits::ZERO => Bytes::ZERO,
-            _ => self.paid_bytes.max(Bytes::new(1)),
+    /// W: the window allowed to the payer at what a block costs now.
+    pub fn window(&self) -> Bytes {
+        self.window_at(self.rate)
+    }
+
+    /// The window that it would be allowed if a block cost so much.
+    pub fn window_at(&self, rate: Rate) -> Bytes {
+        self.allowed.of(self.piece_len, self.history_at(rate))
+    }
+
+    /// The window without what a long history adds.
+    pub fn window_plain(&self) -> Bytes {
+        let history = self.history_at(self.rate);
+        self.allowed.plain(self.piece_len, history)
+    }
+
+    /// Most that E may be now: W, and a piece more than it was at its lowest since W fell, until
+    /// both fit. Two half pieces would otherwise lock two honest nodes.
+    pub fn limit(&self) -> Bytes {
+        let window = self.window();
+        self.fall.map_or(window, |lowest| {
+            window.max(lowest.saturating_add(self.piece()))
+        })
+    }
+
+    /// Whether the payer has paid for a whole piece.
+    pub fn has_paid(&self) -> bool {
+        !self.paid.is_zero() && self.paid_bytes >= self.piece()
+    }
+
+    /// The longest piece shared, as far as it counts.
+    pub fn piece(&self) -> Bytes {
+        self.allowed.piece(self.piece_len)
+    }
+
+    /// How long a payer that owes may do nothing before it is late; `None` if it owes nothing.
+    pub fn idle_max(&self) -> Option<Duration> {
+        let seated = self.seated;
+        let idle = if seated {
+            IDLE_LATE
+        } else {
+            IDLE_LATE_UNSEATED
         };
-        window.of(piece_len, paid_bytes)
+        (!self.exposure.is_empty()).then_some(idle)
+    }
+
+    /// What time asks to be done about this payer.
+    pub fn overdue(&self, now: Now) -> Option<Lapse> {
+        self.conduct.overdue(self.idle_max(), now)
     }
 
     /// The lock that blocks are granted on: the newest that may be served.
@@ -278,11 +373,11 @@ impl Payee {
 
     /// Whether locks may be closed early: never a defaulter's, and not those of a key which never
     /// paid for what it lost, so that windows cannot be harvested with recycled credit (P5).
-    pub fn may_close(&self, piece_len: Bytes) -> bool {
+    pub fn may_close(&self) -> bool {
         let defaulter = match self.conduct {
             Conduct::BackingOff { .. } => true,
             Conduct::OnTime { .. } | Conduct::Late { .. } | Conduct::Suspended { .. } => {
-                self.lost > forgiven(piece_len, self.paid_bytes)
+                self.lost > self.forgiven()
             }
         };
         let never_paid = self.paid.is_zero() && !self.lost.is_zero();
@@ -362,10 +457,43 @@ impl Payee {
         let cleared = self.exposure.pay(rise);
         self.lost = self.lost.saturating_sub(cleared.recovered);
         self.count_paid(&cleared.blocks, Some(lock_id), now);
+        self.follow_window();
         self.conduct.paid(now.at);
         if let Some(lock) = self.locks.get_mut(&lock_id) {
             lock.moved_at = now.at;
         }
+    }
+
+    /// Bytes that may be lost with this payer and are forgiven.
+    fn forgiven(&self) -> Bytes {
+        forgiven(self.piece(), self.history_at(self.last_rate))
+    }
+
+    /// Money, not bytes: what was paid counts for what it buys at this rate.
+    fn history_at(&self, rate: Rate) -> Bytes {
+        history(self.paid, rate).min(self.paid_bytes)
+    }
+
+    /// W or E changed: how far E may be above W while W is lower than it was.
+    fn follow_window(&mut self) {
+        let (window, exposure) = (self.window(), self.exposure.bytes());
+        if window < self.window_seen && self.fall.is_none() {
+            self.fall = Some(exposure);
+        }
+        self.window_seen = window;
+        let fits = exposure.saturating_add(self.piece()) <= window;
+        self.fall = self.fall.map(|low| low.min(exposure)).filter(|_| !fits);
+    }
+
+    /// Takes the oldest blocks out of F unpaid.
+    fn take_off(&mut self, most: Bytes, now: Now) -> Bytes {
+        let off = self.exposure.write_off(most);
+        // What pays for it may still be under way.
+        self.in_step &= off.bytes.is_zero();
+        self.lost = self.lost.saturating_add(off.bytes);
+        self.count_paid(&off.paid, None, now);
+        self.follow_window();
+        off.bytes
     }
 
     fn count_paid(&mut self, blocks: &[PaidBlock], lock_id: Option<LockId>, now: Now) {

@@ -31,6 +31,9 @@ pub enum Violation {
     /// A bid above every rate.
     #[error("bid above the highest rate")]
     RateTooHigh,
+    /// More bids than one a second.
+    #[error("too many bids")]
+    TooManyBids,
     /// A SYNC with too many entries.
     #[error("too many entries in a sync")]
     TooManyEntries,

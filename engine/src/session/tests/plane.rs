@@ -12,7 +12,7 @@ use crate::interface::command::AddTorrent;
 use crate::interface::input::BlockFate;
 use crate::interface::output::Output;
 use crate::units::{Block, Geometry, PeerIndex, PieceIndex, TorrentId};
-use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
+use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID, RECEIPT};
 use crate::wire::message::Message;
 
 /// Clients of the aria2 family hang up on two flips of the choke state within so long.
@@ -56,6 +56,8 @@ pub(super) struct Wire {
     ids: BTreeSet<u8>,
     pub(super) unchoked: bool,
     flipped_at: Option<Instant>,
+    /// It is one of ours: a paid seat that it does not use is taken from it within seconds.
+    speaks_receipts: bool,
     interested: bool,
     /// Requests of the remote without an answer.
     pub(super) asked: BTreeMap<Block, u32>,
@@ -90,6 +92,7 @@ impl Wire {
             ids: BTreeSet::new(),
             unchoked: false,
             flipped_at: None,
+            speaks_receipts: false,
             interested: false,
             asked: BTreeMap::new(),
             serving: VecDeque::new(),
@@ -109,6 +112,7 @@ impl Wire {
             }
             Message::Extended { id, payload } if *id == HANDSHAKE_ID => {
                 if let Ok(handshake) = ExtendedHandshake::decode(payload) {
+                    self.speaks_receipts |= handshake.extensions.contains_key(RECEIPT);
                     self.ids.extend(handshake.extensions.values());
                 }
             }
@@ -192,7 +196,7 @@ impl Wire {
 
     fn flip(&mut self, unchoked: bool, now: Instant) {
         assert_ne!(self.unchoked, unchoked, "choke and unchoke alternate");
-        if let Some(at) = self.flipped_at {
+        if let Some(at) = self.flipped_at.filter(|_| !self.speaks_receipts) {
             let since = now.since(at);
             assert!(since >= FLIP_MIN, "flipped again after {since:?}");
         }

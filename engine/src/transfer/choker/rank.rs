@@ -1,8 +1,8 @@
 //! One rechoke round as a function from values to values.
 //!
-//! Seats are filled in this order: those within dwell keep theirs; the paid class up to its bound;
-//! the reciprocal class; the optimistic seats with what is left. A bidder who is outbid is then a
-//! peer like any other.
+//! Slots are filled in this order: those within dwell keep theirs; the paid class as `seats.rs`
+//! decided; the reciprocal class; the optimistic slots with what is left. A bidder who is outbid is
+//! then a peer like any other.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use seedbank_ledger::{Instant, Rate};
 
 use super::{
     Candidate, Choke, Class, Decision, IDLE_RATE_MAX, IDLE_TURN, OPTIMISTIC_TURN, PaidRule,
-    RECIPROCAL_RATE_MIN, Reason, SlotPolicy, WAITED_TURN,
+    PaidTerms, RECIPROCAL_RATE_MIN, Reason, SeatPlan, SlotPolicy, WAITED_TURN,
 };
 
 /// A candidate and what the choker remembers of it.
@@ -30,21 +30,23 @@ pub struct RankRow {
 pub struct Ranking {
     /// One per row, in order of peers.
     pub decisions: Vec<Decision>,
-    /// Under `uniform_price`, the highest losing bid or the lowest rate that is served; else
-    /// `None`.
+    /// Under `uniform_price`, the highest losing bid of somebody who has paid, or the lowest rate
+    /// that is served; else `None`.
     pub clearing_price: Option<Rate>,
 }
 
-/// Decides who is unchoked for the coming round, with a class and a reason for each.
+/// Decides who is unchoked for the coming round, with a class and a reason for each; who is paid
+/// class is decided in `plan`.
 ///
-/// At most `policy.slots` are unchoked, unless more than that are within dwell. Input order does
+/// At most `policy.slots` are unchoked, unless more than that are within dwell, and but for one on
+/// trial where a single slot is for sale. Input order does
 /// not matter; ties go to the longest wait, then to the peer we met first. O(n log n). Choking as
 /// in BEP 3; payment outranks reciprocation on all but the open share of the slots.
 ///
 /// Optimistic seats go to whoever waited longest, not with triple chance to newcomers as BEP 3
 /// suggests: a new identity is free, so that would reward coming back under another one.
-pub fn rank(rows: &[RankRow], policy: &SlotPolicy, now: Instant) -> Ranking {
-    let mut round = RankedRound::new(rows, policy, now);
+pub fn rank(rows: &[RankRow], plan: &SeatPlan, policy: &SlotPolicy, now: Instant) -> Ranking {
+    let mut round = RankedRound::new(rows, plan, policy, now);
     round.keep_those_within_dwell();
     round.seat_paid();
     round.seat_reciprocal();
@@ -81,13 +83,16 @@ struct Seat {
 
 struct RankedRound<'a> {
     rows: Vec<&'a RankRow>,
+    plan: &'a SeatPlan,
     policy: &'a SlotPolicy,
     now: Instant,
     seats: Vec<Option<Seat>>,
     /// Seats that nobody holds yet.
     free_count: usize,
-    /// Seats held by dwell, which may be more than there are slots.
+    /// Seats held by dwell or paid for, which may be more than there are slots.
     held_count: usize,
+    /// Paid seats for which no slot is taken.
+    beyond_count: usize,
 }
 
 /// Place in the order of the reciprocal class, best first.
@@ -110,7 +115,7 @@ enum Merit {
 }
 
 impl<'a> RankedRound<'a> {
-    fn new(rows: &'a [RankRow], policy: &'a SlotPolicy, now: Instant) -> Self {
+    fn new(rows: &'a [RankRow], plan: &'a SeatPlan, policy: &'a SlotPolicy, now: Instant) -> Self {
         let mut sorted: Vec<&RankRow> = rows.iter().collect();
         sorted.sort_by_key(|row| row.candidate.peer);
         let is_twice = |pair: &[&RankRow]| pair[0].candidate.peer == pair[1].candidate.peer;
@@ -118,11 +123,13 @@ impl<'a> RankedRound<'a> {
         let seats = vec![None; sorted.len()];
         Self {
             rows: sorted,
+            plan,
             policy,
             now,
             seats,
             free_count: policy.slots,
             held_count: 0,
+            beyond_count: 0,
         }
     }
 
@@ -136,9 +143,14 @@ impl<'a> RankedRound<'a> {
             if !row.choke.holds(self.now) || !row.candidate.torrent_active {
                 continue;
             }
+            let peer = row.candidate.peer;
+            // A paid seat that is lost is no reason to stay.
+            if self.plan.lost.contains_key(&peer) || self.plan.holds(peer) {
+                continue;
+            }
             let class = match class {
-                Class::Paid if !row.candidate.is_payer(self.policy) => Class::Reciprocal,
-                Class::Paid | Class::Reciprocal | Class::Optimistic => class,
+                Class::Paid => Class::Reciprocal,
+                Class::Reciprocal | Class::Optimistic => class,
             };
             *seat = Some(Seat {
                 class,
@@ -150,77 +162,20 @@ impl<'a> RankedRound<'a> {
     }
 
     fn seat_paid(&mut self) {
-        let (paid_max, open_missing) = self.paid_bounds();
-        let mut paid_count = self.count_of(Class::Paid);
-        let mut for_sale = self.free_count.saturating_sub(open_missing);
-        for index in self.payers_by_bid() {
-            let reason = if self.rows[index].candidate.friend {
-                Reason::Friend
-            } else {
-                Reason::Paid
-            };
-            let seat = Some(Seat {
-                class: Class::Paid,
-                reason,
-            });
-            match self.seats[index] {
-                Some(held) if held.class == Class::Paid => self.seats[index] = seat,
-                _ if paid_count >= paid_max => {}
-                Some(_) => {
-                    self.seats[index] = seat;
-                    paid_count += 1;
-                }
-                None if for_sale > 0 => {
-                    self.seats[index] = seat;
-                    paid_count += 1;
-                    for_sale -= 1;
-                    self.free_count -= 1;
-                }
-                None => {}
+        let mut paid_count = 0;
+        for (row, seat) in self.rows.iter().zip(&mut self.seats) {
+            if self.plan.holds(row.candidate.peer) {
+                paid_count += 1;
+                *seat = Some(Seat {
+                    class: Class::Paid,
+                    reason: row.candidate.paid_reason(),
+                });
             }
         }
-    }
-
-    /// Most seats the paid class may hold, and how many free ones it must leave to the open ones.
-    fn paid_bounds(&self) -> (usize, usize) {
-        let is_open = |row: &&&RankRow| {
-            row.candidate.refusal().is_none() && !row.candidate.is_payer(self.policy)
-        };
-        let open_wanted = self.rows.iter().filter(is_open).count();
-        let open_wanted = open_wanted.max(self.policy.optimistic_count());
-        let open_due = open_wanted.min(self.policy.open_count_min());
-        let open_held = self
-            .seats
-            .iter()
-            .flatten()
-            .filter(|seat| seat.class != Class::Paid);
-        (
-            self.policy.slots - open_due,
-            open_due.saturating_sub(open_held.count()),
-        )
-    }
-
-    fn payers_by_bid(&self) -> Vec<usize> {
-        let mut payers: Vec<usize> = (0..self.rows.len())
-            .filter(|index| {
-                let candidate = &self.rows[*index].candidate;
-                candidate.refusal().is_none() && candidate.is_payer(self.policy)
-            })
-            .collect();
-        payers.sort_by_key(|index| {
-            let row = self.rows[*index];
-            let bid = Reverse(row.candidate.bid_rank());
-            // Whoever is in keeps its place against an equal bid.
-            let is_in = matches!(
-                row.choke,
-                Choke::Unchoked {
-                    class: Class::Paid,
-                    ..
-                }
-            );
-            (bid, Reverse(is_in), row.waiting_since(), row.candidate.peer)
-        });
-        payers
+        self.beyond_count = self.plan.beyond.min(paid_count);
+        let taken = paid_count - self.beyond_count;
+        self.free_count = self.free_count.saturating_sub(taken);
+        self.held_count += taken;
     }
 
     fn seat_reciprocal(&mut self) {
@@ -394,8 +349,8 @@ impl<'a> RankedRound<'a> {
     fn check_seats(&self) {
         let seated = self.seats.iter().flatten().count();
         assert!(
-            seated <= self.policy.slots.max(self.held_count),
-            "nobody is unchoked beyond the slots but by dwell"
+            seated <= self.policy.slots.max(self.held_count) + self.beyond_count,
+            "nobody is unchoked beyond the slots but by dwell, or to be tried"
         );
         assert!(
             seated + self.free_count >= self.policy.slots,
@@ -412,40 +367,23 @@ impl<'a> RankedRound<'a> {
 
     fn into_ranking(self) -> Ranking {
         self.check_seats();
-        let is_paid =
-            |index: &usize| self.seats[*index].is_some_and(|seat| seat.class == Class::Paid);
-        let payers = self.payers_by_bid();
-        let bidders = || {
-            payers
-                .iter()
-                .filter(|index| !self.rows[**index].candidate.friend)
-        };
-        let bid_of = |index: &usize| self.rows[*index].candidate.bid;
-        let losing = bidders().filter(|index| !is_paid(index)).map(bid_of).max();
-        let highest = bidders().filter(|index| is_paid(index)).map(bid_of).max();
+        let is_paid = |seat: &Option<Seat>| seat.is_some_and(|seat| seat.class == Class::Paid);
+        let bidders = self.rows.iter().zip(&self.seats);
+        let bidders = bidders.filter(|(row, seat)| is_paid(seat) && !row.candidate.friend);
+        let highest = bidders.map(|(row, _)| row.candidate.bid).max();
         let clearing_price = match self.policy.rule {
             PaidRule::TopK | PaidRule::Proportional => None,
-            PaidRule::UniformPrice => Some(losing.unwrap_or(self.policy.rate_min)),
+            PaidRule::UniformPrice => Some(self.plan.losing.unwrap_or(self.policy.rate_min)),
         };
-        let decide = |(row, seat): (&&RankRow, &Option<Seat>)| Decision {
-            peer: row.candidate.peer,
-            class: seat.map(|seat| seat.class),
-            reason: seat.map_or_else(|| self.why_choked(row), |seat| seat.reason),
-            weight: match (self.policy.rule, seat) {
-                (
-                    PaidRule::Proportional,
-                    Some(Seat {
-                        class: Class::Paid, ..
-                    }),
-                ) => {
-                    let bid = match row.candidate.friend {
-                        true => highest.unwrap_or_default(),
-                        false => row.candidate.bid,
-                    };
-                    bid.get().max(1)
-                }
-                _ => 1,
-            },
+        let terms = PaidTerms {
+            rule: self.policy.rule,
+            highest: highest.unwrap_or_default(),
+            clearing_price,
+        };
+        let decide = |(row, seat): (&&RankRow, &Option<Seat>)| match seat {
+            Some(seat) if seat.class == Class::Paid => terms.decision(&row.candidate),
+            Some(seat) => Decision::open(row.candidate.peer, Some(seat.class), seat.reason),
+            None => Decision::open(row.candidate.peer, None, self.why_choked(row)),
         };
         let decisions = self.rows.iter().zip(&self.seats).map(decide).collect();
         Ranking {
@@ -458,6 +396,9 @@ impl<'a> RankedRound<'a> {
         let candidate = &row.candidate;
         match candidate.refusal() {
             Some(reason) => reason,
+            None if self.plan.forfeits(candidate.peer) => Reason::SeatLost,
+            // Outbid so soon is who cut its own bid.
+            None if row.choke.holds(self.now) => Reason::SeatLost,
             None if row.choke.rests(self.now) => Reason::JustChoked,
             None if candidate.snubbed && !candidate.seeding => Reason::Snubbed,
             None => Reason::Outranked,

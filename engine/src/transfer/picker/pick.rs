@@ -4,6 +4,7 @@
 //! then the rarest); a piece that stalls at another peer; in end game, or when there is no buffer
 //! for more, what others are asked for.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use seedbank_ledger::Instant;
@@ -103,19 +104,27 @@ impl Picker {
         draft.picked
     }
 
+    /// Goes on with what the peer holds, as far as its window lets it: pieces that were begun while
+    /// nothing was bid count against it only now. Those counted already come first, then the
+    /// fullest.
     fn continue_leases(&mut self, draft: &mut Draft) {
         let Some(source) = self.peers.get(&draft.peer) else {
             return;
         };
-        for piece in &source.open {
-            let Some(open) = self.open.get_mut(piece) else {
-                continue;
-            };
-            if open.holder == Some(draft.peer) && source.has.get(*piece) {
-                let before = draft.picked.blocks.len();
-                let blocks = &mut draft.picked.blocks;
-                open.ask_missing(draft.peer, draft.blocks_left, &self.geometry, blocks);
-                draft.blocks_left -= blocks.len() - before;
+        let held = source.open.iter().filter(|piece| {
+            let open = self.open.get(piece);
+            let holds =
+                open.is_some_and(|open| open.holder == Some(draft.peer) && open.missing_count > 0);
+            holds && source.has.get(**piece)
+        });
+        let mut held: Vec<PieceIndex> = held.copied().collect();
+        held.sort_by_key(|piece| {
+            let is_counted = draft.counted.contains_key(piece);
+            (!is_counted, Reverse(self.open[piece].stored_count), *piece)
+        });
+        for piece in held {
+            if draft.fits_window(self, piece) {
+                self.ask_missing(piece, draft);
             }
         }
     }
@@ -153,7 +162,6 @@ impl Picker {
         draft.lease_len_left -= len;
         draft.picked.leased.push(piece);
         self.open_at(draft.peer, piece, draft.now);
-        draft.open_len_left = draft.open_len_left.saturating_sub(draft.needed(piece, len));
         self.ask_missing(piece, draft);
         true
     }
@@ -315,14 +323,15 @@ impl Picker {
         self.ask_missing(piece, draft);
     }
 
-    /// Counts a piece as open at the peer if it now is.
+    /// Counts a piece as open at the peer, if it is.
     fn count_as_open(&mut self, piece: PieceIndex, draft: &mut Draft) {
-        let before = self.open_len(draft.peer);
         self.note_involvement(draft.peer, piece);
-        let added = self.open_len(draft.peer).saturating_sub(before);
-        draft.open_len_left = draft
-            .open_len_left
-            .saturating_sub(draft.needed(piece, added));
+        if self.peers[&draft.peer].open.contains(&piece) {
+            let len = u64::from(self.geometry.len_of(piece));
+            let needed = draft.needed(piece, len);
+            draft.open_len_left = draft.open_len_left.saturating_sub(needed);
+            draft.counted.insert(piece, len);
+        }
     }
 
     fn ask_missing(&mut self, piece: PieceIndex, draft: &mut Draft) {
@@ -357,11 +366,10 @@ impl Picker {
 }
 
 impl Draft {
-    /// Whether a piece is open at the peer or may be opened there.
+    /// Whether a piece is counted at the peer, or may be opened there.
     fn fits_window(&mut self, picker: &Picker, piece: PieceIndex) -> bool {
-        let source = &picker.peers[&self.peer];
         let len = u64::from(picker.geometry.len_of(piece));
-        let fits = source.open.contains(&piece) || self.needed(piece, len) <= self.open_len_left;
+        let fits = self.needed(piece, len) <= self.open_len_left;
         self.picked.is_limited |= !fits;
         fits
     }

@@ -275,6 +275,47 @@ fn a_piece_that_a_window_counts_already_goes_on_at_another_connection() {
     picker.check_invariants();
 }
 
+/// Seen in the demo: a payer whose bid began while it had six pieces open was seated, asked for the
+/// rest of all six as paid, and filled its window of one piece with parts that could not be paid.
+#[test]
+fn pieces_begun_without_a_bid_count_against_the_window_once_it_begins() {
+    let mut picker = picker(10, &[A]);
+    let begun = picker.pick(A, blocks(12), at(0)).blocks;
+    let pieces: BTreeSet<PieceIndex> = begun.iter().map(|block| block.piece).collect();
+    assert_eq!(pieces.len(), 3);
+    let (came, rest) = begun.split_at(6);
+    store(&mut picker, A, came, at(0));
+    // The rest was asked for under too low a bid.
+    for block in rest {
+        picker.asked_too_low(A, *block);
+    }
+    let window = PickLimits {
+        open_len_max: PIECE_LEN,
+        ..NO_LIMIT
+    };
+    let picked = picker.pick(A, window, at(1));
+    assert_eq!(pieces_of(&picked).len(), 1, "as much as the window holds");
+    assert_eq!(picked.blocks.len(), 2, "the fullest first");
+    assert!(picked.is_limited);
+    picker.check_invariants();
+}
+
+#[test]
+fn a_request_that_was_only_too_low_does_not_bar_its_piece() {
+    let mut picker = picker(1, &[A]);
+    let asked = picker.pick(A, NO_LIMIT, at(0)).blocks;
+    for block in &asked {
+        picker.asked_too_low(A, *block);
+    }
+    assert_eq!(picker.pick(A, NO_LIMIT, at(0)).blocks, asked);
+    picker.refused(A, asked[0], at(0));
+    assert!(
+        picker.pick(A, NO_LIMIT, at(0)).blocks.is_empty(),
+        "this does"
+    );
+    picker.check_invariants();
+}
+
 #[test]
 fn a_failed_piece_is_fetched_whole_from_one_other_peer() {
     let mut picker = picker(1, &[A, B, C]);

@@ -363,6 +363,10 @@ impl World {
                 let index = self.rng.index(self.candidates.len());
                 let row = &mut self.candidates[index];
                 row.choking_us = self.rng.chance(1, 3);
+                row.asked = self.rng.chance(1, 2);
+                row.seated = self.rng.chance(1, 2);
+                let more = Bytes::new(self.rng.below(2) * MIB);
+                row.received = row.received.saturating_add(more);
                 row.rate_to_us = Bytes::new(self.rng.below(1 << 20));
                 row.window = Bytes::new((1 + self.rng.below(4)) * MIB);
                 row.has_missing = self.rng.chance(9, 10);
@@ -431,6 +435,9 @@ impl World {
             has_missing: true,
             rate_to_us: Bytes::ZERO,
             choking_us: true,
+            received: Bytes::ZERO,
+            asked: false,
+            seated: false,
         });
     }
 

@@ -11,8 +11,10 @@ use crate::asked::BlockFate;
 use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::exchange::{Exchange, Unverified, receipt_row};
-use crate::credit::receipts::limits::RATE_MAX;
+use crate::credit::receipts::limits::{RATE_MAX, history};
+use crate::credit::receipts::pair::Pair;
 use crate::credit::receipts::paying::{Paying, PayingLock};
+use crate::credit::receipts::service::Service;
 use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::receipt::ReceiptMessage;
 
@@ -45,12 +47,12 @@ impl Exchange {
         connection.peer_rate_min.filter(|_| may_pay)
     }
 
-    /// The exposure that this peer allows our key, by its newest HELLO or QUOTE; zero if it has
-    /// not said.
-    pub fn window_at(&self, peer: PeerIndex) -> Bytes {
+    /// The exposure that this peer allows our key, by our own reckoning: what it says counts for
+    /// nothing, for it decides how much credit is locked.
+    pub fn window_reckoned(&self, peer: PeerIndex) -> Bytes {
         let key = self.connections.get(&peer).map(|connection| connection.key);
-        key.and_then(|key| self.pairs.get(&key))
-            .map_or(Bytes::ZERO, |pair| pair.payer.window)
+        let pair = key.and_then(|key| self.pairs.get(&key));
+        pair.map_or(Bytes::ZERO, |pair| self.reckon(pair))
     }
 
     /// Wants this bid for the requests that follow. It is in force once its BID is among the
@@ -69,7 +71,10 @@ impl Exchange {
         if !connection.is_payable() {
             return;
         }
-        connection.wanted_bid = if spend {
+        // A piece that no window holds is asked for in the open class only (S2).
+        let piece_len = Bytes::new(connection.piece_len.map_or(0, u64::from));
+        let fits = piece_len <= self.setup.window.max;
+        connection.wanted_bid = if spend && fits {
             rate.min(RATE_MAX)
         } else {
             Rate::ZERO
@@ -86,10 +91,28 @@ impl Exchange {
         };
         match self.pairs.get(&connection.key) {
             Some(pair) if !connection.own_bid.is_zero() => {
-                pair.payer.window.saturating_sub(pair.payer.pieces.used())
+                let window = self.own_window(pair);
+                window.saturating_sub(pair.payer.pieces.used())
             }
             Some(_) | None => Bytes::MAX,
         }
+    }
+
+    /// The window that a payee allows our key: by our own reckoning, and no more than it quoted.
+    fn own_window(&self, pair: &Pair) -> Bytes {
+        self.reckon(pair).min(pair.payer.window)
+    }
+
+    fn reckon(&self, pair: &Pair) -> Bytes {
+        let live = pair.connections.iter();
+        let live = live.filter_map(|peer| self.connections.get(peer));
+        let rates = live.map(|connection| match connection.quote {
+            Service::Open => connection.own_bid,
+            Service::Paid { cap } => connection.own_bid.min(cap),
+        });
+        let rate = rates.max().unwrap_or_default();
+        let history = history(pair.payer.signed(), rate);
+        self.setup.window.of(pair.piece_len, history)
     }
 
     /// Pieces of this connection's torrent that its payee's window counts already, with the bytes
@@ -102,9 +125,18 @@ impl Exchange {
         let Some(connection) = connection.filter(|one| !one.own_bid.is_zero()) else {
             return BTreeMap::new();
         };
-        let pair = self.pairs.get(&connection.key);
-        let pieces = pair.map(|pair| pair.payer.pieces.of(connection.torrent_id));
-        pieces.into_iter().flatten().collect()
+        let Some(pair) = self.pairs.get(&connection.key) else {
+            return BTreeMap::new();
+        };
+        let pieces = &pair.payer.pieces;
+        // While more is open than the window holds, one piece goes on alone: two halves could not
+        // be completed, nor paid.
+        let is_over = pieces.used() > self.own_window(pair);
+        let only = pieces.foremost().filter(|_| is_over);
+        let torrent_id = connection.torrent_id;
+        let goes_on = |piece| only.is_none_or(|only| only == (torrent_id, piece));
+        let of = pieces.of(torrent_id);
+        of.filter(|(piece, _)| goes_on(*piece)).collect()
     }
 
     /// The bid that goes with a request sent now, and stays with it until it is answered; zero

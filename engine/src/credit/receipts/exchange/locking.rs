@@ -134,6 +134,7 @@ impl Exchange {
         }
         let rows = vec![TallyRow::Lock(lock.row()), TallyRow::Pair(pair.row())];
         self.tally(rows);
+        self.relieve(key);
     }
 
     /// A payee shows a lock of ours. A restored node learns of it here, before the settlement node
@@ -214,6 +215,7 @@ impl Exchange {
             TallyRow::Pair(pair.row()),
         ];
         self.tally(rows);
+        self.relieve(key);
         Ok(novelty)
     }
 
@@ -356,15 +358,18 @@ impl Exchange {
         verified.map_err(|_| Violation::ForgedLock)
     }
 
-    /// P5: long enough, grace enough, and worth a window at the least rate this payer can get.
+    /// P5: long enough, grace enough, and worth a window at the bid in force, or at our ask.
     fn is_serveable(&self, key: NodeId, lock: &Lock, at: Instant) -> bool {
         let now = self.clock.now(at);
         let left = lock.expires_at.secs_since(now.unix);
         let Some(pair) = self.pairs.get(&key) else {
             return false;
         };
-        let rate = self.setup.terms.rate_min.max(Rate::new(1));
-        let window: Bytes = pair.window(&self.setup.window);
+        let bids = self.live(key, Connection::is_payable);
+        let bids = bids.iter().map(|peer| self.bid(*peer));
+        let rate = bids.max().unwrap_or_default();
+        let rate = rate.max(self.setup.terms.rate_min).max(Rate::new(1));
+        let window: Bytes = pair.payee.window_at(rate);
         let least = rate.cost_ceil(window).unwrap_or(MicroCredits::MAX);
         lock.grace_secs >= LOCK_GRACE_MIN_SECS && left >= LOCK_LEFT_MIN_SECS && lock.amount >= least
     }

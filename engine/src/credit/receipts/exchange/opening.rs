@@ -130,7 +130,14 @@ impl Exchange {
                 if rate > RATE_MAX {
                     return Err(Violation::RateTooHigh);
                 }
-                self.connection_mut(peer).peer_bid = rate;
+                let connection = self.connection_mut(peer);
+                if !connection.peer_bids.take(now) {
+                    return Err(Violation::TooManyBids);
+                }
+                connection.peer_bid = rate;
+                let key = connection.key;
+                self.measure(key);
+                self.requote(key, now);
             }
             ReceiptMessage::Quote(quote) => self.quote_came(peer, &quote),
             ReceiptMessage::Lock(lock) => return self.lock_shown(peer, &lock, now),
@@ -292,6 +299,7 @@ impl Exchange {
         if let Some(len) = lens.max() {
             self.pair_mut(key).piece_len = Bytes::new(u64::from(len));
         }
+        self.measure(key);
     }
 
     /// The network that both announced, or none.

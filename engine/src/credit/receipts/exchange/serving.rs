@@ -9,6 +9,7 @@ use crate::credit::receipts::connection::Connection;
 use crate::credit::receipts::exchange::syncing::ReceiptSource;
 use crate::credit::receipts::exchange::{Exchange, receipt_row};
 use crate::credit::receipts::exposure::PaidBlock;
+use crate::credit::receipts::limits::WINDOW_DELAY;
 use crate::credit::receipts::payee::Refused;
 use crate::credit::receipts::service::Service;
 use crate::credit::receipts::violation::Violation;
@@ -23,13 +24,21 @@ pub enum Granted {
     Paid(Rate),
     /// In the open class, for nothing.
     Open,
+    /// Not now: the connection has a paid seat, and window, lock or conduct do not cover the block.
+    /// [`Notice::Relieved`] tells when to ask again.
+    Waits,
+    /// Never: the connection has a paid seat, and the block was asked for under a bid below its
+    /// price. The session rejects it.
+    Underbid,
 }
 
 /// Why a block is not paid.
 enum Unpaid {
-    /// It has no price: no bid, no paid class.
+    /// The connection has no paid seat.
     Free,
-    /// It had one, and P1, P2 or P4 forbids it.
+    /// It has one, and the bid is below its price, or below what is taken at all.
+    Underbid,
+    /// P1, P2 or P4 forbids it.
     Refused(Refused),
 }
 
@@ -41,9 +50,9 @@ impl Exchange {
             .map_or(Rate::ZERO, |connection| connection.peer_bid)
     }
 
-    /// Whether the choker may put this connection in the paid class now, at the lowest bid among
-    /// its queued requests.
-    pub fn is_paid_eligible(&self, peer: PeerIndex, lowest_bid: Rate, at: Instant) -> bool {
+    /// Whether the choker may give this connection a paid seat now, or leave it the one it has, at
+    /// the bid in force. Whoever has a seat may wait in it for a lock to be topped up.
+    pub fn is_paid_eligible(&self, peer: PeerIndex, at: Instant) -> bool {
         let now = self.clock.now(at);
         let Some(connection) = self.connections.get(&peer) else {
             return false;
@@ -51,26 +60,41 @@ impl Exchange {
         let Some(pair) = self.pairs.get(&connection.key) else {
             return false;
         };
+        let bid = connection.peer_bid;
         let payee = &pair.payee;
         let covered = payee.serving_lock(now).is_some_and(|lock| {
-            let cost = lowest_bid.cost_ceil(payee.exposure());
-            cost.is_some_and(|cost| cost < lock.room())
+            let cost = bid.cost_ceil(payee.exposure());
+            !connection.price.is_zero() || cost.is_some_and(|cost| cost < lock.room())
         });
         self.setup.terms.earn
             && connection.is_payable()
-            && lowest_bid >= self.setup.terms.rate_min
-            && !lowest_bid.is_zero()
+            && bid >= self.setup.terms.rate_min
+            && !bid.is_zero()
             && payee.conduct().may_take()
             && covered
     }
 
-    /// The choker's decision about this connection. QUOTE goes out in stream order: blocks granted
-    /// before cost what was quoted before.
+    /// The price of the paid seat that this connection has: the bid in force when seats were last
+    /// decided. Zero without one.
+    pub fn seat_price(&self, peer: PeerIndex) -> Rate {
+        self.connections
+            .get(&peer)
+            .map_or(Rate::ZERO, |connection| connection.price)
+    }
+
+    /// The choker's decision about this connection, at the bid in force. QUOTE goes out in stream
+    /// order: blocks granted before cost what was quoted before.
     pub fn set_quote(&mut self, peer: PeerIndex, service: Service) {
         let Some(connection) = self.connections.get_mut(&peer) else {
             return;
         };
         connection.service = service;
+        connection.price = match service {
+            Service::Open => Rate::ZERO,
+            Service::Paid { .. } => connection.peer_bid,
+        };
+        self.measure(self.connections[&peer].key);
+        let connection = &self.connections[&peer];
         let payable = connection.is_payable();
         let (key, quoted) = (connection.key, connection.quoted);
         let takes = self.pair_mut(key).payee.conduct().may_take();
@@ -84,30 +108,48 @@ impl Exchange {
         }
     }
 
-    /// How a block of `len` bytes, requested under `bid`, would be granted now.
-    pub fn price_of(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
-        match self.decide(peer, len, bid, at) {
-            Ok(rate) => Granted::Paid(rate),
-            Err(Unpaid::Free | Unpaid::Refused(_)) => Granted::Open,
-        }
-    }
-
-    /// Grants a block: the session serves it in the class that this returns, after taking out the
-    /// outputs, among which may be the QUOTE that announces the class.
-    pub fn grant(&mut self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
-        let now = self.clock.now(at);
+    /// How a block of `len` bytes, requested under `bid`, would be granted now. A receipt that
+    /// waits to be verified may be just what makes room, so it is; a payer whose block waits for
+    /// window or cover is late from now (P4).
+    pub fn price_of(&mut self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
         let mut decision = self.decide(peer, len, bid, at);
         let Some(connection) = self.connections.get(&peer) else {
             return Granted::Open;
         };
-        let (key, torrent_id) = (connection.key, connection.torrent_id);
+        let key = connection.key;
         if let Err(Unpaid::Refused(_)) = decision {
-            // A receipt that waits may be just what makes room.
             self.settle_all(key, at);
             decision = self.decide(peer, len, bid, at);
         }
-        let granted = match decision {
-            Ok(rate) => {
+        match decision {
+            Ok(rate) => Granted::Paid(rate),
+            Err(Unpaid::Free) => Granted::Open,
+            Err(Unpaid::Underbid) => Granted::Underbid,
+            Err(Unpaid::Refused(refused)) => {
+                let pair = self.pair_mut(key);
+                pair.waits = true;
+                match refused {
+                    Refused::Window | Refused::Cover => pair.payee.late(at),
+                    Refused::Conduct | Refused::NoLock | Refused::Unconfirmed => {}
+                }
+                self.touch(key, at);
+                Granted::Waits
+            }
+        }
+    }
+
+    /// Grants a block: the session serves it in the class that this returns, after taking out the
+    /// outputs, among which may be the QUOTE that announces the class. Nothing is granted if it
+    /// waits or was asked for under too low a bid.
+    pub fn grant(&mut self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Granted {
+        let now = self.clock.now(at);
+        let granted = self.price_of(peer, len, bid, at);
+        let Some(connection) = self.connections.get(&peer) else {
+            return Granted::Open;
+        };
+        let (key, torrent_id) = (connection.key, connection.torrent_id);
+        match granted {
+            Granted::Paid(rate) => {
                 assert!(rate <= bid, "no block costs more than its bid");
                 assert!(!rate.is_zero(), "a paid block has a price");
                 let service = self.connection_mut(peer).service;
@@ -115,30 +157,21 @@ impl Exchange {
                     self.say_quote(peer, service);
                 }
                 let quoted = self.connection_mut(peer).quoted.price(bid);
-                assert!(rate <= quoted, "no block costs more than was quoted");
-                let window = self.window_of(key);
+                assert_eq!(rate, quoted, "a block costs what was quoted");
                 let block = PaidBlock {
                     torrent_id,
                     len: Bytes::new(u64::from(len)),
                     rate,
                 };
-                self.pair_mut(key).payee.grant(block, window, now);
-                Granted::Paid(rate)
+                self.pair_mut(key).payee.grant(block, now);
             }
-            Err(unpaid) => {
+            Granted::Open => {
                 if !self.connection_mut(peer).quoted.price(bid).is_zero() {
                     self.say_quote(peer, Service::Open);
                 }
-                match unpaid {
-                    Unpaid::Refused(Refused::Window | Refused::Cover) => {
-                        self.pair_mut(key).payee.late(at);
-                    }
-                    Unpaid::Refused(Refused::Conduct | Refused::NoLock | Refused::Unconfirmed)
-                    | Unpaid::Free => {}
-                }
-                Granted::Open
             }
-        };
+            Granted::Waits | Granted::Underbid => {}
+        }
         self.touch(key, at);
         granted
     }
@@ -152,6 +185,7 @@ impl Exchange {
         let key = connection.key;
         let len = Bytes::new(u64::from(len));
         self.pair_mut(key).payee.ungrant(len, rate, now);
+        self.relieve(key);
         self.turn(key, at);
     }
 
@@ -166,17 +200,29 @@ impl Exchange {
     fn decide(&self, peer: PeerIndex, len: u32, bid: Rate, at: Instant) -> Result<Rate, Unpaid> {
         let now = self.clock.now(at);
         let connection = self.connections.get(&peer).ok_or(Unpaid::Free)?;
-        let price = connection.service.price(bid);
-        let terms = self.setup.terms;
-        if !connection.is_payable() || !terms.earn || price.is_zero() || price < terms.rate_min {
+        if connection.service == Service::Open {
             return Err(Unpaid::Free);
         }
+        let price = connection.service.price(bid);
+        let terms = self.setup.terms;
+        let is_taken = connection.is_payable() && terms.earn && price >= terms.rate_min;
+        if !is_taken || price.is_zero() || bid < connection.price {
+            return Err(Unpaid::Underbid);
+        }
         let pair = self.pairs.get(&connection.key).ok_or(Unpaid::Free)?;
-        let window = pair.window(&self.setup.window);
         let len = Bytes::new(u64::from(len));
-        match pair.payee.refusal(len, price, window, now) {
+        match pair.payee.refusal(len, price, now) {
             None => Ok(price),
             Some(refused) => Err(Unpaid::Refused(refused)),
+        }
+    }
+
+    /// Blocks of this payer that waited may be able to leave now.
+    pub(super) fn relieve(&mut self, key: NodeId) {
+        if let Some(pair) = self.pairs.get_mut(&key)
+            && std::mem::take(&mut pair.waits)
+        {
+            self.put(Notice::Relieved(key));
         }
     }
 
@@ -227,42 +273,48 @@ impl Exchange {
                 self.tally(row.into_iter().collect());
             }
             ReceiptSource::Lock(lock_id) => {
-                let piece_len = pair.piece_len;
                 pair.payee.accept(lock_id, pending.receipt, now);
-                pair.payee.reconsider(piece_len, at);
+                pair.payee.reconsider(at);
                 let lock = &pair.payee.locks[&lock_id];
                 let mut rows = vec![TallyRow::Pair(pair.row())];
                 rows.extend(receipt_row(lock.lock.body.channel(), lock.incoming.held()));
                 self.tally(rows);
                 self.requote(key, at);
+                self.relieve(key);
             }
         }
     }
 
-    /// Tells the payer of its window when it has changed by an eighth, or shrunk.
-    pub(super) fn requote(&mut self, key: NodeId, _at: Instant) {
-        let window = self.window_of(key);
-        let live = self.live(key, |connection: &Connection| {
-            let before = connection.quoted_window;
-            let eighth = Bytes::new(before.get() / 8);
-            let grown = window >= before.saturating_add(eighth) && window != before;
-            connection.is_payable() && (grown || window < before)
-        });
+    /// Tells the payer of its window: at once when that has shrunk or grown by an eighth, a second
+    /// later when it differs at all.
+    pub(super) fn requote(&mut self, key: NodeId, at: Instant) {
         if !self.setup.terms.earn {
             return;
         }
-        for peer in live {
-            let quoted = self.connection_mut(peer).quoted;
-            self.say_quote(peer, quoted);
+        let window = self.window_of(key);
+        for peer in self.live(key, Connection::is_payable) {
+            let connection = self.connection_mut(peer);
+            let (quoted, before) = (connection.quoted, connection.quoted_window);
+            if window == before {
+                connection.window_due = None;
+                continue;
+            }
+            let due = *connection.window_due.get_or_insert(at.after(WINDOW_DELAY));
+            let eighth = Bytes::new(before.get() / 8);
+            if at >= due || window < before || window >= before.saturating_add(eighth) {
+                self.say_quote(peer, quoted);
+            }
         }
     }
 
     pub(super) fn say_quote(&mut self, peer: PeerIndex, service: Service) {
-        let key = self.connection_mut(peer).key;
-        let window = self.window_of(key);
         let connection = self.connection_mut(peer);
         connection.quoted = service;
-        connection.quoted_window = window;
+        connection.window_due = None;
+        let key = connection.key;
+        self.measure(key);
+        let window = self.window_of(key);
+        self.connection_mut(peer).quoted_window = window;
         self.send(peer, ReceiptMessage::Quote(service.quote(window)));
     }
 
@@ -277,7 +329,23 @@ impl Exchange {
     pub(super) fn window_of(&self, key: NodeId) -> Bytes {
         self.pairs
             .get(&key)
-            .map_or(Bytes::ZERO, |pair| pair.window(&self.setup.window))
+            .map_or(Bytes::ZERO, |pair| pair.payee.window())
+    }
+
+    /// What the window of a payer depends on has changed: pieces, bids, quotes or seats. A block
+    /// costs what is bid, within what is quoted; while it is not seated, what it bids.
+    pub(super) fn measure(&mut self, key: NodeId) {
+        let live = self.live(key, Connection::is_payable);
+        let live = || live.iter().filter_map(|peer| self.connections.get(peer));
+        let rates = live().map(|connection| match connection.quoted {
+            Service::Open => connection.peer_bid,
+            Service::Paid { cap } => connection.peer_bid.min(cap),
+        });
+        let rate = rates.max().unwrap_or_default();
+        let seated = live().any(|connection| !connection.price.is_zero());
+        if let Some(pair) = self.pairs.get_mut(&key) {
+            pair.payee.measure(pair.piece_len, rate, seated);
+        }
     }
 
     fn punish(&mut self, peer: PeerIndex) {

@@ -6,7 +6,7 @@ use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
-use seedbank_ledger::{Instant, MicroCredits, NodeId, Rate};
+use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
 use crate::credit::event::CreditEvent;
 use crate::credit::output::{CreditOutput, Errand, Notice};
@@ -105,6 +105,7 @@ impl Exchange {
         for peer in self.payable(key) {
             self.send_bid(peer, at);
         }
+        self.requote(key, at);
         self.ask_closes(key);
         let pair = self.pair_mut(key);
         pair.payer.forget_old_locks(now);
@@ -118,8 +119,8 @@ impl Exchange {
     /// When a pair wants to be looked at next.
     pub(super) fn wake_of(&self, key: NodeId, now: Now) -> Option<Instant> {
         let pair = self.pairs.get(&key)?;
-        let owes = !pair.payee.is_settled();
-        let conduct = pair.payee.conduct().wakes_at(owes, now);
+        let idle = pair.payee.idle_max();
+        let conduct = pair.payee.conduct().wakes_at(idle, now);
         let connected = !self.live(key, Connection::is_ready).is_empty();
         let acks = [
             pair.acks.theirs.wakes_at(),
@@ -135,7 +136,10 @@ impl Exchange {
         let bids = pair.connections.iter().map(|peer| {
             let connection = self.connections.get(peer)?;
             let waits = connection.wanted_bid != connection.own_bid;
-            waits.then(|| connection.bids.next_at())
+            let bid = waits.then(|| connection.bids.next_at());
+            let quotes = self.setup.terms.earn && connection.is_payable();
+            let window = connection.window_due.filter(|_| quotes);
+            bid.into_iter().chain(window).min()
         });
         let own = [conduct].into_iter().chain(acks);
         own.chain(earning).chain(paying).chain(bids).flatten().min()
@@ -160,11 +164,9 @@ impl Exchange {
     fn judge(&mut self, key: NodeId, now: Now) {
         loop {
             let pair = self.pair_mut(key);
-            let owes = !pair.payee.is_settled();
-            let Some(overdue) = pair.payee.conduct().overdue(owes, now) else {
+            let Some(overdue) = pair.payee.overdue(now) else {
                 return;
             };
-            let piece_len = pair.piece_len;
             match overdue {
                 Lapse::BecomeLate => pair.payee.late(now.at),
                 Lapse::Suspend => {
@@ -176,9 +178,10 @@ impl Exchange {
                     self.write_off(key, now);
                 }
                 Lapse::Forgive => {
-                    pair.payee.forgive(piece_len, now.at);
+                    pair.payee.forgive(now.at);
                     let row = TallyRow::Pair(pair.row());
                     self.tally(vec![row]);
+                    self.relieve(key);
                 }
             }
         }
@@ -187,9 +190,14 @@ impl Exchange {
     fn suspend(&mut self, key: NodeId, now: Now) {
         let pair = self.pair_mut(key);
         // What waited to be verified may have paid.
-        if pair.payee.conduct().overdue(true, now) != Some(Lapse::Suspend) {
+        if pair.payee.overdue(now) != Some(Lapse::Suspend) {
             return;
         }
+        let bytes = pair.payee.write_off_forgiven(now);
+        if !bytes.is_zero() {
+            return self.written_off(key, bytes);
+        }
+        let pair = self.pair_mut(key);
         pair.payee.suspend(now.at);
         if !pair.payee.conduct().may_take() {
             self.quote_open(key);
@@ -199,11 +207,16 @@ impl Exchange {
 
     fn write_off(&mut self, key: NodeId, now: Now) {
         let pair = self.pair_mut(key);
-        if pair.payee.conduct().overdue(true, now) != Some(Lapse::WriteOff) {
+        if pair.payee.overdue(now) != Some(Lapse::WriteOff) {
             return;
         }
-        let piece_len = pair.piece_len;
-        let bytes = pair.payee.write_off(piece_len, now);
+        let bytes = pair.payee.write_off(now);
+        self.written_off(key, bytes);
+    }
+
+    /// Bytes left F unpaid.
+    fn written_off(&mut self, key: NodeId, bytes: Bytes) {
+        let pair = self.pair_mut(key);
         let row = TallyRow::Pair(pair.row());
         self.tally(vec![row]);
         if !bytes.is_zero() {
@@ -213,6 +226,7 @@ impl Exchange {
             self.put(CreditEvent::WrittenOff { peer, bytes });
             self.ask_sync(key);
         }
+        self.relieve(key);
     }
 
     /// P5: closes what is idle or no longer wanted; the last claim comes before the close.
@@ -228,7 +242,7 @@ impl Exchange {
         }
         self.settle_all(key, now.at);
         let pair = self.pair_mut(key);
-        if !pair.payee.may_close(pair.piece_len) {
+        if !pair.payee.may_close() {
             return;
         }
         for lock_id in due {

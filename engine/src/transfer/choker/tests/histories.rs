@@ -17,8 +17,10 @@ fn any_candidate(peer: u64) -> impl Strategy<Value = Candidate> {
     );
     let numbers = (0_u64..4_000, 0_u64..4_000, -3_i64..4, 0_u64..30);
     let since = prop::option::weighted(0.85, 0_u64..20);
-    (flags, more, numbers, since, prop::option::of(0_u64..3)).prop_map(
-        move |(flags, more, numbers, since, group)| Candidate {
+    let group = prop::option::of(0_u64..3);
+    let seat = (any::<bool>(), any::<bool>(), 0_u64..3);
+    (flags, more, numbers, since, group, seat).prop_map(
+        move |(flags, more, numbers, since, group, seat)| Candidate {
             peer: PeerIndex(peer),
             torrent_active: flags.0,
             seeding: flags.1,
@@ -28,7 +30,12 @@ fn any_candidate(peer: u64) -> impl Strategy<Value = Candidate> {
             received_rate: numbers.0,
             sent_rate: numbers.1,
             standing: numbers.2,
+            key: Some(key(peer)),
             bid: Rate::new(numbers.3),
+            has_paid: seat.0,
+            is_relaxed: seat.1,
+            paid_recently: seat.2,
+            window: 1,
             friend: more.1,
             pays: more.2,
             group,
@@ -54,6 +61,9 @@ fn any_policy() -> impl Strategy<Value = SlotPolicy> {
     })
 }
 
+/// When, whether unchoked, of whom, and from which class.
+type Flip = (u64, bool, Candidate, Option<Class>);
+
 proptest! {
     #[test]
     fn the_order_of_rows_changes_nothing(
@@ -62,7 +72,10 @@ proptest! {
         let rows = new_rows(&swarm);
         let mut shuffled = rows.clone();
         Rng::new(rng_seed).shuffle(&mut shuffled);
-        prop_assert_eq!(rank(&rows, &policy, at(100)), rank(&shuffled, &policy, at(100)));
+        let plans = [plan(&rows, &policy), plan(&shuffled, &policy)];
+        prop_assert_eq!(&plans[0], &plans[1]);
+        let ranking = rank(&rows, &plans[0], &policy, at(100));
+        prop_assert_eq!(ranking, rank(&shuffled, &plans[1], &policy, at(100)));
     }
 
     #[test]
@@ -70,7 +83,9 @@ proptest! {
         let ranking = ranked(&swarm, &policy);
         let unchoked = ranking.decisions.iter().filter(|one| one.class.is_some()).count();
         let eligible = swarm.iter().filter(|one| one.refusal().is_none()).count();
-        prop_assert_eq!(unchoked, eligible.min(policy.slots));
+        let beyond = plan(&new_rows(&swarm), &policy).beyond;
+        prop_assert!(unchoked >= eligible.min(policy.slots));
+        prop_assert!(unchoked <= eligible.min(policy.slots + beyond));
     }
 
     #[test]
@@ -81,9 +96,11 @@ proptest! {
             .filter(|one| one.refusal().is_none() && !one.is_payer(&policy))
             .count();
         let open_due = open_wanted.min(policy.open_count_min());
-        prop_assert!(peers_in(&ranking, Class::Paid).len() <= policy.slots - open_due);
-        let paid_count = peers_in(&ranking, Class::Paid).len();
+        let beyond = plan(&new_rows(&swarm), &policy).beyond;
+        let paid_count = peers_in(&ranking, Class::Paid).len() - beyond;
+        prop_assert!(paid_count <= policy.slots - open_due);
         prop_assert!(paid_count <= policy.slots - policy.optimistic_count());
+        prop_assert!(beyond == 0 || policy.for_sale(open_wanted) == 1);
     }
 
     /// A random life of a swarm: slots, dwell and reasons hold at every step.
@@ -93,19 +110,20 @@ proptest! {
         steps in prop::collection::vec((any_swarm(), 0_u64..12, 0_u8..4), 1..40),
     ) {
         let mut choker = Choker::new(policy, at(20));
-        let mut flips: BTreeMap<PeerIndex, Vec<(u64, bool, Candidate)>> = BTreeMap::new();
+        let mut flips: BTreeMap<PeerIndex, Vec<Flip>> = BTreeMap::new();
         let mut second = 20;
+        let mut classes: BTreeMap<PeerIndex, Option<Class>> = BTreeMap::new();
         for (swarm, wait, kind) in steps {
             second += wait;
             let now = at(second);
             let held = swarm.iter().filter(|one| choker.choke(one.peer).holds(now)).count();
             let changes = match kind {
-                0 => swarm.iter().filter_map(|one| choker.admit_paid(now, one)).collect(),
+                0 => choker.decide_seats(now, &swarm),
                 1 => choker.admit_free(now, &swarm),
                 _ => {
                     flips.retain(|peer, _| swarm.iter().any(|one| one.peer == *peer));
                     let changes = choker.decide(now, &swarm);
-                    prop_assert!(choker.unchoked_count() <= policy.slots.max(held));
+                    prop_assert!(choker.unchoked_count() <= policy.slots.max(held) + 1);
                     changes
                 }
             };
@@ -114,8 +132,10 @@ proptest! {
             for change in changes {
                 let facts = swarm.iter().find(|one| one.peer == change.decision.peer).unwrap();
                 let unchoked = change.decision.class.is_some();
+                let class = classes.insert(facts.peer, change.decision.class).flatten();
                 if change.flipped {
-                    flips.entry(facts.peer).or_default().push((second, unchoked, *facts));
+                    let flip = (second, unchoked, *facts, class);
+                    flips.entry(facts.peer).or_default().push(flip);
                 }
             }
         }
@@ -125,7 +145,8 @@ proptest! {
                 prop_assert!(before.1 != after.1);
                 let excused = match after.1 {
                     true => after.2.is_payer(&policy),
-                    false => !after.2.torrent_active,
+                    // A paid seat is no slot of tit-for-tat: who does not use it yields it.
+                    false => !after.2.torrent_active || after.3 == Some(Class::Paid),
                 };
                 prop_assert!(excused || after.0 - before.0 >= 10, "{:?}", pair);
             }

@@ -1,0 +1,229 @@
+//! A session that sells, with receipts and a network on, and payers that are played by hand.
+
+use seedbank_ledger::genesis::Limits;
+use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest, Statement};
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::auth::Auth;
+use seedbank_ledger::signed::lock::{Lock, LockId};
+use seedbank_ledger::signed::order::OrderHash;
+use seedbank_ledger::statement::{AccountStatus, LockStatus};
+use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, Rate, UnixTime};
+
+use super::rig::{config, metainfo};
+use super::{Remote, Rig};
+use crate::content::metainfo::Metainfo;
+use crate::interface::command::Command;
+use crate::interface::config::{CreditPolicy, Network, Policy, SessionConfig};
+use crate::interface::input::Input;
+use crate::interface::output::Output;
+use crate::transfer::choker::Class;
+use crate::units::{PeerIndex, TorrentId};
+use crate::wire::extended::{ExtendedHandshake, RECEIPT, RECEIPT_ID, ReceiptOffer};
+use crate::wire::message::Message;
+use crate::wire::receipt::{Hello, Quote, ReceiptMessage};
+
+const UNIX: u64 = 1_700_000_000;
+const NET: [u8; 32] = [9; 32];
+
+/// What a remote that speaks receipts says of itself.
+pub(super) fn offer() -> ExtendedHandshake {
+    ExtendedHandshake {
+        extensions: [(RECEIPT.to_owned(), 9)].into(),
+        request_queue: Some(500),
+        receipt: Some(ReceiptOffer { version: 1 }),
+        ..ExtendedHandshake::default()
+    }
+}
+
+/// Serves as paid from this bid on.
+pub(super) fn at_least(rate_min: u64) -> CreditPolicy {
+    CreditPolicy {
+        rate_min: Some(Rate::new(rate_min)),
+        ..CreditPolicy::default()
+    }
+}
+
+/// A seed that sells, and a settlement node that knows the locks of its payers.
+pub(super) struct Market {
+    pub(super) rig: Rig,
+    pub(super) torrent: TorrentId,
+    issuer: Identity,
+    pub(super) locks: Vec<LockStatus>,
+    /// Every QUOTE, as sent.
+    pub(super) quotes: Vec<(PeerIndex, Quote)>,
+}
+
+impl Market {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self::with(policy, &metainfo("t", 256, 16))
+    }
+
+    pub(super) fn with(policy: Policy, metainfo: &Metainfo) -> Self {
+        let issuer = Identity::from_secret([200; 32]);
+        let mut rig = Rig::with(SessionConfig {
+            receipts: true,
+            network: Some(Network {
+                id: NetworkId::from_bytes(NET),
+                settlement: issuer.id(),
+                limits: Limits::default(),
+                par_price: Rate::PAR,
+            }),
+            connections_max: 1_000,
+            ..config()
+        });
+        rig.command(Command::SetPolicy(policy));
+        rig.input(Input::Clock(UnixTime::from_secs(UNIX)));
+        let torrent = rig.seed(metainfo);
+        let mut market = Self {
+            rig,
+            torrent,
+            issuer,
+            locks: Vec::new(),
+            quotes: Vec::new(),
+        };
+        market.settle();
+        market
+    }
+
+    /// Answers what the session asks of the settlement node, until it asks no more.
+    pub(super) fn settle(&mut self) {
+        loop {
+            let mut asked = Vec::new();
+            for output in self.rig.take() {
+                match output {
+                    Output::Settle { request, what } => asked.push((request, what)),
+                    Output::Send { peer, message } => self.note_quote(peer, &message),
+                    _ => {}
+                }
+            }
+            if asked.is_empty() {
+                return;
+            }
+            for (request, what) in asked {
+                let answer = match what {
+                    SettlementRequest::Lock(id) => SettlementAnswer::Lock(
+                        self.locks
+                            .iter()
+                            .find(|lock| lock.lock.body.lock_id == id)
+                            .copied(),
+                    ),
+                    _ => SettlementAnswer::Statement(Statement {
+                        refusal: None,
+                        used_by: None,
+                        lines: Vec::new(),
+                        account: AccountStatus {
+                            account: self.rig.session.node_id(),
+                            available: MicroCredits::ZERO,
+                            reserved: MicroCredits::ZERO,
+                            nonce: 0,
+                        },
+                        more: false,
+                    }),
+                };
+                let answer = Ok(answer);
+                self.rig.input(Input::Settled { request, answer });
+            }
+        }
+    }
+
+    fn note_quote(&mut self, peer: PeerIndex, message: &Message) {
+        if let Message::Extended { id: 9, payload } = message
+            && let Ok(ReceiptMessage::Quote(quote)) = ReceiptMessage::decode(payload)
+        {
+            self.quotes.push((peer, quote));
+        }
+    }
+
+    /// The newest QUOTE to a peer.
+    pub(super) fn quoted(&self, peer: PeerIndex) -> Option<Quote> {
+        let mut quotes = self.quotes.iter().rev();
+        quotes.find(|(to, _)| *to == peer).map(|(_, quote)| *quote)
+    }
+
+    pub(super) fn say(&mut self, peer: PeerIndex, message: &ReceiptMessage) {
+        self.rig.says(peer, [extended(message)]);
+    }
+
+    /// A peer with a proven key and a lock of 1,000 cr.
+    pub(super) fn payer(&mut self, number: u8) -> PeerIndex {
+        let identity = Identity::from_secret([number; 32]);
+        let peer = self.rig.join(self.torrent, Remote::modern(number));
+        self.rig.says_extended(peer, &offer());
+        let outputs = self.rig.take();
+        let theirs = outputs
+            .iter()
+            .find_map(|output| match output {
+                Output::Send {
+                    peer: to,
+                    message: Message::Extended { id: 9, payload },
+                } if *to == peer => match ReceiptMessage::decode(payload) {
+                    Ok(ReceiptMessage::Hello(hello)) => Some(hello.nonce),
+                    _ => None,
+                },
+                _ => None,
+            })
+            .expect("HELLO");
+        let nonce = [number; 16];
+        self.say(
+            peer,
+            &ReceiptMessage::Hello(Hello {
+                version: 1,
+                nonce,
+                node_id: identity.id(),
+                network_id: NetworkId::from_bytes(NET),
+                issuers: Vec::new(),
+                rate_min: None,
+                window: Bytes::ZERO,
+            }),
+        );
+        let auth = Auth {
+            network_id: NetworkId::from_bytes(NET),
+            own_nonce: nonce,
+            peer_nonce: theirs,
+            own_key: identity.id(),
+            peer_key: self.rig.session.node_id(),
+        };
+        self.say(peer, &ReceiptMessage::Auth(auth.sign(&identity).signature));
+        self.say(peer, &ReceiptMessage::Sync(Vec::new()));
+        let body = Lock {
+            network_id: NetworkId::from_bytes(NET),
+            lock_id: LockId::new(number.into()),
+            opening_order: OrderHash::from_bytes([number; 32]),
+            payer: identity.id(),
+            payee: self.rig.session.node_id(),
+            amount: MicroCredits::new(1_000_000_000),
+            expires_at: UnixTime::from_secs(UNIX + 3_600),
+            grace_secs: 86_400,
+        };
+        let lock = body.sign(&self.issuer);
+        self.locks.push(LockStatus {
+            lock,
+            claimed: MicroCredits::ZERO,
+            closed: false,
+        });
+        self.say(peer, &ReceiptMessage::Lock(Box::new(lock)));
+        self.settle();
+        peer
+    }
+
+    /// A payer that bids and is interested.
+    pub(super) fn bidder(&mut self, number: u8, bid: u64) -> PeerIndex {
+        let peer = self.payer(number);
+        self.say(peer, &ReceiptMessage::Bid(Rate::new(bid)));
+        self.rig.says(peer, [Message::Interested]);
+        // What was said to it is noted before others come.
+        self.settle();
+        peer
+    }
+
+    pub(super) fn class(&self, peer: PeerIndex) -> Option<Class> {
+        self.rig.session.choker.decision(peer).and_then(|d| d.class)
+    }
+}
+
+fn extended(message: &ReceiptMessage) -> Message {
+    Message::Extended {
+        id: RECEIPT_ID,
+        payload: message.encode(),
+    }
+}
