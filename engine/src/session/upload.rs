@@ -157,9 +157,9 @@ impl Session {
     /// keeps a socket busy: what the kernel has is out of reach of any share.
     fn ahead(&self, link: &Link, now: Instant) -> u64 {
         let rate = link.upload.rate.per_second(now);
-        match self.uplink {
-            None => (rate / 2).clamp(AHEAD_MIN, AHEAD_MAX),
-            Some(_) => (rate / 20).clamp(AHEAD_MIN_MEASURED, AHEAD_MAX),
+        match &self.uplink {
+            Some(uplink) if uplink.is_outside() => (rate / 20).clamp(AHEAD_MIN_MEASURED, AHEAD_MAX),
+            _ => (rate / 2).clamp(AHEAD_MIN, AHEAD_MAX),
         }
     }
 

@@ -83,6 +83,11 @@ impl Uplink {
         self.paid = paid;
     }
 
+    /// Whether the queue is somewhere on the way, and not in front of the node's own limit.
+    pub const fn is_outside(&self) -> bool {
+        self.limited < LIMITED_MIN
+    }
+
     /// Takes a measurement; gives the bytes per second that the open class may send, `None` for no
     /// cap. `flow_of` is asked for every connection in it; one it does not know counts as open.
     pub fn measured(
@@ -103,7 +108,7 @@ impl Uplink {
         let elapsed = elapsed.filter(|elapsed| *elapsed > Duration::ZERO)?;
         tick.paid = per_second(tick.paid, elapsed);
         tick.open = per_second(tick.open, elapsed);
-        if self.limited >= LIMITED_MIN {
+        if !self.is_outside() {
             self.control.stop();
             return None;
         }
