@@ -180,6 +180,13 @@ impl Books {
     }
 }
 
+impl Drop for Books {
+    /// Also where a start fails: no thread holds the store when this is gone.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl SharedBooks {
     /// Appends whatever is queued until the queue ends.
     fn keep(&self, queue: &Receiver<NodeCommand>) -> Result<(), LedgerError> {

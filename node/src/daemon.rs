@@ -110,12 +110,17 @@ struct StartedRole {
     addr: SocketAddr,
 }
 
+impl StartedRole {
+    /// Gives the role up before anybody was served: on return its store is closed.
+    async fn end(self) {
+        drop(self.keeper);
+        closed(self.thread).await;
+    }
+}
+
 impl Daemon {
     /// Starts everything on the runtime that calls this.
-    pub async fn start(
-        mut options: NodeOptions,
-        daemon: DaemonOptions,
-    ) -> Result<Self, DaemonError> {
+    pub async fn start(options: NodeOptions, daemon: DaemonOptions) -> Result<Self, DaemonError> {
         let data_dir = DataDir::open(&options.data_dir)?;
         let own = keys::load_or_create(&data_dir.identity_key())?.id();
         let settling = match &daemon.role {
@@ -125,11 +130,18 @@ impl Daemon {
             }
             None => None,
         };
-        options.settlement = way(own, settling.as_ref(), daemon.settlement_uri.as_deref())?;
-        let listening = Listening::open(&daemon.api).await?;
-        let api_addrs = listening.addresses();
         let download_dir = options.download_dir.clone();
-        let node = Node::start_in(data_dir, options).await?;
+        let started = node_and_api(data_dir, options, &daemon, settling.as_ref(), own).await;
+        let (node, listening) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                if let Some(settling) = settling {
+                    settling.end().await;
+                }
+                return Err(error);
+            }
+        };
+        let api_addrs = listening.addresses();
 
         let (stop, stopped) = watch::channel(false);
         let mut servers = JoinSet::new();
@@ -202,11 +214,28 @@ impl Daemon {
         }
         drop(self.keeper);
         if let Some(thread) = self.ledger_thread {
-            // Its panic, if any, has been printed.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            closed(thread).await;
         }
         ended
     }
+}
+
+async fn node_and_api(
+    data_dir: DataDir,
+    mut options: NodeOptions,
+    daemon: &DaemonOptions,
+    settling: Option<&StartedRole>,
+    own: NodeId,
+) -> Result<(NodeHandle, Listening), DaemonError> {
+    options.settlement = way(own, settling, daemon.settlement_uri.as_deref())?;
+    let listening = Listening::open(&daemon.api).await?;
+    Ok((Node::start_in(data_dir, options).await?, listening))
+}
+
+/// Waits until the thread of the network ledger, which every keeper has left, has closed its store.
+async fn closed(thread: JoinHandle<()>) {
+    // Its panic, if any, has been printed.
+    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
 }
 
 async fn settle(
@@ -220,13 +249,13 @@ async fn settle(
     let store = open_store(store, &data_dir.network_ledger())?;
     let ledger = NetworkLedger::open(Arc::clone(&store), genesis, key, unix_now())?;
     let issuing = issuer.map(|issuer| Issuing::new(issuer, store));
-    let (keeper, thread) = Keeper::start(ledger, issuing, unix_now)?;
     let listen = |source| DaemonError::Settle {
         addr: role.listen,
         source,
     };
     let door = Door::open(role.listen).await.map_err(listen)?;
     let addr = door.addr().map_err(listen)?;
+    let (keeper, thread) = Keeper::start(ledger, issuing, unix_now)?;
     Ok(StartedRole {
         keeper,
         thread,

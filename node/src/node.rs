@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seedbank_engine::content::metainfo::Metainfo;
@@ -161,9 +162,22 @@ struct Inner {
     held: Mutex<Option<Held>>,
 }
 
+/// What is given back when the node ends.
 struct Held {
+    session: JoinHandle<()>,
     books: Arc<Books>,
     _data_dir: DataDir,
+}
+
+impl Held {
+    /// Ends what writes to the books, then the books, then unlocks the data folder. Blocks until
+    /// the session has ended: whoever leaves while another thread still closes a store ends in
+    /// RocksDB's static destructors.
+    fn close(self) {
+        // A panic there has been printed and is how the session ended.
+        let _ = self.session.join();
+        self.books.close();
+    }
 }
 
 impl Node {
@@ -183,10 +197,7 @@ impl Node {
         let (inbox, receiver) = Inbox::new();
         let node_id = identity.id();
         let store = open_store(options.store, &data_dir.ledger())?;
-        let membership = options.network.map(|network| Membership {
-            network_id: network.id,
-            settlement: network.settlement,
-        });
+        let membership = options.network.map(membership);
         let books = Arc::new(Books::open(store, node_id, membership, inbox.clone())?);
         let (listeners, listen) = bind_all(&options.listen)?;
 
@@ -200,7 +211,7 @@ impl Node {
         let policy = options.policy.clone();
         let (way, seen) = (Arc::clone(&options.settlement), books.newest_line()?);
         let telling = keep_telling(way, inbox.clone(), seen);
-        Driver {
+        let driver = Driver {
             session: session(&mut options, identity, &listen, &books, clock)?,
             inbox: receiver,
             clock,
@@ -215,14 +226,20 @@ impl Node {
             runtime: tokio::runtime::Handle::current(),
             peers: Default::default(),
             plane: Arc::clone(&plane),
-        }
-        .start(tell)?;
+        };
+        let held = Held {
+            session: driver.start(tell)?,
+            books,
+            _data_dir: data_dir,
+        };
         let begin = async {
             inbox.command(Command::SetPolicy(policy)).await?;
             Ok::<_, StartError>(torrents.restore().await?)
         };
         if let Err(error) = begin.await {
             inbox.send(ToSession::Stop(None)).await;
+            let _ = ended.clone().wait_for(Option::is_some).await;
+            plane.disk.run(move || held.close()).await;
             return Err(error);
         }
         let accepting = listeners.into_iter().map(|listener| {
@@ -242,12 +259,16 @@ impl Node {
                 listen,
                 ended,
                 tasks,
-                held: Mutex::new(Some(Held {
-                    books,
-                    _data_dir: data_dir,
-                })),
+                held: Mutex::new(Some(held)),
             }),
         })
+    }
+}
+
+fn membership(network: Network) -> Membership {
+    Membership {
+        network_id: network.id,
+        settlement: network.settlement,
     }
 }
 
@@ -416,11 +437,7 @@ impl Inner {
             let _ = self.ended.clone().wait_for(Option::is_some).await;
         }
         self.torrents.save_all(true).await;
-        let closed = self.plane.disk.run(move || {
-            held.books.close();
-            drop(held);
-        });
-        closed.await;
+        self.plane.disk.run(move || held.close()).await;
     }
 }
 

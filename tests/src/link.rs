@@ -139,7 +139,8 @@ fn bridge() -> Result<()> {
     )
 }
 
-fn batch(mut ip: Command, commands: &str) -> Result<()> {
+/// Runs lines of `ip` in one go.
+pub(crate) fn batch(mut ip: Command, commands: &str) -> Result<()> {
     let mut ip = ip
         .args(["-batch", "-"])
         .stdin(Stdio::piped())

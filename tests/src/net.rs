@@ -2,18 +2,17 @@
 
 use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::content::{Content, Plan};
-use crate::link::Links;
+use crate::link::{Links, batch};
 use crate::process::tail;
 use crate::torrent::Torrent;
 use crate::tracker::Tracker;
@@ -177,15 +176,5 @@ fn bring_up() -> Result<()> {
     for last in HARNESS.octets()[3]..=CLIENTS_MAX + 1 {
         commands.push_str(&format!("addr add 10.77.0.{last}/32 dev lo\n"));
     }
-    let mut ip = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("running ip (package iproute2)")?;
-    ip.stdin
-        .take()
-        .expect("standard input was asked for")
-        .write_all(commands.as_bytes())?;
-    ensure!(ip.wait()?.success(), "ip could not set up the namespace");
-    Ok(())
+    batch(Command::new("ip"), &commands)
 }

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use seedbank_engine::content::metainfo::build::{DraftContent, MetainfoDraft};
+use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::interface::command::TorrentSource;
 use seedbank_engine::interface::event::SessionEvent;
+use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::output::Output;
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::Geometry;
+use seedbank_ledger::Instant;
 use sha1::{Digest as _, Sha1};
 
 use super::*;
@@ -253,6 +257,45 @@ async fn stopped_torrents_stay_stopped_and_removed_ones_stay_away() {
     node.shutdown().await;
     assert_eq!(node.query(|session| session.torrents().len()).await, None);
     assert!(node.ledger().is_none());
+}
+
+/// Is dropped with the session, by the session's thread, and holds it up until it hears that
+/// somebody was told of the end already.
+struct Lingering {
+    told: std::sync::mpsc::Receiver<()>,
+    early: std::sync::mpsc::Sender<bool>,
+}
+
+impl Observer for Lingering {
+    fn begins(&mut self, _: &SessionConfig, _: &WalletBook, _: Instant) {}
+    fn input(&mut self, _: &Input, _: Instant) {}
+    fn output(&mut self, _: &Output, _: Instant) {}
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let early = self.told.recv_timeout(Duration::from_millis(300)).is_ok();
+        self.early.send(early).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_has_ended_only_when_its_thread_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (early, was_early) = std::sync::mpsc::channel();
+    let mut options = NodeOptions::new(folder.path().join("data"), folder.path().join("files"));
+    options.store = StoreKind::Memory;
+    options.observer = Some(Box::new(Lingering { told, early }));
+    let node = Node::start(options).await.unwrap();
+    node.shutdown().await;
+    // Nobody may listen any more, which is as it should be.
+    let _ = tell.send(());
+    assert_eq!(
+        was_early.recv(),
+        Ok(false),
+        "the store was open when shutdown returned"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
