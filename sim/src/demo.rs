@@ -258,16 +258,16 @@ impl Demo {
     }
 }
 
-fn after(world: &World, wait: Duration) -> Instant {
+pub(crate) fn after(world: &World, wait: Duration) -> Instant {
     world.now().after(wait)
 }
 
-fn wallet_knows(world: &World, node: NodeIndex, amount: MicroCredits) -> bool {
+pub(crate) fn wallet_knows(world: &World, node: NodeIndex, amount: MicroCredits) -> bool {
     let session = world.node(node).session.as_ref();
     session.is_some_and(|session| session.wallet().available == amount)
 }
 
-fn completed_at(world: &World, node: NodeIndex, torrent_id: &TorrentId) -> Option<Instant> {
+pub(crate) fn completed_at(world: &World, node: NodeIndex, torrent_id: &TorrentId) -> Option<Instant> {
     let session = world.node(node).session.as_ref()?;
     session.torrent(torrent_id)?.completed_at
 }

@@ -6,6 +6,7 @@ pub mod books;
 pub mod demo;
 pub mod network;
 pub mod node;
+pub mod promise;
 pub mod queue;
 pub mod recording;
 pub mod settlement;

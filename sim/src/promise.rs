@@ -1,0 +1,192 @@
+//! The promise behind a real uplink, under virtual time: pay and be served first, with default
+//! settings, where no node knows what its line carries.
+//!
+//! A seeder behind an uplink of `U`, leechers that are told to upload a part of that and meet, one
+//! of whom pays. Everybody stays and seeds; prices are the defaults. The same cells are run over
+//! lines that a kernel shapes (`tests/it/promise.rs`), and both tables are to agree.
+
+use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::interface::command::{BoostOrder, Command};
+use seedbank_engine::interface::config::Policy;
+use seedbank_ledger::{Duration, MicroCredits, Rate};
+
+use crate::books::SimBooks;
+use crate::demo::{after, completed_at, median, wallet_knows};
+use crate::network::{LinkConfig, NodeIndex};
+use crate::settlement::SimSettlement;
+use crate::signatures::Signatures;
+use crate::swarm::{add, config, identity_by, start, torrent};
+use crate::world::{START, World};
+
+/// Leechers that do not pay.
+const OTHERS: usize = 6;
+const SEEDER: NodeIndex = NodeIndex(0);
+const PAYER: NodeIndex = NodeIndex(1);
+/// What stands in front of a leecher's way out at most.
+const LEECHER_BUFFER: Duration = Duration::from_millis(100);
+/// One way between a node and the middle: there is no delay but what queues make.
+const DELAY: Duration = Duration::from_nanos(50_000);
+/// What a socket takes in beyond what is under way.
+const SEND_BUFFER: u64 = 32 << 10;
+const HEARD_MAX: Duration = Duration::from_secs(60);
+const GRANTED: MicroCredits = MicroCredits::new(10_000_000);
+const BOOST_MAX: MicroCredits = MicroCredits::new(1_000_000);
+const SETTLEMENT_KEY: u64 = 1_000;
+const ISSUER_KEY: u64 = 1_001;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// The seeder's uplink, Mbit/s.
+    pub uplink: u64,
+    /// What stands in front of it at most.
+    pub buffer: Duration,
+    /// The seeder is told nine tenths of its uplink as its limit.
+    pub is_limited: bool,
+    /// A leecher uploads this part of the seeder's uplink.
+    pub part: u64,
+    /// Seed of every random choice.
+    pub rng_seed: u64,
+}
+
+/// How long a swarm took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// The one who pays, or would.
+    pub payer: Duration,
+    /// The others, first to last.
+    pub others: Vec<Duration>,
+}
+
+impl Cell {
+    /// Runs the swarm, `pays` or not.
+    ///
+    /// # Errors
+    /// What did not happen in time.
+    pub fn run(&self, pays: bool) -> Result<Times, String> {
+        let (mut world, metainfo) = self.world();
+        if pays {
+            let heard = |world: &World| wallet_knows(world, PAYER, GRANTED);
+            if !world.run_until(after(&world, HEARD_MAX), heard).is_done() {
+                return Err("the payer never heard of its credit".to_owned());
+            }
+        }
+        let torrent_id = metainfo.torrent_id();
+        let begin = world.now();
+        let all: Vec<NodeIndex> = (0..=OTHERS + 1).map(NodeIndex).collect();
+        for node in &all {
+            let others: Vec<NodeIndex> = all.iter().copied().filter(|at| at != node).collect();
+            add(&mut world, *node, &metainfo, *node == SEEDER, &others);
+        }
+        if pays {
+            let order = BoostOrder {
+                request_id: "promise".to_owned(),
+                torrent_id,
+                max: BOOST_MAX,
+                bid: Rate::new(2 * Rate::PAR.get()),
+                until: None,
+            };
+            let boosted = world.command(PAYER, Command::Boost(order));
+            boosted.map_err(|error| format!("the boost was refused: {error}"))?;
+        }
+        let done = |world: &World, node: NodeIndex| completed_at(world, node, &torrent_id);
+        let leechers = &all[1..];
+        let everybody = |world: &World| leechers.iter().all(|node| done(world, *node).is_some());
+        if !world.run_until(after(&world, self.time_max()), everybody).is_done() {
+            return Err(format!("not complete after {}", self.time_max()));
+        }
+        let took = |node: &NodeIndex| done(&world, *node).map(|at| at.since(begin));
+        let mut others: Vec<Duration> = leechers[1..].iter().filter_map(took).collect();
+        others.sort();
+        let payer = took(&PAYER).expect("everybody is done");
+        Ok(Times { payer, others })
+    }
+
+    fn world(&self) -> (World, Metainfo) {
+        let (total, piece_len) = match self.uplink {
+            8 => (8 << 20, 256 << 10),
+            32 => (32 << 20, 1 << 20),
+            _ => (96 << 20, 1 << 20),
+        };
+        let metainfo = torrent("promise", total, piece_len, None);
+        let scheme = Signatures::counted().scheme();
+        let key = |number| identity_by(scheme.clone(), number);
+        let mut settlement = SimSettlement::new(key(SETTLEMENT_KEY), key(ISSUER_KEY), START);
+        let network = settlement.network();
+        settlement.grant(key(1).id(), GRANTED, START);
+        let mut world = World::new(Some(settlement), self.rng_seed);
+        let rate = self.uplink * 1_000_000 / 8;
+        for number in 0..=OTHERS as u64 + 1 {
+            let is_seeder = number == 0;
+            let link = LinkConfig {
+                buffer: if is_seeder { self.buffer } else { LEECHER_BUFFER },
+                send_buffer: SEND_BUFFER,
+                ..LinkConfig::new(rate, DELAY)
+            };
+            let books = SimBooks::new(&key(number), Some(network), START);
+            let node = world.add_node(&format!("node-{number}"), books, link);
+            let mut config = config(number, self.rng_seed);
+            config.network = Some(network);
+            let limit = match (is_seeder, self.is_limited) {
+                (true, false) => None,
+                (true, true) => Some(rate * 9 / 10),
+                (false, _) => Some(rate / self.part),
+            };
+            let policy = Policy {
+                upload_limit: limit,
+                ..Policy::default()
+            };
+            start(&mut world, node, config, policy);
+        }
+        (world, metainfo)
+    }
+
+    /// Five times what everything would take over the seeder's uplink alone.
+    fn time_max(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+}
+
+impl Times {
+    /// When half of the others were done.
+    pub fn median(&self) -> Duration {
+        median(&self.others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "by hand"]
+    fn long_form() {
+        let cells = std::env::var("CELLS").unwrap_or("8,200,no,16".to_owned());
+        let seeds: u64 = std::env::var("SEEDS").ok().map_or(1, |s| s.parse().unwrap());
+        for cell in cells.split(' ') {
+            let part: Vec<&str> = cell.split(',').collect();
+            for rng_seed in 1..=seeds {
+                let cell = Cell {
+                    uplink: part[0].parse().unwrap(),
+                    buffer: Duration::from_millis(part[1].parse().unwrap()),
+                    is_limited: part[2] == "yes",
+                    part: part[3].parse().unwrap(),
+                    rng_seed,
+                };
+                let paid = cell.run(true).unwrap();
+                let free = cell.run(false).unwrap();
+                let s = |d: Duration| d.as_nanos() as f64 / 1e9;
+                println!(
+                    "{cell:?}: payer {:.1} median {:.1} gain {:.2} own {:.2} harm {:.2} paid {:?} free {:?}",
+                    s(paid.payer),
+                    s(paid.median()),
+                    s(paid.median()) / s(paid.payer),
+                    s(paid.payer) / s(free.payer),
+                    s(paid.others[5]) / s(free.others[5]),
+                    paid.others.iter().map(|d| s(*d) as u64).collect::<Vec<_>>(),
+                    free.others.iter().map(|d| s(*d) as u64).collect::<Vec<_>>(),
+                );
+            }
+        }
+    }
+}
