@@ -15,6 +15,9 @@ use anyhow::{Context as _, Result, ensure};
 
 /// What the harness and everybody without a link of their own have on the bridge.
 const HARNESS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+/// A bridge that is not told its address takes that of a port, another one as ports are added, and
+/// whoever has resolved the old one finds nobody there for half a minute.
+const BRIDGE_MAC: &str = "02:00:00:00:00:01";
 /// Least burst of a shaper, in bytes: two packets.
 const BURST_MIN: u64 = 3_200;
 
@@ -132,7 +135,7 @@ fn bridge() -> Result<()> {
     batch(
         Command::new("ip"),
         &format!(
-            "link add bridge type bridge\n\
+            "link add bridge address {BRIDGE_MAC} type bridge\n\
              addr add {HARNESS}/16 dev bridge\n\
              link set bridge up\n"
         ),
