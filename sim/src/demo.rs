@@ -267,7 +267,11 @@ pub(crate) fn wallet_knows(world: &World, node: NodeIndex, amount: MicroCredits)
     session.is_some_and(|session| session.wallet().available == amount)
 }
 
-pub(crate) fn completed_at(world: &World, node: NodeIndex, torrent_id: &TorrentId) -> Option<Instant> {
+pub(crate) fn completed_at(
+    world: &World,
+    node: NodeIndex,
+    torrent_id: &TorrentId,
+) -> Option<Instant> {
     let session = world.node(node).session.as_ref()?;
     session.torrent(torrent_id)?.completed_at
 }
