@@ -97,7 +97,7 @@ peers: packages # the real clients that the tests talk to
 rocksdb: packages # the archive, compiled at most once per version
 	@.ci/librocksdb "$(ROCKSDB_LIB_DIR)" "$(CACHE)/librocksdb-build"
 
-promise: rocksdb peers ## paid downloads behind shaped uplinks, every cell (half an hour); not kept yet without a limit
+promise: rocksdb peers ## paid downloads behind shaped uplinks, every cell (half an hour)
 	$(CARGO) build $(LOCKED) --release -p seedbank-node -p seedbank-client
 	$(CARGO) test $(LOCKED) --release -p seedbank-tests --test it -- --ignored --nocapture promise::every_cell
 

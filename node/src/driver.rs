@@ -86,7 +86,9 @@ pub(crate) struct PeerLinks {
 
 impl PeerLinks {
     fn insert(&mut self, link: Arc<PeerLink>) {
-        link.set_measured(self.measured);
+        if self.measured {
+            link.set_measured(true);
+        }
         self.links.insert(link.index(), link);
     }
 

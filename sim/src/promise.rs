@@ -53,7 +53,7 @@ pub struct Cell {
 
 /// How long a swarm took.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Times {
+pub struct SwarmTimes {
     /// The one who pays, or would.
     pub payer: Duration,
     /// The others, first to last.
@@ -74,7 +74,7 @@ impl Cell {
     ///
     /// # Errors
     /// What did not happen in time.
-    pub fn run(&self, pays: bool) -> Result<Times, String> {
+    pub fn run(&self, pays: bool) -> Result<SwarmTimes, String> {
         let (mut world, metainfo) = self.world();
         if pays {
             let heard = |world: &World| wallet_knows(world, PAYER, GRANTED);
@@ -111,7 +111,7 @@ impl Cell {
         let mut others: Vec<Duration> = leechers[1..].iter().filter_map(took).collect();
         others.sort();
         let payer = took(&PAYER).expect("everybody is done");
-        Ok(Times { payer, others })
+        Ok(SwarmTimes { payer, others })
     }
 
     fn world(&self) -> (World, Metainfo) {
@@ -162,12 +162,12 @@ impl Cell {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
     /// Where one pays.
-    pub paid: Times,
+    pub paid: SwarmTimes,
     /// Where nobody does.
-    pub free: Times,
+    pub free: SwarmTimes,
 }
 
-impl Times {
+impl SwarmTimes {
     /// When half of the others were done.
     pub fn median(&self) -> Duration {
         median(&self.others)
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     /// Seeds of which a cell's figures are the median.
-    const SEEDS: u64 = 3;
+    const SEEDS: [u64; 3] = [1, 2, 3];
 
     fn cell(uplink: u64, buffer_ms: u64, is_limited: bool, part: u64) -> Cell {
         Cell {
@@ -216,9 +216,8 @@ mod tests {
 
     /// The runs of a cell, by gain.
     fn runs(cell: Cell) -> Vec<Promise> {
-        let seeds = 1..=SEEDS;
         let run = |rng_seed| Cell { rng_seed, ..cell }.promise().unwrap();
-        let mut runs: Vec<Promise> = seeds.map(run).collect();
+        let mut runs: Vec<Promise> = SEEDS.map(run).into();
         runs.sort_by(|a, b| a.gain().total_cmp(&b.gain()));
         runs
     }
@@ -257,12 +256,12 @@ mod tests {
                 (100, 200),
             ] {
                 for is_limited in [true, false] {
-                    let run = runs(cell(uplink, buffer, is_limited, part))
-                        .swap_remove(SEEDS as usize / 2);
+                    let run =
+                        runs(cell(uplink, buffer, is_limited, part)).swap_remove(SEEDS.len() / 2);
                     let limit = if is_limited { "yes" } else { "no" };
                     println!(
-                        "| {uplink} | {buffer} | {limit} | U/{part} | {:.1} | {:.1} | {:.2} | {:.2} \
-                         | {:.2} |",
+                        "| {uplink} | {buffer} | {limit} | U/{part} | {:.1} | {:.1} | {:.2} \
+                         | {:.2} | {:.2} |",
                         seconds(run.paid.payer),
                         seconds(run.paid.median()),
                         run.gain(),

@@ -256,11 +256,11 @@ impl Session {
         let Some(mut entry) = self.peers.remove(&peer) else {
             return;
         };
+        self.choker.disconnected(peer);
+        self.measured_peer_gone(peer, now);
         let Some(torrent_id) = entry.torrent_id else {
             return;
         };
-        self.choker.disconnected(peer);
-        self.measured_peer_gone(peer, now);
         let link = entry.link.as_deref_mut();
         let under_way = link.map(Link::take_under_way).unwrap_or_default();
         self.market.closed(peer, under_way, now);

@@ -1,9 +1,7 @@
 //! The way out: measured while somebody is served as paid, so that the open class leaves the paid
 //! one its share of an uplink that nobody told us.
 
-use std::collections::BTreeSet;
-
-use seedbank_ledger::Instant;
+use seedbank_ledger::{Instant, NodeId};
 
 use crate::interface::output::Output;
 use crate::session::Session;
@@ -13,26 +11,31 @@ use crate::transfer::uplink::{Uplink, UplinkFlow, UplinkSample};
 use crate::units::PeerIndex;
 
 impl Session {
-    /// Begins to measure when the first peer is served as paid, and ends when the last is gone.
+    /// Begins to measure when the first peer is served as paid. When the last is gone nothing is
+    /// capped any more, and a while later nothing measured.
     pub(super) fn measure_while_paid(&mut self, now: Instant) {
         let live = self.peers.values().filter(|peer| peer.live().is_some());
-        let paid: BTreeSet<PeerIndex> = live
+        let paid: Vec<PeerIndex> = live
             .map(|peer| peer.index)
             .filter(|peer| self.is_served_as_paid(*peer))
             .collect();
-        match (&mut self.uplink, paid.is_empty()) {
-            (Some(uplink), false) => return uplink.set_paid(paid),
-            (None, true) => return,
-            (Some(_), true) => self.uplink = None,
-            (None, false) => {
-                let has_limit = self.policy.upload_limit.is_some();
-                let mut uplink = Uplink::new(self.policy.open_share_percent, has_limit);
-                uplink.set_paid(paid);
-                self.uplink = Some(uplink);
+        if paid.is_empty() {
+            if let Some(uplink) = &mut self.uplink {
+                uplink.set_idle(now);
+                self.uploads.set_open_cap(None, now);
             }
+            return;
         }
-        self.uploads.set_open_cap(None, now);
-        self.emit(Output::Measure(self.uplink.is_some()));
+        if self.uplink.is_none() {
+            let has_limit = self.policy.upload_limit.is_some();
+            self.uplink = Some(Uplink::new(self.policy.open_share_percent, has_limit));
+            self.emit(Output::Measure(true));
+        }
+        let facts = paid.iter().map(|peer| self.market.peer(*peer));
+        let payers = facts.filter(|facts| facts.has_paid);
+        let payers: Vec<NodeId> = payers.filter_map(|facts| facts.node_id).collect();
+        let uplink = self.uplink.as_mut().expect("made above");
+        uplink.set_payers(payers);
     }
 
     /// A connection is gone.
@@ -48,6 +51,11 @@ impl Session {
         let Some(uplink) = &mut self.uplink else {
             return;
         };
+        if uplink.is_over(now) {
+            self.uplink = None;
+            self.emit(Output::Measure(false));
+            return;
+        }
         let held = self.uploads.take_held();
         let (peers, uploads) = (&self.peers, &self.uploads);
         let flow_of = |peer: PeerIndex| {

@@ -9,7 +9,7 @@ pub mod ratio;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seedbank_ledger::{Duration, Instant};
+use seedbank_ledger::{Duration, Instant, NodeId};
 
 use crate::transfer::limiter::{HeldBack, UploadSide};
 use crate::transfer::uplink::ratio::{RatioControl, RatioTick};
@@ -17,8 +17,14 @@ use crate::units::PeerIndex;
 
 /// Time between two measurements of the way out.
 pub const MEASURE_EVERY: Duration = Duration::from_millis(100);
-/// The node's own limit is the bottleneck if it held something back in so many of a thousand ticks.
-const LIMITED_MIN: u64 = 800;
+/// The node's own limit is the bottleneck from so many of a thousand ticks on in which it held
+/// something back, until there are as few as the second.
+const LIMITED: (u64, u64) = (900, 700);
+/// A paid peer that has acknowledged nothing for so long wants nothing of the uplink, whatever
+/// stands in its socket.
+const STILL_MAX: Duration = Duration::from_secs(3);
+/// For so long after the last paid peer what was learned is kept: one that comes back finds it.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// What the transport knows of the way to a peer (on Linux `TCP_INFO`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +54,29 @@ pub struct UplinkFlow {
 #[derive(Clone, Debug)]
 pub struct Uplink {
     control: RatioControl,
-    /// Acknowledged so far, of every connection in the last measurement but those that were idle.
-    acknowledged: BTreeMap<PeerIndex, u64>,
+    /// Every connection in a measurement so far.
+    seen: BTreeMap<PeerIndex, Seen>,
     measured_at: Option<Instant>,
+    /// The shortest queue when last somebody acknowledged anything.
+    queue: Duration,
     /// Per mille of ticks in which the node's own limit held something back.
     limited: u64,
-    /// Who is served as paid.
-    paid: BTreeSet<PeerIndex>,
+    is_outside: bool,
+    /// Keys that have paid a piece and were served as paid since this began.
+    payers: BTreeSet<NodeId>,
     joined: bool,
+    /// When the last paid peer was gone.
+    idle_since: Option<Instant>,
+}
+
+/// A connection, as last measured.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    acknowledged: u64,
+    /// When it last acknowledged anything.
+    moved_at: Instant,
+    /// The least round-trip time of all measurements: the kernel forgets its own after minutes.
+    rtt_min: Duration,
 }
 
 impl Uplink {
@@ -64,11 +85,14 @@ impl Uplink {
     pub fn new(open_share: u8, has_limit: bool) -> Self {
         Self {
             control: RatioControl::new(open_share),
-            acknowledged: BTreeMap::new(),
+            seen: BTreeMap::new(),
             measured_at: None,
+            queue: Duration::ZERO,
             limited: if has_limit { 1_000 } else { 0 },
-            paid: BTreeSet::new(),
+            is_outside: !has_limit,
+            payers: BTreeSet::new(),
             joined: false,
+            idle_since: None,
         }
     }
 
@@ -77,15 +101,27 @@ impl Uplink {
         self.control.set_open_share(percent);
     }
 
-    /// Who is served as paid from now.
-    pub fn set_paid(&mut self, paid: BTreeSet<PeerIndex>) {
-        self.joined |= !paid.is_subset(&self.paid);
-        self.paid = paid;
+    /// Somebody is served as paid from now; of those who are, these keys have paid a piece.
+    pub fn set_payers(&mut self, payers: impl IntoIterator<Item = NodeId>) {
+        self.idle_since = None;
+        for payer in payers {
+            self.joined |= self.payers.insert(payer);
+        }
+    }
+
+    /// Nobody is served as paid any more.
+    pub fn set_idle(&mut self, now: Instant) {
+        self.idle_since.get_or_insert(now);
+    }
+
+    /// Whether nobody has been served as paid for so long that nothing is worth keeping.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.idle_since.is_some_and(|at| now.since(at) >= LINGER)
     }
 
     /// Whether the queue is somewhere on the way, and not in front of the node's own limit.
     pub const fn is_outside(&self) -> bool {
-        self.limited < LIMITED_MIN
+        self.is_outside
     }
 
     /// Takes a measurement; gives the bytes per second that the open class may send, `None` for no
@@ -97,23 +133,42 @@ impl Uplink {
         held: HeldBack,
         now: Instant,
     ) -> Option<u64> {
-        let limited = if held.by_limit { 1_000 } else { 0 };
-        self.limited = ratio::toward(self.limited, limited, 100);
-        let mut tick = self.add_up(samples, flow_of);
-        tick.open_held = held.by_cap;
-        tick.joined = std::mem::take(&mut self.joined);
-        let elapsed = self.measured_at.map(|at| now.since(at));
+        let elapsed = match self.measured_at {
+            Some(at) if at == now => return self.cap(),
+            at => at.map(|at| now.since(at)),
+        };
         self.measured_at = Some(now);
+        self.note_limit(held.by_limit);
+        let mut tick = self.add_up(samples, flow_of, now);
+        tick.open_held = held.by_cap;
         // Without a measurement before this one the bytes belong to no time.
-        let elapsed = elapsed.filter(|elapsed| *elapsed > Duration::ZERO)?;
+        let elapsed = elapsed?;
+        tick.joined = std::mem::take(&mut self.joined);
         tick.paid = per_second(tick.paid, elapsed);
         tick.open = per_second(tick.open, elapsed);
-        if !self.is_outside() {
+        if self.is_outside {
+            self.control.tick(tick, now);
+        } else {
             self.control.stop();
-            return None;
         }
-        self.control.tick(tick, now);
-        self.control.cap()
+        self.cap()
+    }
+
+    fn cap(&self) -> Option<u64> {
+        match self.idle_since {
+            None => self.control.cap(),
+            Some(_) => None,
+        }
+    }
+
+    fn note_limit(&mut self, by_limit: bool) {
+        let limited = if by_limit { 1_000 } else { 0 };
+        self.limited = ratio::toward(self.limited, limited, 100);
+        if self.limited >= LIMITED.0 {
+            self.is_outside = false;
+        } else if self.limited <= LIMITED.1 {
+            self.is_outside = true;
+        }
     }
 
     /// Asserts what holds of the control.
@@ -127,49 +182,169 @@ impl Uplink {
         &mut self,
         samples: &[UplinkSample],
         flow_of: impl Fn(PeerIndex) -> Option<UplinkFlow>,
+        now: Instant,
     ) -> RatioTick {
-        let mut tick = RatioTick {
-            paid: 0,
-            open: 0,
-            queue: Duration::ZERO,
-            paid_backlog: false,
-            open_held: false,
-            joined: false,
-        };
+        let (mut paid, mut open, mut paid_backlog) = (0_u64, 0_u64, false);
         let mut queue: Option<Duration> = None;
         for sample in samples {
-            let before = self
-                .acknowledged
-                .insert(sample.peer, sample.acknowledged)
-                .unwrap_or(sample.acknowledged);
-            let bytes = sample.acknowledged.saturating_sub(before);
             let flow = flow_of(sample.peer);
-            if flow.is_some_and(|flow| flow.side == UploadSide::Paid) {
-                tick.paid += bytes;
-            } else {
-                tick.open += bytes;
+            let (bytes, seen) = self.see(sample, now);
+            let excess = sample.rtt.as_nanos().checked_sub(seen.rtt_min.as_nanos());
+            if let Some(excess) = excess.filter(|_| bytes > 0).map(Duration::from_nanos) {
+                queue = Some(queue.map_or(excess, |queue| queue.min(excess)));
             }
-            let waits = flow.is_some_and(|flow| flow.backlog) || sample.unsent > 0;
-            let is_paid = flow.is_some_and(|flow| flow.side == UploadSide::Paid);
-            tick.paid_backlog |= is_paid && waits;
-            let excess = sample
-                .rtt
-                .as_nanos()
-                .saturating_sub(sample.rtt_min.as_nanos());
-            let excess = Duration::from_nanos(excess);
-            queue = Some(queue.map_or(excess, |queue| queue.min(excess)));
+            if flow.is_some_and(|flow| flow.side == UploadSide::Paid) {
+                paid = paid.saturating_add(bytes);
+                let waits = flow.is_some_and(|flow| flow.backlog) || sample.unsent > 0;
+                paid_backlog |= waits && now.since(seen.moved_at) < STILL_MAX;
+            } else {
+                open = open.saturating_add(bytes);
+            }
         }
-        tick.queue = queue.unwrap_or(Duration::ZERO);
-        tick
+        self.queue = queue.unwrap_or(self.queue);
+        RatioTick {
+            paid,
+            open,
+            queue: self.queue,
+            paid_backlog,
+            open_held: false,
+            joined: false,
+        }
+    }
+
+    /// Bytes that a connection has acknowledged since it was last seen, and how it stands.
+    fn see(&mut self, sample: &UplinkSample, now: Instant) -> (u64, Seen) {
+        let rtt_min = sample.rtt_min.min(sample.rtt);
+        let seen = self.seen.entry(sample.peer).or_insert(Seen {
+            acknowledged: sample.acknowledged,
+            moved_at: now,
+            rtt_min,
+        });
+        let bytes = sample.acknowledged.saturating_sub(seen.acknowledged);
+        seen.acknowledged = sample.acknowledged;
+        if bytes > 0 {
+            seen.moved_at = now;
+            seen.rtt_min = seen.rtt_min.min(rtt_min);
+        }
+        (bytes, *seen)
     }
 
     /// A connection is gone.
     pub fn closed(&mut self, peer: PeerIndex) {
-        self.acknowledged.remove(&peer);
+        self.seen.remove(&peer);
     }
 }
 
 fn per_second(bytes: u64, elapsed: Duration) -> u64 {
     let rate = u128::from(bytes) * 1_000_000_000 / u128::from(elapsed.as_nanos());
     u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYER: PeerIndex = PeerIndex(1);
+    const FRIEND: PeerIndex = PeerIndex(2);
+    const NOTHING_HELD: HeldBack = HeldBack {
+        by_limit: false,
+        by_cap: false,
+    };
+
+    fn at(tick: u64) -> Instant {
+        Instant::ZERO.after(MEASURE_EVERY.times(tick))
+    }
+
+    fn sample(peer: PeerIndex, acknowledged: u64, rtt_ms: u64, rtt_min_ms: u64) -> UplinkSample {
+        UplinkSample {
+            peer,
+            acknowledged,
+            unsent: 1,
+            rtt: Duration::from_millis(rtt_ms),
+            rtt_min: Duration::from_millis(rtt_min_ms),
+        }
+    }
+
+    fn flow_of(peer: PeerIndex) -> Option<UplinkFlow> {
+        let side = match peer {
+            PAYER => UploadSide::Paid,
+            _ => UploadSide::Open,
+        };
+        Some(UplinkFlow {
+            side,
+            backlog: true,
+        })
+    }
+
+    /// Measures so many ticks in which the payer acknowledges `step` each; the last cap.
+    fn run(uplink: &mut Uplink, from: u64, ticks: u64, step: u64) -> Option<u64> {
+        let mut cap = None;
+        for tick in from..from + ticks {
+            let bytes = from * 10_000 + (tick - from) * step;
+            let samples = [sample(PAYER, bytes, 100, 10)];
+            cap = uplink.measured(&samples, flow_of, NOTHING_HELD, at(tick));
+            uplink.check_invariants();
+        }
+        cap
+    }
+
+    #[test]
+    fn who_acknowledges_nothing_wants_nothing() {
+        let mut uplink = Uplink::new(30, false);
+        assert!(run(&mut uplink, 0, 20, 10_000).is_some());
+        // Three seconds of standing still, and the backlog is forgotten in a little more than one.
+        let mut still = uplink.clone();
+        assert!(run(&mut still, 20, 30, 0).is_some());
+        assert_eq!(run(&mut uplink, 20, 45, 0), None);
+    }
+
+    #[test]
+    fn the_least_delay_is_remembered_and_silence_says_nothing_of_the_queue() {
+        let mut uplink = Uplink::new(30, false);
+        let mut queue_after = |samples: &[UplinkSample], tick| {
+            let tick = uplink.add_up(samples, flow_of, at(tick));
+            tick.queue.as_millis()
+        };
+        queue_after(&[sample(PAYER, 0, 10, 10)], 0);
+        assert_eq!(queue_after(&[sample(PAYER, 1, 100, 10)], 1), 90);
+        // The kernel has forgotten the empty way; a peer that takes nothing, and one that joined
+        // without a sample, know nothing of the queue.
+        let blind = [
+            sample(PAYER, 2, 100, 100),
+            sample(FRIEND, 0, 0, u64::from(u32::MAX) / 1_000),
+        ];
+        assert_eq!(queue_after(&blind, 2), 90);
+        assert_eq!(
+            queue_after(&[sample(PAYER, 2, 10, 10)], 3),
+            90,
+            "nothing moved"
+        );
+    }
+
+    #[test]
+    fn a_limit_is_the_bottleneck_from_nine_tenths_of_the_time_down_to_seven() {
+        let mut uplink = Uplink::new(30, true);
+        let mut note = |by_limit, ticks| {
+            (0..ticks).for_each(|_| uplink.note_limit(by_limit));
+            uplink.is_outside()
+        };
+        assert!(!note(false, 3));
+        assert!(note(false, 1));
+        assert!(note(true, 10));
+        assert!(!note(true, 10));
+    }
+
+    #[test]
+    fn nobody_is_capped_for_payers_that_left_and_what_was_learned_lingers() {
+        let mut uplink = Uplink::new(30, false);
+        uplink.set_payers([]);
+        assert!(run(&mut uplink, 0, 20, 10_000).is_some());
+        uplink.set_idle(at(20));
+        assert_eq!(run(&mut uplink, 20, 3, 10_000), None);
+        uplink.set_payers([]);
+        assert!(run(&mut uplink, 23, 3, 10_000).is_some(), "it is back");
+        uplink.set_idle(at(30));
+        assert!(!uplink.is_over(at(129)));
+        assert!(uplink.is_over(at(130)));
+    }
 }

@@ -56,8 +56,8 @@ impl World {
 
     /// What a key that does not pay as it should got of an honest payee for nothing, at most: two
     /// windows, one more for each back-off that fitted into the time, and what is forgiven of what
-    /// it paid for. For schedules in which nobody starts again. Returns the most that was gained, in
-    /// hundredths of a window.
+    /// it paid for. For schedules in which nobody starts again. Returns the most that was gained,
+    /// in hundredths of a window.
     pub(crate) fn check_gain(&self) -> u64 {
         let mut gained = 0;
         let secs = self.now.as_nanos() / 1_000_000_000;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::socket::getsockopt;
@@ -14,6 +15,13 @@ use socket2::SockRef;
 const UNSENT_MAX: u32 = 128 * 1024;
 /// The same while the way out is measured: what the kernel has is out of reach of any share.
 const UNSENT_MAX_MEASURED: u32 = 32 * 1024;
+
+/// Whether the kernel has every field of [`TcpInfo`]; a shorter answer is one that `nix` does not
+/// survive.
+static HAS_TCP_INFO: LazyLock<bool> = LazyLock::new(|| {
+    let uname = rustix::system::uname();
+    is_at_least_4_6(&uname.release().to_string_lossy())
+});
 
 /// A TCP connection's second handle. The connection ends only when this is gone too.
 #[derive(Debug)]
@@ -75,8 +83,11 @@ impl Probe {
     }
 
     /// How the connection fares; `None` if nothing was acknowledged since this was last asked and
-    /// nothing waits, or if it is over.
+    /// nothing waits, if it is over, or on a kernel before 4.6.
     pub(crate) fn sample(&self, peer: PeerIndex) -> Option<UplinkSample> {
+        if !*HAS_TCP_INFO {
+            return None;
+        }
         let info = getsockopt(&self.socket, option::Info).ok()?;
         let before = self.acknowledged.swap(info.bytes_acked, Ordering::Relaxed);
         let sample = UplinkSample {
@@ -90,6 +101,12 @@ impl Probe {
     }
 }
 
+fn is_at_least_4_6(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let mut number = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (number(), number()) >= (4, 6)
+}
+
 fn micros(micros: u32) -> Duration {
     Duration::from_nanos(u64::from(micros) * 1_000)
 }
@@ -100,6 +117,16 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    #[test]
+    fn kernels_are_told_apart_by_their_numbers() {
+        for release in ["4.6.0", "4.19", "6.1.0-18-amd64", "10.0"] {
+            assert!(is_at_least_4_6(release), "{release}");
+        }
+        for release in ["4.5.9", "3.10.0-1160.el7", "4", "", "unknown"] {
+            assert!(!is_at_least_4_6(release), "{release}");
+        }
+    }
 
     #[test]
     fn what_a_peer_acknowledged_is_told_once() {

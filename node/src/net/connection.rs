@@ -42,7 +42,10 @@ pub(crate) async fn run(
     first: Input,
     pending: OwnedSemaphorePermit,
 ) {
-    let probed = stream.probe().map(|probe| link.set_probe(Some(probe)));
+    match stream.probe() {
+        Ok(probe) => link.set_probe(Some(probe)),
+        Err(error) => tracing::debug!(%error, "a connection that cannot be measured"),
+    }
     let connected = ToSession::Connected {
         link: Arc::clone(&link),
         input: first,
@@ -50,7 +53,7 @@ pub(crate) async fn run(
     if !plane.inbox.send(connected).await {
         return;
     }
-    match probed.and_then(|()| stream.into_halves()) {
+    match stream.into_halves() {
         Ok((read_half, write_half)) => {
             let reader = StreamReader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
             let writer = StreamWriter::new(Arc::clone(&plane), Arc::clone(&link), write_half);

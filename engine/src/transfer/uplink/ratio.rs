@@ -21,7 +21,7 @@ const RAMP_MAX: Duration = Duration::from_millis(2_500);
 const RAMP_TICKS: usize = 5;
 /// A start is over when the paid rate grows by less than this, per mille.
 const RAMP_GROWTH: u64 = 120;
-/// Least time between two restarts because somebody joined.
+/// Least time between two starts, whoever comes or comes back.
 const RESTART_EVERY: Duration = Duration::from_secs(5);
 /// Least time between two takings back, beside the queue.
 const GIVE_BACK_EVERY: Duration = Duration::from_millis(350);
@@ -51,7 +51,7 @@ pub struct RatioTick {
     pub paid_backlog: bool,
     /// The open class wanted more than its cap let pass.
     pub open_held: bool,
-    /// A key that has paid before began to be served as paid.
+    /// A key that has paid a piece is served as paid, which it was not before.
     pub joined: bool,
 }
 
@@ -65,6 +65,10 @@ pub struct RatioControl {
     deviation: u64,
     /// Per mille of time with a paid backlog.
     backlog: u64,
+    /// No tick yet.
+    is_new: bool,
+    /// The last start, of this or an earlier run of the control.
+    started_at: Option<Instant>,
     running: Option<RatioState>,
 }
 
@@ -77,6 +81,7 @@ struct RatioState {
     reference: u64,
     /// What the open class may have beyond its ratio.
     released: u64,
+    is_new: bool,
     started_at: Instant,
     starting: bool,
     /// Paid rates of the last ticks, oldest first.
@@ -114,6 +119,8 @@ impl RatioControl {
             open: 0,
             deviation: 0,
             backlog: 0,
+            is_new: true,
+            started_at: None,
             running: None,
         };
         control.set_open_share(open_share);
@@ -127,7 +134,11 @@ impl RatioControl {
 
     /// No paid peer is left: everything is forgotten.
     pub fn stop(&mut self) {
-        *self = Self::new(u8::try_from(self.open_share).expect("a percentage"));
+        let open_share = u8::try_from(self.open_share).expect("a percentage");
+        *self = Self {
+            started_at: self.started_at,
+            ..Self::new(open_share)
+        };
     }
 
     /// Bytes per second that the open class may send; `None` for no cap.
@@ -139,16 +150,15 @@ impl RatioControl {
 
     /// Takes note of a tick.
     pub fn tick(&mut self, tick: RatioTick, now: Instant) {
+        if std::mem::take(&mut self.is_new) {
+            // What was sent before anybody measured is as what is sent now.
+            (self.paid, self.open) = (tick.paid, tick.open);
+        }
         self.paid = toward(self.paid, tick.paid, 280);
         self.open = toward(self.open, tick.open, 280);
         self.deviation = toward(self.deviation, tick.paid.abs_diff(self.paid), 50);
         let backlog = if tick.paid_backlog { 1_000 } else { 0 };
-        // One that begins counts from its first tick.
-        self.backlog = if self.running.is_none() && tick.paid_backlog {
-            1_000
-        } else {
-            toward(self.backlog, backlog, 100)
-        };
+        self.backlog = toward(self.backlog, backlog, 100);
         if self.backlog < BACKLOG_MIN {
             self.running = None;
             return;
@@ -159,9 +169,14 @@ impl RatioControl {
             .running
             .take()
             .unwrap_or_else(|| RatioState::new(first, now));
-        if tick.joined && now.since(running.started_at) >= RESTART_EVERY {
-            running.restart(now);
+        let rested = self
+            .started_at
+            .is_none_or(|at| now.since(at) >= RESTART_EVERY);
+        if rested && (tick.joined || running.is_new) {
+            self.started_at = Some(now);
+            running.start(now);
         }
+        running.is_new = false;
         running.follow(&tick, self.paid);
         if running.is_starting(self.paid, now) {
             running.released = 0;
@@ -196,8 +211,9 @@ impl RatioState {
             followed: first,
             reference: 0,
             released: 0,
+            is_new: true,
             started_at: now,
-            starting: true,
+            starting: false,
             recent: [0; RAMP_TICKS],
             queue_max: Duration::ZERO,
             give_back_at: now,
@@ -214,7 +230,7 @@ impl RatioState {
     }
 
     /// Somebody joined: what the paid class would have is seen anew.
-    fn restart(&mut self, now: Instant) {
+    fn start(&mut self, now: Instant) {
         self.released = 0;
         self.started_at = now;
         self.starting = true;
@@ -244,7 +260,7 @@ impl RatioState {
         self.recent.rotate_left(1);
         self.recent[RAMP_TICKS - 1] = paid;
         let age = now.since(self.started_at);
-        let grows = paid > before + before * RAMP_GROWTH / 1_000;
+        let grows = paid > before.saturating_add(before / 1_000 * RAMP_GROWTH);
         if age >= RAMP_MAX || (age >= HOLD && !grows) {
             self.starting = false;
         }
@@ -261,7 +277,7 @@ impl RatioState {
             let total = control.paid.saturating_add(control.open);
             self.release(total);
         }
-        let uses_it = self.released > 0 && gain > 0;
+        let uses_it = self.released > 0 && gain > 0 && tick.open_held;
         if uses_it && now >= self.squeeze_at {
             self.squeeze = Some(Squeeze {
                 until: now.after(SQUEEZE),
@@ -280,8 +296,11 @@ impl RatioState {
         } else {
             self.released / 4 + total / 50
         };
-        self.released = self.released.saturating_add(step).min(total);
-        if self.hurt.is_some_and(|hurt| self.released > hurt / 4 * 5) {
+        // Far above what is sent nothing is learned; but what is sent follows the release, and a
+        // squeeze, so it must not bind.
+        let most = total.saturating_mul(2).max(self.released);
+        self.released = self.released.saturating_add(step).min(most);
+        if self.hurt.is_some_and(|hurt| self.released / 5 > hurt / 4) {
             self.hurt = None;
         }
     }
@@ -305,7 +324,7 @@ impl RatioState {
     /// Whether the paid class loses more than half of what the open class gains by the release.
     fn vetoed(&mut self, control: &RatioControl, gain: u64, now: Instant) -> bool {
         let loss = self.reference.saturating_sub(control.paid);
-        let loses = self.released > 0 && loss > gain / 2 + control.deviation;
+        let loses = self.released > 0 && loss > (gain / 2).saturating_add(control.deviation);
         self.loss_ticks = if loses { self.loss_ticks + 1 } else { 0 };
         if self.loss_ticks < VETO_TICKS {
             return false;
@@ -327,7 +346,7 @@ impl RatioState {
         let gained = control.paid.saturating_sub(squeeze.paid);
         let given = squeeze.open.saturating_sub(control.open);
         self.released = squeeze.released;
-        if gained > given / 2 {
+        if gained > (given / 2).saturating_add(control.deviation) {
             self.squeeze_every = SQUEEZE_EVERY.0;
             self.hurts(now);
         } else {

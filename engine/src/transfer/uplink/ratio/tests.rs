@@ -13,10 +13,21 @@ struct Bottleneck {
     capacity: u64,
     buffer: Duration,
     paid_wants: u64,
+    /// Something is to be sent to a paid peer, whether or not it takes it.
+    has_backlog: bool,
     /// Open flows for each paid one, as the transport shares between them without a cap.
     crowd: u64,
     /// Each flow has a queue of its own: nobody sees another's, and each gets an equal share.
     fair: bool,
+    /// What the open class wants.
+    open_wants: u64,
+    /// What is measured of the paid class strays by so many per mille, up and down in turn.
+    noise: u64,
+    ticks: u64,
+    /// Somebody joins in every so many ticks.
+    join_every: Option<u64>,
+    /// The paid class has something to send in one of so many ticks.
+    backlog_every: u64,
     paid: u64,
     open: u64,
 }
@@ -29,19 +40,27 @@ impl Bottleneck {
             capacity,
             buffer: Duration::from_millis(100),
             paid_wants: u64::MAX,
+            has_backlog: true,
             crowd: 6,
             fair: false,
+            open_wants: u64::MAX,
+            noise: 0,
+            ticks: 0,
+            join_every: None,
+            backlog_every: 1,
             paid: 0,
             open: 0,
         }
     }
 
     fn tick(&mut self) {
+        self.ticks += 1;
         let cap = self.control.cap().unwrap_or(u64::MAX);
-        let open = cap.min(self.capacity / (self.crowd + 1) * self.crowd);
+        let wanted = cap.min(self.open_wants);
+        let open = wanted.min(self.capacity / (self.crowd + 1) * self.crowd);
         let open = match self.paid_wants {
-            0 => self.capacity.min(cap),
-            wants => open.max(self.capacity.saturating_sub(wants).min(cap)),
+            0 => self.capacity.min(wanted),
+            wants => open.max(self.capacity.saturating_sub(wants).min(wanted)),
         };
         let paid = self.capacity.saturating_sub(open).min(self.paid_wants);
         let full = paid + open >= self.capacity;
@@ -58,16 +77,27 @@ impl Bottleneck {
             .after(Duration::from_nanos(SECOND / TICKS_PER_SECOND));
         self.control.tick(
             RatioTick {
-                paid: self.paid,
+                paid: self.measured_paid(),
                 open: self.open,
                 queue,
-                paid_backlog: self.paid_wants > 0,
-                open_held: open >= cap,
-                joined: false,
+                paid_backlog: self.has_backlog && self.ticks.is_multiple_of(self.backlog_every),
+                open_held: self.open_wants > cap,
+                joined: self
+                    .join_every
+                    .is_some_and(|every| self.ticks.is_multiple_of(every)),
             },
             self.now,
         );
         self.control.check_invariants();
+    }
+
+    /// What is measured of the paid class: what it gets, with the noise.
+    fn measured_paid(&self) -> u64 {
+        let stray = self.paid / 1_000 * self.noise;
+        match self.ticks % 4 {
+            0 | 1 => self.paid + stray,
+            _ => self.paid - stray,
+        }
     }
 
     /// What paid and open flows get on average, over so many seconds.
@@ -102,15 +132,15 @@ fn the_paid_class_gets_its_share_whatever_the_capacity() {
 #[test]
 fn nobody_is_held_back_without_a_payer_or_when_it_has_enough() {
     let mut way = Bottleneck::new(4_000_000);
-    way.paid_wants = 0;
+    (way.paid_wants, way.has_backlog) = (0, false);
     let (_, open) = way.run(10);
     assert!(way.per_mille(open) > 950);
     assert_eq!(way.control.cap(), None);
 
-    way.paid_wants = u64::MAX;
+    (way.paid_wants, way.has_backlog) = (u64::MAX, true);
     way.run(10);
     assert!(way.control.cap().is_some());
-    way.paid_wants = 0;
+    (way.paid_wants, way.has_backlog) = (0, false);
     way.run(5);
     assert_eq!(way.control.cap(), None);
 }
@@ -150,4 +180,55 @@ fn it_follows_a_capacity_that_changes() {
         assert!((650..=750).contains(&share), "{capacity}: paid {share}");
         assert!(way.per_mille(paid + open) >= 950, "{capacity}: use");
     }
+}
+
+#[test]
+fn who_has_requests_and_takes_nothing_keeps_nothing_from_others() {
+    for seconds_full in [0, 10] {
+        let mut way = Bottleneck::new(4_000_000);
+        if seconds_full > 0 {
+            way.run(seconds_full);
+        }
+        way.paid_wants = 4_000;
+        way.run(30);
+        let (_, open) = way.run(30);
+        assert!(
+            way.per_mille(open) >= 850,
+            "full for {seconds_full} s: {open}"
+        );
+    }
+}
+
+#[test]
+fn who_asks_for_a_block_now_and_then_keeps_nothing_from_others() {
+    for backlog_every in [5, 13, 20] {
+        let mut way = Bottleneck::new(4_000_000);
+        way.paid_wants = 12_000;
+        way.backlog_every = backlog_every;
+        let (_, open) = way.run(60);
+        assert!(way.per_mille(open) >= 950, "every {backlog_every}: {open}");
+    }
+}
+
+#[test]
+fn noise_of_a_slow_payer_is_not_taken_for_harm() {
+    for (open_wants, least) in [(u64::MAX, 600), (2_000_000, 430)] {
+        let mut way = Bottleneck::new(4_000_000);
+        way.paid_wants = 800_000;
+        way.noise = 600;
+        way.open_wants = open_wants;
+        way.run(10);
+        let (_, open) = way.run(60);
+        assert!(way.per_mille(open) >= least, "{open_wants}: {open}");
+    }
+}
+
+#[test]
+fn who_joins_again_and_again_beside_one_that_takes_nothing_gains_nothing() {
+    let mut way = Bottleneck::new(4_000_000);
+    way.paid_wants = 4_000;
+    way.join_every = Some(50);
+    way.run(30);
+    let (_, open) = way.run(60);
+    assert!(way.per_mille(open) >= 300, "{open}");
 }
