@@ -158,3 +158,38 @@ fn a_piece_that_no_window_holds_is_asked_for_in_the_open_class_only() {
         Bytes::new(64 << 20)
     );
 }
+
+/// What is forgiven is worth no more than what was paid is: a history bought for little forgives
+/// little at a high price.
+#[test]
+fn a_cheap_history_forgives_no_bytes_at_a_high_price() {
+    let (mut duo, peer, _) = Duo::paid(100_000_000);
+    decide(&mut duo, peer, CHEAP);
+    for piece in 0..1_024 {
+        assert_eq!(duo.piece(peer, piece), 4);
+    }
+    duo.pass(2);
+    // A few blocks are never paid for: late, and forgiven by what the history is worth here.
+    for n in 0..80 {
+        let granted = duo.grant(peer, block(5_000 + n / BLOCKS, n % BLOCKS));
+        assert!(matches!(granted, Granted::Paid(_)));
+    }
+    duo.pass(180);
+    decide(&mut duo, peer, RATE);
+    let window = duo.payee().window;
+    let mut taken = 0;
+    for round in 0..120 {
+        for n in 0..64 {
+            let n = round * 64 + n;
+            if let Granted::Paid(_) = duo.grant(peer, block(10_000 + n / BLOCKS, n % BLOCKS)) {
+                taken += 1;
+            }
+        }
+        duo.pass(5);
+    }
+    let free = bytes(taken);
+    assert!(
+        free <= window.saturating_add(window).saturating_add(window),
+        "{free} unpaid in 10 min; its window is {window}"
+    );
+}

@@ -19,6 +19,8 @@ use crate::units::{BLOCK_LEN, PeerIndex};
 use crate::wire::message::Message;
 use crate::wire::receipt::ReceiptMessage;
 
+mod attack;
+
 const MIB: u64 = 1 << 20;
 const ASK: u64 = 1_000;
 const HONEST_BID: u64 = 50_000;
