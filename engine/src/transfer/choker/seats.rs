@@ -93,6 +93,8 @@ struct Holder {
     first_price: Rate,
     price: Rate,
     key: Option<NodeId>,
+    /// It worked when seats were last decided.
+    worked: bool,
 }
 
 /// A seat that a key once had.
@@ -209,8 +211,10 @@ impl SeatDecision<'_> {
         for peer in holders {
             match self.rows.get(&peer) {
                 Some(row) if row.pays => {
+                    let worked = self.works(&row.candidate);
                     let holder = self.seats.holders.get_mut(&peer).expect("a key of it");
                     holder.price = row.candidate.bid;
+                    holder.worked = worked;
                 }
                 // A payer that has all there is comes back with the next piece.
                 Some(row) if row.candidate.refusal().is_some() && self.works(&row.candidate) => {
@@ -218,8 +222,11 @@ impl SeatDecision<'_> {
                 }
                 Some(_) => self.lose(peer, Loss::Itself),
                 None => {
+                    // Coming back on another connection is no way out of a rest.
                     if let Some(holder) = self.seats.holders.remove(&peer) {
-                        self.remember(&holder, Loss::Outbid);
+                        let idles = !holder.worked;
+                        let loss = if idles { Loss::Itself } else { Loss::Outbid };
+                        self.remember(&holder, loss);
                     }
                 }
             }
@@ -313,19 +320,23 @@ impl SeatDecision<'_> {
                 first_price: row.candidate.bid,
                 price: row.candidate.bid,
                 key: row.candidate.key,
+                worked: false,
             };
             self.seats.holders.insert(peer, holder);
         }
         let losing = self.rows.values().filter(|row| {
             let candidate = &row.candidate;
             let stands = row.pays && candidate.has_paid && !candidate.friend;
-            stands && !self.seats.holders.contains_key(&candidate.peer) && !self.rests(row)
+            let holds = self.seats.holders.contains_key(&candidate.peer);
+            // A bid that its holder did not use when it had a seat is no price for others.
+            stands && !holds && !self.rests(row) && !self.forfeited(row)
         });
         self.plan.losing = losing.map(|row| row.candidate.bid).max();
     }
 
     /// Who may be given a seat now, best first: friends, those who have paid a piece by bid, then
-    /// whoever was tried longest ago.
+    /// whoever was tried longest ago. Whoever lost its last seat by its own doing is among these,
+    /// or a few that paid for a piece once would be tried in turn for ever, and nobody else.
     fn waiting(&self, lowest: Option<Rate>) -> Vec<PeerIndex> {
         let may = |row: &&&SeatRow| {
             let candidate = &row.candidate;
@@ -342,8 +353,10 @@ impl SeatDecision<'_> {
         let mut waiting: Vec<&&SeatRow> = self.rows.values().filter(may).collect();
         waiting.sort_by_key(|row| {
             let candidate = &row.candidate;
-            let bid = candidate.has_paid.then_some(candidate.bid);
-            let tried = self.past(row).map_or(Instant::ZERO, |past| past.until);
+            let past = self.past(row);
+            let first = candidate.has_paid && !self.forfeited(row);
+            let bid = first.then_some(candidate.bid);
+            let tried = past.map_or(Instant::ZERO, |past| past.until);
             let since = row.waiting_since.max(tried);
             (!candidate.friend, Reverse(bid), since, candidate.peer)
         });
@@ -385,6 +398,12 @@ impl SeatDecision<'_> {
 
     fn past(&self, row: &SeatRow) -> Option<&Past> {
         self.seats.past.get(&row.candidate.key?)
+    }
+
+    /// Whether a peer lost its last seat by its own doing.
+    fn forfeited(&self, row: &SeatRow) -> bool {
+        let past = self.past(row);
+        past.is_some_and(|past| past.forfeited_at == Some(past.until))
     }
 
     /// Whether a peer lost a seat by its own doing not long ago.
