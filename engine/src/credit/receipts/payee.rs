@@ -24,8 +24,9 @@ pub struct Payee {
     paid: MicroCredits,
     paid_bytes: Bytes,
     lost: Bytes,
-    /// The most that was forgiven at once so far.
-    forgiven_most: Bytes,
+    /// The most that was forgiven at once so far, and the rate at which it was: at a higher one it
+    /// is worth as much, and fewer bytes.
+    forgiven_most: (Bytes, Rate),
     backoff_level: u8,
     delivered: RateMeter,
     allowed: Window,
@@ -72,7 +73,7 @@ impl Payee {
             paid: MicroCredits::ZERO,
             paid_bytes: Bytes::ZERO,
             lost: Bytes::ZERO,
-            forgiven_most: Bytes::ZERO,
+            forgiven_most: (Bytes::ZERO, Rate::ZERO),
             backoff_level: 0,
             delivered: RateMeter::new(),
             allowed,
@@ -251,8 +252,9 @@ impl Payee {
         if !self.has_paid() {
             return Bytes::ZERO;
         }
-        let most = self.forgiven_most.max(self.forgiven());
-        self.forgiven_most = most;
+        let (bytes, rate) = self.forgiven_most;
+        let most = at_rate(bytes, rate, self.last_rate).max(self.forgiven());
+        self.forgiven_most = (most, self.last_rate);
         let bytes = self.take_off(most.saturating_sub(self.lost), now);
         assert!(
             self.lost <= most.max(self.lost.saturating_sub(bytes)),
@@ -518,4 +520,14 @@ impl Payee {
             .rev()
             .find(|lock| lock.is_served(now))
     }
+}
+
+/// As many bytes at a rate as are worth no more than these at theirs.
+fn at_rate(bytes: Bytes, theirs: Rate, rate: Rate) -> Bytes {
+    if rate <= theirs {
+        return bytes;
+    }
+    let worth = u128::from(bytes.get()) * u128::from(theirs.get());
+    let fewer = worth / u128::from(rate.get());
+    Bytes::new(u64::try_from(fewer).expect("fewer than before"))
 }

@@ -62,7 +62,7 @@ impl Scene {
     }
 
     /// Seconds until a newcomer that bids twice what the honest do has bought two mebibytes.
-    fn newcomer_waits(&mut self, mut act: impl FnMut(&mut Scene)) -> Option<u64> {
+    fn newcomer_waits(&mut self, mut act: impl FnMut(&mut Self)) -> Option<u64> {
         self.market.settle();
         self.join_bidding(NEWCOMER, Play::Honest, 2 * HONEST_BID);
         let newcomer = self.players.len() - 1;
