@@ -27,7 +27,11 @@ const SCENARIO_MAX: Duration = Duration::from_secs(150);
 const TRANSFER_MAX: Duration = Duration::from_secs(60);
 const SETTLED_MAX: Duration = Duration::from_secs(30);
 
-const SEEDER: &str = "[limits]\nupload = \"3MiB/s\"\n[earn]\nmin_price_per_gib = \"3cr\"\n";
+/// The seeder's upload limit.
+const UPLOAD: &str = "3MiB/s";
+/// The same where who lost its seat is to come back before the ordinary leecher is done: it rests
+/// for 10 s, and slots are dealt every 10 s.
+const SLOW_UPLOAD: &str = "768KiB/s";
 const PAYER: &str = "[earn]\nenabled = false\n";
 
 const BLOCK: u64 = 16 << 10;
@@ -208,9 +212,14 @@ pub(crate) struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     pub(crate) fn start(net: &'a Net) -> Result<Self> {
+        Self::start_at(net, UPLOAD)
+    }
+
+    fn start_at(net: &'a Net, upload: &str) -> Result<Self> {
         let community = Community::found(net)?;
         let settlement = Daemon::start(net, "settlement", &community.settlement_config())?;
-        let config = community.member_config() + SEEDER;
+        let limits = format!("[limits]\nupload = \"{upload}\"\n");
+        let config = community.member_config() + &limits + "[earn]\nmin_price_per_gib = \"3cr\"\n";
         let mut seeder = Daemon::start(net, "seeder", &config)?;
         let torrent = net.torrent(Plan::single("hostile.bin", TOTAL, PIECE))?;
         seeder.seed(&torrent, &net.seed_folder("seed-files", &torrent.content)?)?;
@@ -312,7 +321,7 @@ impl<'a> Scene<'a> {
 #[test]
 fn who_never_pays_gets_one_window_and_slows_nobody() {
     run_alone(SCENARIO_MAX, |net| {
-        let mut scene = Scene::start(net)?;
+        let mut scene = Scene::start_at(net, SLOW_UPLOAD)?;
         let seeder = scene.seeder_key()?;
         let lock = scene.member.open_lock(seeder, LOCK)?;
         let taken = scene.ratio(lock, Pays::Never)?;
@@ -327,7 +336,7 @@ fn who_never_pays_gets_one_window_and_slows_nobody() {
 #[test]
 fn who_pays_late_owes_a_window_at_most_and_slows_nobody() {
     run_alone(SCENARIO_MAX, |net| {
-        let mut scene = Scene::start(net)?;
+        let mut scene = Scene::start_at(net, SLOW_UPLOAD)?;
         let seeder = scene.seeder_key()?;
         let lock = scene.member.open_lock(seeder, LOCK)?;
         let taken = scene.ratio(lock, Pays::Late)?;
