@@ -100,6 +100,14 @@ impl Times {
         f64::midpoint(self.others[middle - 1], self.others[middle])
     }
 
+    /// Of everybody, the payer too.
+    fn median_of_all(&self) -> f64 {
+        let mut all = self.others.clone();
+        all.push(self.payer);
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    }
+
     fn last(&self) -> f64 {
         self.others[self.others.len() - 1]
     }
@@ -110,7 +118,8 @@ impl Times {
 struct Figures {
     /// How much sooner the payer is done than the median of the others in its swarm.
     gain: f64,
-    /// The payer's time over that of the same leecher where nobody pays.
+    /// The payer's time over that of its like where nobody pays: the median of all seven, as which
+    /// of them is early there is chance.
     own: f64,
     /// The last of the others' time over that where nobody pays.
     harm: f64,
@@ -120,7 +129,7 @@ impl Promise {
     fn figures(&self) -> Figures {
         Figures {
             gain: self.paid.median() / self.paid.payer,
-            own: self.paid.payer / self.free.payer,
+            own: self.paid.payer / self.free.median_of_all(),
             harm: self.paid.last() / self.free.last(),
         }
     }
@@ -155,7 +164,7 @@ impl fmt::Display for Promise {
 }
 
 const HEAD: &str = "| U Mbit/s | buffer ms | limit | leechers | payer s | median of the others s | \
-                    gain | own time, of that unpaid | last of the others, of that unpaid | \
+                    gain | own time, of the median unpaid | last of the others, of that unpaid | \
                     unpaid swarm s | spent cr | earned by the seeder cr |\n\
                     |---|---|---|---|---|---|---|---|---|---|---|---|";
 
@@ -242,19 +251,49 @@ impl Swarm {
     }
 }
 
-/// One cell, first where nobody pays.
-fn promise(net: &Net, cell: Cell, round: usize) -> Result<Promise> {
+/// A network that swarms come and go in.
+struct Bed<'a> {
+    net: &'a Net,
+    community: Community,
+    settlement: Daemon,
+    rounds: usize,
+}
+
+impl<'a> Bed<'a> {
+    fn new(net: &'a Net) -> Result<Self> {
+        let community = Community::found(net)?;
+        let settlement = Daemon::start(net, "settlement", &community.settlement_config())?;
+        Ok(Self {
+            net,
+            community,
+            settlement,
+            rounds: 0,
+        })
+    }
+
+    /// One cell, first where nobody pays.
+    fn run(&mut self, cell: Cell) -> Result<Promise> {
+        self.rounds += 1;
+        promise(self, cell)
+    }
+}
+
+fn promise(bed: &Bed<'_>, cell: Cell) -> Result<Promise> {
+    let Bed {
+        net,
+        community,
+        settlement,
+        rounds,
+    } = bed;
+    let name = |kind: &str| format!("{kind}-{rounds}");
     let torrent = net.torrent(cell.plan())?;
-    let community = Community::found(net)?;
-    let name = |kind: &str| format!("{kind}-{round}");
-    let settlement = Daemon::start(net, &name("settlement"), &community.settlement_config())?;
-    let seeds = net.seed_folder("seed-files", &torrent.content)?;
-    let mut swarm = Swarm::start(net, cell, &community, &name("free"))?;
+    let seeds = net.seed_folder(&name("seed-files"), &torrent.content)?;
+    let mut swarm = Swarm::start(net, cell, community, &name("free"))?;
     swarm.seeder.seed(&torrent, &seeds)?;
     let free = swarm.run(net, &torrent, false, cell.time_max())?;
     swarm.stop()?;
 
-    let mut swarm = Swarm::start(net, cell, &community, &name("paid"))?;
+    let mut swarm = Swarm::start(net, cell, community, &name("paid"))?;
     let payer = &swarm.leechers[0];
     let to = key_of(payer)?;
     settlement.cli(&["wallet", "grant", &to, "10", "--request-id", &name("grant")])?;
@@ -298,9 +337,10 @@ fn check(promise: &Promise) -> Result<()> {
 /// holds of every run.
 fn median_of_three(net: &Net, cell: Cell) -> Result<Figures> {
     println!("{HEAD}");
+    let mut bed = Bed::new(net)?;
     let mut runs = Vec::new();
-    for round in 0..3 {
-        let run = promise(net, cell, round)?;
+    for _ in 0..3 {
+        let run = bed.run(cell)?;
         println!("{run}");
         check(&run)?;
         runs.push(run.figures());
@@ -346,15 +386,14 @@ fn a_payer_behind_a_fast_shallow_uplink_is_served_first() {
 fn every_cell() {
     run_alone(Duration::from_secs(3_600), |net| {
         println!("{HEAD}");
+        let mut bed = Bed::new(net)?;
         let mut broken = Vec::new();
-        let mut round = 0;
         for (uplink, gain_min) in [(8, 2.2), (32, 2.5), (100, 2.5)] {
             for buffer in [20, 200] {
                 let limited = [true, false].map(|limited| Cell::new(uplink, buffer, limited));
                 let mut gains = Vec::new();
                 for cell in limited {
-                    let run = promise(net, cell, round)?;
-                    round += 1;
+                    let run = bed.run(cell)?;
                     println!("{run}");
                     let kept = check(&run).and_then(|()| ensure_kept(run.figures(), gain_min));
                     broken.extend(kept.err().map(|error| format!("{cell:?}: {error}")));
@@ -376,8 +415,7 @@ fn every_cell() {
                 part,
                 ..Cell::new(32, 200, false)
             };
-            println!("{}", promise(net, cell, round)?);
-            round += 1;
+            println!("{}", bed.run(cell)?);
         }
         ensure!(broken.is_empty(), "not kept: {broken:#?}");
         Ok(())
@@ -396,7 +434,7 @@ fn one_cell() {
         };
         let mut cell = Cell::new(uplink.parse()?, buffer.parse()?, limit == "yes");
         cell.part = part.parse()?;
-        println!("{HEAD}\n{}", promise(net, cell, 0)?);
+        println!("{HEAD}\n{}", Bed::new(net)?.run(cell)?);
         Ok(())
     });
 }
