@@ -19,7 +19,9 @@ pub use outcome::{DemoOutcome, Finding, Times, last, median, seconds};
 use crate::books::SimBooks;
 use crate::network::NodeIndex;
 use crate::settlement::SimSettlement;
-use crate::swarm::{add, config, fast_link, identity, start, torrent};
+use crate::swarm::{
+    add, after, completed_at, config, fast_link, identity, start, torrent, wallet_knows,
+};
 use crate::world::{START, World};
 
 /// Longest time in which a simulated swarm must be done.
@@ -256,24 +258,6 @@ impl Demo {
     fn key(&self, position: usize) -> seedbank_ledger::Identity {
         identity(position as u64)
     }
-}
-
-pub(crate) fn after(world: &World, wait: Duration) -> Instant {
-    world.now().after(wait)
-}
-
-pub(crate) fn wallet_knows(world: &World, node: NodeIndex, amount: MicroCredits) -> bool {
-    let session = world.node(node).session.as_ref();
-    session.is_some_and(|session| session.wallet().available == amount)
-}
-
-pub(crate) fn completed_at(
-    world: &World,
-    node: NodeIndex,
-    torrent_id: &TorrentId,
-) -> Option<Instant> {
-    let session = world.node(node).session.as_ref()?;
-    session.torrent(torrent_id)?.completed_at
 }
 
 /// Lets time pass until `closed`, looking once a second.

@@ -11,11 +11,11 @@ use seedbank_engine::interface::config::Policy;
 use seedbank_ledger::{Duration, MicroCredits, Rate};
 
 use crate::books::SimBooks;
-use crate::demo::{after, completed_at, median, seconds, wallet_knows};
+use crate::demo::{median, seconds};
 use crate::network::{LinkConfig, NodeIndex};
 use crate::settlement::SimSettlement;
 use crate::signatures::Signatures;
-use crate::swarm::{add, config, identity_by, start, torrent};
+use crate::swarm::{add, after, completed_at, config, identity_by, start, torrent, wallet_knows};
 use crate::world::{START, World};
 
 /// Leechers that do not pay.

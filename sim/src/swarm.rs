@@ -10,7 +10,7 @@ use seedbank_engine::interface::config::{Policy, SessionConfig};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{ClientId, TorrentId};
 use seedbank_ledger::identity::{Ed25519, SignatureScheme};
-use seedbank_ledger::{Duration, Identity};
+use seedbank_ledger::{Duration, Identity, Instant, MicroCredits};
 
 use crate::network::{LinkConfig, NodeIndex};
 use crate::world::World;
@@ -121,6 +121,27 @@ pub const fn fast_link() -> LinkConfig {
     LinkConfig::new(100 << 20, Duration::from_nanos(500_000))
 }
 
+/// So much later than the world's now.
+pub(crate) fn after(world: &World, wait: Duration) -> Instant {
+    world.now().after(wait)
+}
+
+/// Whether a node's wallet has exactly so much available.
+pub(crate) fn wallet_knows(world: &World, node: NodeIndex, amount: MicroCredits) -> bool {
+    let session = world.node(node).session.as_ref();
+    session.is_some_and(|session| session.wallet().available == amount)
+}
+
+/// When a node had all of a torrent.
+pub(crate) fn completed_at(
+    world: &World,
+    node: NodeIndex,
+    torrent_id: &TorrentId,
+) -> Option<Instant> {
+    let session = world.node(node).session.as_ref()?;
+    session.torrent(torrent_id)?.completed_at
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +150,6 @@ mod tests {
     use crate::world::{RunEnd, START};
     use seedbank_engine::credit::wallet::WalletBook;
     use seedbank_engine::interface::view::TorrentState;
-    use seedbank_ledger::Instant;
 
     fn swarm(leechers: u64, metainfo: &Metainfo, rng_seed: u64) -> (World, TorrentId) {
         let mut world = World::new(None, rng_seed);

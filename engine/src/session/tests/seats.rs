@@ -157,7 +157,14 @@ impl Scene {
     }
 
     fn run(&mut self, secs: u64) -> Outcome {
+        self.run_with(secs, |_| {});
+        self.outcome()
+    }
+
+    /// Lets time pass; somebody acts before each step.
+    fn run_with(&mut self, secs: u64, mut act: impl FnMut(&mut Self)) {
         for step in 0..secs * STEPS_PER_SEC {
+            act(self);
             for index in 0..self.players.len() {
                 self.play(index, step);
                 self.receive(index);
@@ -167,7 +174,6 @@ impl Scene {
                 self.market.settle();
             }
         }
-        self.outcome()
     }
 
     fn play(&mut self, index: usize, step: u64) {

@@ -81,7 +81,6 @@ struct RatioState {
     reference: u64,
     /// What the open class may have beyond its ratio.
     released: u64,
-    is_new: bool,
     started_at: Instant,
     starting: bool,
     /// Paid rates of the last ticks, oldest first.
@@ -165,6 +164,7 @@ impl RatioControl {
         }
         let total = self.paid.saturating_add(self.open);
         let first = tick.paid.max(total / 2);
+        let begins = self.running.is_none();
         let mut running = self
             .running
             .take()
@@ -172,11 +172,10 @@ impl RatioControl {
         let rested = self
             .started_at
             .is_none_or(|at| now.since(at) >= RESTART_EVERY);
-        if rested && (tick.joined || running.is_new) {
+        if rested && (tick.joined || begins) {
             self.started_at = Some(now);
             running.start(now);
         }
-        running.is_new = false;
         running.follow(&tick, self.paid);
         if running.is_starting(self.paid, now) {
             running.released = 0;
@@ -211,7 +210,6 @@ impl RatioState {
             followed: first,
             reference: 0,
             released: 0,
-            is_new: true,
             started_at: now,
             starting: false,
             recent: [0; RAMP_TICKS],

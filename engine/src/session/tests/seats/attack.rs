@@ -12,21 +12,6 @@ const NEWCOMER: u8 = 10;
 /// Steps for which a blinker keeps a connection: less than a silent holder is given.
 const BLINK_STEPS: u64 = 20;
 
-/// Runs a scene in which somebody acts before each step.
-fn run_with(scene: &mut Scene, secs: u64, mut act: impl FnMut(&mut Scene)) {
-    for step in 0..secs * STEPS_PER_SEC {
-        act(scene);
-        for index in 0..scene.players.len() {
-            scene.play(index, step);
-            scene.receive(index);
-        }
-        scene.market.rig.advance(millis(STEP_MS));
-        if step % STEPS_PER_SEC == 0 {
-            scene.market.settle();
-        }
-    }
-}
-
 impl Scene {
     /// Players that pay for one piece and a little more, one after another, then ask for nothing.
     fn join_parkers(&mut self, count: u8, bid: u64) {
@@ -34,7 +19,7 @@ impl Scene {
             self.market.settle();
             self.join_bidding(20 + number, Play::Park, bid);
             let index = self.players.len() - 1;
-            run_with(self, 20, |scene| {
+            self.run_with(20, |scene| {
                 if scene.players[index].asked < scene.blocks_per_piece {
                     scene.ask(index, 16);
                 }
@@ -67,7 +52,7 @@ impl Scene {
         self.join_bidding(NEWCOMER, Play::Honest, 2 * HONEST_BID);
         let newcomer = self.players.len() - 1;
         (0..WAIT_MAX_SECS).find(|_| {
-            run_with(self, 1, &mut act);
+            self.run_with(1, &mut act);
             self.paid_total(newcomer) >= 2 * MIB
         })
     }
@@ -99,7 +84,7 @@ fn a_newcomer_is_tried_beside_parkers_that_reconnect() {
     scene.join_parkers(2, HIGH_BID);
     let mut since = BTreeMap::new();
     let mut act = |scene: &mut Scene| blink(&mut since, scene, FIRST..FIRST + 2);
-    run_with(&mut scene, 30, &mut act);
+    scene.run_with(30, &mut act);
     let waits = scene.newcomer_waits(act);
     assert!(waits.is_some(), "not in {WAIT_MAX_SECS} s");
 }
