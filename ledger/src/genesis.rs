@@ -27,6 +27,9 @@ const PAR_MAX: u64 = 1 << 49;
 
 const YEAR_SECS: u32 = 31_536_000;
 
+/// Most orders that a network may let an account send at once, or in an hour.
+const ORDERS_MAX: u32 = 1_000_000;
+
 /// A network's constitution, as parsed from its genesis file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
@@ -43,13 +46,13 @@ pub struct Genesis {
     /// What a node asks that was told nothing else, above 0; [`Rate::PAR`] if the file names none.
     /// A custom, and no rule.
     pub par_price: Rate,
-    /// What bounds locks and grants.
+    /// What bounds orders.
     pub limits: Limits,
     /// What the operator promises.
     pub policy: NetworkPolicy,
 }
 
-/// What bounds locks and grants. Amounts are micro-credits, times seconds.
+/// What bounds orders. Amounts are micro-credits, times seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Limits {
@@ -63,6 +66,13 @@ pub struct Limits {
     pub lock_microcredits_max: u64,
     /// Most credit in one grant.
     pub grant_microcredits_max: u64,
+    /// Least credit in one transfer: dust would cost everybody an entry for ever.
+    pub transfer_microcredits_min: u64,
+    /// Orders and claims that one account may send at once; with none left it is asked to wait,
+    /// before a nonce is used.
+    pub order_budget: u32,
+    /// How many of them come back in an hour.
+    pub orders_per_hour: u32,
 }
 
 impl Default for Limits {
@@ -74,6 +84,9 @@ impl Default for Limits {
             lock_grace_secs: 86_400,
             lock_microcredits_max: 1_000_000_000_000,
             grant_microcredits_max: 1_000_000_000_000_000,
+            transfer_microcredits_min: 1_000,
+            order_budget: 200,
+            orders_per_hour: 72_000,
         }
     }
 }
@@ -177,6 +190,9 @@ impl Genesis {
              lock_grace_secs = 86400\n\
              lock_microcredits_max = 1000000000000\n\
              grant_microcredits_max = 1000000000000000\n\
+             transfer_microcredits_min = 1000\n\
+             order_budget = 200\n\
+             orders_per_hour = 72000\n\
              \n\
              [policy]\n\
              retention = \"forever\"\n",
@@ -235,6 +251,9 @@ fn check_limits(limits: &Limits) -> Result<(), GenesisError> {
         lock_grace_secs,
         lock_microcredits_max,
         grant_microcredits_max,
+        transfer_microcredits_min,
+        order_budget,
+        orders_per_hour,
     } = *limits;
     if !(1..=YEAR_SECS).contains(&lock_ttl_secs_max) {
         return Err(bad(
@@ -259,6 +278,20 @@ fn check_limits(limits: &Limits) -> Result<(), GenesisError> {
     }
     if grant_microcredits_max == 0 {
         return Err(bad("grant_microcredits_max", "is 0"));
+    }
+    if !(1..=grant_microcredits_max).contains(&transfer_microcredits_min) {
+        return Err(bad(
+            "transfer_microcredits_min",
+            format!("is 1 to {grant_microcredits_max}, not {transfer_microcredits_min}"),
+        ));
+    }
+    for (field, count) in [
+        ("order_budget", order_budget),
+        ("orders_per_hour", orders_per_hour),
+    ] {
+        if !(1..=ORDERS_MAX).contains(&count) {
+            return Err(bad(field, format!("is 1 to {ORDERS_MAX}, not {count}")));
+        }
     }
     Ok(())
 }
@@ -343,6 +376,9 @@ mod tests {
         assert!(error("unit = ", "unti = ").starts_with("line 4: unknown field"));
         assert!(error("= 604800", "= -1").starts_with("line 11: "));
         assert!(error("per_gib = 1000000", "per_gib = 0").contains("is 1 to"));
+        assert!(error("min = 1000", "min = 0").starts_with("transfer_microcredits_min is 1 to"));
+        assert!(error("budget = 200", "budget = 0").starts_with("order_budget is 1 to"));
+        assert!(error("hour = 72000", "hour = 0").starts_with("orders_per_hour is 1 to"));
         assert!(error("86400", "60").starts_with("lock_grace_secs is 3600 to"));
         assert!(error("lock_ttl_secs = 3600", "lock_ttl_secs = 0").contains("lock_ttl_secs is 1"));
         assert!(error("issuers = [\"", "issuers = [\"0").starts_with("issuers is a key"));

@@ -20,7 +20,7 @@ pub enum Refusal {
     Expired = 4,
     /// Only an issuer may do this.
     NotIssuer = 5,
-    /// The amount is zero or past a limit.
+    /// The amount is zero, or outside the limits.
     BadAmount = 6,
     /// The account has less available than this takes.
     InsufficientCredit = 7,
@@ -88,7 +88,7 @@ impl fmt::Display for Refusal {
             Self::WrongNonce => "the nonce is not the account's last plus 1",
             Self::Expired => "settlement time is past its end",
             Self::NotIssuer => "only an issuer may do this",
-            Self::BadAmount => "the amount is zero or past a limit",
+            Self::BadAmount => "the amount is zero, or outside the limits of the network",
             Self::InsufficientCredit => "the account has less available",
             Self::SameParty => "both sides are the same",
             Self::LockUnknown => "there is no such lock",

@@ -42,6 +42,10 @@ pub(crate) fn genesis() -> Genesis {
     // Grants as large as a supply can be.
     let large = format!("grant_microcredits_max = {}", i64::MAX);
     let text = text.replace("grant_microcredits_max = 1000000000000000", &large);
+    let text = text.replace(
+        "transfer_microcredits_min = 1000",
+        "transfer_microcredits_min = 1",
+    );
     Genesis::parse(&text).unwrap()
 }
 

@@ -20,6 +20,7 @@ pub(crate) struct Bounds {
     pub(crate) grace: u128,
     pub(crate) lock_max: u128,
     pub(crate) grant_max: u128,
+    pub(crate) transfer_min: u64,
 }
 
 /// What an order asks for.
@@ -277,7 +278,7 @@ impl Book {
         reasons.add_if(Refusal::Expired, now > order.valid_until);
         match order.wish {
             Wish::Transfer(to, amount) => {
-                reasons.add_if(Refusal::BadAmount, amount == 0);
+                reasons.add_if(Refusal::BadAmount, amount < self.bounds.transfer_min);
                 reasons.add_if(Refusal::InsufficientCredit, u128::from(amount) > has);
                 reasons.add_if(Refusal::SameParty, to == me);
                 reasons.add_if(Refusal::KeyRotated, self.is_gone(me) || self.is_gone(to));

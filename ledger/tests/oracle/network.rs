@@ -40,10 +40,10 @@ pub(crate) struct Schedule {
 
 fn genesis(is_large: bool) -> (Genesis, Bounds) {
     let text = Genesis::render("oracle", id(SETTLEMENT), &[id(0), id(1)]).unwrap();
-    let (lock_max, grant_max) = if is_large {
-        (u64::MAX >> 1, u64::MAX >> 1)
+    let (lock_max, grant_max, transfer_min) = if is_large {
+        (u64::MAX >> 1, u64::MAX >> 1, 1)
     } else {
-        (900, 5_000)
+        (900, 5_000, 3)
     };
     let set = |text: String, name: &str, from: u64, to: u64| {
         let changed = text.replace(&format!("{name} = {from}\n"), &format!("{name} = {to}\n"));
@@ -59,12 +59,14 @@ fn genesis(is_large: bool) -> (Genesis, Bounds) {
         1_000_000_000_000_000,
         grant_max,
     );
+    let text = set(text, "transfer_microcredits_min", 1_000, transfer_min);
     let bounds = Bounds {
         issuers: vec![0, 1],
         ttl_max: 4_000,
         grace: 3_601,
         lock_max: lock_max.into(),
         grant_max: grant_max.into(),
+        transfer_min,
     };
     (Genesis::parse(&text).unwrap(), bounds)
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::thread::JoinHandle;
 
 use seedbank_ledger::charts::network::{Audit, NetworkLedger};
+use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
 use seedbank_ledger::settlement::{
@@ -30,6 +31,7 @@ const QUEUE_MAX: usize = 4_096;
 pub struct Keeper {
     jobs: mpsc::Sender<Job>,
     head: watch::Receiver<Sequence>,
+    limits: Limits,
 }
 
 /// Why the ledger did not answer.
@@ -87,6 +89,7 @@ impl Keeper {
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let (head_is, head) = watch::channel(ledger.head().next);
+        let limits = ledger.genesis().limits;
         let thread = Thread {
             node: SettlementNode::new(ledger, issuing),
             clock,
@@ -94,7 +97,13 @@ impl Keeper {
         };
         let builder = std::thread::Builder::new().name("network-ledger".to_owned());
         let handle = builder.spawn(move || thread.run(queue))?;
-        Ok((Self { jobs, head }, handle))
+        let keeper = Self { jobs, head, limits };
+        Ok((keeper, handle))
+    }
+
+    /// What bounds orders, by the genesis file.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Asks on behalf of `account`.

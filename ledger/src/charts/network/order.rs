@@ -7,7 +7,7 @@
 //! | kind | refused for, in this order |
 //! |---|---|
 //! | all | `Expired`: settlement time > `valid_until` |
-//! | Transfer | `BadAmount` (0), `InsufficientCredit`, `SameParty`, `KeyRotated` (either side) |
+//! | Transfer | `BadAmount` (< the limit), `InsufficientCredit`, `SameParty`, `KeyRotated` (either side) |
 //! | `OpenLock` | `BadAmount` (0, or > the limit), `InsufficientCredit`, `SameParty`, `LockExists`
 //! (the pair has a live one), `BadLifetime` (0, or > the limit), `KeyRotated` (either side) |
 //! | `TopUp` | `BadAmount` (amount and ttl both 0, or the new total > the limit),
@@ -154,7 +154,8 @@ impl Ordered<'_, '_> {
     }
 
     fn transfer(&self, to: NodeId, amount: MicroCredits) -> Result<Change, ChangeStop> {
-        refuse_if(amount.is_zero(), Refusal::BadAmount)?;
+        let amount_min = MicroCredits::new(self.chart.limits().transfer_microcredits_min);
+        refuse_if(amount < amount_min, Refusal::BadAmount)?;
         self.check_available(amount)?;
         refuse_if(to == self.account, Refusal::SameParty)?;
         self.check_rotated(Some(to))?;

@@ -26,12 +26,12 @@ struct CallerBucket {
 }
 
 impl<K: Ord + Copy> CallerLimiter<K> {
-    /// Buckets of `burst` tokens, of which `per_second` come back in a second.
-    pub(super) fn new(burst: u64, per_second: u32) -> Self {
+    /// Buckets of `burst` tokens, of which one comes back in each `refill`.
+    pub(super) fn new(burst: u64, refill: Duration) -> Self {
         Self {
             buckets: Mutex::new(BTreeMap::new()),
             burst,
-            refill: Duration::from_secs(1) / per_second.max(1),
+            refill,
         }
     }
 
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_only_the_rate() {
-        let limiter = CallerLimiter::new(3, 10);
+        let limiter = CallerLimiter::new(3, Duration::from_millis(100));
         let now = Instant::now();
         for _ in 0..3 {
             assert_eq!(limiter.take(1, 1, now), Ok(()));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn work_that_turned_out_larger_is_paid_for_later() {
-        let limiter = CallerLimiter::new(2, 1);
+        let limiter = CallerLimiter::new(2, Duration::from_secs(1));
         let now = Instant::now();
         assert_eq!(limiter.take(1, 1, now), Ok(()));
         limiter.charge(1, 2, now);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn buckets_are_bounded() {
-        let limiter = CallerLimiter::new(1, 1);
+        let limiter = CallerLimiter::new(1, Duration::from_secs(1));
         let now = Instant::now();
         for key in 0..BUCKETS_MAX + 10 {
             assert_eq!(limiter.take(key, 1, now), Ok(()));

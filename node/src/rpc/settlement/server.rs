@@ -42,12 +42,10 @@ const TICK: Duration = Duration::from_secs(10);
 /// Answers that a slow reader may leave lying.
 const BACKLOG_MAX: usize = 8;
 
-/// Orders and claims that one key may send at once, and per second over time.
-const KEY_BURST: u64 = 200;
-const KEY_PER_SECOND: u32 = 20;
-/// Requests that one address may send at once, and per second over time.
+/// Requests that one address may send at once, and the time in which one comes back.
 const ADDR_BURST: u64 = 2_000;
-const ADDR_PER_SECOND: u32 = 500;
+const ADDR_REFILL: Duration = Duration::from_millis(2);
+const HOUR: Duration = Duration::from_secs(3_600);
 /// Lines of an answer that cost as much as a request of its own.
 const LINES_PER_TOKEN: usize = 8;
 
@@ -57,11 +55,15 @@ pub async fn serve(
     keeper: Keeper,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
+    let limits = *keeper.limits();
     let service = SettlementApi {
         shared: Arc::new(StreamState {
             keeper: keeper.clone(),
-            keys: CallerLimiter::new(KEY_BURST, KEY_PER_SECOND),
-            addrs: CallerLimiter::new(ADDR_BURST, ADDR_PER_SECOND),
+            keys: CallerLimiter::new(
+                u64::from(limits.order_budget),
+                HOUR / limits.orders_per_hour,
+            ),
+            addrs: CallerLimiter::new(ADDR_BURST, ADDR_REFILL),
             stop: stop.clone(),
         }),
         watches: Arc::new(Semaphore::new(WATCHES_MAX)),
