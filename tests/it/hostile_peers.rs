@@ -250,7 +250,7 @@ impl<'a> Scene<'a> {
             pays,
             taken: Taken::default(),
             unchoked: false,
-            quote: Quote::open(Bytes::ZERO),
+            quote: Quote::open(Bytes::ZERO, Bytes::ZERO),
             refused_at: None,
             next_block: 0,
             requested: 0,
@@ -376,9 +376,13 @@ fn sell_garbage(mut peer: ReceiptPeer) -> Sold {
         state: QuoteState::Paid,
         rate: Rate::MAX,
         window: Bytes::new(1 << 20),
+        written_off: Bytes::ZERO,
     };
     // As any payee that wants to be bid at.
-    let mut next = peer.say(&ReceiptMessage::Quote(Quote::open(Bytes::new(1 << 20))));
+    let mut next = peer.say(&ReceiptMessage::Quote(Quote::open(
+        Bytes::new(1 << 20),
+        Bytes::ZERO,
+    )));
     while let (Ok(()), Ok(Some(came))) = (next, peer.receive()) {
         next = match came {
             Came::Receipt(message) => match *message {

@@ -12,7 +12,7 @@
 //! - `t` 1, AUTH: `sg` signature, 64 bytes.
 //! - `t` 2, BID: `ra` rate.
 //! - `t` 3, QUOTE: `st` state, 0 open, 1 queued, 2 paid; `ra`? rate, absent for no cap, and
-//!   ignored if open; `wi` window.
+//!   ignored if open; `wi` window; `wo` bytes written off since the sender started.
 //! - `t` 4, LOCK: `lk` signed lock.
 //! - `t` 5, RECEIPT: `rc` signed receipt.
 //! - `t` 6, SYNC: `cs` list of at most 24 channels, no two alike. Each is a dictionary:
@@ -111,15 +111,19 @@ pub struct Quote {
     pub rate: Rate,
     /// The unpaid bytes that the sender now allows the receiver's key.
     pub window: Bytes,
+    /// What it wrote off of the receiver's key since it started: what never became due and stands
+    /// in nobody's way any more. Never falls while a connection of the pair lasts.
+    pub written_off: Bytes,
 }
 
 impl Quote {
     /// The open class: nothing that follows costs anything.
-    pub const fn open(window: Bytes) -> Self {
+    pub const fn open(window: Bytes, written_off: Bytes) -> Self {
         Self {
             state: QuoteState::Open,
             rate: Rate::ZERO,
             window,
+            written_off,
         }
     }
 }

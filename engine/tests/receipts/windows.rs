@@ -140,6 +140,46 @@ fn a_failed_piece_costs_an_honest_payer_no_seat() {
     assert!(!duo.payee().backing_off);
 }
 
+/// A payer asks for no more than fits beside what it will never owe (S2), until the payee says that it
+/// wrote that off, or has come back with nothing on its books.
+#[test]
+fn a_failed_piece_takes_the_window_until_it_is_written_off() {
+    let (mut duo, peer, _) = Duo::paid(100_000_000);
+    for piece in 0..40 {
+        duo.piece(peer, piece);
+    }
+    duo.pass(2);
+    let room = |duo: &Duo, peer| duo.nodes[PAYER].exchange.window_left(peer);
+    let fail = |duo: &mut Duo, peer, piece| {
+        for index in 0..BLOCKS {
+            assert!(matches!(duo.take(peer, piece, index), Granted::Paid(_)));
+        }
+        let (failed, now) = (PieceIndex::unchecked(piece), duo.now);
+        duo.nodes[PAYER].exchange.discarded(TORRENT, failed, now);
+        duo.pump();
+    };
+    let before = room(&duo, peer);
+    fail(&mut duo, peer, 50);
+    assert_eq!(room(&duo, peer), before.saturating_sub(bytes(4)));
+    duo.piece(peer, 51);
+    assert_eq!(
+        duo.payee().exposure,
+        bytes(4),
+        "the same bytes on both sides"
+    );
+    duo.pass(130);
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    assert!(room(&duo, peer) >= before);
+    fail(&mut duo, peer, 60);
+    duo.close(peer);
+    duo.restart(PAYEE);
+    let peer = duo.connect();
+    duo.bid(peer, RATE);
+    duo.quote(peer);
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    assert!(room(&duo, peer) >= before);
+}
+
 #[test]
 fn a_piece_that_no_window_holds_is_asked_for_in_the_open_class_only() {
     let mut duo = Duo::new();

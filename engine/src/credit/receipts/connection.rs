@@ -66,6 +66,8 @@ pub struct Connection {
     pub quoted: Service,
     /// As payee: the window that QUOTE said last.
     pub quoted_window: Bytes,
+    /// What it was told last of what was written off.
+    pub quoted_off: Bytes,
     /// As payee: when a QUOTE is due because the window is another one; `None` if it is not.
     pub window_due: Option<Instant>,
     /// As payer: our bid in force.
@@ -109,6 +111,7 @@ impl Connection {
             price: Rate::ZERO,
             quoted: Service::Open,
             quoted_window: Bytes::ZERO,
+            quoted_off: Bytes::ZERO,
             window_due: None,
             own_bid: Rate::ZERO,
             wanted_bid: Rate::ZERO,

@@ -14,7 +14,12 @@ pub type PieceKey = (TorrentId, PieceIndex);
 /// An open piece counts whole against its window, because only the whole piece can be verified and
 /// paid. A piece that was handed on counts for what came and what may still come.
 #[derive(Clone, Debug, Default)]
-pub struct OpenPieces(BTreeMap<PieceKey, CountedPiece>);
+pub struct OpenPieces {
+    pieces: BTreeMap<PieceKey, CountedPiece>,
+    /// Paid bytes of pieces that failed or were given up: they never become due, and take the
+    /// payee's window until it writes them off.
+    undue: u64,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct CountedPiece {
@@ -29,40 +34,50 @@ struct CountedPiece {
 impl OpenPieces {
     /// Bytes of the window that are spoken for.
     pub fn used(&self) -> Bytes {
-        let used = self.0.values().map(CountedPiece::used);
-        Bytes::new(used.fold(0, u64::saturating_add))
+        let used = self.pieces.values().map(CountedPiece::used);
+        Bytes::new(used.fold(self.undue, u64::saturating_add))
     }
 
     /// Pieces of a torrent that count, each with its part of [`Self::used`].
     pub fn of(&self, torrent_id: TorrentId) -> impl Iterator<Item = (PieceIndex, u64)> + '_ {
         let first = (torrent_id, PieceIndex::unchecked(0));
         let last = (torrent_id, PieceIndex::unchecked(u32::MAX));
-        let pieces = self.0.range(first..=last);
+        let pieces = self.pieces.range(first..=last);
         pieces.map(|((_, index), piece)| (*index, piece.used()))
     }
 
     /// The open piece of which most came, the first of them if several.
     pub fn foremost(&self) -> Option<PieceKey> {
-        let open = self.0.iter().filter(|(_, piece)| piece.open > 0);
+        let open = self.pieces.iter().filter(|(_, piece)| piece.open > 0);
         let best = open.max_by_key(|(key, piece)| (piece.came, std::cmp::Reverse(**key)));
         best.map(|(key, _)| *key)
     }
 
+    /// Paid bytes of pieces that came to nothing, not written off so far.
+    pub fn undue(&self) -> Bytes {
+        Bytes::new(self.undue)
+    }
+
+    /// The payee wrote so much off: it takes none of the window any more.
+    pub fn written_off(&mut self, bytes: Bytes) {
+        self.undue = self.undue.saturating_sub(bytes.get());
+    }
+
     /// Whether no paid block is under way or waits to be verified.
     pub fn is_idle(&self) -> bool {
-        self.0.is_empty()
+        self.pieces.is_empty()
     }
 
     /// A block was requested under a bid: its piece is open here.
     pub fn asked(&mut self, key: PieceKey, piece_len: u32, block: &Block) {
-        let piece = self.0.entry(key).or_default();
+        let piece = self.pieces.entry(key).or_default();
         piece.open = u64::from(piece_len);
         piece.asked = piece.asked.saturating_add(u64::from(block.len));
     }
 
     /// A request under a bid was answered; `paid` if with a block that has a price.
     pub fn answered(&mut self, key: PieceKey, block: &Block, paid: bool) {
-        let Some(piece) = self.0.get_mut(&key) else {
+        let Some(piece) = self.pieces.get_mut(&key) else {
             return;
         };
         piece.asked = piece.asked.saturating_sub(u64::from(block.len));
@@ -74,18 +89,21 @@ impl OpenPieces {
 
     /// The piece is fetched from somebody else now.
     pub fn hand_on(&mut self, key: PieceKey) {
-        if let Some(piece) = self.0.get_mut(&key) {
+        if let Some(piece) = self.pieces.get_mut(&key) {
             piece.open = 0;
         }
         self.drop_if_done(key);
     }
 
-    /// The piece was verified, failed or given up: nothing of it waits any more. True if something
-    /// did.
-    pub fn settle(&mut self, key: PieceKey) -> bool {
-        let Some(piece) = self.0.get_mut(&key) else {
+    /// The piece was verified, or else failed or given up: nothing of it waits any more. True if
+    /// something did.
+    pub fn settle(&mut self, key: PieceKey, is_verified: bool) -> bool {
+        let Some(piece) = self.pieces.get_mut(&key) else {
             return false;
         };
+        if !is_verified {
+            self.undue = self.undue.saturating_add(piece.came);
+        }
         piece.open = 0;
         piece.came = 0;
         self.drop_if_done(key);
@@ -94,7 +112,7 @@ impl OpenPieces {
 
     /// Every piece of a torrent is fetched from somebody else now.
     pub fn hand_on_all(&mut self, torrent_id: TorrentId) {
-        self.0.retain(|(of, _), piece| {
+        self.pieces.retain(|(of, _), piece| {
             if *of == torrent_id {
                 piece.open = 0;
             }
@@ -104,7 +122,7 @@ impl OpenPieces {
 
     /// Asserts that nothing is remembered of a piece of which nothing is under way or waits.
     pub fn check_invariants(&self) {
-        for piece in self.0.values() {
+        for piece in self.pieces.values() {
             assert!(
                 piece.used() > 0,
                 "a piece that counts takes some of the window"
@@ -113,8 +131,8 @@ impl OpenPieces {
     }
 
     fn drop_if_done(&mut self, key: PieceKey) {
-        if self.0.get(&key).is_some_and(|piece| piece.used() == 0) {
-            self.0.remove(&key);
+        if self.pieces.get(&key).is_some_and(|piece| piece.used() == 0) {
+            self.pieces.remove(&key);
         }
     }
 }
@@ -158,8 +176,23 @@ mod tests {
         let of: Vec<_> = pieces.of(TorrentId([7; 20])).collect();
         assert_eq!(of, [(PieceIndex::unchecked(0), u64::from(LEN))]);
         assert_eq!(pieces.of(TorrentId([8; 20])).count(), 0);
-        assert!(pieces.settle(key(0)));
-        assert!(!pieces.settle(key(0)));
+        assert!(pieces.settle(key(0), true));
+        assert!(!pieces.settle(key(0), true));
         assert!(pieces.is_idle());
+        assert_eq!(pieces.undue(), Bytes::ZERO);
+    }
+
+    #[test]
+    fn what_failed_counts_until_it_is_written_off() {
+        let mut pieces = OpenPieces::default();
+        pieces.asked(key(0), 4 * LEN, &block(0, 0));
+        pieces.answered(key(0), &block(0, 0), true);
+        assert!(pieces.settle(key(0), false));
+        assert!(pieces.is_idle(), "nothing is under way");
+        assert_eq!(pieces.used(), Bytes::new(u64::from(LEN)));
+        pieces.written_off(Bytes::new(1));
+        assert_eq!(pieces.undue(), Bytes::new(u64::from(LEN) - 1));
+        pieces.written_off(Bytes::MAX);
+        assert_eq!(pieces.used(), Bytes::ZERO);
     }
 }

@@ -24,6 +24,8 @@ pub struct Payee {
     paid: MicroCredits,
     paid_bytes: Bytes,
     lost: Bytes,
+    /// All that was written off in this run.
+    written_off: Bytes,
     /// The most that was forgiven at once so far, and the rate at which it was: at a higher one it
     /// is worth as much, and fewer bytes.
     forgiven_most: (Bytes, Rate),
@@ -73,6 +75,7 @@ impl Payee {
             paid: MicroCredits::ZERO,
             paid_bytes: Bytes::ZERO,
             lost: Bytes::ZERO,
+            written_off: Bytes::ZERO,
             forgiven_most: (Bytes::ZERO, Rate::ZERO),
             backoff_level: 0,
             delivered: RateMeter::new(),
@@ -347,6 +350,11 @@ impl Payee {
         !self.paid.is_zero() && self.paid_bytes >= self.piece()
     }
 
+    /// What was written off in this run.
+    pub fn written_off(&self) -> Bytes {
+        self.written_off
+    }
+
     /// The longest piece shared, as far as it counts.
     pub fn piece(&self) -> Bytes {
         self.allowed.piece(self.piece_len)
@@ -493,6 +501,7 @@ impl Payee {
         // What pays for it may still be under way.
         self.in_step &= off.bytes.is_zero();
         self.lost = self.lost.saturating_add(off.bytes);
+        self.written_off = self.written_off.saturating_add(off.bytes);
         self.count_paid(&off.paid, None, now);
         self.follow_window();
         off.bytes

@@ -12,6 +12,7 @@ use crate::credit::receipts::open_pieces::OpenPieces;
 use crate::credit::receipts::paying::PayingLock;
 use crate::credit::receipts::shares::{RawShare, Shares};
 use crate::units::TorrentId;
+use crate::wire::receipt::Quote;
 
 /// Our side of a pair as payer, over all connections, torrents and locks.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Payer {
     pub pieces: OpenPieces,
     /// The window it quoted last.
     pub window: Bytes,
+    /// What it said that it wrote off of us, while it is connected.
+    written_off: Option<Bytes>,
     unsigned_bytes: Bytes,
     shares: Shares,
     /// Newest lock that was forgotten; older ones that it shows are not believed to be new.
@@ -60,6 +63,24 @@ impl Payer {
             bytes: len,
             raw,
         });
+    }
+
+    /// The payee's QUOTE came. True if it says that more was written off, so that more may be asked
+    /// for.
+    pub fn quoted(&mut self, quote: &Quote) -> bool {
+        self.window = quote.window;
+        let known = self.written_off.unwrap_or(quote.written_off);
+        self.written_off = Some(known.max(quote.written_off));
+        let more = quote.written_off.saturating_sub(known);
+        self.pieces.written_off(more);
+        !more.is_zero()
+    }
+
+    /// The last connection is gone: the payee may come back with nothing on its books, so that what
+    /// came to nothing counts no more, and what it wrote off is counted anew.
+    pub fn disconnected(&mut self) {
+        self.written_off = None;
+        self.pieces.written_off(Bytes::MAX);
     }
 
     /// Signs what is owed: on the oldest lock with room first, never above a lock's amount; what

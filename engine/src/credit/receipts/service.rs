@@ -30,13 +30,14 @@ impl Service {
     }
 
     /// As a QUOTE says it.
-    pub fn quote(self, window: Bytes) -> Quote {
+    pub fn quote(self, window: Bytes, written_off: Bytes) -> Quote {
         match self {
-            Self::Open => Quote::open(window),
+            Self::Open => Quote::open(window, written_off),
             Self::Paid { cap } => Quote {
                 state: QuoteState::Paid,
                 rate: cap,
                 window,
+                written_off,
             },
         }
     }
@@ -70,7 +71,10 @@ mod tests {
             Service::PAY_AS_BID,
             Service::Paid { cap: Rate::PAR },
         ] {
-            assert_eq!(Service::of(&service.quote(Bytes::new(7))), service);
+            assert_eq!(
+                Service::of(&service.quote(Bytes::new(7), Bytes::ZERO)),
+                service
+            );
         }
     }
 }

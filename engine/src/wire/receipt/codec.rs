@@ -194,6 +194,7 @@ impl Quote {
         dict.with("st", state)
             .with_some("ra", rate)
             .with("wi", self.window.get())
+            .with("wo", self.written_off.get())
     }
 
     fn cap(&self) -> Option<u64> {
@@ -211,11 +212,11 @@ impl Quote {
             QuoteState::Open => Rate::ZERO,
             QuoteState::Queued | QuoteState::Paid => rate(dict)?.unwrap_or(Rate::MAX),
         };
-        let window = Bytes::new(number(dict, "wi")?);
         Ok(Self {
             state,
             rate,
-            window,
+            window: Bytes::new(number(dict, "wi")?),
+            written_off: Bytes::new(number(dict, "wo")?),
         })
     }
 }

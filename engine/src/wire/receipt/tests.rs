@@ -42,10 +42,10 @@ fn lock(id: u64, amount: u64) -> SignedLock {
 
 fn quotes() -> impl Strategy<Value = Quote> {
     let rate = prop_oneof![Just(u64::MAX), any::<u64>()].prop_map(Rate::new);
-    (0..3, rate, any::<u64>()).prop_map(|(state, rate, window)| {
-        let window = Bytes::new(window);
+    (0..3, rate, any::<[u64; 2]>()).prop_map(|(state, rate, bytes)| {
+        let [window, written_off] = bytes.map(Bytes::new);
         let state = match state {
-            0 => return Quote::open(window),
+            0 => return Quote::open(window, written_off),
             1 => QuoteState::Queued,
             _ => QuoteState::Paid,
         };
@@ -53,6 +53,7 @@ fn quotes() -> impl Strategy<Value = Quote> {
             state,
             rate,
             window,
+            written_off,
         }
     })
 }
@@ -170,15 +171,16 @@ fn of_type(t: u64) -> Dict {
 fn messages_look_as_documented() {
     let bid = ReceiptMessage::Bid(Rate::new(7)).encode();
     assert_eq!(bid, b"d2:rai7e1:ti2ee");
-    let open = ReceiptMessage::Quote(Quote::open(Bytes::new(9))).encode();
-    assert_eq!(open, b"d2:sti0e1:ti3e2:wii9ee");
+    let open = ReceiptMessage::Quote(Quote::open(Bytes::new(9), Bytes::new(5))).encode();
+    assert_eq!(open, b"d2:sti0e1:ti3e2:wii9e2:woi5ee");
     let uncapped = Quote {
         state: QuoteState::Paid,
         rate: Rate::MAX,
         window: Bytes::new(9),
+        written_off: Bytes::ZERO,
     };
     let uncapped = ReceiptMessage::Quote(uncapped).encode();
-    assert_eq!(uncapped, b"d2:sti2e1:ti3e2:wii9ee");
+    assert_eq!(uncapped, b"d2:sti2e1:ti3e2:wii9e2:woi0ee");
     let tip = ReceiptMessage::Tip {
         amount: MicroCredits::new(5),
         note: "hi".to_owned(),

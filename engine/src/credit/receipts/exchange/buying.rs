@@ -91,8 +91,15 @@ impl Exchange {
         };
         match self.pairs.get(&connection.key) {
             Some(pair) if !connection.own_bid.is_zero() => {
-                let window = self.own_window(pair);
-                window.saturating_sub(pair.payer.pieces.used())
+                let pieces = &pair.payer.pieces;
+                let left = self.own_window(pair).saturating_sub(pieces.used());
+                // One piece alone may always be opened.
+                let alone = if pieces.is_idle() {
+                    pair.piece_len
+                } else {
+                    Bytes::ZERO
+                };
+                left.max(alone)
             }
             Some(_) | None => Bytes::MAX,
         }
@@ -233,7 +240,7 @@ impl Exchange {
     pub fn verified(&mut self, torrent_id: TorrentId, piece: PieceIndex, at: Instant) {
         let arrived = self.pieces.remove(&(torrent_id, piece));
         let mut owing = Vec::new();
-        let mut touched = self.settle_piece(torrent_id, piece);
+        let mut touched = self.settle_piece(torrent_id, piece, true);
         for block in arrived.unwrap_or_default() {
             let Some(pair) = self.pairs.get_mut(&block.from) else {
                 continue;
@@ -259,7 +266,7 @@ impl Exchange {
     /// The piece did not match its hash, or its buffer was given up: nothing of it is ever due.
     pub fn discarded(&mut self, torrent_id: TorrentId, piece: PieceIndex, at: Instant) {
         self.pieces.remove(&(torrent_id, piece));
-        for key in self.settle_piece(torrent_id, piece) {
+        for key in self.settle_piece(torrent_id, piece, false) {
             self.turn(key, at);
         }
     }
@@ -379,10 +386,15 @@ impl Exchange {
     }
 
     /// Nothing of this piece waits any more, at nobody; returns at whom something did.
-    fn settle_piece(&mut self, torrent_id: TorrentId, piece: PieceIndex) -> Vec<NodeId> {
+    fn settle_piece(
+        &mut self,
+        torrent_id: TorrentId,
+        piece: PieceIndex,
+        is_verified: bool,
+    ) -> Vec<NodeId> {
         let mut touched = Vec::new();
         for pair in self.pairs.values_mut() {
-            if pair.payer.pieces.settle((torrent_id, piece)) {
+            if pair.payer.pieces.settle((torrent_id, piece), is_verified) {
                 touched.push(pair.key);
             }
         }

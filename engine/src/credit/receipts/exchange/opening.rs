@@ -266,8 +266,8 @@ impl Exchange {
         connection.quote = service;
         connection.has_quoted = true;
         let key = connection.key;
-        self.pair_mut(key).payer.window = quote.window;
-        if changed {
+        let is_relieved = self.pair_mut(key).payer.quoted(quote);
+        if changed || is_relieved {
             self.put(Notice::Quoted { peer, service });
         }
     }

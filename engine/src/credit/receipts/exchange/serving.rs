@@ -285,23 +285,25 @@ impl Exchange {
         }
     }
 
-    /// Tells the payer of its window: at once when that has shrunk or grown by an eighth, a second
-    /// later when it differs at all.
+    /// Tells the payer of its window: at once when that has shrunk or grown by an eighth, or when
+    /// something was written off, a second later when it differs at all.
     pub(super) fn requote(&mut self, key: NodeId, at: Instant) {
         if !self.setup.terms.earn {
             return;
         }
-        let window = self.window_of(key);
+        let (window, off) = (self.window_of(key), self.written_off(key));
         for peer in self.live(key, Connection::is_payable) {
             let connection = self.connection_mut(peer);
             let (quoted, before) = (connection.quoted, connection.quoted_window);
-            if window == before {
+            let is_relieved = off > connection.quoted_off;
+            if window == before && !is_relieved {
                 connection.window_due = None;
                 continue;
             }
             let due = *connection.window_due.get_or_insert(at.after(WINDOW_DELAY));
             let eighth = Bytes::new(before.get() / 8);
-            if at >= due || window < before || window >= before.saturating_add(eighth) {
+            let is_notable = window < before || window >= before.saturating_add(eighth);
+            if at >= due || is_notable || is_relieved {
                 self.say_quote(peer, quoted);
             }
         }
@@ -313,9 +315,11 @@ impl Exchange {
         connection.window_due = None;
         let key = connection.key;
         self.measure(key);
-        let window = self.window_of(key);
-        self.connection_mut(peer).quoted_window = window;
-        self.send(peer, ReceiptMessage::Quote(service.quote(window)));
+        let (window, off) = (self.window_of(key), self.written_off(key));
+        let connection = self.connection_mut(peer);
+        connection.quoted_window = window;
+        connection.quoted_off = off;
+        self.send(peer, ReceiptMessage::Quote(service.quote(window, off)));
     }
 
     /// The payer is in the open class on every connection from now.
@@ -330,6 +334,11 @@ impl Exchange {
         self.pairs
             .get(&key)
             .map_or(Bytes::ZERO, |pair| pair.payee.window())
+    }
+
+    fn written_off(&self, key: NodeId) -> Bytes {
+        let pair = self.pairs.get(&key);
+        pair.map_or(Bytes::ZERO, |pair| pair.payee.written_off())
     }
 
     /// What the window of a payer depends on has changed: pieces, bids, quotes or seats. A block

@@ -68,6 +68,7 @@ impl Exchange {
         pair.seen_at = at;
         if pair.connections.is_empty() {
             pair.payee.disconnected();
+            pair.payer.disconnected();
         }
         self.measure_pieces(key);
         self.resend(key);
