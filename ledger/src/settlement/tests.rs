@@ -26,6 +26,10 @@ fn key(byte: u8) -> Identity {
 
 fn open(store: &Memory, issuer: Option<u8>) -> SettlementNode<Memory> {
     let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
+    let text = text.replace(
+        "transfer_microcredits_min = 1000",
+        "transfer_microcredits_min = 1",
+    );
     let genesis = Genesis::parse(&text).unwrap();
     let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), NOW).unwrap();
     let issuing = issuer.map(|byte| Issuing::new(key(byte), store.clone()));

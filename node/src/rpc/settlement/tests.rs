@@ -52,8 +52,7 @@ impl Network {
 
     async fn start_at(addr: SocketAddr) -> Self {
         let store = Memory::new();
-        let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
-        let genesis = Genesis::parse(&text).unwrap();
+        let genesis = genesis();
         let id = genesis.network_id();
         let now = UnixTime::from_secs(START);
         let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), now).unwrap();
@@ -109,6 +108,16 @@ impl Network {
         };
         self.order(byte, nonce, kind)
     }
+}
+
+/// A network in which a micro-credit may be sent.
+fn genesis() -> Genesis {
+    let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
+    let text = text.replace(
+        "transfer_microcredits_min = 1000",
+        "transfer_microcredits_min = 1",
+    );
+    Genesis::parse(&text).unwrap()
 }
 
 fn grant(request_id: &str, byte: u8, amount: u64) -> NewGrant {
@@ -171,8 +180,7 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
         "{failed:?}"
     );
     let survived = network.store.snapshot();
-    let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
-    let genesis = Genesis::parse(&text).unwrap();
+    let genesis = genesis();
     let now = UnixTime::from_secs(START + 5);
     let ledger = NetworkLedger::open(survived.clone(), genesis, key(SETTLEMENT), now).unwrap();
     let issuing = Issuing::new(key(ISSUER), survived);
@@ -463,8 +471,7 @@ async fn orders_that_arrive_together_are_each_answered_and_conserve_credit() {
 /// A keeper without the issuer's key grants nothing.
 #[tokio::test]
 async fn only_the_issuer_grants() {
-    let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
-    let genesis = Genesis::parse(&text).unwrap();
+    let genesis = genesis();
     let now = UnixTime::from_secs(START);
     let ledger = NetworkLedger::open(Memory::new(), genesis, key(SETTLEMENT), now).unwrap();
     let (keeper, thread) = Keeper::start(ledger, None, move || now).unwrap();

@@ -50,6 +50,10 @@ impl Settlement {
         let key = Identity::from_secret([77; 32]);
         let issuer = Identity::from_secret([8; 32]);
         let text = Genesis::render("test", key.id(), &[issuer.id()]).unwrap();
+        let text = text.replace(
+            "transfer_microcredits_min = 1000",
+            "transfer_microcredits_min = 1",
+        );
         let genesis = Genesis::parse(&change(text)).unwrap();
         let network = Network::of(&genesis);
         Self {
