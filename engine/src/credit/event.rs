@@ -1,7 +1,10 @@
 //! What happened to credit, for users and logs; nothing depends on these.
 
 use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId};
+
+use crate::wire::receipt::LockFault;
 
 /// A thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,15 @@ pub enum CreditEvent {
         why: &'static str,
         /// What it spent.
         spent: MicroCredits,
+    },
+    /// A payee serves nothing on a lock of ours: it holds too little, or for too short a time.
+    LockRefused {
+        /// Who.
+        payee: NodeId,
+        /// Which lock.
+        lock_id: LockId,
+        /// Why.
+        fault: LockFault,
     },
     /// A payer stopped paying; what it took was written off.
     WrittenOff {

@@ -20,9 +20,11 @@
 //!   `sn`? newest receipt sent; `lk`? signed lock and `cl`? 1 for closed, only for a lock.
 //! - `t` 7, CLOSE: `id` lock id; `rc`? newest receipt on it.
 //! - `t` 8, TIP: `am` micro-credits; `nt` note in UTF-8, at most 140 bytes.
-//! - `t` 9, ERR: `er` code; `ch`? channel id, 32 bytes.
+//! - `t` 9, ERR: `er` code; `ch`? channel id, 32 bytes; `rs`? reason, only for a lock refused.
 
 mod codec;
+
+use std::fmt;
 
 use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::lock::{LockId, SignedLock};
@@ -154,6 +156,53 @@ pub struct SyncEntry {
     pub closed: bool,
 }
 
+/// Why nothing is served on a lock (docs/RULES.md, P5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockFault {
+    /// 1: another lock is known under its number, or for its opening order.
+    Contradicts,
+    /// 2: it holds less than a window costs at the bid in force, or at the ask.
+    Amount,
+    /// 3: too little of its life is left, or its grace is too short.
+    Time,
+    /// Any other number, a later version's; 0 if none was said.
+    Other(u32),
+}
+
+impl LockFault {
+    /// The number on the wire; `None` if nothing is said.
+    pub const fn number(self) -> Option<u32> {
+        match self {
+            Self::Contradicts => Some(1),
+            Self::Amount => Some(2),
+            Self::Time => Some(3),
+            Self::Other(0) => None,
+            Self::Other(number) => Some(number),
+        }
+    }
+
+    /// From the number on the wire.
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Contradicts,
+            2 => Self::Amount,
+            3 => Self::Time,
+            number => Self::Other(number),
+        }
+    }
+}
+
+impl fmt::Display for LockFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contradicts => f.write_str("it contradicts another lock"),
+            Self::Amount => f.write_str("it holds less than a window costs"),
+            Self::Time => f.write_str("too little of its time or grace is left"),
+            Self::Other(number) => write!(f, "reason {number}"),
+        }
+    }
+}
+
 /// Why something was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -171,8 +220,8 @@ pub enum ErrorCode {
     Stale,
     /// 7: the lock is closed.
     LockClosed,
-    /// 8: the lock's issuer, parties, amount or time do not do.
-    LockRefused,
+    /// 8: nothing is served on the lock.
+    LockRefused(LockFault),
     /// 9: a signature does not match.
     Signature,
     /// 10: too many of these.
@@ -184,6 +233,24 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Why a lock was refused.
+    pub const fn fault(self) -> Option<LockFault> {
+        match self {
+            Self::LockRefused(fault) => Some(fault),
+            Self::Version
+            | Self::Auth
+            | Self::NotSynced
+            | Self::Malformed
+            | Self::ChannelUnknown
+            | Self::Stale
+            | Self::LockClosed
+            | Self::Signature
+            | Self::TooOften
+            | Self::Network
+            | Self::Other(_) => None,
+        }
+    }
+
     /// The number on the wire.
     pub const fn number(self) -> u32 {
         match self {
@@ -194,7 +261,7 @@ impl ErrorCode {
             Self::ChannelUnknown => 5,
             Self::Stale => 6,
             Self::LockClosed => 7,
-            Self::LockRefused => 8,
+            Self::LockRefused(_) => 8,
             Self::Signature => 9,
             Self::TooOften => 10,
             Self::Network => 11,
@@ -202,8 +269,8 @@ impl ErrorCode {
         }
     }
 
-    /// From the number on the wire.
-    pub const fn from_number(number: u32) -> Self {
+    /// From the number on the wire; `fault` is that of a lock refused.
+    pub const fn from_number(number: u32, fault: LockFault) -> Self {
         match number {
             1 => Self::Version,
             2 => Self::Auth,
@@ -212,7 +279,7 @@ impl ErrorCode {
             5 => Self::ChannelUnknown,
             6 => Self::Stale,
             7 => Self::LockClosed,
-            8 => Self::LockRefused,
+            8 => Self::LockRefused(fault),
             9 => Self::Signature,
             10 => Self::TooOften,
             11 => Self::Network,

@@ -8,10 +8,10 @@ use seedbank_engine::asked::BlockFate;
 use seedbank_engine::credit::event::CreditEvent;
 use seedbank_engine::credit::output::Notice;
 use seedbank_engine::credit::receipts::limits::PAIRS_MAX;
-use seedbank_engine::credit::receipts::{Granted, Opened, Service, Violation};
+use seedbank_engine::credit::receipts::{Granted, Opened, Service, Terms, Violation};
 use seedbank_engine::units::{BLOCK_LEN, PeerIndex, PieceIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
-use seedbank_engine::wire::receipt::{ErrorCode, Hello, ReceiptMessage, SyncEntry};
+use seedbank_engine::wire::receipt::{ErrorCode, Hello, LockFault, ReceiptMessage, SyncEntry};
 use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::{Lock, LockId};
@@ -747,6 +747,43 @@ fn second_lock(duo: &Duo, lock_id: LockId, change: impl FnOnce(&mut Lock)) -> Lo
     }
 }
 
+/// A lock that holds less than a window costs is told, once, and served on after a top-up.
+#[test]
+fn a_lock_that_holds_too_little_is_told_why() {
+    let mut duo = Duo::new();
+    let payee = &mut duo.nodes[PAYEE].exchange;
+    payee.set_terms(Terms {
+        rate_min: RATE,
+        ..payee.terms()
+    });
+    let lock_id = duo.fund(PIECE_COST - 1);
+    let peer = duo.connect();
+    duo.bid(peer, RATE);
+    duo.quote(peer);
+    let refused = |duo: &Duo| {
+        let events = duo.events.iter();
+        let told = events.filter(|(node, event)| {
+            let is_it = matches!(event, CreditEvent::LockRefused { lock_id: id, fault, .. }
+                if *id == lock_id && *fault == LockFault::Amount);
+            *node == PAYER && is_it
+        });
+        told.count()
+    };
+    assert!(said(&duo, PAYEE, ErrorCode::LockRefused(LockFault::Amount)));
+    assert_eq!(refused(&duo), 1);
+    assert_eq!(duo.piece(peer, 0), 0, "nothing is served on it");
+    let channel_id = Some(duo.settlement.locks[&lock_id].lock.body.channel().id());
+    for _ in 0..100 {
+        let code = ErrorCode::LockRefused(LockFault::Amount);
+        duo.say(PAYEE, peer, ReceiptMessage::Error { code, channel_id });
+    }
+    assert_eq!(refused(&duo), 1, "whatever a payee repeats");
+    let unix = duo.unix();
+    let topped = duo.settlement.top_up(lock_id, 10_000, 0, unix);
+    duo.tell(PAYER, &topped.expect("there is credit"));
+    assert_eq!(duo.piece(peer, 1), 4);
+}
+
 /// A settlement node that lost entries gives a lock's number out again, or opens the lock of an old
 /// order under a new number: by a peer's word nothing changes.
 #[test]
@@ -765,7 +802,10 @@ fn a_second_lock_of_one_number_or_order_is_refused_when_a_peer_shows_it() {
         duo.sent.clear();
         duo.events.clear();
         duo.say(PAYER, peer, ReceiptMessage::Lock(Box::new(shown.lock)));
-        assert_eq!(said(&duo, PAYEE, ErrorCode::LockRefused), is_told);
+        assert_eq!(
+            said(&duo, PAYEE, ErrorCode::LockRefused(LockFault::Contradicts)),
+            is_told
+        );
         assert_eq!(conflicts(&duo, PAYEE), 1);
         // Nor is anything of it used when a SYNC says it, to either side.
         let receipt = Receipt {

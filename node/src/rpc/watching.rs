@@ -202,6 +202,16 @@ fn credit_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsR
             amount_microcredits: message::credit(*spent),
             ..shell
         },
+        CreditEvent::LockRefused {
+            payee,
+            lock_id,
+            fault,
+        } => WatchEventsResponse {
+            kind: EventKind::LockRefused.into(),
+            message: format!("{payee} serves nothing on lock {lock_id}: {fault}"),
+            public_key: payee.to_string(),
+            ..shell
+        },
         CreditEvent::WrittenOff { peer, bytes } => WatchEventsResponse {
             kind: EventKind::WrittenOff.into(),
             message: format!("{peer} did not pay for {} bytes", bytes.get()),

@@ -10,6 +10,7 @@ use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits};
 use crate::credit::receipts::clock::Now;
 use crate::credit::receipts::incoming::{Freshness, totals};
 use crate::credit::receipts::summary::Summary;
+use crate::wire::receipt::LockFault;
 
 /// Where a lock of ours stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct PayingLock {
     pub state: Paying,
     /// The newest receipt that the payee has shown us (SYNC); a proof that it holds it.
     pub held: (Bytes, MicroCredits),
+    /// Why the payee serves nothing on it, as it said last.
+    pub fault: Option<LockFault>,
     /// Change since the last summary.
     pub summary: Summary,
 }
@@ -63,6 +66,7 @@ impl PayingLock {
             claimed: MicroCredits::ZERO,
             state: Paying::Open,
             held: (Bytes::ZERO, MicroCredits::ZERO),
+            fault: None,
             summary: Summary::default(),
         }
     }

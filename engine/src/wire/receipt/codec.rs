@@ -9,7 +9,7 @@ use seedbank_ledger::{Bytes, MicroCredits, NetworkId, NodeId, Rate, Signature};
 use crate::content::bencode::{self, DecodeError, Dict, Element, Value};
 use crate::text::printable;
 use crate::wire::receipt::{
-    ErrorCode, Hello, ISSUERS_MAX, MESSAGE_LEN_MAX, NOTE_LEN_MAX, Quote, QuoteState,
+    ErrorCode, Hello, ISSUERS_MAX, LockFault, MESSAGE_LEN_MAX, NOTE_LEN_MAX, Quote, QuoteState,
     ReceiptMessage, SYNC_ENTRIES_MAX, SyncEntry,
 };
 
@@ -112,7 +112,8 @@ impl ReceiptMessage {
             }
             Self::Error { code, channel_id } => of_type(ERR)
                 .with("er", code.number())
-                .with_some("ch", channel_id.as_ref().map(|id| &id.as_bytes()[..])),
+                .with_some("ch", channel_id.as_ref().map(|id| &id.as_bytes()[..]))
+                .with_some("rs", code.fault().and_then(LockFault::number)),
         }
     }
 
@@ -141,7 +142,7 @@ impl ReceiptMessage {
                 note: note(dict)?,
             },
             ERR => Self::Error {
-                code: ErrorCode::from_number(narrow(dict, "er")?),
+                code: ErrorCode::from_number(narrow(dict, "er")?, fault(dict)?),
                 channel_id: channel_id(dict)?,
             },
             other => return Err(ReceiptMessageError::Type(other)),
@@ -284,6 +285,13 @@ fn rate(dict: Element<'_>) -> Result<Option<Rate>> {
     match dict.get("ra") {
         None => Ok(None),
         Some(_) => Ok(Some(Rate::new(number(dict, "ra")?))),
+    }
+}
+
+fn fault(dict: Element<'_>) -> Result<LockFault> {
+    match dict.get("rs") {
+        None => Ok(LockFault::Other(0)),
+        Some(_) => Ok(LockFault::from_number(narrow(dict, "rs")?)),
     }
 }
 

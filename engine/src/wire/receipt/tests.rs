@@ -109,12 +109,14 @@ fn messages() -> impl Strategy<Value = ReceiptMessage> {
             amount: MicroCredits::new(amount),
             note,
         }),
-        (0..20_u32, prop::option::of(any::<[u8; 32]>())).prop_map(|(code, channel)| {
-            ReceiptMessage::Error {
-                code: ErrorCode::from_number(code),
-                channel_id: channel.map(ChannelId::from_bytes),
+        (0..20_u32, 0..5_u32, prop::option::of(any::<[u8; 32]>())).prop_map(
+            |(code, fault, channel)| {
+                ReceiptMessage::Error {
+                    code: ErrorCode::from_number(code, LockFault::from_number(fault)),
+                    channel_id: channel.map(ChannelId::from_bytes),
+                }
             }
-        }),
+        ),
     ]
 }
 
@@ -148,8 +150,8 @@ proptest! {
 
     #[test]
     fn error_codes_keep_their_numbers(number: u32) {
-        prop_assert_eq!(ErrorCode::from_number(number).number(), number);
-        prop_assert_eq!(ErrorCode::from_number(number % 16).number(), number % 16);
+        prop_assert_eq!(ErrorCode::from_number(number, LockFault::Time).number(), number);
+        prop_assert_eq!(ErrorCode::from_number(number % 16, LockFault::Time).number(), number % 16);
     }
 }
 

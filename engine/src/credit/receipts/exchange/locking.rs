@@ -17,7 +17,7 @@ use crate::credit::receipts::limits::{LOCK_GRACE_MIN_SECS, LOCK_LEFT_MIN_SECS, L
 use crate::credit::receipts::paying::{Paying, PayingLock};
 use crate::credit::receipts::violation::Violation;
 use crate::units::PeerIndex;
-use crate::wire::receipt::{ErrorCode, ReceiptMessage};
+use crate::wire::receipt::{ErrorCode, LockFault, ReceiptMessage};
 
 /// How a certificate compares with the one known.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Exchange {
     fn earning_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
         let now = self.clock.now(at);
         let body = status.lock.body;
-        let serveable = self.is_serveable(key, &body, at);
+        let serveable = self.fault_of(key, &body, at).is_none();
         let known = self.pair_mut(key).payee.locks.get(&body.lock_id);
         let known = known.map(|known| known.lock.body);
         let novelty = self.novelty(&body, known.as_ref());
@@ -199,7 +199,8 @@ impl Exchange {
             novelty @ (Novelty::First | Novelty::Newer) => novelty,
             shown @ (Novelty::NothingNew | Novelty::Contradicts) => return Ok(shown),
         };
-        let serveable = self.is_serveable(key, &lock.body, at);
+        let fault = self.fault_of(key, &lock.body, at);
+        let serveable = fault.is_none();
         let payee = &mut self.pair_mut(key).payee;
         if novelty == Novelty::Newer {
             payee.top_up(*lock, serveable, now);
@@ -216,6 +217,12 @@ impl Exchange {
         ];
         self.tally(rows);
         self.relieve(key);
+        let is_served = self.pair_mut(key).payee.locks[&lock_id].serveable;
+        if let Some(fault) = fault.filter(|_| !is_served)
+            && self.connection_mut(peer).answers.take(at)
+        {
+            self.refuse_lock(peer, &lock.body, fault);
+        }
         Ok(novelty)
     }
 
@@ -243,15 +250,30 @@ impl Exchange {
         Ok(())
     }
 
-    /// A payee says that a lock of ours is closed: nothing more is signed on it.
-    pub(super) fn lock_refused(&mut self, peer: PeerIndex, channel_id: ChannelId) {
+    /// A payee says that a lock of ours is closed, or contradicts another: nothing more is signed on
+    /// it. One that holds too little, or for too short a time, may be topped up.
+    pub(super) fn lock_refused(
+        &mut self,
+        peer: PeerIndex,
+        channel_id: ChannelId,
+        fault: Option<LockFault>,
+    ) {
         let key = self.connection_mut(peer).key;
         let mut locks = self.pair_mut(key).payer.locks.values_mut();
         let Some(lock) = locks.find(|lock| lock.channel_id == channel_id && lock.is_open()) else {
             return;
         };
         let lock_id = lock.lock.body.lock_id;
-        if lock.refuse() {
+        if let Some(fault @ (LockFault::Amount | LockFault::Time)) = fault {
+            if lock.fault.replace(fault) == Some(fault) {
+                return;
+            }
+            self.put(CreditEvent::LockRefused {
+                payee: key,
+                lock_id,
+                fault,
+            });
+        } else if lock.refuse() {
             self.outputs.push_back(Errand::AskLock(lock_id).into());
         }
     }
@@ -298,8 +320,7 @@ impl Exchange {
             self.two_locks(&lock.body);
             // A channel that another lock has is not refused with it.
             if !self.names.know(lock.body.opening_order) {
-                let (code, channel_id) = (ErrorCode::LockRefused, Some(lock.body.channel().id()));
-                self.send(peer, ReceiptMessage::Error { code, channel_id });
+                self.refuse_lock(peer, &lock.body, LockFault::Contradicts);
             }
         }
         Ok(novelty)
@@ -358,20 +379,29 @@ impl Exchange {
         verified.map_err(|_| Violation::ForgedLock)
     }
 
-    /// P5: long enough, grace enough, and worth a window at the bid in force, or at our ask.
-    fn is_serveable(&self, key: NodeId, lock: &Lock, at: Instant) -> bool {
+    fn refuse_lock(&mut self, peer: PeerIndex, lock: &Lock, fault: LockFault) {
+        let code = ErrorCode::LockRefused(fault);
+        let channel_id = Some(lock.channel().id());
+        self.send(peer, ReceiptMessage::Error { code, channel_id });
+    }
+
+    /// P5: long enough, grace enough, and worth a window at the bid in force, or at our ask. What is
+    /// wrong with it, if anything.
+    fn fault_of(&self, key: NodeId, lock: &Lock, at: Instant) -> Option<LockFault> {
         let now = self.clock.now(at);
         let left = lock.expires_at.secs_since(now.unix);
-        let Some(pair) = self.pairs.get(&key) else {
-            return false;
-        };
+        let pair = self.pairs.get(&key)?;
         let bids = self.live(key, Connection::is_payable);
         let bids = bids.iter().map(|peer| self.bid(*peer));
         let rate = bids.max().unwrap_or_default();
         let rate = rate.max(self.setup.terms.rate_min).max(Rate::new(1));
         let window: Bytes = pair.payee.window_at(rate);
         let least = rate.cost_ceil(window).unwrap_or(MicroCredits::MAX);
-        lock.grace_secs >= LOCK_GRACE_MIN_SECS && left >= LOCK_LEFT_MIN_SECS && lock.amount >= least
+        if lock.grace_secs < LOCK_GRACE_MIN_SECS || left < LOCK_LEFT_MIN_SECS {
+            Some(LockFault::Time)
+        } else {
+            (lock.amount < least).then_some(LockFault::Amount)
+        }
     }
 }
 

@@ -172,7 +172,8 @@ impl Exchange {
         match code {
             ErrorCode::Stale => self.answer_sync(peer, now),
             ErrorCode::ChannelUnknown => self.show_lock(peer, channel_id, now),
-            ErrorCode::LockClosed | ErrorCode::LockRefused => self.lock_refused(peer, channel_id),
+            ErrorCode::LockClosed => self.lock_refused(peer, channel_id, None),
+            ErrorCode::LockRefused(fault) => self.lock_refused(peer, channel_id, Some(fault)),
             ErrorCode::Version
             | ErrorCode::Auth
             | ErrorCode::NotSynced

@@ -291,7 +291,7 @@ impl Exchange {
         if !self.setup.terms.earn {
             return;
         }
-        let (window, off) = (self.window_of(key), self.written_off(key));
+        let (window, off) = (self.window_of(key), self.written_off_of(key));
         for peer in self.live(key, Connection::is_payable) {
             let connection = self.connection_mut(peer);
             let (quoted, before) = (connection.quoted, connection.quoted_window);
@@ -315,7 +315,7 @@ impl Exchange {
         connection.window_due = None;
         let key = connection.key;
         self.measure(key);
-        let (window, off) = (self.window_of(key), self.written_off(key));
+        let (window, off) = (self.window_of(key), self.written_off_of(key));
         let connection = self.connection_mut(peer);
         connection.quoted_window = window;
         connection.quoted_off = off;
@@ -336,7 +336,7 @@ impl Exchange {
             .map_or(Bytes::ZERO, |pair| pair.payee.window())
     }
 
-    fn written_off(&self, key: NodeId) -> Bytes {
+    fn written_off_of(&self, key: NodeId) -> Bytes {
         let pair = self.pairs.get(&key);
         pair.map_or(Bytes::ZERO, |pair| pair.payee.written_off())
     }

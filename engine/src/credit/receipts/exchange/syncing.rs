@@ -163,7 +163,7 @@ impl Exchange {
                 self.proof_shown(peer, lock_id, proof, at)?;
             }
             if entry.closed {
-                self.lock_refused(peer, lock.body.channel().id());
+                self.lock_refused(peer, lock.body.channel().id(), None);
             } else if let Some(known) = self.pair_mut(key).payer.locks.get_mut(&lock_id) {
                 known.reopen();
             }
