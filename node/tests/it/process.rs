@@ -25,20 +25,22 @@ pub(crate) struct Daemon {
 
 /// `seedbankd` with a data folder and ports of its own, nothing inherited from who runs the test.
 pub(crate) fn seedbankd(folder: &Path, args: &[&str]) -> Command {
-    seedbankd_within(Command::new(env!("CARGO_BIN_EXE_seedbankd")), folder, args)
+    seedbankd_within(&[env!("CARGO_BIN_EXE_seedbankd")], folder, args)
 }
 
 /// As [`seedbankd`], after `script` has been run by the shell that becomes it.
 pub(crate) fn seedbankd_after(script: &str, folder: &Path, args: &[&str]) -> Command {
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &format!("{script}; exec \"$0\" \"$@\"")])
-        .arg(env!("CARGO_BIN_EXE_seedbankd"));
-    seedbankd_within(shell, folder, args)
+    let script = format!("{script}; exec \"$0\" \"$@\"");
+    let shell = ["sh", "-c", &script, env!("CARGO_BIN_EXE_seedbankd")];
+    seedbankd_within(&shell, folder, args)
 }
 
-fn seedbankd_within(mut command: Command, folder: &Path, args: &[&str]) -> Command {
+/// Signals are at their default too: `nohup make test` ignores a hangup, and so would the daemon.
+fn seedbankd_within(program: &[&str], folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("env");
     command
+        .arg("--default-signal")
+        .args(program)
         .args(args)
         .env_clear()
         .env("HOME", folder)
