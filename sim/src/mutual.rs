@@ -1,7 +1,7 @@
 //! Leechers that boost each other: each buys of the other what it lacks, and sells what it has.
 //!
-//! Two halves of a torrent, or one scarce seeder beside both; prices are the network's, so that what
-//! they owe each other in the end is the difference in bytes.
+//! Two halves of a torrent, or one scarce seeder beside both; prices are the network's, so that
+//! what they owe each other in the end is the difference in bytes.
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{BoostOrder, Command};
@@ -35,7 +35,7 @@ const SLOWER_MAX: f64 = 1.02;
 
 /// Who is there.
 #[derive(Clone, Copy, Debug)]
-struct Exchange {
+struct MutualSwarm {
     /// Beside the two: a seeder if they have nothing, and leechers that do not pay.
     others: u64,
     /// The two have a half each; otherwise there is a seeder.
@@ -52,7 +52,7 @@ struct Played {
     network: Network,
 }
 
-impl Exchange {
+impl MutualSwarm {
     fn node_count(&self) -> u64 {
         2 + u64::from(!self.has_halves) + self.others
     }
@@ -207,8 +207,8 @@ impl Played {
     }
 }
 
-fn halves(total_len: u64, piece_len: u32, rng_seed: u64) -> Exchange {
-    Exchange {
+fn halves(total_len: u64, piece_len: u32, rng_seed: u64) -> MutualSwarm {
+    MutualSwarm {
         others: 0,
         has_halves: true,
         total_len,
@@ -221,19 +221,19 @@ fn halves(total_len: u64, piece_len: u32, rng_seed: u64) -> Exchange {
 fn two_that_pay_each_other_are_no_slower_than_if_neither_did() {
     for (has_halves, others) in [(true, 0), (true, 2), (false, 0), (false, 3)] {
         for rng_seed in 1..=3 {
-            let exchange = Exchange {
+            let swarm = MutualSwarm {
                 others,
                 has_halves,
                 ..halves(96 << 20, 256 << 10, rng_seed)
             };
-            let (paid, free) = (exchange.times(true), exchange.times(false));
+            let (paid, free) = (swarm.times(true), swarm.times(false));
             println!(
                 "halves {has_halves}, others {others}, seed {rng_seed}: {paid:.1?} of {free:.1?}"
             );
             for (paid, free) in paid.iter().zip(&free) {
                 assert!(
                     *paid <= free * SLOWER_MAX + START_MAX,
-                    "{exchange:?}: {paid} of {free}"
+                    "{swarm:?}: {paid} of {free}"
                 );
             }
         }

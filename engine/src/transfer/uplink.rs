@@ -248,8 +248,8 @@ impl Uplink {
         self.seen.insert(peer, seen);
     }
 
-    /// A connection is gone. `sent` is what was handed to the kernel for a paid peer: what of it was
-    /// under way has taken its room.
+    /// A connection is gone. `sent` is what was handed to the kernel for a paid peer: what of it
+    /// was under way has taken its room.
     pub fn closed(&mut self, peer: PeerIndex, sent: Option<u64>) {
         let Some(seen) = self.seen.remove(&peer) else {
             return;

@@ -1,5 +1,5 @@
-//! The attacks that the rule for paid seats was chosen against, row by row, over real sessions: with
-//! an upload limit, and behind a line that nobody told the session.
+//! The attacks that the rule for paid seats was chosen against, row by row, over real sessions:
+//! with an upload limit, and behind a line that nobody told the session.
 //!
 //! A seed sends 2 MiB/s and sells two seats; three honest payers, two peers that pay nothing, and
 //! attackers that bid ten times as much and more. Bids, order, clocks and depths are drawn. The
@@ -24,9 +24,9 @@ const SHARE_SLACK: u64 = 30;
 const UNPAID_SLACK: u64 = 10;
 /// What fresh keys leave the open class of what it had, in percent.
 const OPEN_MIN: u64 = 90;
-/// The same where they fill all places for sale behind a line that nobody told us: there six sockets
-/// of paid peers meet two of the open class, and the line gives it a quarter, not three tenths
-/// (docs/adr/0008-uplink-control.md).
+/// The same where they fill all places for sale behind a line that nobody told us: there six
+/// sockets of paid peers meet two of the open class, and the line gives it a quarter, not three
+/// tenths (docs/adr/0008-uplink-control.md).
 const OPEN_MIN_CROWDED: u64 = 80;
 
 /// A row of the table.
@@ -209,7 +209,8 @@ impl AttackRow {
             format!("{}.{}", tenths / 10, tenths % 10)
         };
         println!(
-            "| {} ×{} | {} | {} | .{:03} of .{:03} | .{:03} | {} | {} | {}.{:02} of {} | {} | {} |",
+            "| {} ×{} | {} | {} | .{:03} of .{:03} | .{:03} | {} | {} | {}.{:02} of {} | {} \
+             | {} |",
             self.name,
             self.count,
             if is_limited { "yes" } else { "no" },

@@ -391,7 +391,8 @@ impl SeatDecision<'_> {
     }
 
     /// Works, has paid for a piece, and pays: who took what it may and pays no more holds what it
-    /// has, and outbids nobody. So does who lost its last seat by its own doing, until it pays again.
+    /// has, and outbids nobody. So does who lost its last seat by its own doing, until it pays
+    /// again.
     fn counts(&self, candidate: &Candidate, proof: u64) -> bool {
         let has_paid = candidate.has_paid && candidate.paid_bytes >= proof;
         has_paid && !candidate.is_late && self.works(candidate)

@@ -1,8 +1,8 @@
 //! A way out that nobody told the session: sockets that take turns before one modem.
 //!
-//! As in the simulator's links (docs/adr/0007-links.md): every connection has a small socket buffer,
-//! the modem takes in what it has room for, byte by byte in turn, and what stands in it shows in the
-//! time there and back. No congestion window is modelled.
+//! As in the simulator's links (docs/adr/0007-links.md): every connection has a small socket
+//! buffer, the modem takes in what it has room for, byte by byte in turn, and what stands in it
+//! shows in the time there and back. No congestion window is modelled.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -114,9 +114,9 @@ fn parkers_that_bid_what_they_cannot_pay_make_no_clearing_price() {
     assert!(above <= 10, "{above} of 60 s above every honest bid");
 }
 
-/// A key that bought for a while and then bids just below those who win stands as the highest losing
-/// bid: under `uniform_price` it costs them what they bid at most, and nobody can tell it from a payer
-/// that lost.
+/// A key that bought for a while and then bids just below those who win stands as the highest
+/// losing bid: under `uniform_price` it costs them what they bid at most, and nobody can tell it
+/// from a payer that lost.
 #[test]
 fn a_shill_raises_the_clearing_price_to_no_more_than_the_lowest_bid_that_wins() {
     let mut scene = Scene::empty(PaidRule::UniformPrice, 16);
