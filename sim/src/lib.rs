@@ -4,6 +4,8 @@
 
 pub mod books;
 pub mod demo;
+#[cfg(test)]
+mod mutual;
 pub mod network;
 pub mod node;
 pub mod promise;

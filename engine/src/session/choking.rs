@@ -128,6 +128,8 @@ impl Session {
             pays,
             has_paid: credit.has_paid,
             paid_recently: link.upload.paid_rate.recent(now),
+            paid_bytes: credit.paid_bytes.get(),
+            is_late: credit.is_late,
             window: credit.window_plain.get(),
             is_relaxed: credit.exposure.get() <= credit.window.get() / 2,
             group: group_of(peer.addr.ip()),

@@ -72,6 +72,9 @@ impl Session {
         };
         let before = self.peers.insert(peer, entry);
         assert!(before.is_none(), "the driver never reuses an index");
+        if let Some(uplink) = &mut self.uplink {
+            uplink.opened(peer);
+        }
     }
 
     /// A dial of ours failed.
@@ -256,8 +259,10 @@ impl Session {
         let Some(mut entry) = self.peers.remove(&peer) else {
             return;
         };
+        let sent = entry.live().map(|link| link.upload.sent.get());
+        let sent = sent.filter(|_| self.is_served_as_paid(peer));
         self.choker.disconnected(peer);
-        self.measured_peer_gone(peer, now);
+        self.measured_peer_gone(peer, sent, now);
         let Some(torrent_id) = entry.torrent_id else {
             return;
         };

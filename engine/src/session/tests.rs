@@ -17,6 +17,7 @@ mod market;
 mod plane;
 mod pump;
 mod rig;
+mod rows;
 mod seats;
 mod serving;
 mod starting;

@@ -38,10 +38,10 @@ impl Session {
         uplink.set_payers(payers);
     }
 
-    /// A connection is gone.
-    pub(super) fn measured_peer_gone(&mut self, peer: PeerIndex, now: Instant) {
+    /// A connection is gone, over which so much was sent if it was served as paid.
+    pub(super) fn measured_peer_gone(&mut self, peer: PeerIndex, sent: Option<u64>, now: Instant) {
         if let Some(uplink) = &mut self.uplink {
-            uplink.closed(peer);
+            uplink.closed(peer, sent);
             self.measure_while_paid(now);
         }
     }
@@ -69,7 +69,7 @@ impl Session {
         self.pump_uploads(now);
     }
 
-    fn is_served_as_paid(&self, peer: PeerIndex) -> bool {
+    pub(super) fn is_served_as_paid(&self, peer: PeerIndex) -> bool {
         let decision = self.choker.decision(peer);
         decision.is_some_and(|decision| decision.class == Some(Class::Paid))
     }

@@ -65,6 +65,8 @@ pub struct Uplink {
     /// Keys that have paid a piece and were served as paid since this began.
     payers: BTreeSet<NodeId>,
     joined: bool,
+    /// Bytes that were on their way to paid peers when these left: they took room like any other.
+    gone: u64,
     /// When the last paid peer was gone.
     idle_since: Option<Instant>,
 }
@@ -73,6 +75,7 @@ pub struct Uplink {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     acknowledged: u64,
+    unsent: u64,
     /// When it last acknowledged anything.
     moved_at: Instant,
     /// The least round-trip time of all measurements: the kernel forgets its own after minutes.
@@ -92,6 +95,7 @@ impl Uplink {
             is_outside: !has_limit,
             payers: BTreeSet::new(),
             joined: false,
+            gone: 0,
             idle_since: None,
         }
     }
@@ -144,6 +148,7 @@ impl Uplink {
         // Without a measurement before this one the bytes belong to no time.
         let elapsed = elapsed?;
         tick.joined = std::mem::take(&mut self.joined);
+        tick.paid = tick.paid.saturating_add(std::mem::take(&mut self.gone));
         tick.paid = per_second(tick.paid, elapsed);
         tick.open = per_second(tick.open, elapsed);
         if self.is_outside {
@@ -217,11 +222,13 @@ impl Uplink {
         let rtt_min = sample.rtt_min.min(sample.rtt);
         let seen = self.seen.entry(sample.peer).or_insert(Seen {
             acknowledged: sample.acknowledged,
+            unsent: 0,
             moved_at: now,
             rtt_min,
         });
         let bytes = sample.acknowledged.saturating_sub(seen.acknowledged);
         seen.acknowledged = sample.acknowledged;
+        seen.unsent = sample.unsent;
         if bytes > 0 {
             seen.moved_at = now;
             seen.rtt_min = seen.rtt_min.min(rtt_min);
@@ -229,9 +236,27 @@ impl Uplink {
         (bytes, *seen)
     }
 
-    /// A connection is gone.
-    pub fn closed(&mut self, peer: PeerIndex) {
-        self.seen.remove(&peer);
+    /// A connection begins: whatever it acknowledges counts. Keys that come and go would have a
+    /// tenth of a second for nothing otherwise, each time, and the open class would pay for it.
+    pub fn opened(&mut self, peer: PeerIndex) {
+        let seen = Seen {
+            acknowledged: 0,
+            unsent: 0,
+            moved_at: self.measured_at.unwrap_or(Instant::ZERO),
+            rtt_min: Duration::from_nanos(u64::MAX),
+        };
+        self.seen.insert(peer, seen);
+    }
+
+    /// A connection is gone. `sent` is what was handed to the kernel for a paid peer: what of it
+    /// was under way has taken its room.
+    pub fn closed(&mut self, peer: PeerIndex, sent: Option<u64>) {
+        let Some(seen) = self.seen.remove(&peer) else {
+            return;
+        };
+        let arrived = seen.acknowledged.saturating_add(seen.unsent);
+        let under_way = sent.map_or(0, |sent| sent.saturating_sub(arrived));
+        self.gone = self.gone.saturating_add(under_way);
     }
 }
 
@@ -296,6 +321,22 @@ mod tests {
         let mut still = uplink.clone();
         assert!(run(&mut still, 20, 30, 0).is_some());
         assert_eq!(run(&mut uplink, 20, 45, 0), None);
+    }
+
+    /// Half of what such a key takes would count for nothing, were only differences counted.
+    #[test]
+    fn a_connection_counts_from_its_beginning_and_what_was_under_way_at_its_end() {
+        let mut uplink = Uplink::new(30, false);
+        uplink.measured(&[], flow_of, NOTHING_HELD, at(0));
+        for tick in 1..60 {
+            uplink.opened(PAYER);
+            let samples = [sample(PAYER, 10_000, 10, 10)];
+            uplink.measured(&samples, flow_of, NOTHING_HELD, at(tick));
+            uplink.closed(PAYER, Some(20_001));
+        }
+        // All but what the first tick could not know, at 3 : 7.
+        let cap = uplink.cap().expect("somebody pays");
+        assert!((84_000..=86_000).contains(&cap), "{cap}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Roughness {
     pub(crate) crashes: bool,
     pub(crate) restores: bool,
     pub(crate) expiry: bool,
+    /// One request in so many asks again for what somebody else was asked for.
+    pub(crate) end_game_of: u64,
 }
 
 impl World {
@@ -31,7 +33,7 @@ impl World {
                     self.write(index, peer, count);
                 }
             }
-            400..520 => self.some_requests(index),
+            400..520 => self.some_requests(index, rough),
             520..620 => {
                 if let Some(peer) = self.some_peer(index) {
                     // A paid order takes effect within a second (docs/RULES.md, choking).
@@ -119,11 +121,11 @@ impl World {
         self.deliver(peer, side, count);
     }
 
-    fn some_requests(&mut self, index: usize) {
+    fn some_requests(&mut self, index: usize, rough: Roughness) {
         let Some(peer) = self.some_peer(index) else {
             return;
         };
-        let end_game = self.rng.chance(1, 12);
+        let end_game = self.rng.chance(1, rough.end_game_of);
         for _ in 0..=self.rng.index(4) {
             if !self.request(index, peer, end_game) {
                 return;

@@ -165,12 +165,14 @@ const SMOOTH: Roughness = Roughness {
     crashes: false,
     restores: false,
     expiry: false,
+    end_game_of: 12,
 };
 const ROUGH: Roughness = Roughness {
     steps: 600,
     crashes: true,
     restores: true,
     expiry: true,
+    end_game_of: 12,
 };
 
 #[test]
@@ -191,6 +193,28 @@ fn two_honest_nodes_survive_crashes_and_restores() {
 #[test]
 fn three_honest_nodes_survive_crashes_and_restores() {
     honest("three_honest_nodes_survive", 3, seeds(40, 20_000), ROUGH);
+}
+
+/// Every other request is for what somebody else was asked for: duplicates that were asked for are
+/// paid for once each, fill no window for good, and leave equal books.
+#[test]
+fn duplicates_of_an_end_game_leave_equal_books() {
+    let end_game = |rough| Roughness {
+        end_game_of: 2,
+        ..rough
+    };
+    honest(
+        "duplicates_of_an_end_game",
+        3,
+        seeds(20, 110_000),
+        end_game(SMOOTH),
+    );
+    honest(
+        "duplicates_of_an_end_game",
+        3,
+        seeds(20, 120_000),
+        end_game(ROUGH),
+    );
 }
 
 #[test]

@@ -28,6 +28,10 @@ pub struct PeerCredit {
     pub window_plain: Bytes,
     /// Its key has paid for a whole piece.
     pub has_paid: bool,
+    /// What its key has paid for.
+    pub paid_bytes: Bytes,
+    /// Its key has taken what it may and has not paid since.
+    pub is_late: bool,
     /// Paid service to its key is suspended after unpaid debt.
     pub backing_off: bool,
 }
@@ -111,6 +115,8 @@ impl Market {
             window: pair.window,
             window_plain: pair.window_plain,
             has_paid: pair.has_paid,
+            paid_bytes: pair.paid_bytes,
+            is_late: pair.is_late,
             backing_off: pair.backing_off,
         }
     }

@@ -104,6 +104,11 @@ impl Conduct {
         }
     }
 
+    /// Whether it is late, and nothing has come of that yet.
+    pub const fn is_late(&self) -> bool {
+        matches!(self, Self::Late { .. })
+    }
+
     /// What is to be done now, if anything. `idle` is how long somebody that owes may do nothing;
     /// `None` if F is empty.
     pub fn overdue(&self, idle: Option<Duration>, now: Now) -> Option<Lapse> {

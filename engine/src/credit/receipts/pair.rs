@@ -51,6 +51,8 @@ pub struct PairView {
     pub has_paid: bool,
     /// Bytes written off and not forgiven.
     pub lost: Bytes,
+    /// It has taken what it may and has not paid since, or asked to close a lock while it owes.
+    pub is_late: bool,
     /// Whether it gets no paid service after unpaid debt.
     pub backing_off: bool,
     /// What it paid, over all locks ever.
@@ -113,6 +115,7 @@ impl Pair {
             window_plain: self.payee.window_plain(),
             has_paid: self.payee.has_paid(),
             lost: self.payee.lost(),
+            is_late: self.payee.conduct().is_late(),
             backing_off: self.payee.conduct().backoff_until() != UnixTime::ZERO,
             paid: self.payee.paid(),
             paid_bytes: self.payee.paid_bytes(),

@@ -43,6 +43,17 @@ pub(super) fn at_least(rate_min: u64) -> CreditPolicy {
     }
 }
 
+/// A payer of this number; those below 256 have it for every byte of their secrets.
+pub(super) fn identity_of(number: u32) -> Identity {
+    let bytes = number.to_le_bytes();
+    let mut secret = [bytes[0]; 32];
+    secret[..3]
+        .iter_mut()
+        .zip(&bytes[1..])
+        .for_each(|(byte, high)| *byte ^= high);
+    Identity::from_secret(secret)
+}
+
 /// A seed that sells, and a settlement node that knows the locks of its payers.
 pub(super) struct Market {
     pub(super) rig: Rig,
@@ -144,10 +155,10 @@ impl Market {
         self.rig.says(peer, [extended(message)]);
     }
 
-    /// A peer with a proven key and a lock of 1,000 cr.
-    pub(super) fn payer(&mut self, number: u8) -> PeerIndex {
-        let identity = Identity::from_secret([number; 32]);
-        let peer = self.rig.join(self.torrent, Remote::modern(number));
+    /// A connection of a client of this name that proves this key.
+    pub(super) fn proven(&mut self, number: u32, name: u8) -> PeerIndex {
+        let identity = identity_of(number);
+        let peer = self.rig.join(self.torrent, Remote::modern(name));
         self.rig.says_extended(peer, &offer());
         let outputs = self.rig.take();
         let theirs = outputs
@@ -163,7 +174,7 @@ impl Market {
                 _ => None,
             })
             .expect("HELLO");
-        let nonce = [number; 16];
+        let nonce = [name; 16];
         self.say(
             peer,
             &ReceiptMessage::Hello(Hello {
@@ -185,10 +196,18 @@ impl Market {
         };
         self.say(peer, &ReceiptMessage::Auth(auth.sign(&identity).signature));
         self.say(peer, &ReceiptMessage::Sync(Vec::new()));
+        peer
+    }
+
+    /// A peer with a proven key and a lock of 1,000 cr.
+    pub(super) fn payer(&mut self, number: u32) -> PeerIndex {
+        let [name, ..] = number.to_le_bytes();
+        let identity = identity_of(number);
+        let peer = self.proven(number, name);
         let body = Lock {
             network_id: NetworkId::from_bytes(NET),
             lock_id: LockId::new(number.into()),
-            opening_order: OrderHash::from_bytes([number; 32]),
+            opening_order: OrderHash::from_bytes(*identity.id().as_bytes()),
             payer: identity.id(),
             payee: self.rig.session.node_id(),
             amount: MicroCredits::new(1_000_000_000),
@@ -207,13 +226,18 @@ impl Market {
     }
 
     /// A payer that bids and is interested.
-    pub(super) fn bidder(&mut self, number: u8, bid: u64) -> PeerIndex {
+    pub(super) fn bidder(&mut self, number: u32, bid: u64) -> PeerIndex {
         let peer = self.payer(number);
+        self.bid(peer, bid);
+        peer
+    }
+
+    /// A peer bids and is interested.
+    pub(super) fn bid(&mut self, peer: PeerIndex, bid: u64) {
         self.say(peer, &ReceiptMessage::Bid(Rate::new(bid)));
         self.rig.says(peer, [Message::Interested]);
         // What was said to it is noted before others come.
         self.settle();
-        peer
     }
 
     pub(super) fn class(&self, peer: PeerIndex) -> Option<Class> {

@@ -36,6 +36,8 @@ pub(super) struct Plane {
     pub(super) checks: BTreeMap<TorrentId, u64>,
     /// What is remembered of torrents.
     pub(super) records: BTreeMap<TorrentId, AddTorrent>,
+    /// The session wants to know how its connections fare on the way out.
+    pub(super) measures: bool,
 }
 
 /// A connection, from the driver's side.
@@ -273,11 +275,8 @@ impl Plane {
             } => self.announces.push((*torrent_id, tracker.clone())),
             Output::Resolve { host, port } => self.resolve(host, *port),
             Output::Datagram { to, bytes } => self.datagrams.push((*to, bytes.clone())),
-            Output::Tally(_)
-            | Output::Append(_)
-            | Output::Settle { .. }
-            | Output::Measure(_)
-            | Output::Event(_) => {}
+            Output::Tally(_) | Output::Append(_) | Output::Settle { .. } | Output::Event(_) => {}
+            Output::Measure(on) => self.measures = *on,
         }
     }
 

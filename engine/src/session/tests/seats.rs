@@ -141,7 +141,7 @@ impl Scene {
             self.market.rig.says(peer, [Message::Interested]);
             peer
         } else {
-            self.market.bidder(secret, bid)
+            self.market.bidder(secret.into(), bid)
         };
         self.players.push(Player {
             peer,

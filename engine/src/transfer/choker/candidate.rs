@@ -38,6 +38,10 @@ pub struct Candidate {
     pub has_paid: bool,
     /// Bytes that left for it as paid in the last 10 s.
     pub paid_recently: u64,
+    /// Bytes that its key has paid for, ever.
+    pub paid_bytes: u64,
+    /// Its key has taken what it may and has not paid since.
+    pub is_late: bool,
     /// The exposure allowed to its key without what a long history adds, in bytes.
     pub window: u64,
     /// Its key owes no more than half of the exposure allowed.
@@ -65,6 +69,8 @@ impl Candidate {
             pays: false,
             has_paid: false,
             paid_recently: 0,
+            paid_bytes: 0,
+            is_late: false,
             window: 0,
             is_relaxed: true,
             group: None,

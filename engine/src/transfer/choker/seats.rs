@@ -95,6 +95,9 @@ struct Holder {
     key: Option<NodeId>,
     /// It worked when seats were last decided.
     worked: bool,
+    /// Bytes that its key must have paid for before it counts: more than when it was seated, if it
+    /// lost its last seat by its own doing.
+    proof: u64,
 }
 
 /// A seat that a key once had.
@@ -239,7 +242,7 @@ impl SeatDecision<'_> {
         let mut counting: Vec<_> = holders
             .filter_map(|(peer, holder)| {
                 let candidate = &self.rows.get(peer)?.candidate;
-                let counts = candidate.friend || candidate.has_paid && self.works(candidate);
+                let counts = candidate.friend || self.counts(candidate, holder.proof);
                 let friend = Reverse(candidate.friend);
                 counts.then_some((friend, Reverse(holder.price), holder.since, *peer))
             })
@@ -315,12 +318,21 @@ impl SeatDecision<'_> {
             if !row.has_slot {
                 self.room = self.room.saturating_sub(1);
             }
+            // A piece, or half of a window that is two at most.
+            let proof = match self.forfeited(row) {
+                true => row
+                    .candidate
+                    .paid_bytes
+                    .saturating_add(row.candidate.window / 2),
+                false => 0,
+            };
             let holder = Holder {
                 since: self.now,
                 first_price: row.candidate.bid,
                 price: row.candidate.bid,
                 key: row.candidate.key,
                 worked: false,
+                proof,
             };
             self.seats.holders.insert(peer, holder);
         }
@@ -376,6 +388,14 @@ impl SeatDecision<'_> {
         let mut idle: Vec<_> = self.seats.holders.iter().filter_map(idle).collect();
         idle.sort_unstable();
         idle.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    /// Works, has paid for a piece, and pays: who took what it may and pays no more holds what it
+    /// has, and outbids nobody. So does who lost its last seat by its own doing, until it pays
+    /// again.
+    fn counts(&self, candidate: &Candidate, proof: u64) -> bool {
+        let has_paid = candidate.has_paid && candidate.paid_bytes >= proof;
+        has_paid && !candidate.is_late && self.works(candidate)
     }
 
     fn works(&self, candidate: &Candidate) -> bool {

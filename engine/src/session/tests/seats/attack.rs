@@ -43,7 +43,7 @@ impl Scene {
             peer, secret, bid, ..
         } = self.players[index];
         self.market.rig.close(peer);
-        self.players[index].peer = self.market.bidder(secret, bid);
+        self.players[index].peer = self.market.bidder(secret.into(), bid);
     }
 
     /// Seconds until a newcomer that bids twice what the honest do has bought two mebibytes.
@@ -112,4 +112,33 @@ fn parkers_that_bid_what_they_cannot_pay_make_no_clearing_price() {
         above += u64::from(price > Some(Rate::new(100_000)));
     }
     assert!(above <= 10, "{above} of 60 s above every honest bid");
+}
+
+/// A key that bought for a while and then bids just below those who win stands as the highest
+/// losing bid: under `uniform_price` it costs them what they bid at most, and nobody can tell it
+/// from a payer that lost.
+#[test]
+fn a_shill_raises_the_clearing_price_to_no_more_than_the_lowest_bid_that_wins() {
+    let mut scene = Scene::empty(PaidRule::UniformPrice, 16);
+    for (secret, bid) in [(1, 100_000), (2, 90_000), (3, 80_000)] {
+        scene.join_bidding(secret, Play::Honest, bid);
+    }
+    scene.join(4, Play::Plain);
+    scene.run(10);
+    scene.join_bidding(20, Play::Honest, 110_000);
+    let shill = scene.players.len() - 1;
+    let mut prices = Vec::new();
+    for second in 0..90 {
+        if second == 30 {
+            scene.bid(shill, 89_000);
+        }
+        scene.run(1);
+        scene.market.settle();
+        prices.extend(scene.market.rig.session.choker.clearing_price());
+    }
+    assert!(
+        prices.iter().all(|price| *price <= Rate::new(90_000)),
+        "{prices:?}"
+    );
+    assert_eq!(prices.last(), Some(&Rate::new(89_000)));
 }

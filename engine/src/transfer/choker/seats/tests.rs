@@ -98,6 +98,38 @@ fn the_highest_who_count_stay_and_one_place_is_for_trying() {
     assert_eq!(seated(&stage.decide(12)), [2, 3, 5]);
 }
 
+/// It takes its window at once; while it waits for a payment that never comes it would win every
+/// bid.
+#[test]
+fn who_took_what_it_may_and_does_not_pay_outbids_nobody() {
+    let mut stage = Stage::new([working(1, 100), working(2, 101)]);
+    stage.decide(0);
+    let mut late = working(3, 900);
+    late.candidate.is_late = true;
+    stage.rows.push(late);
+    assert_eq!(seated(&stage.decide(20)), [1, 2, 3], "on trial");
+    assert_eq!(seated(&stage.decide(31)), [1, 2, 3], "no more than that");
+    stage.of(3).candidate.is_late = false;
+    assert_eq!(seated(&stage.decide(32)), [2, 3], "it paid");
+}
+
+#[test]
+fn who_lost_a_seat_by_its_own_doing_counts_once_it_pays_again() {
+    let mut stage = Stage::new([working(1, 100), working(2, 101), working(3, 900)]);
+    stage.of(3).candidate.paid_recently = 0;
+    stage.of(3).candidate.paid_bytes = 1 << 20;
+    stage.decide(0);
+    stage.rows.push(fresh(4, 800));
+    let plan = stage.decide(4);
+    assert!(plan.forfeits(PeerIndex(3)));
+    stage.rows.pop();
+    stage.of(3).candidate.paid_recently = QUANTUM;
+    assert_eq!(seated(&stage.decide(20)), [1, 2, 3], "it rested");
+    assert_eq!(seated(&stage.decide(31)), [1, 2, 3], "and outbids nobody");
+    stage.of(3).candidate.paid_bytes += 1 << 19;
+    assert_eq!(seated(&stage.decide(32)), [2, 3]);
+}
+
 #[test]
 fn between_rounds_nobody_is_outbid() {
     let mut stage = Stage::new((1..=3).map(|peer| working(peer, 100 + peer)));

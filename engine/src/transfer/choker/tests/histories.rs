@@ -34,6 +34,8 @@ fn any_candidate(peer: u64) -> impl Strategy<Value = Candidate> {
             bid: Rate::new(numbers.3),
             has_paid: seat.0,
             is_relaxed: seat.1,
+            paid_bytes: 0,
+            is_late: false,
             paid_recently: seat.2,
             window: 1,
             friend: more.1,
