@@ -2,14 +2,18 @@
 //!
 //! The scenario is [`seedbank_sim::demo::Demo`], first predicted under virtual time, then run here
 //! with real sockets, files, ledgers and a settlement node, and judged by the same findings. Beside
-//! it the same nodes run without receipts. Everything lies in a temporary folder.
+//! it the same nodes run without receipts. Each seeder sends through a [`modem`] of its own.
+//! Everything lies in a temporary folder.
 
+mod modem;
 mod report;
 mod screen;
 mod swarm;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
@@ -18,7 +22,8 @@ use seedbank_ledger::charts::network::Audit;
 use seedbank_ledger::charts::node::NodeLedger;
 use seedbank_ledger::ledger::OpenError;
 use seedbank_ledger::ledger::check::CheckError;
-use seedbank_sim::demo::{Accounts, Demo, DemoOutcome, PAYER, SEEDER};
+use seedbank_sim::demo::{Accounts, Demo, DemoOutcome, PAYER, Prediction, SEEDER};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use crate::books::{AnyStore, LedgerView};
@@ -110,7 +115,7 @@ pub struct Running {
     /// What came of it.
     pub outcome: DemoOutcome,
     /// What the simulator had said.
-    pub prediction: DemoOutcome,
+    pub prediction: Prediction,
     paid: Swarm,
     control: Swarm,
     credit: Credit,
@@ -122,23 +127,22 @@ pub struct Running {
 pub async fn run(options: &DemoOptions, out: &mut impl Write) -> Result<Running, DemoError> {
     let scenario = options.scenario;
     report::opening(&scenario, out)?;
-    let predicted = tokio::task::spawn_blocking(move || scenario.predict()).await;
-    let prediction = predicted
-        .expect("the simulator does not panic")
-        .map_err(DemoError::Prediction)?;
-    report::prediction(&prediction, out)?;
-
     let folder = tempfile::Builder::new()
         .prefix("seedbank-demo-")
         .tempdir()?;
     let metainfo = content(folder.path(), &scenario)?;
-    let credit = Credit::start(folder.path(), options.store).await?;
-    let paid = Swarm::with_credit(folder.path(), options, &credit).await?;
-    let control = Swarm::without(folder.path(), options).await?;
-    for swarm in [&paid, &control] {
-        swarm.add(folder.path(), &scenario, &metainfo).await?;
-    }
-    paid.boost(&scenario, metainfo.torrent_id()).await?;
+    let swarms = async {
+        let credit = Credit::start(folder.path(), options.store).await?;
+        let paid = Swarm::with_credit(folder.path(), options, &credit).await?;
+        let control = Swarm::without(folder.path(), options).await?;
+        for swarm in [&paid, &control] {
+            swarm.add(folder.path(), &scenario, &metainfo).await?;
+        }
+        paid.boost(&scenario, metainfo.torrent_id()).await?;
+        Ok((credit, paid, control))
+    };
+    let (prediction, (credit, paid, control)) = tokio::try_join!(predict(scenario), swarms)?;
+    report::prediction(&prediction, out)?;
     let times = swarm::race(&paid, &control, metainfo.torrent_id(), options.bars, out).await?;
     report::settling(out)?;
     let accounts = settled(&paid, &credit).await?;
@@ -150,6 +154,31 @@ pub async fn run(options: &DemoOptions, out: &mut impl Write) -> Result<Running,
         credit,
         folder,
     })
+}
+
+/// Asks the simulator, on all cores.
+async fn predict(scenario: Demo) -> Result<Prediction, DemoError> {
+    let turns = Arc::new(Semaphore::new(
+        available_parallelism().map_or(1, usize::from),
+    ));
+    let one = |scenario: Demo| {
+        let turns = Arc::clone(&turns);
+        tokio::spawn(async move {
+            let _turn = turns.acquire().await;
+            tokio::task::spawn_blocking(move || scenario.predict()).await
+        })
+    };
+    let running: Vec<_> = Prediction::scenarios(&scenario)
+        .into_iter()
+        .map(one)
+        .collect();
+    let mut outcomes = Vec::new();
+    for run in running {
+        let outcome = run.await.and_then(|outcome| outcome);
+        let outcome = outcome.expect("the simulator does not panic");
+        outcomes.push(outcome.map_err(DemoError::Prediction)?);
+    }
+    Ok(Prediction::of(outcomes))
 }
 
 impl Running {

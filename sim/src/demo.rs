@@ -1,26 +1,30 @@
 //! The scenario of `seedbankd demo`, and its prediction.
 //!
-//! One scarce seeder, one leecher that pays, some that do not; beside it a control swarm of the
-//! same nodes that know nothing of receipts. The numbers live here once: the daemon's demo runs the
-//! same ones on real sockets, and [`DemoOutcome::findings`] judges both.
+//! One seeder behind a modem that nobody told it of, one leecher that pays, some that do not;
+//! beside it a control swarm of the same nodes that know nothing of receipts. Settings and prices
+//! are the defaults, but that leechers are told what they can upload. The numbers live here once:
+//! the daemon's demo runs the same ones on real sockets, and [`DemoOutcome::findings`] judges both.
 
 mod accounts;
 mod outcome;
+mod prediction;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{BoostOrder, Command};
-use seedbank_engine::interface::config::{CreditPolicy, Policy};
+use seedbank_engine::interface::config::Policy;
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::{Duration, Instant, MicroCredits, Rate};
 
 pub use accounts::{Accounts, ChannelTotal};
 pub use outcome::{DemoOutcome, Finding, Times, last, median, seconds};
+pub use prediction::{Prediction, Span};
 
 use crate::books::SimBooks;
-use crate::network::NodeIndex;
+use crate::network::{LinkConfig, NodeIndex};
 use crate::settlement::SimSettlement;
+use crate::signatures::Signatures;
 use crate::swarm::{
-    add, after, completed_at, config, fast_link, identity, start, torrent, wallet_knows,
+    add, after, completed_at, config, fast_link, identity_by, start, torrent, wallet_knows,
 };
 use crate::world::{START, World};
 
@@ -30,6 +34,10 @@ const SWARM_MAX: Duration = Duration::from_secs(600);
 const SETTLING_MAX: Duration = Duration::from_secs(180);
 /// Events after which a simulated swarm is thought to go round in circles.
 const EVENTS_MAX: u64 = 200_000_000;
+/// One way between the seeder and the middle: what delays is what stands in its modem.
+const DELAY: Duration = Duration::from_nanos(50_000);
+/// What the seeder's sockets take in beyond what is under way, while their way out is measured.
+const SEND_BUFFER: u64 = 32 << 10;
 /// Keys of the settlement node and the issuer, beside those of the nodes.
 const SETTLEMENT_KEY: u64 = 1_000;
 const ISSUER_KEY: u64 = 1_001;
@@ -46,22 +54,20 @@ pub struct Demo {
     pub total_len: u64,
     /// Bytes of a piece.
     pub piece_len: u32,
-    /// The seeder's upload limit in bytes per second.
-    pub seeder_rate: u64,
-    /// The seeder's upload slots.
-    pub seeder_slots: usize,
-    /// Percent of the seeder's slots and rate that are not for sale.
-    pub open_share_percent: u8,
+    /// Bytes per second that the seeder's modem carries; the seeder is not told.
+    pub uplink: u64,
+    /// How long a byte waits in that modem's full buffer.
+    pub buffer: Duration,
     /// Leechers that do not pay.
     pub unpaid_count: usize,
     /// Every leecher's upload limit in bytes per second.
     pub leecher_rate: u64,
+    /// The payer's download limit in bytes per second; `None` for no limit.
+    pub payer_download: Option<u64>,
     /// Leechers know each other; otherwise all they have comes from the seeder.
     pub leechers_meet: bool,
     /// What each node is granted.
     pub granted: MicroCredits,
-    /// What the seeder asks and the payer bids.
-    pub rate: Rate,
     /// Most the payer may spend.
     pub boost_max: MicroCredits,
     /// How long nodes have been up when the race begins: where in a round of the choker it begins
@@ -76,15 +82,14 @@ impl Default for Demo {
         Self {
             total_len: 32 << 20,
             piece_len: 256 << 10,
-            seeder_rate: 4 << 20,
-            seeder_slots: 4,
-            open_share_percent: 25,
+            uplink: 4 << 20,
+            buffer: Duration::from_millis(100),
             unpaid_count: 6,
             leecher_rate: 256 << 10,
+            payer_download: None,
             leechers_meet: true,
-            granted: MicroCredits::new(1_000_000),
-            rate: Rate::new(3_000_000),
-            boost_max: MicroCredits::new(500_000),
+            granted: MicroCredits::new(10_000_000),
+            boost_max: MicroCredits::new(1_000_000),
             up_for: Duration::from_secs(1),
             rng_seed: 1,
         }
@@ -106,37 +111,22 @@ impl Demo {
         }
     }
 
-    /// The policy of the node at this position. Leechers sell nothing, so that all that is paid
-    /// goes to the seeder.
+    /// The policy of the node at this position: the default, but that leechers are told what they
+    /// can upload, and perhaps the payer what it can download.
     pub fn policy(&self, position: usize) -> Policy {
-        if position == SEEDER {
-            Policy {
-                slots: self.seeder_slots,
-                open_share_percent: self.open_share_percent,
-                upload_limit: Some(self.seeder_rate),
-                credit: CreditPolicy {
-                    rate_min: Some(self.rate),
-                    ..CreditPolicy::default()
-                },
-                ..Policy::default()
-            }
-        } else {
-            Policy {
-                upload_limit: Some(self.leecher_rate),
-                credit: CreditPolicy {
-                    earn: false,
-                    ..CreditPolicy::default()
-                },
-                ..Policy::default()
-            }
+        Policy {
+            upload_limit: (position != SEEDER).then_some(self.leecher_rate),
+            download_limit: self.payer_download.filter(|_| position == PAYER),
+            ..Policy::default()
         }
     }
 
-    /// Positions of the nodes that the node at this position knows.
-    pub fn known_to(&self, position: usize) -> Vec<usize> {
+    /// Positions of the nodes that the node at this position dials. The seeder dials nobody, as all
+    /// that it sends is to pass its modem.
+    pub fn dialled_by(&self, position: usize) -> Vec<usize> {
         let others = (0..self.node_count()).filter(|other| *other != position);
         others
-            .filter(|other| self.leechers_meet || *other == SEEDER || position == SEEDER)
+            .filter(|other| position != SEEDER && (self.leechers_meet || *other == SEEDER))
             .collect()
     }
 
@@ -146,12 +136,29 @@ impl Demo {
             request_id: "demo".to_owned(),
             torrent_id,
             max: self.boost_max,
-            bid: self.rate,
+            // What a boost bids that is told no bid.
+            bid: Rate::new(2 * Rate::PAR.get()),
             until: None,
         }
     }
 
-    /// Runs both swarms under virtual time.
+    /// The same where leechers upload as much as the seeder: few wait for it.
+    pub const fn with_plentiful_upload(&self) -> Self {
+        Self {
+            leecher_rate: self.uplink,
+            ..*self
+        }
+    }
+
+    /// The same where the payer's own line is a quarter of the seeder's: it cannot take more.
+    pub const fn with_slow_payer(&self) -> Self {
+        Self {
+            payer_download: Some(self.uplink / 4),
+            ..*self
+        }
+    }
+
+    /// Runs both swarms under virtual time, once.
     ///
     /// # Errors
     /// What did not happen in time.
@@ -170,17 +177,18 @@ impl Demo {
 
     /// The swarm with credit: how long each leecher took, the payer first, and the accounts.
     fn paid_swarm(&self, metainfo: &Metainfo) -> Result<(Vec<Duration>, Accounts), String> {
-        let mut settlement =
-            SimSettlement::new(identity(SETTLEMENT_KEY), identity(ISSUER_KEY), START);
+        let scheme = Signatures::counted().scheme();
+        let key = |number| identity_by(scheme.clone(), number);
+        let mut settlement = SimSettlement::new(key(SETTLEMENT_KEY), key(ISSUER_KEY), START);
         let network = settlement.network();
         for position in 0..self.node_count() {
-            settlement.grant(self.key(position).id(), self.granted, START);
+            settlement.grant(key(position as u64).id(), self.granted, START);
         }
         let mut world = World::new(Some(settlement), self.rng_seed);
         world.handled_max = Some(EVENTS_MAX);
         for position in 0..self.node_count() {
-            let books = SimBooks::new(&self.key(position), Some(network), START);
-            let node = world.add_node(&Self::name(position), books, fast_link());
+            let books = SimBooks::new(&key(position as u64), Some(network), START);
+            let node = world.add_node(&Self::name(position), books, self.link(position));
             let mut config = config(position as u64, self.rng_seed);
             config.network = Some(network);
             start(&mut world, node, config, self.policy(position));
@@ -210,9 +218,11 @@ impl Demo {
     fn control_swarm(&self, metainfo: &Metainfo) -> Result<Vec<Duration>, String> {
         let mut world = World::new(None, self.rng_seed);
         world.handled_max = Some(EVENTS_MAX);
+        let scheme = Signatures::counted().scheme();
         for position in 0..self.node_count() {
-            let books = SimBooks::new(&self.key(position), None, START);
-            let node = world.add_node(&Self::name(position), books, fast_link());
+            let key = identity_by(scheme.clone(), position as u64);
+            let books = SimBooks::new(&key, None, START);
+            let node = world.add_node(&Self::name(position), books, self.link(position));
             let mut config = config(position as u64, self.rng_seed);
             config.receipts = false;
             start(&mut world, node, config, self.policy(position));
@@ -224,8 +234,8 @@ impl Demo {
     fn add_stopped(&self, world: &mut World, metainfo: &Metainfo) {
         for position in 0..self.node_count() {
             let node = NodeIndex(position);
-            let peers: Vec<NodeIndex> =
-                self.known_to(position).into_iter().map(NodeIndex).collect();
+            let dialled = self.dialled_by(position).into_iter();
+            let peers: Vec<NodeIndex> = dialled.map(NodeIndex).collect();
             add(world, node, metainfo, position == SEEDER, &peers);
             let stop = Command::StopTorrent(metainfo.torrent_id());
             world.command(node, stop).expect("the torrent is there");
@@ -255,8 +265,16 @@ impl Demo {
         Ok(took(world).into_iter().flatten().collect())
     }
 
-    fn key(&self, position: usize) -> seedbank_ledger::Identity {
-        identity(position as u64)
+    /// The line of the node at this position; a leecher's carries more than it is told to send.
+    const fn link(&self, position: usize) -> LinkConfig {
+        if position != SEEDER {
+            return fast_link();
+        }
+        LinkConfig {
+            buffer: self.buffer,
+            send_buffer: SEND_BUFFER,
+            ..LinkConfig::new(self.uplink, DELAY)
+        }
     }
 }
 
@@ -305,6 +323,22 @@ mod tests {
                 let taken: u64 = channels.map(|channel| channel.taken.get()).sum();
                 let name = Demo::name(position);
                 assert!(taken >= demo.total_len, "{name} signed for {taken} bytes");
+            }
+        }
+    }
+    #[test]
+    fn paying_buys_little_where_upload_is_plentiful_or_the_payers_line_is_slow() {
+        let demo = Demo::default();
+        for (condition, gain_max) in [
+            (demo.with_plentiful_upload(), 1.6),
+            (demo.with_slow_payer(), 1.5),
+        ] {
+            let outcome = condition.predict().unwrap();
+            let gain = outcome.times.gain();
+            assert!(gain <= gain_max, "{gain:.2} of {condition:?}");
+            // What is lost is the gain, and not the accounts.
+            for finding in outcome.accounts.findings() {
+                assert!(finding.holds, "{}: {condition:?}", finding.claim);
             }
         }
     }

@@ -4,13 +4,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use seedbank_ledger::Duration;
-use seedbank_sim::demo::Demo;
+use seedbank_sim::demo::{Demo, DemoOutcome, Prediction, Span, Times};
 use seedbank_sim::signatures::Signatures;
 use seedbank_sim::spread::{Bottleneck, Overlay, Spread, SpreadOutcome};
 
 const USAGE: &str = "usage: seedbank-sim demo [--rng-seed N]\n\
     \x20      seedbank-sim spread [OPTION VALUE]...\n\n\
-    demo runs the scenario of `seedbankd demo` under virtual time and judges it.\n\
+    demo predicts what `seedbankd demo` comes to under virtual time, and judges it.\n\
     spread has one seeder and some leechers of equal lines, and compares the time until all of\n\
     them are done with the least that is possible.\n\n\
     \x20 --leechers N         nodes that want the file (60)\n\
@@ -60,27 +60,46 @@ fn main() -> ExitCode {
 }
 
 fn demo(scenario: &Demo) -> ExitCode {
-    let outcome = match scenario.predict() {
-        Ok(outcome) => outcome,
+    let scenarios = Prediction::scenarios(scenario);
+    let outcomes: Result<Vec<DemoOutcome>, String> = scenarios.iter().map(Demo::predict).collect();
+    let prediction = match outcomes {
+        Ok(outcomes) => Prediction::of(outcomes),
         Err(error) => return failed(&error),
     };
-    let times = &outcome.times;
-    say(&format!(
-        "payer {}; others {}; without payment {}",
-        times.paid,
-        list(&times.unpaid),
-        list(&times.control)
-    ));
-    let findings = outcome.findings();
-    for finding in &findings {
-        let word = if finding.holds { "yes" } else { "NO " };
-        say(&format!("  {word}  {}", finding.claim));
+    let mut holds = true;
+    for (scenario, outcome) in scenarios.iter().zip(&prediction.runs) {
+        let times = &outcome.times;
+        say(&format!(
+            "up for {}, seed {}: payer {}; others {}; without payment {}",
+            scenario.up_for,
+            scenario.rng_seed,
+            times.paid,
+            list(&times.unpaid),
+            list(&times.control)
+        ));
+        for finding in outcome.findings() {
+            let word = if finding.holds { "yes" } else { "NO " };
+            say(&format!("  {word}  {}", finding.claim));
+            holds &= finding.holds;
+        }
     }
-    ExitCode::from(if findings.iter().all(|finding| finding.holds) {
-        0
-    } else {
-        8
-    })
+    for (condition, runs) in [
+        ("as it is", &prediction.runs),
+        (
+            "leechers upload as much as the seeder",
+            &prediction.plentiful,
+        ),
+        (
+            "the payer's line is a quarter of the seeder's",
+            &prediction.slow_payer,
+        ),
+    ] {
+        let (gain, own) = (Span::over(runs, Times::gain), Span::over(runs, Times::own));
+        say(&format!(
+            "{condition}: {gain:.2}× sooner, {own:.2} of the time without payment"
+        ));
+    }
+    ExitCode::from(if holds { 0 } else { 8 })
 }
 
 fn spread(scenario: &Spread) -> ExitCode {

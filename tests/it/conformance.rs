@@ -149,7 +149,7 @@ async fn complete(node: &NodeHandle, torrent_id: TorrentId) -> Result<()> {
 fn star() -> Demo {
     Demo {
         total_len: 16 << 20,
-        seeder_rate: 2 << 20,
+        uplink: 2 << 20,
         unpaid_count: 2,
         leechers_meet: false,
         ..Demo::default()
@@ -167,7 +167,7 @@ async fn one_scenario_comes_to_the_same_on_sockets_and_in_the_simulator() {
     let mut out = Vec::new();
     let running = demo::run(&options, &mut out).await.unwrap();
     running.report(&mut out).unwrap();
-    let predicted = running.prediction.accounts.clone();
+    let predicted = running.prediction.runs[0].accounts.clone();
     let real = running.shutdown().await.unwrap();
     let said = String::from_utf8(out).unwrap();
 

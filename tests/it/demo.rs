@@ -21,8 +21,12 @@ fn the_demo_shows_what_it_claims_and_leaves_nothing_behind() {
         "Predicted by the simulator",
         "payer done",
         "Verdict: who pays",
+        "Where paying buys little",
     ] {
         assert!(said.contains(word), "{word}");
+    }
+    for line in said.lines() {
+        assert!(line.chars().count() < 80, "it would wrap: {line}");
     }
     let left = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(left, 0, "its folder is gone");

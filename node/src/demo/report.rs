@@ -1,9 +1,11 @@
-//! What the demo says before and after.
+//! What the demo says before and after, in lines of at most 79 characters.
 
 use std::io::{self, Write};
 
 use seedbank_ledger::Duration;
-use seedbank_sim::demo::{Demo, DemoOutcome, Times, median, seconds};
+use seedbank_sim::demo::{
+    Demo, DemoOutcome, Finding, Prediction, Span, Times, last, median, seconds,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -11,35 +13,38 @@ const MIB: u64 = 1 << 20;
 pub(super) fn opening(scenario: &Demo, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "A swarm on loopback: one seeder at {} MiB/s with {} slots, {} leechers at {} KiB/s of\n\
-         upload, {} MiB in pieces of {} KiB. Everybody holds {}; one leecher,\n\
-         the payer, spends at {}.",
-        scenario.seeder_rate / MIB,
-        scenario.seeder_slots,
+        "A swarm on loopback: one seeder, {} leechers, {} MiB in pieces of {} KiB.\n\
+         The seeder is told no rate; what it sends passes a modem of {} MiB/s with a\n\
+         buffer of {} ms. Leechers are told to upload {} KiB/s. All else is by default,\n\
+         prices too. One leecher, the payer, boosts its download for up to {}.\n",
         scenario.unpaid_count + 1,
-        scenario.leecher_rate / 1024,
         scenario.total_len / MIB,
         scenario.piece_len / 1024,
-        scenario.granted,
-        scenario.rate,
+        scenario.uplink / MIB,
+        scenario.buffer.as_millis(),
+        scenario.leecher_rate / 1024,
+        scenario.boost_max,
     )?;
     writeln!(
         out,
-        "Beside it, at the same time, the same swarm without receipts (control). Ctrl-C stops.\n"
+        "Beside it, at the same time, the same swarm without receipts (control).\n\
+         Real: nodes, sockets, files, receipts, ledgers, settlement. Not real: it is one\n\
+         machine, and the modem, a relay, hides from the seeder how long its queue is.\n\
+         Ctrl-C stops.\n"
     )?;
     out.flush()
 }
 
 /// What the simulator says.
-pub(super) fn prediction(prediction: &DemoOutcome, out: &mut impl Write) -> io::Result<()> {
-    let times = &prediction.times;
+pub(super) fn prediction(prediction: &Prediction, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "Predicted by the simulator: payer {:.1} s, median of the others {:.1} s, {:.2}× \
-         faster.\n",
-        seconds(times.paid),
-        seconds(median(&times.unpaid)),
-        times.speedup()
+        "Predicted by the simulator, {} runs: payer {} s, median of the others\n\
+         {} s, {}× sooner.\n",
+        prediction.runs.len(),
+        prediction.span(|times| seconds(times.paid)),
+        prediction.span(|times| seconds(median(&times.unpaid))),
+        prediction.span(Times::gain)
     )?;
     out.flush()
 }
@@ -52,28 +57,22 @@ pub(super) fn settling(out: &mut impl Write) -> io::Result<()> {
 /// The table and the verdict; whether all of it holds.
 pub(super) fn verdict(
     outcome: &DemoOutcome,
-    prediction: &DemoOutcome,
+    prediction: &Prediction,
     out: &mut impl Write,
 ) -> io::Result<bool> {
-    writeln!(
-        out,
-        "\n                payer   the others, first to last{:21}faster by",
-        ""
-    )?;
-    row(out, "measured", &outcome.times)?;
-    row(out, "predicted", &prediction.times)?;
-    control(out, "no receipts", &outcome.times)?;
-    control(out, "  predicted", &prediction.times)?;
+    table(&outcome.times, prediction, out)?;
+    let mut findings = outcome.findings();
+    findings.push(prediction.finding(&outcome.times));
     writeln!(out)?;
-    let findings = outcome.findings();
-    for finding in &findings {
-        let word = if finding.holds { " ok " } else { "FAIL" };
-        writeln!(out, "  {word}  {}", finding.claim)?;
+    for Finding { claim, holds } in &findings {
+        let word = if *holds { " ok " } else { "FAIL" };
+        writeln!(out, "  {word}  {claim}")?;
     }
     let holds = findings.iter().all(|finding| finding.holds);
     let verdict = if holds {
         format!(
-            "who pays is served first: {:.1} s instead of {:.1} s for {}, and nobody else is later",
+            "who pays is served first: {:.1} s instead of {:.1} s,\n\
+             for {}, and nobody else is later",
             seconds(outcome.times.paid),
             seconds(median(&outcome.times.unpaid)),
             outcome.accounts.spent
@@ -81,24 +80,62 @@ pub(super) fn verdict(
     } else {
         "it does not hold: see FAIL above".to_owned()
     };
-    writeln!(out, "\nVerdict: {verdict}.")?;
+    writeln!(out, "\nVerdict: {verdict}.\n")?;
+    little(prediction, out)?;
     out.flush()?;
     Ok(holds)
 }
 
-fn row(out: &mut impl Write, name: &str, times: &Times) -> io::Result<()> {
-    writeln!(
-        out,
-        "  {name:<12}{:6.1} s   {:<44}    {:.2}×",
-        seconds(times.paid),
-        in_order(&times.unpaid),
-        times.speedup()
-    )
+/// Where the claim ends.
+fn little(prediction: &Prediction, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "Where paying buys little, by the same simulator:")?;
+    for (condition, runs) in [
+        (
+            "leechers upload as much as the seeder",
+            &prediction.plentiful,
+        ),
+        (
+            "the payer's own line is a quarter of its",
+            &prediction.slow_payer,
+        ),
+    ] {
+        let gain = Span::over(runs, Times::gain);
+        writeln!(out, "  {condition:<42}{gain}× sooner")?;
+    }
+    Ok(())
 }
 
-/// In the control swarm nobody pays: its first leecher is one of the others.
-fn control(out: &mut impl Write, name: &str, times: &Times) -> io::Result<()> {
-    writeln!(out, "  {name:<12}     –     {}", in_order(&times.control))
+fn table(times: &Times, prediction: &Prediction, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n                  payer   {:<41}sooner",
+        "the others, first to last"
+    )?;
+    writeln!(
+        out,
+        "  measured     {:6.1} s   {:<40}{:6.2}×",
+        seconds(times.paid),
+        in_order(&times.unpaid),
+        times.gain()
+    )?;
+    writeln!(
+        out,
+        "  predicted {:>11}   {:<40}{:>7}",
+        prediction.span(|times| seconds(times.paid)).to_string() + " s",
+        in_range(prediction, |times| &times.unpaid),
+        prediction.span(Times::gain).to_string() + "×"
+    )?;
+    // In the control swarm nobody pays: its first leecher is one of the others.
+    writeln!(
+        out,
+        "  no receipts       –     {}",
+        in_order(&times.control)
+    )?;
+    writeln!(
+        out,
+        "  predicted               {}",
+        in_range(prediction, |times| &times.control)
+    )
 }
 
 fn in_order(times: &[Duration]) -> String {
@@ -109,4 +146,11 @@ fn in_order(times: &[Duration]) -> String {
         .map(|time| format!("{:.1}", seconds(time)))
         .collect();
     times.join("  ") + " s"
+}
+
+/// Where the middle and the last of some leechers are predicted.
+fn in_range(prediction: &Prediction, of: impl Fn(&Times) -> &Vec<Duration>) -> String {
+    let middle = prediction.span(|times| seconds(median(of(times))));
+    let end = prediction.span(|times| seconds(last(of(times))));
+    format!("median {middle}  last {end} s")
 }

@@ -19,6 +19,7 @@ use seedbank_sim::demo::{Demo, PAYER, SEEDER, Times};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
+use super::modem::{DemoModem, ModemPlan};
 use super::screen::{Screen, Shown};
 use super::{DemoError, DemoOptions, ask, seed_folder};
 use crate::books::LedgerView;
@@ -36,6 +37,8 @@ const READY_MAX: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(20);
 /// Longest race; it should take 40 s.
 const RACE_MAX: Duration = Duration::from_secs(300);
+/// Time for the last words of leechers to pass the modem.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How often every node is looked at during the race.
 const RACE_POLL: Duration = Duration::from_millis(50);
 
@@ -92,6 +95,8 @@ impl Credit {
 #[derive(Debug)]
 pub(super) struct Swarm {
     nodes: Vec<NodeHandle>,
+    /// The only way to the seeder that leechers are told.
+    modem: DemoModem,
     /// With credit: the whole daemons.
     daemons: Vec<Daemon>,
 }
@@ -121,8 +126,13 @@ impl Swarm {
             };
             daemons.push(Daemon::start(node, daemon).await?);
         }
-        let nodes = daemons.iter().map(|daemon| daemon.node.clone()).collect();
-        Ok(Self { nodes, daemons })
+        let nodes: Vec<NodeHandle> = daemons.iter().map(|daemon| daemon.node.clone()).collect();
+        let modem = modem(&nodes, &options.scenario).await?;
+        Ok(Self {
+            nodes,
+            modem,
+            daemons,
+        })
     }
 
     /// The same nodes, plain BitTorrent.
@@ -133,8 +143,10 @@ impl Swarm {
             node.receipts = false;
             nodes.push(Node::start(node).await?);
         }
+        let modem = modem(&nodes, &options.scenario).await?;
         Ok(Self {
             nodes,
+            modem,
             daemons: Vec::new(),
         })
     }
@@ -147,14 +159,15 @@ impl Swarm {
         metainfo: &Metainfo,
     ) -> Result<(), DemoError> {
         let addrs = self.nodes.iter().map(NodeHandle::listen_addr);
-        let addrs: Vec<SocketAddr> = addrs.flatten().collect();
+        let mut addrs: Vec<SocketAddr> = addrs.flatten().collect();
+        addrs[SEEDER] = self.modem.addr();
         for (position, node) in self.nodes.iter().enumerate() {
             let is_seeder = position == SEEDER;
-            let known = scenario.known_to(position);
+            let dialled = scenario.dialled_by(position);
             let source = TorrentSource::Metainfo(Arc::new(metainfo.clone()));
             let add = AddTorrent {
                 download_dir: is_seeder.then(|| seed_folder(folder)),
-                peers: known.into_iter().map(|other| addrs[other]).collect(),
+                peers: dialled.into_iter().map(|other| addrs[other]).collect(),
                 start: false,
                 ..AddTorrent::new(source)
             };
@@ -221,11 +234,22 @@ impl Swarm {
                 ending.spawn(async move { drop(node.shutdown().await) });
             }
             ending.join_all().await;
+            self.modem.idle(IDLE_MAX).await;
         }
         for daemon in self.daemons {
             daemon.shutdown().await;
         }
     }
+}
+
+async fn modem(nodes: &[NodeHandle], scenario: &Demo) -> Result<DemoModem, DemoError> {
+    let seeder = nodes[SEEDER].listen_addr();
+    let plan = ModemPlan {
+        rate: scenario.uplink,
+        buffer: Duration::from_nanos(scenario.buffer.as_nanos()),
+    };
+    let ended = || DemoError::Ended(Demo::name(SEEDER));
+    Ok(DemoModem::start(seeder.ok_or_else(ended)?, plan).await?)
 }
 
 /// Starts both swarms at once, and shows and times them until every leecher has everything.

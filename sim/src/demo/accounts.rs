@@ -8,7 +8,7 @@ use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::store::Store;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, UnixTime};
 
-use super::{PAYER, SEEDER};
+use super::SEEDER;
 
 /// What one node had from another by their receipts, as each side's own ledger has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +34,13 @@ pub struct Accounts {
     pub escrow: u128,
     /// Locks that are not closed.
     pub locks_open: usize,
-    /// Claims posted to the seeder, by the network's ledger.
+    /// Claims posted to anybody, by the network's ledger.
     pub claimed: MicroCredits,
-    /// Claims posted to anybody else.
-    pub claimed_by_others: MicroCredits,
-    /// What the payer spent, by its own ledger.
+    /// Those of them that the seeder made.
+    pub claimed_by_seeder: MicroCredits,
+    /// What was spent, by each spender's own ledger.
     pub spent: MicroCredits,
-    /// What receipts were worth to the seeder, by its own ledger.
+    /// What receipts were worth, by the ledger of each that served: leechers sell too.
     pub earned: MicroCredits,
     /// Every pair of nodes between which a byte was acknowledged, in order.
     pub channels: Vec<ChannelTotal>,
@@ -107,10 +107,9 @@ impl Accounts {
         self.locks_open = audit.locks_open;
         let seeder = owners.get(SEEDER);
         for (payee, amount) in &audit.claimed {
+            self.claimed = self.claimed.saturating_add(*amount);
             if Some(payee) == seeder {
-                self.claimed = *amount;
-            } else {
-                self.claimed_by_others = self.claimed_by_others.saturating_add(*amount);
+                self.claimed_by_seeder = *amount;
             }
         }
     }
@@ -131,15 +130,9 @@ impl Accounts {
                 .find(|line| line.reason == reason)
                 .map_or(MicroCredits::ZERO, |line| line.amount)
         };
-        match position {
-            SEEDER => {
-                self.earned =
-                    sum(BalanceReason::Earned).saturating_sub(sum(BalanceReason::Forfeited));
-            }
-            PAYER => {
-                self.spent = sum(BalanceReason::Spent).saturating_sub(sum(BalanceReason::Returned));
-            }
-            _ => {}
-        }
+        let earned = sum(BalanceReason::Earned).saturating_sub(sum(BalanceReason::Forfeited));
+        self.earned = self.earned.saturating_add(earned);
+        let spent = sum(BalanceReason::Spent).saturating_sub(sum(BalanceReason::Returned));
+        self.spent = self.spent.saturating_add(spent);
     }
 }

@@ -4,10 +4,12 @@ use seedbank_ledger::Duration;
 
 use super::Accounts;
 
-/// The payer is at least so many times faster than the median of the others.
-const SPEEDUP_MIN: f64 = 2.0;
-/// The last of the others takes at most so many times as long as the last of the control swarm.
-const DELAY_MAX: f64 = 1.10;
+/// The median of the others takes at least so many times as long as the payer.
+const GAIN_MIN: f64 = 2.5;
+/// The payer takes at most so much of what the median takes where nobody pays.
+const OWN_MAX: f64 = 0.6;
+/// The last of the others takes at most so much of what the last takes where nobody pays.
+const HARM_MAX: f64 = 1.10;
 
 /// How long each leecher took from the common start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +41,18 @@ pub struct Finding {
 }
 
 impl Times {
-    /// Median of those that did not pay over the one that did.
-    pub fn speedup(&self) -> f64 {
+    /// How much sooner the payer is done than the median of the others: their time over its own.
+    pub fn gain(&self) -> f64 {
         seconds(median(&self.unpaid)) / seconds(self.paid)
     }
 
-    /// The last of those that did not pay over the last of the control swarm.
-    pub fn delay(&self) -> f64 {
+    /// The payer's time over the median where nobody pays: which leecher is early there is chance.
+    pub fn own(&self) -> f64 {
+        seconds(self.paid) / seconds(median(&self.control))
+    }
+
+    /// The last of the others over the last where nobody pays.
+    pub fn harm(&self) -> f64 {
         seconds(last(&self.unpaid)) / seconds(last(&self.control))
     }
 }
@@ -53,56 +60,88 @@ impl Times {
 impl DemoOutcome {
     /// Everything that the demo claims, in the order in which it is told.
     pub fn findings(&self) -> Vec<Finding> {
-        let Self { times, accounts } = self;
-        let finding = |holds, claim| Finding { claim, holds };
-        let Accounts {
+        let mut findings = self.times.findings().to_vec();
+        findings.extend(self.accounts.findings());
+        findings
+    }
+}
+
+impl Times {
+    fn findings(&self) -> [Finding; 3] {
+        let (gain, own, harm) = (self.gain(), self.own(), self.harm());
+        [
+            Finding::new(
+                gain >= GAIN_MIN,
+                format!(
+                    "who paid was {gain:.2}× sooner than the others' median (at least \
+                     {GAIN_MIN:.2}×)"
+                ),
+            ),
+            Finding::new(
+                own <= OWN_MAX,
+                format!(
+                    "it took {own:.2} of the median time where nobody pays (at most {OWN_MAX:.2})"
+                ),
+            ),
+            Finding::new(
+                harm <= HARM_MAX,
+                format!(
+                    "the last of the others took {harm:.2} of the last there (at most \
+                     {HARM_MAX:.2})"
+                ),
+            ),
+        ]
+    }
+}
+
+impl Accounts {
+    pub(super) fn findings(&self) -> [Finding; 4] {
+        let Self {
+            granted,
+            available,
+            escrow,
             claimed,
+            claimed_by_seeder,
             spent,
             earned,
             ..
-        } = accounts;
-        vec![
-            finding(
-                times.speedup() >= SPEEDUP_MIN,
+        } = self;
+        [
+            Finding::new(
+                self.is_conserved(),
+                format!("{granted} µcr granted = {available} in accounts + {escrow} in locks"),
+            ),
+            Finding::new(
+                self.locks_open == 0,
+                match self.locks_open {
+                    0 => "no lock is open".to_owned(),
+                    open => format!("{open} locks are open"),
+                },
+            ),
+            Finding::new(
+                spent == claimed && claimed == earned && !claimed_by_seeder.is_zero(),
                 format!(
-                    "who paid was {:.2}× faster than the median of the others, of at least \
-                     {SPEEDUP_MIN:.2}×",
-                    times.speedup()
+                    "µcr: {} spent = {} claimed = {} earned, {} by the seeder",
+                    spent.get(),
+                    claimed.get(),
+                    earned.get(),
+                    claimed_by_seeder.get()
                 ),
             ),
-            finding(
-                times.delay() <= DELAY_MAX,
-                format!(
-                    "the others took {:.2}× as long as without payment, of at most {DELAY_MAX:.2}×",
-                    times.delay()
-                ),
-            ),
-            finding(
-                accounts.is_conserved(),
-                format!(
-                    "credit is conserved: {} µcr granted, {} µcr in accounts, {} µcr in locks",
-                    accounts.granted, accounts.available, accounts.escrow
-                ),
-            ),
-            finding(
-                accounts.locks_open == 0,
-                format!("{} locks are open", accounts.locks_open),
-            ),
-            finding(
-                claimed == spent
-                    && spent == earned
-                    && !claimed.is_zero()
-                    && accounts.claimed_by_others.is_zero(),
-                format!("claimed by the seeder {claimed} = spent {spent} = by receipts {earned}"),
-            ),
-            finding(
-                accounts.problems.is_empty(),
-                match accounts.problems.as_slice() {
-                    [] => format!("{} ledgers add up", accounts.ledgers_checked),
+            Finding::new(
+                self.problems.is_empty(),
+                match self.problems.as_slice() {
+                    [] => format!("{} ledgers add up", self.ledgers_checked),
                     problems => problems.join("; "),
                 },
             ),
         ]
+    }
+}
+
+impl Finding {
+    pub(super) const fn new(holds: bool, claim: String) -> Self {
+        Self { claim, holds }
     }
 }
 
