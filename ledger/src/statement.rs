@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::signed::certificate::SignedCertificate;
 use crate::signed::claim::SignedClaim;
 use crate::signed::lock::{LockId, SignedLock};
-use crate::signed::order::{OrderKind, SignedOrder};
+use crate::signed::order::{Order, OrderKind, REASON_LEN_MAX, SignedOrder};
 use crate::signed::{Body as _, Signed};
 use crate::units::{MicroCredits, Sequence};
 
@@ -56,6 +56,9 @@ pub struct StatementLine {
     pub prev_hash: EntryHash,
     /// The settlement node's word for sequence, hash, time and the account's credit afterwards.
     pub certificate: SignedCertificate,
+    /// Why credit was granted, as it came: at most [`REASON_LEN_MAX`] bytes, empty for none.
+    /// [`Self::reason`] says whether it is what the issuer signed.
+    pub reason_bytes: Vec<u8>,
 }
 
 /// An account as the settlement node knows it.
@@ -168,7 +171,7 @@ impl LockStatus {
 }
 
 impl StatementLine {
-    /// Longest line in bytes: a claim with its lock.
+    /// No line is longer, in bytes: a claim with its lock, and a reason, which only grants have.
     pub const LEN_MAX: usize = 1
         + crate::signed::claim::Claim::LEN
         + 64
@@ -178,7 +181,31 @@ impl StatementLine {
         + 9
         + 32
         + crate::signed::certificate::Certificate::LEN
-        + 64;
+        + 64
+        + 2
+        + REASON_LEN_MAX;
+
+    /// Why credit was granted; `None` unless it is what the issuer's order has the hash of, and
+    /// text.
+    pub fn reason(&self) -> Option<&str> {
+        let Operation::Order(order) = &self.operation else {
+            return None;
+        };
+        let is_grant = matches!(order.body.kind, OrderKind::Grant { .. });
+        let fits = (1..=REASON_LEN_MAX).contains(&self.reason_bytes.len());
+        let is_signed = || Order::reason_hash(&self.reason_bytes) == order.body.memo_hash;
+        let text = std::str::from_utf8(&self.reason_bytes).ok()?;
+        (is_grant && fits && is_signed()).then_some(text)
+    }
+
+    /// The line without a reason that nobody signed.
+    #[must_use]
+    pub fn with_signed_reason_only(mut self) -> Self {
+        if self.reason().is_none() {
+            self.reason_bytes.clear();
+        }
+        self
+    }
 
     /// Whether the certificate is for what this line says: the entry is made again from the line,
     /// and its hash is the certified one. So refusal, amount and operation are the settlement
@@ -236,8 +263,8 @@ impl StatementLine {
     }
 
     /// The line's bytes: kind u8, operation, refusal u16, amount u64, optional lock, optional
-    /// previous u64, hash of the entry before, certificate. Optional fields have a flag in front
-    /// and are left out when it is 0.
+    /// previous u64, hash of the entry before, certificate, reason with a u16 length in front.
+    /// Optional fields have a flag in front and are left out when it is 0.
     pub fn to_bytes(&self) -> Vec<u8> {
         let lock = self.lock.as_ref().map(LockStatus::to_bytes);
         let previous = self.previous.map(|previous| previous.get().to_le_bytes());
@@ -249,7 +276,8 @@ impl StatementLine {
             .optional(lock.as_deref())
             .optional(previous.as_ref().map(<[u8; 8]>::as_slice))
             .bytes(self.prev_hash.as_bytes());
-        self.certificate.write(out).finish()
+        let out = self.certificate.write(out);
+        out.sized(&self.reason_bytes).finish()
     }
 
     /// Parses exactly one line; no signature is checked.
@@ -269,6 +297,7 @@ impl StatementLine {
             previous: from.optional("previous", |from| Ok(Sequence::new(from.u64()?)))?,
             prev_hash: EntryHash::from_bytes(from.array()?),
             certificate: Signed::read(from)?,
+            reason_bytes: from.sized("reason", REASON_LEN_MAX)?.to_vec(),
         };
         reader.end()?;
         Ok(line)

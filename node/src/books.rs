@@ -15,14 +15,15 @@ use std::time::Duration;
 
 use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::credit::wallet::config::REQUEST_IDS_MAX;
-use seedbank_ledger::charts::node::{Membership, NodeCause, NodeCommand, NodeLedger};
+use seedbank_ledger::charts::node::{Balance, Membership, NodeCause, NodeCommand, NodeLedger};
 use seedbank_ledger::entry::EntryKind;
-use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, LedgerError, OpenError};
+use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, Head, LedgerError, OpenError};
 use seedbank_ledger::signed::order::SignedOrder;
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Memory, Store, StoreError};
 use seedbank_ledger::tally::{Tally, TallyRow};
 use seedbank_ledger::{NodeId, Sequence};
+use tokio::sync::oneshot;
 
 use crate::host::clock::unix_now;
 use crate::host::config::StoreKind;
@@ -86,8 +87,16 @@ impl Deref for LedgerView {
 /// The ledger and tally of one node.
 pub(crate) struct Books {
     shared: Arc<SharedBooks>,
-    queue: Mutex<Option<SyncSender<NodeCommand>>>,
+    queue: Mutex<Option<SyncSender<BooksJob>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the books' thread is given.
+enum BooksJob {
+    /// Append this.
+    Append(Box<NodeCommand>),
+    /// Say what the ledger holds once everything before this is appended.
+    Tell(oneshot::Sender<Result<(Balance, Head), LedgerError>>),
 }
 
 struct SharedBooks {
@@ -159,7 +168,15 @@ impl Books {
     pub(crate) fn append(&self, command: NodeCommand) {
         let queue = lock(&self.queue).clone();
         // Without a writer the books have failed, and the session is told to stop.
-        let _ = queue.map(|queue| queue.send(command));
+        let _ = queue.map(|queue| queue.send(BooksJob::Append(Box::new(command))));
+    }
+
+    /// Has `reply` told what the ledger holds after everything that was queued so far; it is
+    /// dropped if the books are closed. Asked on the session's thread, the answer is of one moment
+    /// with whatever the session says there.
+    pub(crate) fn tell(&self, reply: oneshot::Sender<Result<(Balance, Head), LedgerError>>) {
+        let queue = lock(&self.queue).clone();
+        let _ = queue.map(|queue| queue.send(BooksJob::Tell(reply)));
     }
 
     /// A reader of the ledger as it stands. O(1); what it is asked may take longer.
@@ -189,7 +206,7 @@ impl Drop for Books {
 
 impl SharedBooks {
     /// Appends whatever is queued until the queue ends.
-    fn keep(&self, queue: &Receiver<NodeCommand>) -> Result<(), LedgerError> {
+    fn keep(&self, queue: &Receiver<BooksJob>) -> Result<(), LedgerError> {
         loop {
             let first = match queue.recv_timeout(SYNC_EVERY) {
                 Ok(first) => first,
@@ -202,22 +219,40 @@ impl SharedBooks {
                     return Ok(());
                 }
             };
-            let mut group = vec![first];
-            while group.len() < GROUP_MAX {
-                match queue.try_recv() {
-                    Ok(next) => group.push(next),
-                    Err(_) => break,
+            let mut group = Vec::new();
+            let mut job = Some(first);
+            while let Some(next) = job.take() {
+                match next {
+                    BooksJob::Append(command) => group.push(*command),
+                    BooksJob::Tell(reply) => {
+                        self.append(&std::mem::take(&mut group))?;
+                        let ledger = self.ledger();
+                        let told = ledger.balance().map(|balance| (balance, ledger.head()));
+                        // Whoever asked may have gone.
+                        let _ = reply.send(told);
+                    }
+                }
+                if group.len() < GROUP_MAX {
+                    job = queue.try_recv().ok();
                 }
             }
-            let outcomes = self.ledger().append(unix_now(), &group)?;
-            for (command, outcome) in group.iter().zip(outcomes) {
-                if let Some(refusal) = outcome.refusal() {
-                    tracing::warn!(?refusal, ?command, "ledger refused an entry");
-                }
-            }
-            // The append synced the log that both share.
-            self.unsynced.store(false, Ordering::Release);
+            self.append(&group)?;
         }
+    }
+
+    fn append(&self, group: &[NodeCommand]) -> Result<(), LedgerError> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let outcomes = self.ledger().append(unix_now(), group)?;
+        for (command, outcome) in group.iter().zip(outcomes) {
+            if let Some(refusal) = outcome.refusal() {
+                tracing::warn!(?refusal, ?command, "ledger refused an entry");
+            }
+        }
+        // The append synced the log that both share.
+        self.unsynced.store(false, Ordering::Release);
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StoreError> {

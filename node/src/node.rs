@@ -14,13 +14,14 @@ use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply,
 };
 use seedbank_engine::interface::config::{Network, Policy, SessionConfig};
+use seedbank_engine::interface::view::WalletView;
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{ClientId, TorrentId};
-use seedbank_ledger::charts::node::Membership;
-use seedbank_ledger::ledger::{LedgerError, OpenError};
+use seedbank_ledger::charts::node::{Balance, Membership};
+use seedbank_ledger::ledger::{Head, LedgerError, OpenError};
 use seedbank_ledger::store::StoreError;
 use seedbank_ledger::{Identity, NodeId};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -314,6 +315,26 @@ impl NodeHandle {
         &self.inner.events
     }
 
+    /// What the ledger holds, and the account as the session knows it, of one moment; first, what
+    /// the newest receipts say is entered, at most once a second. `None` once the node has ended.
+    pub async fn balance(&self) -> Option<Result<(Balance, Head, WalletView), LedgerError>> {
+        // A session that is finishing enters everything by itself.
+        let _ = self.inner.inbox.command(Command::BookReceipts).await;
+        let books = {
+            let held = self.inner.held.lock();
+            let held = held.unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&held.as_ref()?.books)
+        };
+        let (reply, told) = oneshot::channel();
+        let question = move |session: &Session| {
+            books.tell(reply);
+            session.wallet()
+        };
+        let view = self.query(question).await?;
+        let told = told.await.ok()?;
+        Some(told.map(|(balance, head)| (balance, head, view)))
+    }
+
     /// A reader of the ledger as it stands; `None` once the node has ended.
     pub fn ledger(&self) -> Option<Result<LedgerView, OpenError>> {
         let held = self
@@ -407,6 +428,7 @@ impl Inner {
             | Command::Boost(_)
             | Command::CancelBoost(_)
             | Command::Transfer { .. }
+            | Command::BookReceipts
             | Command::Shutdown => None,
         };
         let reply = self.inbox.command(command).await?;

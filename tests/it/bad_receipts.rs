@@ -12,7 +12,7 @@ use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Identity, MicroCredits, NetworkId, NodeId, Rate, UnixTime};
 use seedbank_tests::client::Client as _;
-use seedbank_tests::community::{account, check_ledgers, check_network};
+use seedbank_tests::community::{account, check_ledgers, check_network, services};
 use seedbank_tests::member::Member;
 use seedbank_tests::namespace::run;
 use seedbank_tests::poll::poll;
@@ -131,21 +131,25 @@ fn receipts_that_prove_nothing_earn_nothing() {
         let foreign = signed_by(foreign, &member.identity);
         violates(&scene, member, &foreign, "receipt of another network")?;
 
-        // More than the lock holds counts for what it holds.
+        // More than the lock holds counts for what it holds, and bytes that were never served for
+        // none.
         let mut peer = connect(&scene, member)?;
         ensure!(held(&peer.synced, &lock) == 100, "bad ones were held");
-        let all = receipt(8 * STEP, LOCK + 500_000);
+        let all = receipt(u64::MAX, LOCK + 500_000);
         say(&mut peer, all)?;
         let (lock_id, newest) = (lock.body.lock_id, Some(all));
         peer.say(&ReceiptMessage::Close { lock_id, newest })?;
         poll(CLOSED_MAX, "the lock to be claimed and closed", || {
             let account = account(&scene.seeder)?;
-            Ok((account.available > 0 && account.claimable == 0).then_some(()))
+            Ok((account.free > 0 && account.claimable == 0).then_some(()))
         })?;
         let account = account(&scene.seeder)?;
-        println!("{account:?}");
+        let sold = services(&scene.seeder, "peer")?;
+        println!("{account:?}, {sold:?}");
+        let sold = sold.get(&member.identity.id().to_string());
+        ensure!(sold.is_some_and(|to| to.given == 0 && to.earned == LOCK));
         ensure!(
-            account.earned == LOCK && account.available == LOCK,
+            account.earned == LOCK && account.free == LOCK,
             "{account:?}"
         );
         scene.seeder.terminate()?;

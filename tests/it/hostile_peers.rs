@@ -280,7 +280,7 @@ impl<'a> Scene<'a> {
                 if settles {
                     poll(SETTLED_MAX, "its lock to be closed", || {
                         let seeder = account(&self.seeder)?;
-                        Ok((seeder.available > 0 && seeder.claimable == 0).then_some(()))
+                        Ok((seeder.free > 0 && seeder.claimable == 0).then_some(()))
                     })?;
                 }
                 Ok::<_, anyhow::Error>(took)
@@ -422,7 +422,7 @@ fn boosted(scene: &mut Scene<'_>, name: &str, garbage: bool) -> Result<Duration>
     let key = key_of(&payer)?;
     scene.settlement.cli(&["wallet", "grant", &key, "10"])?;
     poll(SETTLED_MAX, "the grant to show", || {
-        Ok((account(&payer)?.available > 0).then_some(()))
+        Ok((account(&payer)?.free > 0).then_some(()))
     })?;
     let folder = scene.net.folder(&format!("{name}-files"))?;
     let hash = scene.torrent.hash_hex();

@@ -11,6 +11,7 @@ mod hostile_peers;
 mod interop;
 mod kill;
 mod mixed_swarm;
+mod numbers;
 mod paid;
 mod processes;
 mod promise;

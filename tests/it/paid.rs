@@ -15,7 +15,7 @@ use seedbank_tests::torrent::Torrent;
 /// Micro-credits that `grant("…", "10")` creates.
 pub(crate) const GRANTED: u64 = 10_000_000;
 
-const TOTAL: u64 = 24 << 20;
+pub(crate) const TOTAL: u64 = 24 << 20;
 
 /// What the whole torrent costs at 3 cr/GiB.
 pub(crate) const COST: u64 = 3_000_000 * TOTAL / (1 << 30);
@@ -76,7 +76,7 @@ impl Three {
         let seeds = net.seed_folder("seed-files", &torrent.content)?;
         self.seeder.seed(torrent, &seeds)?;
         poll(GRANT_MAX, "the payer to hear of its credit", || {
-            Ok((account(&self.payer)?.available > 0).then_some(()))
+            Ok((account(&self.payer)?.free > 0).then_some(()))
         })?;
         let folder = net.folder("payer-files")?;
         let peers = [self.seeder.addr()];
@@ -119,7 +119,7 @@ impl Three {
             "not conserved: {all}"
         );
         ensure!(
-            payer.available + seeder.available == supply.free,
+            payer.free + seeder.free == supply.free,
             "members hold another sum: {all}"
         );
         Ok(Books {

@@ -25,7 +25,7 @@ fn a_grant_shows_within_two_seconds() {
             three.grant(&format!("grant {count}"), amount)?;
             let expected = [1_000_000, 3_500_000][count - 1];
             poll(GRANT_SHOWS_MAX, "the grant to show", || {
-                let available = account(&three.payer)?.available;
+                let available = account(&three.payer)?.free;
                 Ok((available == expected).then_some(()))
             })?;
             println!("seen after {:.2} s", begin.elapsed().as_secs_f64());

@@ -298,7 +298,7 @@ fn promise(bed: &Bed<'_>, cell: Cell) -> Result<Promise> {
     let to = key_of(payer)?;
     settlement.cli(&["wallet", "grant", &to, "10", "--request-id", &name("grant")])?;
     poll(SETTLED_MAX, "the payer to hear of its credit", || {
-        Ok((account(payer)?.available > 0).then_some(()))
+        Ok((account(payer)?.free > 0).then_some(()))
     })?;
     swarm.seeder.seed(&torrent, &seeds)?;
     let paid = swarm.run(net, &torrent, true, cell.time_max())?;

@@ -1,5 +1,6 @@
 //! A network of nodes that settle with each other: who founds it, and what its books say.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,7 +28,9 @@ pub struct Community {
 /// What a node's own ledger says about its credit, in micro-credits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
-    pub available: u64,
+    pub free: u64,
+    pub set_aside: u64,
+    pub pending: u64,
     pub locked: u64,
     pub signed: u64,
     pub claimable: u64,
@@ -46,6 +49,23 @@ pub struct Supply {
     pub locks_open: u64,
     pub in_locks: u64,
     pub paid: u64,
+}
+
+/// A group of `wallet explain`, in micro-credits and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Service {
+    pub earned: u64,
+    pub spent: u64,
+    pub given: u64,
+    pub taken: u64,
+}
+
+impl Account {
+    /// What is the node's own: all but what it signed away.
+    #[must_use]
+    pub fn own(&self) -> u64 {
+        self.free + self.set_aside + self.pending + self.locked + self.claimable
+    }
 }
 
 impl Community {
@@ -129,13 +149,49 @@ pub fn account(node: &Daemon) -> Result<Account> {
     let spent = -(delta("spent")? + delta("returned")?);
     let earned = delta("earned")? + delta("forfeited")?;
     Ok(Account {
-        available: number(&balance, "available_microcredits")?,
+        free: number(&balance, "free_microcredits")?,
+        set_aside: number(&balance, "set_aside_microcredits")?,
+        pending: number(&balance, "pending_microcredits")?,
         locked: number(&balance, "locked_microcredits")?,
         signed: number(&balance, "signed_microcredits")?,
         claimable: number(&balance, "claimable_microcredits")?,
         spent: u64::try_from(spent)?,
         earned: u64::try_from(earned)?,
     })
+}
+
+/// What `wallet explain --by GROUPING` of a running node says, by key.
+///
+/// # Errors
+/// When the node does not answer.
+pub fn services(node: &Daemon, grouping: &str) -> Result<BTreeMap<String, Service>> {
+    let explained = node.cli(&["wallet", "explain", "--by", grouping])?;
+    let lines = explained["lines"].as_array().context("no lines")?;
+    let service = |line: &Value| {
+        let key = line["key"].as_str().context("no key")?.to_owned();
+        let service = Service {
+            earned: number(line, "earned_microcredits")?,
+            spent: number(line, "spent_microcredits")?,
+            given: number(line, "given_bytes")?,
+            taken: number(line, "taken_bytes")?,
+        };
+        Ok((key, service))
+    };
+    lines.iter().map(service).collect()
+}
+
+/// Grants less burns, as the running settlement node prints them.
+///
+/// # Errors
+/// When the node does not answer, or is no settlement node.
+pub fn supply(settlement: &Daemon) -> Result<u64> {
+    let balance = settlement.cli(&["wallet", "balance"])?;
+    let supply = &balance["supply"];
+    let granted = number(supply, "granted_microcredits")?;
+    let burned = number(supply, "burned_microcredits")?;
+    granted
+        .checked_sub(burned)
+        .context("more burned than granted")
 }
 
 /// Every entry of a running node's own ledger, oldest first.

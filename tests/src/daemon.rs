@@ -159,6 +159,15 @@ impl Daemon {
         Ok(())
     }
 
+    /// Stops the process where it stands, or lets it go on: a machine that nobody can reach.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn hold(&self, held: bool) -> Result<()> {
+        let process = self.process.as_ref();
+        process.context("the node is not running")?.hold(held)
+    }
+
     /// Where the node keeps what outlives it.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {

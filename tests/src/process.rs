@@ -124,6 +124,14 @@ impl Process {
         Ok(())
     }
 
+    /// Stops the program where it stands, or lets it go on.
+    ///
+    /// # Errors
+    /// When the program has gone.
+    pub fn hold(&self, held: bool) -> Result<()> {
+        self.signal(if held { Signal::STOP } else { Signal::CONT })
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a process id above 0")?;
         kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))

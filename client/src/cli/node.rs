@@ -61,7 +61,7 @@ pub(super) async fn status(app: &mut App<'_>) -> Result<(), ClientError> {
             "balance",
             format!(
                 "{} free, {} locked",
-                credit(balance.available_microcredits),
+                credit(balance.free_microcredits),
                 credit(balance.locked_microcredits)
             ),
         );

@@ -35,7 +35,9 @@ async fn balance(app: &mut App<'_>) -> Result<(), ClientError> {
     let answer = client.wallet.get_balance(v1::GetBalanceRequest {}).await?;
     let balance = answer.into_inner();
     app.printer.message(&balance, |page| {
-        page.fact("available", credit(balance.available_microcredits));
+        page.fact("free", credit(balance.free_microcredits));
+        page.fact("set aside", credit(balance.set_aside_microcredits));
+        page.fact("pending", credit(balance.pending_microcredits));
         page.fact("locked", credit(balance.locked_microcredits));
         page.fact("signed", credit(balance.signed_microcredits));
         page.fact("claimable", credit(balance.claimable_microcredits));
@@ -51,6 +53,18 @@ async fn balance(app: &mut App<'_>) -> Result<(), ClientError> {
             format!("entry {sequence}, settled {as_of}, settlement {reachable}"),
         );
         page.fact("account", &balance.account);
+        if let Some(supply) = &balance.supply {
+            let [total, granted, burned] = [
+                supply.total_microcredits,
+                supply.granted_microcredits,
+                supply.burned_microcredits,
+            ]
+            .map(credit);
+            page.fact(
+                "supply",
+                format!("{total} in being: {granted} granted, {burned} burned"),
+            );
+        }
         page.next("seedbank wallet explain");
     })
 }
@@ -71,34 +85,82 @@ async fn explain(
     };
     let answer = client.wallet.explain_balance(request).await?.into_inner();
     app.printer.message(&answer, |page| {
-        let mut table = TextTable::new(&[
-            ("", Align::Left),
-            ("bytes", Align::Right),
-            ("credit", Align::Right),
-            ("entries", Align::Right),
-        ]);
-        let total = |amount| credit(amount).trim_end_matches(" cr").to_owned();
-        let none = String::new;
-        let opening = total(answer.opening_microcredits);
-        table.row(["opening balance".into(), none(), opening, none()]);
-        for line in &answer.lines {
-            table.row([
-                line.label.clone(),
-                if line.payload_bytes == 0 {
-                    none()
-                } else {
-                    bytes(line.payload_bytes)
-                },
-                credit_change(line.delta_microcredits),
-                line.entry_count.to_string(),
-            ]);
-        }
-        let closing = total(answer.closing_microcredits);
-        table.row(["closing balance".into(), none(), closing, none()]);
-        page.table(&table);
+        page.table(&match by {
+            LinesBy::Kind => by_kind(&answer),
+            LinesBy::Peer | LinesBy::Torrent | LinesBy::Day => by_group(&answer),
+        });
         page.line(format!("every entry up to {} is counted", answer.sequence));
         page.next("seedbank wallet history");
     })
+}
+
+/// One number of bytes and one of credit for each reason.
+fn by_kind(answer: &v1::ExplainBalanceResponse) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("", Align::Left),
+        ("bytes", Align::Right),
+        ("credit", Align::Right),
+        ("entries", Align::Right),
+    ]);
+    let none = String::new;
+    let opening = plain(answer.opening_microcredits);
+    table.row(["opening balance".into(), none(), opening, none()]);
+    for line in &answer.lines {
+        table.row([
+            line.label.clone(),
+            some(line.payload_bytes, bytes),
+            credit_change(line.delta_microcredits),
+            line.entry_count.to_string(),
+        ]);
+    }
+    let closing = plain(answer.closing_microcredits);
+    table.row(["closing balance".into(), none(), closing, none()]);
+    table
+}
+
+/// What was served and earned, received and spent with or for each.
+fn by_group(answer: &v1::ExplainBalanceResponse) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("", Align::Left),
+        ("served", Align::Right),
+        ("earned", Align::Right),
+        ("received", Align::Right),
+        ("spent", Align::Right),
+        ("credit", Align::Right),
+    ]);
+    let total = |label: &str, amount| {
+        let mut row = <[String; 6]>::default();
+        label.clone_into(&mut row[0]);
+        row[5] = plain(amount);
+        row
+    };
+    table.row(total("opening balance", answer.opening_microcredits));
+    for line in &answer.lines {
+        table.row([
+            line.label.clone(),
+            some(line.given_bytes, bytes),
+            some(line.earned_microcredits, plain),
+            some(line.taken_bytes, bytes),
+            some(line.spent_microcredits, plain),
+            credit_change(line.delta_microcredits),
+        ]);
+    }
+    table.row(total("closing balance", answer.closing_microcredits));
+    table
+}
+
+/// Credit for a column that says so.
+fn plain(amount: i64) -> String {
+    credit(amount).trim_end_matches(" cr").to_owned()
+}
+
+/// A number that is left out if it is 0.
+fn some(number: i64, shown: fn(i64) -> String) -> String {
+    if number == 0 {
+        String::new()
+    } else {
+        shown(number)
+    }
 }
 
 async fn history(app: &mut App<'_>, limit: u32) -> Result<(), ClientError> {
@@ -229,7 +291,10 @@ fn table(entries: &[v1::Entry]) -> TextTable {
                 bytes(entry.payload_bytes)
             },
             short(&entry.peer_key).to_owned(),
-            entry.cause.clone(),
+            match entry.reason.as_str() {
+                "" => entry.cause.clone(),
+                reason => format!("{}: {reason}", entry.cause),
+            },
         ]);
     }
     table

@@ -374,7 +374,8 @@ impl WalletService for Fake {
         _: Request<v1::GetBalanceRequest>,
     ) -> Answer<v1::GetBalanceResponse> {
         answer(v1::GetBalanceResponse {
-            available_microcredits: 114_440_000,
+            free_microcredits: 114_440_000,
+            set_aside_microcredits: 1_000_000,
             locked_microcredits: 500_000,
             sequence: 1_048,
             as_of_time: time(1_700_000_000),
@@ -394,6 +395,7 @@ impl WalletService for Fake {
             delta_microcredits: delta,
             payload_bytes: bytes,
             entry_count: count,
+            ..v1::BalanceLine::default()
         };
         answer(v1::ExplainBalanceResponse {
             opening_microcredits: 84_120_000,
@@ -482,10 +484,10 @@ impl BoostService for Fake {
             return Err(Failure::new(ErrorReason::RequestIdReused, "reused").into());
         }
         if request.max_microcredits > 1_000_000_000 {
-            let message = "needs 9000000.000000 cr, has 1.200000 cr";
+            let message = "needs 9000000.000000 cr, has 1.200000 cr free";
             let failure = Failure::new(ErrorReason::InsufficientCredit, message)
                 .with("needed", request.max_microcredits)
-                .with("available", 1_200_000);
+                .with("free", 1_200_000);
             return Err(failure.into());
         }
         self.seen().boosts.push(request);

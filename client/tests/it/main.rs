@@ -189,8 +189,8 @@ async fn errors_are_json_on_standard_error_if_asked_for() {
         serde_json::json!({"error": {
             "code": "FAILED_PRECONDITION",
             "reason": "INSUFFICIENT_CREDIT",
-            "message": "needs 9000000.000000 cr, has 1.200000 cr",
-            "metadata": {"available": "1200000", "needed": "9000000000000"},
+            "message": "needs 9000000.000000 cr, has 1.200000 cr free",
+            "metadata": {"free": "1200000", "needed": "9000000000000"},
             "help": "seedbank wallet balance",
         }})
     );
@@ -200,7 +200,7 @@ async fn errors_are_json_on_standard_error_if_asked_for() {
     let outcome = run(&server, "boost start film --max 9000000").await;
     assert_eq!(
         outcome.err,
-        "error: needs 9000000.000000 cr, has 1.200000 cr\ntry: seedbank wallet balance\n"
+        "error: needs 9000000.000000 cr, has 1.200000 cr free\ntry: seedbank wallet balance\n"
     );
 }
 

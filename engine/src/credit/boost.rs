@@ -20,6 +20,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use seedbank_ledger::charts::node::Available;
 use seedbank_ledger::layout::LayoutError;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
@@ -202,8 +203,8 @@ impl Boosts {
         if active.count() >= ACTIVE_MAX {
             return bad("boost", "has to wait: too many are active");
         }
-        let available = self.available(purse);
-        if order.max > available {
+        let available = self.divide(purse);
+        if order.max > available.free {
             return Err(CreditError::InsufficientCredit {
                 needed: order.max,
                 available,
@@ -259,9 +260,15 @@ impl Boosts {
         closed && !self.book.boosts.values().any(busy) && self.bidders.is_empty()
     }
 
-    /// Credit that no boost has been promised.
-    pub fn available(&self, purse: &Purse) -> MicroCredits {
-        purse.spendable.saturating_sub(self.book.committed())
+    /// Credit that is promised to active boosts, and neither spent nor reserved.
+    pub fn set_aside(&self) -> MicroCredits {
+        self.book.committed()
+    }
+
+    /// What is available, by what it is promised to.
+    pub fn divide(&self, purse: &Purse) -> Available {
+        let available = purse.spendable.saturating_add(purse.pending);
+        Available::divide(available, purse.pending, self.set_aside())
     }
 
     /// What a boost of a torrent with `left` bytes missing would meet at this bid.
@@ -283,7 +290,7 @@ impl Boosts {
             cost_max: bid.cost_ceil(left).unwrap_or(MicroCredits::MAX),
             payee_count: u32::try_from(rates.len()).unwrap_or(u32::MAX),
             rate_min: rates.values().copied().max().unwrap_or(Rate::ZERO),
-            available: self.available(purse),
+            available: self.divide(purse).free,
         }
     }
 

@@ -21,8 +21,9 @@ use crate::credit::boost::{BoostView, Boosts};
 use crate::credit::network::Network;
 use crate::credit::output::{CreditOutput, Errand, Notice};
 use crate::credit::policy::{CreditError, CreditPolicy};
+use crate::credit::receipts::earning::Earning;
 use crate::credit::receipts::exchange::{Exchange, Setup, Terms};
-use crate::credit::receipts::limits::Window;
+use crate::credit::receipts::limits::{BOOK_GAP, Window};
 use crate::credit::settlement::Unreachable;
 use crate::credit::wallet::{Wallet, WalletBook, WalletView};
 use crate::wire::extended::{RECEIPT_VERSION, ReceiptOffer};
@@ -53,6 +54,8 @@ pub struct Market {
     boosts: Boosts,
     /// The wall clock at an instant, as the driver told it last.
     told: (Instant, UnixTime),
+    /// When receipts were booked on request last.
+    booked_at: Option<Instant>,
     outputs: VecDeque<CreditOutput>,
 }
 
@@ -80,6 +83,7 @@ impl Market {
             receipts: setup.receipts,
             policy,
             told: (now, UnixTime::ZERO),
+            booked_at: None,
             outputs: VecDeque::new(),
             identity,
         }
@@ -177,10 +181,23 @@ impl Market {
         let Some(wallet) = &mut self.wallet else {
             return Err(CreditError::NoSettlement);
         };
-        let nonce = wallet.transfer(request_id, to, amount, now)?;
+        let set_aside = self.boosts.set_aside();
+        let nonce = wallet.transfer(request_id, (to, amount), set_aside, now)?;
         self.tell_wallet(now, |_| {});
         self.route(now);
         Ok(nonce)
+    }
+
+    /// Appends what the newest receipts on locks say and no entry does yet, so that whoever asks
+    /// for the balance is told sums over entries (L8). At most once a second: an entry costs an
+    /// fsync.
+    pub fn book_receipts(&mut self, now: Instant) {
+        if self.booked_at.is_some_and(|at| now < at.after(BOOK_GAP)) {
+            return;
+        }
+        self.booked_at = Some(now);
+        self.exchange.book_receipts(now);
+        self.route(now);
     }
 
     /// The session ends: what is due is signed and claimed, and no new order is given.
@@ -222,14 +239,13 @@ impl Market {
 
     /// The account.
     pub fn wallet(&self) -> WalletView {
-        let claimable = self
-            .exchange
-            .earning_locks()
-            .map(|lock| lock.worth().saturating_sub(lock.claimed));
+        let open = self.exchange.earning_locks();
+        let open = open.filter(|lock| lock.state != Earning::Closed);
+        let claimable = open.map(|lock| lock.worth().saturating_sub(lock.claimed));
         let claimable = claimable.fold(MicroCredits::ZERO, MicroCredits::saturating_add);
         self.wallet
             .as_ref()
-            .map(|wallet| wallet.view(claimable))
+            .map(|wallet| wallet.view(claimable, self.boosts.set_aside()))
             .unwrap_or_default()
     }
 

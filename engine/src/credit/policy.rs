@@ -1,5 +1,6 @@
 //! What the owner decides about credit, and why a wish about credit is refused.
 
+use seedbank_ledger::charts::node::Available;
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 
 use crate::credit::network::Network;
@@ -56,8 +57,8 @@ pub enum CreditError {
     InsufficientCredit {
         /// Asked for.
         needed: MicroCredits,
-        /// Free to spend.
-        available: MicroCredits,
+        /// What is free, and what the rest is promised to.
+        available: Available,
     },
     /// No settlement node is configured.
     #[error("no settlement node is configured")]

@@ -20,6 +20,7 @@ pub(crate) mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use seedbank_ledger::charts::node::Available;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
@@ -70,7 +71,9 @@ pub struct Purse {
     pub synced: bool,
     /// Locks may be opened and topped up.
     pub ready: bool,
-    /// Available credit less what queued and unanswered operations will take.
+    /// What queued and unanswered operations will take.
+    pub pending: MicroCredits,
+    /// Available credit less what is pending.
     pub spendable: MicroCredits,
     /// Most credit in one lock of this network, top-ups included.
     pub lock_max: MicroCredits,
@@ -83,10 +86,14 @@ pub struct Purse {
 /// Credit as this node knows it, from the newest statement line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalletView {
-    /// Free to spend.
+    /// At the settlement node and in no lock.
     pub available: MicroCredits,
-    /// Reserved in locks of ours.
-    pub locked: MicroCredits,
+    /// Of it, in orders that are queued or not answered yet.
+    pub pending: MicroCredits,
+    /// Of it, promised to active boosts.
+    pub set_aside: MicroCredits,
+    /// In locks of ours, what was signed away included.
+    pub reserved: MicroCredits,
     /// Receipts held and not yet claimed.
     pub claimable: MicroCredits,
     /// As of which settlement time.
@@ -251,7 +258,8 @@ impl Wallet {
         self.tick(now, unix);
     }
 
-    /// Sends credit to another account. Returns the nonce the order has or will most likely get.
+    /// Sends credit to another account, though none that is set aside for boosts. Returns the nonce
+    /// the order has or will most likely get.
     ///
     /// The same request id with the same body is the same transfer, in this run and in later ones.
     /// A transfer that waits behind another order is not stored yet: a crash forgets it, and
@@ -259,8 +267,8 @@ impl Wallet {
     pub fn transfer(
         &mut self,
         request_id: &str,
-        to: NodeId,
-        amount: MicroCredits,
+        (to, amount): (NodeId, MicroCredits),
+        set_aside: MicroCredits,
         now: Instant,
     ) -> Result<u64, CreditError> {
         let bad = |field, problem| Err(CreditError::BadValue { field, problem });
@@ -281,8 +289,8 @@ impl Wallet {
         if amount.is_zero() {
             return bad("amount", "must be more than zero");
         }
-        let available = self.spendable();
-        if amount > available {
+        let available = self.divide(set_aside);
+        if amount > available.free {
             return Err(CreditError::InsufficientCredit {
                 needed: amount,
                 available,
@@ -441,6 +449,7 @@ impl Wallet {
         Purse {
             synced: self.synced,
             ready: self.synced && self.takes_locks() && !self.nonce_lost && is_long_enough,
+            pending: self.orders.committed(),
             spendable: self.spendable(),
             lock_max: MicroCredits::new(limits.lock_microcredits_max),
             lock_ttl_secs: limits.lock_ttl_secs,
@@ -448,11 +457,19 @@ impl Wallet {
         }
     }
 
-    /// The account as users see it; `claimable` is the exchange's to say.
-    pub fn view(&self, claimable: MicroCredits) -> WalletView {
+    /// What is available, by what it is promised to; `set_aside` is the boosts' to say.
+    pub fn divide(&self, set_aside: MicroCredits) -> Available {
+        Available::divide(self.account.available, self.orders.committed(), set_aside)
+    }
+
+    /// The account as users see it; `claimable` is the exchange's to say, `set_aside` the boosts'.
+    pub fn view(&self, claimable: MicroCredits, set_aside: MicroCredits) -> WalletView {
+        let available = self.divide(set_aside);
         WalletView {
-            available: self.account.available,
-            locked: self.account.reserved,
+            available: available.total(),
+            pending: available.pending,
+            set_aside: available.set_aside,
+            reserved: self.account.reserved,
             claimable,
             as_of: self.as_of,
             reachable: self.link.is_reachable(),

@@ -62,6 +62,9 @@ pub enum Command {
         /// How much.
         amount: MicroCredits,
     },
+    /// Enters what the newest receipts say into the ledger, at most once a second: before the owner
+    /// is told a balance.
+    BookReceipts,
     /// Finish: final receipts, `stopped` announces, close every connection.
     Shutdown,
 }

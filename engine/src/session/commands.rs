@@ -47,6 +47,10 @@ impl Session {
                 let nonce = self.market.transfer(&request_id, to, amount, now)?;
                 Ok(CommandReply::Transfer { nonce })
             }
+            Command::BookReceipts => {
+                self.market.book_receipts(now);
+                Ok(CommandReply::Done)
+            }
             Command::Shutdown => {
                 self.shut_down(now);
                 Ok(CommandReply::Done)

@@ -13,6 +13,7 @@
     reason = "a test says what it did and may be told how long to go on"
 )]
 
+mod attribution;
 mod chaos;
 mod checks;
 mod duo;

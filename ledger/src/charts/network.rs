@@ -234,6 +234,7 @@ impl<S: Store> NetworkLedger<S> {
             previous: row.previous,
             prev_hash: entry.prev_hash,
             certificate: certificate.sign(&self.settlement),
+            reason_bytes: Vec::new(),
         })
     }
 

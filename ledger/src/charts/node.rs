@@ -8,6 +8,7 @@ mod channel;
 mod chart;
 mod command;
 mod explain;
+mod holdings;
 mod rows;
 mod settled;
 
@@ -36,6 +37,7 @@ pub use explain::breakdown::{
     Breakdown, GroupKey, GroupLine, Grouping, credit_change, other_side, payload,
 };
 pub use explain::{BalanceReason, Explanation, ExplanationLine};
+pub use holdings::{Available, Holdings};
 use rows::{CURSOR_KEY, CursorRow, MEMBERSHIP_KEY};
 
 /// Most shares of one summary.
@@ -63,6 +65,9 @@ pub struct ChannelSummary {
     /// The lock's amount, above which a receipt is worth nothing; zero for acknowledgements. A
     /// payer's ledger goes by the certified amount instead.
     pub lock_amount: MicroCredits,
+    /// As payee: bytes served since the last summary. A payer signs whatever number it likes, and
+    /// no more of it is counted; a payer's own receipts count whole.
+    pub served: Bytes,
     /// Where the difference came from, at most [`ATTRIBUTION_MAX`] shares. Their sums may be
     /// smaller than the difference (a crash forgets shares), never larger.
     pub attribution: Vec<Attribution>,
@@ -96,7 +101,7 @@ pub struct Membership {
 /// What this node has, by its own ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
-    /// Free to spend at the settlement node.
+    /// At the settlement node and in no lock; [`Available`] says what of it is promised.
     pub available: MicroCredits,
     /// Reserved in locks and not signed away.
     pub locked: MicroCredits,

@@ -1,14 +1,15 @@
 //! Credit that an issuer creates, once for each request id.
 //!
-//! The signed order of a request is kept beside the log, under the request's id. It is no part of
-//! the log: replaying entries does not make these rows again.
+//! The signed order of a request is kept beside the log, under the request's id, and the reason of
+//! a grant under its hash. They are no part of the log: replaying entries does not make these rows
+//! again.
 
 use crate::entry::EntryHash;
 use crate::identity::{Identity, NetworkId, NodeId};
 use crate::layout::LayoutError;
 use crate::ledger::LedgerError;
 use crate::refusal::Refusal;
-use crate::signed::order::{Order, OrderKind, SignedOrder};
+use crate::signed::order::{Order, OrderKind, REASON_LEN_MAX, SignedOrder};
 use crate::signed::{Body as _, Signed};
 use crate::state::{Row, State};
 use crate::store::{Batch, Durability, Store, Table, for_each};
@@ -24,8 +25,6 @@ const REQUESTS_MAX: usize = 10_000;
 /// How long an issuer's order may lie before it is refused, in seconds.
 const GRANT_VALID_SECS: u64 = 86_400;
 
-const GRANT_CONTEXT: &str = "seedbank v1 grant memo";
-
 /// Credit to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewGrant {
@@ -35,7 +34,8 @@ pub struct NewGrant {
     pub to: NodeId,
     /// How much, above 0.
     pub amount: MicroCredits,
-    /// Why, for people; its hash is in the signed order.
+    /// Why, for people, at most [`REASON_LEN_MAX`] bytes; its hash is in the signed order, and the
+    /// receiver is told the text.
     pub reason: String,
 }
 
@@ -62,6 +62,9 @@ pub enum IssueError {
     /// The request id is empty or too long.
     #[error("a request id has 1 to {REQUEST_ID_LEN_MAX} bytes, not {0}")]
     BadRequestId(usize),
+    /// The reason is too long.
+    #[error("a reason has at most {REASON_LEN_MAX} bytes, not {0}")]
+    BadReason(usize),
     /// The network ledger refused.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -96,11 +99,15 @@ impl<S: Store> Issuing<S> {
         if !(1..=REQUEST_ID_LEN_MAX).contains(&id.len()) {
             return Err(IssueError::BadRequestId(id.len()));
         }
+        let reason = grant.reason.as_bytes();
+        if reason.len() > REASON_LEN_MAX {
+            return Err(IssueError::BadReason(reason.len()));
+        }
         let kind = OrderKind::Grant {
             to: grant.to,
             amount: grant.amount,
         };
-        let memo_hash = blake3::derive_key(GRANT_CONTEXT, grant.reason.as_bytes());
+        let memo_hash = Order::reason_hash(reason);
         if let Some(GrantRow(order)) = State::new(&self.store).row(id)? {
             let same = (order.body.kind, order.body.memo_hash) == (kind, memo_hash);
             let reused = || IssueError::RequestIdReused(grant.request_id.clone());
@@ -115,16 +122,30 @@ impl<S: Store> Issuing<S> {
             memo_hash,
         };
         let order = order.sign(&self.issuer);
-        self.remember(id, order)?;
+        self.remember(id, order, reason)?;
         Ok(order)
     }
 
-    /// Keeps a new order; it is fsynced when this returns. Where [`REQUESTS_MAX`] are kept, the
-    /// oldest is forgotten. O(orders kept).
-    fn remember(&self, id: &[u8], order: SignedOrder) -> Result<(), LedgerError> {
+    /// The reason with this hash, if a grant had it; its bytes are checked by whoever shows them.
+    pub(super) fn reason(&self, memo_hash: &[u8; 32]) -> Result<Vec<u8>, LedgerError> {
+        let reason = self.store.get(Table::Reason, memo_hash)?;
+        Ok(reason.unwrap_or_default())
+    }
+
+    /// Keeps a new order and its reason; they are fsynced when this returns. Where
+    /// [`REQUESTS_MAX`] orders are kept, the oldest is forgotten; reasons stay, as the entries that
+    /// have their hashes do. O(orders kept).
+    fn remember(&self, id: &[u8], order: SignedOrder, reason: &[u8]) -> Result<(), LedgerError> {
         let mut batch = Batch::new();
         if let Some(oldest) = self.oldest_if_full()? {
             batch.delete(Table::Request, oldest);
+        }
+        if !reason.is_empty() {
+            batch.put(
+                Table::Reason,
+                order.body.memo_hash.to_vec(),
+                reason.to_vec(),
+            );
         }
         batch.put(Table::Request, id.to_vec(), GrantRow(order).to_bytes());
         Ok(self.store.write(&batch, Durability::Synced)?)

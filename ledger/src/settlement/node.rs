@@ -9,7 +9,8 @@ use crate::settlement::{
     GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
 };
 use crate::signed::lock::LockId;
-use crate::statement::{LockStatus, Operation};
+use crate::signed::order::OrderKind;
+use crate::statement::{LockStatus, Operation, StatementLine};
 use crate::store::{Store, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
@@ -120,6 +121,9 @@ impl<S: Store> SettlementNode<S> {
         let more = lines.len() > limit;
         lines.truncate(limit);
         assert!(lines.len() <= PAGE_LINES_MAX, "a page of lines is bounded");
+        for line in &mut lines {
+            self.tell_reason(line)?;
+        }
         let status = self.ledger.account(account)?;
         assert_eq!(
             status.account, *account,
@@ -147,6 +151,16 @@ impl<S: Store> SettlementNode<S> {
     /// The ledger that it answers from.
     pub fn ledger(&self) -> &NetworkLedger<S> {
         &self.ledger
+    }
+
+    /// Adds to a grant's line why it was made, if that is known here.
+    fn tell_reason(&self, line: &mut StatementLine) -> Result<(), LedgerError> {
+        if let (Some(issuing), Operation::Order(order)) = (&self.issuing, &line.operation)
+            && matches!(order.body.kind, OrderKind::Grant { .. })
+        {
+            line.reason_bytes = issuing.reason(&order.body.memo_hash)?;
+        }
+        Ok(())
     }
 
     fn granted(&self, sequence: Sequence, nonce: u64) -> Result<GrantOutcome, IssueError> {

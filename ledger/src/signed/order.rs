@@ -12,10 +12,20 @@ hex_array! {
     OrderHash, 32
 }
 
+/// Longest reason of a grant, in bytes.
+pub const REASON_LEN_MAX: usize = 256;
+
+const REASON_CONTEXT: &str = "seedbank v1 grant memo";
+
 impl Order {
     /// Its name; no other order has it.
     pub fn hash(&self) -> OrderHash {
         OrderHash::from_bytes(*blake3::hash(&self.signing_bytes()).as_bytes())
+    }
+
+    /// The memo hash of a grant for this reason.
+    pub fn reason_hash(reason: &[u8]) -> [u8; 32] {
+        blake3::derive_key(REASON_CONTEXT, reason)
     }
 }
 

@@ -96,7 +96,7 @@ proptest! {
     fn a_summary_reads_back(
         bytes in any::<u64>(),
         amount in any::<u64>(),
-        lock_amount in any::<u64>(),
+        (lock_amount, served) in any::<(u64, u64)>(),
         shares in prop::collection::vec((any::<[u8; 20]>(), any::<u64>(), any::<u64>()), 0..=64),
     ) {
         let channel = channel_of(LockId::new(amount), NO_ORDER, 1, 2);
@@ -109,6 +109,7 @@ proptest! {
             channel,
             receipt: receipt(&channel, 1, bytes, amount),
             lock_amount: MicroCredits::new(lock_amount),
+            served: Bytes::new(served),
             attribution: attribution.collect(),
         };
         prop_assert_eq!(ChannelSummary::from_bytes(&summary.to_bytes()), Ok(summary.clone()));

@@ -391,6 +391,7 @@ fn book_some(
             channel,
             receipt: receipt(&channel, payer, *bytes, *amount),
             lock_amount: cr(u64::from(*choice)),
+            served: Bytes::MAX,
             attribution: Vec::new(),
         };
         let write_off = NodeCommand::WriteOff {

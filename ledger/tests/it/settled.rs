@@ -1,13 +1,15 @@
 //! Node ledgers that follow a network: what payer and payee see of one lock, and lines that lie.
 
-use seedbank_ledger::charts::node::{Balance, BalanceReason, ChannelSummary, NodeCommand};
+use seedbank_ledger::charts::node::{
+    Balance, BalanceReason, ChannelSummary, NodeCommand, NodeLedger,
+};
 use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
-use seedbank_ledger::signed::order::OrderKind;
+use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::statement::{Operation, StatementLine};
 use seedbank_ledger::store::Memory;
-use seedbank_ledger::{Sequence, UnixTime};
+use seedbank_ledger::{Bytes, Sequence, UnixTime};
 
 use crate::world::{
     GRACE, ISSUER, START, TTL, World, channel, cr, grant, id, identity, lines, open_node, order,
@@ -68,7 +70,8 @@ fn payer_and_payee_follow_one_lock_to_its_close() {
         reasons(&mut world, 2),
         [
             (BalanceReason::Granted, 0, 1_000),
-            (BalanceReason::Earned, 30, 75),
+            // Of the ten bytes that only the claim told of, nobody here said that they were served.
+            (BalanceReason::Earned, 20, 75),
             (BalanceReason::Forfeited, 0, 15)
         ]
     );
@@ -282,6 +285,7 @@ fn an_older_line_does_not_make_a_payees_lock_smaller() {
         channel: shown,
         receipt: receipt(&shown, 1, 10, 120),
         lock_amount: cr(150),
+        served: Bytes::MAX,
         attribution: Vec::new(),
     };
     let mut ledger = open_node(Memory::new(), 2);
@@ -329,4 +333,70 @@ fn a_refused_close_cannot_be_passed_off_as_carried_out() {
         assert!(matches!(outcome, Outcome::Entered { .. }), "{outcome:?}");
     }
     assert_eq!(holds(ledger.balance().unwrap()), [1_030, 0, 0, 0]);
+}
+
+/// A payer signs whatever number it likes; a payee counts what it served (M10).
+#[test]
+fn a_receipt_for_bytes_that_nobody_served_counts_none() {
+    let mut world = World::funded(3);
+    let lock_id = world.lock(1, 2, 100);
+    let shown = channel(&world.network, lock_id, 1, 2);
+    let all = u64::MAX;
+    for (bytes, amount, served, given) in [(all - 1, 1, 16, 16), (all, 2, 0, 16)] {
+        let summary = ChannelSummary {
+            channel: shown,
+            receipt: receipt(&shown, 1, bytes, amount),
+            lock_amount: cr(100),
+            served: Bytes::new(served),
+            attribution: Vec::new(),
+        };
+        let command = NodeCommand::ChannelSummary(Box::new(summary));
+        let ledger = world.node(2);
+        let outcome = ledger.append(START, &[command]).unwrap().remove(0);
+        assert!(matches!(outcome, Outcome::Entered { .. }), "{outcome:?}");
+        assert_eq!(ledger.peer_bytes(&id(1)).unwrap().given, Bytes::new(given));
+        assert_eq!(ledger.balance().unwrap().claimable, cr(amount));
+    }
+    // Nor does the claim bring them in.
+    world.claim(lock_id, (1, 2), (all, 60));
+    let given = world.node(2).peer_bytes(&id(1)).unwrap().given;
+    assert_eq!(given, Bytes::new(16));
+    assert_eq!(holds(world.node(2).balance().unwrap()), [1_060, 0, 0, 0]);
+    world.node(2).check().unwrap();
+}
+
+/// The reason of a grant is kept with its line only if it is what the issuer signed.
+#[test]
+fn a_reason_that_no_issuer_signed_is_not_kept() {
+    let mut world = World::new();
+    let mut body = order(ISSUER, 1, grant(1, 500)).body;
+    body.memo_hash = Order::reason_hash(b"welcome");
+    world.one(Operation::Order(body.sign(&identity(ISSUER))));
+    let told = lines(&world.network, 1, None);
+    let [NodeCommand::Settled(line)] = told.as_slice() else {
+        panic!("the grant is the first line");
+    };
+    let with = |reason: &[u8]| {
+        let mut line = line.as_ref().clone();
+        line.reason_bytes = reason.to_vec();
+        line
+    };
+    assert_eq!(with(b"welcome").reason(), Some("welcome"));
+    for reason in [&b""[..], b"welcome!", &[0xff; 7], &[b'a'; 300]] {
+        assert_eq!(with(reason).reason(), None);
+        assert_eq!(with(reason).with_signed_reason_only(), with(b""));
+    }
+    let mut ledger = open_node(Memory::new(), 1);
+    let append = |ledger: &mut NodeLedger<Memory>, line| {
+        let command = NodeCommand::Settled(Box::new(line));
+        ledger.append(START, &[command]).unwrap().remove(0)
+    };
+    let forged = append(&mut ledger, with(b"a debt of yours"));
+    assert_eq!(forged, Outcome::Refused(Refusal::BadCertificate));
+    let kept = append(&mut ledger, with(b"welcome"));
+    assert!(matches!(kept, Outcome::Entered { .. }), "{kept:?}");
+    // Whether the reason came along makes no other line of it.
+    let again = append(&mut ledger, with(b""));
+    assert!(matches!(again, Outcome::Known { .. }), "{again:?}");
+    ledger.check().unwrap();
 }

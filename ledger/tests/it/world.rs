@@ -255,6 +255,7 @@ impl World {
             channel,
             receipt: receipt(&channel, payer, bytes, amount),
             lock_amount: self.status(lock_id).lock.body.amount,
+            served: Bytes::MAX,
             attribution: Vec::new(),
         };
         let command = NodeCommand::ChannelSummary(Box::new(summary));

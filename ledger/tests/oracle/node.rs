@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use seedbank_ledger::charts::node::{
-    Attribution, ChannelSummary, Grouping, Membership, NodeCommand, NodeLedger,
+    Attribution, ChannelSummary, GroupKey, GroupLine, Grouping, Membership, NodeCommand, NodeLedger,
 };
 use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::refusal::Refusal;
@@ -21,7 +21,7 @@ use crate::book::Party;
 use crate::draw::{Draw, id, key};
 use crate::network::signing::lock_channel;
 use crate::network::{PARTIES, SETTLEMENT, START, Schedule};
-use crate::own::{ClaimedOf, Event, OwnBook, Sum, Summary, Told};
+use crate::own::{ClaimedOf, Event, Group, OwnBook, Sum, Summary, Told};
 
 const RNG_SEEDS: u64 = 12;
 const STEPS: u64 = 60;
@@ -202,6 +202,12 @@ impl Nodes {
             } else {
                 lock_amount / 2
             },
+            served: match draw.below(4) {
+                0 => 0,
+                1 => draw.below(100),
+                2 => u64::MAX,
+                _ => draw.word(),
+            },
             shares: [
                 (draw.of(&[0, 0, 1, 9]), draw.of(&[0, 0, 0, 1])),
                 (draw.of(&[0, 0, 0, 30]), 0),
@@ -363,11 +369,30 @@ fn compare_breakdowns(own: &Own, since: u64) {
         assert_eq!(breakdown.closing, closing, "{about}");
         let changes = breakdown.lines.iter().map(|line| line.change);
         assert_eq!(changes.sum::<i128>(), closing - opening, "{about}");
-        let payloads = breakdown.lines.iter().map(|line| line.payload);
+        let payloads = breakdown.lines.iter().map(GroupLine::payload);
         assert_eq!(payloads.sum::<u128>(), bytes, "{about}");
         let keys: Vec<_> = breakdown.lines.iter().map(|line| line.key).collect();
         assert!(keys.is_sorted_by(|one, next| one < next), "{about}");
         assert_eq!(breakdown.head.get() + 1, own.book.next, "{about}");
+        let expected = match grouping {
+            Grouping::Peer => own.book.by_peer(since),
+            Grouping::Subject => own.book.by_subject(since),
+            Grouping::Day => continue,
+        };
+        let served = breakdown.lines.iter().filter_map(|line| {
+            let sums = [line.earned, line.spent, line.given, line.taken];
+            (sums != [0; 4]).then(|| (group(&line.key), sums))
+        });
+        assert_eq!(served.collect::<BTreeMap<_, _>>(), expected, "{about}");
+    }
+}
+
+fn group(key: &GroupKey) -> Group {
+    match key {
+        GroupKey::Peer(peer) => Group::Peer(party_of(peer)),
+        GroupKey::Subject(subject) => Group::Subject(subject[0]),
+        GroupKey::Rest => Group::Rest,
+        GroupKey::Day(day) => panic!("no service is of day {day}"),
     }
 }
 
@@ -449,7 +474,12 @@ fn tampered(
 ) -> (StatementLine, Refusal) {
     let mut bad = line.clone();
     let other = MicroCredits::new(line.amount.get() ^ 1);
-    match draw.below(6) {
+    match draw.below(7) {
+        6 => {
+            // A reason that no issuer signed.
+            bad.reason_bytes = b"a gift".to_vec();
+            (bad, Refusal::BadCertificate)
+        }
         0 => {
             // Nobody signed this balance.
             let body = &mut bad.certificate.body;
@@ -514,6 +544,7 @@ fn command(network: &Schedule, summary: &Summary) -> NodeCommand {
         channel,
         receipt: body.sign(&key(signer)),
         lock_amount: MicroCredits::new(summary.lock_amount),
+        served: Bytes::new(summary.served),
         attribution: shares
             .filter(|((bytes, amount), _)| (*bytes, *amount) != (0, 0))
             .map(|((bytes, amount), subject)| Attribution {

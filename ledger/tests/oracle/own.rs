@@ -42,6 +42,8 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
     pub(crate) amount: u64,
     pub(crate) lock_amount: u64,
+    /// What a payee says that it served.
+    pub(crate) served: u64,
     pub(crate) shares: [(u64, u64); 2],
     pub(crate) is_other_network: bool,
     /// Of another channel, or not signed by its payer.
@@ -91,7 +93,27 @@ struct Part {
     reason: BalanceReason,
     bytes: u128,
     amount: u128,
+    /// For what it was received or served, if it was.
+    service: Option<Service>,
 }
+
+/// Who was on the other side, and bytes and credit of each subject.
+#[derive(Clone, Copy, Debug)]
+struct Service {
+    peer: Party,
+    shares: [(u64, u64); 2],
+}
+
+/// A group of a breakdown: a peer, a subject by its number from 1, or what belongs to none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Group {
+    Peer(Party),
+    Subject(u8),
+    Rest,
+}
+
+/// Credit earned and spent, bytes given and taken.
+pub(crate) type FourSums = [u128; 4];
 
 /// Every number of one party.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +132,23 @@ pub(crate) struct OwnBook {
     totals: Vec<(u64, u128)>,
     pub(crate) next: u64,
     pub(crate) time: u64,
+}
+
+fn four(reason: BalanceReason, bytes: u128, amount: u128) -> FourSums {
+    match reason {
+        BalanceReason::Earned => [amount, 0, bytes, 0],
+        BalanceReason::Spent => [0, amount, 0, bytes],
+        BalanceReason::GivenAcknowledged | BalanceReason::GivenUnsigned => [0, 0, bytes, 0],
+        BalanceReason::TakenAcknowledged => [0, 0, 0, bytes],
+        other => panic!("{other:?} is no service"),
+    }
+}
+
+fn add(groups: &mut BTreeMap<Group, FourSums>, group: Group, sums: FourSums) {
+    if sums != [0; 4] {
+        let known = groups.entry(group).or_default();
+        *known = std::array::from_fn(|place| known[place] + sums[place]);
+    }
 }
 
 fn total(of: &BTreeMap<u64, u128>) -> u128 {
@@ -160,6 +199,16 @@ impl OwnBook {
     }
 
     fn part(&mut self, reason: BalanceReason, bytes: u128, amount: u128) {
+        self.serve(reason, bytes, amount, None);
+    }
+
+    fn serve(
+        &mut self,
+        reason: BalanceReason,
+        bytes: u128,
+        amount: u128,
+        service: Option<Service>,
+    ) {
         if (bytes, amount) != (0, 0) {
             self.parts.push(Part {
                 sequence: self.next,
@@ -167,8 +216,40 @@ impl OwnBook {
                 reason,
                 bytes,
                 amount,
+                service,
             });
         }
+    }
+
+    /// What was earned and spent, given and taken, from `since` on, with each peer.
+    pub(crate) fn by_peer(&self, since: u64) -> BTreeMap<Group, FourSums> {
+        let mut groups = BTreeMap::new();
+        for part in self.parts.iter().filter(|part| part.time >= since) {
+            if let Some(service) = part.service {
+                let whole = four(part.reason, part.bytes, part.amount);
+                add(&mut groups, Group::Peer(service.peer), whole);
+            }
+        }
+        groups
+    }
+
+    /// The same for each subject: what is said of it, as far as so much was counted at all.
+    pub(crate) fn by_subject(&self, since: u64) -> BTreeMap<Group, FourSums> {
+        let mut groups = BTreeMap::new();
+        for part in self.parts.iter().filter(|part| part.time >= since) {
+            let Some(service) = part.service else {
+                continue;
+            };
+            let (mut bytes, mut amount) = (part.bytes, part.amount);
+            for (share, subject) in service.shares.iter().zip(1..) {
+                let (of_bytes, of_amount) = (bytes.min(share.0.into()), amount.min(share.1.into()));
+                (bytes, amount) = (bytes - of_bytes, amount - of_amount);
+                let sums = four(part.reason, of_bytes, of_amount);
+                add(&mut groups, Group::Subject(subject), sums);
+            }
+            add(&mut groups, Group::Rest, four(part.reason, bytes, amount));
+        }
+        groups
     }
 
     fn enter(&mut self) -> u64 {
@@ -241,10 +322,12 @@ impl OwnBook {
 
     fn claimed(&mut self, number: u64, (payer, payee): (Party, Party), of: ClaimedOf) {
         self.know(number, payer, payee, of.lock_amount.into());
+        // The line says nothing of what was served.
         self.book(
             (payer, payee, Some(number), false),
-            of.bytes.into(),
-            of.amount.into(),
+            (of.bytes.into(), of.amount.into()),
+            0,
+            [(0, 0); 2],
         );
         let lock = self.locks.get_mut(&number).unwrap();
         let worth = u128::from(of.amount.min(of.lock_amount));
@@ -275,8 +358,15 @@ impl OwnBook {
         }
     }
 
-    /// Books a channel up to these totals; lower ones add nothing.
-    fn book(&mut self, key: ChannelKey, bytes: u128, amount: u128) {
+    /// Books a channel up to these totals; lower ones add nothing. A payee counts only bytes that
+    /// it served.
+    fn book(
+        &mut self,
+        key: ChannelKey,
+        (bytes, amount): (u128, u128),
+        served: u128,
+        shares: [(u64, u64); 2],
+    ) {
         let (payer, payee, number, _) = key;
         let mut channel = self.channels.get(&key).copied().unwrap_or_default();
         let more_bytes = bytes.saturating_sub(channel.bytes);
@@ -295,7 +385,14 @@ impl OwnBook {
         channel.amount = amount;
         channel.booked += more;
         self.channels.insert(key, channel);
-        if payer == self.me {
+        let is_payer = payer == self.me;
+        let more_bytes = if is_payer {
+            more_bytes
+        } else {
+            more_bytes.min(served)
+        };
+        let peer = if is_payer { payee } else { payer };
+        if is_payer {
             self.bytes.entry(payee).or_default()[0] += more_bytes;
             if let Some(number) = number {
                 *self.locked.entry(number).or_default() -= more;
@@ -313,7 +410,7 @@ impl OwnBook {
             (true, None) => BalanceReason::TakenAcknowledged,
             (false, None) => BalanceReason::GivenAcknowledged,
         };
-        self.part(reason, more_bytes, more);
+        self.serve(reason, more_bytes, more, Some(Service { peer, shares }));
     }
 
     pub(crate) fn summary(&mut self, now: u64, summary: &Summary) -> Told {
@@ -333,10 +430,10 @@ impl OwnBook {
                 summary.lock_amount.into(),
             );
         }
-        let (bytes, amount) = (summary.bytes.into(), summary.amount.into());
+        let totals = (summary.bytes.into(), summary.amount.into());
         let before = self.channels.get(&key).copied().unwrap_or_default();
         after.time = after.time.max(now);
-        after.book(key, bytes, amount);
+        after.book(key, totals, summary.served.into(), summary.shares);
         let booked = after.channels[&key];
         // A receipt that says more is a new word, even if it is worth no more.
         if (booked.bytes, booked.amount, booked.booked)
@@ -414,7 +511,9 @@ impl OwnBook {
         }
         self.bytes.entry(peer).or_default()[2] += u128::from(bytes);
         self.time = self.time.max(now);
-        self.part(BalanceReason::GivenUnsigned, bytes.into(), 0);
+        let shares = [(0, 0); 2];
+        let service = Some(Service { peer, shares });
+        self.serve(BalanceReason::GivenUnsigned, bytes.into(), 0, service);
         Told::Entered(self.enter())
     }
 }

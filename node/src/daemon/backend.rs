@@ -21,8 +21,8 @@ use crate::books::AnyStore;
 use crate::events::Events;
 use crate::rpc::Backend;
 use crate::rpc::backend::{
-    BooksError, CreateStep, NewMetainfo, NodeInfo, PlacedTorrent, Steps, Stopping, TorrentError,
-    VerifyStep,
+    BalanceSheet, BooksError, CreateStep, NewMetainfo, NodeInfo, PlacedTorrent, Steps, Stopping,
+    TorrentError, VerifyStep,
 };
 use crate::settlement::{GrantError, Keeper};
 use crate::torrents::create::{CreateError, CreateRequest, create_metainfo};
@@ -53,6 +53,12 @@ impl NodeBackend {
             Some(Err(_)) | None => Err(Stopping.into()),
         });
         reading.await.unwrap_or(Err(Stopping.into()))
+    }
+
+    /// The books, once everything is entered that the session has to say.
+    async fn booked(&self) -> Result<(Balance, Head, WalletView), BooksError> {
+        let told = self.node.balance().await.ok_or(Stopping)?;
+        Ok(told?)
     }
 
     fn row(&self, view: seedbank_engine::interface::view::TorrentView) -> PlacedTorrent {
@@ -130,16 +136,20 @@ impl Backend for NodeBackend {
         quote.ok_or(Stopping)
     }
 
-    async fn wallet(&self) -> Result<WalletView, Stopping> {
-        self.node
-            .query(|session| session.wallet())
-            .await
-            .ok_or(Stopping)
-    }
-
-    async fn balance(&self) -> Result<(Balance, Head), BooksError> {
-        self.books(|ledger| Ok((ledger.balance()?, ledger.head())))
-            .await
+    async fn balance(&self) -> Result<BalanceSheet, BooksError> {
+        let (balance, head, wallet) = self.booked().await?;
+        let supply = match &self.keeper {
+            // A keeper that is busy or gone says nothing.
+            Some(keeper) => keeper.supply().await.ok(),
+            None => None,
+        };
+        Ok(BalanceSheet {
+            holdings: balance.holdings(wallet.pending, wallet.set_aside),
+            as_of: balance.as_of,
+            head: head.last(),
+            settlement_reachable: wallet.reachable,
+            supply,
+        })
     }
 
     async fn entries(
@@ -159,6 +169,7 @@ impl Backend for NodeBackend {
     }
 
     async fn explain(&self, since: UnixTime) -> Result<Explanation, BooksError> {
+        self.booked().await?;
         self.books(move |ledger| Ok(ledger.explain(since)?)).await
     }
 
@@ -167,6 +178,7 @@ impl Backend for NodeBackend {
         grouping: Grouping,
         since: UnixTime,
     ) -> Result<Breakdown, BooksError> {
+        self.booked().await?;
         self.books(move |ledger| Ok(ledger.explain_by(grouping, since)?))
             .await
     }

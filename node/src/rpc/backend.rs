@@ -10,12 +10,13 @@ use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply,
 };
 use seedbank_engine::interface::config::Policy;
-use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
+use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView};
 use seedbank_engine::units::{InfoHash, TorrentId};
-use seedbank_ledger::charts::node::{Balance, Breakdown, Explanation, Grouping, NodeCause};
+use seedbank_ledger::charts::network::Supply;
+use seedbank_ledger::charts::node::{Breakdown, Explanation, Grouping, Holdings, NodeCause};
 use seedbank_ledger::entry::Entry;
+use seedbank_ledger::ledger::LedgerError;
 use seedbank_ledger::ledger::check::{CheckError, CheckReport};
-use seedbank_ledger::ledger::{Head, LedgerError};
 use seedbank_ledger::settlement::{GrantOutcome, NewGrant};
 use seedbank_ledger::{NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;
@@ -52,11 +53,9 @@ pub trait Backend: Send + Sync + 'static {
         torrent_id: TorrentId,
         bid: Rate,
     ) -> Result<Option<BoostQuote>, Stopping>;
-    /// Credit as the session knows it.
-    async fn wallet(&self) -> Result<WalletView, Stopping>;
 
-    /// What the node has by its own ledger, and where that ledger ends.
-    async fn balance(&self) -> Result<(Balance, Head), BooksError>;
+    /// What the node has by its own ledger, once the newest receipts are entered there.
+    async fn balance(&self) -> Result<BalanceSheet, BooksError>;
     /// At most `limit` entries of the node's ledger from `from` on, oldest first, and their causes.
     async fn entries(
         &self,
@@ -91,6 +90,21 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Steps<VerifyStep>, TorrentError>;
     /// Makes metainfo; the receiver ends with [`CreateStep::Done`] or an error.
     async fn create_metainfo(&self, what: NewMetainfo) -> Result<Steps<CreateStep>, TorrentError>;
+}
+
+/// What a node has, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BalanceSheet {
+    /// In six words.
+    pub holdings: Holdings,
+    /// The newest certified line, and its settlement time.
+    pub as_of: Option<(Sequence, UnixTime)>,
+    /// Where the node's ledger ends.
+    pub head: Option<Sequence>,
+    /// Whether the settlement node answered last time.
+    pub settlement_reachable: bool,
+    /// What was granted and burned, on the settlement node itself.
+    pub supply: Option<Supply>,
 }
 
 /// Progress of long work, a few steps ahead of whoever reads it.

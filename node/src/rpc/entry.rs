@@ -1,5 +1,6 @@
 //! Entries of the node's ledger as messages: what moved, why, and with whom, in words.
 
+use seedbank_engine::text::printable;
 use seedbank_ledger::account::{AccountId, Commodity, Side};
 use seedbank_ledger::charts::node::{
     ChannelSummary, NodeCause, NodeCommand, credit_change, other_side, payload,
@@ -8,7 +9,7 @@ use seedbank_ledger::entry::{Entry, EntryHash, EntryKind};
 use seedbank_ledger::posting::Posting;
 use seedbank_ledger::signed::channel::ChannelKind;
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
+use seedbank_ledger::signed::order::{OrderKind, REASON_LEN_MAX, SignedOrder};
 use seedbank_ledger::statement::{Operation, StatementLine};
 use seedbank_ledger::{MicroCredits, NodeId};
 use seedbank_proto::v1;
@@ -53,7 +54,17 @@ pub(super) fn entry(entry: &Entry, cause: &NodeCause, own: NodeId) -> v1::Entry 
         entry_hash: EntryHash::of(&entry.to_bytes()).to_string(),
         prev_hash: entry.prev_hash.to_string(),
         refusal: message::refusal(entry.refusal).into(),
+        reason: reason(cause).unwrap_or_default(),
     }
+}
+
+/// Why credit was granted, in the issuer's words, which a terminal can be shown.
+fn reason(cause: &NodeCause) -> Option<String> {
+    let NodeCause::Command(NodeCommand::Settled(line)) = cause else {
+        return None;
+    };
+    let reason = line.reason()?;
+    Some(printable(reason.as_bytes(), REASON_LEN_MAX))
 }
 
 /// Held inside the range of the contract's integers.

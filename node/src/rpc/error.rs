@@ -40,7 +40,9 @@ fn of_credit(error: &CreditError) -> Failure {
         CreditError::InsufficientCredit { needed, available } => {
             failure(ErrorReason::InsufficientCredit)
                 .with("needed", needed.get())
-                .with("available", available.get())
+                .with("free", available.free.get())
+                .with("set_aside", available.set_aside.get())
+                .with("pending", available.pending.get())
         }
         CreditError::NoSettlement => failure(ErrorReason::NoSettlement),
         CreditError::BadValue { field, .. } => failure(ErrorReason::BadField).with("field", field),
@@ -116,6 +118,9 @@ pub(super) fn of_grant(error: &GrantError) -> Failure {
         }
         GrantError::Issue(IssueError::BadRequestId(_)) => {
             Failure::new(ErrorReason::BadField, error).with("field", "request_id")
+        }
+        GrantError::Issue(IssueError::BadReason(_)) => {
+            Failure::new(ErrorReason::BadField, error).with("field", "reason")
         }
         GrantError::Issue(IssueError::Refused(refusal)) => {
             let name = message::refusal(Some(*refusal)).as_str_name();

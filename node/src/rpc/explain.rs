@@ -47,13 +47,19 @@ pub(super) async fn explain(
 pub(crate) fn by_reason(explanation: &Explanation) -> ExplainBalanceResponse {
     let lines = explanation.lines.iter().map(|line| {
         let amount = message::credit(line.amount);
+        let bytes = message::bytes(line.bytes);
         let (key, label) = reason(line.reason);
+        let only = |of: &[BalanceReason], sum: i64| if of.contains(&line.reason) { sum } else { 0 };
         BalanceLine {
             key: key.to_owned(),
             label: label.to_owned(),
             delta_microcredits: if line.reason.adds() { amount } else { -amount },
-            payload_bytes: message::bytes(line.bytes),
+            payload_bytes: bytes,
             entry_count: message::number(line.entry_count),
+            earned_microcredits: only(&[BalanceReason::Earned], amount),
+            spent_microcredits: only(&[BalanceReason::Spent], amount),
+            given_bytes: only(&GIVEN, bytes),
+            taken_bytes: only(&TAKEN, bytes),
         }
     });
     ExplainBalanceResponse {
@@ -76,8 +82,12 @@ pub(crate) fn by_group(
             key,
             label,
             delta_microcredits: narrow(line.change),
-            payload_bytes: i64::try_from(line.payload).unwrap_or(i64::MAX),
+            payload_bytes: wide(line.payload()),
             entry_count: message::number(line.entry_count),
+            earned_microcredits: wide(line.earned),
+            spent_microcredits: wide(line.spent),
+            given_bytes: wide(line.given),
+            taken_bytes: wide(line.taken),
         }
     });
     ExplainBalanceResponse {
@@ -87,6 +97,20 @@ pub(crate) fn by_group(
         sequence: message::number(breakdown.head.get()),
     }
 }
+
+/// Held inside the range of the contract's integers.
+fn wide(sum: u128) -> i64 {
+    i64::try_from(sum).unwrap_or(i64::MAX)
+}
+
+/// Reasons whose bytes were served.
+const GIVEN: [BalanceReason; 3] = [
+    BalanceReason::Earned,
+    BalanceReason::GivenAcknowledged,
+    BalanceReason::GivenUnsigned,
+];
+/// Reasons whose bytes were received.
+const TAKEN: [BalanceReason; 2] = [BalanceReason::Spent, BalanceReason::TakenAcknowledged];
 
 fn reason(reason: BalanceReason) -> (&'static str, &'static str) {
     match reason {

@@ -6,12 +6,13 @@ use seedbank_engine::interface::view::{
     BoostQuote, BoostState, BoostView, PayeeView, PeerView, TorrentState, TrackerView,
 };
 use seedbank_engine::transfer::choker::Reason;
+use seedbank_ledger::charts::network::Supply;
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::{Duration, Instant, Rate, UnixTime};
+use seedbank_ledger::{Duration, Instant, NodeId, Rate, Sequence, UnixTime};
 use seedbank_proto::v1;
 
 pub(super) use crate::number::{bytes, count, credit, number, rate, small_count};
-use crate::rpc::backend::PlacedTorrent;
+use crate::rpc::backend::{BalanceSheet, PlacedTorrent};
 
 /// The wall-clock time at the driver's instant zero, to show instants as times.
 #[derive(Clone, Copy, Debug)]
@@ -198,6 +199,33 @@ fn paid_rule(rule: PaidRule) -> v1::PaidRule {
         PaidRule::TopK => v1::PaidRule::TopK,
         PaidRule::Proportional => v1::PaidRule::Proportional,
         PaidRule::UniformPrice => v1::PaidRule::UniformPrice,
+    }
+}
+
+/// What a node has; `account` is its own.
+pub(super) fn balance(sheet: &BalanceSheet, account: NodeId) -> v1::GetBalanceResponse {
+    let holdings = &sheet.holdings;
+    v1::GetBalanceResponse {
+        free_microcredits: credit(holdings.available.free),
+        set_aside_microcredits: credit(holdings.available.set_aside),
+        pending_microcredits: credit(holdings.available.pending),
+        locked_microcredits: credit(holdings.locked),
+        signed_microcredits: credit(holdings.signed),
+        claimable_microcredits: credit(holdings.claimable),
+        sequence: number(sheet.head.unwrap_or(Sequence::ZERO).get()),
+        as_of_time: sheet.as_of.map(|(_, at)| time(at)),
+        settlement_reachable: sheet.settlement_reachable,
+        account: account.to_string(),
+        supply: sheet.supply.as_ref().map(supply),
+    }
+}
+
+fn supply(supply: &Supply) -> v1::Supply {
+    let wide = |sum: u128| i64::try_from(sum).unwrap_or(i64::MAX);
+    v1::Supply {
+        granted_microcredits: wide(supply.granted),
+        burned_microcredits: wide(supply.burned),
+        total_microcredits: credit(supply.total),
     }
 }
 

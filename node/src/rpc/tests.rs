@@ -355,7 +355,7 @@ async fn boosts_are_made_once_listed_newest_first_and_refused_with_reasons() {
         ErrorReason::InsufficientCredit,
     );
     assert_eq!(failure.metadata["needed"], "5000");
-    assert_eq!(failure.metadata["available"], "1000");
+    assert_eq!(failure.metadata["free"], "1000");
     let unknown = v1::GetBoostRequest {
         boost_id: "77".into(),
     };

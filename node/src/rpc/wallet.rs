@@ -6,6 +6,7 @@ use std::sync::Arc;
 use seedbank_engine::interface::command::{Command, CommandReply};
 use seedbank_ledger::ledger::ENTRIES_MAX;
 use seedbank_ledger::settlement::NewGrant;
+use seedbank_ledger::signed::order::REASON_LEN_MAX;
 use seedbank_ledger::{Sequence, UnixTime};
 use seedbank_proto::v1::wallet_service_server::WalletService;
 use seedbank_proto::{Failure, v1};
@@ -14,11 +15,9 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::backend::{Backend, BooksError};
+use super::backend::{Backend, BalanceSheet, BooksError};
 use super::{entry, error, explain, field, message};
 
-/// Longest reason of a grant in bytes.
-const GRANT_REASON_LEN_MAX: usize = 256;
 /// Batches of entries read for one page at most, when few of them are of the kinds asked for.
 const BATCHES_MAX: usize = 32;
 
@@ -35,20 +34,10 @@ impl WalletService for WalletApi {
         &self,
         _: Request<v1::GetBalanceRequest>,
     ) -> Answer<v1::GetBalanceResponse> {
-        let balance = self.backend.balance().await;
-        let (balance, head) = balance.map_err(|error| error::of_books(&error))?;
-        let wallet = self.backend.wallet().await.map_err(error::of_stopping)?;
-        let last = head.last().unwrap_or(Sequence::ZERO);
-        Ok(Response::new(v1::GetBalanceResponse {
-            available_microcredits: message::credit(balance.available),
-            locked_microcredits: message::credit(balance.locked),
-            signed_microcredits: message::credit(balance.signed),
-            claimable_microcredits: message::credit(balance.claimable),
-            sequence: message::number(last.get()),
-            as_of_time: balance.as_of.map(|(_, time)| message::time(time)),
-            settlement_reachable: wallet.reachable,
-            account: self.backend.info().node_id.to_string(),
-        }))
+        let sheet = self.backend.balance().await;
+        let sheet = sheet.map_err(|error| error::of_books(&error))?;
+        let account = self.backend.info().node_id;
+        Ok(Response::new(message::balance(&sheet, account)))
     }
 
     async fn explain_balance(
@@ -97,8 +86,8 @@ impl WalletService for WalletApi {
 
     async fn grant(&self, request: Request<v1::GrantRequest>) -> Answer<v1::GrantResponse> {
         let request = request.into_inner();
-        if request.reason.len() > GRANT_REASON_LEN_MAX {
-            let problem = format!("is longer than {GRANT_REASON_LEN_MAX} bytes");
+        if request.reason.len() > REASON_LEN_MAX {
+            let problem = format!("is longer than {REASON_LEN_MAX} bytes");
             return Err(field::bad("reason", problem).into());
         }
         let grant = NewGrant {
@@ -123,9 +112,9 @@ impl WalletService for WalletApi {
         &self,
         _: Request<v1::CheckLedgerRequest>,
     ) -> Answer<Self::CheckLedgerStream> {
-        let balance = self.backend.balance().await;
-        let (_, head) = balance.map_err(|error| error::of_books(&error))?;
-        let total_count = message::number(head.next.get());
+        let sheet = self.backend.balance().await;
+        let sheet = sheet.map_err(|error| error::of_books(&error))?;
+        let total_count = message::number(entry_count(&sheet));
         let (sender, receiver) = mpsc::channel(2);
         let started = v1::CheckLedgerResponse {
             total_count,
@@ -165,6 +154,10 @@ async fn check(
     }
 }
 
+fn entry_count(sheet: &BalanceSheet) -> u64 {
+    sheet.head.map_or(0, |last| last.next().get())
+}
+
 /// A page of entries, newest first; the token is the sequence of the last of them.
 async fn list(
     backend: &dyn Backend,
@@ -172,11 +165,9 @@ async fn list(
 ) -> Result<v1::ListEntriesResponse, Failure> {
     let size = field::page_size(request.page_size)?;
     let before = field::page_token(&request.page_token, |text| text.parse::<u64>().ok())?;
-    let (_, head) = backend
-        .balance()
-        .await
-        .map_err(|error| error::of_books(&error))?;
-    let mut end = head.next.get().min(before.unwrap_or(u64::MAX));
+    let sheet = backend.balance().await;
+    let sheet = sheet.map_err(|error| error::of_books(&error))?;
+    let mut end = entry_count(&sheet).min(before.unwrap_or(u64::MAX));
     let own = backend.info().node_id;
     let mut entries = Vec::new();
     for _ in 0..BATCHES_MAX {

@@ -4,7 +4,7 @@
 use std::io;
 use std::thread::JoinHandle;
 
-use seedbank_ledger::charts::network::{Audit, NetworkLedger};
+use seedbank_ledger::charts::network::{Audit, NetworkLedger, Supply};
 use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
@@ -68,6 +68,7 @@ enum Job {
         reply: oneshot::Sender<Result<GrantOutcome, GrantError>>,
     },
     Audit(ReplyTo<Result<Audit, CheckError>>),
+    Supply(ReplyTo<Supply>),
     /// Let time pass: what has fallen due is entered.
     Tick,
 }
@@ -177,6 +178,11 @@ impl Keeper {
         self.send(Job::Audit).await
     }
 
+    /// What was granted and burned so far.
+    pub async fn supply(&self) -> Result<Supply, KeeperError> {
+        self.send(Job::Supply).await
+    }
+
     /// Lets time pass, so that expired locks return without anybody asking.
     pub fn tick(&self) {
         // If the queue is full, the next group lets time pass as well.
@@ -263,6 +269,10 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
             }
             Job::Audit(reply) => {
                 let _ = reply.send(Ok(self.node.audit()));
+            }
+            Job::Supply(reply) => {
+                let supply = self.node.ledger().supply();
+                let _ = reply.send(supply.map_err(KeeperError::from));
             }
             Job::Tick => {
                 if let Err(error) = self.node.tick((self.clock)()) {

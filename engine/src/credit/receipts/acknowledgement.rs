@@ -9,7 +9,7 @@ use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId, RawCost};
 
 use crate::credit::receipts::incoming::{Freshness, Incoming, totals};
-use crate::credit::receipts::limits::{ACKNOWLEDGE_DELAY, ACKNOWLEDGE_STEP};
+use crate::credit::receipts::limits::{ACKNOWLEDGE_DELAY, ACKNOWLEDGE_STEP, SUMMARY_STEP};
 use crate::credit::receipts::summary::Summary;
 use crate::units::TorrentId;
 
@@ -29,6 +29,8 @@ pub struct Acknowledgements {
     pub their_channel_id: ChannelId,
     /// Its change since the last summary.
     pub their_summary: Summary,
+    /// Bytes served to the peer for nothing that no summary tells of.
+    pub unbooked: Bytes,
 }
 
 /// The channel on which we sign.
@@ -63,6 +65,7 @@ impl Acknowledgements {
             their_channel,
             theirs: Incoming::default(),
             their_summary: Summary::default(),
+            unbooked: Bytes::ZERO,
         }
     }
 
@@ -78,7 +81,15 @@ impl Acknowledgements {
         self.ours.receipt = ours;
         self.their_summary = Summary::stored(theirs.as_ref(), now);
         self.theirs = Incoming::stored(theirs);
+        self.unbooked = SUMMARY_STEP;
         self
+    }
+
+    /// Open-class bytes were served to the peer, which may acknowledge them.
+    pub fn served(&mut self, torrent_id: TorrentId, bytes: Bytes) {
+        self.unbooked = self.unbooked.saturating_add(bytes);
+        self.their_summary
+            .attribute(torrent_id, bytes, RawCost::ZERO);
     }
 
     /// Bytes I acknowledged to it minus bytes it acknowledged to me: what ranks it in my open

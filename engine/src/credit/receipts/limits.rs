@@ -102,6 +102,8 @@ pub const TURN_GAP: Duration = Duration::from_millis(10);
 pub const SUMMARY_DELAY: Duration = Duration::from_secs(60);
 /// …or after this many bytes.
 pub const SUMMARY_STEP: Bytes = Bytes::new(64 * 1024 * 1024);
+/// …or when the owner asks for the balance, though no more often than this.
+pub const BOOK_GAP: Duration = Duration::from_secs(1);
 
 /// A payee that choked within this time of a raise gets no further raise for a while, and one that
 /// choked within it of a cut gets the former bid back (S5).

@@ -12,7 +12,7 @@ use crate::credit::receipts::conduct::{Conduct, Lapse, back_off, forgiven};
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::exposure::{Exposure, LOAN, PaidBlock};
 use crate::credit::receipts::limits::{
-    IDLE_LATE, IDLE_LATE_UNSEATED, LOCKS_CLOSED_MAX, Window, history,
+    IDLE_LATE, IDLE_LATE_UNSEATED, LOCKS_CLOSED_MAX, SUMMARY_STEP, Window, history,
 };
 use crate::rate::RateMeter;
 
@@ -48,6 +48,9 @@ pub struct Payee {
     in_step: bool,
     /// Its locks for us, oldest first; closed ones until their credit has returned.
     pub locks: BTreeMap<LockId, EarningLock>,
+    /// Bytes served in the paid class that no summary tells of: what a receipt may say at most that
+    /// was had. After a start, as many as a summary waits for may be unknown.
+    pub unbooked: Bytes,
     forgotten: Option<LockId>,
 }
 
@@ -88,6 +91,7 @@ impl Payee {
             fall: None,
             in_step: false,
             locks: BTreeMap::new(),
+            unbooked: Bytes::ZERO,
             forgotten: None,
         }
     }
@@ -101,6 +105,7 @@ impl Payee {
             paid_bytes: row.paid_bytes,
             lost: row.lost,
             backoff_level: row.backoff_level,
+            unbooked: SUMMARY_STEP,
             ..Self::new(allowed, now)
         }
     }
@@ -159,12 +164,14 @@ impl Payee {
             "F is covered by a lock"
         );
         lock.granted(block.len, now.at);
+        self.unbooked = self.unbooked.saturating_add(block.len);
         self.count_paid(&paid, None, now);
     }
 
     /// A grant was taken back: the block leaves F.
     pub fn ungrant(&mut self, len: Bytes, rate: Rate, now: Now) {
         let paid = self.exposure.take_back(len, rate);
+        self.unbooked = self.unbooked.saturating_sub(len);
         if let Some(lock) = self.serving_lock_mut(now) {
             lock.ungranted(len);
         }

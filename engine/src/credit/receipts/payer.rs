@@ -98,8 +98,8 @@ impl Payer {
         }
         let (last, _) = *steps.last()?;
         assert!(left <= owed, "no more is signed than is owed");
-        let spent = self.shares.spend(owed.saturating_sub(left));
         let signed_before = self.signed;
+        let mut spent = Vec::new();
         for (id, step) in &steps {
             let lock = self.locks.get_mut(id).expect("a step is of a lock here");
             // Bytes are a statistic; they go to the lock that pays the last micro-credit.
@@ -110,6 +110,14 @@ impl Payer {
             };
             lock.sign(by, bytes, *step, now.at);
             self.signed = self.signed.saturating_add(*step);
+            if step.is_zero() {
+                continue;
+            }
+            for (share, amount) in self.shares.spend(*step) {
+                let none = Bytes::ZERO;
+                lock.summary.attribute(share.torrent_id, none, share.raw);
+                spent.push((share, amount));
+            }
         }
         let rise = self.signed.saturating_sub(signed_before);
         assert_eq!(
@@ -120,8 +128,8 @@ impl Payer {
         self.check_due();
         let lock = self.locks.get_mut(&last).expect("a step is of a lock here");
         for (share, _) in &spent {
-            lock.summary
-                .attribute(share.torrent_id, share.bytes, share.raw);
+            let free = RawCost::ZERO;
+            lock.summary.attribute(share.torrent_id, share.bytes, free);
         }
         Some(Signing {
             locks: steps.into_iter().map(|(id, _)| id).collect(),

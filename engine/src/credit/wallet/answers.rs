@@ -125,8 +125,8 @@ impl Wallet {
         self.outputs.push_back(Errand::LockTold(*status).into());
     }
 
-    /// Takes over an answer that was checked: locks and orders first, then the
-    /// entries, so that a crash between them reads the lines again.
+    /// Takes over an answer that was checked: orders first, then each line's lock and its entry, so
+    /// that a crash between them reads the line again.
     fn statement_told(&mut self, asked: &Asked, told: &Told<'_>, now: Instant, unix: UnixTime) {
         let statement = told.statement;
         let last = statement
@@ -155,7 +155,10 @@ impl Wallet {
         }
         self.watch_nonce();
         for line in &lines {
-            let line = Box::new((*line).clone());
+            if let Some(status) = &line.lock {
+                self.lock_changed(status);
+            }
+            let line = Box::new((*line).clone().with_signed_reason_only());
             self.outputs
                 .push_back(CreditOutput::Append(NodeCommand::Settled(line)));
         }
@@ -178,9 +181,6 @@ impl Wallet {
                 self.orders.forget_queued(&order.body);
                 let is_rotation = matches!(order.body.kind, OrderKind::RotateKey { .. });
                 self.retired |= is_rotation && line.refusal.is_none();
-            }
-            if let Some(status) = &line.lock {
-                self.lock_changed(status);
             }
         }
     }

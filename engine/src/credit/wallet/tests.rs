@@ -63,7 +63,9 @@ fn an_order_is_written_before_it_leaves_and_repeated_with_the_same_bytes() {
     bench.run(1);
     let to = bench.id(1);
     bench.fate = Fate::Unreachable;
-    let nonce = bench.with(0, |wallet, now| wallet.transfer("a", to, cr(5), now));
+    let nonce = bench.with(0, |wallet, now| {
+        wallet.transfer("a", (to, cr(5)), MicroCredits::ZERO, now)
+    });
     assert_eq!(nonce, Ok(1));
     bench.run(200);
     bench.fate = Fate::Delivered;
@@ -81,7 +83,9 @@ fn a_request_id_means_one_transfer_even_after_a_restart() {
     bench.run(1);
     let to = bench.id(1);
     let send = |bench: &mut Bench, id: &str, amount| {
-        bench.with(0, |wallet, now| wallet.transfer(id, to, cr(amount), now))
+        bench.with(0, |wallet, now| {
+            wallet.transfer(id, (to, cr(amount)), MicroCredits::ZERO, now)
+        })
     };
     assert_eq!(send(&mut bench, "rent", 100), Ok(1));
     bench.run(5);
@@ -104,7 +108,9 @@ fn transfers_that_cannot_be_are_refused_at_once() {
     bench.run(1);
     let (own, to) = (bench.id(0), bench.id(1));
     let mut send = |id: &str, to, amount| {
-        bench.with(0, |wallet, now| wallet.transfer(id, to, cr(amount), now))
+        bench.with(0, |wallet, now| {
+            wallet.transfer(id, (to, cr(amount)), MicroCredits::ZERO, now)
+        })
     };
     assert!(matches!(send("", to, 1), Err(CreditError::BadValue { .. })));
     assert!(matches!(
@@ -123,7 +129,7 @@ fn transfers_that_cannot_be_are_refused_at_once() {
         send("a", to, 10 * CREDIT + 1),
         Err(CreditError::InsufficientCredit {
             needed: cr(10 * CREDIT + 1),
-            available: cr(10 * CREDIT)
+            available: Available::divide(cr(10 * CREDIT), cr(0), cr(0)),
         })
     );
     assert!(send("a", to, 9 * CREDIT).is_ok());
@@ -131,9 +137,32 @@ fn transfers_that_cannot_be_are_refused_at_once() {
         send("b", to, 2 * CREDIT),
         Err(CreditError::InsufficientCredit {
             needed: cr(2 * CREDIT),
-            available: cr(CREDIT)
+            available: Available::divide(cr(10 * CREDIT), cr(9 * CREDIT), cr(0)),
         })
     );
+}
+
+/// What boosts may still spend is theirs: a refusal says so, and takes nothing of it.
+#[test]
+fn a_transfer_takes_nothing_that_is_set_aside() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    let mut send = |id, amount, set_aside| {
+        bench.with(0, |wallet, now| {
+            wallet.transfer(id, (to, cr(amount)), cr(set_aside), now)
+        })
+    };
+    assert_eq!(
+        send("a", 3 * CREDIT, 8 * CREDIT),
+        Err(CreditError::InsufficientCredit {
+            needed: cr(3 * CREDIT),
+            available: Available::divide(cr(10 * CREDIT), cr(0), cr(8 * CREDIT)),
+        })
+    );
+    assert!(send("a", 2 * CREDIT, 8 * CREDIT).is_ok());
+    // The same transfer is the same, whatever was set aside since.
+    assert!(send("a", 2 * CREDIT, 10 * CREDIT).is_ok());
 }
 
 #[test]
@@ -144,7 +173,9 @@ fn a_restored_backup_adopts_the_order_that_used_its_nonce() {
     let backup = bench.store(0).clone();
     bench.fate = Fate::Unreachable;
     bench
-        .with(0, |wallet, now| wallet.transfer("old", to, cr(7), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("old", (to, cr(7)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     let late = bench.submissions(0)[0];
     // The order is under way while the node dies and comes back with an older store.
@@ -154,7 +185,9 @@ fn a_restored_backup_adopts_the_order_that_used_its_nonce() {
     bench.run(70);
     bench.fate = Fate::Unreachable;
     bench
-        .with(0, |wallet, now| wallet.transfer("new", to, cr(11), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("new", (to, cr(11)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     let own = bench.id(0);
     bench.settlement.handle(
@@ -170,7 +203,9 @@ fn a_restored_backup_adopts_the_order_that_used_its_nonce() {
     assert_eq!(bench.view(0).available, cr(10 * CREDIT - 18));
     let nonces: Vec<u64> = bench.submissions(0).iter().map(|o| o.body.nonce).collect();
     assert_eq!(nonces.last(), Some(&2));
-    let retry = bench.with(0, |wallet, now| wallet.transfer("old", to, cr(7), now));
+    let retry = bench.with(0, |wallet, now| {
+        wallet.transfer("old", (to, cr(7)), MicroCredits::ZERO, now)
+    });
     assert_eq!(retry, Ok(1));
 }
 
@@ -181,7 +216,9 @@ fn an_order_that_we_never_signed_is_a_conflict_and_is_not_repeated() {
     let to = bench.id(1);
     bench.fate = Fate::Held;
     bench
-        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("a", (to, cr(7)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     let mut forged: Order = bench.submissions(0)[0].body;
     forged.memo_hash = [5; 32];
@@ -205,7 +242,9 @@ fn a_settlement_node_that_forgot_an_order_gets_no_new_one() {
     bench.run(1);
     let to = bench.id(1);
     bench
-        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("a", (to, cr(7)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     bench.run(5);
     bench.fate = Fate::Held;
@@ -215,7 +254,9 @@ fn a_settlement_node_that_forgot_an_order_gets_no_new_one() {
     bench.answer_newest(0, SettlementAnswer::Statement(account_alone(account)));
     assert!(!bench.wallet(0).purse().ready);
     bench
-        .with(0, |wallet, now| wallet.transfer("b", to, cr(7), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("b", (to, cr(7)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     assert_eq!(bench.submissions(0).len(), 1);
     bench.fate = Fate::Delivered;
@@ -254,7 +295,7 @@ fn a_lock_is_opened_and_topped_up_and_asked_about_after_a_restart() {
     bench.run(60);
     assert!(bench.wallet(0).purse().ready);
     assert_eq!(bench.lock_questions(0), before + 1, "asked until answered");
-    assert_eq!(bench.view(0).locked, cr(CREDIT + 500));
+    assert_eq!(bench.view(0).reserved, cr(CREDIT + 500));
 }
 
 #[test]
@@ -266,7 +307,9 @@ fn a_clock_ten_minutes_off_takes_no_locks_and_says_so() {
     bench.run(5);
     let to = bench.id(1);
     bench
-        .with(0, |wallet, now| wallet.transfer("a", to, cr(1), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("a", (to, cr(1)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     bench.run(5);
     assert!(!bench.wallet(0).takes_locks());
@@ -467,7 +510,9 @@ fn the_queue_is_bounded_and_transfers_go_first() {
             .unwrap();
     }
     let to = bench.id(1);
-    let first = bench.with(0, |wallet, now| wallet.transfer("a", to, cr(1), now));
+    let first = bench.with(0, |wallet, now| {
+        wallet.transfer("a", (to, cr(1)), MicroCredits::ZERO, now)
+    });
     assert_eq!(first, Ok(2));
     let payee = Identity::from_secret([200; 32]).id();
     let full = bench.with(0, |wallet, now| wallet.open_lock(payee, cr(1), now));
@@ -565,7 +610,9 @@ fn l1_one_forged_nonce_stops_an_account_for_good() {
     forge_nonce(&mut bench, 1_000);
     bench.fate = Fate::Delivered; // from here on everybody is honest
     bench
-        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("a", (to, cr(7)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     bench.run(7_200);
     bench.restart(0);
@@ -597,7 +644,9 @@ fn a_settlement_node_that_says_there_is_no_next_nonce_stops_nobody() {
     bench.run(61);
     forge_nonce(&mut bench, u64::MAX);
     bench
-        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("a", (to, cr(7)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     bench.run(2);
     assert_eq!(bench.submissions(0), [], "nothing can be signed");
@@ -616,7 +665,9 @@ fn l1_a_transfer_that_never_left_is_taken_for_done() {
     let to = bench.id(1);
     bench.fate = Fate::Held;
     bench
-        .with(0, |wallet, now| wallet.transfer("a", to, cr(7), now))
+        .with(0, |wallet, now| {
+            wallet.transfer("a", (to, cr(7)), MicroCredits::ZERO, now)
+        })
         .unwrap();
     forge_nonce(&mut bench, 1);
     bench.fate = Fate::Delivered;
@@ -626,7 +677,9 @@ fn l1_a_transfer_that_never_left_is_taken_for_done() {
     assert_eq!(bench.submissions(0).len(), 1, "never repeated");
     assert_eq!(bench.view(0).available, cr(10 * CREDIT), "never done");
     assert!(!bench.wallet(0).purse().ready, "and nothing else will be");
-    let again = bench.with(0, |wallet, now| wallet.transfer("b", to, cr(7), now));
+    let again = bench.with(0, |wallet, now| {
+        wallet.transfer("b", (to, cr(7)), MicroCredits::ZERO, now)
+    });
     assert_eq!(again, Ok(2), "which the owner is not told");
     bench.run(7_200);
     assert_eq!(bench.submissions(0).len(), 1);

@@ -39,12 +39,12 @@ pub(super) struct Booking {
     pub(super) changed: bool,
 }
 
-/// Books `channel` up to `receipt`: all its bytes, and credit up to what `lock` holds while it is
-/// open. Totals that are lower than what is booked add nothing.
+/// Books `channel` up to `receipt`: its bytes, of a payer no more than were `served`, and credit up
+/// to what `lock` holds while it is open. Totals that are lower than what is booked add nothing.
 pub(super) fn book(
     before: BookedChannelRow,
     at: Position,
-    role: Role,
+    (role, served): (Role, Bytes),
     (channel, receipt): (&Channel, &Receipt),
     lock: Option<&NodeLockRow>,
 ) -> Booking {
@@ -65,7 +65,7 @@ pub(super) fn book(
         Role::Payee => Postings::new().bytes(
             AccountId::Traffic,
             AccountId::Given(channel.payer),
-            bytes_more,
+            bytes_more.min(served),
         ),
     };
     let postings = match (role, channel.kind) {
@@ -147,13 +147,13 @@ pub(super) fn apply_summary(
     {
         return Ok(refused(Refusal::BadReceipt));
     }
-    let key = receipt.channel_id.as_bytes();
-    let before: Option<BookedChannelRow> = state.row(key)?;
+    let before: Option<BookedChannelRow> = state.row(receipt.channel_id.as_bytes())?;
     let known = before.unwrap_or_default();
     if is_crossed(receipt, &known) {
         return Ok(refused(Refusal::ReceiptRegressed));
     }
-    let booking = book(known, at, role, (channel, receipt), lock.as_ref());
+    let side = (role, summary.served);
+    let booking = book(known, at, side, (channel, receipt), lock.as_ref());
     if !booking.changed {
         return Ok(Verdict::Answer(match before {
             Some(row) => Outcome::Known {
@@ -169,7 +169,7 @@ pub(super) fn apply_summary(
     if !state.post(&booking.postings)? {
         return Ok(refused(Refusal::LockExhausted));
     }
-    state.put_row(key.to_vec(), &booking.row);
+    state.put_row(receipt.channel_id.as_bytes().to_vec(), &booking.row);
     if let (ChannelKind::Lock(lock_id, _), Some(lock)) = (channel.kind, lock) {
         lock.check_invariants();
         state.put_row(lock_key(lock_id), &lock);

@@ -89,8 +89,8 @@ impl NodeCause {
 }
 
 impl ChannelSummary {
-    /// The summary's bytes: channel, signed receipt, lock amount u64, count u8, and per share 20
-    /// bytes, bytes u64, amount u64.
+    /// The summary's bytes: channel, signed receipt, lock amount u64, served u64, count u8, and per
+    /// share 20 bytes, bytes u64, amount u64.
     ///
     /// # Panics
     /// With more than [`ATTRIBUTION_MAX`] shares; a ledger refuses such a summary first.
@@ -101,9 +101,10 @@ impl ChannelSummary {
         );
         let count = u8::try_from(self.attribution.len()).expect("at most 64 shares");
         let out = self.receipt.write(self.channel.write(Writer::new()));
+        let out = out.u64(self.lock_amount.get()).u64(self.served.get());
         self.attribution
             .iter()
-            .fold(out.u64(self.lock_amount.get()).u8(count), |out, share| {
+            .fold(out.u8(count), |out, share| {
                 out.bytes(&share.subject)
                     .u64(share.bytes.get())
                     .u64(share.amount.get())
@@ -118,6 +119,7 @@ impl ChannelSummary {
         let channel = Channel::read(from)?;
         let receipt = Signed::read(from)?;
         let lock_amount = MicroCredits::new(from.u64()?);
+        let served = Bytes::new(from.u64()?);
         let count = usize::from(from.u8()?);
         if count > ATTRIBUTION_MAX {
             return Err(LayoutError::TooLong {
@@ -134,6 +136,7 @@ impl ChannelSummary {
             channel,
             receipt,
             lock_amount,
+            served,
             attribution,
         })
     }

@@ -21,7 +21,7 @@ use crate::signed::lock::LockId;
 use crate::signed::order::{OrderHash, OrderKind, SignedOrder};
 use crate::state::{State, sequence_key};
 use crate::statement::{LockStatus, Operation, StatementLine};
-use crate::units::MicroCredits;
+use crate::units::{Bytes, MicroCredits};
 
 /// What a line does to this ledger.
 #[derive(Default)]
@@ -183,6 +183,7 @@ impl Copy<'_> {
             || certificate.body.account != self.owner
             || certificate.verify_by(self.scheme, settlement).is_err()
             || !self.line.is_certified_entry()
+            || !self.line.reason_bytes.is_empty() && self.line.reason().is_none()
         {
             return Err(Refusal::BadCertificate.into());
         }
@@ -325,8 +326,9 @@ impl Copy<'_> {
         let before: BookedChannelRow = state
             .row(signed.body.channel_id.as_bytes())?
             .unwrap_or_default();
-        // The claim may be ahead of the last summary: book what is missing first. The payee may
-        // have seen a top-up that is younger than this line; a lock never becomes smaller.
+        // The claim may be ahead of the last summary: book what is missing first, but for bytes of
+        // which this node did not say that it served them. The payee may have seen a top-up that is
+        // younger than this line; a lock never becomes smaller.
         let seen: Option<NodeLockRow> = state.row(&lock_key(lock_id))?;
         let booked_on = NodeLockRow {
             amount: seen.map_or(known.amount, |seen| seen.amount.max(known.amount)),
@@ -335,7 +337,7 @@ impl Copy<'_> {
         let booking = book(
             before,
             self.at,
-            role,
+            (role, Bytes::ZERO),
             (&channel, &signed.body),
             Some(&booked_on),
         );

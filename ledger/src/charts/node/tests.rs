@@ -36,6 +36,7 @@ fn acknowledgement(payer: u8, payee: u8, bytes: u64) -> ChannelSummary {
         channel,
         receipt: receipt.sign(&identity(payer)),
         lock_amount: MicroCredits::ZERO,
+        served: Bytes::MAX,
         attribution: vec![Attribution {
             subject: [9; 20],
             bytes: Bytes::new(1),

@@ -15,7 +15,7 @@ use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::statement::{Operation, StatementLine};
 use seedbank_ledger::store::Memory;
-use seedbank_ledger::{Identity, MicroCredits, NetworkId, UnixTime};
+use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, UnixTime};
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -444,6 +444,7 @@ fn summary(channel: Channel, signer: u8, bytes: u64, amount: u64) -> NodeCommand
         channel,
         receipt: receipt(&channel, signer, bytes, amount),
         lock_amount: cr(100),
+        served: Bytes::MAX,
         attribution: Vec::new(),
     }))
 }

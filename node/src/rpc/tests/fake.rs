@@ -13,15 +13,14 @@ use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::Transport;
 use seedbank_engine::interface::view::{
-    BoostQuote, BoostState, BoostView, PeerView, TorrentState, TorrentView, WalletView,
+    BoostQuote, BoostState, BoostView, PeerView, TorrentState, TorrentView,
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_engine::units::{InfoHash, PeerIndex, TorrentId};
 use seedbank_ledger::charts::node::{
-    Balance, Breakdown, Explanation, Grouping, NodeCause, NodeCommand, NodeLedger,
+    Available, Breakdown, Explanation, Grouping, NodeCause, NodeCommand, NodeLedger,
 };
 use seedbank_ledger::entry::Entry;
-use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
 use seedbank_ledger::settlement::{GrantOutcome, IssueError, NewGrant};
 use seedbank_ledger::store::Memory;
@@ -32,8 +31,8 @@ use tokio::sync::mpsc;
 
 use crate::events::Events;
 use crate::rpc::backend::{
-    Backend, BooksError, CreateStep, NetworkInfo, NewMetainfo, NodeInfo, PlacedTorrent, Steps,
-    Stopping, TorrentError, VerifyStep,
+    Backend, BalanceSheet, BooksError, CreateStep, NetworkInfo, NewMetainfo, NodeInfo,
+    PlacedTorrent, Steps, Stopping, TorrentError, VerifyStep,
 };
 use crate::settlement::GrantError;
 
@@ -137,7 +136,7 @@ impl Fake {
         if order.max > AVAILABLE {
             return Err(CreditError::InsufficientCredit {
                 needed: order.max,
-                available: AVAILABLE,
+                available: Available::divide(AVAILABLE, MicroCredits::ZERO, MicroCredits::ZERO),
             }
             .into());
         }
@@ -212,13 +211,15 @@ impl Backend for Fake {
         Ok(None)
     }
 
-    async fn wallet(&self) -> Result<WalletView, Stopping> {
-        Ok(WalletView::default())
-    }
-
-    async fn balance(&self) -> Result<(Balance, Head), BooksError> {
+    async fn balance(&self) -> Result<BalanceSheet, BooksError> {
         let state = self.state();
-        Ok((state.ledger.balance()?, state.ledger.head()))
+        let balance = state.ledger.balance()?;
+        Ok(BalanceSheet {
+            holdings: balance.holdings(MicroCredits::ZERO, MicroCredits::ZERO),
+            as_of: balance.as_of,
+            head: state.ledger.head().last(),
+            ..BalanceSheet::default()
+        })
     }
 
     async fn entries(

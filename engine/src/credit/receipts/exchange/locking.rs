@@ -54,6 +54,7 @@ impl Exchange {
         } else {
             self.earning_lock_status(key, status, at);
         }
+        self.summarise_locks(key, None);
         self.turn(key, at);
     }
 

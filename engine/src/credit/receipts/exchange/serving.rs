@@ -169,6 +169,9 @@ impl Exchange {
                 if !self.connection_mut(peer).quoted.price(bid).is_zero() {
                     self.say_quote(peer, Service::Open);
                 }
+                let acks = &mut self.pair_mut(key).acks;
+                let len = Bytes::new(u64::from(len));
+                acks.served(torrent_id, len);
             }
             Granted::Waits | Granted::Underbid => {}
         }

@@ -1,7 +1,7 @@
 //! What time asks for: receipts to verify, late payers, claims, closes, acknowledgements,
 //! summaries.
 
-use seedbank_ledger::charts::node::NodeCommand;
+use seedbank_ledger::charts::node::{ChannelSummary, NodeCommand};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::LockId;
@@ -346,41 +346,80 @@ impl Exchange {
         self.send(peer, ReceiptMessage::Receipt(receipt));
     }
 
+    /// Verifies every receipt that waits, and appends what channels with locks came to.
+    pub fn book_receipts(&mut self, at: Instant) {
+        let keys: Vec<NodeId> = self.pairs.keys().copied().collect();
+        for key in keys {
+            self.settle_all(key, at);
+            self.summarise_locks(key, None);
+            self.touch(key, at);
+        }
+    }
+
     /// Appends what channels came to, if it is time; at `None`, whatever has changed.
     fn summarise(&mut self, key: NodeId, at: Option<Instant>) {
         let Some(pair) = self.pairs.get_mut(&key) else {
             return;
         };
-        let due = |due: Option<Instant>| due.is_some_and(|due| at.is_none_or(|at| at >= due));
+        let due = is_due_by(at);
         let none = MicroCredits::ZERO;
         let mut taken = Vec::new();
         let ours = &mut pair.acks.ours;
         if due(ours.summary.due_at(ours.receipt.as_ref())) {
-            taken.push(ours.summary.take(ours.channel, ours.receipt.as_ref(), none));
+            let receipt = ours.receipt.as_ref();
+            let mut own = Bytes::MAX;
+            taken.push(ours.summary.take(ours.channel, receipt, none, &mut own));
         }
         let acks = &mut pair.acks;
         if due(acks.their_summary.due_at(acks.theirs.held())) {
             let held = acks.theirs.held();
-            taken.push(acks.their_summary.take(acks.their_channel, held, none));
+            let served = &mut acks.unbooked;
+            let channel = acks.their_channel;
+            taken.push(acks.their_summary.take(channel, held, none, served));
         }
+        self.append_summaries(taken);
+        self.summarise_locks(key, at);
+    }
+
+    /// [`Self::summarise`] for the channels that move credit. A line about a lock comes after it:
+    /// whatever the line books would be for no torrent.
+    pub(super) fn summarise_locks(&mut self, key: NodeId, at: Option<Instant>) {
+        let Some(pair) = self.pairs.get_mut(&key) else {
+            return;
+        };
+        let due = is_due_by(at);
+        let mut taken = Vec::new();
         for lock in pair.payer.locks.values_mut() {
             let body = lock.lock.body;
             if due(lock.summary.due_at(lock.receipt.as_ref())) {
-                let receipt = lock.receipt.as_ref();
-                taken.push(lock.summary.take(body.channel(), receipt, body.amount));
+                let (channel, receipt) = (body.channel(), lock.receipt.as_ref());
+                let mut own = Bytes::MAX;
+                let summary = lock.summary.take(channel, receipt, body.amount, &mut own);
+                taken.push(summary);
             }
         }
-        for lock in pair.payee.locks.values_mut() {
+        let payee = &mut pair.payee;
+        for lock in payee.locks.values_mut() {
             let body = lock.lock.body;
             if due(lock.summary.due_at(lock.incoming.held())) {
-                let held = lock.incoming.held();
-                taken.push(lock.summary.take(body.channel(), held, body.amount));
+                let (channel, held) = (body.channel(), lock.incoming.held());
+                let served = &mut payee.unbooked;
+                taken.push(lock.summary.take(channel, held, body.amount, served));
             }
         }
+        self.append_summaries(taken);
+    }
+
+    fn append_summaries(&mut self, taken: Vec<Option<ChannelSummary>>) {
         let entries = taken
             .into_iter()
             .flatten()
             .map(|summary| CreditOutput::Append(NodeCommand::ChannelSummary(Box::new(summary))));
         self.outputs.extend(entries);
     }
+}
+
+/// Whether something that is due then is due at `at`; at `None`, whenever it is.
+fn is_due_by(at: Option<Instant>) -> impl Fn(Option<Instant>) -> bool {
+    move |due| due.is_some_and(|due| at.is_none_or(|at| at >= due))
 }

@@ -162,7 +162,8 @@ impl Bench {
     }
 
     pub(super) fn view(&self, node: usize) -> WalletView {
-        self.wallet(node).view(MicroCredits::ZERO)
+        self.wallet(node)
+            .view(MicroCredits::ZERO, MicroCredits::ZERO)
     }
 
     /// The newest lock.

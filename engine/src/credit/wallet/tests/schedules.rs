@@ -132,7 +132,9 @@ impl World {
         let id = format!("transfer {which}");
         let amount = MicroCredits::new(which * 10 + 1);
         let node = &mut self.nodes[node];
-        let result = node.wallet.transfer(&id, to, amount, self.now);
+        let result = node
+            .wallet
+            .transfer(&id, (to, amount), MicroCredits::ZERO, self.now);
         assert!(
             !matches!(result, Err(CreditError::RequestIdReused(_))),
             "the same body each time"

@@ -54,8 +54,14 @@ pub struct GroupLine {
     pub key: GroupKey,
     /// Credit added, or below zero taken away.
     pub change: i128,
-    /// Payload bytes counted.
-    pub payload: u128,
+    /// Credit earned by serving, what was forfeited later included.
+    pub earned: u128,
+    /// Credit spent on being served, what came back later included.
+    pub spent: u128,
+    /// Payload bytes served.
+    pub given: u128,
+    /// Payload bytes received.
+    pub taken: u128,
     /// How many entries it is the sum of.
     pub entry_count: u64,
 }
@@ -78,7 +84,10 @@ pub struct Breakdown {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct GroupSums {
     change: i128,
-    payload: u128,
+    earned: u128,
+    spent: u128,
+    given: u128,
+    taken: u128,
     entry_count: u64,
 }
 
@@ -176,7 +185,10 @@ pub(in crate::charts::node) fn explain_by<S: Store>(
     let lines = lines.map(|(key, sums)| GroupLine {
         key,
         change: sums.change,
-        payload: sums.payload,
+        earned: sums.earned,
+        spent: sums.spent,
+        given: sums.given,
+        taken: sums.taken,
         entry_count: sums.entry_count,
     });
     Ok(Breakdown {
@@ -194,11 +206,7 @@ fn shares(
     grouping: Grouping,
     own: NodeId,
 ) -> Vec<(GroupKey, GroupSums)> {
-    let whole = GroupSums {
-        change: credit_change(entry),
-        payload: payload(entry),
-        entry_count: 1,
-    };
+    let whole = GroupSums::of(entry);
     match (grouping, cause) {
         (Grouping::Day, _) => vec![(GroupKey::Day(entry.time.as_secs() / DAY), whole)],
         (Grouping::Peer, _) => {
@@ -219,48 +227,86 @@ fn shares(
 
 /// Splits a channel's change by subject; what is not attributed stays with the rest.
 fn by_subject(whole: GroupSums, attribution: &[Attribution]) -> Vec<(GroupKey, GroupSums)> {
-    let is_loss = whole.change < 0;
-    let mut change_left = whole.change.unsigned_abs();
-    let mut payload_left = whole.payload;
-    let signed = |amount: u128| {
-        let amount = i128::try_from(amount).unwrap_or(i128::MAX);
-        if is_loss {
-            amount.saturating_neg()
-        } else {
-            amount
-        }
-    };
+    let mut rest = whole;
     let mut shares = Vec::new();
     for share in attribution {
-        let change = u128::from(share.amount.get()).min(change_left);
-        let payload = u128::from(share.bytes.get()).min(payload_left);
-        change_left = change_left.saturating_sub(change);
-        payload_left = payload_left.saturating_sub(payload);
-        let sums = GroupSums {
-            change: signed(change),
-            payload,
+        let bytes = u128::from(share.bytes.get());
+        let amount = u128::from(share.amount.get());
+        let part = GroupSums {
+            change: 0,
+            earned: take(&mut rest.earned, amount),
+            spent: take(&mut rest.spent, amount),
+            given: take(&mut rest.given, bytes),
+            taken: take(&mut rest.taken, bytes),
             entry_count: 1,
         };
-        shares.push((GroupKey::Subject(share.subject), sums));
+        let change = narrow(part.earned).saturating_sub(narrow(part.spent));
+        rest.change = rest.change.saturating_sub(change);
+        shares.push((
+            GroupKey::Subject(share.subject),
+            GroupSums { change, ..part },
+        ));
     }
-    let rest = GroupSums {
-        change: signed(change_left),
-        payload: payload_left,
-        entry_count: u64::from(attribution.is_empty()),
-    };
+    rest.entry_count = u64::from(attribution.is_empty());
     shares.push((GroupKey::Rest, rest));
     shares
 }
 
+/// Takes at most `most` from what is left; how much.
+fn take(left: &mut u128, most: u128) -> u128 {
+    let taken = most.min(*left);
+    *left = left.saturating_sub(taken);
+    taken
+}
+
+fn narrow(amount: u128) -> i128 {
+    i128::try_from(amount).unwrap_or(i128::MAX)
+}
+
 impl GroupSums {
+    /// What one entry comes to.
+    fn of(entry: &Entry) -> Self {
+        let mut sums = Self {
+            change: credit_change(entry),
+            entry_count: 1,
+            ..Self::default()
+        };
+        for posting in entry.postings.iter() {
+            let sum = match (posting.account, posting.side) {
+                (AccountId::Earned, Side::Debit) => &mut sums.earned,
+                (AccountId::Signed(_), Side::Credit) => &mut sums.spent,
+                (AccountId::Given(_) | AccountId::Unsigned(_), Side::Credit) => &mut sums.given,
+                (AccountId::Taken(_), Side::Credit) => &mut sums.taken,
+                // The other sides, and what is neither for serving nor for being served.
+                _ => continue,
+            };
+            *sum = sum.saturating_add(u128::from(posting.amount));
+        }
+        sums
+    }
+
     fn add(&mut self, share: Self) {
         self.change = self.change.saturating_add(share.change);
-        self.payload = self.payload.saturating_add(share.payload);
+        self.earned = self.earned.saturating_add(share.earned);
+        self.spent = self.spent.saturating_add(share.spent);
+        self.given = self.given.saturating_add(share.given);
+        self.taken = self.taken.saturating_add(share.taken);
         self.entry_count = self.entry_count.saturating_add(share.entry_count);
     }
 
     fn is_nothing(&self) -> bool {
-        self.change == 0 && self.payload == 0
+        self.change == 0 && self.earned == 0 && self.spent == 0 && self.payload() == 0
+    }
+
+    fn payload(&self) -> u128 {
+        self.given.saturating_add(self.taken)
+    }
+}
+
+impl GroupLine {
+    /// Payload bytes either way.
+    pub fn payload(&self) -> u128 {
+        self.given.saturating_add(self.taken)
     }
 }
 
@@ -281,15 +327,19 @@ mod tests {
     fn shares_by_subject_add_up_to_the_entry() {
         let whole = GroupSums {
             change: -100,
-            payload: 50,
+            spent: 100,
+            taken: 50,
             entry_count: 1,
+            ..GroupSums::default()
         };
         // The second share claims more than is left: it gets the rest.
         let shares = by_subject(whole, &[share(1, 20, 60), share(2, 40, 70)]);
         let changes: Vec<i128> = shares.iter().map(|(_, sums)| sums.change).collect();
         assert_eq!(changes, [-60, -40, 0]);
-        let payloads: Vec<u128> = shares.iter().map(|(_, sums)| sums.payload).collect();
-        assert_eq!(payloads, [20, 30, 0]);
+        let spent: Vec<u128> = shares.iter().map(|(_, sums)| sums.spent).collect();
+        assert_eq!(spent, [60, 40, 0]);
+        let taken: Vec<u128> = shares.iter().map(|(_, sums)| sums.taken).collect();
+        assert_eq!(taken, [20, 30, 0]);
         assert_eq!(shares[2].0, GroupKey::Rest);
     }
 
