@@ -3,6 +3,8 @@
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId};
 
+use crate::credit::boost::{BoostReport, WaitReason};
+
 /// A thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CreditEvent {
@@ -21,8 +23,31 @@ pub enum CreditEvent {
         boost: u64,
         /// Why.
         why: &'static str,
-        /// What it spent.
+        /// What it spent so far.
         spent: MicroCredits,
+        /// Whether that is all: no credit is still to come back.
+        is_final: bool,
+    },
+    /// A boost buys nothing now.
+    BoostWaiting {
+        /// Which boost.
+        boost: u64,
+        /// Why.
+        waiting: WaitReason,
+    },
+    /// A boost that waited is served as paid.
+    BoostWorking {
+        /// Which boost.
+        boost: u64,
+    },
+    /// The last lock of a boost that ended is closed: what it spent is final.
+    BoostSettled {
+        /// Which boost.
+        boost: u64,
+        /// What it spent in the end.
+        spent: MicroCredits,
+        /// What it came to.
+        report: BoostReport,
     },
     /// A payer stopped paying; what it took was written off.
     WrittenOff {

@@ -1,4 +1,5 @@
-//! A session that sells, with receipts and a network on, and payers that are played by hand.
+//! A session that sells or buys, with receipts and a network on, and remotes that are played by
+//! hand.
 
 use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest, Statement};
@@ -12,6 +13,7 @@ use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, Rate, UnixTime};
 use super::rig::{config, metainfo};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
+use crate::credit::settlement::Unreachable;
 use crate::interface::command::Command;
 use crate::interface::config::{CreditPolicy, Network, Policy, SessionConfig};
 use crate::interface::input::Input;
@@ -48,6 +50,8 @@ pub(super) struct Market {
     pub(super) rig: Rig,
     pub(super) torrent: TorrentId,
     issuer: Identity,
+    /// Credit that the settlement node says we have; `None`: it is out of reach.
+    pub(super) available: Option<MicroCredits>,
     pub(super) locks: Vec<LockStatus>,
     /// Every QUOTE, as sent.
     pub(super) quotes: Vec<(PeerIndex, Quote)>,
@@ -78,6 +82,7 @@ impl Market {
             rig,
             torrent,
             issuer,
+            available: Some(MicroCredits::ZERO),
             locks: Vec::new(),
             quotes: Vec::new(),
         };
@@ -100,6 +105,11 @@ impl Market {
                 return;
             }
             for (request, what) in asked {
+                let Some(available) = self.available else {
+                    let answer = Err(Unreachable("down".to_owned()));
+                    self.rig.input(Input::Settled { request, answer });
+                    continue;
+                };
                 let answer = match what {
                     SettlementRequest::Lock(id) => SettlementAnswer::Lock(
                         self.locks
@@ -113,7 +123,7 @@ impl Market {
                         lines: Vec::new(),
                         account: AccountStatus {
                             account: self.rig.session.node_id(),
-                            available: MicroCredits::ZERO,
+                            available,
                             reserved: MicroCredits::ZERO,
                             nonce: 0,
                         },
@@ -144,10 +154,9 @@ impl Market {
         self.rig.says(peer, [extended(message)]);
     }
 
-    /// A peer with a proven key and a lock of 1,000 cr.
-    pub(super) fn payer(&mut self, number: u8) -> PeerIndex {
+    /// A remote proves the key of its number, and asks `rate_min` as payee.
+    fn prove(&mut self, peer: PeerIndex, number: u8, rate_min: Option<Rate>) {
         let identity = Identity::from_secret([number; 32]);
-        let peer = self.rig.join(self.torrent, Remote::modern(number));
         self.rig.says_extended(peer, &offer());
         let outputs = self.rig.take();
         let theirs = outputs
@@ -172,7 +181,7 @@ impl Market {
                 node_id: identity.id(),
                 network_id: NetworkId::from_bytes(NET),
                 issuers: Vec::new(),
-                rate_min: None,
+                rate_min,
                 window: Bytes::ZERO,
             }),
         );
@@ -185,6 +194,26 @@ impl Market {
         };
         self.say(peer, &ReceiptMessage::Auth(auth.sign(&identity).signature));
         self.say(peer, &ReceiptMessage::Sync(Vec::new()));
+    }
+
+    /// A seed of a torrent that asks so much and chokes us.
+    pub(super) fn payee(&mut self, torrent: TorrentId, number: u8, ask: u64) -> PeerIndex {
+        let peer = self.rig.join(torrent, Remote::modern(number));
+        self.rig.says(peer, [Message::HaveAll]);
+        self.prove(peer, number, Some(Rate::new(ask)));
+        self.say(
+            peer,
+            &ReceiptMessage::Quote(Quote::open(Bytes::new(1 << 20))),
+        );
+        self.settle();
+        peer
+    }
+
+    /// A peer with a proven key and a lock of 1,000 cr.
+    pub(super) fn payer(&mut self, number: u8) -> PeerIndex {
+        let identity = Identity::from_secret([number; 32]);
+        let peer = self.rig.join(self.torrent, Remote::modern(number));
+        self.prove(peer, number, None);
         let body = Lock {
             network_id: NetworkId::from_bytes(NET),
             lock_id: LockId::new(number.into()),
