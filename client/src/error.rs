@@ -153,7 +153,10 @@ fn help_of(reason: ErrorReason) -> Option<&'static str> {
     match reason {
         ErrorReason::InsufficientCredit | ErrorReason::Refused => Some("seedbank wallet balance"),
         ErrorReason::SpendingDisabled => Some("seedbank policy set spend=on"),
-        ErrorReason::TorrentUnknown | ErrorReason::FilesTaken => Some("seedbank ls"),
+        ErrorReason::TorrentUnknown
+        | ErrorReason::FilesTaken
+        | ErrorReason::TorrentComplete
+        | ErrorReason::TorrentPrivate => Some("seedbank ls"),
         ErrorReason::BoostUnknown => Some("seedbank boost list"),
         ErrorReason::TokenMissing | ErrorReason::TokenUnknown => {
             Some("seedbank --token-file DATA_DIR/api.token status")

@@ -1,10 +1,12 @@
 //! How fast bytes move: a total, and an estimate over a sliding window of whole seconds.
 
-use seedbank_ledger::Instant;
+use seedbank_ledger::{Duration, Instant};
 
 /// Seconds the estimate looks back, the current one included.
 const WINDOW_SECS: u64 = 10;
 const BUCKET_COUNT: usize = 10;
+/// A rate means something this long after the first byte.
+const MEASURED_AFTER: Duration = Duration::from_secs(5);
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// Spans of [`WINDOW_SECS`] that a peak looks back: ten minutes.
 const SPANS: u64 = 60;
@@ -70,6 +72,13 @@ impl RateMeter {
         let elapsed = now.as_nanos().saturating_sub(since).max(NANOS_PER_SEC);
         let rate = u128::from(recent) * u128::from(NANOS_PER_SEC) / u128::from(elapsed);
         u64::try_from(rate).unwrap_or(u64::MAX)
+    }
+
+    /// [`Self::per_second`], once it means something: five seconds after the first byte.
+    pub fn measured(&self, now: Instant) -> Option<u64> {
+        let started_at = self.started_at?;
+        let is_old = now.since(started_at) >= MEASURED_AFTER;
+        is_old.then(|| self.per_second(now))
     }
 
     /// All bytes ever counted; held at the maximum.

@@ -100,6 +100,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::LedgerPoisoned
         | ErrorReason::NoMetainfo
         | ErrorReason::FilesTaken
+        | ErrorReason::TorrentComplete
+        | ErrorReason::TorrentPrivate
         | ErrorReason::Refused => Code::FailedPrecondition,
         ErrorReason::TokenMissing | ErrorReason::TokenUnknown => Code::Unauthenticated,
         ErrorReason::UidMismatch | ErrorReason::PathDenied => Code::PermissionDenied,

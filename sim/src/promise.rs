@@ -5,6 +5,8 @@
 //! of whom pays. Everybody stays and seeds; prices are the defaults. The same cells are run over
 //! lines that a kernel shapes (`tests/it/promise.rs`), and both tables are to agree.
 
+mod quoted;
+
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{BoostOrder, Command};
 use seedbank_engine::interface::config::Policy;
@@ -17,6 +19,8 @@ use crate::settlement::SimSettlement;
 use crate::signatures::Signatures;
 use crate::swarm::{add, after, completed_at, config, identity_by, start, torrent, wallet_knows};
 use crate::world::{START, World};
+
+pub use quoted::Quoted;
 
 /// Leechers that do not pay.
 const OTHERS: usize = 6;

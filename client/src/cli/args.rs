@@ -270,7 +270,11 @@ pub(super) enum LinesBy {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BoostCommand {
-    /// What a boost would cost at most
+    /// What a boost would cost at most, whom it could pay, and how much sooner it would be done
+    #[command(after_help = "Example: seedbank boost quote film --bid 3cr/GiB\n\n\
+        It says what payees ask, the smallest budget that buys anything, what the rest costs at \
+        most,\nhow long the rest takes with and without (an estimate from rates measured now), and \
+        what would\nkeep the boost waiting. Nothing is spent.")]
     Quote {
         #[command(flatten)]
         id: OneId,
@@ -298,7 +302,7 @@ pub(super) enum BoostCommand {
     /// List boosts, newest first
     #[command(visible_alias = "ls")]
     List,
-    /// Show one boost: spent, locked, free, and when locked credit returns
+    /// Show one boost: what it waits for, spent, locked, free, and what it came to
     Show { boost_id: String },
     /// Stop a boost; locked credit returns as its locks close
     Cancel { boost_id: String },

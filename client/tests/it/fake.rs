@@ -168,6 +168,11 @@ fn boost() -> v1::Boost {
             signed_microcredits: 1_000_000,
             return_time: time(1_700_090_000),
         }],
+        paid_bytes: 1 << 29,
+        cost_microcredits_per_gib: Some(2_000_000),
+        before_bytes_per_second: Some(1 << 20),
+        boosted_bytes_per_second: Some(5 << 19),
+        ..v1::Boost::default()
     }
 }
 
@@ -470,8 +475,11 @@ impl BoostService for Fake {
             bid_microcredits_per_gib: bid.unwrap_or(1_000_000),
             max_cost_microcredits: 976_563,
             payee_count: 3,
-            min_rate_microcredits_per_gib: 500_000,
+            lowest_ask_microcredits_per_gib: 500_000,
+            highest_ask_microcredits_per_gib: 750_000,
+            smallest_lock_microcredits: 4_000,
             available_microcredits: 114_440_000,
+            ..v1::QuoteBoostResponse::default()
         })
     }
 

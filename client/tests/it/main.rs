@@ -228,6 +228,16 @@ async fn people_see_aligned_columns_units_and_the_next_command() {
     );
     let outcome = run(&server, "wallet explain -q").await;
     assert!(!outcome.out.contains("next:"), "{outcome:?}");
+    let outcome = run(&server, "boost show 1").await;
+    for line in [
+        "bought       512.0 MiB at 2.000000 cr/GiB\n",
+        "speed        2.5 MiB/s while paid, 1.0 MiB/s before: 2.5 times\n",
+    ] {
+        assert!(outcome.out.contains(line), "{outcome:?}");
+    }
+    let outcome = run(&server, "boost quote film --bid 3cr").await;
+    let proposed = "boost start aaaa000000 --max 0.976563cr --bid 3.000000cr/GiB\n";
+    assert!(outcome.out.ends_with(proposed), "{outcome:?}");
     let outcome = run(&server, "boost quote film").await;
     assert!(outcome.out.contains("at most 0.976563 cr\n"), "{outcome:?}");
     assert!(

@@ -9,11 +9,14 @@ mod bid;
 mod book;
 pub mod config;
 mod day;
+mod estimate;
 mod order;
 mod payee;
 mod places;
 mod plan;
 mod row;
+mod waiting;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -27,19 +30,27 @@ use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, NodeId, Rate, UnixTime};
 
 pub use book::{Ending, OwnLock};
-pub use order::{BoostOrder, BoostQuote, BoostState, BoostView, PayeeView};
+pub use order::{
+    BoostEstimate, BoostOrder, BoostQuote, BoostReport, BoostState, BoostView, PayeeView,
+};
+pub use waiting::WaitReason;
 
 use crate::credit::event::CreditEvent;
 use crate::credit::output::CreditOutput;
 use crate::credit::policy::{CreditError, CreditPolicy};
+use crate::credit::receipts::limits::Window;
 use crate::credit::wallet::Purse;
 use crate::units::{PeerIndex, TorrentId};
 use bid::{Bidder, Pauses};
 use book::Book;
 use config::{ACTIVE_MAX, ENDED_MAX, REQUEST_ID_LEN_MAX};
 use day::Day;
+use payee::{PayeeSight, least, payees_of};
 use places::{PayeeRecord, Place};
+use plan::Means;
 use row::{Boost, Share};
+use waiting::LockNeeds;
+use watch::Watch;
 
 /// A torrent as boosts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +64,49 @@ pub struct TorrentRow {
     pub active: bool,
     /// Bytes per second that are fast enough; `None` for "as fast as can be".
     pub target_rate: Option<Bytes>,
+    /// Its peers are not shown the key that pays.
+    pub is_private: bool,
+    /// Length of its pieces, once known.
+    pub piece_len: Option<Bytes>,
+    /// Connections.
+    pub peer_count: u32,
+    /// Those of them that lack some piece.
+    pub leecher_count: u32,
+    /// Bytes that came for it in this run.
+    pub received: Bytes,
+    /// Bytes per second that come for it, over the last ten seconds; `None` until it is measured.
+    pub rate: Option<Bytes>,
+}
+
+impl TorrentRow {
+    /// A torrent that runs and of which nothing is known yet.
+    pub fn new(torrent_id: TorrentId) -> Self {
+        Self {
+            torrent_id,
+            left: None,
+            active: true,
+            target_rate: None,
+            is_private: false,
+            piece_len: None,
+            peer_count: 0,
+            leecher_count: 0,
+            received: Bytes::ZERO,
+            rate: None,
+        }
+    }
+
+    /// Why nobody will ever be paid for it: it is complete, or private.
+    fn refusal(&self) -> Option<WaitReason> {
+        if self.left == Some(Bytes::ZERO) {
+            return Some(WaitReason::TorrentComplete);
+        }
+        self.is_private.then_some(WaitReason::TorrentPrivate)
+    }
+
+    /// Whether its pieces are longer than any window, so that none can be paid for (S2).
+    fn is_too_coarse(&self) -> bool {
+        self.piece_len.is_some_and(|len| len > Window::V1.max)
+    }
 }
 
 /// A connection to somebody who takes payment, Fast Extension and SYNC included.
@@ -66,8 +120,10 @@ pub struct PayeeCandidate {
     pub torrent_id: TorrentId,
     /// Lowest bid it serves as paid.
     pub rate_min: Rate,
-    /// The exposure that our key is allowed there, by our own reckoning.
-    pub window: Bytes,
+    /// Longest piece of the torrents shared with it: where the window starts.
+    pub piece_len: Bytes,
+    /// What it was ever paid: by which the window grows.
+    pub paid: MicroCredits,
     /// It has every piece.
     pub is_seed: bool,
     /// It has a piece that is missing here.
@@ -103,6 +159,8 @@ pub struct Round<'a> {
     pub locks: &'a [OwnLock],
     /// The wallet's.
     pub purse: &'a Purse,
+    /// Most bytes per second that are taken in; `None` for no limit.
+    pub download_max: Option<Bytes>,
 }
 
 /// A stored row that is none of ours.
@@ -127,6 +185,8 @@ pub struct Boosts {
     bidders: BTreeMap<PeerIndex, Bidder>,
     /// How payees did in the places they had.
     records: BTreeMap<NodeId, PayeeRecord>,
+    /// What is said of each active boost.
+    watches: BTreeMap<u64, Watch>,
     /// When each boost last gave a place to somebody who was never tried.
     rotations: BTreeMap<u64, Instant>,
     /// Payees that get no raise.
@@ -170,11 +230,12 @@ impl Boosts {
 
     /// Places a boost; its number. The same request id with the same body is the same boost.
     ///
-    /// `purse` is `None` without a settlement node. That the torrent exists is the caller's to
-    /// check.
+    /// `torrent` is the order's, and `purse` is `None` without a settlement node. A torrent for
+    /// which nobody will ever be paid is refused; what else is in the way, a boost waits for.
     pub fn create(
         &mut self,
         order: &BoostOrder,
+        torrent: &TorrentRow,
         purse: Option<&Purse>,
         policy: &CreditPolicy,
         time: UnixTime,
@@ -188,6 +249,13 @@ impl Boosts {
             } else {
                 Err(CreditError::RequestIdReused(order.request_id.clone()))
             };
+        }
+        match torrent.refusal() {
+            Some(WaitReason::TorrentComplete) => {
+                return Err(CreditError::TorrentComplete(order.torrent_id));
+            }
+            Some(_) => return Err(CreditError::TorrentPrivate(order.torrent_id)),
+            None => {}
         }
         let bad = |field, problem| Err(CreditError::BadValue { field, problem });
         if order.until.is_some_and(|until| until <= time) {
@@ -243,9 +311,21 @@ impl Boosts {
         }
     }
 
-    /// The exchange signed this much to a payee for a torrent. Booked by the next plan.
-    pub fn spent(&mut self, payee: NodeId, torrent_id: TorrentId, amount: MicroCredits) {
-        self.book.hint(payee, torrent_id, amount);
+    /// The exchange signed this much to a payee for so many bytes of a torrent. Booked by the next
+    /// plan.
+    pub fn spent(
+        &mut self,
+        payee: NodeId,
+        torrent_id: TorrentId,
+        bytes: Bytes,
+        amount: MicroCredits,
+    ) {
+        let of_it = self.locks.values().filter(|lock| lock.payee() == payee);
+        let locks: Vec<LockId> = of_it.map(OwnLock::id).collect();
+        self.book.paid_for(torrent_id, &locks, bytes);
+        if !amount.is_zero() {
+            self.book.hint(payee, torrent_id, amount);
+        }
     }
 
     /// The next thing to do; `None` when there is nothing until the next call.
@@ -271,26 +351,44 @@ impl Boosts {
         Available::divide(available, purse.pending, self.set_aside())
     }
 
-    /// What a boost of a torrent with `left` bytes missing would meet at this bid.
-    pub fn quote(
-        &self,
-        torrent_id: TorrentId,
-        bid: Rate,
-        left: Bytes,
-        candidates: &[PayeeCandidate],
-        purse: &Purse,
-    ) -> BoostQuote {
-        let rates: BTreeMap<NodeId, Rate> = candidates
-            .iter()
-            .filter(|row| row.torrent_id == torrent_id && row.has_missing)
-            .map(|row| (row.node_id, row.rate_min))
-            .collect();
+    /// What a boost of this torrent would meet at this bid, with all that is free to spend.
+    pub fn quote(&self, torrent: &TorrentRow, bid: Rate, round: &Round<'_>) -> BoostQuote {
+        let payees = payees_of(torrent.torrent_id, round.candidates);
+        let useful = || payees.values().filter(|payee| payee.has_missing);
+        let mut eligible: Vec<&PayeeSight> =
+            useful().filter(|payee| payee.rate_min <= bid).collect();
+        eligible.sort_by_key(|payee| payee.rank());
+        let left = torrent.left.unwrap_or(Bytes::ZERO);
+        let available = self.divide(round.purse).free;
+        let lock_min = eligible.iter().map(|payee| least(bid, payee)).min();
+        let needs = |smallest| LockNeeds {
+            smallest,
+            free: available.max(smallest),
+        };
+        let lock_obstacle = || {
+            let means = Means {
+                spendable: available,
+                ..self.means(round)
+            };
+            waiting::lock_obstacle(round, &means, &needs(lock_min?))
+        };
+        let obstacle = waiting::obstacle(round, Some(torrent), bid, &payees);
         BoostQuote {
             left,
             cost_max: bid.cost_ceil(left).unwrap_or(MicroCredits::MAX),
-            payee_count: u32::try_from(rates.len()).unwrap_or(u32::MAX),
-            rate_min: rates.values().copied().max().unwrap_or(Rate::ZERO),
-            available: self.divide(purse).free,
+            payee_count: waiting::count(useful().count()),
+            ask_min: useful()
+                .map(|payee| payee.rate_min)
+                .min()
+                .unwrap_or_default(),
+            ask_max: useful()
+                .map(|payee| payee.rate_min)
+                .max()
+                .unwrap_or_default(),
+            lock_min: lock_min.unwrap_or_default(),
+            available,
+            waiting: obstacle.or_else(lock_obstacle),
+            estimate: estimate::estimate(torrent, &eligible, round.download_max),
         }
     }
 
@@ -330,6 +428,7 @@ impl Boosts {
             id,
             torrent_id: boost.order.torrent_id,
             state: boost.state,
+            waiting: self.watches.get(&id).and_then(Watch::shown),
             max: boost.order.max,
             bid: boost.order.bid,
             spent: boost.spent(),
@@ -338,6 +437,7 @@ impl Boosts {
             created_at: boost.created_at,
             until: boost.order.until,
             payees: boost.shares.iter().filter_map(payee).collect(),
+            report: boost.report,
         }
     }
 
@@ -355,6 +455,8 @@ impl Boosts {
         assert!(boost.is_active(), "a boost ends once");
         boost.state = state;
         let spent = boost.spent();
+        let is_final = boost.is_settled();
+        self.watches.remove(&id);
         self.places.retain(|(boost, _), _| *boost != id);
         self.forget_old();
         self.write_rows();
@@ -362,6 +464,7 @@ impl Boosts {
             boost: id,
             why,
             spent,
+            is_final,
         };
         self.outputs.push_back(event.into());
     }

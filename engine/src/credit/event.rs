@@ -4,6 +4,7 @@ use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId};
 
+use crate::credit::boost::{BoostReport, WaitReason};
 use crate::wire::receipt::LockFault;
 
 /// A thing that happened.
@@ -24,8 +25,31 @@ pub enum CreditEvent {
         boost: u64,
         /// Why.
         why: &'static str,
-        /// What it spent.
+        /// What it spent so far.
         spent: MicroCredits,
+        /// Whether that is all: no credit is still to come back.
+        is_final: bool,
+    },
+    /// A boost buys nothing now.
+    BoostWaiting {
+        /// Which boost.
+        boost: u64,
+        /// Why.
+        waiting: WaitReason,
+    },
+    /// A boost that waited is served as paid.
+    BoostWorking {
+        /// Which boost.
+        boost: u64,
+    },
+    /// The last lock of a boost that ended is closed: what it spent is final.
+    BoostSettled {
+        /// Which boost.
+        boost: u64,
+        /// What it spent in the end.
+        spent: MicroCredits,
+        /// What it came to.
+        report: BoostReport,
     },
     /// A payee serves nothing on a lock of ours: it holds too little, or for too short a time.
     LockRefused {

@@ -339,8 +339,9 @@ impl Market {
             Errand::Spent {
                 payee,
                 torrent_id,
+                bytes,
                 amount,
-            } => self.boosts.spent(payee, torrent_id, amount),
+            } => self.boosts.spent(payee, torrent_id, bytes, amount),
             Errand::LockTold(status) => {
                 self.exchange.lock_status(&status, now);
                 let changed = Notice::LockChanged(status.lock.body.lock_id);

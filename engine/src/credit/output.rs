@@ -6,7 +6,7 @@ use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::tally::TallyRow;
-use seedbank_ledger::{MicroCredits, NodeId, Rate};
+use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate};
 
 use crate::credit::event::CreditEvent;
 use crate::credit::receipts::{Service, Violation};
@@ -100,6 +100,8 @@ pub enum Errand {
         payee: NodeId,
         /// For which torrent.
         torrent_id: TorrentId,
+        /// For how much of it.
+        bytes: Bytes,
         /// How much.
         amount: MicroCredits,
     },

@@ -4,6 +4,7 @@ use seedbank_ledger::charts::node::Available;
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 
 use crate::credit::network::Network;
+use crate::units::TorrentId;
 
 /// The owner's decisions about credit; may change while the node runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,12 @@ pub enum CreditError {
     /// The request id was used for something else.
     #[error("request id {0:?} was used for something else")]
     RequestIdReused(String),
+    /// Nothing is left to buy.
+    #[error("torrent {0} is complete: nothing is left to buy")]
+    TorrentComplete(TorrentId),
+    /// Nobody can be paid for it.
+    #[error("torrent {0} is private: its peers are not shown the key that pays")]
+    TorrentPrivate(TorrentId),
     /// Spending is switched off by policy.
     #[error("spending is off (policy)")]
     SpendingDisabled,

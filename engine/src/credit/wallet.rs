@@ -69,6 +69,10 @@ impl WalletBook {
 pub struct Purse {
     /// The settlement node has told the whole account in this run.
     pub synced: bool,
+    /// The settlement node answered last time.
+    pub reachable: bool,
+    /// Settlement time minus ours in seconds, if that is too far off for locks.
+    pub clock_off_secs: Option<i64>,
     /// Locks may be opened and topped up.
     pub ready: bool,
     /// What queued and unanswered operations will take.
@@ -448,6 +452,8 @@ impl Wallet {
         let is_long_enough = u64::from(limits.lock_ttl_secs) > LOCK_LEFT_MIN_SECS;
         Purse {
             synced: self.synced,
+            reachable: self.link.is_reachable(),
+            clock_off_secs: (!self.clock.is_sound()).then(|| self.clock.skew_secs()),
             ready: self.synced && self.takes_locks() && !self.nonce_lost && is_long_enough,
             pending: self.orders.committed(),
             spendable: self.spendable(),

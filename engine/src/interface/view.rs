@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 
-pub use crate::credit::boost::{BoostQuote, BoostState, BoostView, PayeeView};
+pub use crate::credit::boost::{
+    BoostEstimate, BoostQuote, BoostReport, BoostState, BoostView, PayeeView, WaitReason,
+};
 pub use crate::credit::wallet::WalletView;
 pub use crate::discovery::tracker::TrackerView;
 use crate::interface::input::Transport;

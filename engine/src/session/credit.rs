@@ -15,7 +15,7 @@ use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Class, Decision, ROUND};
 use crate::units::{PeerIndex, TorrentId};
-use crate::wire::extended::RECEIPT;
+use crate::wire::extended::{RECEIPT, ReceiptOffer};
 use crate::wire::message::Message;
 use crate::wire::receipt::ReceiptMessage;
 
@@ -98,6 +98,13 @@ impl Session {
         }
     }
 
+    /// What we say of receipts to peers of this torrent; `None` if they are not spoken. Peers of a
+    /// private torrent are not shown the key that receipts are signed with.
+    pub(super) fn receipt_offer(&self, torrent: &Torrent) -> Option<ReceiptOffer> {
+        let is_private = torrent.metainfo().is_some_and(|metainfo| metainfo.private);
+        self.market.offer().filter(|_| !is_private)
+    }
+
     /// An extended handshake arrived: if both ends offer receipts, the exchange begins.
     pub(super) fn open_receipts(&mut self, peer: PeerIndex, now: Instant) {
         let Some(entry) = self.peers.get(&peer) else {
@@ -111,6 +118,9 @@ impl Session {
             return;
         };
         let torrent = self.torrents.get(&torrent_id);
+        if torrent.is_none_or(|torrent| self.receipt_offer(torrent).is_none()) {
+            return;
+        }
         let metainfo = torrent.and_then(Torrent::metainfo);
         let opened = Opened {
             peer,
@@ -172,12 +182,43 @@ impl Session {
     /// Plans bids and locks.
     pub(super) fn plan_boosts(&mut self, now: Instant) {
         if self.market.is_planning() {
-            let facts = Facts {
-                torrents: self.torrents.values().map(torrent_row).collect(),
-                payees: self.payees(now),
-                choke_round: ROUND,
-            };
-            self.market.plan(&facts, now);
+            self.market.plan(&self.facts(now), now);
+        }
+    }
+
+    fn facts(&self, now: Instant) -> Facts {
+        let rows = self
+            .torrents
+            .values()
+            .map(|torrent| self.torrent_row(torrent, now));
+        Facts {
+            torrents: rows.collect(),
+            payees: self.payees(now),
+            choke_round: ROUND,
+            download_max: self.policy.download_limit.map(Bytes::new),
+        }
+    }
+
+    fn torrent_row(&self, torrent: &Torrent, now: Instant) -> TorrentRow {
+        let links = torrent.peers.iter();
+        let links = links.filter_map(|peer| self.peers.get(peer)?.live());
+        let (peers, leechers) = links.fold((0, 0), |(peers, leechers), link| {
+            (peers + 1, leechers + u32::from(!link.is_seed))
+        });
+        let metainfo = torrent.metainfo();
+        let waits = torrent.open().is_none() && torrent.failure.is_none();
+        let counters = &torrent.counters;
+        let rate = counters.download_rate.measured(now);
+        TorrentRow {
+            left: torrent.open().map(|_| Bytes::new(torrent.left())),
+            active: torrent.is_active() || (torrent.record.start && waits),
+            is_private: metainfo.is_some_and(|metainfo| metainfo.private),
+            piece_len: metainfo.map(|metainfo| Bytes::new(metainfo.geometry.piece_len().into())),
+            peer_count: peers,
+            leecher_count: leechers,
+            received: counters.downloaded,
+            rate: rate.map(Bytes::new),
+            ..TorrentRow::new(torrent.torrent_id)
         }
     }
 
@@ -204,10 +245,10 @@ impl Session {
         order: &BoostOrder,
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
-        if !self.torrents.contains_key(&order.torrent_id) {
-            return Err(CommandError::TorrentUnknown(order.torrent_id));
-        }
-        let id = self.market.boost(order, now)?;
+        let torrent = self.torrents.get(&order.torrent_id);
+        let torrent = torrent.ok_or(CommandError::TorrentUnknown(order.torrent_id))?;
+        let row = self.torrent_row(torrent, now);
+        let id = self.market.boost(order, &row, now)?;
         self.plan_boosts(now);
         Ok(CommandReply::Boost(id))
     }
@@ -224,19 +265,10 @@ impl Session {
 
     pub(super) fn quote(&self, torrent_id: TorrentId, bid: Rate) -> Option<BoostQuote> {
         let torrent = self.torrents.get(&torrent_id)?;
-        let left = Bytes::new(torrent.left());
-        let payees = self.payees(self.now);
-        Some(self.market.quote(torrent_id, bid, left, &payees))
-    }
-}
-
-fn torrent_row(torrent: &Torrent) -> TorrentRow {
-    let left = torrent.open().map(|_| Bytes::new(torrent.left()));
-    let waits = torrent.open().is_none() && torrent.failure.is_none();
-    TorrentRow {
-        torrent_id: torrent.torrent_id,
-        left,
-        active: torrent.is_active() || waits,
-        target_rate: None,
+        let row = self.torrent_row(torrent, self.now);
+        Some(
+            self.market
+                .quote(&row, bid, &self.facts(self.now), self.now),
+        )
     }
 }

@@ -7,7 +7,7 @@ use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::{Peer, QUEUE_ADVERTISED};
-use crate::session::torrent::Content;
+use crate::session::torrent::{Content, Torrent};
 use crate::units::PeerIndex;
 use crate::wire::extended::{
     ExtendedHandshake, HANDSHAKE_ID, RECEIPT, RECEIPT_ID, UT_METADATA, UT_METADATA_ID,
@@ -24,8 +24,8 @@ struct Extension {
     name: &'static str,
     /// The id under which it is to be sent to us.
     id: u8,
-    /// Whether we offer it.
-    is_offered: fn(&Session) -> bool,
+    /// Whether we offer it to peers of this torrent.
+    is_offered: fn(&Session, &Torrent) -> bool,
     /// What a message of it means.
     arrived: fn(&mut Session, PeerIndex, &[u8], Instant),
 }
@@ -34,13 +34,13 @@ const EXTENSIONS: [Extension; 2] = [
     Extension {
         name: UT_METADATA,
         id: UT_METADATA_ID,
-        is_offered: |_| true,
+        is_offered: |_, _| true,
         arrived: Session::metadata_arrived,
     },
     Extension {
         name: RECEIPT,
         id: RECEIPT_ID,
-        is_offered: |session| session.market.offer().is_some(),
+        is_offered: |session, torrent| session.receipt_offer(torrent).is_some(),
         arrived: Session::receipt_arrived,
     },
 ];
@@ -64,7 +64,9 @@ impl Session {
         let torrent = &self.torrents[&torrent_id];
         let shown = torrent.metainfo().and_then(|metainfo| shown_info(metainfo));
         let info_len = shown.map(<[u8]>::len);
-        let offered = EXTENSIONS.iter().filter(|one| (one.is_offered)(self));
+        let offered = EXTENSIONS
+            .iter()
+            .filter(|one| (one.is_offered)(self, torrent));
         let handshake = ExtendedHandshake {
             extensions: offered.map(|one| (one.name.to_owned(), one.id)).collect(),
             client: Some(CLIENT_NAME.to_owned()),
@@ -74,7 +76,7 @@ impl Session {
             metadata_size: info_len.and_then(|len| u32::try_from(len).ok()),
             // A magnet wants the metainfo: it must not look like a seed (BEP 21).
             upload_only: torrent.is_seed().then_some(true),
-            receipt: self.market.offer(),
+            receipt: self.receipt_offer(torrent),
         };
         let message = Message::Extended {
             id: HANDSHAKE_ID,
@@ -106,8 +108,12 @@ impl Session {
             };
         }
         // An id that we did not give out means nothing to us: some clients send such.
+        let torrent_id = self.peers.get(&peer).and_then(|entry| entry.torrent_id);
+        let Some(torrent) = torrent_id.and_then(|id| self.torrents.get(&id)) else {
+            return;
+        };
         let extension = EXTENSIONS.iter().find(|one| one.id == id);
-        if let Some(extension) = extension.filter(|one| (one.is_offered)(self)) {
+        if let Some(extension) = extension.filter(|one| (one.is_offered)(self, torrent)) {
             (extension.arrived)(self, peer, payload, now);
         }
     }

@@ -6,6 +6,7 @@
 
 mod arbitrary;
 mod attacks;
+mod boosting;
 mod choking;
 mod dialling;
 mod fetching;

@@ -100,7 +100,7 @@ impl BoostService for BoostsApi {
         let after = field::page_token(&request.page_token, |text| text.parse::<u64>().ok())?;
         let mut boosts = self.backend.boosts().await.map_err(error::of_stopping)?;
         boosts.retain(|boost| {
-            let state = i32::from(message::boost_state(boost.state));
+            let state = i32::from(message::boost_state(boost));
             request.states.is_empty() || request.states.contains(&state)
         });
         boosts.sort_by_key(|boost| std::cmp::Reverse(boost.id));

@@ -36,6 +36,12 @@ fn of_credit(error: &CreditError) -> Failure {
         CreditError::RequestIdReused(id) => {
             failure(ErrorReason::RequestIdReused).with("request_id", id)
         }
+        CreditError::TorrentComplete(torrent_id) => {
+            failure(ErrorReason::TorrentComplete).with("info_hash", torrent_id)
+        }
+        CreditError::TorrentPrivate(torrent_id) => {
+            failure(ErrorReason::TorrentPrivate).with("info_hash", torrent_id)
+        }
         CreditError::SpendingDisabled => failure(ErrorReason::SpendingDisabled),
         CreditError::InsufficientCredit { needed, available } => {
             failure(ErrorReason::InsufficientCredit)

@@ -3,7 +3,7 @@
 use prost_types::Timestamp;
 use seedbank_engine::interface::config::{PaidRule, Policy};
 use seedbank_engine::interface::view::{
-    BoostQuote, BoostState, BoostView, PayeeView, PeerView, TorrentState, TrackerView,
+    BoostQuote, BoostState, BoostView, PayeeView, PeerView, TorrentState, TrackerView, WaitReason,
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::charts::network::Supply;
@@ -130,7 +130,7 @@ pub(super) fn boost(view: &BoostView) -> v1::Boost {
     v1::Boost {
         boost_id: view.id.to_string(),
         info_hash: view.torrent_id.to_string(),
-        state: boost_state(view.state).into(),
+        state: boost_state(view).into(),
         max_microcredits: credit(view.max),
         bid_microcredits_per_gib: rate(view.bid),
         spent_microcredits: credit(view.spent),
@@ -139,6 +139,12 @@ pub(super) fn boost(view: &BoostView) -> v1::Boost {
         create_time: Some(time(view.created_at)),
         expire_time: view.until.map(time),
         payees: view.payees.iter().map(payee).collect(),
+        waiting_reason: view.waiting.map(waiting_reason).unwrap_or_default().into(),
+        waiting_message: words_of(view.waiting),
+        paid_bytes: bytes(view.report.paid),
+        cost_microcredits_per_gib: view.report.cost_per_gib(view.spent).map(rate),
+        before_bytes_per_second: view.report.rate_before.map(bytes),
+        boosted_bytes_per_second: view.report.rate_boosted().map(bytes),
     }
 }
 
@@ -152,13 +158,58 @@ fn payee(view: &PayeeView) -> v1::Payee {
     }
 }
 
-pub(super) fn boost_state(state: BoostState) -> v1::BoostState {
-    match state {
+fn words_of(waiting: Option<WaitReason>) -> String {
+    waiting
+        .map(|waiting| waiting.to_string())
+        .unwrap_or_default()
+}
+
+/// What a boost is doing; one that is active and buys nothing waits.
+pub(super) fn boost_state(view: &BoostView) -> v1::BoostState {
+    match view.state {
+        BoostState::Active if view.waiting.is_some() => v1::BoostState::Waiting,
         BoostState::Active => v1::BoostState::Active,
         BoostState::Completed => v1::BoostState::Completed,
         BoostState::Exhausted => v1::BoostState::Exhausted,
         BoostState::Cancelled => v1::BoostState::Cancelled,
         BoostState::Expired => v1::BoostState::Expired,
+    }
+}
+
+pub(super) fn waiting_reason(waiting: WaitReason) -> v1::BoostWaitingReason {
+    use v1::BoostWaitingReason as Reason;
+    match waiting {
+        WaitReason::SpendingOff => Reason::SpendingOff,
+        WaitReason::TorrentComplete => Reason::TorrentComplete,
+        WaitReason::TorrentPrivate => Reason::TorrentPrivate,
+        WaitReason::TorrentNotReady => Reason::TorrentNotReady,
+        WaitReason::PieceTooLong { .. } => Reason::PieceTooLong,
+        WaitReason::NoPeers => Reason::NoPeers,
+        WaitReason::NobodyTakesPayment { .. } => Reason::NobodyTakesPayment,
+        WaitReason::NobodyHasMissing { .. } => Reason::NobodyHasMissing,
+        WaitReason::BelowAsk { .. } => Reason::BelowAsk,
+        WaitReason::AnotherFirst { .. } => Reason::AnotherFirst,
+        WaitReason::ClockOff { .. } => Reason::ClockOff,
+        WaitReason::BelowSmallestLock { .. } => Reason::BelowSmallestLock,
+        WaitReason::LocksTooSmall { .. } => Reason::LocksTooSmall,
+        WaitReason::DayLimit { .. } => Reason::DayLimit,
+        WaitReason::SettlementUnreachable => Reason::SettlementUnreachable,
+        WaitReason::AccountClosed => Reason::AccountClosed,
+        WaitReason::NoCredit { .. } => Reason::NoCredit,
+        WaitReason::LockRefused => Reason::LockRefused,
+        WaitReason::LockClosing => Reason::LockClosing,
+        WaitReason::AllChoke { .. } => Reason::AllChoke,
+        WaitReason::AllSilent { .. } => Reason::AllSilent,
+        WaitReason::NotSeated { .. } => Reason::NotSeated,
+    }
+}
+
+/// A duration as the contract has it.
+fn span(span: Duration) -> prost_types::Duration {
+    let nanos = span.as_nanos() % 1_000_000_000;
+    prost_types::Duration {
+        seconds: number(span.as_secs()),
+        nanos: i32::try_from(nanos).unwrap_or_default(),
     }
 }
 
@@ -168,8 +219,14 @@ pub(super) fn boost_quote(quote: &BoostQuote, bid: Rate) -> v1::QuoteBoostRespon
         bid_microcredits_per_gib: rate(bid),
         max_cost_microcredits: credit(quote.cost_max),
         payee_count: small_count(quote.payee_count),
-        min_rate_microcredits_per_gib: rate(quote.rate_min),
+        lowest_ask_microcredits_per_gib: rate(quote.ask_min),
+        highest_ask_microcredits_per_gib: rate(quote.ask_max),
+        smallest_lock_microcredits: credit(quote.lock_min),
         available_microcredits: credit(quote.available),
+        waiting_reason: quote.waiting.map(waiting_reason).unwrap_or_default().into(),
+        waiting_message: words_of(quote.waiting),
+        unboosted_duration: quote.estimate.map(|estimate| span(estimate.unboosted)),
+        boosted_duration: quote.estimate.map(|estimate| span(estimate.boosted)),
     }
 }
 
@@ -234,4 +291,110 @@ pub(super) fn refusal(refusal: Option<Refusal>) -> v1::Refusal {
     refusal
         .and_then(|refusal| v1::Refusal::try_from(i32::from(refusal.code())).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use seedbank_engine::interface::view::{BoostEstimate, BoostReport};
+    use seedbank_engine::units::TorrentId;
+    use seedbank_ledger::{Bytes, MicroCredits};
+
+    use super::*;
+
+    const BELOW: WaitReason = WaitReason::BelowAsk {
+        ask: Rate::new(3_000_000),
+        bid: Rate::PAR,
+    };
+
+    fn view() -> BoostView {
+        BoostView {
+            id: 7,
+            torrent_id: TorrentId([1; 20]),
+            state: BoostState::Active,
+            waiting: None,
+            max: MicroCredits::new(10),
+            bid: Rate::PAR,
+            spent: MicroCredits::new(5),
+            locked: MicroCredits::ZERO,
+            free: MicroCredits::new(5),
+            created_at: UnixTime::from_secs(1),
+            until: None,
+            payees: Vec::new(),
+            report: BoostReport::default(),
+        }
+    }
+
+    #[test]
+    fn a_boost_that_buys_nothing_waits_and_says_why() {
+        let working = boost(&view());
+        assert_eq!(working.state(), v1::BoostState::Active);
+        assert_eq!(
+            working.waiting_reason(),
+            v1::BoostWaitingReason::Unspecified
+        );
+        assert_eq!(working.waiting_message, "");
+        let waiting = boost(&BoostView {
+            waiting: Some(BELOW),
+            ..view()
+        });
+        assert_eq!(waiting.state(), v1::BoostState::Waiting);
+        assert_eq!(waiting.waiting_reason(), v1::BoostWaitingReason::BelowAsk);
+        assert_eq!(
+            waiting.waiting_message,
+            "payees ask 3.000000 cr/GiB or more and the boost bids 1.000000 cr/GiB at most: \
+             start one with a higher bid"
+        );
+    }
+
+    #[test]
+    fn what_a_boost_came_to_is_said_once_there_is_something_to_say() {
+        let fresh = boost(&view());
+        assert_eq!(fresh.cost_microcredits_per_gib, None);
+        assert_eq!(fresh.before_bytes_per_second, None);
+        assert_eq!(fresh.boosted_bytes_per_second, None);
+        let came = boost(&BoostView {
+            report: BoostReport {
+                paid: Bytes::new(1 << 29),
+                rate_before: Some(Bytes::new(100)),
+                boosted: Bytes::new(2_500),
+                boosted_ms: 10_000,
+            },
+            ..view()
+        });
+        assert_eq!(came.paid_bytes, 1 << 29);
+        assert_eq!(came.cost_microcredits_per_gib, Some(10));
+        assert_eq!(came.before_bytes_per_second, Some(100));
+        assert_eq!(came.boosted_bytes_per_second, Some(250));
+    }
+
+    #[test]
+    fn a_quote_has_an_estimate_only_if_something_was_measured() {
+        let quote = BoostQuote {
+            left: Bytes::new(1),
+            cost_max: MicroCredits::new(1),
+            payee_count: 2,
+            ask_min: Rate::new(3),
+            ask_max: Rate::new(4),
+            lock_min: MicroCredits::new(5),
+            available: MicroCredits::new(6),
+            waiting: Some(BELOW),
+            estimate: None,
+        };
+        let said = boost_quote(&quote, Rate::PAR);
+        assert_eq!(said.lowest_ask_microcredits_per_gib, 3);
+        assert_eq!(said.highest_ask_microcredits_per_gib, 4);
+        assert_eq!(said.smallest_lock_microcredits, 5);
+        assert_eq!(said.waiting_reason(), v1::BoostWaitingReason::BelowAsk);
+        assert_eq!(said.boosted_duration, None);
+        let estimate = Some(BoostEstimate {
+            unboosted: Duration::from_secs(100),
+            boosted: Duration::from_millis(40_500),
+        });
+        let said = boost_quote(&BoostQuote { estimate, ..quote }, Rate::PAR);
+        let boosted = prost_types::Duration {
+            seconds: 40,
+            nanos: 500_000_000,
+        };
+        assert_eq!(said.boosted_duration, Some(boosted));
+    }
 }

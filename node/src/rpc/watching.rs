@@ -183,24 +183,13 @@ fn event(record: &EventRecord) -> WatchEventsResponse {
 
 fn credit_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsResponse {
     match event {
-        CreditEvent::BoostFunded {
-            boost,
-            payee,
-            amount,
-        } => WatchEventsResponse {
-            kind: EventKind::BoostFunded.into(),
-            message: format!("boost {boost} reserves {amount} for {payee}"),
-            public_key: payee.to_string(),
+        CreditEvent::BoostFunded { boost, .. }
+        | CreditEvent::BoostEnded { boost, .. }
+        | CreditEvent::BoostWaiting { boost, .. }
+        | CreditEvent::BoostWorking { boost }
+        | CreditEvent::BoostSettled { boost, .. } => WatchEventsResponse {
             boost_id: boost.to_string(),
-            amount_microcredits: message::credit(*amount),
-            ..shell
-        },
-        CreditEvent::BoostEnded { boost, why, spent } => WatchEventsResponse {
-            kind: EventKind::BoostEnded.into(),
-            message: format!("boost {boost} ended ({why}), it spent {spent}"),
-            boost_id: boost.to_string(),
-            amount_microcredits: message::credit(*spent),
-            ..shell
+            ..boost_event(event, shell)
         },
         CreditEvent::LockRefused {
             payee,
@@ -242,6 +231,67 @@ fn credit_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsR
     }
 }
 
+/// An event of a boost; `shell` for any other.
+fn boost_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsResponse {
+    match event {
+        CreditEvent::BoostFunded {
+            boost,
+            payee,
+            amount,
+        } => WatchEventsResponse {
+            kind: EventKind::BoostFunded.into(),
+            message: format!("boost {boost} reserves {amount} for {payee}"),
+            public_key: payee.to_string(),
+            amount_microcredits: message::credit(*amount),
+            ..shell
+        },
+        CreditEvent::BoostEnded {
+            boost,
+            why,
+            spent,
+            is_final,
+        } => WatchEventsResponse {
+            kind: EventKind::BoostEnded.into(),
+            message: if *is_final {
+                format!("boost {boost} ended ({why}), it spent {spent}")
+            } else {
+                format!("boost {boost} ended ({why}), it spent {spent} so far")
+            },
+            amount_microcredits: message::credit(*spent),
+            ..shell
+        },
+        CreditEvent::BoostWaiting { boost, waiting } => WatchEventsResponse {
+            kind: EventKind::BoostWaiting.into(),
+            message: format!("boost {boost} waits: {waiting}"),
+            waiting_reason: message::waiting_reason(*waiting).into(),
+            ..shell
+        },
+        CreditEvent::BoostWorking { boost } => WatchEventsResponse {
+            kind: EventKind::BoostWorking.into(),
+            message: format!("boost {boost} is served as paid"),
+            ..shell
+        },
+        CreditEvent::BoostSettled {
+            boost,
+            spent,
+            report,
+        } => WatchEventsResponse {
+            kind: EventKind::BoostSettled.into(),
+            message: match report.cost_per_gib(*spent) {
+                Some(rate) => format!("boost {boost} spent {spent} in the end, {rate}"),
+                None => format!("boost {boost} spent {spent} in the end"),
+            },
+            amount_microcredits: message::credit(*spent),
+            payload_bytes: message::bytes(report.paid),
+            ..shell
+        },
+        CreditEvent::WrittenOff { .. }
+        | CreditEvent::Conflict { .. }
+        | CreditEvent::SettlementRefused { .. }
+        | CreditEvent::ClockSkewed { .. } => shell,
+    }
+}
+
 /// A reason in words: `NOT_INTERESTED` as "not interested".
 fn words(reason: v1::UnchokeReason) -> String {
     let name = reason.as_str_name();
@@ -251,11 +301,52 @@ fn words(reason: v1::UnchokeReason) -> String {
 
 #[cfg(test)]
 mod tests {
+    use seedbank_engine::interface::view::{BoostReport, WaitReason};
     use seedbank_engine::units::TorrentId;
-    use seedbank_ledger::UnixTime;
+    use seedbank_ledger::{MicroCredits, UnixTime};
     use tokio_stream::StreamExt as _;
 
     use super::*;
+
+    fn told(event: CreditEvent) -> WatchEventsResponse {
+        super::event(&EventRecord {
+            sequence: 1,
+            at: UnixTime::ZERO,
+            event: SessionEvent::Credit(event),
+        })
+    }
+
+    #[test]
+    fn a_waiting_boost_is_told_with_a_code_and_a_sentence_and_a_final_sum_as_final() {
+        let waiting = told(CreditEvent::BoostWaiting {
+            boost: 7,
+            waiting: WaitReason::NobodyTakesPayment { peers: 3 },
+        });
+        assert_eq!(waiting.kind(), EventKind::BoostWaiting);
+        let code = v1::BoostWaitingReason::NobodyTakesPayment;
+        assert_eq!(waiting.waiting_reason(), code);
+        assert_eq!(waiting.boost_id, "7");
+        assert_eq!(
+            waiting.message,
+            "boost 7 waits: none of 3 connected peers takes payment"
+        );
+        let spent = MicroCredits::new(31_357);
+        let ended = told(CreditEvent::BoostEnded {
+            boost: 7,
+            why: "torrent complete",
+            spent,
+            is_final: false,
+        });
+        assert!(ended.message.ends_with("so far"), "{}", ended.message);
+        let settled = told(CreditEvent::BoostSettled {
+            boost: 7,
+            spent: MicroCredits::new(31_448),
+            report: BoostReport::default(),
+        });
+        assert_eq!(settled.kind(), EventKind::BoostSettled);
+        assert_eq!(settled.amount_microcredits, 31_448);
+        assert_eq!(settled.message, "boost 7 spent 0.031448 cr in the end");
+    }
 
     /// Time is paused: it jumps to the next timer whenever everybody waits.
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::statement::LockStatus;
-use seedbank_ledger::{MicroCredits, NodeId, UnixTime};
+use seedbank_ledger::{Bytes, MicroCredits, NodeId, UnixTime};
 
 use super::config::HINTS_MAX;
 use super::day::Day;
@@ -239,6 +239,28 @@ impl Book {
         self.shares(lock_id).any(|(id, share)| {
             self.boosts[&id].order.torrent_id != torrent_id && !share.left().is_zero()
         })
+    }
+
+    /// Ended boosts whose credit has not all returned.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = u64> {
+        let ended = self.boosts.iter().filter(|(_, boost)| !boost.is_active());
+        ended
+            .filter(|(_, boost)| !boost.is_settled())
+            .map(|(id, _)| *id)
+    }
+
+    /// Counts bytes that a payee was paid for to the boost that pays it for their torrent: the
+    /// oldest active one with a share in a lock for it, or else the newest that ended.
+    pub(super) fn paid_for(&mut self, torrent_id: TorrentId, locks: &[LockId], bytes: Bytes) {
+        let shares = |boost: &Boost| locks.iter().any(|id| boost.shares.contains_key(id));
+        let of = |boost: &Boost| boost.order.torrent_id == torrent_id && shares(boost);
+        let mut active = self.boosts.iter().filter(|(_, boost)| boost.is_active());
+        let payer = active.find(|(_, boost)| of(boost));
+        let payer = payer.or_else(|| self.boosts.iter().rev().find(|(_, boost)| of(boost)));
+        if let Some(id) = payer.map(|(id, _)| *id) {
+            let report = &mut self.boost_mut(id).report;
+            report.paid = report.paid.saturating_add(bytes);
+        }
     }
 
     /// Free budgets of active boosts: credit that is promised.

@@ -1,8 +1,9 @@
 //! What owners say and see of boosts: orders, states, views and quotes.
 
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate, UnixTime};
+use seedbank_ledger::{Bytes, Duration, MicroCredits, NodeId, Rate, UnixTime};
 
+use super::waiting::WaitReason;
 use crate::units::TorrentId;
 
 /// An order to boost one torrent.
@@ -23,7 +24,7 @@ pub struct BoostOrder {
 /// What a boost is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoostState {
-    /// Bidding or waiting for somebody to bid at.
+    /// Bidding, or waiting: [`BoostView::waiting`] says for what.
     Active,
     /// The torrent completed; locked credit returns as locks close.
     Completed,
@@ -44,6 +45,8 @@ pub struct BoostView {
     pub torrent_id: TorrentId,
     /// What it is doing.
     pub state: BoostState,
+    /// Why nobody is paid on its behalf now; `None` while somebody is, or while it has just begun.
+    pub waiting: Option<WaitReason>,
     /// Most it may spend.
     pub max: MicroCredits,
     /// Highest bid.
@@ -60,6 +63,39 @@ pub struct BoostView {
     pub until: Option<UnixTime>,
     /// Whom it pays.
     pub payees: Vec<PayeeView>,
+    /// What it came to so far.
+    pub report: BoostReport,
+}
+
+/// What a boost came to: what was bought, and how fast it was against before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BoostReport {
+    /// Bytes that what it spent paid for.
+    pub paid: Bytes,
+    /// Bytes per second of its torrent in the ten seconds before anybody served it as paid; `None`
+    /// if there were no ten seconds of download before.
+    pub rate_before: Option<Bytes>,
+    /// Bytes of its torrent that came, from whomever, while somebody served it as paid.
+    pub boosted: Bytes,
+    /// How long that was, in milliseconds.
+    pub boosted_ms: u64,
+}
+
+impl BoostReport {
+    /// Bytes per second of its torrent while somebody served it as paid, rounded down; `None` for
+    /// less than a second of that.
+    pub fn rate_boosted(&self) -> Option<Bytes> {
+        let rate = u128::from(self.boosted.get()) * 1_000 / u128::from(self.boosted_ms.max(1));
+        let rate = Bytes::new(u64::try_from(rate).unwrap_or(u64::MAX));
+        (self.boosted_ms >= 1_000).then_some(rate)
+    }
+
+    /// What a GiB cost, rounded down; `None` if nothing was paid for.
+    pub fn cost_per_gib(&self, spent: MicroCredits) -> Option<Rate> {
+        let raw = u128::from(spent.get()) << 30;
+        let rate = raw.checked_div(u128::from(self.paid.get()))?;
+        Some(Rate::new(u64::try_from(rate).unwrap_or(u64::MAX)))
+    }
 }
 
 /// One payee of a boost.
@@ -86,8 +122,26 @@ pub struct BoostQuote {
     pub cost_max: MicroCredits,
     /// Connected peers that have missing pieces and take payment.
     pub payee_count: u32,
-    /// Highest minimum rate among them.
-    pub rate_min: Rate,
+    /// Lowest ask among them; zero if there are none.
+    pub ask_min: Rate,
+    /// Highest ask among them.
+    pub ask_max: Rate,
+    /// The smallest lock that any of them who ask no more than the bid serves on: a budget below it
+    /// buys nothing. Zero if there are none.
+    pub lock_min: MicroCredits,
     /// Credit free to spend.
     pub available: MicroCredits,
+    /// What a boost that is placed now, with all that is free to spend, would wait for.
+    pub waiting: Option<WaitReason>,
+    /// How long the rest takes, with and without; `None` while nothing is measured.
+    pub estimate: Option<BoostEstimate>,
+}
+
+/// How long the rest of a torrent is expected to take, from rates that were measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoostEstimate {
+    /// As it goes now.
+    pub unboosted: Duration,
+    /// With a boost.
+    pub boosted: Duration,
 }

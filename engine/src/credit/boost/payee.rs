@@ -7,6 +7,7 @@ use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate};
 use super::PayeeCandidate;
 use super::config::{DUST, LOCK_BYTES, LOCK_WINDOWS, WINDOW_MAX};
 use super::row::Boost;
+use crate::credit::receipts::limits::{Window, history};
 use crate::units::{PeerIndex, TorrentId};
 
 /// A payee of one torrent, over all its connections there.
@@ -14,7 +15,8 @@ use crate::units::{PeerIndex, TorrentId};
 pub(super) struct PayeeSight {
     pub(super) node_id: NodeId,
     pub(super) rate_min: Rate,
-    pub(super) window: Bytes,
+    pub(super) piece_len: Bytes,
+    pub(super) paid: MicroCredits,
     pub(super) is_seed: bool,
     pub(super) has_missing: bool,
     pub(super) rate_to_us: Bytes,
@@ -47,7 +49,8 @@ pub(super) fn payees_of(
         let fresh = PayeeSight {
             node_id: row.node_id,
             rate_min: row.rate_min,
-            window: row.window,
+            piece_len: row.piece_len,
+            paid: row.paid,
             is_seed: row.is_seed,
             has_missing: row.has_missing,
             rate_to_us: Bytes::ZERO,
@@ -59,7 +62,8 @@ pub(super) fn payees_of(
         };
         let payee = payees.entry(row.node_id).or_insert(fresh);
         payee.rate_min = payee.rate_min.min(row.rate_min);
-        payee.window = payee.window.max(row.window);
+        payee.piece_len = payee.piece_len.max(row.piece_len);
+        payee.paid = payee.paid.max(row.paid);
         payee.is_seed |= row.is_seed;
         payee.has_missing |= row.has_missing;
         payee.rate_to_us = payee.rate_to_us.saturating_add(row.rate_to_us);
@@ -77,19 +81,22 @@ pub(super) fn is_eligible(payee: &PayeeSight, boost: &Boost) -> bool {
     payee.has_missing && payee.rate_min <= boost.order.bid
 }
 
-/// The exposure it allows us, within what can be.
-pub(super) fn window_of(payee: &PayeeSight) -> Bytes {
-    payee.window.min(WINDOW_MAX).max(DUST)
+/// The exposure it allows us at this bid, by our own reckoning of P1: what it says counts for
+/// nothing, for this decides how much credit is locked. What it costs never falls as a bid rises,
+/// so that at the highest bid it covers what the payee requires at any lower one (P5).
+pub(super) fn window_of(bid: Rate, payee: &PayeeSight) -> Bytes {
+    let window = Window::V1.of(payee.piece_len, history(payee.paid, bid));
+    window.min(WINDOW_MAX).max(DUST)
 }
 
 /// The least a new lock for this payee holds: one window, by our own reckoning.
 pub(super) fn least(bid: Rate, payee: &PayeeSight) -> MicroCredits {
-    cost(bid, window_of(payee))
+    cost(bid, window_of(bid, payee))
 }
 
 /// The least it holds if the budget allows.
 pub(super) fn first(bid: Rate, payee: &PayeeSight) -> MicroCredits {
-    let bytes = window_of(payee).get().saturating_mul(LOCK_WINDOWS);
+    let bytes = window_of(bid, payee).get().saturating_mul(LOCK_WINDOWS);
     cost(bid, Bytes::new(bytes))
 }
 

@@ -65,8 +65,23 @@ impl Place {
     }
 
     fn is_silent(&self, now: Instant) -> bool {
+        self.is_quiet(SILENT_MAX, now)
+    }
+
+    /// It lets us ask, is asked, and sent nothing for this long.
+    pub(super) fn is_quiet(&self, time: Duration, now: Instant) -> bool {
         self.asked_since
-            .is_some_and(|since| now.since(since.max(self.heard_at)) >= SILENT_MAX)
+            .is_some_and(|since| now.since(since.max(self.heard_at)) >= time)
+    }
+
+    /// Something came from it as paid within this time.
+    pub(super) fn was_paid_since(&self, time: Duration, now: Instant) -> bool {
+        self.paid_at > self.since && now.since(self.paid_at) < time
+    }
+
+    /// Something came from it within this time.
+    pub(super) fn was_heard_since(&self, time: Duration, now: Instant) -> bool {
+        self.heard_at > self.since && now.since(self.heard_at) < time
     }
 }
 

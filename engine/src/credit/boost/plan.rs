@@ -12,8 +12,10 @@ use super::config::{
     TOP_UP_PARTS, WINDOW_MAX,
 };
 use super::order::BoostState;
-use super::payee::{PayeeSight, chunk, cost, first, is_eligible, least, payees_of, window_of};
+use super::payee::{PayeeSight, chunk, cost, first, is_eligible, least, payees_of};
 use super::row::Boost;
+use super::waiting::BoostFinding;
+use super::watch::{Tiding, Watch};
 use super::{Boosts, PayeeCandidate, Round, TorrentRow};
 use crate::credit::event::CreditEvent;
 use crate::credit::output::{CreditOutput, Errand};
@@ -23,18 +25,18 @@ use crate::units::PeerIndex;
 #[derive(Clone, Debug)]
 pub(super) struct Turn {
     pub(super) boost: u64,
-    torrent: TorrentRow,
+    pub(super) torrent: TorrentRow,
     left: Bytes,
     pub(super) payees: BTreeMap<NodeId, PayeeSight>,
 }
 
 /// What may still be reserved in this plan.
 #[derive(Clone, Copy, Debug)]
-struct Means {
-    spendable: MicroCredits,
-    day_left: MicroCredits,
-    lock_max: MicroCredits,
-    lock_ttl_secs: u32,
+pub(super) struct Means {
+    pub(super) spendable: MicroCredits,
+    pub(super) day_left: MicroCredits,
+    pub(super) lock_max: MicroCredits,
+    pub(super) lock_ttl_secs: u32,
 }
 
 impl Means {
@@ -66,6 +68,7 @@ impl Boosts {
         }
         self.give_back(round, &turns, &mut actions);
         self.bid(round, &turns, &mut actions);
+        self.look(round, &turns, &mut events);
         self.write_rows();
         self.outputs
             .extend(actions.into_iter().map(CreditOutput::Errand));
@@ -77,6 +80,7 @@ impl Boosts {
     fn reconcile(&mut self, round: &Round<'_>, events: &mut Vec<CreditEvent>) {
         self.locks = round.locks.iter().map(|lock| (lock.id(), *lock)).collect();
         self.time = round.time;
+        let unsettled: Vec<u64> = self.book.unsettled().collect();
         let shared = self.book.locks();
         for lock in self.locks.values() {
             let id = lock.id();
@@ -99,18 +103,60 @@ impl Boosts {
         }
         self.book.drop_hints();
         self.book.forget_except(|id| self.locks.contains_key(&id));
-        if !round.purse.synced {
-            return;
-        }
-        for id in shared {
-            if !self.locks.contains_key(&id) {
-                self.book.fold(id);
+        if round.purse.synced {
+            for id in shared {
+                if !self.locks.contains_key(&id) {
+                    self.book.fold(id);
+                }
+            }
+            for payee in self.book.release(&round.purse.busy) {
+                let until = round.now.after(RETRY);
+                self.lock_pauses.set(payee, until, PAUSES_MAX);
             }
         }
-        for payee in self.book.release(&round.purse.busy) {
-            let until = round.now.after(RETRY);
-            self.lock_pauses.set(payee, until, PAUSES_MAX);
+        self.tell_settled(&unsettled, events);
+    }
+
+    /// Tells what ended boosts spent in the end: all their credit has returned.
+    fn tell_settled(&self, unsettled: &[u64], events: &mut Vec<CreditEvent>) {
+        for id in unsettled {
+            let boost = &self.book.boosts[id];
+            if boost.is_settled() {
+                events.push(CreditEvent::BoostSettled {
+                    boost: *id,
+                    spent: boost.spent(),
+                    report: boost.report,
+                });
+            }
         }
+    }
+
+    /// Looks at what became of every active boost: what it waits for, and how fast it is.
+    fn look(&mut self, round: &Round<'_>, turns: &[Turn], events: &mut Vec<CreditEvent>) {
+        let mut watches = std::mem::take(&mut self.watches);
+        watches.retain(|id, _| self.book.boosts.get(id).is_some_and(Boost::is_active));
+        let ids: Vec<u64> = self.active().map(|(id, _)| id).collect();
+        for id in ids {
+            let boost = &self.book.boosts[&id];
+            let finding = self.finding(id, boost, round, turns);
+            let watch = watches.entry(id).or_insert_with(|| Watch::new(round.now));
+            events.extend(watch.follow(finding, round.now).map(|tiding| match tiding {
+                Tiding::Waits(waiting) => CreditEvent::BoostWaiting { boost: id, waiting },
+                Tiding::Works => CreditEvent::BoostWorking { boost: id },
+            }));
+            let torrent_id = boost.order.torrent_id;
+            let torrent = round
+                .torrents
+                .iter()
+                .find(|row| row.torrent_id == torrent_id);
+            let Some(torrent) = torrent else { continue };
+            let works = finding == BoostFinding::Works;
+            let report = watch.measure(&boost.report, works, torrent, round.now);
+            if report != boost.report {
+                self.book.boost_mut(id).report = report;
+            }
+        }
+        self.watches = watches;
     }
 
     /// Ends boosts whose time, torrent or budget is over.
@@ -162,7 +208,7 @@ impl Boosts {
         for (id, boost) in self.active() {
             let hash = boost.order.torrent_id;
             let torrent = round.torrents.iter().find(|row| row.torrent_id == hash);
-            let Some(torrent) = torrent.filter(|row| row.active) else {
+            let Some(torrent) = torrent.filter(|row| row.active && !row.is_too_coarse()) else {
                 continue;
             };
             let turn = Turn {
@@ -191,7 +237,7 @@ impl Boosts {
     }
 
     /// Whether a boost has anything to pay with: reserved, on its way, or enough for a lock.
-    fn can_pay(&self, boost: &Boost, payees: &BTreeMap<NodeId, PayeeSight>) -> bool {
+    pub(super) fn can_pay(&self, boost: &Boost, payees: &BTreeMap<NodeId, PayeeSight>) -> bool {
         let fits = |payee: &PayeeSight| {
             is_eligible(payee, boost) && least(boost.order.bid, payee) <= boost.free()
         };
@@ -204,7 +250,7 @@ impl Boosts {
 
     /// What may be reserved now: what is signed in a day stays below its bound even if every lock
     /// is signed away at once.
-    fn means(&self, round: &Round<'_>) -> Means {
+    pub(super) fn means(&self, round: &Round<'_>) -> Means {
         let day_left = round
             .policy
             .spend_per_day_max
@@ -316,7 +362,7 @@ impl Boosts {
         let boost = &self.book.boosts[&turn.boost];
         let free = boost.free();
         let mut amount = want.min(free).min(orders.means.most(lock.amount()));
-        let worth_it = amount >= cost(bid, window_of(payee)) || amount == free;
+        let worth_it = amount >= least(bid, payee) || amount == free;
         let may_add = boost.may_share(id) && boost.pending.len() < PAYEES_MAX;
         if amount < cost(bid, DUST) || !worth_it || !may_add {
             amount = MicroCredits::ZERO;
@@ -432,7 +478,7 @@ impl Boosts {
 
     /// Whether a bid on this connection has credit behind it. Where other torrents' boosts hold
     /// part of the lock, there must be enough for a whole window, which may be under way already.
-    fn is_covered(&self, turn: &Turn, row: &PayeeCandidate, round: &Round<'_>) -> bool {
+    pub(super) fn is_covered(&self, turn: &Turn, row: &PayeeCandidate, round: &Round<'_>) -> bool {
         let boost = &self.book.boosts[&turn.boost];
         let placed = self.places.contains_key(&(turn.boost, row.node_id));
         let eligible = turn
@@ -455,8 +501,7 @@ impl Boosts {
         if !self.book.is_shared(lock.id(), row.torrent_id) {
             return true;
         }
-        let window = turn.payees.get(&row.node_id).map_or(WINDOW_MAX, window_of);
-        left.saturating_add(boost.free()) >= cost(boost.order.bid, window)
+        left.saturating_add(boost.free()) >= window_cost(&turn.payees, row.node_id, boost.order.bid)
     }
 
     /// The lowest bid at which another payee serves us for the same torrent.
@@ -506,7 +551,7 @@ impl Boosts {
 
     /// Whether the settlement node would refuse a new lock for this payee: one is open, unexpired
     /// and not used up, though its close was asked for.
-    fn blocks_new_lock(&self, payee: NodeId, time: UnixTime) -> bool {
+    pub(super) fn blocks_new_lock(&self, payee: NodeId, time: UnixTime) -> bool {
         let live = |lock: &OwnLock| {
             !lock.status.closed
                 && time <= lock.status.lock.body.expires_at
@@ -530,6 +575,16 @@ struct Filling<'a> {
     time: UnixTime,
     means: &'a mut Means,
     actions: &'a mut Vec<Errand>,
+}
+
+/// What a window at this payee costs.
+pub(super) fn window_cost(
+    payees: &BTreeMap<NodeId, PayeeSight>,
+    payee: NodeId,
+    bid: Rate,
+) -> MicroCredits {
+    let payee = payees.get(&payee);
+    payee.map_or_else(|| cost(bid, WINDOW_MAX), |payee| least(bid, payee))
 }
 
 fn is_expired(lock: &OwnLock, time: UnixTime) -> bool {

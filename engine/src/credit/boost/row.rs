@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use seedbank_ledger::layout::{LayoutError, Reader, Writer};
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::{MicroCredits, NodeId, Rate, UnixTime};
+use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate, UnixTime};
 
 use super::config::{PAYEES_MAX, REQUEST_ID_LEN_MAX, SHARES_MAX};
-use super::order::{BoostOrder, BoostState};
+use super::order::{BoostOrder, BoostReport, BoostState};
 use crate::units::TorrentId;
 
 /// Part of a lock's credit that one boost reserved.
@@ -39,6 +39,8 @@ pub(super) struct Boost {
     pub(super) shares: BTreeMap<LockId, Share>,
     /// Asked to be reserved and not seen in a lock yet, by payee; at most [`PAYEES_MAX`].
     pub(super) pending: BTreeMap<NodeId, MicroCredits>,
+    /// What it came to so far.
+    pub(super) report: BoostReport,
 }
 
 impl Boost {
@@ -50,11 +52,17 @@ impl Boost {
             settled: MicroCredits::ZERO,
             shares: BTreeMap::new(),
             pending: BTreeMap::new(),
+            report: BoostReport::default(),
         }
     }
 
     pub(super) fn is_active(&self) -> bool {
         self.state == BoostState::Active
+    }
+
+    /// Whether what it spent can still change: it is active, or some credit has not returned.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.is_active() && self.shares.is_empty() && self.pending.is_empty()
     }
 
     /// Signed away on its behalf.
@@ -130,7 +138,16 @@ impl Boost {
         let pending = |out: Writer, (payee, amount): (&NodeId, &MicroCredits)| {
             out.bytes(payee.as_bytes()).u64(amount.get())
         };
-        self.pending.iter().fold(out, pending).finish()
+        let report = &self.report;
+        self.pending
+            .iter()
+            .fold(out, pending)
+            .u64(report.paid.get())
+            .u8(u8::from(report.rate_before.is_some()))
+            .u64(report.rate_before.unwrap_or(Bytes::ZERO).get())
+            .u64(report.boosted.get())
+            .u64(report.boosted_ms)
+            .finish()
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
@@ -162,6 +179,7 @@ impl Boost {
             settled,
             shares: read_shares(from)?,
             pending: read_pending(from)?,
+            report: read_report(from)?,
         };
         reader.end()?;
         boost.check_sums()?;
@@ -261,6 +279,26 @@ fn read_pending(from: &mut Reader<'_>) -> Result<BTreeMap<NodeId, MicroCredits>,
     Ok(pending)
 }
 
+fn read_report(from: &mut Reader<'_>) -> Result<BoostReport, LayoutError> {
+    let paid = Bytes::new(from.u64()?);
+    let rate_before = match (from.u8()?, from.u64()?) {
+        (0, 0) => None,
+        (1, rate) => Some(Bytes::new(rate)),
+        (_, value) => {
+            return Err(LayoutError::Value {
+                field: "rate before",
+                value,
+            });
+        }
+    };
+    Ok(BoostReport {
+        paid,
+        rate_before,
+        boosted: Bytes::new(from.u64()?),
+        boosted_ms: from.u64()?,
+    })
+}
+
 fn read_count(from: &mut Reader<'_>, field: &'static str, max: usize) -> Result<u8, LayoutError> {
     let count = from.u8()?;
     if usize::from(count) > max {
@@ -297,7 +335,7 @@ fn read_state(from: &mut Reader<'_>) -> Result<BoostState, LayoutError> {
     }
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -333,6 +371,7 @@ mod tests {
             state in 0..5_usize,
             shares in shares(),
             pending in btree_map(any::<[u8; 32]>(), 0..1_000_u64, 0..=PAYEES_MAX),
+            (paid, before, boosted, boosted_ms) in any::<(u64, Option<u64>, u64, u64)>(),
         ) -> Boost {
             let states = [BoostState::Active, BoostState::Completed, BoostState::Exhausted,
                 BoostState::Cancelled, BoostState::Expired];
@@ -352,6 +391,12 @@ mod tests {
                 pending: pending
                     .map(|(id, amount)| (NodeId::from_bytes(id), MicroCredits::new(amount)))
                     .collect(),
+                report: BoostReport {
+                    paid: Bytes::new(paid),
+                    rate_before: before.map(Bytes::new),
+                    boosted: Bytes::new(boosted),
+                    boosted_ms,
+                },
             }
         }
     }
@@ -405,7 +450,8 @@ mod tests {
             pending: (0..4)
                 .map(|id| (NodeId::from_bytes([id; 32]), MicroCredits::new(1)))
                 .collect(),
+            report: BoostReport::default(),
         };
-        assert_eq!(boost.to_bytes().len(), 483);
+        assert_eq!(boost.to_bytes().len(), 516);
     }
 }

@@ -2,6 +2,7 @@
 //! and carries out every action at once.
 
 mod schedules;
+mod waiting;
 
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::lock::Lock;
@@ -61,15 +62,16 @@ impl Scene {
             boosts: Boosts::default(),
             policy: CreditPolicy::default(),
             torrents: vec![TorrentRow {
-                torrent_id: torrent(1),
                 left: Some(Bytes::new(256 * MIB)),
-                active: true,
-                target_rate: None,
+                peer_count: 1,
+                ..TorrentRow::new(torrent(1))
             }],
             candidates: Vec::new(),
             locks: Vec::new(),
             purse: Purse {
                 synced: true,
+                reachable: true,
+                clock_off_secs: None,
                 ready: true,
                 pending: MicroCredits::ZERO,
                 spendable: cr(10 * CREDIT),
@@ -100,9 +102,12 @@ impl Scene {
     }
 
     fn create(&mut self, order: &BoostOrder) -> Result<u64, CreditError> {
+        let of = |row: &&TorrentRow| row.torrent_id == order.torrent_id;
+        let unknown = TorrentRow::new(order.torrent_id);
+        let row = self.torrents.iter().find(of).copied().unwrap_or(unknown);
         let id = self
             .boosts
-            .create(order, Some(&self.purse), &self.policy, self.time);
+            .create(order, &row, Some(&self.purse), &self.policy, self.time);
         self.carry_out();
         id
     }
@@ -114,7 +119,8 @@ impl Scene {
             node_id: node(number),
             torrent_id: torrent(1),
             rate_min: Rate::new(1_000),
-            window: Bytes::new(MIB),
+            piece_len: Bytes::new(MIB),
+            paid: MicroCredits::ZERO,
             is_seed: true,
             has_missing: true,
             rate_to_us: Bytes::ZERO,
@@ -138,6 +144,21 @@ impl Scene {
         found.expect("it was added")
     }
 
+    fn quote(&self, bid: Rate) -> BoostQuote {
+        let round = Round {
+            choke_round: Duration::from_secs(10),
+            now: self.now,
+            time: self.time,
+            policy: &self.policy,
+            torrents: &self.torrents,
+            candidates: &self.candidates,
+            locks: &self.locks,
+            purse: &self.purse,
+            download_max: None,
+        };
+        self.boosts.quote(&self.torrents[0], bid, &round)
+    }
+
     fn plan(&mut self) {
         self.now = self.now.after(Duration::from_secs(1));
         self.time = self.time.plus_secs(1);
@@ -153,6 +174,7 @@ impl Scene {
             candidates: &self.candidates,
             locks: &self.locks,
             purse: &self.purse,
+            download_max: None,
         };
         self.boosts.plan(&round);
         self.carry_out();
@@ -279,7 +301,8 @@ impl Scene {
             "nothing above a lock's amount"
         );
         let payee = lock.payee();
-        self.boosts.spent(payee, torrent_id, cr(amount));
+        let bytes = Bytes::new(amount);
+        self.boosts.spent(payee, torrent_id, bytes, cr(amount));
     }
 
     fn close(&mut self, index: usize) {
@@ -383,7 +406,9 @@ fn a_boost_is_refused_with_the_reason() {
         assert!(matches!(refused, Err(CreditError::BadValue { field: f, .. }) if f == field));
     }
     let (policy, time) = (CreditPolicy::default(), scene.time);
-    let refused = scene.boosts.create(&good, None, &policy, time);
+    let refused = scene
+        .boosts
+        .create(&good, &scene.torrents[0], None, &policy, time);
     assert_eq!(refused, Err(CreditError::NoSettlement));
     assert_eq!(scene.boosts.cancel(1), Err(CreditError::BoostUnknown(1)));
     scene.policy.spend = false;
@@ -569,6 +594,7 @@ fn completion_ends_the_bids_and_returns_what_is_locked() {
         boost: 1,
         why: "torrent complete",
         spent: cr(5_000),
+        is_final: false,
     };
     assert!(scene.events.contains(&ended));
     assert!(scene.boosts.is_idle());
@@ -954,15 +980,10 @@ fn a_quote_says_what_a_boost_would_meet() {
     let mut scene = funded(CREDIT);
     scene.seed(2);
     scene.candidate(2).rate_min = Rate::new(5_000);
-    let quote = scene.boosts.quote(
-        torrent(1),
-        PAR,
-        Bytes::new(MIB),
-        &scene.candidates,
-        &scene.purse,
-    );
+    scene.torrents[0].left = Some(Bytes::new(MIB));
+    let quote = scene.quote(PAR);
     assert_eq!(quote.cost_max, cr(977));
-    assert_eq!((quote.payee_count, quote.rate_min), (2, Rate::new(5_000)));
+    assert_eq!((quote.payee_count, quote.ask_max), (2, Rate::new(5_000)));
     assert_eq!(quote.available, cr(9 * CREDIT));
 }
 

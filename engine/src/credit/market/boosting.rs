@@ -21,6 +21,8 @@ pub struct Facts {
     pub payees: Vec<PayeeFacts>,
     /// Time between two rounds of a choker.
     pub choke_round: Duration,
+    /// Most bytes per second that are taken in; `None` for no limit.
+    pub download_max: Option<Bytes>,
 }
 
 /// A connection as a source of pieces.
@@ -45,14 +47,18 @@ pub struct PayeeFacts {
 }
 
 impl Market {
-    /// Places a boost; its number. That the torrent exists is the caller's to check, and a plan is
-    /// due afterwards.
-    pub fn boost(&mut self, order: &BoostOrder, now: Instant) -> Result<u64, CreditError> {
+    /// Places a boost of a torrent; its number. A plan is due afterwards.
+    pub fn boost(
+        &mut self,
+        order: &BoostOrder,
+        torrent: &TorrentRow,
+        now: Instant,
+    ) -> Result<u64, CreditError> {
         let time = self.settlement_time(now);
         let purse = self.wallet.as_ref().map(Wallet::purse);
         let id = self
             .boosts
-            .create(order, purse.as_ref(), &self.policy, time)?;
+            .create(order, torrent, purse.as_ref(), &self.policy, time)?;
         self.route(now);
         Ok(id)
     }
@@ -95,6 +101,7 @@ impl Market {
             candidates: &candidates,
             locks: &locks,
             purse: &purse,
+            download_max: facts.download_max,
         });
         let awaits = |lock: &OwnLock| lock.ending == Ending::Asked && !lock.status.closed;
         wallet.await_return(locks.iter().any(awaits));
@@ -103,30 +110,40 @@ impl Market {
         self.route(now);
     }
 
-    /// What a boost of a torrent with `left` bytes missing would meet at this bid.
+    /// What a boost of this torrent would meet at this bid.
     pub fn quote(
         &self,
-        torrent_id: TorrentId,
+        torrent: &TorrentRow,
         bid: Rate,
-        left: Bytes,
-        payees: &[PayeeFacts],
+        facts: &Facts,
+        now: Instant,
     ) -> BoostQuote {
-        let candidates = self.candidates(payees);
         let purse = self.wallet.as_ref().map(Wallet::purse);
-        let purse = purse.unwrap_or_default();
-        self.boosts
-            .quote(torrent_id, bid, left, &candidates, &purse)
+        let round = Round {
+            now,
+            choke_round: facts.choke_round,
+            time: self.settlement_time(now),
+            policy: &self.policy,
+            torrents: &facts.torrents,
+            candidates: &self.candidates(&facts.payees),
+            locks: &[],
+            purse: &purse.unwrap_or_default(),
+            download_max: facts.download_max,
+        };
+        self.boosts.quote(torrent, bid, &round)
     }
 
     /// Those connections on which somebody takes payment.
     fn candidates(&self, payees: &[PayeeFacts]) -> Vec<PayeeCandidate> {
         let candidate = |facts: &PayeeFacts| {
+            let (piece_len, paid) = self.exchange.window_grounds(facts.peer);
             Some(PayeeCandidate {
                 peer: facts.peer,
                 node_id: self.exchange.key_of(facts.peer)?,
                 torrent_id: facts.torrent_id,
                 rate_min: self.exchange.rate_min_of(facts.peer)?,
-                window: self.exchange.window_reckoned(facts.peer),
+                piece_len,
+                paid,
                 is_seed: facts.is_seed,
                 has_missing: facts.has_missing,
                 rate_to_us: facts.rate_to_us,

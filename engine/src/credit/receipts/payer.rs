@@ -38,8 +38,8 @@ pub struct Payer {
 pub struct Signing {
     /// Locks with a new receipt.
     pub locks: Vec<LockId>,
-    /// What was spent on which torrent.
-    pub spent: Vec<(TorrentId, MicroCredits)>,
+    /// What was spent on which torrent, and on how many bytes of it.
+    pub spent: Vec<(TorrentId, Bytes, MicroCredits)>,
 }
 
 impl Payer {
@@ -135,8 +135,8 @@ impl Payer {
             locks: steps.into_iter().map(|(id, _)| id).collect(),
             spent: spent
                 .into_iter()
-                .filter(|(_, amount)| !amount.is_zero())
-                .map(|(share, amount)| (share.torrent_id, amount))
+                .filter(|(share, amount)| !amount.is_zero() || !share.bytes.is_zero())
+                .map(|(share, amount)| (share.torrent_id, share.bytes, amount))
                 .collect(),
         })
     }
@@ -279,7 +279,8 @@ mod tests {
         payer.owe(TorrentId([0; 20]), Bytes::new(25), RATE);
         let signing = payer.sign(&me(), NOW).expect("something is due");
         assert_eq!(signed(&payer), [10, 15]);
-        assert_eq!(signing.spent, [(TorrentId([0; 20]), MicroCredits::new(25))]);
+        let spent = (TorrentId([0; 20]), Bytes::new(25), MicroCredits::new(25));
+        assert_eq!(signing.spent, [spent]);
         assert_eq!(payer.sign(&me(), NOW), None);
     }
 

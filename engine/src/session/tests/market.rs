@@ -1,4 +1,5 @@
-//! A session that sells, with receipts and a network on, and payers that are played by hand.
+//! A session that sells or buys, with receipts and a network on, and remotes that are played by
+//! hand.
 
 use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest, Statement};
@@ -12,6 +13,7 @@ use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, Rate, UnixTime};
 use super::rig::{config, metainfo};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
+use crate::credit::settlement::Unreachable;
 use crate::interface::command::Command;
 use crate::interface::config::{CreditPolicy, Network, Policy, SessionConfig};
 use crate::interface::input::Input;
@@ -59,6 +61,8 @@ pub(super) struct Market {
     pub(super) rig: Rig,
     pub(super) torrent: TorrentId,
     issuer: Identity,
+    /// Credit that the settlement node says we have; `None`: it is out of reach.
+    pub(super) available: Option<MicroCredits>,
     pub(super) locks: Vec<LockStatus>,
     /// Every QUOTE, as sent.
     pub(super) quotes: Vec<(PeerIndex, Quote)>,
@@ -89,6 +93,7 @@ impl Market {
             rig,
             torrent,
             issuer,
+            available: Some(MicroCredits::ZERO),
             locks: Vec::new(),
             quotes: Vec::new(),
         };
@@ -111,6 +116,11 @@ impl Market {
                 return;
             }
             for (request, what) in asked {
+                let Some(available) = self.available else {
+                    let answer = Err(Unreachable("down".to_owned()));
+                    self.rig.input(Input::Settled { request, answer });
+                    continue;
+                };
                 let answer = match what {
                     SettlementRequest::Lock(id) => SettlementAnswer::Lock(
                         self.locks
@@ -124,7 +134,7 @@ impl Market {
                         lines: Vec::new(),
                         account: AccountStatus {
                             account: self.rig.session.node_id(),
-                            available: MicroCredits::ZERO,
+                            available,
                             reserved: MicroCredits::ZERO,
                             nonce: 0,
                         },
@@ -157,8 +167,14 @@ impl Market {
 
     /// A connection of a client of this name that proves this key.
     pub(super) fn proven(&mut self, number: u32, name: u8) -> PeerIndex {
-        let identity = identity_of(number);
         let peer = self.rig.join(self.torrent, Remote::modern(name));
+        self.prove(peer, number, None);
+        peer
+    }
+
+    /// A remote proves the key of its number, and asks `rate_min` as payee.
+    fn prove(&mut self, peer: PeerIndex, number: u32, rate_min: Option<Rate>) {
+        let identity = identity_of(number);
         self.rig.says_extended(peer, &offer());
         let outputs = self.rig.take();
         let theirs = outputs
@@ -174,6 +190,7 @@ impl Market {
                 _ => None,
             })
             .expect("HELLO");
+        let [name, ..] = number.to_le_bytes();
         let nonce = [name; 16];
         self.say(
             peer,
@@ -183,7 +200,7 @@ impl Market {
                 node_id: identity.id(),
                 network_id: NetworkId::from_bytes(NET),
                 issuers: Vec::new(),
-                rate_min: None,
+                rate_min,
                 window: Bytes::ZERO,
             }),
         );
@@ -196,6 +213,18 @@ impl Market {
         };
         self.say(peer, &ReceiptMessage::Auth(auth.sign(&identity).signature));
         self.say(peer, &ReceiptMessage::Sync(Vec::new()));
+    }
+
+    /// A seed of a torrent that asks so much and chokes us.
+    pub(super) fn payee(&mut self, torrent: TorrentId, number: u8, ask: u64) -> PeerIndex {
+        let peer = self.rig.join(torrent, Remote::modern(number));
+        self.rig.says(peer, [Message::HaveAll]);
+        self.prove(peer, number.into(), Some(Rate::new(ask)));
+        self.say(
+            peer,
+            &ReceiptMessage::Quote(Quote::open(Bytes::new(1 << 20), Bytes::ZERO)),
+        );
+        self.settle();
         peer
     }
 

@@ -13,7 +13,7 @@ use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::Transport;
 use seedbank_engine::interface::view::{
-    BoostQuote, BoostState, BoostView, PeerView, TorrentState, TorrentView,
+    BoostQuote, BoostReport, BoostState, BoostView, PeerView, TorrentState, TorrentView,
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_engine::units::{InfoHash, PeerIndex, TorrentId};
@@ -145,6 +145,7 @@ impl Fake {
             id,
             torrent_id: order.torrent_id,
             state: BoostState::Active,
+            waiting: None,
             max: order.max,
             bid: order.bid,
             spent: MicroCredits::ZERO,
@@ -153,6 +154,7 @@ impl Fake {
             created_at: NOW,
             until: order.until,
             payees: Vec::new(),
+            report: BoostReport::default(),
         };
         state.boosts.push((order, view));
         Ok(CommandReply::Boost(id))

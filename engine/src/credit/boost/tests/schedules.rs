@@ -68,10 +68,8 @@ impl World {
             .map(|number| Identity::from_secret([50 + number; 32]))
             .collect();
         let torrents = (0..TORRENTS).map(|number| TorrentRow {
-            torrent_id: torrent(number),
             left: Some(Bytes::new((1 + rng.below(300)) * MIB)),
-            active: true,
-            target_rate: None,
+            ..TorrentRow::new(torrent(number))
         });
         let torrents = torrents.collect();
         let spend_per_day_max = rng.chance(1, 2).then_some(cr(DAY_MAX));
@@ -131,6 +129,7 @@ impl World {
             candidates: &self.candidates,
             locks: &locks,
             purse: &purse,
+            download_max: None,
         };
         self.boosts.plan(&round);
         self.check();
@@ -368,7 +367,7 @@ impl World {
                 let more = Bytes::new(self.rng.below(2) * MIB);
                 row.received = row.received.saturating_add(more);
                 row.rate_to_us = Bytes::new(self.rng.below(1 << 20));
-                row.window = Bytes::new((1 + self.rng.below(4)) * MIB);
+                row.piece_len = Bytes::new((1 + self.rng.below(4)) * MIB);
                 row.has_missing = self.rng.chance(9, 10);
             }
             7..=16 => self.serve(),
@@ -409,9 +408,11 @@ impl World {
             }
         };
         let purse = self.wallet.purse();
+        // Placed while something was left: its end comes in every order with everything else.
+        let row = TorrentRow::new(order.torrent_id);
         let result = self
             .boosts
-            .create(&order, Some(&purse), &self.policy, self.time);
+            .create(&order, &row, Some(&purse), &self.policy, self.time);
         assert!(
             !matches!(result, Err(CreditError::RequestIdReused(_))),
             "the same body each time"
@@ -430,7 +431,8 @@ impl World {
             node_id: self.payees[payee].id(),
             torrent_id: torrent(hash),
             rate_min: Rate::new(self.rng.below(2 * CREDIT)),
-            window: Bytes::new((1 + self.rng.below(4)) * MIB),
+            piece_len: Bytes::new((1 + self.rng.below(4)) * MIB),
+            paid: MicroCredits::ZERO,
             is_seed: self.rng.chance(1, 2),
             has_missing: true,
             rate_to_us: Bytes::ZERO,
@@ -451,7 +453,7 @@ impl World {
         }
         let row = rows[self.rng.index(rows.len())];
         let bid = self.bids[&row.peer];
-        let window = bid.cost(row.window).unwrap().get();
+        let window = bid.cost(row.piece_len).unwrap().get();
         let mut left = self.rng.below(window + 1);
         let mut total = 0;
         for lock in self.disk.locks.values_mut() {
@@ -466,7 +468,9 @@ impl World {
         }
         if total > 0 {
             self.signed.push((self.time, total));
-            self.boosts.spent(row.node_id, row.torrent_id, cr(total));
+            let bytes = Bytes::new(total);
+            self.boosts
+                .spent(row.node_id, row.torrent_id, bytes, cr(total));
         }
         let torrent = self
             .torrents

@@ -47,12 +47,14 @@ impl Exchange {
         connection.peer_rate_min.filter(|_| may_pay)
     }
 
-    /// The exposure that this peer allows our key, by our own reckoning: what it says counts for
-    /// nothing, for it decides how much credit is locked.
-    pub fn window_reckoned(&self, peer: PeerIndex) -> Bytes {
+    /// What the window that this peer allows our key is reckoned by (P1): the longest piece shared
+    /// with it, and what it was ever paid.
+    pub fn window_grounds(&self, peer: PeerIndex) -> (Bytes, MicroCredits) {
         let key = self.connections.get(&peer).map(|connection| connection.key);
         let pair = key.and_then(|key| self.pairs.get(&key));
-        pair.map_or(Bytes::ZERO, |pair| self.reckon(pair))
+        pair.map_or((Bytes::ZERO, MicroCredits::ZERO), |pair| {
+            (pair.piece_len, pair.payer.signed())
+        })
     }
 
     /// Wants this bid for the requests that follow. It is in force once its BID is among the
@@ -370,10 +372,11 @@ impl Exchange {
                 }));
             }
             let spent = signing.spent.into_iter();
-            after.extend(spent.map(|(torrent_id, amount)| {
+            after.extend(spent.map(|(torrent_id, bytes, amount)| {
                 CreditOutput::Errand(Errand::Spent {
                     payee: *key,
                     torrent_id,
+                    bytes,
                     amount,
                 })
             }));
