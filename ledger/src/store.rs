@@ -40,6 +40,8 @@ pub enum Table {
     Channel,
     /// Request id → the issuer's order that answers it.
     Request,
+    /// Memo hash → the reason of a grant that has it.
+    Reason,
     /// Channel id → newest receipt.
     TallyReceipt,
     /// Peer → what a pair owes and is owed.
@@ -70,6 +72,7 @@ impl Table {
             | Self::Channel => true,
             Self::Entry
             | Self::Request
+            | Self::Reason
             | Self::TallyReceipt
             | Self::TallyPair
             | Self::TallyLock
@@ -92,6 +95,7 @@ impl Table {
             Self::Statement => "statement",
             Self::Channel => "channel",
             Self::Request => "request",
+            Self::Reason => "reason",
             Self::TallyReceipt => "tally-receipt",
             Self::TallyPair => "tally-pair",
             Self::TallyLock => "tally-lock",

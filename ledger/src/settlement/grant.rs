@@ -1,7 +1,8 @@
 //! Credit that an issuer creates, once for each request id.
 //!
-//! The signed order of a request is kept beside the log, under the request's id. It is no part of
-//! the log: replaying entries does not make these rows again.
+//! The signed order of a request is kept beside the log, under the request's id, and the reason of
+//! a grant under its hash. They are no part of the log: replaying entries does not make these rows
+//! again.
 
 use crate::entry::EntryHash;
 use crate::identity::{Identity, NetworkId, NodeId};
@@ -115,16 +116,30 @@ impl<S: Store> Issuing<S> {
             memo_hash,
         };
         let order = order.sign(&self.issuer);
-        self.remember(id, order)?;
+        self.remember(id, order, grant.reason.as_bytes())?;
         Ok(order)
     }
 
-    /// Keeps a new order; it is fsynced when this returns. Where [`REQUESTS_MAX`] are kept, the
-    /// oldest is forgotten. O(orders kept).
-    fn remember(&self, id: &[u8], order: SignedOrder) -> Result<(), LedgerError> {
+    /// The reason with this hash, if a grant had it; its bytes are checked by whoever shows them.
+    pub(super) fn reason(&self, memo_hash: &[u8; 32]) -> Result<Vec<u8>, LedgerError> {
+        let reason = self.store.get(Table::Reason, memo_hash)?;
+        Ok(reason.unwrap_or_default())
+    }
+
+    /// Keeps a new order and its reason; they are fsynced when this returns. Where
+    /// [`REQUESTS_MAX`] orders are kept, the oldest is forgotten; reasons stay, as the entries that
+    /// have their hashes do. O(orders kept).
+    fn remember(&self, id: &[u8], order: SignedOrder, reason: &[u8]) -> Result<(), LedgerError> {
         let mut batch = Batch::new();
         if let Some(oldest) = self.oldest_if_full()? {
             batch.delete(Table::Request, oldest);
+        }
+        if !reason.is_empty() {
+            batch.put(
+                Table::Reason,
+                order.body.memo_hash.to_vec(),
+                reason.to_vec(),
+            );
         }
         batch.put(Table::Request, id.to_vec(), GrantRow(order).to_bytes());
         Ok(self.store.write(&batch, Durability::Synced)?)
