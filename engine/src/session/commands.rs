@@ -92,5 +92,6 @@ impl Session {
         for peer in strangers {
             self.close(peer, "shutting down");
         }
+        self.totals_due(now);
     }
 }
