@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "seedbank/v1/boost_service.proto",
     "seedbank/v1/error_reason.proto",
+    "seedbank/v1/network_service.proto",
     "seedbank/v1/node_service.proto",
     "seedbank/v1/peer.proto",
     "seedbank/v1/policy_service.proto",

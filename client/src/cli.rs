@@ -7,6 +7,7 @@ mod args;
 mod boost;
 mod events;
 mod metainfo;
+mod network;
 mod node;
 mod output;
 mod peers;
@@ -92,7 +93,7 @@ impl App<'_> {
 async fn execute(app: &mut App<'_>, command: ClientCommand) -> Result<(), ClientError> {
     match command {
         ClientCommand::Status => node::status(app).await,
-        ClientCommand::Health => node::health(app).await,
+        ClientCommand::Health { service } => node::health(app, service).await,
         ClientCommand::Shutdown => node::shutdown(app).await,
         ClientCommand::Events(args) => events::watch(app, args).await,
         ClientCommand::Add(args) => torrent::add(app, args).await,
@@ -107,6 +108,7 @@ async fn execute(app: &mut App<'_>, command: ClientCommand) -> Result<(), Client
         ClientCommand::Wallet(command) => wallet::run(app, command).await,
         ClientCommand::Boost(command) => boost::run(app, command).await,
         ClientCommand::Policy(command) => policy::run(app, command).await,
+        ClientCommand::Network(command) => network::run(app, command).await,
         ClientCommand::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "seedbank", &mut script);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use seedbank_proto::v1;
 use seedbank_proto::v1::boost_service_client::BoostServiceClient;
+use seedbank_proto::v1::network_service_client::NetworkServiceClient;
 use seedbank_proto::v1::node_service_client::NodeServiceClient;
 use seedbank_proto::v1::policy_service_client::PolicyServiceClient;
 use seedbank_proto::v1::torrent_service_client::TorrentServiceClient;
@@ -70,6 +71,8 @@ pub struct Client {
     pub boosts: BoostServiceClient<Api>,
     /// `PolicyService`.
     pub policy: PolicyServiceClient<Api>,
+    /// `NetworkService`.
+    pub network: NetworkServiceClient<Api>,
     /// grpc.health.v1.
     pub health: HealthClient<Api>,
 }
@@ -143,6 +146,7 @@ impl Client {
                 .max_decoding_message_size(MESSAGE_LEN_MAX),
             boosts: BoostServiceClient::new(api.clone()),
             policy: PolicyServiceClient::new(api.clone()),
+            network: NetworkServiceClient::new(api.clone()),
             health: HealthClient::new(api),
         }
     }

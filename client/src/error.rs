@@ -162,6 +162,7 @@ fn help_of(reason: ErrorReason) -> Option<&'static str> {
             Some("seedbank --token-file DATA_DIR/api.token status")
         }
         ErrorReason::LedgerPoisoned => Some("seedbankd ledger check"),
+        ErrorReason::HistoryPruned => Some("seedbank events --from 0"),
         _ => None,
     }
 }

@@ -83,6 +83,32 @@ pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
         .ok_or_else(problem)
 }
 
+/// Parses `4MiB/s`, `500KB/s` or `1000B/s` to bytes per second. A number without a unit is refused:
+/// whoever writes 5 hardly means five bytes.
+pub(crate) fn parse_byte_rate(text: &str) -> Result<i64, String> {
+    const DECIMAL_UNITS: [(&str, i64); 4] = [
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+        ("KB", 1_000),
+        ("kB", 1_000),
+    ];
+    let size = text.trim().strip_suffix("/s").unwrap_or(text.trim());
+    if size.bytes().all(|digit| digit.is_ascii_digit()) && !size.is_empty() {
+        return Err(format!(
+            "{size} what? write {size}KiB/s, {size}MB/s or {size}B/s"
+        ));
+    }
+    let decimal = DECIMAL_UNITS.iter().find_map(|(name, unit)| {
+        let digits = size.strip_suffix(name)?.trim_end();
+        digits.parse::<i64>().ok()?.checked_mul(*unit)
+    });
+    let rate = match decimal {
+        Some(rate) => Some(rate).filter(|rate| *rate > 0),
+        None => parse_bytes(size).ok(),
+    };
+    rate.ok_or_else(|| format!("{text:?} is no rate: write 4MiB/s, 512KiB/s or 5MB/s"))
+}
+
 /// Parses `30s`, `5m`, `2h`, `7d` or plain seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let problem = || format!("{text:?} is no duration: write 30s, 5m, 2h or 7d");
@@ -220,6 +246,16 @@ mod tests {
         assert!(parse_bytes("4MB").is_err());
         assert!(parse_bytes("0").is_err());
         assert!(parse_bytes("-4KiB").is_err());
+        assert_eq!(parse_byte_rate("4MiB/s"), Ok(4 << 20));
+        assert_eq!(parse_byte_rate("5 MB/s"), Ok(5_000_000));
+        assert_eq!(parse_byte_rate("5B/s"), Ok(5));
+        assert_eq!(
+            parse_byte_rate("5").unwrap_err(),
+            "5 what? write 5KiB/s, 5MB/s or 5B/s"
+        );
+        for bad in ["", "0B", "0MB", "5Mbit/s", "-1KiB", "5/h", "MB"] {
+            assert!(parse_byte_rate(bad).is_err(), "{bad:?}");
+        }
         assert_eq!(parse_duration("30"), Ok(Duration::from_secs(30)));
         assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
         assert!(parse_duration("7w").is_err());

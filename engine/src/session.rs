@@ -101,6 +101,8 @@ pub struct Session {
     notices: VecDeque<Notice>,
     now: Instant,
     housekeeping_at: Instant,
+    /// When payload counted since it was last put on record is put there.
+    totals_at: Option<Instant>,
     /// Shutting down, at the latest until then.
     finishing: Option<Instant>,
 }
@@ -141,6 +143,7 @@ impl Session {
             outputs: VecDeque::new(),
             notices: VecDeque::new(),
             housekeeping_at: now,
+            totals_at: None,
             finishing: None,
             config,
             policy,
@@ -274,6 +277,7 @@ impl Session {
         self.choke_soon(now);
         self.keep_alive(now);
         self.plan_boosts(now);
+        self.totals_due(now);
     }
 
     fn keep_alive(&mut self, now: Instant) {

@@ -18,7 +18,7 @@ use crate::statement::{AccountStatus, LockStatus, StatementLine};
 use crate::units::Sequence;
 
 pub use grant::{GrantOutcome, IssueError, Issuing, NewGrant};
-pub use node::{PAGE_LINES_MAX, SettlementNode};
+pub use node::{GrantPage, PAGE_LINES_MAX, SettlementNode};
 
 /// A question. Each is idempotent and repeated until it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -122,6 +122,9 @@ enum NetworkCommand {
         /// Folder for the files
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
+        /// Where members will reach its settlement node
+        #[arg(long, value_name = "URL", default_value = network::LOCAL_URL)]
+        url: String,
     },
 }
 
@@ -237,9 +240,11 @@ fn execute(cli: Cli, out: &mut impl Write) -> Result<(), CliFailure> {
             writeln!(out, "{}", path.display())?;
             Ok(())
         }
-        DaemonCommand::Network(NetworkCommand::Init { name, out: folder }) => {
-            network::init(&name, &folder, out)
-        }
+        DaemonCommand::Network(NetworkCommand::Init {
+            name,
+            out: folder,
+            url,
+        }) => network::init(&name, &folder, &url, out),
     }
 }
 
@@ -355,11 +360,71 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join("pond.genesis")).unwrap();
         let genesis = seedbank_ledger::Genesis::parse(&text).unwrap();
         assert!(said.contains(&genesis.network_id().to_string()), "{said}");
+        let paths = said.lines().filter(|line| line.starts_with("genesis = "));
+        assert_eq!(paths.count(), 2, "{said}");
         let settlement = keys::load(&folder.path().join("pond.settlement.key")).unwrap();
         let issuer = keys::load(&folder.path().join("pond.issuer.key")).unwrap();
         assert_eq!(settlement.id(), genesis.settlement);
         assert!(genesis.is_issuer(&issuer.id()));
         let again = run(folder.path(), &["network", "init", "pond", "--out", out]).unwrap_err();
         assert_eq!(again.code, CliFailure::FAILED, "nothing is overwritten");
+    }
+
+    /// The text between a heading and the blank line after its TOML.
+    fn toml_after<'a>(said: &'a str, heading: &str) -> &'a str {
+        let rest = said.split_once(heading).unwrap().1;
+        rest.split("\n\nOn every")
+            .next()
+            .unwrap()
+            .split("\n\nA member")
+            .next()
+            .unwrap()
+    }
+
+    #[test]
+    fn what_a_new_network_prints_can_be_pasted() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().to_str().unwrap();
+        let url = "http://bank.example:4700";
+        let args = ["network", "init", "pond", "--out", out, "--url", url];
+        let said = run(folder.path(), &args).unwrap();
+        for (heading, name) in [
+            ("On the settlement node, in config.toml:\n", "keeper.toml"),
+            ("On every member's node, in config.toml:\n", "member.toml"),
+        ] {
+            let file = folder.path().join(name);
+            std::fs::write(&file, toml_after(&said, heading)).unwrap();
+            let args = ["config", "show", "--config", file.to_str().unwrap()];
+            let shown = run(folder.path(), &args).unwrap();
+            assert!(shown.contains("pond.genesis"), "{shown}");
+            let is_keeper = name == "keeper.toml";
+            assert_eq!(shown.contains(url), !is_keeper, "{shown}");
+            assert_eq!(
+                shown.contains("listen = \"[::]:4700\""),
+                is_keeper,
+                "{shown}"
+            );
+        }
+        for bad in [
+            "bank",
+            "https://bank:1",
+            "http://bank",
+            "http://:1",
+            "http://bank:0",
+        ] {
+            let args = ["network", "init", "pool", "--out", out, "--url", bad];
+            let failure = run(folder.path(), &args).unwrap_err();
+            assert_eq!(failure.code, CliFailure::USAGE, "{bad}");
+            assert!(!folder.path().join("pool.genesis").exists(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_that_means_nothing_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = run(folder.path(), &["config", "check", "--log", "wran"]).unwrap_err();
+        assert_eq!(failure.code, CliFailure::USAGE);
+        assert!(failure.message.contains("wran"), "{}", failure.message);
+        assert!(failure.message.contains("--log"), "{}", failure.message);
     }
 }

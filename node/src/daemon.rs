@@ -24,6 +24,7 @@ use backend::NodeBackend;
 use crate::books::open_store;
 use crate::driver::Ended;
 use crate::host::clock::unix_now;
+use crate::host::config::kept::{KeptPolicy, PolicySources};
 use crate::host::config::{SettlementRole, StoreKind};
 use crate::host::datadir::{DataDir, DataDirError};
 use crate::host::keys::{self, KeyError};
@@ -44,6 +45,8 @@ pub struct DaemonOptions {
     pub role: Option<SettlementRole>,
     /// Where its owner can call.
     pub api: ApiConfig,
+    /// Who said what of its policy; `None` for one that nobody set.
+    pub policy: Option<PolicySources>,
 }
 
 /// Why a daemon did not start.
@@ -131,6 +134,9 @@ impl Daemon {
             None => None,
         };
         let download_dir = options.download_dir.clone();
+        let policy = daemon.policy.clone();
+        let policy = policy.unwrap_or_else(|| PolicySources::of(options.policy.clone()));
+        let kept_policy = KeptPolicy::new(data_dir.policy(), policy);
         let started = node_and_api(data_dir, options, &daemon, settling.as_ref(), own).await;
         let (node, listening) = match started {
             Ok(started) => started,
@@ -165,6 +171,7 @@ impl Daemon {
             node: node.clone(),
             info,
             keeper: keeper.clone(),
+            kept_policy,
             stop: stop.clone(),
         };
         servers.spawn(rpc::serve(listening, Arc::new(backend), stopped.clone()));
@@ -290,6 +297,7 @@ impl DaemonOptions {
             settlement_uri: None,
             role: None,
             api,
+            policy: None,
         }
     }
 }

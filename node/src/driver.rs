@@ -258,6 +258,9 @@ impl Driver {
             Output::Release { torrent_id, piece } => self.plane.leases.release(torrent_id, piece),
             Output::Check(order) => self.torrents.check(order),
             Output::Remember(record) => self.torrents.remember(*record),
+            Output::RememberTotals { torrent_id, totals } => {
+                self.torrents.remember_totals(torrent_id, totals);
+            }
             Output::RememberPieces(torrent_id) => self.torrents.remember_pieces(torrent_id),
             Output::Forget {
                 torrent_id,

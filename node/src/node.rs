@@ -11,7 +11,7 @@ use std::time::Duration;
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::credit::boost::BoostRowError;
 use seedbank_engine::interface::command::{
-    AddError, AddTorrent, Added, Command, CommandError, CommandReply,
+    AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentTotals,
 };
 use seedbank_engine::interface::config::{Network, Policy, SessionConfig};
 use seedbank_engine::interface::view::WalletView;
@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use crate::books::{Books, LedgerView, open_store};
 use crate::disk::plane::DataPlane;
 use crate::driver::{Driver, Ended, Observer};
-use crate::events::Events;
+use crate::events::{Events, NumberingError};
 use crate::host::clock::Clock;
 use crate::host::config::StoreKind;
 use crate::host::datadir::{DataDir, DataDirError};
@@ -131,6 +131,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The numbers of its events.
+    #[error(transparent)]
+    Events(#[from] NumberingError),
     /// Its policy.
     #[error("policy: {0}")]
     Policy(#[from] CommandError),
@@ -207,7 +210,7 @@ impl Node {
         let torrents = Torrents::new(Arc::clone(&plane), registry, options.download_dir.clone());
         let source = source_address(&options.listen);
         let clock = Clock::start();
-        let events = Events::new();
+        let events = Events::open(&data_dir.events())?;
         let (tell, ended) = watch::channel(None);
         let policy = options.policy.clone();
         let (way, seen) = (Arc::clone(&options.settlement), books.newest_line()?);
@@ -243,12 +246,10 @@ impl Node {
             plane.disk.run(move || held.close()).await;
             return Err(error);
         }
-        let accepting = listeners.into_iter().map(|listener| {
-            tokio::spawn(listen::accept(Arc::clone(&plane), listener)).abort_handle()
-        });
-        let mut tasks: Vec<AbortHandle> = accepting.collect();
+        let mut tasks = accepting(&plane, listeners);
         tasks.push(tokio::spawn(Arc::clone(&torrents).keep_saving()).abort_handle());
         tasks.push(tokio::spawn(telling).abort_handle());
+        tasks.push(tokio::spawn(events.clone().keep_reserving()).abort_handle());
         Ok(NodeHandle {
             inner: Arc::new(Inner {
                 inbox,
@@ -308,6 +309,22 @@ impl NodeHandle {
         question: impl FnOnce(&Session) -> T + Send + 'static,
     ) -> Option<T> {
         self.inner.inbox.query(question).await
+    }
+
+    /// What all torrents came to, those that were removed too; `None` once the node has ended.
+    pub async fn totals(&self) -> Option<TorrentTotals> {
+        let torrents = Arc::clone(&self.inner.torrents);
+        // On the session's thread, where a torrent is there or removed and never both.
+        let sum = move |session: &Session| {
+            let views = session.torrents();
+            let there = views.iter().map(|view| TorrentTotals {
+                uploaded: view.uploaded,
+                downloaded: view.downloaded,
+                wasted: view.wasted,
+            });
+            there.fold(torrents.removed(), TorrentTotals::plus)
+        };
+        self.query(sum).await
     }
 
     /// What happened, and what happens.
@@ -459,7 +476,12 @@ impl Inner {
             let _ = self.ended.clone().wait_for(Option::is_some).await;
         }
         self.torrents.save_all(true).await;
-        self.plane.disk.run(move || held.close()).await;
+        let events = self.events.clone();
+        let close = move || {
+            events.close();
+            held.close();
+        };
+        self.plane.disk.run(close).await;
     }
 }
 
@@ -507,6 +529,15 @@ fn session(
         observer.begins(&config, &book, now);
     }
     Ok(Session::new(config, identity, &book, now))
+}
+
+/// One task for each listener.
+fn accepting(plane: &Arc<DataPlane>, listeners: Vec<tokio::net::TcpListener>) -> Vec<AbortHandle> {
+    let accept = |listener| {
+        let accepting = listen::accept(Arc::clone(plane), listener);
+        tokio::spawn(accepting).abort_handle()
+    };
+    listeners.into_iter().map(accept).collect()
 }
 
 fn bind_all(

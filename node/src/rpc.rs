@@ -13,10 +13,12 @@ pub(crate) mod explain;
 mod field;
 mod listen;
 mod message;
+mod network;
 mod node;
 mod page;
 mod peers;
 mod policy;
+mod progress;
 mod request;
 pub mod settlement;
 mod torrent;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seedbank_proto::v1::boost_service_server::BoostServiceServer;
+use seedbank_proto::v1::network_service_server::NetworkServiceServer;
 use seedbank_proto::v1::node_service_server::NodeServiceServer;
 use seedbank_proto::v1::policy_service_server::PolicyServiceServer;
 use seedbank_proto::v1::torrent_service_server::TorrentServiceServer;
@@ -39,6 +42,8 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
 use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 pub use auth::{Token, TokenError};
 pub use backend::Backend;
@@ -54,9 +59,10 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Services that reflection names; each is served.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "grpc.health.v1.Health",
     "seedbank.v1.BoostService",
+    "seedbank.v1.NetworkService",
     "seedbank.v1.NodeService",
     "seedbank.v1.PolicyService",
     "seedbank.v1.TorrentService",
@@ -80,7 +86,7 @@ pub async fn serve(
     backend: Arc<dyn Backend>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let routes = routes(backend, stop.clone())?;
+    let routes = routes(backend, stop.clone()).await?;
     let over_unix = async {
         let Some(socket) = listening.unix else {
             return Ok(());
@@ -130,17 +136,44 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn routes(backend: Arc<dyn Backend>, stop: watch::Receiver<bool>) -> Result<Routes, ServeError> {
+/// Says of every service, and of all together, that it serves, until `stop` holds true.
+async fn tell_health(reporter: HealthReporter, stop: watch::Receiver<bool>) {
+    let names = || SERVICES.into_iter().chain([""]);
+    for name in names() {
+        reporter
+            .set_service_status(name, ServingStatus::Serving)
+            .await;
+    }
+    tokio::spawn(async move {
+        stopped(stop).await;
+        for name in names() {
+            reporter
+                .set_service_status(name, ServingStatus::NotServing)
+                .await;
+        }
+    });
+}
+
+async fn routes(
+    backend: Arc<dyn Backend>,
+    stop: watch::Receiver<bool>,
+) -> Result<Routes, ServeError> {
     let watches = watching::Watches::new();
-    let (_, health) = tonic_health::server::health_reporter();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tell_health(reporter, stop.clone()).await;
+    let torrents = torrent::TorrentsApi {
+        backend: backend.clone(),
+        requests: request::RecentRequests::default(),
+        watches: watches.clone(),
+        stop: stop.clone(),
+    };
     let node = node::NodeApi {
         backend: backend.clone(),
         watches,
         stop,
     };
-    let torrents = torrent::TorrentsApi {
+    let network = network::NetworkApi {
         backend: backend.clone(),
-        requests: request::RecentRequests::default(),
     };
     let boosts = boost::BoostsApi {
         backend: backend.clone(),
@@ -154,6 +187,7 @@ fn routes(backend: Arc<dyn Backend>, stop: watch::Receiver<bool>) -> Result<Rout
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(NodeServiceServer::new(node))
+        .add_service(NetworkServiceServer::new(network))
         .add_service(
             TorrentServiceServer::new(torrents)
                 .max_decoding_message_size(MESSAGE_LEN_MAX)

@@ -26,7 +26,7 @@ use tokio::time::sleep;
 use crate::inbox::Inbox;
 
 pub use grant::GrantError;
-pub use keeper::{Keeper, KeeperError};
+pub use keeper::{Keeper, KeeperError, NetworkOverview};
 pub use local::Local;
 pub use remote::{Remote, RemoteError};
 

@@ -1,5 +1,6 @@
 //! Errors as both sides see them: a canonical code and exactly one `google.rpc.ErrorInfo`, carried
-//! in `grpc-status-details-bin` (AIP-193). Reasons are listed in `error_reason.proto`.
+//! in `grpc-status-details-bin` (AIP-193); one about a field of the request has a
+//! `google.rpc.BadRequest` besides. Reasons are listed in `error_reason.proto`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ pub const DOMAIN: &str = "seedbank";
 
 const PREFIX: &str = "ERROR_REASON_";
 const ERROR_INFO_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+const BAD_REQUEST_URL: &str = "type.googleapis.com/google.rpc.BadRequest";
 const RETRY_INFO_URL: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// Why a call failed, before it is packed into a status or after it was unpacked from one.
@@ -97,6 +99,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::SpendingDisabled
         | ErrorReason::NoSettlement
         | ErrorReason::NotIssuer
+        | ErrorReason::NotSettlementNode
         | ErrorReason::LedgerPoisoned
         | ErrorReason::NoMetainfo
         | ErrorReason::FilesTaken
@@ -109,7 +112,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TooManyWatches
         | ErrorReason::RateLimited
         | ErrorReason::QueueFull => Code::ResourceExhausted,
-        ErrorReason::HistoryPruned => Code::OutOfRange,
+        ErrorReason::HistoryPruned | ErrorReason::HistoryAhead => Code::OutOfRange,
         ErrorReason::Starting | ErrorReason::ShuttingDown | ErrorReason::SettlementUnreachable => {
             Code::Unavailable
         }
@@ -126,6 +129,14 @@ impl From<Failure> for Status {
             metadata: failure.metadata,
         };
         let mut details = vec![any(ERROR_INFO_URL, &info)];
+        if let (Code::InvalidArgument, Some(field)) = (code, info.metadata.get("field")) {
+            let violation = rpc::FieldViolation {
+                field: field.clone(),
+                description: failure.message.clone(),
+            };
+            let field_violations = vec![violation];
+            details.push(any(BAD_REQUEST_URL, &rpc::BadRequest { field_violations }));
+        }
         if let Some(delay) = failure.retry_after {
             let retry_delay = delay.try_into().ok();
             details.push(any(RETRY_INFO_URL, &rpc::RetryInfo { retry_delay }));
@@ -154,7 +165,7 @@ fn find<M: prost::Message + Default>(status: &rpc::Status, url: &str) -> Option<
     M::decode(detail.value.as_slice()).ok()
 }
 
-/// The three messages of `google.rpc` that the contract needs.
+/// The messages of `google.rpc` that the contract needs.
 mod rpc {
     use std::collections::BTreeMap;
 
@@ -179,6 +190,20 @@ mod rpc {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct BadRequest {
+        #[prost(message, repeated, tag = "1")]
+        pub field_violations: Vec<FieldViolation>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct FieldViolation {
+        #[prost(string, tag = "1")]
+        pub field: String,
+        #[prost(string, tag = "2")]
+        pub description: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct RetryInfo {
         #[prost(message, optional, tag = "1")]
         pub retry_delay: Option<prost_types::Duration>,
@@ -198,6 +223,18 @@ mod tests {
         let status = Status::from(failure.clone());
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert_eq!(Failure::of(&status), Some(failure));
+    }
+
+    #[test]
+    fn a_failure_about_a_field_is_a_violation_of_it() {
+        let failure = Failure::new(ErrorReason::BadField, "slots is not 1 to 5");
+        let status = Status::from(failure.with("field", "slots"));
+        let details = rpc::Status::decode(status.details()).unwrap();
+        let found: rpc::BadRequest = find(&details, BAD_REQUEST_URL).unwrap();
+        assert_eq!(found.field_violations[0].field, "slots");
+        let plain = Status::from(Failure::new(ErrorReason::ShuttingDown, "bye"));
+        let details = rpc::Status::decode(plain.details()).unwrap();
+        assert!(find::<rpc::BadRequest>(&details, BAD_REQUEST_URL).is_none());
     }
 
     #[test]

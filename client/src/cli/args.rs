@@ -95,12 +95,18 @@ pub(super) enum ClientCommand {
     /// What the node takes, gives and spends
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// The network as its settlement node sees it: supply, members, grants
+    #[command(subcommand)]
+    Network(NetworkView),
     /// Make a .torrent file from a file or folder on the daemon's machine
     Create(Create),
-    /// Print events as they happen
+    /// Print events as they happen, or those there are
     Events(EventsArgs),
     /// Whether the daemon serves
-    Health,
+    Health {
+        /// Only this service, such as seedbank.v1.WalletService
+        service: Option<String>,
+    },
     /// Stop the daemon
     Shutdown,
     /// Print a completion script
@@ -203,15 +209,45 @@ pub(super) struct Create {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct EventsArgs {
-    /// First event wanted; only new ones if not given
+    /// First event wanted, 0 for the oldest there is; only new ones if nothing else is said
     #[arg(long, value_name = "SEQUENCE")]
     pub(super) from: Option<i64>,
     /// Only this kind, as in the JSON without `EVENT_KIND_` (choke, boost-funded, ...)
     #[arg(long = "kind", value_name = "KIND")]
     pub(super) kinds: Vec<String>,
-    /// Stop after this many
+    /// This many: the newest there are, or the first from --from; with --follow, also those to come
     #[arg(long, value_name = "COUNT")]
-    pub(super) limit: Option<u64>,
+    pub(super) limit: Option<usize>,
+    /// Wait for events to come, as is done without --limit
+    #[arg(long, overrides_with = "no_follow")]
+    pub(super) follow: bool,
+    /// Print the events there are, and stop
+    #[arg(long, overrides_with = "follow")]
+    pub(super) no_follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NetworkView {
+    /// Where all credit is
+    Show,
+    /// Accounts of the network, by key
+    Members {
+        /// Most accounts
+        #[arg(long, default_value_t = 50, value_name = "COUNT")]
+        limit: u32,
+        /// `next_page_token` of the page before
+        #[arg(long, value_name = "TOKEN", default_value = "")]
+        page: String,
+    },
+    /// Credit that was created, newest first
+    Grants {
+        /// Most grants
+        #[arg(long, default_value_t = 50, value_name = "COUNT")]
+        limit: u32,
+        /// `next_page_token` of the page before
+        #[arg(long, value_name = "TOKEN", default_value = "")]
+        page: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -310,9 +346,9 @@ pub(super) enum BoostCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// Show the policy in force
+    /// Show the policy in force, and where each value comes from
     Show,
-    /// Change it
+    /// Change it, for good unless told otherwise
     ///
     /// Keys: earn=on|off spend=on|off min-rate=CR/GiB|par open-share=PERCENT slots=COUNT
     /// rule=top-k|proportional|uniform-price upload-limit=RATE|none download-limit=RATE|none
@@ -321,5 +357,17 @@ pub(super) enum PolicyCommand {
     Set {
         #[arg(value_name = "KEY=VALUE", required = true)]
         changes: Vec<String>,
+        /// Only until the daemon restarts
+        #[arg(long)]
+        until_restart: bool,
+    },
+    /// Take back what was set: the configuration file or the default holds again
+    Reset {
+        /// Which, as in `policy set`
+        #[arg(value_name = "KEY", required_unless_present = "all")]
+        keys: Vec<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "keys")]
+        all: bool,
     },
 }

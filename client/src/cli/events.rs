@@ -1,4 +1,6 @@
-//! `events`: what happens, as it happens; one JSON line each under `--json`.
+//! `events`: what happens, as it happens, or what there is; one JSON line each under `--json`.
+
+use std::collections::VecDeque;
 
 use seedbank_proto::v1::{EventKind, WatchEventsRequest, WatchEventsResponse};
 
@@ -16,28 +18,45 @@ pub(super) async fn watch(app: &mut App<'_>, args: EventsArgs) -> Result<(), Cli
         .iter()
         .map(|kind| parse_kind(kind))
         .collect::<Result<Vec<i32>, ClientError>>()?;
-    let mut client = app.client().await?;
+    let follows = args.follow || (args.limit.is_none() && !args.no_follow);
     let request = WatchEventsRequest {
         from_sequence: args.from,
         kinds,
+        stop_at_newest: !follows,
     };
+    let limit = args.limit.unwrap_or(usize::MAX);
+    // The newest of those there are can be told once all have come.
+    let newest_only = !follows && args.from.is_none();
+    let mut client = app.client().await?;
     let mut events = client.node.watch_events(request).await?.into_inner();
-    let mut left = args.limit.unwrap_or(u64::MAX);
+    let mut newest = VecDeque::new();
+    let mut left = limit;
     while left > 0 {
         let Some(event) = events.message().await? else {
-            return Ok(());
+            break;
         };
         if event.kind() == EventKind::Heartbeat {
             continue;
         }
-        left = left.saturating_sub(1);
-        if app.printer.is_json() {
-            app.printer.json_line(&to_value(&event))?;
-        } else {
-            app.printer.raw(describe(&event).as_bytes())?;
+        if newest_only {
+            newest.push_back(event);
+            if newest.len() > limit {
+                newest.pop_front();
+            }
+            continue;
         }
+        left = left.saturating_sub(1);
+        print(app, &event)?;
     }
-    Ok(())
+    newest.iter().try_for_each(|event| print(app, event))
+}
+
+fn print(app: &mut App<'_>, event: &WatchEventsResponse) -> Result<(), ClientError> {
+    if app.printer.is_json() {
+        app.printer.json_line(&to_value(event))
+    } else {
+        app.printer.raw(describe(event).as_bytes())
+    }
 }
 
 fn describe(event: &WatchEventsResponse) -> String {

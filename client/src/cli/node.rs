@@ -57,6 +57,9 @@ pub(super) async fn status(app: &mut App<'_>) -> Result<(), ClientError> {
                 bytes(stats.downloaded_bytes)
             ),
         );
+        if let Some(ratio) = stats.ratio_thousandths {
+            page.fact("ratio", format!("{}.{:03}", ratio / 1_000, ratio % 1_000));
+        }
         page.fact(
             "balance",
             format!(
@@ -73,9 +76,11 @@ pub(super) async fn status(app: &mut App<'_>) -> Result<(), ClientError> {
     })
 }
 
-pub(super) async fn health(app: &mut App<'_>) -> Result<(), ClientError> {
+pub(super) async fn health(app: &mut App<'_>, service: Option<String>) -> Result<(), ClientError> {
     let mut client = app.client().await?;
-    let request = HealthCheckRequest::default();
+    let request = HealthCheckRequest {
+        service: service.unwrap_or_default(),
+    };
     let answer = client.health.check(request).await?.into_inner();
     let status = answer.status().as_str_name();
     app.printer

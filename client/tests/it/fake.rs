@@ -1,13 +1,17 @@
 //! A server of `seedbank.v1` with fixed answers, on a unix socket of its own.
 
+mod network;
+mod policy;
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use prost_types::Timestamp;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::boost_service_server::{BoostService, BoostServiceServer};
+use seedbank_proto::v1::network_service_server::NetworkServiceServer;
 use seedbank_proto::v1::node_service_server::{NodeService, NodeServiceServer};
-use seedbank_proto::v1::policy_service_server::{PolicyService, PolicyServiceServer};
+use seedbank_proto::v1::policy_service_server::PolicyServiceServer;
 use seedbank_proto::v1::torrent_service_server::{TorrentService, TorrentServiceServer};
 use seedbank_proto::v1::wallet_service_server::{WalletService, WalletServiceServer};
 use seedbank_proto::v1::{self, ErrorReason};
@@ -57,6 +61,7 @@ impl Server {
             .add_service(TorrentServiceServer::new(fake.clone()))
             .add_service(WalletServiceServer::new(fake.clone()))
             .add_service(BoostServiceServer::new(fake.clone()))
+            .add_service(NetworkServiceServer::new(fake.clone()))
             .add_service(PolicyServiceServer::new(fake.clone()))
             .serve_with_incoming(UnixListenerStream::new(listener));
         tokio::spawn(serving);
@@ -176,19 +181,6 @@ fn boost() -> v1::Boost {
     }
 }
 
-fn policy() -> v1::Policy {
-    v1::Policy {
-        earn: true,
-        spend: true,
-        ask_microcredits_per_gib: 1_000_000,
-        open_share_percent: 30,
-        paid_rule: v1::PaidRule::TopK.into(),
-        slot_count: 8,
-        upload_limit_bytes_per_second: Some(4 << 20),
-        ..v1::Policy::default()
-    }
-}
-
 #[tonic::async_trait]
 impl NodeService for Fake {
     async fn get_node_info(
@@ -212,6 +204,7 @@ impl NodeService for Fake {
         answer(v1::GetStatsResponse {
             torrent_count: 2,
             seeding_count: 1,
+            ratio_thousandths: Some(1_050),
             ..v1::GetStatsResponse::default()
         })
     }
@@ -299,14 +292,27 @@ impl TorrentService for Fake {
         &self,
         _: Request<v1::StartTorrentRequest>,
     ) -> Answer<v1::StartTorrentResponse> {
-        answer(v1::StartTorrentResponse {})
+        answer(v1::StartTorrentResponse {
+            torrent: Some(torrent(HASH)),
+        })
     }
 
     async fn stop_torrent(
         &self,
         _: Request<v1::StopTorrentRequest>,
     ) -> Answer<v1::StopTorrentResponse> {
-        answer(v1::StopTorrentResponse {})
+        answer(v1::StopTorrentResponse {
+            torrent: Some(torrent(HASH)),
+        })
+    }
+
+    type WatchTorrentsStream = Messages<v1::WatchTorrentsResponse>;
+
+    async fn watch_torrents(
+        &self,
+        _: Request<v1::WatchTorrentsRequest>,
+    ) -> Answer<Self::WatchTorrentsStream> {
+        stream(Vec::new())
     }
 
     async fn delete_torrent(
@@ -536,32 +542,6 @@ impl BoostService for Fake {
             boost: Some(v1::Boost {
                 state: v1::BoostState::Cancelled.into(),
                 ..boost()
-            }),
-        })
-    }
-}
-
-#[tonic::async_trait]
-impl PolicyService for Fake {
-    async fn get_policy(&self, _: Request<v1::GetPolicyRequest>) -> Answer<v1::GetPolicyResponse> {
-        answer(v1::GetPolicyResponse {
-            policy: Some(policy()),
-        })
-    }
-
-    async fn set_policy(
-        &self,
-        request: Request<v1::SetPolicyRequest>,
-    ) -> Answer<v1::SetPolicyResponse> {
-        let request = request.into_inner();
-        let wanted = request.policy.unwrap_or_default();
-        let paths = request.update_mask.unwrap_or_default().paths;
-        assert_eq!(paths, ["spend", "slot_count"]);
-        answer(v1::SetPolicyResponse {
-            policy: Some(v1::Policy {
-                spend: wanted.spend,
-                slot_count: wanted.slot_count,
-                ..policy()
             }),
         })
     }

@@ -80,7 +80,12 @@ async fn every_command_prints_its_json() {
         ("boost_cancel", "boost cancel 1".to_owned()),
         ("policy_show", "policy show".to_owned()),
         ("policy_set", "policy set spend=off slots=4".to_owned()),
+        ("policy_reset", "policy reset slots".to_owned()),
+        ("network_show", "network show".to_owned()),
+        ("network_members", "network members --limit 1".to_owned()),
+        ("network_grants", "network grants".to_owned()),
         ("events", "events --limit 2".to_owned()),
+        ("events_from", "events --from 1 --limit 2".to_owned()),
         ("shutdown", "shutdown".to_owned()),
     ] {
         assert_snapshot(name, &json(&server, &line).await);
@@ -160,6 +165,11 @@ async fn exit_codes_tell_failures_apart() {
         (2, "rm film"),
         (2, "wallet transfer x 5"),
         (2, "policy set colour=red"),
+        (2, "policy set upload-limit=5"),
+        (2, "policy reset"),
+        (2, "policy reset colour"),
+        (2, "policy reset slots --all"),
+        (2, "network members --limit 0"),
         (2, "--api nonsense ls"),
         (2, "add magnet:?x --stopped --wait"),
         (3, "--api unix:/nowhere/api.sock ls"),
@@ -246,6 +256,50 @@ async fn people_see_aligned_columns_units_and_the_next_command() {
             .ends_with("next: seedbank boost start aaaa000000 --max 0.976563cr\n"),
         "{outcome:?}"
     );
+}
+
+#[tokio::test]
+async fn what_is_set_says_how_long_it_holds_and_what_will_outrank_it() {
+    let server = Server::start().await;
+    let outcome = run(&server, "policy set spend=off slots=4").await;
+    assert!(
+        outcome.out.contains("\nkept across restarts\n"),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome
+            .out
+            .contains("slots: the daemon was started with --set"),
+        "{outcome:?}"
+    );
+    let line = "policy set spend=off slots=4 --until-restart";
+    let outcome = run(&server, line).await;
+    assert!(
+        outcome.out.ends_with("\nuntil the daemon restarts\n"),
+        "{outcome:?}"
+    );
+    let outcome = run(&server, "policy show").await;
+    let slots = outcome.out.lines().find(|line| line.starts_with("slots"));
+    let words: Vec<&str> = slots.unwrap().split_whitespace().collect();
+    assert_eq!(words, ["slots", "8", "default"]);
+}
+
+#[tokio::test]
+async fn events_that_there_are_can_be_printed_and_left() {
+    let server = Server::start().await;
+    for (line, sequences) in [
+        ("events --no-follow", &["1", "2", "3"][..]),
+        ("events --limit 2", &["2", "3"]),
+        ("events --limit 2 --from 1", &["1", "2"]),
+        ("events --limit 2 --follow", &["1", "2"]),
+        ("events --no-follow --limit 9", &["1", "2", "3"]),
+    ] {
+        let outcome = run(&server, line).await;
+        assert_eq!(outcome.code, 0, "{line}: {outcome:?}");
+        let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+        let seen: Vec<String> = outcome.out.lines().filter_map(first).collect();
+        assert_eq!(seen, sequences, "{line}");
+    }
 }
 
 #[tokio::test]

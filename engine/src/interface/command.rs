@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use seedbank_ledger::{MicroCredits, NodeId};
+use seedbank_ledger::{Bytes, MicroCredits, NodeId};
 
 use crate::content::magnet::{Magnet, MagnetError};
 use crate::content::metainfo::{Metainfo, MetainfoError};
@@ -85,6 +85,19 @@ pub struct AddTorrent {
     pub upload_limit: Option<u64>,
     /// Bytes per second for this torrent alone; `None` for no limit of its own.
     pub download_limit: Option<u64>,
+    /// What it came to so far; nothing for one that is new.
+    pub totals: TorrentTotals,
+}
+
+/// Payload of a torrent, over all sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TorrentTotals {
+    /// Sent.
+    pub uploaded: Bytes,
+    /// Received.
+    pub downloaded: Bytes,
+    /// Of what was received, in vain: duplicates and failed pieces.
+    pub wasted: Bytes,
 }
 
 /// Where a torrent's metainfo comes from.
@@ -115,6 +128,11 @@ impl AddTorrent {
             start: true,
             upload_limit: None,
             download_limit: None,
+            totals: TorrentTotals {
+                uploaded: Bytes::ZERO,
+                downloaded: Bytes::ZERO,
+                wasted: Bytes::ZERO,
+            },
         }
     }
 
@@ -129,6 +147,18 @@ impl AddTorrent {
     /// What it is called here.
     pub fn torrent_id(&self) -> TorrentId {
         self.info_hash().into()
+    }
+}
+
+impl TorrentTotals {
+    /// Both together; held at the most that can be counted.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            uploaded: self.uploaded.saturating_add(other.uploaded),
+            downloaded: self.downloaded.saturating_add(other.downloaded),
+            wasted: self.wasted.saturating_add(other.wasted),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use seedbank_ledger::tally::TallyRow;
 use crate::content::metainfo::Metainfo;
 use crate::credit::settlement::SettlementRequest;
 use crate::discovery::tracker::AnnounceRequest;
-use crate::interface::command::AddTorrent;
+use crate::interface::command::{AddTorrent, TorrentTotals};
 use crate::interface::event::SessionEvent;
 pub use crate::transfer::uplink::MEASURE_EVERY;
 use crate::units::{Block, PeerIndex, PieceIndex, TorrentId};
@@ -87,6 +87,14 @@ pub enum Output {
     /// Put on record, instead of what was there, what adds this torrent again as it is now; after a
     /// restart it comes back as `RestoreTorrent`.
     Remember(Box<AddTorrent>),
+    /// Put on record what this torrent came to; may wait for some seconds. Comes once a minute at
+    /// most while that changes, and when the torrent is complete, stopped or removed.
+    RememberTotals {
+        /// Torrent.
+        torrent_id: TorrentId,
+        /// All of it.
+        totals: TorrentTotals,
+    },
     /// Put on record which pieces of this torrent are here; may wait for some seconds.
     RememberPieces(TorrentId),
     /// A torrent is removed: end its check, drop its buffers, take it off record.

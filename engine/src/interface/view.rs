@@ -49,9 +49,9 @@ pub struct TorrentView {
     pub piece_count: u32,
     /// Verified pieces.
     pub piece_have_count: u32,
-    /// Payload sent since it was added to this session.
+    /// Payload sent, over all sessions.
     pub uploaded: Bytes,
-    /// Payload received since it was added to this session.
+    /// Payload received, over all sessions.
     pub downloaded: Bytes,
     /// Payload received in vain: duplicates and failed pieces.
     pub wasted: Bytes,

@@ -40,12 +40,13 @@ impl Session {
                 continue;
             }
             while let Some(announce) = torrent.trackers.poll(now) {
+                let (uploaded, downloaded) = torrent.announced();
                 let request = AnnounceRequest {
                     info_hash: torrent.info_hash,
                     client_id: self.config.client_id,
                     port: self.config.listen_port,
-                    uploaded: torrent.counters.uploaded.get(),
-                    downloaded: torrent.counters.downloaded.get(),
+                    uploaded,
+                    downloaded,
                     left: torrent.left(),
                     event: announce.event,
                     num_want: if announce.event == AnnounceEvent::Stopped {

@@ -96,5 +96,6 @@ impl Session {
         for peer in strangers {
             self.close(peer, "shutting down");
         }
+        self.totals_due(now);
     }
 }

@@ -87,17 +87,19 @@ impl Session {
         fate: BlockFate,
         now: Instant,
     ) {
+        self.totals_changed(now);
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
         let len = Bytes::new(u64::from(block.len));
         link.download.received = link.download.received.saturating_add(len);
         link.download.rate.add(len.get(), now);
-        torrent.counters.downloaded = torrent.counters.downloaded.saturating_add(len);
-        torrent.counters.download_rate.add(len.get(), now);
+        let totals = &mut torrent.counters.totals;
+        totals.downloaded = totals.downloaded.saturating_add(len);
         if fate != BlockFate::Stored {
-            torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
+            totals.wasted = totals.wasted.saturating_add(len);
         }
+        torrent.counters.download_rate.add(len.get(), now);
         if fate == BlockFate::Unrequested {
             // BEP 6: such a peer must be closed. Without it, a few blocks may cross a choke.
             link.download.unrequested += 1;
@@ -368,6 +370,7 @@ impl Session {
         if torrent.completed_at.replace(now).is_none() {
             torrent.trackers.completed(now);
         }
+        self.remember_totals(torrent_id);
         self.emit(Output::Event(SessionEvent::TorrentCompleted(torrent_id)));
         self.plan_boosts(now);
         self.announce_due(now);
@@ -390,7 +393,8 @@ impl Session {
             }
             return;
         };
-        torrent.counters.wasted = torrent.counters.wasted.saturating_add(len);
+        let totals = &mut torrent.counters.totals;
+        totals.wasted = totals.wasted.saturating_add(len);
         self.emit(Output::Event(SessionEvent::PieceFailed {
             torrent_id,
             piece,

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use seedbank_ledger::Instant;
+use seedbank_ledger::{Duration, Instant};
 
 use crate::content::bitfield::Bitfield;
 use crate::content::files::Placed;
@@ -26,6 +26,10 @@ use crate::units::TorrentId;
 
 /// Most peers of a torrent that are remembered from its addition.
 const PEERS_REMEMBERED_MAX: usize = 1_000;
+
+/// How long payload is counted before it is put on record: with the driver's own delay, no more
+/// than a minute of it is lost in a crash.
+const TOTALS_WAIT: Duration = Duration::from_secs(50);
 
 impl Session {
     pub(super) fn add_torrent(
@@ -121,6 +125,7 @@ impl Session {
             info_hash,
             name,
             content,
+            earlier: record.totals,
             record,
             failure: None,
             peers: Default::default(),
@@ -158,6 +163,12 @@ impl Session {
         let torrent = self.torrents.remove(&torrent_id);
         let torrent = torrent.expect("it was found above");
         self.by_info_hash.remove(&torrent.info_hash);
+        if torrent.totals() != torrent.record.totals {
+            self.emit(Output::RememberTotals {
+                torrent_id,
+                totals: torrent.totals(),
+            });
+        }
         if let Some(placed) = torrent.placed() {
             self.places.remove(placed);
         }
@@ -248,6 +259,7 @@ impl Session {
             return;
         };
         torrent.addresses.reset();
+        torrent.counters.at_start = torrent.counters.totals;
         torrent.trackers.start(now);
         self.announce_due(now);
         self.dial_due(now);
@@ -433,8 +445,37 @@ impl Session {
     }
 
     fn remember(&mut self, torrent_id: TorrentId) {
-        let record = self.torrents[&torrent_id].record.clone();
+        let torrent = self.torrents.get_mut(&torrent_id);
+        let torrent = torrent.expect("the caller found it");
+        torrent.record.totals = torrent.totals();
+        let record = torrent.record.clone();
         self.emit(Output::Remember(Box::new(record)));
+    }
+
+    /// Payload was counted: it is put on record before long.
+    pub(super) fn totals_changed(&mut self, now: Instant) {
+        self.totals_at.get_or_insert(now.after(TOTALS_WAIT));
+    }
+
+    /// Puts on record what torrents came to, if that is due; without delay at the end.
+    pub(super) fn totals_due(&mut self, now: Instant) {
+        let is_due = |at: Instant| now >= at || self.finishing.is_some();
+        if self.totals_at.is_some_and(is_due) {
+            self.totals_at = None;
+            let torrents: Vec<TorrentId> = self.torrents.keys().copied().collect();
+            torrents.into_iter().for_each(|id| self.remember_totals(id));
+        }
+    }
+
+    /// Puts on record what a torrent came to, if that is new.
+    pub(super) fn remember_totals(&mut self, torrent_id: TorrentId) {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
+            return;
+        };
+        let totals = torrent.totals();
+        if std::mem::replace(&mut torrent.record.totals, totals) != totals {
+            self.emit(Output::RememberTotals { torrent_id, totals });
+        }
     }
 
     /// Which torrent owns a file that this one would have, if one does.

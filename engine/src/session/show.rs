@@ -15,7 +15,7 @@ impl Session {
             .peers
             .iter()
             .filter_map(|peer| self.peers.get(peer)?.live());
-        let counters = &torrent.counters;
+        let (counters, totals) = (&torrent.counters, torrent.totals());
         TorrentView {
             torrent_id: torrent.torrent_id,
             name: torrent.name.clone(),
@@ -25,9 +25,9 @@ impl Session {
             have: torrent.have_bytes(),
             piece_count: geometry.map_or(0, |geometry| geometry.piece_count()),
             piece_have_count: torrent.open().map_or(0, |open| open.picker.have().count()),
-            uploaded: counters.uploaded,
-            downloaded: counters.downloaded,
-            wasted: counters.wasted,
+            uploaded: totals.uploaded,
+            downloaded: totals.downloaded,
+            wasted: totals.wasted,
             upload_rate: Bytes::new(counters.upload_rate.per_second(now)),
             download_rate: Bytes::new(counters.download_rate.per_second(now)),
             peer_count: count(links.clone()),

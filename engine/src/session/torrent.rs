@@ -10,7 +10,7 @@ use crate::content::files::Placed;
 use crate::content::metainfo::Metainfo;
 use crate::discovery::addresses::Addresses;
 use crate::discovery::tracker::Trackers;
-use crate::interface::command::{AddTorrent, TorrentSource};
+use crate::interface::command::{AddTorrent, TorrentSource, TorrentTotals};
 use crate::interface::view::TorrentState;
 use crate::rate::RateMeter;
 use crate::session::metadata::MetadataFetch;
@@ -26,8 +26,11 @@ pub(crate) struct Torrent {
     /// The metainfo's name, or the magnet's, or the info hash.
     pub(crate) name: String,
     pub(crate) content: Content,
-    /// What adds it again as it is. `record.start`: the owner wants it to run.
+    /// What adds it again as it is. `record.start`: the owner wants it to run; `record.totals`:
+    /// what it came to when that was last put on record.
     pub(crate) record: AddTorrent,
+    /// What it came to before this session.
+    pub(crate) earlier: TorrentTotals,
     /// Why it stopped by itself.
     pub(crate) failure: Option<String>,
     pub(crate) peers: BTreeSet<PeerIndex>,
@@ -71,9 +74,9 @@ pub(crate) struct Open {
 /// Payload of this session.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    pub(crate) uploaded: Bytes,
-    pub(crate) downloaded: Bytes,
-    pub(crate) wasted: Bytes,
+    pub(crate) totals: TorrentTotals,
+    /// As it was when trackers were last told that the torrent starts: they count from there.
+    pub(crate) at_start: TorrentTotals,
     pub(crate) upload_rate: RateMeter,
     pub(crate) download_rate: RateMeter,
 }
@@ -162,6 +165,20 @@ impl Torrent {
         Bytes::new(lens.sum())
     }
 
+    /// What it came to, over all sessions.
+    pub(crate) const fn totals(&self) -> TorrentTotals {
+        self.earlier.plus(self.counters.totals)
+    }
+
+    /// What trackers are told was sent and received: since the torrent last started (BEP 3).
+    pub(crate) fn announced(&self) -> (u64, u64) {
+        let (now, start) = (self.counters.totals, self.counters.at_start);
+        (
+            now.uploaded.get() - start.uploaded.get(),
+            now.downloaded.get() - start.downloaded.get(),
+        )
+    }
+
     /// Bytes not verified yet; for a magnet, as trackers expect it, not zero.
     pub(crate) fn left(&self) -> u64 {
         match self.metainfo() {
@@ -226,9 +243,8 @@ impl Torrent {
 impl Counters {
     pub(crate) fn new() -> Self {
         Self {
-            uploaded: Bytes::ZERO,
-            downloaded: Bytes::ZERO,
-            wasted: Bytes::ZERO,
+            totals: TorrentTotals::default(),
+            at_start: TorrentTotals::default(),
             upload_rate: RateMeter::new(),
             download_rate: RateMeter::new(),
         }

@@ -103,9 +103,11 @@ impl Session {
         link.last_sent = now;
         if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             let counters = &mut torrent.counters;
-            counters.uploaded = counters.uploaded.saturating_add(Bytes::new(bytes));
+            let uploaded = &mut counters.totals.uploaded;
+            *uploaded = uploaded.saturating_add(Bytes::new(bytes));
             counters.upload_rate.add(bytes, now);
         }
+        self.totals_changed(now);
         self.market.sent(peer, bytes, now);
         self.want(peer, now);
         self.pump_uploads(now);

@@ -9,6 +9,7 @@ mod change;
 mod chart;
 mod claim;
 mod order;
+mod overview;
 mod rows;
 
 use crate::account::AccountId;
@@ -28,6 +29,7 @@ use crate::units::{MicroCredits, Sequence};
 
 pub use audit::Audit;
 pub use chart::{NetworkCause, NetworkChart};
+pub use overview::{AccountSummary, GrantSummary, Overview};
 use rows::{EscrowRow, LockThen, StatementRow, lock_key, pair_key, statement_key};
 
 /// Most credit that can be in being: what a signed 64-bit API field holds.

@@ -1,6 +1,6 @@
 //! The service: questions of many accounts, answered from one network ledger.
 
-use crate::charts::network::{self, Audit, NetworkLedger};
+use crate::charts::network::{self, Audit, GrantSummary, NetworkLedger};
 use crate::entry::EntryHash;
 use crate::identity::NodeId;
 use crate::ledger::check::CheckError;
@@ -24,6 +24,15 @@ pub const PAGE_LINES_MAX: usize = network::LINES_MAX - 1;
 pub struct SettlementNode<S> {
     ledger: NetworkLedger<S>,
     issuing: Option<Issuing<S>>,
+}
+
+/// Grants, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantPage {
+    /// Each with its reason, as far as that is known here.
+    pub grants: Vec<(GrantSummary, String)>,
+    /// Where to go on; `None` at the beginning of the ledger.
+    pub next: Option<Sequence>,
 }
 
 impl<S: Store> SettlementNode<S> {
@@ -161,6 +170,26 @@ impl<S: Store> SettlementNode<S> {
             line.reason_bytes = issuing.reason(&order.body.memo_hash)?;
         }
         Ok(())
+    }
+
+    /// At most `limit` grants before `before`, newest first; see [`NetworkLedger::grants`].
+    pub fn grants(&self, before: Option<Sequence>, limit: usize) -> Result<GrantPage, LedgerError> {
+        let (grants, next) = self.ledger.grants(before, limit)?;
+        let with_reason = |grant: GrantSummary| {
+            let reason = match &self.issuing {
+                Some(issuing) => issuing.reason(&grant.memo_hash)?,
+                None => Vec::new(),
+            };
+            Ok((grant, String::from_utf8_lossy(&reason).into_owned()))
+        };
+        let grants: Result<_, LedgerError> = grants.into_iter().map(with_reason).collect();
+        let grants = grants?;
+        Ok(GrantPage { grants, next })
+    }
+
+    /// Whether credit can be created here.
+    pub fn can_grant(&self) -> bool {
+        self.issuing.is_some()
     }
 
     fn granted(&self, sequence: Sequence, nonce: u64) -> Result<GrantOutcome, IssueError> {

@@ -70,6 +70,7 @@ fn daemon_options(config: &Config) -> Result<DaemonOptions, CliFailure> {
             tcp: config.api_listen.clone(),
             token_file,
         },
+        policy: Some(config.policy_sources.clone()),
     })
 }
 

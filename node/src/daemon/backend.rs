@@ -1,7 +1,7 @@
 //! The running node as the API's [`Backend`]: every question goes to the thread that knows.
 
 use seedbank_engine::interface::command::{
-    AddError, AddTorrent, Added, Command, CommandError, CommandReply,
+    AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentTotals,
 };
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, WalletView};
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::NodeHandle;
 use crate::books::AnyStore;
 use crate::events::Events;
+use crate::host::config::kept::KeptPolicy;
 use crate::rpc::Backend;
 use crate::rpc::backend::{
     BalanceSheet, BooksError, CreateStep, NewMetainfo, NodeInfo, PlacedTorrent, Steps, Stopping,
@@ -37,6 +38,7 @@ pub(crate) struct NodeBackend {
     pub(crate) node: NodeHandle,
     pub(crate) info: NodeInfo,
     pub(crate) keeper: Option<Keeper>,
+    pub(crate) kept_policy: KeptPolicy,
     /// Set once to ask for a clean stop.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -78,6 +80,10 @@ impl Backend for NodeBackend {
         self.node.events()
     }
 
+    fn kept_policy(&self) -> &KeptPolicy {
+        &self.kept_policy
+    }
+
     fn shutdown(&self) {
         self.stop.send_replace(true);
     }
@@ -91,6 +97,10 @@ impl Backend for NodeBackend {
             .query(|session| session.policy().clone())
             .await
             .ok_or(Stopping)
+    }
+
+    async fn totals(&self) -> Result<TorrentTotals, Stopping> {
+        self.node.totals().await.ok_or(Stopping)
     }
 
     async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping> {
@@ -185,6 +195,10 @@ impl Backend for NodeBackend {
 
     async fn check_ledger(&self) -> Result<CheckReport, BooksError> {
         self.books(|ledger| Ok(ledger.check()?)).await
+    }
+
+    fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
     }
 
     async fn grant(&self, grant: NewGrant) -> Result<GrantOutcome, GrantError> {

@@ -63,6 +63,7 @@ impl Credit {
                 issuer_key: Some(founded.issuer_key.clone()),
             }),
             api: api(folder, "settlement"),
+            policy: None,
         };
         let daemon = Daemon::start(options, daemon).await?;
         Ok(Self { founded, daemon })
@@ -123,6 +124,7 @@ impl Swarm {
                 settlement_uri: Some(format!("http://{settlement}")),
                 role: None,
                 api: api(folder, &name),
+                policy: None,
             };
             daemons.push(Daemon::start(node, daemon).await?);
         }

@@ -1,8 +1,10 @@
-//! Settings of a daemon, read once. Precedence: flag, environment, file, default.
+//! Settings of a daemon, read once. Precedence: flag, environment, `policy set`, file, default.
 //!
-//! The file is TOML and never written by the daemon. A setting that does not exist is an error
-//! that names the line; `config show` prints every value and where it came from.
+//! The file is TOML and never written by the daemon; what `seedbank policy set` changes is kept
+//! beside the data (`config/kept.rs`). A setting that does not exist is an error that names the
+//! line; `config show` prints every value and where it came from.
 
+pub mod kept;
 pub mod layers;
 pub mod values;
 
@@ -12,7 +14,11 @@ use std::path::{Path, PathBuf};
 use seedbank_engine::interface::config::{CreditPolicy, PaidRule, Policy};
 use seedbank_ledger::{Genesis, MicroCredits, NodeId, Rate};
 
+use kept::{PolicyField, PolicySources};
 use layers::{ConfigError, Key, Layers, Origin};
+
+use crate::host::datadir::POLICY_FILE;
+use crate::host::logs;
 
 /// Every setting there is.
 const KEYS: &[Key] = &[
@@ -63,6 +69,8 @@ pub struct Config {
     pub max_peers: usize,
     /// What the owner may change while the node runs.
     pub policy: Policy,
+    /// Who said what of it.
+    pub policy_sources: PolicySources,
     /// Speak the receipt protocol at all.
     pub receipts: bool,
     /// Genesis file of the network, if any.
@@ -128,6 +136,33 @@ pub struct Sources {
 impl Sources {
     /// All layers, laid over each other.
     pub fn layers(&self) -> Result<Layers, ConfigError> {
+        let mut layers = self.given()?;
+        layers.lay_kept(&self.kept(&layers)?);
+        Ok(layers)
+    }
+
+    /// What `policy set` kept in the data folder that `given` names.
+    fn kept(&self, given: &Layers) -> Result<Layers, ConfigError> {
+        let data_dir = given.parse("node.data_dir", |text| self.expand(text))?;
+        let mut kept = Layers::defaults(KEYS);
+        kept.read_kept(&data_dir.join(POLICY_FILE))?;
+        let foreign = kept.iter().find(|(name, setting)| {
+            let is_policy = PolicyField::ALL.iter().any(|field| field.key() == *name);
+            setting.origin != Origin::Default && !is_policy
+        });
+        match foreign {
+            None => Ok(kept),
+            Some((name, setting)) => Err(ConfigError::Value {
+                origin: setting.origin.clone(),
+                key: name.to_owned(),
+                value: setting.values.join(","),
+                problem: "is no part of the policy: it belongs in config.toml".to_owned(),
+            }),
+        }
+    }
+
+    /// Every layer but what `policy set` kept.
+    fn given(&self) -> Result<Layers, ConfigError> {
         let mut layers = Layers::defaults(KEYS);
         if let Some(data) = self.variable("XDG_DATA_HOME") {
             let folder = Path::new(data).join("seedbank");
@@ -195,7 +230,9 @@ impl Sources {
 impl Config {
     /// Reads every layer and checks every value.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        Self::from_layers(&sources.layers()?, sources)
+        let given = sources.given()?;
+        let kept = sources.kept(&given)?;
+        Self::from_layers(&given, &kept, sources)
     }
 
     /// Reads and checks the genesis file, if one is named.
@@ -214,7 +251,7 @@ impl Config {
         Ok(Some(genesis))
     }
 
-    fn from_layers(layers: &Layers, sources: &Sources) -> Result<Self, ConfigError> {
+    fn from_layers(layers: &Layers, kept: &Layers, sources: &Sources) -> Result<Self, ConfigError> {
         let path = |text: &str| sources.expand(text);
         let optional = |text: &str| match text {
             "" => Ok(None),
@@ -229,11 +266,16 @@ impl Config {
                 issuer_key: layers.parse("settlement.issuer_key", optional)?,
             }),
         };
+        let policy_sources = PolicySources::new(policy(layers)?, policy(kept)?, |field| {
+            let key = field.key();
+            (layers.get(key).origin.clone(), kept.get(key).origin.clone())
+        });
         Ok(Self {
             download_dir: layers.parse("node.download_dir", path)?,
             listen: layers.parse_list("node.listen", address)?,
             max_peers: layers.parse("node.max_peers", positive)?,
-            policy: policy(layers)?,
+            policy: policy_sources.in_force(),
+            policy_sources,
             receipts: layers.parse("earn.receipts", truth)?,
             genesis: layers.parse("network.genesis", optional)?,
             settlement: layers.parse("network.settlement", url)?,
@@ -241,7 +283,7 @@ impl Config {
             store: layers.parse("ledger.store", store)?,
             api_unix: layers.parse("api.unix", |text| sources.socket(text, &data_dir))?,
             api_listen: layers.parse_list("api.listen", address)?,
-            log_filter: layers.parse("log.filter", |text| Ok::<_, &str>(text.to_owned()))?,
+            log_filter: layers.parse("log.filter", logs::filter)?,
             log_format: layers.parse("log.format", log_format)?,
             data_dir,
         })
@@ -259,12 +301,7 @@ pub fn show(layers: &Layers, origin: bool) -> String {
             text.push_str(&format!("{gap}[{in_section}]\n"));
             section = in_section;
         }
-        let quoted: Vec<String> = setting.values.iter().map(|value| quote(value)).collect();
-        let value = if layers.is_list(name) {
-            format!("[{}]", quoted.join(", "))
-        } else {
-            quoted.join("")
-        };
+        let value = toml_value(&setting.values, layers.is_list(name));
         let comment = if origin {
             format!("  # {}", setting.origin)
         } else {
@@ -290,6 +327,16 @@ const fn list(name: &'static str, default: &'static str) -> Key {
         name,
         default,
         list,
+    }
+}
+
+/// A setting's value as a file says it.
+fn toml_value(values: &[String], is_list: bool) -> String {
+    let quoted: Vec<String> = values.iter().map(|value| quote(value)).collect();
+    if is_list {
+        format!("[{}]", quoted.join(", "))
+    } else {
+        quoted.concat()
     }
 }
 

@@ -2,7 +2,7 @@
 //! second daemon out.
 //!
 //! `identity.key`, `lock`, `ledger/`, `network-ledger/`, `torrents/HASH.{torrent,resume}`,
-//! `api.token`.
+//! `torrents/removed`, `policy.toml`, `events`, `api.token`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -10,6 +10,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+
+/// What `seedbank policy set` keeps, in a data folder.
+pub const POLICY_FILE: &str = "policy.toml";
 
 /// A data folder that this process has locked; the lock goes with this value.
 #[derive(Debug)]
@@ -100,6 +103,16 @@ impl DataDir {
     /// The shared ledger of a network, if this node is its settlement node.
     pub fn network_ledger(&self) -> PathBuf {
         self.root.join("network-ledger")
+    }
+
+    /// What `seedbank policy set` keeps.
+    pub fn policy(&self) -> PathBuf {
+        self.root.join(POLICY_FILE)
+    }
+
+    /// Up to which number events may have been told.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events")
     }
 
     /// One pair of files per torrent.

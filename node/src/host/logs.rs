@@ -3,15 +3,46 @@
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
 
 use crate::host::config::LogFormat;
+use crate::host::config::layers::distance;
+
+/// Words that say how much is logged.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// A filter that says something: `info`, or `warn,seedbank_node=debug`. A word that is no level
+/// would be taken for a target of that name, and silence all others.
+pub fn filter(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(format!("is empty: write one of {}", LEVELS.join(", ")));
+    }
+    let words = text.split(',').map(str::trim);
+    let wrong = words
+        .filter(|word| !word.contains(['=', '[']))
+        .find(|word| !LEVELS.contains(&word.to_ascii_lowercase().as_str()));
+    if let Some(word) = wrong {
+        let near = |level: &&&str| distance(level, word) <= 2;
+        let meant = LEVELS
+            .iter()
+            .filter(near)
+            .min_by_key(|level| distance(level, word));
+        let hint = meant.map_or_else(String::new, |level| format!("; did you mean {level:?}?"));
+        let levels = LEVELS.join(", ");
+        return Err(format!(
+            "has no level {word:?}: write one of {levels}, or TARGET=LEVEL{hint}"
+        ));
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 /// Starts logging for this process; a second call changes nothing.
 ///
 /// A line that cannot be written is lost, and whoever logged it goes on.
-pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
+pub fn start(text: &str, format: LogFormat) -> Result<(), String> {
+    let filter = EnvFilter::new(filter(text)?);
     let text = match format {
         LogFormat::Text => true,
         LogFormat::Json => false,
@@ -30,4 +61,28 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
         lines.json().flatten_event(true).try_init()
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_would_silence_everything_is_named() {
+        for good in [
+            "info",
+            "WARN",
+            "warn,seedbank_node=debug",
+            "seedbank_node=trace",
+            "off",
+        ] {
+            assert_eq!(filter(good).as_deref(), Ok(good));
+        }
+        let said = filter("wran").unwrap_err();
+        assert!(said.contains("\"wran\""), "{said}");
+        assert!(said.ends_with("did you mean \"warn\"?"), "{said}");
+        for bad in ["", "info,debgu", "seedbank_node", "seedbank_node=loud"] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use seedbank_engine::interface::command::TorrentSource;
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::Input;
 use seedbank_engine::interface::output::Output;
-use seedbank_engine::interface::view::TorrentState;
+use seedbank_engine::interface::view::{TorrentState, TorrentView};
 use seedbank_engine::units::Geometry;
 use seedbank_ledger::Instant;
 use sha1::{Digest as _, Sha1};
@@ -70,7 +70,8 @@ fn request(torrent: &[u8], peers: &[SocketAddr]) -> AddTorrent {
 }
 
 async fn completed(node: &NodeHandle) {
-    let mut events = node.events().follow(Some(1));
+    let oldest = node.events().oldest();
+    let mut events = node.events().follow(Some(oldest)).unwrap();
     while let Some(record) = events.next().await.unwrap() {
         match record.event {
             SessionEvent::TorrentCompleted(_) => return,
@@ -128,6 +129,49 @@ async fn a_torrent_goes_from_one_node_to_another_and_is_remembered() {
     again.remove_torrent(torrent_id, true).await.unwrap();
     assert!(!folder.path().join("leech/files/file").exists());
     again.shutdown().await;
+}
+
+async fn view(node: &NodeHandle, torrent_id: TorrentId) -> TorrentView {
+    let view = node
+        .query(move |session| session.torrent(&torrent_id))
+        .await;
+    view.flatten().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_torrents_came_to_and_the_numbers_of_events_go_on_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (torrent_id, bytes, torrent) = torrent();
+    let len = u64::try_from(bytes.len()).unwrap();
+    let from = seed(folder.path(), &torrent, &bytes).await;
+    let leech = start(folder.path(), "leech").await;
+    let peers = [from.listen_addr().unwrap()];
+    leech.add_torrent(request(&torrent, &peers)).await.unwrap();
+    completed(&leech).await;
+    let newest = leech.events().newest();
+    let before = leech.totals().await.unwrap();
+    assert!(before.downloaded.get() >= len, "{before:?}");
+    leech.shutdown().await;
+    while view(&from, torrent_id).await.uploaded.get() < len {
+        tokio::task::yield_now().await;
+    }
+    let uploaded = view(&from, torrent_id).await.uploaded;
+    from.shutdown().await;
+
+    let leech = start(folder.path(), "leech").await;
+    assert!(leech.events().newest() >= newest);
+    leech.events().follow(Some(1)).unwrap_err();
+    assert_eq!(view(&leech, torrent_id).await.downloaded, before.downloaded);
+    assert_eq!(leech.totals().await, Some(before));
+    leech.remove_torrent(torrent_id, false).await.unwrap();
+    assert_eq!(leech.totals().await, Some(before), "it counts on");
+    leech.shutdown().await;
+    let leech = start(folder.path(), "leech").await;
+    assert_eq!(leech.totals().await, Some(before));
+    leech.shutdown().await;
+    let from = start(folder.path(), "seed").await;
+    assert_eq!(view(&from, torrent_id).await.uploaded, uploaded);
+    from.shutdown().await;
 }
 
 /// A seed whose torrent is complete.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use seedbank_engine::interface::command::{
-    AddError, AddTorrent, Added, Command, CommandError, CommandReply,
+    AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentTotals,
 };
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView};
@@ -22,8 +22,9 @@ use seedbank_ledger::{NetworkId, NodeId, Rate, Sequence, UnixTime};
 use tokio::sync::mpsc;
 
 use crate::events::Events;
+use crate::host::config::kept::KeptPolicy;
 pub use crate::inbox::Stopping;
-use crate::settlement::GrantError;
+use crate::settlement::{GrantError, Keeper};
 
 /// A running node, as its owner may use it. Every answer may fail because the node is stopping.
 #[tonic::async_trait]
@@ -32,6 +33,8 @@ pub trait Backend: Send + Sync + 'static {
     fn info(&self) -> &NodeInfo;
     /// What happened, for watchers.
     fn events(&self) -> &Events;
+    /// What is kept of the policy across restarts.
+    fn kept_policy(&self) -> &KeptPolicy;
     /// Begins a clean stop; returns at once.
     fn shutdown(&self);
 
@@ -39,6 +42,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn command(&self, command: Command) -> Result<CommandReply, CommandError>;
     /// The policy in force.
     async fn policy(&self) -> Result<Policy, Stopping>;
+    /// What all torrents came to, those that were removed too.
+    async fn totals(&self) -> Result<TorrentTotals, Stopping>;
     /// Every torrent, by info hash.
     async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping>;
     /// One torrent.
@@ -72,6 +77,8 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Breakdown, BooksError>;
     /// Makes the ledger again from its entries and compares.
     async fn check_ledger(&self) -> Result<CheckReport, BooksError>;
+    /// The way to the network's ledger, if this node keeps it.
+    fn keeper(&self) -> Option<&Keeper>;
     /// Creates credit, on a settlement node that holds the issuer key.
     async fn grant(&self, grant: NewGrant) -> Result<GrantOutcome, GrantError>;
 

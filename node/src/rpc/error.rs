@@ -8,10 +8,10 @@ use seedbank_ledger::settlement::IssueError;
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
 
-use crate::events::Pruned;
+use crate::events::EventsMissing;
 use crate::rpc::backend::{BooksError, Stopping, TorrentError};
 use crate::rpc::message;
-use crate::settlement::GrantError;
+use crate::settlement::{GrantError, KeeperError};
 
 pub(super) fn of_command(error: &CommandError) -> Failure {
     match error {
@@ -104,8 +104,21 @@ pub(super) fn of_stopping(stopping: Stopping) -> Failure {
     Failure::new(ErrorReason::ShuttingDown, stopping)
 }
 
-pub(super) fn of_pruned(pruned: Pruned) -> Failure {
-    Failure::new(ErrorReason::HistoryPruned, pruned).with("oldest", pruned.oldest)
+/// What was set cannot be kept, and so is not in force.
+pub(super) fn of_unkept(error: &io::Error) -> Failure {
+    let message = format!("the policy cannot be kept across restarts, nothing is changed: {error}");
+    Failure::new(reason_of(error.kind()), message)
+}
+
+pub(super) fn of_missing(missing: EventsMissing) -> Failure {
+    match missing {
+        EventsMissing::Pruned { oldest, .. } => {
+            Failure::new(ErrorReason::HistoryPruned, missing).with("oldest", oldest)
+        }
+        EventsMissing::Ahead { next, .. } => {
+            Failure::new(ErrorReason::HistoryAhead, missing).with("next", next)
+        }
+    }
 }
 
 pub(super) fn of_books(error: &BooksError) -> Failure {
@@ -139,6 +152,15 @@ pub(super) fn of_grant(error: &GrantError) -> Failure {
         GrantError::Busy(_) => Failure::new(ErrorReason::QueueFull, error),
         GrantError::Stopping(_) => Failure::new(ErrorReason::ShuttingDown, error),
     }
+}
+
+pub(super) fn of_keeper(error: &KeeperError) -> Failure {
+    let reason = match error {
+        KeeperError::Busy => ErrorReason::QueueFull,
+        KeeperError::Ledger(_) => ErrorReason::LedgerPoisoned,
+        KeeperError::Closed => ErrorReason::ShuttingDown,
+    };
+    Failure::new(reason, error)
 }
 
 fn reason_of(kind: io::ErrorKind) -> ErrorReason {

@@ -105,6 +105,26 @@ pub(super) fn absolute_path(field: &str, text: &str) -> Result<PathBuf, Failure>
     }
 }
 
+/// A value of an enumeration that this node knows, and not its zero.
+pub(super) fn known<E: TryFrom<i32> + Default + PartialEq>(
+    field: &str,
+    raw: i32,
+) -> Result<E, Failure> {
+    E::try_from(raw)
+        .ok()
+        .filter(|value| *value != E::default())
+        .ok_or_else(|| bad(field, format!("holds {raw}, which stands for nothing here")))
+}
+
+/// The same of a list.
+pub(super) fn all_known<E: TryFrom<i32> + Default + PartialEq>(
+    field: &str,
+    raw: &[i32],
+) -> Result<(), Failure> {
+    raw.iter()
+        .try_for_each(|raw| known::<E>(field, *raw).map(drop))
+}
+
 /// Items to put on a page.
 pub(super) fn page_size(raw: i32) -> Result<usize, Failure> {
     match usize::try_from(raw) {

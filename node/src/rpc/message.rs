@@ -8,7 +8,7 @@ use seedbank_engine::interface::view::{
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::charts::network::Supply;
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::{Duration, Instant, NodeId, Rate, Sequence, UnixTime};
+use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate, Sequence, UnixTime};
 use seedbank_proto::v1;
 
 pub(super) use crate::number::{bytes, count, credit, number, rate, small_count};
@@ -57,7 +57,23 @@ pub(super) fn torrent(row: &PlacedTorrent, clock: WallTime) -> v1::Torrent {
             .collect(),
         download_dir: row.download_dir.display().to_string(),
         complete_time: view.completed_at.map(|at| clock.time_of(at)),
+        ratio_thousandths: ratio(view.uploaded, view.downloaded, view.have),
     }
+}
+
+/// Sent for each byte received, in thousandths, rounded down; for each byte that is here if less
+/// than a hundredth of them was received, as for a torrent that was made or brought here. `None` of
+/// nothing.
+pub(super) fn ratio(uploaded: Bytes, downloaded: Bytes, have: Bytes) -> Option<i64> {
+    let received = downloaded.get();
+    let base = if received < have.get() / 100 {
+        have.get()
+    } else {
+        received
+    };
+    let thousandths = u128::from(uploaded.get()) * 1_000;
+    let ratio = thousandths.checked_div(base.into())?;
+    Some(i64::try_from(ratio).unwrap_or(i64::MAX))
 }
 
 fn tracker(view: &TrackerView, clock: WallTime) -> v1::Tracker {
@@ -297,7 +313,7 @@ pub(super) fn refusal(refusal: Option<Refusal>) -> v1::Refusal {
 mod tests {
     use seedbank_engine::interface::view::{BoostEstimate, BoostReport};
     use seedbank_engine::units::TorrentId;
-    use seedbank_ledger::{Bytes, MicroCredits};
+    use seedbank_ledger::MicroCredits;
 
     use super::*;
 
@@ -396,5 +412,16 @@ mod tests {
             nanos: 500_000_000,
         };
         assert_eq!(said.boosted_duration, Some(boosted));
+    }
+
+    #[test]
+    fn a_ratio_is_of_what_was_received_or_else_of_what_is_here() {
+        let of = |up, down, have| ratio(Bytes::new(up), Bytes::new(down), Bytes::new(have));
+        assert_eq!(of(300, 200, 200), Some(1_500));
+        assert_eq!(of(1, 3, 3), Some(333));
+        assert_eq!(of(300, 0, 1_000), Some(300), "made here");
+        assert_eq!(of(300, 9, 1_000), Some(300), "all but a piece was here");
+        assert_eq!(of(5, 0, 0), None);
+        assert_eq!(of(u64::MAX, 1, 1), Some(i64::MAX));
     }
 }

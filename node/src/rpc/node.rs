@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use seedbank_engine::interface::view::{BoostState, TorrentState};
+use seedbank_ledger::Bytes;
 use seedbank_proto::v1::node_service_server::NodeService;
 use seedbank_proto::{Failure, v1};
 use tokio::sync::watch;
@@ -87,22 +88,21 @@ impl NodeService for NodeApi {
 }
 
 async fn stats(backend: &dyn Backend) -> Result<v1::GetStatsResponse, Failure> {
+    let totals = backend.totals().await.map_err(error::of_stopping)?;
     let torrents = backend.torrents().await.map_err(error::of_stopping)?;
     let peers = backend.peers(None).await.map_err(error::of_stopping)?;
     let boosts = backend.boosts().await.map_err(error::of_stopping)?;
     let mut stats = v1::GetStatsResponse {
+        uploaded_bytes: message::bytes(totals.uploaded),
+        downloaded_bytes: message::bytes(totals.downloaded),
+        wasted_bytes: message::bytes(totals.wasted),
+        ratio_thousandths: message::ratio(totals.uploaded, totals.downloaded, Bytes::ZERO),
         torrent_count: message::count(torrents.len()),
         peer_count: message::count(peers.len()),
         ..v1::GetStatsResponse::default()
     };
     let add = |sum: &mut i64, part: i64| *sum = sum.saturating_add(part);
     for torrent in torrents.iter().map(|row| &row.view) {
-        add(&mut stats.uploaded_bytes, message::bytes(torrent.uploaded));
-        add(
-            &mut stats.downloaded_bytes,
-            message::bytes(torrent.downloaded),
-        );
-        add(&mut stats.wasted_bytes, message::bytes(torrent.wasted));
         add(
             &mut stats.upload_bytes_per_second,
             message::bytes(torrent.upload_rate),

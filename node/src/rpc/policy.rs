@@ -1,5 +1,6 @@
-//! `PolicyService`.
+//! `PolicyService`: the policy in force, and what is kept of it across restarts.
 
+use std::io;
 use std::sync::Arc;
 
 use seedbank_engine::interface::command::Command;
@@ -12,11 +13,30 @@ use tonic::{Request, Response, Status};
 
 use super::backend::Backend;
 use super::{error, field, message};
+use crate::host::config::kept::{KeptPolicy, PolicyField};
+use crate::host::config::layers::Origin;
 
 /// Most slots.
 const SLOTS_MAX: usize = 1_000;
 /// Most friends.
 const FRIENDS_MAX: usize = 1_000;
+
+/// Fields of the contract's policy, and what they are here.
+const FIELDS: [(&str, PolicyField); 10] = [
+    ("earn", PolicyField::Earn),
+    ("spend", PolicyField::Spend),
+    ("min_rate_microcredits_per_gib", PolicyField::MinPrice),
+    ("open_share_percent", PolicyField::OpenShare),
+    ("paid_rule", PolicyField::Rule),
+    ("slot_count", PolicyField::Slots),
+    ("upload_limit_bytes_per_second", PolicyField::UploadLimit),
+    (
+        "download_limit_bytes_per_second",
+        PolicyField::DownloadLimit,
+    ),
+    ("friends", PolicyField::Friends),
+    ("max_spend_per_day_microcredits", PolicyField::MaxPerDay),
+];
 
 /// What the owner wants, changeable while the node runs.
 pub(super) struct Policies {
@@ -34,6 +54,41 @@ impl Policies {
             turn: Mutex::new(()),
         }
     }
+
+    fn message(&self, policy: &Policy) -> v1::Policy {
+        message::policy(policy, self.backend.info().par_price())
+    }
+
+    fn origins(&self) -> Vec<v1::PolicyFieldOrigin> {
+        let kept = self.backend.kept_policy();
+        FIELDS
+            .iter()
+            .map(|(name, field)| origin(kept, name, *field))
+            .collect()
+    }
+
+    async fn put_in_force(&self, policy: &Policy) -> Result<(), Failure> {
+        let reply = self.backend.command(Command::SetPolicy(policy.clone()));
+        let reply = reply.await;
+        reply.map(drop).map_err(|error| error::of_command(&error))
+    }
+
+    /// Puts `policy` in force, then on record. What cannot be kept is not in force either.
+    async fn change(
+        &self,
+        before: &Policy,
+        policy: &Policy,
+        record: impl FnOnce(&KeptPolicy) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.put_in_force(policy).await?;
+        let backend = Arc::clone(&self.backend);
+        let recorded = tokio::task::spawn_blocking(move || record(backend.kept_policy()));
+        let Err(error) = recorded.await.expect("keeping a policy does not panic") else {
+            return Ok(());
+        };
+        self.put_in_force(before).await?;
+        Err(error::of_unkept(&error))
+    }
 }
 
 #[tonic::async_trait]
@@ -41,7 +96,8 @@ impl PolicyService for Policies {
     async fn get_policy(&self, _: Request<v1::GetPolicyRequest>) -> Answer<v1::GetPolicyResponse> {
         let policy = self.backend.policy().await.map_err(error::of_stopping)?;
         Ok(Response::new(v1::GetPolicyResponse {
-            policy: Some(message::policy(&policy, self.backend.info().par_price())),
+            policy: Some(self.message(&policy)),
+            origins: self.origins(),
         }))
     }
 
@@ -52,19 +108,76 @@ impl PolicyService for Policies {
         let request = request.into_inner();
         let wanted = request.policy.unwrap_or_default();
         let paths = request.update_mask.unwrap_or_default().paths;
-        if paths.is_empty() {
-            return Err(field::bad("update_mask", "names no field").into());
-        }
+        let fields = named("update_mask", &paths)?;
         let _turn = self.turn.lock().await;
-        let mut policy = self.backend.policy().await.map_err(error::of_stopping)?;
+        let before = self.backend.policy().await.map_err(error::of_stopping)?;
+        let mut policy = before.clone();
         for path in &paths {
             apply(&mut policy, &wanted, path)?;
         }
-        let reply = self.backend.command(Command::SetPolicy(policy.clone()));
-        reply.await.map_err(|error| error::of_command(&error))?;
+        let (kept, value) = (!request.until_restart, policy.clone());
+        self.change(&before, &policy, move |book| {
+            if kept {
+                return book.keep(&fields, &value);
+            }
+            book.changed_for_now(&fields);
+            Ok(())
+        })
+        .await?;
         Ok(Response::new(v1::SetPolicyResponse {
-            policy: Some(message::policy(&policy, self.backend.info().par_price())),
+            policy: Some(self.message(&policy)),
+            kept,
+            origins: self.origins(),
         }))
+    }
+
+    async fn reset_policy(
+        &self,
+        request: Request<v1::ResetPolicyRequest>,
+    ) -> Answer<v1::ResetPolicyResponse> {
+        let paths = request.into_inner().fields.unwrap_or_default().paths;
+        let fields = named("fields", &paths)?;
+        let _turn = self.turn.lock().await;
+        let before = self.backend.policy().await.map_err(error::of_stopping)?;
+        let policy = self.backend.kept_policy().without(&fields, &before);
+        self.change(&before, &policy, move |book| book.take_back(&fields))
+            .await?;
+        Ok(Response::new(v1::ResetPolicyResponse {
+            policy: Some(self.message(&policy)),
+            origins: self.origins(),
+        }))
+    }
+}
+
+/// The fields that a mask names, at least one.
+fn named(mask: &str, paths: &[String]) -> Result<Vec<PolicyField>, Failure> {
+    if paths.is_empty() {
+        return Err(field::bad(mask, "names no field"));
+    }
+    let known = |path: &String| {
+        let known = FIELDS.iter().find(|(name, _)| name == path);
+        let unknown = || field::bad(mask, format!("names no field of policy: {path:?}"));
+        known.map(|(_, field)| *field).ok_or_else(unknown)
+    };
+    paths.iter().map(known).collect()
+}
+
+fn origin(kept: &KeptPolicy, name: &str, field: PolicyField) -> v1::PolicyFieldOrigin {
+    let now = kept.origin(field);
+    let (kind, source) = match &now {
+        Origin::Default => (v1::PolicyOrigin::Default, String::new()),
+        Origin::File(..) => (v1::PolicyOrigin::ConfigFile, now.to_string()),
+        Origin::Kept(path, _) => (v1::PolicyOrigin::PolicySet, path.display().to_string()),
+        Origin::Environment(_) => (v1::PolicyOrigin::Environment, now.to_string()),
+        Origin::Flag(_) => (v1::PolicyOrigin::Flag, now.to_string()),
+        Origin::UntilRestart => (v1::PolicyOrigin::UntilRestart, String::new()),
+    };
+    let outranked_by = kept.outranked_by(field).filter(|origin| *origin != now);
+    v1::PolicyFieldOrigin {
+        field: name.to_owned(),
+        origin: kind.into(),
+        source,
+        outranked_by: outranked_by.map(|by| by.to_string()).unwrap_or_default(),
     }
 }
 
@@ -83,7 +196,7 @@ fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Fai
                 .filter(|percent| *percent <= 100)
                 .ok_or_else(|| field::bad(path, "is not 0 to 100"))?;
         }
-        "paid_rule" => policy.paid_rule = paid_rule(wanted.paid_rule())?,
+        "paid_rule" => policy.paid_rule = paid_rule(field::known(path, wanted.paid_rule)?)?,
         "slot_count" => {
             policy.slots = usize::try_from(wanted.slot_count)
                 .ok()

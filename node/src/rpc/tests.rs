@@ -1,7 +1,10 @@
 //! The owner's API in one process: a small backend behind real sockets.
 
 mod fake;
+mod keeping;
+mod watching;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use fake::Fake;
@@ -40,6 +43,11 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
+        Self::start_with(Fake::new).await
+    }
+
+    /// The backend is made for the folder that everything lies in.
+    async fn start_with(make: impl FnOnce(&Path) -> Fake) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = ApiConfig {
             unix: Some(folder.path().join("api.sock")),
@@ -48,7 +56,7 @@ impl Served {
         };
         let listening = Listening::open(&config).await.unwrap();
         let tcp = listening.addresses().pop().unwrap();
-        let backend = Arc::new(Fake::new());
+        let backend = Arc::new(make(folder.path()));
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(serve(listening, backend.clone(), stopping));
         Self {
@@ -374,6 +382,7 @@ async fn a_policy_changes_only_in_the_named_fields() {
         update_mask: Some(prost_types::FieldMask {
             paths: vec![path.to_owned()],
         }),
+        until_restart: false,
     };
     let wanted = v1::Policy {
         open_share_percent: 50,
@@ -521,6 +530,7 @@ async fn a_watcher_resumes_from_a_number_filters_and_is_told_of_the_end() {
     let watch = |from, kinds: &[v1::EventKind]| v1::WatchEventsRequest {
         from_sequence: from,
         kinds: kinds.iter().map(|kind| i32::from(*kind)).collect(),
+        stop_at_newest: false,
     };
     let all = node.watch_events(watch(Some(1), &[])).await.unwrap();
     let mut all = all.into_inner();

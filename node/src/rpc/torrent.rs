@@ -1,5 +1,6 @@
 //! `TorrentService`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use seedbank_proto::Failure;
 use seedbank_proto::v1;
 use seedbank_proto::v1::add_torrent_request::Source;
 use seedbank_proto::v1::torrent_service_server::TorrentService;
+use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
@@ -18,7 +20,9 @@ use super::backend::{Backend, CreateStep, NewMetainfo, VerifyStep};
 use super::message::WallTime;
 use super::page::page;
 use super::peers;
+use super::progress::TorrentWatch;
 use super::request::RecentRequests;
+use super::watching::Watches;
 use super::{error, field, message};
 
 /// Most trackers of a new torrent.
@@ -28,6 +32,8 @@ const TRACKERS_MAX: usize = 100;
 pub(super) struct TorrentsApi {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) requests: RecentRequests,
+    pub(super) watches: Watches,
+    pub(super) stop: watch::Receiver<bool>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -90,6 +96,7 @@ impl TorrentService for TorrentsApi {
         let request = request.into_inner();
         let size = field::page_size(request.page_size)?;
         let after = field::page_token(&request.page_token, |text| field::torrent_id(text).ok())?;
+        field::all_known::<v1::TorrentState>("states", &request.states)?;
         let mut rows = self.backend.torrents().await.map_err(error::of_stopping)?;
         rows.retain(|row| {
             let state = i32::from(message::torrent_state(row.view.state));
@@ -119,7 +126,9 @@ impl TorrentService for TorrentsApi {
     ) -> Answer<v1::StartTorrentResponse> {
         let torrent_id = field::torrent_id(&request.get_ref().info_hash)?;
         self.command(Command::StartTorrent(torrent_id)).await?;
-        Ok(Response::new(v1::StartTorrentResponse {}))
+        Ok(Response::new(v1::StartTorrentResponse {
+            torrent: Some(self.get(torrent_id).await?),
+        }))
     }
 
     async fn stop_torrent(
@@ -128,7 +137,9 @@ impl TorrentService for TorrentsApi {
     ) -> Answer<v1::StopTorrentResponse> {
         let torrent_id = field::torrent_id(&request.get_ref().info_hash)?;
         self.command(Command::StopTorrent(torrent_id)).await?;
-        Ok(Response::new(v1::StopTorrentResponse {}))
+        Ok(Response::new(v1::StopTorrentResponse {
+            torrent: Some(self.get(torrent_id).await?),
+        }))
     }
 
     async fn delete_torrent(
@@ -140,6 +151,24 @@ impl TorrentService for TorrentsApi {
         let removed = self.backend.remove_torrent(torrent_id, request.delete_data);
         removed.await.map_err(|error| error::of_torrent(&error))?;
         Ok(Response::new(v1::DeleteTorrentResponse {}))
+    }
+
+    type WatchTorrentsStream = Messages<v1::WatchTorrentsResponse>;
+
+    async fn watch_torrents(
+        &self,
+        request: Request<v1::WatchTorrentsRequest>,
+    ) -> Answer<Self::WatchTorrentsStream> {
+        let wanted = request.get_ref().info_hashes.iter();
+        let wanted = wanted.map(|hash| field::torrent_id(hash));
+        let wanted = wanted.collect::<Result<BTreeSet<TorrentId>, Failure>>()?;
+        for torrent_id in &wanted {
+            self.get(*torrent_id).await?;
+        }
+        let place = self.watches.enter()?;
+        let watch = TorrentWatch::new(Arc::clone(&self.backend), wanted);
+        let messages = watch.follow(place, self.stop.clone());
+        Ok(Response::new(Box::pin(messages)))
     }
 
     type VerifyTorrentStream = Messages<v1::VerifyTorrentResponse>;

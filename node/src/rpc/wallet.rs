@@ -50,7 +50,11 @@ impl WalletService for WalletApi {
             .map_or(Ok(0), |time| u64::try_from(time.seconds));
         let since = since.map_err(|_| field::bad("start_time", "is before 1970"))?;
         let since = UnixTime::from_secs(since);
-        let answer = explain::explain(&*self.backend, request.group_by(), since).await?;
+        let group_by = match request.group_by {
+            0 => request.group_by(),
+            raw => field::known("group_by", raw)?,
+        };
+        let answer = explain::explain(&*self.backend, group_by, since).await?;
         Ok(Response::new(answer))
     }
 
@@ -163,6 +167,7 @@ async fn list(
     backend: &dyn Backend,
     request: &v1::ListEntriesRequest,
 ) -> Result<v1::ListEntriesResponse, Failure> {
+    field::all_known::<v1::EntryKind>("kinds", &request.kinds)?;
     let size = field::page_size(request.page_size)?;
     let before = field::page_token(&request.page_token, |text| text.parse::<u64>().ok())?;
     let sheet = backend.balance().await;

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::backend::{Backend, Stopping};
-use super::{error, message};
+use super::{error, field, message};
 use crate::events::{EventRecord, EventStream, Events};
 
 /// Streams open at once.
@@ -47,14 +47,23 @@ pub(super) fn events(
     stop: watch::Receiver<bool>,
     request: WatchEventsRequest,
 ) -> Result<ReceiverStream<Result<WatchEventsResponse, Status>>, Failure> {
-    let place = watches.enter()?;
+    field::all_known::<EventKind>("kinds", &request.kinds)?;
     let from = request.from_sequence.map(u64::try_from).transpose();
-    let from = from.map_err(|_| super::field::bad("from_sequence", "is below zero"))?;
+    let from = from.map_err(|_| field::bad("from_sequence", "is below zero"))?;
     let events = backend.events().clone();
+    let newest = events.newest();
+    let from = match from {
+        Some(0) => Some(events.oldest()),
+        None if request.stop_at_newest => Some(events.oldest()),
+        other => other,
+    };
+    let stream = events.follow(from).map_err(error::of_missing)?;
+    let place = watches.enter()?;
     let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
     let follower = EventFollower {
-        stream: events.follow(from),
+        stream,
         events,
+        until: request.stop_at_newest.then_some(newest),
         sender,
         kinds: request.kinds,
         stop,
@@ -69,6 +78,8 @@ pub(super) fn events(
 struct EventFollower {
     events: Events,
     stream: EventStream,
+    /// The last event wanted; `None` for all to come.
+    until: Option<u64>,
     sender: mpsc::Sender<Result<WatchEventsResponse, Status>>,
     kinds: Vec<i32>,
     stop: watch::Receiver<bool>,
@@ -79,6 +90,9 @@ impl EventFollower {
     async fn run(mut self) {
         let mut silent_since = Instant::now();
         let failure = loop {
+            if self.until.is_some_and(|until| self.stream.at() > until) {
+                return;
+            }
             tokio::select! {
                 // In order: what happened before the stop is told before it.
                 biased;
@@ -94,7 +108,7 @@ impl EventFollower {
                         }
                     }
                     Ok(None) => break error::of_stopping(Stopping),
-                    Err(pruned) => break error::of_pruned(pruned),
+                    Err(missing) => break error::of_missing(missing),
                 },
                 () = super::stopped(self.stop.clone()) => break error::of_stopping(Stopping),
                 () = sleep_until(silent_since + HEARTBEAT) => {
@@ -355,8 +369,9 @@ mod tests {
         let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
         let (_stop, stop) = watch::channel(false);
         let follower = EventFollower {
-            stream: events.follow(None),
+            stream: events.follow(None).unwrap(),
             events: events.clone(),
+            until: None,
             sender,
             kinds: vec![EventKind::TorrentCompleted.into()],
             stop,

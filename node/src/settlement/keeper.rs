@@ -4,12 +4,12 @@
 use std::io;
 use std::thread::JoinHandle;
 
-use seedbank_ledger::charts::network::{Audit, NetworkLedger, Supply};
+use seedbank_ledger::charts::network::{AccountSummary, Audit, NetworkLedger, Overview, Supply};
 use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
 use seedbank_ledger::settlement::{
-    GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementNode,
+    GrantOutcome, GrantPage, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementNode,
     SettlementRequest, Statement,
 };
 use seedbank_ledger::signed::claim::SignedClaim;
@@ -48,6 +48,17 @@ pub enum KeeperError {
     Closed,
 }
 
+/// The network at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkOverview {
+    /// Where all credit is.
+    pub sums: Overview,
+    /// Entries of its ledger.
+    pub entry_count: u64,
+    /// Whether credit can be created here.
+    pub can_grant: bool,
+}
+
 type ReplyTo<T> = oneshot::Sender<Result<T, KeeperError>>;
 
 #[derive(Debug)]
@@ -69,6 +80,17 @@ enum Job {
     },
     Audit(ReplyTo<Result<Audit, CheckError>>),
     Supply(ReplyTo<Supply>),
+    Overview(ReplyTo<NetworkOverview>),
+    Members {
+        after: Option<NodeId>,
+        limit: usize,
+        reply: ReplyTo<Vec<AccountSummary>>,
+    },
+    Grants {
+        before: Option<Sequence>,
+        limit: usize,
+        reply: ReplyTo<GrantPage>,
+    },
     /// Let time pass: what has fallen due is entered.
     Tick,
 }
@@ -183,6 +205,39 @@ impl Keeper {
         self.send(Job::Supply).await
     }
 
+    /// Where all credit is. O(accounts and locks); nothing is entered meanwhile.
+    pub async fn overview(&self) -> Result<NetworkOverview, KeeperError> {
+        self.send(Job::Overview).await
+    }
+
+    /// At most `limit` accounts behind `after`, by key.
+    pub async fn members(
+        &self,
+        after: Option<NodeId>,
+        limit: usize,
+    ) -> Result<Vec<AccountSummary>, KeeperError> {
+        let members = |reply| Job::Members {
+            after,
+            limit,
+            reply,
+        };
+        self.send(members).await
+    }
+
+    /// At most `limit` grants before `before`, newest first.
+    pub async fn grants(
+        &self,
+        before: Option<Sequence>,
+        limit: usize,
+    ) -> Result<GrantPage, KeeperError> {
+        let grants = |reply| Job::Grants {
+            before,
+            limit,
+            reply,
+        };
+        self.send(grants).await
+    }
+
     /// Lets time pass, so that expired locks return without anybody asking.
     pub fn tick(&self) {
         // If the queue is full, the next group lets time pass as well.
@@ -274,6 +329,25 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
                 let supply = self.node.ledger().supply();
                 let _ = reply.send(supply.map_err(KeeperError::from));
             }
+            Job::Overview(reply) => {
+                let _ = reply.send(self.overview().map_err(KeeperError::from));
+            }
+            Job::Members {
+                after,
+                limit,
+                reply,
+            } => {
+                let members = self.node.ledger().members(after.as_ref(), limit);
+                let _ = reply.send(members.map_err(KeeperError::from));
+            }
+            Job::Grants {
+                before,
+                limit,
+                reply,
+            } => {
+                let page = self.node.grants(before, limit);
+                let _ = reply.send(page.map_err(KeeperError::from));
+            }
             Job::Tick => {
                 if let Err(error) = self.node.tick((self.clock)()) {
                     tracing::error!(%error, "network ledger");
@@ -281,6 +355,15 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
                 self.tell_head();
             }
         }
+    }
+
+    fn overview(&self) -> Result<NetworkOverview, LedgerError> {
+        let ledger = self.node.ledger();
+        Ok(NetworkOverview {
+            sums: ledger.overview()?,
+            entry_count: ledger.head().next.get(),
+            can_grant: self.node.can_grant(),
+        })
     }
 
     fn grant(&mut self, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {

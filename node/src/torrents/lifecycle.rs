@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{
-    AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentSource,
+    AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentSource, TorrentTotals,
 };
 use seedbank_engine::interface::output::StorageCheck;
 use seedbank_engine::units::TorrentId;
@@ -36,6 +36,8 @@ pub(crate) struct Torrents {
     pub(super) download_dir: PathBuf,
     runtime: tokio::runtime::Handle,
     table: Mutex<BTreeMap<TorrentId, TorrentPlace>>,
+    /// What torrents came to that were removed.
+    removed: Mutex<TorrentTotals>,
     /// One writer of records at a time: what is asked for last is on disk last.
     writing: tokio::sync::Mutex<()>,
 }
@@ -44,8 +46,17 @@ pub(crate) struct Torrents {
 #[derive(Debug, Default)]
 struct TorrentPlace {
     torrent: Option<Kept>,
-    /// A torrent was removed and is still on record; the files to delete with it.
-    leftovers: Option<Vec<Arc<TorrentData>>>,
+    /// A torrent was removed and is still on record.
+    leftovers: Option<Leftovers>,
+}
+
+/// What is left of a torrent that was removed.
+#[derive(Debug, Default)]
+struct Leftovers {
+    /// Files to delete with it.
+    data: Vec<Arc<TorrentData>>,
+    /// What it came to.
+    totals: TorrentTotals,
 }
 
 /// A torrent.
@@ -75,6 +86,7 @@ impl Torrents {
             download_dir,
             runtime: tokio::runtime::Handle::current(),
             table: Mutex::default(),
+            removed: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         })
     }
@@ -83,7 +95,10 @@ impl Torrents {
     /// logged and left as they are.
     pub(crate) async fn restore(&self) -> io::Result<()> {
         let registry = self.registry.clone();
-        let entries = self.plane.disk.run(move || registry.load()).await?;
+        let load = move || (registry.load_removed(), registry.load());
+        let (removed, entries) = self.plane.disk.run(load).await;
+        *self.removed_mut() = removed;
+        let entries = entries?;
         for entry in entries {
             match entry {
                 Ok(entry) => self.take_up(entry).await,
@@ -153,6 +168,19 @@ impl Torrents {
         }
     }
 
+    /// Takes down what a torrent came to.
+    pub(crate) fn remember_totals(&self, torrent_id: TorrentId, totals: TorrentTotals) {
+        if let Some(kept) = kept(&mut self.table(), torrent_id) {
+            kept.entry.add.totals = totals;
+            kept.unsaved = true;
+        }
+    }
+
+    /// What torrents came to that were removed, in this run and before.
+    pub(crate) fn removed(&self) -> TorrentTotals {
+        *self.removed_mut()
+    }
+
     /// Takes note that pieces are new since the last record of them.
     pub(crate) fn remember_pieces(&self, torrent_id: TorrentId) {
         if let Some(data) = self.plane.torrent(&torrent_id) {
@@ -165,12 +193,17 @@ impl Torrents {
         self.plane.leases.release_all(torrent_id);
         let mut table = self.table();
         let place = table.entry(torrent_id).or_default();
-        if let Some(kept) = place.torrent.take() {
+        let totals = place.torrent.take().map(|kept| {
             kept.cancel_check();
-        }
+            kept.entry.add.totals
+        });
+        let totals = totals.unwrap_or_default();
         let data = self.plane.remove(&torrent_id);
         let leftovers = place.leftovers.get_or_insert_default();
-        leftovers.extend(data.filter(|_| delete_data));
+        leftovers.data.extend(data.filter(|_| delete_data));
+        leftovers.totals = leftovers.totals.plus(totals);
+        let mut removed = self.removed_mut();
+        *removed = removed.plus(totals);
     }
 
     /// Begins a check, and ends the one before it.
@@ -251,21 +284,28 @@ impl Torrents {
             }
             (leftovers, entry, metainfo)
         };
-        let (forgets, writes_metainfo) = (leftovers.is_some(), metainfo.is_some());
-        let writes = entry.is_some();
+        let (writes, writes_metainfo) = (entry.is_some(), metainfo.is_some());
         let registry = self.registry.clone();
-        let written = self.plane.disk.run(move || {
-            if let Some(leftovers) = leftovers {
-                leftovers.iter().for_each(|data| delete(data));
-                registry.remove(torrent_id)?;
-            }
-            entry.map_or(Ok(()), |entry| registry.save(&entry, metainfo.as_deref()))
-        });
-        let written = written.await;
+        let (written, left) = self
+            .plane
+            .disk
+            .run(move || {
+                if let Some(leftovers) = leftovers {
+                    leftovers.data.iter().for_each(|data| delete(data));
+                    if let Err(error) = registry.remove(torrent_id, leftovers.totals) {
+                        return (Err(error), Some(leftovers.totals));
+                    }
+                }
+                let saved =
+                    entry.map_or(Ok(()), |entry| registry.save(&entry, metainfo.as_deref()));
+                (saved, None)
+            })
+            .await;
         let mut table = self.table();
-        if written.is_err() && forgets {
+        if let Some(totals) = left {
             let place = table.entry(torrent_id).or_default();
-            place.leftovers.get_or_insert_default();
+            let leftovers = place.leftovers.get_or_insert_default();
+            leftovers.totals = leftovers.totals.plus(totals);
         }
         if let Some(kept) = kept(&mut table, torrent_id) {
             kept.has_metainfo_file |= written.is_ok() && writes_metainfo;
@@ -366,6 +406,11 @@ impl Torrents {
         let table = self.table();
         let torrents = table.values().filter_map(|place| place.torrent.as_ref());
         torrents.for_each(Kept::cancel_check);
+    }
+
+    fn removed_mut(&self) -> MutexGuard<'_, TorrentTotals> {
+        // Nothing under this lock leaves it half done.
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<TorrentId, TorrentPlace>> {

@@ -1,5 +1,6 @@
 //! Which torrents there are, across restarts: `HASH.torrent` (what it is, once known) and
-//! `HASH.resume` (where its files are, what the owner wants of it, and what was verified).
+//! `HASH.resume` (where its files are, what the owner wants of it, what was verified and what it
+//! came to). `removed` has the sum of what those came to that were removed.
 //!
 //! A file that does not read back costs a check or one torrent, never the node.
 
@@ -8,8 +9,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use seedbank_engine::content::metainfo::Metainfo;
-use seedbank_engine::interface::command::{AddError, AddTorrent, TorrentSource};
+use seedbank_engine::interface::command::{AddError, AddTorrent, TorrentSource, TorrentTotals};
 use seedbank_engine::units::TorrentId;
+use seedbank_ledger::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::storage::resume::ResumeData;
@@ -20,7 +22,7 @@ const RECORD_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Longest `.torrent` that is read; the engine's own bound is lower.
 const TORRENT_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Version of the `.resume` layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The folder of all torrents.
 #[derive(Clone, Debug)]
@@ -55,8 +57,29 @@ struct Record {
     peers: Vec<SocketAddr>,
     /// The link, until the metainfo is here.
     magnet: Option<String>,
+    /// What it came to.
+    totals: TotalsRecord,
     /// What was verified.
     resume: Option<ResumeData>,
+}
+
+/// Payload in bytes, over all sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TotalsRecord {
+    uploaded: u64,
+    downloaded: u64,
+    wasted: u64,
+}
+
+/// The layout of `removed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemovedRecord {
+    /// What torrents came to that were removed.
+    totals: TotalsRecord,
+    /// One that is being removed, in hex, and what it came to: counted above once it is off record.
+    leaving: Option<(String, TotalsRecord)>,
 }
 
 /// Why a torrent could not be taken up again; its files stay as they are.
@@ -99,6 +122,7 @@ impl Record {
                 TorrentSource::Metainfo(_) => None,
                 TorrentSource::Magnet(magnet) => Some(magnet.to_string()),
             },
+            totals: add.totals.into(),
             resume: entry.resume.clone(),
         }
     }
@@ -113,6 +137,11 @@ impl Record {
             download_limit: None,
             peers: Vec::new(),
             magnet: None,
+            totals: TotalsRecord {
+                uploaded: 0,
+                downloaded: 0,
+                wasted: 0,
+            },
             resume: None,
         }
     }
@@ -126,8 +155,42 @@ impl Record {
                 start: !self.stopped,
                 upload_limit: self.upload_limit,
                 download_limit: self.download_limit,
+                totals: self.totals.into(),
             },
             resume: self.resume,
+        }
+    }
+}
+
+impl From<TorrentTotals> for TotalsRecord {
+    fn from(totals: TorrentTotals) -> Self {
+        Self {
+            uploaded: totals.uploaded.get(),
+            downloaded: totals.downloaded.get(),
+            wasted: totals.wasted.get(),
+        }
+    }
+}
+
+impl From<TotalsRecord> for TorrentTotals {
+    fn from(record: TotalsRecord) -> Self {
+        Self {
+            uploaded: Bytes::new(record.uploaded),
+            downloaded: Bytes::new(record.downloaded),
+            wasted: Bytes::new(record.wasted),
+        }
+    }
+}
+
+impl RemovedRecord {
+    /// Counts the torrent that was leaving; one that is on record still has not left.
+    fn settle(&mut self, is_on_record: impl FnOnce(TorrentId) -> bool) {
+        let Some((hash, left)) = self.leaving.take() else {
+            return;
+        };
+        if !torrent_id(&hash).is_some_and(is_on_record) {
+            let sum = TorrentTotals::from(self.totals).plus(left.into());
+            self.totals = sum.into();
         }
     }
 }
@@ -163,10 +226,56 @@ impl Registry {
         durable::replace(&self.record(torrent_id), &text, durable::PLAIN_MODE)
     }
 
-    /// Forgets a torrent.
-    pub(crate) fn remove(&self, torrent_id: TorrentId) -> io::Result<()> {
+    /// Forgets a torrent, and counts what it came to among the removed: once, also if the node is
+    /// killed meanwhile.
+    pub(crate) fn remove(&self, torrent_id: TorrentId, totals: TorrentTotals) -> io::Result<()> {
+        let mut removed = self.load_removed_record();
+        removed.leaving = Some((torrent_id.to_string(), totals.into()));
+        self.save_removed(&removed)?;
         durable::remove(&self.torrent(torrent_id))?;
-        durable::remove(&self.record(torrent_id))
+        durable::remove(&self.record(torrent_id))?;
+        removed.settle(|_| false);
+        if let Err(error) = self.save_removed(&removed) {
+            // What is on disk says the same in other words.
+            tracing::warn!(%torrent_id, %error, "totals are not on record");
+        }
+        Ok(())
+    }
+
+    /// What torrents came to that were removed.
+    pub(crate) fn load_removed(&self) -> TorrentTotals {
+        self.load_removed_record().totals.into()
+    }
+
+    /// One that does not read back counts from nothing.
+    fn load_removed_record(&self) -> RemovedRecord {
+        let path = self.removed();
+        let mut removed = match read(&path, RECORD_LEN_MAX) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|problem| {
+                tracing::error!(path = %path.display(), %problem, "totals are of no use");
+                RemovedRecord::default()
+            }),
+            Err(Problem::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                RemovedRecord::default()
+            }
+            Err(problem) => {
+                tracing::error!(path = %path.display(), %problem, "totals cannot be read");
+                RemovedRecord::default()
+            }
+        };
+        removed.settle(|torrent_id| {
+            self.torrent(torrent_id).exists() || self.record(torrent_id).exists()
+        });
+        removed
+    }
+
+    fn save_removed(&self, removed: &RemovedRecord) -> io::Result<()> {
+        let text = serde_json::to_vec(removed).map_err(io::Error::other)?;
+        durable::replace(&self.removed(), &text, durable::PLAIN_MODE)
+    }
+
+    fn removed(&self) -> PathBuf {
+        self.folder.join("removed")
     }
 
     fn load_one(&self, torrent_id: TorrentId) -> Result<TorrentEntry, RegistryError> {
@@ -259,6 +368,14 @@ mod tests {
         (hash_of(INFO).into(), TorrentEntry { add, resume: None })
     }
 
+    fn totals(bytes: u64) -> TorrentTotals {
+        TorrentTotals {
+            uploaded: Bytes::new(bytes),
+            downloaded: Bytes::new(2 * bytes),
+            wasted: Bytes::ZERO,
+        }
+    }
+
     fn save(registry: &Registry, entry: &TorrentEntry) {
         let metainfo = match &entry.add.source {
             TorrentSource::Metainfo(metainfo) => Some(&**metainfo),
@@ -275,14 +392,37 @@ mod tests {
         entry.add.start = false;
         entry.add.upload_limit = Some(5);
         entry.add.peers = vec!["127.0.0.1:1".parse().unwrap()];
+        entry.add.totals = totals(7);
         save(&registry, &entry);
         let entries = registry.load().unwrap();
         let [Ok(found)] = &entries[..] else {
             panic!("{entries:?}");
         };
         assert_eq!(*found, entry);
-        registry.remove(hash).unwrap();
+        registry.remove(hash, totals(7)).unwrap();
         assert!(registry.load().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_removed_torrent_came_to_is_counted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::new(folder.path().to_owned());
+        let (hash, entry) = torrent();
+        assert_eq!(registry.load_removed(), totals(0));
+        save(&registry, &entry);
+        registry.remove(hash, totals(7)).unwrap();
+        assert_eq!(registry.load_removed(), totals(7));
+        // Killed between the two: while it is on record, it counts itself.
+        save(&registry, &entry);
+        let leaving = RemovedRecord {
+            totals: totals(7).into(),
+            leaving: Some((hash.to_string(), totals(5).into())),
+        };
+        registry.save_removed(&leaving).unwrap();
+        assert_eq!(registry.load_removed(), totals(7));
+        std::fs::remove_file(folder.path().join(format!("{hash}.torrent"))).unwrap();
+        std::fs::remove_file(folder.path().join(format!("{hash}.resume"))).unwrap();
+        assert_eq!(registry.load_removed(), totals(12));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl World {
             Output::Check(order) => self.check(node, &order),
             Output::Remember(record) => self.nodes[node.0].remember(*record),
             // A simulated disk remembers by itself.
-            Output::RememberPieces(_) => {}
+            Output::RememberPieces(_) | Output::RememberTotals { .. } => {}
             Output::Forget {
                 torrent_id,
                 delete_data,

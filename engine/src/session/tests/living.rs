@@ -3,10 +3,14 @@
 
 use std::path::PathBuf;
 
-use super::rig::{adding, events, metainfo};
+use seedbank_ledger::Bytes;
+
+use super::rig::{adding, block, events, metainfo, request, secs};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
-use crate::interface::command::{AddError, AddTorrent, Command, CommandError, TorrentSource};
+use crate::interface::command::{
+    AddError, AddTorrent, Command, CommandError, TorrentSource, TorrentTotals,
+};
 use crate::interface::event::SessionEvent;
 use crate::interface::input::Input;
 use crate::interface::output::{Output, StorageCheck, Trust};
@@ -297,4 +301,76 @@ fn a_magnet_whose_files_turn_out_to_belong_to_another_fails() {
     let error = rig.torrent(second.torrent_id()).error.unwrap();
     assert!(error.contains(&first.info_hash.to_string()), "{error}");
     assert!(checks(&rig.take()).is_empty(), "nothing is looked at");
+}
+
+/// What was put on record of totals since the last look.
+fn totals(rig: &mut Rig) -> Vec<TorrentTotals> {
+    let outputs = rig.take();
+    let totals = outputs.iter().filter_map(|output| match output {
+        Output::RememberTotals { totals, .. } => Some(*totals),
+        _ => None,
+    });
+    totals.collect()
+}
+
+#[test]
+fn what_a_torrent_came_to_is_on_record_within_a_minute_and_goes_on_from_there() {
+    let mut rig = Rig::new();
+    let whole = metainfo("t", 3, 1);
+    let mut restored = adding(&whole);
+    let earlier = TorrentTotals {
+        uploaded: Bytes::new(7),
+        downloaded: Bytes::new(5),
+        wasted: Bytes::new(1),
+    };
+    restored.totals = earlier;
+    rig.know(&whole, &[0, 1, 2]);
+    rig.plane
+        .records
+        .insert(whole.torrent_id(), restored.clone());
+    rig.command(Command::RestoreTorrent(Box::new(restored)));
+    let torrent = whole.torrent_id();
+    rig.checked(torrent);
+    assert_eq!(rig.torrent(torrent).uploaded, Bytes::new(7));
+    let peer = rig.join_leecher(torrent, Remote::modern(1));
+    rig.says(peer, [request(0, 0)]);
+    rig.send_all(peer);
+    let len = u64::from(block(0, 0).len);
+    assert!(totals(&mut rig).is_empty(), "not at once");
+    rig.advance(secs(55));
+    let now = TorrentTotals {
+        uploaded: Bytes::new(7 + len),
+        ..earlier
+    };
+    assert_eq!(totals(&mut rig), [now]);
+    assert_eq!(rig.torrent(torrent).uploaded, now.uploaded);
+    rig.advance(secs(120));
+    assert!(totals(&mut rig).is_empty(), "nothing is new");
+    rig.says(peer, [request(1, 0)]);
+    rig.send_all(peer);
+    rig.command(Command::Shutdown);
+    let all = totals(&mut rig);
+    assert_eq!(all.len(), 1, "the end does not wait: {all:?}");
+    assert_eq!(all[0].uploaded, Bytes::new(7 + 2 * len));
+    assert!(record(&rig, torrent).start, "a shutdown is no stop");
+}
+
+#[test]
+fn a_removed_torrent_says_what_it_came_to_before_it_goes() {
+    let mut rig = Rig::new();
+    let whole = metainfo("t", 3, 1);
+    let torrent = rig.seed(&whole);
+    let peer = rig.join_leecher(torrent, Remote::modern(1));
+    rig.says(peer, [request(0, 0)]);
+    rig.send_all(peer);
+    rig.take();
+    rig.command(Command::RemoveTorrent {
+        torrent_id: torrent,
+        delete_data: false,
+    });
+    let outputs = rig.take();
+    let at = |wanted: fn(&Output) -> bool| outputs.iter().position(wanted);
+    let said = at(|output| matches!(output, Output::RememberTotals { .. })).unwrap();
+    let gone = at(|output| matches!(output, Output::Forget { .. })).unwrap();
+    assert!(said < gone);
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Instant};
 
-use crate::interface::command::AddTorrent;
+use crate::interface::command::{AddTorrent, TorrentTotals};
 use crate::interface::input::BlockFate;
 use crate::interface::output::Output;
 use crate::units::{Block, Geometry, PeerIndex, PieceIndex, TorrentId};
@@ -211,6 +211,11 @@ impl Wire {
 }
 
 impl Plane {
+    fn come_to(&mut self, torrent_id: TorrentId, totals: TorrentTotals) {
+        let record = self.records.get_mut(&torrent_id);
+        record.expect("it is on record").totals = totals;
+    }
+
     /// Carries out an output, or stops the test.
     pub(super) fn observe(&mut self, output: &Output, now: Instant) {
         match output {
@@ -260,6 +265,7 @@ impl Plane {
             Output::Remember(record) => {
                 self.records.insert(record.torrent_id(), (**record).clone());
             }
+            Output::RememberTotals { torrent_id, totals } => self.come_to(*torrent_id, *totals),
             Output::RememberPieces(torrent_id) => {
                 assert!(self.records.contains_key(torrent_id), "it is on record");
             }

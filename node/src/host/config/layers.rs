@@ -1,8 +1,9 @@
-//! Where settings come from: defaults, a file, the environment, flags; the last to speak wins, and
-//! each value remembers who said it.
+//! Where settings come from: defaults, a file, what `policy set` kept, the environment, flags; the
+//! last to speak wins, and each value remembers who said it.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -30,11 +31,18 @@ pub enum Origin {
     Default,
     /// A line of a file.
     File(PathBuf, usize),
+    /// A line of what `seedbank policy set` kept.
+    Kept(PathBuf, usize),
     /// An environment variable.
     Environment(String),
     /// A flag on the command line.
     Flag(String),
+    /// `seedbank policy set --until-restart`.
+    UntilRestart,
 }
+
+/// Makes the origin of a line of a file.
+type LineOf = fn(PathBuf, usize) -> Origin;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +128,29 @@ impl Layers {
 
     /// Lays the file at `path` over what is there.
     pub fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        self.read(path, Origin::File)
+    }
+
+    /// The same with what `policy set` kept; one that is not there kept nothing.
+    pub fn read_kept(&mut self, path: &Path) -> Result<(), ConfigError> {
+        match self.read(path, Origin::Kept) {
+            Err(ConfigError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Lays what `kept` read of such a file over what is there, but not over the environment and
+    /// flags.
+    pub fn lay_kept(&mut self, kept: &Self) {
+        for (name, setting) in &kept.settings {
+            let is_kept = matches!(setting.origin, Origin::Kept(..));
+            if is_kept && !self.get(name).origin.outranks_kept() {
+                self.settings.insert(name, setting.clone());
+            }
+        }
+    }
+
+    fn read(&mut self, path: &Path, origin: LineOf) -> Result<(), ConfigError> {
         let io_error = |source| ConfigError::Io {
             path: path.to_owned(),
             source,
@@ -130,11 +161,11 @@ impl Layers {
             return Err(io_error(std::io::Error::other(message)));
         }
         let text = std::fs::read_to_string(path).map_err(io_error)?;
-        self.read_text(path, &text)
+        self.read_text(path, &text, origin)
     }
 
     /// Lays a file's text over what is there.
-    pub fn read_text(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+    fn read_text(&mut self, path: &Path, text: &str, from: LineOf) -> Result<(), ConfigError> {
         let line_at = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let document = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
@@ -142,7 +173,7 @@ impl Layers {
             problem: error.message().to_owned(),
         })?;
         for (section, value) in document.get_ref() {
-            let origin = Origin::File(path.to_owned(), line_at(section.span().start));
+            let origin = from(path.to_owned(), line_at(section.span().start));
             let name = section.get_ref();
             let prefix = format!("{name}.");
             if !self.keys.iter().any(|key| key.name.starts_with(&prefix)) {
@@ -157,7 +188,7 @@ impl Layers {
                 });
             };
             for (key, value) in table {
-                let origin = Origin::File(path.to_owned(), line_at(key.span().start));
+                let origin = from(path.to_owned(), line_at(key.span().start));
                 let name = format!("{name}.{}", key.get_ref());
                 self.set_toml(&name, value.get_ref(), origin)?;
             }
@@ -299,13 +330,27 @@ impl Layers {
     }
 }
 
+impl Origin {
+    /// Whether `policy set` gives way to it when a daemon starts.
+    pub const fn outranks_kept(&self) -> bool {
+        match self {
+            Self::Environment(_) | Self::Flag(_) => true,
+            Self::Default | Self::File(..) | Self::Kept(..) | Self::UntilRestart => false,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Kept(path, line) => {
+                write!(f, "{}:{line} (seedbank policy set)", path.display())
+            }
             Self::Environment(name) => f.write_str(name),
             Self::Flag(name) => f.write_str(name),
+            Self::UntilRestart => f.write_str("until the daemon restarts"),
         }
     }
 }
@@ -337,7 +382,7 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 }
 
 /// Insertions, deletions and replacements from one text to another (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, a) in a.chars().enumerate() {
@@ -370,7 +415,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Layers, ConfigError> {
         let mut layers = Layers::defaults(KEYS);
-        layers.read_text(Path::new("c.toml"), text)?;
+        layers.read_text(Path::new("c.toml"), text, Origin::File)?;
         Ok(layers)
     }
 

@@ -2,17 +2,33 @@
 
 use seedbank_ledger::MicroCredits;
 
-/// Bytes per second: `4MiB/s`, `500KB/s`, `1000000`; `unlimited` is `None`.
-pub fn byte_rate(text: &str) -> Result<Option<u64>, &'static str> {
-    const PROBLEM: &str = "is no rate: write a number with B, KiB, MiB or GiB and /s, or unlimited";
+/// Bytes per second: `4MiB/s`, `500KB/s`, `1000B`; `unlimited` is `None`. A number without a unit
+/// is refused: whoever writes 5 hardly means five bytes.
+pub fn byte_rate(text: &str) -> Result<Option<u64>, String> {
     if text == "unlimited" {
         return Ok(None);
     }
-    let text = text.strip_suffix("/s").unwrap_or(text);
-    match bytes(text) {
-        Some(0) | None => Err(PROBLEM),
+    let size = text.strip_suffix("/s").unwrap_or(text).trim_end();
+    match bytes(size) {
+        Some(_) if decimal(size, 6).is_some() => Err(format!(
+            "needs a unit: write {size}KiB/s, {size}MB/s or {size}B/s"
+        )),
+        Some(0) | None => Err(
+            "is no rate: write a number with B, KiB, MiB or GiB and /s, or unlimited".to_owned(),
+        ),
         some => Ok(some),
     }
+}
+
+/// The same, as [`byte_rate`] reads it: in the largest unit that says it exactly.
+pub fn byte_rate_text(rate: Option<u64>) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let Some(rate) = rate else {
+        return "unlimited".to_owned();
+    };
+    let exact = UNITS.iter().find(|(_, unit)| rate.is_multiple_of(*unit));
+    let (name, unit) = exact.copied().unwrap_or(("B", 1));
+    format!("{}{name}/s", rate / unit)
 }
 
 /// Bytes: `32MiB`, `1GB`, `512`.
@@ -48,6 +64,17 @@ pub fn credits(text: &str) -> Result<MicroCredits, &'static str> {
             .checked_add(part)
     });
     raw.map(MicroCredits::new).ok_or(PROBLEM)
+}
+
+/// The same, as [`credits`] reads it, to the micro-credit.
+pub fn credits_text(amount: MicroCredits) -> String {
+    let (whole, part) = (
+        amount.get() / MicroCredits::PER_CREDIT,
+        amount.get() % MicroCredits::PER_CREDIT,
+    );
+    let text = format!("{whole}.{part:06}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{text}cr")
 }
 
 /// A share of 100: `30%`.
@@ -92,12 +119,41 @@ mod tests {
             "-1",
             "1e9",
             "99999999999999999999",
+            "5",
+            "5/s",
+            "0.5",
             "1.MiB",
             "MiB",
         ] {
             assert!(byte_rate(bad).is_err(), "{bad}");
         }
         assert_eq!(bytes("17179869184GiB"), None, "past 64 bits");
+    }
+
+    #[test]
+    fn a_rate_without_a_unit_is_asked_for_one() {
+        let problem = byte_rate("5").unwrap_err();
+        assert_eq!(problem, "needs a unit: write 5KiB/s, 5MB/s or 5B/s");
+        assert_eq!(byte_rate("5B/s"), Ok(Some(5)));
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        for rate in [
+            None,
+            Some(1),
+            Some(1_000_000),
+            Some(4 << 20),
+            Some(u64::MAX),
+        ] {
+            assert_eq!(byte_rate(&byte_rate_text(rate)), Ok(rate));
+        }
+        assert_eq!(byte_rate_text(Some(4 << 20)), "4MiB/s");
+        for amount in [1, 250_000, 5_000_000, u64::MAX] {
+            let amount = MicroCredits::new(amount);
+            assert_eq!(credits(&credits_text(amount)), Ok(amount));
+        }
+        assert_eq!(credits_text(MicroCredits::new(250_000)), "0.25cr");
     }
 
     #[test]

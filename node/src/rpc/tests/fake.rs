@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, BoostOrder, Command, CommandError, CommandReply, CreditError,
+    TorrentTotals,
 };
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::event::SessionEvent;
@@ -30,11 +31,12 @@ use seedbank_ledger::{
 use tokio::sync::mpsc;
 
 use crate::events::Events;
+use crate::host::config::kept::{KeptPolicy, PolicySources};
 use crate::rpc::backend::{
     Backend, BalanceSheet, BooksError, CreateStep, NetworkInfo, NewMetainfo, NodeInfo,
     PlacedTorrent, Steps, Stopping, TorrentError, VerifyStep,
 };
-use crate::settlement::GrantError;
+use crate::settlement::{GrantError, Keeper};
 
 /// What the fake has to spend.
 const AVAILABLE: MicroCredits = MicroCredits::new(1_000);
@@ -47,6 +49,8 @@ pub(super) fn own_key() -> NodeId {
 pub(super) struct Fake {
     info: NodeInfo,
     events: Events,
+    kept_policy: KeptPolicy,
+    keeper: Option<Keeper>,
     stopping: AtomicBool,
     state: Mutex<State>,
 }
@@ -59,7 +63,8 @@ struct State {
 }
 
 impl Fake {
-    pub(super) fn new() -> Self {
+    /// What is kept of its policy lies in `folder`.
+    pub(super) fn new(folder: &Path) -> Self {
         let ledger = NodeLedger::open(Memory::new(), own_key(), None, NOW).unwrap();
         Self {
             info: NodeInfo {
@@ -78,6 +83,11 @@ impl Fake {
                 started_at: NOW,
             },
             events: Events::new(),
+            kept_policy: KeptPolicy::new(
+                folder.join("policy.toml"),
+                PolicySources::of(Policy::default()),
+            ),
+            keeper: None,
             stopping: AtomicBool::new(false),
             state: Mutex::new(State {
                 torrents: BTreeMap::new(),
@@ -85,6 +95,14 @@ impl Fake {
                 policy: Policy::default(),
                 ledger,
             }),
+        }
+    }
+
+    /// One that keeps a network's ledger.
+    pub(super) fn keeping(folder: &Path, keeper: Keeper) -> Self {
+        Self {
+            keeper: Some(keeper),
+            ..Self::new(folder)
         }
     }
 
@@ -121,6 +139,18 @@ impl Fake {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    pub(super) fn put(
+        &self,
+        torrent_id: TorrentId,
+        to: TorrentState,
+    ) -> Result<CommandReply, CommandError> {
+        let mut state = self.state();
+        let unknown = CommandError::TorrentUnknown(torrent_id);
+        let row = state.torrents.get_mut(&torrent_id).ok_or(unknown)?;
+        row.view.state = to;
+        Ok(CommandReply::Done)
     }
 
     fn boost(&self, order: BoostOrder) -> Result<CommandReply, CommandError> {
@@ -171,6 +201,10 @@ impl Backend for Fake {
         &self.events
     }
 
+    fn kept_policy(&self) -> &KeptPolicy {
+        &self.kept_policy
+    }
+
     fn shutdown(&self) {
         self.stopping.store(true, Ordering::SeqCst);
     }
@@ -183,12 +217,22 @@ impl Backend for Fake {
                 self.state().policy = policy;
                 Ok(CommandReply::Done)
             }
+            Command::StartTorrent(torrent_id) => self.put(torrent_id, TorrentState::Seeding),
+            Command::StopTorrent(torrent_id) => self.put(torrent_id, TorrentState::Stopped),
             other => panic!("no test sends {other:?}"),
         }
     }
 
     async fn policy(&self) -> Result<Policy, Stopping> {
         Ok(self.state().policy.clone())
+    }
+
+    async fn totals(&self) -> Result<TorrentTotals, Stopping> {
+        Ok(TorrentTotals {
+            uploaded: Bytes::new(300),
+            downloaded: Bytes::new(200),
+            wasted: Bytes::new(1),
+        })
     }
 
     async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping> {
@@ -252,6 +296,10 @@ impl Backend for Fake {
 
     async fn check_ledger(&self) -> Result<CheckReport, BooksError> {
         Ok(self.state().ledger.check()?)
+    }
+
+    fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
     }
 
     async fn grant(&self, _: NewGrant) -> Result<GrantOutcome, GrantError> {
