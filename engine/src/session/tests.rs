@@ -19,6 +19,7 @@ mod pump;
 mod rig;
 mod seats;
 mod serving;
+mod showing;
 mod starting;
 mod stopping;
 mod trackers;

@@ -4,7 +4,7 @@ use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply,
 };
 use seedbank_engine::interface::config::Policy;
-use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, WalletView};
+use seedbank_engine::interface::view::{BoostQuote, BoostView, FilesView, PeerView, WalletView};
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::charts::node::{
     Balance, Breakdown, Explanation, Grouping, NodeCause, NodeLedger,
@@ -102,6 +102,19 @@ impl Backend for NodeBackend {
             .query(move |session| session.torrent(&torrent_id))
             .await;
         Ok(view.ok_or(Stopping)?.map(|view| self.row(view)))
+    }
+
+    async fn torrent_files(
+        &self,
+        torrent_id: TorrentId,
+        from: usize,
+        limit: usize,
+    ) -> Result<Option<FilesView>, Stopping> {
+        let files = self
+            .node
+            .query(move |session| session.torrent_files(&torrent_id, from, limit))
+            .await;
+        files.ok_or(Stopping)
     }
 
     async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping> {

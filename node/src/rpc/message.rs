@@ -3,7 +3,7 @@
 use prost_types::Timestamp;
 use seedbank_engine::interface::config::{PaidRule, Policy};
 use seedbank_engine::interface::view::{
-    BoostQuote, BoostState, BoostView, PayeeView, PeerView, TorrentState, TrackerView,
+    BoostQuote, BoostState, BoostView, FileView, PayeeView, PeerView, TorrentState, TrackerView,
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::refusal::Refusal;
@@ -56,6 +56,14 @@ pub(super) fn torrent(row: &PlacedTorrent, clock: WallTime) -> v1::Torrent {
             .collect(),
         download_dir: row.download_dir.display().to_string(),
         complete_time: view.completed_at.map(|at| clock.time_of(at)),
+    }
+}
+
+pub(super) fn file(view: &FileView) -> v1::TorrentFile {
+    v1::TorrentFile {
+        path: view.path.join("/"),
+        total_bytes: bytes(view.total),
+        have_bytes: bytes(view.have),
     }
 }
 

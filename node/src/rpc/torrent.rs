@@ -20,6 +20,7 @@ use super::page::page;
 use super::peers;
 use super::request::RecentRequests;
 use super::{error, field, message};
+use crate::number;
 
 /// Most trackers of a new torrent.
 const TRACKERS_MAX: usize = 100;
@@ -110,6 +111,27 @@ impl TorrentService for TorrentsApi {
                 .map(|row| message::torrent(row, clock))
                 .collect(),
             next_page_token,
+        }))
+    }
+
+    async fn list_torrent_files(
+        &self,
+        request: Request<v1::ListTorrentFilesRequest>,
+    ) -> Answer<v1::ListTorrentFilesResponse> {
+        let request = request.into_inner();
+        let torrent_id = field::torrent_id(&request.info_hash)?;
+        let size = field::page_size(request.page_size)?;
+        let next = field::page_token(&request.page_token, |text| text.parse::<usize>().ok())?;
+        let from = next.unwrap_or_default();
+        let view = self.backend.torrent_files(torrent_id, from, size).await;
+        let view = view.map_err(error::of_stopping)?;
+        let view = view.ok_or_else(|| error::torrent_unknown(torrent_id))?;
+        let last = view.files.last().map(|file| file.index.saturating_add(1));
+        let next = last.filter(|next| *next < view.count);
+        Ok(Response::new(v1::ListTorrentFilesResponse {
+            next_page_token: next.map(|next| next.to_string()).unwrap_or_default(),
+            file_count: number::count(view.count),
+            files: view.files.iter().map(message::file).collect(),
         }))
     }
 
