@@ -278,11 +278,14 @@ fn make(
 fn create_error(error: CreateError, request: &CreateRequest) -> TorrentError {
     match error {
         CreateError::Io { path, source } => TorrentError::Io { path, source },
-        CreateError::Changed { .. }
-        | CreateError::Name(_)
-        | CreateError::TooMany(_)
-        | CreateError::Metainfo(_)
-        | CreateError::Cancelled => {
+        // These name what they are about, which may lie below what was asked for.
+        CreateError::Changed { .. } | CreateError::Name(_) | CreateError::TooMany(_) => {
+            TorrentError::BadField {
+                field: "path",
+                problem: error.to_string(),
+            }
+        }
+        CreateError::TooLong { .. } | CreateError::Metainfo(_) | CreateError::Cancelled => {
             let problem = format!("{}: {error}", request.path.display());
             TorrentError::BadField {
                 field: "path",

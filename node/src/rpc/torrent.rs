@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use seedbank_engine::discovery::tracker::url::TrackerUrl;
 use seedbank_engine::interface::command::{AddTorrent, Added, Command, TorrentSource};
 use seedbank_engine::units::TorrentId;
 use seedbank_proto::Failure;
@@ -253,17 +254,23 @@ fn new_torrent(request: v1::AddTorrentRequest) -> Result<AddTorrent, Failure> {
 
 fn new_metainfo(request: v1::CreateMetainfoRequest) -> Result<NewMetainfo, Failure> {
     let path: PathBuf = field::absolute_path("path", &request.path)?;
-    let piece_len = u32::try_from(request.piece_bytes)
-        .map_err(|_| field::bad("piece_bytes", "is below zero"))?;
+    let piece_len = field::piece_len(request.piece_bytes)?;
     if request.trackers.len() > TRACKERS_MAX {
         let count = request.trackers.len();
         return Err(field::bad(
             "trackers",
-            format!("has {count}, at most {TRACKERS_MAX}"),
+            format!("must be at most {TRACKERS_MAX}, not {count}"),
         ));
     }
     for tracker in &request.trackers {
-        field::text("trackers", tracker)?;
+        let url = TrackerUrl::parse(field::text("trackers", tracker)?);
+        url.map_err(|error| {
+            let tracker = field::quoted(tracker);
+            let problem = format!(
+                "must be announce URLs, as udp://tracker.example:6969, not {tracker}: {error}"
+            );
+            field::bad("trackers", problem)
+        })?;
     }
     let comment = field::text("comment", &request.comment)?;
     Ok(NewMetainfo {
@@ -271,7 +278,7 @@ fn new_metainfo(request: v1::CreateMetainfoRequest) -> Result<NewMetainfo, Failu
         trackers: request.trackers.clone(),
         private: request.private,
         comment: (!comment.is_empty()).then(|| comment.to_owned()),
-        piece_len: (piece_len > 0).then_some(piece_len),
+        piece_len,
     })
 }
 
