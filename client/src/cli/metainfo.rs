@@ -109,7 +109,7 @@ fn write(path: &Path, bytes: &[u8], may_overwrite: bool) -> Result<(), ClientErr
 }
 
 fn is_there(path: &Path) -> ClientError {
-    let advice = "is there already: --force overwrites it, --out names another";
+    let advice = "is there already; --force overwrites it, --out names another file";
     ClientError::File {
         path: path.display().to_string(),
         source: io::Error::new(io::ErrorKind::AlreadyExists, advice),

@@ -162,11 +162,18 @@ fn screen(
     let columns = columns.saturating_sub(1);
     let hint = hint.map(|hint| fold(hint, columns)).unwrap_or_default();
     let room = rows.saturating_sub(hint.len() + 2).max(1);
-    let mut lines: Vec<String> = bars
-        .iter()
-        .take(room)
-        .map(|bar| line(bar, columns, tick))
-        .collect();
+    let shown: Vec<&WorkLine> = bars.iter().take(room).collect();
+    let (common, fits) = Layout::of(&shown, columns);
+    let draw = |bar: &WorkLine| {
+        // Too narrow for bars that line up: each says what it can.
+        let layout = if fits {
+            common
+        } else {
+            Layout::of(&[bar], columns).0
+        };
+        line(bar, layout, columns, tick)
+    };
+    let mut lines: Vec<String> = shown.into_iter().map(draw).collect();
     if bars.len() > room {
         let more = bars.len() - room;
         lines.push(cut(&format!("and {more} more"), columns));
@@ -175,31 +182,59 @@ fn screen(
     lines
 }
 
-/// One bar on one line of at most `columns` columns: what does not fit is left out, what matters
-/// least first, and the name is cut last.
-fn line(bar: &WorkLine, columns: usize, tick: usize) -> String {
-    const LAYOUTS: [(usize, usize); 7] =
-        [(30, 9), (20, 9), (20, 3), (10, 3), (10, 2), (0, 2), (0, 1)];
-    let name_wanted = width(&bar.name).min(NAME_MIN);
-    let layouts = LAYOUTS.iter().map(|(bar_len, fact_count)| {
-        let facts: Vec<&str> = bar
-            .facts
-            .iter()
-            .take(*fact_count)
-            .map(String::as_str)
-            .collect();
-        let facts = facts.join("  ");
-        let drawn = match bar_len {
-            0 => String::new(),
-            len => format!("  [{}]", fill(bar.part, *len, tick)),
+/// How lines are divided: columns of the bar, how many facts, columns of the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    bar_len: usize,
+    fact_count: usize,
+    name_len: usize,
+}
+
+impl Layout {
+    /// The richest one in which these lines fit `columns`, so that their bars line up, and whether
+    /// it leaves names readable. What matters least is left out first, names are cut last.
+    fn of(bars: &[&WorkLine], columns: usize) -> (Self, bool) {
+        const LAYOUTS: [(usize, usize); 7] =
+            [(30, 9), (20, 9), (20, 3), (10, 3), (10, 2), (0, 2), (0, 1)];
+        let longest = |of: &dyn Fn(&WorkLine) -> usize| bars.iter().map(|bar| of(bar)).max();
+        let name_len = longest(&|bar| width(&bar.name)).unwrap_or_default();
+        let mut layout = Self {
+            bar_len: 0,
+            fact_count: 0,
+            name_len: 0,
         };
-        let room = columns.saturating_sub(width(&drawn) + 2 + width(&facts));
-        (room, drawn, facts)
-    });
-    let layouts: Vec<_> = layouts.collect();
-    let fits = layouts.iter().find(|(room, ..)| *room >= name_wanted);
-    let (room, drawn, facts) = fits.or(layouts.last()).expect("there are layouts");
-    let name = pad_right(&cut(&bar.name, *room), *room);
+        for (bar_len, fact_count) in LAYOUTS {
+            let facts = longest(&|bar| width(&facts(bar, fact_count))).unwrap_or_default();
+            let frame = if bar_len == 0 { 0 } else { bar_len + 4 };
+            let room = columns.saturating_sub(frame + 2 + facts);
+            layout = Self {
+                bar_len,
+                fact_count,
+                name_len: room.min(name_len),
+            };
+            if room >= name_len.min(NAME_MIN) {
+                return (layout, true);
+            }
+        }
+        (layout, false)
+    }
+}
+
+/// What is said of one piece of work, the first `count` facts.
+fn facts(bar: &WorkLine, count: usize) -> String {
+    let facts: Vec<&str> = bar.facts.iter().take(count).map(String::as_str).collect();
+    facts.join("  ")
+}
+
+/// One piece of work on one line of at most `columns` columns.
+fn line(bar: &WorkLine, layout: Layout, columns: usize, tick: usize) -> String {
+    let name_len = layout.name_len;
+    let name = pad_right(&cut(&bar.name, name_len), name_len);
+    let drawn = match layout.bar_len {
+        0 => String::new(),
+        len => format!("  [{}]", fill(bar.part, len, tick)),
+    };
+    let facts = facts(bar, layout.fact_count);
     cut(format!("{name}{drawn}  {facts}").trim_end(), columns)
 }
 
@@ -258,18 +293,19 @@ mod tests {
     #[test]
     fn a_line_never_wraps_and_says_most_where_there_is_room() {
         let bar = downloading();
+        let line = |columns| line(&bar, Layout::of(&[&bar], columns).0, columns, 0);
         assert_eq!(
-            line(&bar, 119, 0),
+            line(119),
             "debian-12.7.0-a…-long-name.iso  [=======>                      ]   25.0 %  eta 16m31s\
              \u{20}    3.1 MiB/s  1.0 GiB of 4.0 GiB"
         );
         assert_eq!(
-            line(&bar, 79, 0),
+            line(79),
             "debian-12.…-name.iso  [=====>              ]   25.0 %  eta 16m31s     3.1 MiB/s"
         );
-        assert_eq!(line(&bar, 39, 0), "debian-12…name.iso   25.0 %  eta 16m31s");
+        assert_eq!(line(39), "debian-12…name.iso   25.0 %  eta 16m31s");
         for columns in 1..200 {
-            let line = line(&bar, columns, columns);
+            let line = line(columns);
             assert!(width(&line) <= columns, "{columns}: {line}");
         }
     }
@@ -298,6 +334,20 @@ mod tests {
         assert_eq!(lines.len(), 4, "three bars and what is left out");
         assert_eq!(lines[3], "and 2 more");
         assert!(lines.iter().all(|line| width(line) < 80));
+    }
+
+    #[test]
+    fn bars_line_up_and_a_short_name_leaves_no_gap() {
+        let waiting = WorkLine {
+            name: "film".into(),
+            part: None,
+            facts: vec!["waiting for metadata, 0 peers".into()],
+        };
+        let lines = screen(&[downloading(), waiting.clone()], None, 24, 80, 0);
+        let bar_at = |line: &String| line.split('[').next().map(width);
+        assert_eq!(bar_at(&lines[0]), bar_at(&lines[1]), "{lines:?}");
+        let lines = screen(&[waiting], None, 24, 80, 0);
+        assert!(lines[0].starts_with("film  [<=>"), "{lines:?}");
     }
 
     #[test]

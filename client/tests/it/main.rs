@@ -150,7 +150,7 @@ async fn create_writes_the_file_and_can_seed_it() {
     let outcome = run(&server, &line).await;
     assert_eq!(outcome.code, 1, "{outcome:?}");
     assert!(
-        outcome.err.contains("is there already: --force"),
+        outcome.err.contains("is there already; --force"),
         "{outcome:?}"
     );
     assert_eq!(std::fs::read(&out).unwrap(), b"precious");
