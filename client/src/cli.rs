@@ -6,13 +6,17 @@
 mod args;
 mod boost;
 mod events;
+mod examples;
 mod metainfo;
 mod network;
 mod node;
 mod output;
+mod pace;
 mod peers;
 mod policy;
 mod progress;
+mod show;
+mod source;
 mod table;
 mod torrent;
 mod wait;
@@ -97,8 +101,8 @@ async fn execute(app: &mut App<'_>, command: ClientCommand) -> Result<(), Client
         ClientCommand::Shutdown => node::shutdown(app).await,
         ClientCommand::Events(args) => events::watch(app, args).await,
         ClientCommand::Add(args) => torrent::add(app, args).await,
-        ClientCommand::Ls(args) => torrent::list(app, args).await,
-        ClientCommand::Show(args) => torrent::show(app, &args.id).await,
+        ClientCommand::Ls(args) => show::list(app, args).await,
+        ClientCommand::Show(args) => show::show(app, args).await,
         ClientCommand::Start(args) => torrent::start(app, &args.ids).await,
         ClientCommand::Stop(args) => torrent::stop(app, &args.ids).await,
         ClientCommand::Rm(args) => torrent::remove(app, args).await,
@@ -114,7 +118,23 @@ async fn execute(app: &mut App<'_>, command: ClientCommand) -> Result<(), Client
             clap_complete::generate(shell, &mut Args::command(), "seedbank", &mut script);
             app.printer.raw(&script)
         }
+        ClientCommand::Man { dir } => manual(app, dir.as_deref()),
     }
+}
+
+/// Prints the first page, or writes a page for every command to `dir`.
+fn manual(app: &mut App<'_>, dir: Option<&Path>) -> Result<(), ClientError> {
+    let Some(dir) = dir else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Args::command()).render(&mut page)?;
+        return app.printer.raw(&page);
+    };
+    std::fs::create_dir_all(dir)
+        .and_then(|()| clap_mangen::generate_to(Args::command(), dir))
+        .map_err(|source| ClientError::File {
+            path: dir.display().to_string(),
+            source,
+        })
 }
 
 fn default_address(home: Option<&Path>) -> Result<ApiAddress, ClientError> {

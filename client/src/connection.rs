@@ -30,6 +30,8 @@ const PAGE_SIZE: i32 = 1_000;
 const PAGES_MAX: u32 = 1_000;
 /// Hex digits of an info hash.
 const INFO_HASH_DIGITS: usize = 40;
+/// Torrents that are named when an id fits several.
+const AMBIGUOUS_SHOWN: usize = 5;
 /// Between two attempts while waiting for a daemon to come up.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
@@ -126,14 +128,28 @@ impl Client {
         Ok(torrents)
     }
 
-    /// The info hash that a user means: a whole one, a unique prefix of one, or a torrent's name.
+    /// The torrents that a user means, each once and in the order given; see [`Self::resolve`].
+    pub async fn resolve_all(&mut self, ids: &[String]) -> Result<Vec<v1::Torrent>, ClientError> {
+        let torrents = self.list_torrents().await?;
+        let mut found: Vec<v1::Torrent> = Vec::new();
+        for id in ids {
+            let torrent = pick(&torrents, id)?;
+            if found.iter().all(|one| one.info_hash != torrent.info_hash) {
+                found.push(torrent.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The info hash that a user means: a whole one, a torrent's name, a unique prefix of an info
+    /// hash, or a unique beginning of a name in whatever case.
     pub async fn resolve(&mut self, id: &str) -> Result<String, ClientError> {
         let is_hex = id.bytes().all(|digit| digit.is_ascii_hexdigit());
         if is_hex && id.len() == INFO_HASH_DIGITS {
             return Ok(id.to_ascii_lowercase());
         }
         let torrents = self.list_torrents().await?;
-        pick(&torrents, id)
+        Ok(pick(&torrents, id)?.info_hash.clone())
     }
 
     fn over(api: Api) -> Self {
@@ -245,22 +261,38 @@ impl Interceptor for Caller {
     }
 }
 
-fn pick(torrents: &[v1::Torrent], id: &str) -> Result<String, ClientError> {
-    let prefix = id.to_ascii_lowercase();
-    let by_name = |torrent: &&v1::Torrent| torrent.display_name == id;
-    let by_prefix = |torrent: &&v1::Torrent| torrent.info_hash.starts_with(&prefix);
-    let mut named = torrents.iter().filter(by_name);
-    let mut prefixed = torrents.iter().filter(by_prefix);
-    match (named.next(), named.next(), prefixed.next(), prefixed.next()) {
-        (Some(one), None, _, _) | (None, _, Some(one), None) => Ok(one.info_hash.clone()),
-        (None, _, None, _) => Err(ClientError::TorrentUnknown(id.to_owned())),
-        (Some(first), Some(second), _, _) | (None, _, Some(first), Some(second)) => {
-            Err(ClientError::Usage(format!(
-                "{id:?} fits several torrents, among them {} and {}",
-                first.info_hash, second.info_hash
-            )))
+fn pick<'a>(torrents: &'a [v1::Torrent], id: &str) -> Result<&'a v1::Torrent, ClientError> {
+    if id.is_empty() {
+        return Err(ClientError::TorrentUnknown(id.to_owned()));
+    }
+    let lower = id.to_lowercase();
+    let called = |torrent: &v1::Torrent| torrent.display_name == id;
+    let hashed = |torrent: &v1::Torrent| torrent.info_hash.starts_with(&lower);
+    let begins = |torrent: &v1::Torrent| torrent.display_name.to_lowercase().starts_with(&lower);
+    let ways: [&dyn Fn(&v1::Torrent) -> bool; 3] = [&called, &hashed, &begins];
+    for way in ways {
+        let found: Vec<&v1::Torrent> = torrents.iter().filter(|torrent| way(torrent)).collect();
+        match found[..] {
+            [] => {}
+            [one] => return Ok(one),
+            _ => return Err(ClientError::Usage(ambiguous(id, &found))),
         }
     }
+    Err(ClientError::TorrentUnknown(id.to_owned()))
+}
+
+fn ambiguous(id: &str, found: &[&v1::Torrent]) -> String {
+    let shown = found
+        .iter()
+        .take(AMBIGUOUS_SHOWN)
+        .map(|torrent| format!("\n  {} {}", torrent.info_hash, torrent.display_name));
+    let more = match found.len().saturating_sub(AMBIGUOUS_SHOWN) {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
+    };
+    let shown: String = shown.collect();
+    let count = found.len();
+    format!("{id:?} fits {count} torrents, use more of the info hash:{shown}{more}")
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
@@ -304,10 +336,19 @@ mod tests {
             torrent("aa22", "arch"),
             torrent("bb33", "aa11x"),
         ];
-        assert_eq!(pick(&torrents, "debian").unwrap(), "aa11");
-        assert_eq!(pick(&torrents, "AA2").unwrap(), "aa22");
-        assert_eq!(pick(&torrents, "aa").unwrap_err().exit_code(), 2);
-        assert_eq!(pick(&torrents, "zz").unwrap_err().exit_code(), 5);
+        let hash = |id| pick(&torrents, id).map(|torrent| torrent.info_hash.as_str());
+        assert_eq!(hash("debian").unwrap(), "aa11");
+        assert_eq!(hash("AA2").unwrap(), "aa22");
+        assert_eq!(hash("Deb").unwrap(), "aa11");
+        // A hash goes before a name that begins alike.
+        assert_eq!(hash("aa11").unwrap(), "aa11");
+        let error = hash("aa").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(
+            error.to_string(),
+            "\"aa\" fits 2 torrents, use more of the info hash:\n  aa11 debian\n  aa22 arch"
+        );
+        assert_eq!(hash("zz").unwrap_err().exit_code(), 5);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The daemon refused or failed.
-    #[error("{}", .0.message())]
+    #[error("{}", in_flags(.0))]
     Call(Box<Status>),
     /// No torrent fits the name given.
     #[error("no torrent is called {0:?}")]
@@ -48,6 +48,14 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// A web server did not give a .torrent file.
+    #[error("cannot fetch {url}: {problem}")]
+    Fetch {
+        /// Which, without what may be secret.
+        url: String,
+        /// What went wrong.
+        problem: String,
+    },
     /// Output could not be written.
     #[error("cannot write output: {0}")]
     Output(#[from] io::Error),
@@ -59,7 +67,7 @@ impl ClientError {
     /// which shells show as 130.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::TorrentFailed(_) | Self::File { .. } | Self::Output(_) => 1,
+            Self::TorrentFailed(_) | Self::File { .. } | Self::Fetch { .. } | Self::Output(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::TorrentUnknown(_) => 5,
@@ -96,6 +104,7 @@ impl ClientError {
             | Self::CheckFailed(_)
             | Self::TorrentFailed(_)
             | Self::File { .. }
+            | Self::Fetch { .. }
             | Self::Output(_) => None,
         }
     }
@@ -109,6 +118,7 @@ impl ClientError {
             Self::CheckFailed(_) => "CHECK_FAILED",
             Self::TorrentFailed(_) => "TORRENT_FAILED",
             Self::File { .. } | Self::Output(_) => "FILE",
+            Self::Fetch { .. } => "FETCH",
             Self::Call(status) => Failure::of(status).map_or("", |failure| name_of(failure.reason)),
         }
     }
@@ -121,7 +131,7 @@ impl ClientError {
             Self::TimedOut(_) => name_of_code(Code::DeadlineExceeded),
             Self::CheckFailed(_) => name_of_code(Code::DataLoss),
             Self::TorrentFailed(_) => name_of_code(Code::Aborted),
-            Self::File { .. } | Self::Output(_) => name_of_code(Code::Unknown),
+            Self::File { .. } | Self::Fetch { .. } | Self::Output(_) => name_of_code(Code::Unknown),
             Self::Call(status) => name_of_code(status.code()),
         }
     }
@@ -135,6 +145,51 @@ impl From<Status> for ClientError {
         }
         Self::Call(Box::new(status))
     }
+}
+
+/// What the daemon said, with its name for a field replaced by what the user wrote.
+fn in_flags(status: &Status) -> String {
+    let message = status.message();
+    let failure = Failure::of(status);
+    let field = failure.and_then(|failure| failure.metadata.get("field").cloned());
+    let in_words = field.and_then(|field| {
+        let rest = message.strip_prefix(field.as_str())?;
+        Some(format!("{}{rest}", flag_of(&field)?))
+    });
+    in_words.unwrap_or_else(|| message.to_owned())
+}
+
+/// The flag, or the word in the usage, behind a field of the contract.
+fn flag_of(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "addresses" => "--add",
+        "amount_microcredits" => "AMOUNT",
+        "bid_microcredits_per_gib" | "bid" => "--bid",
+        "boost_id" => "BOOST_ID",
+        "comment" => "--comment",
+        "download_dir" => "--dir",
+        "download_limit_bytes_per_second" => "download-limit",
+        "from_sequence" => "--from",
+        "info_hash" => "ID",
+        "initial_peers" => "--peer",
+        "magnet" => "SRC",
+        "max_microcredits" | "max" => "--max",
+        "max_spend_per_day_microcredits" => "max-per-day",
+        "min_rate_microcredits_per_gib" => "min-rate",
+        "open_share_percent" => "open-share",
+        "paid_rule" => "rule",
+        "path" => "PATH",
+        "piece_bytes" => "--piece",
+        "request_id" => "--request-id",
+        "reason" => "--reason",
+        "slot_count" => "slots",
+        "start_time" => "--since",
+        "time_to_live" => "--for",
+        "to" => "TO",
+        "trackers" => "--tracker",
+        "upload_limit_bytes_per_second" => "upload-limit",
+        _ => return None,
+    })
 }
 
 fn exit_code_of(status: &Status) -> u8 {
@@ -216,6 +271,55 @@ mod tests {
         );
         assert_eq!(ClientError::Usage(String::new()).exit_code(), 2);
         assert_eq!(ClientError::CheckFailed(String::new()).exit_code(), 8);
+    }
+
+    #[test]
+    fn a_bad_field_is_named_as_the_user_wrote_it() {
+        let said = |field: &str, problem: &str| {
+            let failure = Failure::new(ErrorReason::BadField, format!("{field} {problem}"));
+            ClientError::from(Status::from(failure.with("field", field))).to_string()
+        };
+        assert_eq!(
+            said("slot_count", "must be 1 to 1000, not 0"),
+            "slots must be 1 to 1000, not 0"
+        );
+        assert_eq!(said("initial_peers", "must be"), "--peer must be");
+        // A field of some later daemon keeps its name, and so does a sentence about none.
+        assert_eq!(said("novel_field", "is odd"), "novel_field is odd");
+        assert_eq!(said("", "is odd"), " is odd");
+    }
+
+    #[test]
+    fn every_field_of_a_request_that_a_command_fills_has_a_flag() {
+        let commands = [
+            "AddTorrentRequest",
+            "AddPeersRequest",
+            "CreateMetainfoRequest",
+            "CreateBoostRequest",
+            "TransferRequest",
+            "GrantRequest",
+            "Policy",
+        ];
+        // Switches cannot be wrong, and these are not for people to write.
+        let apart = [
+            "ask_microcredits_per_gib",
+            "earn",
+            "friends",
+            "metainfo",
+            "private",
+            "spend",
+            "stopped",
+        ];
+        let pool = prost_reflect::DescriptorPool::decode(seedbank_proto::FILE_DESCRIPTOR_SET);
+        let pool = pool.unwrap();
+        for command in commands {
+            let message = pool.get_message_by_name(&format!("seedbank.v1.{command}"));
+            for field in message.unwrap().fields() {
+                let name = field.name();
+                let named = flag_of(name).is_some() || apart.contains(&name);
+                assert!(named, "{command}.{name}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! Times for people: "3 min ago", "2026-11-21 01:24". Machines get RFC 3339 from `json.rs`.
+//! Times for people: "3 min ago", "2026-11-21 02:24 +01:00". Machines get RFC 3339 in UTC from
+//! `json.rs`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::tz::TimeZone;
 use prost_types::Timestamp;
 
 const MINUTE: i64 = 60;
@@ -40,15 +42,22 @@ pub(crate) fn duration(secs: i64) -> String {
     }
 }
 
-/// "2026-11-21 01:24" in UTC; "-" for no time.
+/// "2026-11-21 02:24 +01:00" by this machine's clock; "-" for no time.
 pub(crate) fn minute(time: Option<Timestamp>) -> String {
+    minute_in(time, &TimeZone::system())
+}
+
+fn minute_in(time: Option<Timestamp>, zone: &TimeZone) -> String {
     let Some(time) = time else {
         return "-".to_owned();
     };
-    let text = time.to_string();
-    match (text.get(..10), text.get(11..16)) {
-        (Some(day), Some(minute)) => format!("{day} {minute}"),
-        _ => text,
+    match jiff::Timestamp::from_second(time.seconds) {
+        Ok(at) => {
+            let at = at.to_zoned(zone.clone());
+            at.strftime("%Y-%m-%d %H:%M %:z").to_string()
+        }
+        // Beyond the year 9999: nobody's local time.
+        Err(_) => time.to_string(),
     }
 }
 
@@ -70,7 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn minutes_are_utc() {
-        assert_eq!(minute(at(1_700_000_000)), "2023-11-14 22:13");
+    fn minutes_are_local_and_say_how_far_from_utc() {
+        let minute = |hours, seconds| {
+            let zone = TimeZone::fixed(jiff::tz::offset(hours));
+            minute_in(at(seconds), &zone)
+        };
+        assert_eq!(minute(0, 1_700_000_000), "2023-11-14 22:13 +00:00");
+        assert_eq!(minute(2, 1_700_000_000), "2023-11-15 00:13 +02:00");
+        assert_eq!(minute(-5, 1_700_000_000), "2023-11-14 17:13 -05:00");
+        assert_eq!(minute_in(None, &TimeZone::UTC), "-");
     }
 }

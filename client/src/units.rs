@@ -188,6 +188,36 @@ pub(crate) fn percent(part: i64, whole: i64) -> String {
     format!("{}.{} %", permille / 10, permille % 10)
 }
 
+/// `0.45`, rounded down; `-` of nothing.
+pub(crate) fn ratio(part: i64, whole: i64) -> String {
+    if whole <= 0 {
+        return "-".to_owned();
+    }
+    let cents = i128::from(part.max(0)) * 100 / i128::from(whole);
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
+/// Parses the length of a piece: a power of two from 16 KiB to 16 MiB.
+pub(crate) fn parse_piece(text: &str) -> Result<i32, String> {
+    const SHORTEST: i64 = 16 << 10;
+    const LONGEST: i64 = 16 << 20;
+    let len = parse_bytes(text)?;
+    let is_piece = |len: i64| (SHORTEST..=LONGEST).contains(&len) && len & (len - 1) == 0;
+    if is_piece(len) {
+        return i32::try_from(len).map_err(|error| error.to_string());
+    }
+    // A bare number is rarely meant in bytes.
+    let bare = text.bytes().all(|digit| digit.is_ascii_digit());
+    let meant = len.checked_shl(20).filter(|meant| bare && is_piece(*meant));
+    let meant = match meant {
+        Some(_) => format!("; {len}MiB would be one"),
+        None => ", such as 256KiB or 4MiB".to_owned(),
+    };
+    Err(format!(
+        "{text} is no length of a piece: it is a power of two from 16KiB to 16MiB{meant}"
+    ))
+}
+
 fn split_credit(amount: i64) -> (u64, u64) {
     let size = amount.unsigned_abs();
     let unit = PER_CREDIT.unsigned_abs();
@@ -264,6 +294,24 @@ mod tests {
     }
 
     #[test]
+    fn pieces_are_powers_of_two_and_a_bare_number_is_asked_about() {
+        assert_eq!(parse_piece("16KiB"), Ok(16 << 10));
+        assert_eq!(parse_piece("16MiB"), Ok(16 << 20));
+        let said = parse_piece("4").unwrap_err();
+        assert!(
+            said.ends_with("16KiB to 16MiB; 4MiB would be one"),
+            "{said}"
+        );
+        for bad in ["5", "5MiB", "8KiB", "32MiB", "9223372036854775807"] {
+            let said = parse_piece(bad).unwrap_err();
+            assert!(
+                said.contains("a power of two from 16KiB to 16MiB"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
     fn numbers_print_with_their_unit() {
         assert_eq!(credit(12_345_678), "12.345678 cr");
         assert_eq!(credit(-1), "-0.000001 cr");
@@ -275,6 +323,9 @@ mod tests {
         assert_eq!(bytes_per_second(3_250_585), "3.1 MiB/s");
         assert_eq!(percent(999_999, 1_000_000), "99.9 %");
         assert_eq!(percent(5, 0), "-");
+        assert_eq!(ratio(999, 1_000), "0.99");
+        assert_eq!(ratio(1_234, 100), "12.34");
+        assert_eq!(ratio(5, 0), "-");
         assert_eq!(credit(i64::MIN), "-9223372036854.775808 cr");
     }
 }

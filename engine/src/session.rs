@@ -36,7 +36,7 @@ use crate::interface::command::{Command, CommandError, CommandReply};
 use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::input::Input;
 use crate::interface::output::Output;
-use crate::interface::view::{BoostQuote, BoostView, PeerView, TorrentView, WalletView};
+use crate::interface::view::{BoostQuote, BoostView, FilesView, PeerView, TorrentView, WalletView};
 use crate::rate::RatePeak;
 use crate::rng::Rng;
 use crate::session::peer::Peer;
@@ -429,6 +429,19 @@ impl Session {
         self.torrents
             .get(torrent_id)
             .map(|torrent| self.torrent_view(torrent, self.now))
+    }
+
+    /// At most `limit` files of a torrent, pad files apart, from the `from`-th on, from 0.
+    ///
+    /// Walks over the pieces of those files and once over the list of all.
+    pub fn torrent_files(
+        &self,
+        torrent_id: &TorrentId,
+        from: usize,
+        limit: usize,
+    ) -> Option<FilesView> {
+        let torrent = self.torrents.get(torrent_id)?;
+        Some(show::files_view(torrent, from, limit))
     }
 
     /// Every connection, or those of one torrent, in the order in which we met.

@@ -88,14 +88,18 @@ impl fmt::Display for Refusal {
             Self::WrongNonce => "the nonce is not the account's last plus 1",
             Self::Expired => "settlement time is past its end",
             Self::NotIssuer => "only an issuer may do this",
-            Self::BadAmount => "the amount is zero, or outside the limits of the network",
+            Self::BadAmount => {
+                "the amount is zero, or less or more than the network's genesis allows at once"
+            }
             Self::InsufficientCredit => "the account has less available",
             Self::SameParty => "both sides are the same",
             Self::LockUnknown => "there is no such lock",
             Self::LockClosed => "the lock is closed or has expired",
             Self::NotParty => "it is not by a party that may give it",
             Self::LockExists => "a live lock for this pair exists",
-            Self::BadLifetime => "the lifetime is past a limit, or zero",
+            Self::BadLifetime => {
+                "the lifetime is zero, or longer than the network's genesis allows"
+            }
             Self::BadReceipt => "the receipt is for another channel, or not the payer's",
             Self::ReceiptRegressed => "a total in the receipt went back",
             Self::AlreadyDone => "it was done before",

@@ -3,6 +3,7 @@
 mod books;
 #[cfg(feature = "demo")]
 mod demo;
+mod manual;
 mod network;
 mod output;
 mod run;
@@ -63,22 +64,32 @@ pub struct Settings {
 #[derive(Debug, Subcommand)]
 enum DaemonCommand {
     /// Run the daemon
+    #[command(after_help = manual::RUN_EXAMPLES)]
     Run,
     /// See a paying leecher overtake others in a real swarm on loopback, with a control beside it
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     /// Look after the ledger while no daemon runs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = manual::LEDGER_EXAMPLES)]
     Ledger(LedgerCommand),
     /// Look after this node's key
     #[command(subcommand)]
     Key(KeyCommand),
     /// Show settings and where they come from
-    #[command(subcommand)]
+    #[command(subcommand, after_help = manual::CONFIG_EXAMPLES)]
     Config(ConfigCommand),
     /// Found a network
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page, or write a page for every command to a folder
+    #[command(after_help = manual::MAN_EXAMPLES)]
+    Man {
+        /// Folder for the pages, made if need be
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -245,6 +256,8 @@ fn execute(cli: Cli, out: &mut impl Write) -> Result<(), CliFailure> {
             out: folder,
             url,
         }) => network::init(&name, &folder, &url, out),
+        DaemonCommand::Completions { shell } => Ok(manual::completions(shell, out)?),
+        DaemonCommand::Man { dir } => Ok(manual::pages(dir.as_deref(), out)?),
     }
 }
 
@@ -315,6 +328,42 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_in_the_help_is_a_command_line() {
+        let command = Cli::command();
+        let helps = command
+            .get_subcommands()
+            .filter_map(clap::Command::get_after_help);
+        let helps: Vec<String> = helps.map(ToString::to_string).collect();
+        let lines = helps.iter().flat_map(|help| help.lines());
+        let examples: Vec<&str> = lines.filter_map(|line| line.strip_prefix("  ")).collect();
+        assert!(examples.len() >= 8, "{examples:?}");
+        for example in examples {
+            let words = example.split(['>', '|']).next().unwrap().split_whitespace();
+            let parsed = Cli::try_parse_from(words);
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn completions_and_pages_name_the_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        for shell in ["bash", "zsh", "fish"] {
+            let script = run(folder.path(), &["completions", shell]).unwrap();
+            assert!(script.contains("data-dir"), "{shell}");
+        }
+        assert!(
+            run(folder.path(), &["man"])
+                .unwrap()
+                .contains(".TH seedbankd 1")
+        );
+        let pages = folder.path().join("man/man1");
+        run(folder.path(), &["man", pages.to_str().unwrap()]).unwrap();
+        for page in ["seedbankd.1", "seedbankd-run.1", "seedbankd-network-init.1"] {
+            assert!(pages.join(page).exists(), "{page}");
+        }
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::examples;
 use crate::connection::ApiAddress;
-use crate::units::{parse_bytes, parse_credit, parse_duration, parse_key, parse_rate};
+use crate::units::{parse_credit, parse_duration, parse_key, parse_piece, parse_rate};
 
 /// Longest wait when `--wait` names none: a year.
 const WAIT_DEFAULT: &str = "365d";
@@ -15,10 +16,11 @@ const WAIT_DEFAULT: &str = "365d";
 #[derive(Debug, Parser)]
 #[command(name = "seedbank", version, propagate_version = true)]
 #[command(
-    after_help = "IDs are info hashes, unique prefixes of one, or torrent names.\n\
+    after_help = format!("IDs are info hashes or names of torrents, or unique beginnings of one.\n\
     Amounts are credits: 5, 5cr, 2.5cr. Rates are credits per GiB: 3cr/GiB.\n\
     Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 cannot reach the daemon, 4 not allowed,\n\
-    5 not found, 6 not enough credit, 7 timed out, 8 verification failed, 130 interrupted."
+    5 not found, 6 not enough credit, 7 timed out, 8 verification failed, 130 interrupted.\n\n{}",
+    examples::ALL)
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -69,38 +71,47 @@ pub(super) enum Color {
 pub(super) enum ClientCommand {
     /// One screen: identity, rates, balance
     Status,
-    /// Add torrents: .torrent files or magnet links
+    /// Add torrents: .torrent files, their URLs, magnet links or info hashes
+    #[command(after_help = examples::ADD)]
     Add(Add),
     /// List torrents
-    #[command(visible_alias = "list")]
+    #[command(visible_alias = "list", after_help = examples::LS)]
     Ls(Ls),
-    /// Show one torrent
-    Show(OneId),
-    /// Start torrents
+    /// Show one torrent and its files
+    #[command(after_help = examples::SHOW)]
+    Show(Show),
+    /// Start torrents, or all
+    #[command(after_help = examples::START)]
     Start(Ids),
-    /// Stop torrents, keeping their data
+    /// Stop torrents, or all, keeping their data
+    #[command(after_help = examples::STOP)]
     Stop(Ids),
     /// Forget torrents
+    #[command(after_help = examples::RM)]
     Rm(Rm),
     /// Check a torrent's data on disk again
+    #[command(after_help = examples::VERIFY)]
     Verify(OneId),
-    /// List peers, and why each is served or not
+    /// List peers: who serves us, whom we serve and why
+    #[command(after_help = examples::PEERS)]
     Peers(Peers),
     /// Balance and history
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::WALLET)]
     Wallet(WalletCommand),
     /// Spend credit to be served first
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::BOOST)]
     Boost(BoostCommand),
     /// What the node takes, gives and spends
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::POLICY)]
     Policy(PolicyCommand),
     /// The network as its settlement node sees it: supply, members, grants
     #[command(subcommand)]
     Network(NetworkView),
     /// Make a .torrent file from a file or folder on the daemon's machine
+    #[command(after_help = examples::CREATE)]
     Create(Create),
     /// Print events as they happen, or those there are
+    #[command(after_help = examples::EVENTS)]
     Events(EventsArgs),
     /// Whether the daemon serves
     Health {
@@ -109,25 +120,43 @@ pub(super) enum ClientCommand {
     },
     /// Stop the daemon
     Shutdown,
-    /// Print a completion script
+    /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions { shell: clap_complete::Shell },
+    /// Print the manual page, or write a page for every command to a folder
+    #[command(after_help = examples::MAN)]
+    Man {
+        /// Folder for the pages, made if need be
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct OneId {
+    /// Info hash or name, or a unique beginning of one
     #[arg(value_name = "ID")]
     pub(super) id: String,
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    pub(super) id: OneId,
+    /// Every file, not just the first ones
+    #[arg(long)]
+    pub(super) files: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Ids {
+    /// Info hashes or names, or unique beginnings of one
     #[arg(value_name = "ID", required = true)]
     pub(super) ids: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Add {
-    /// .torrent file or magnet link
+    /// .torrent file, its http(s) URL, magnet link, info hash, or - for a file on standard input
     #[arg(value_name = "SRC", required = true)]
     pub(super) sources: Vec<String>,
     /// Folder on the daemon's machine
@@ -197,11 +226,14 @@ pub(super) struct Create {
     #[arg(long)]
     pub(super) comment: Option<String>,
     /// Bytes in a piece: a power of two, 16KiB to 16MiB
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    pub(super) piece: Option<i64>,
+    #[arg(long, value_name = "SIZE", value_parser = parse_piece)]
+    pub(super) piece: Option<i32>,
     /// Where to write it; NAME.torrent here if not given
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub(super) force: bool,
     /// Seed it at once
     #[arg(long)]
     pub(super) seed: bool,
@@ -210,7 +242,7 @@ pub(super) struct Create {
 #[derive(Debug, clap::Args)]
 pub(super) struct EventsArgs {
     /// First event wanted, 0 for the oldest there is; only new ones if nothing else is said
-    #[arg(long, value_name = "SEQUENCE")]
+    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(0..))]
     pub(super) from: Option<i64>,
     /// Only this kind, as in the JSON without `EVENT_KIND_` (choke, boost-funded, ...)
     #[arg(long = "kind", value_name = "KIND")]
@@ -301,6 +333,7 @@ pub(super) enum LinesBy {
     Kind,
     Peer,
     Torrent,
+    /// The UTC day
     Day,
 }
 

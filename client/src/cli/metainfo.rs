@@ -1,5 +1,7 @@
 //! `create`: a .torrent file from what is on the daemon's machine.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use seedbank_proto::v1;
@@ -16,25 +18,24 @@ use crate::units::bytes;
 
 pub(super) async fn create(app: &mut App<'_>, args: Create) -> Result<(), ClientError> {
     let path = absolute(&args.path)?;
-    let piece_bytes = i32::try_from(args.piece.unwrap_or_default())
-        .map_err(|_| ClientError::Usage("a piece has at most 16MiB".to_owned()))?;
     let out = match args.out {
         Some(out) => out,
         None => beside_us(Path::new(&path))?,
     };
+    // Better now than after an hour of hashing.
+    if !args.force && out.try_exists().unwrap_or_default() {
+        return Err(is_there(&out));
+    }
     let mut client = app.client().await?;
     let request = v1::CreateMetainfoRequest {
         path: path.clone(),
         trackers: args.trackers,
         private: args.private,
         comment: args.comment.unwrap_or_default(),
-        piece_bytes,
+        piece_bytes: args.piece.unwrap_or_default(),
     };
     let made = hash(app, &mut client, request).await?;
-    std::fs::write(&out, &made.metainfo).map_err(|source| ClientError::File {
-        path: out.display().to_string(),
-        source,
-    })?;
+    write(&out, &made.metainfo, args.force)?;
     if args.seed {
         seed(&mut client, &path, made.metainfo.clone()).await?;
     }
@@ -59,15 +60,15 @@ pub(super) async fn create(app: &mut App<'_>, args: Create) -> Result<(), Client
 }
 
 async fn hash(
-    app: &App<'_>,
+    app: &mut App<'_>,
     client: &mut Client,
     request: v1::CreateMetainfoRequest,
 ) -> Result<v1::CreateMetainfoResponse, ClientError> {
-    let progress = app.printer.progress("hashing");
+    let mut progress = app.printer.counted("hashing");
     let mut stream = client.torrents.create_metainfo(request).await?.into_inner();
     let mut last = v1::CreateMetainfoResponse::default();
     while let Some(step) = stream.message().await? {
-        progress.set(step.hashed_bytes, step.total_bytes);
+        progress.set(&mut app.printer, step.hashed_bytes, step.total_bytes)?;
         last = step;
     }
     Ok(last)
@@ -84,6 +85,35 @@ async fn seed(client: &mut Client, path: &str, metainfo: Vec<u8>) -> Result<(), 
     };
     client.torrents.add_torrent(request).await?;
     Ok(())
+}
+
+/// Writes a file that is not there yet, unless it may be overwritten.
+fn write(path: &Path, bytes: &[u8], may_overwrite: bool) -> Result<(), ClientError> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if may_overwrite {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes));
+    written.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => is_there(path),
+        _ => ClientError::File {
+            path: path.display().to_string(),
+            source,
+        },
+    })
+}
+
+fn is_there(path: &Path) -> ClientError {
+    let advice = "is there already; --force overwrites it, --out names another file";
+    ClientError::File {
+        path: path.display().to_string(),
+        source: io::Error::new(io::ErrorKind::AlreadyExists, advice),
+    }
 }
 
 /// `NAME.torrent` in the folder we are in.

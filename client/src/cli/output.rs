@@ -2,10 +2,11 @@
 
 use std::io::{self, BufRead, IsTerminal as _, Write};
 
+use console::Term;
 use serde_json::Value;
 
 use super::args::{Color, Global};
-use super::progress::Progress;
+use super::progress::{Counted, Progress, Watcher};
 use super::table::TextTable;
 use crate::error::ClientError;
 use crate::json;
@@ -20,6 +21,8 @@ pub struct Io {
     pub input: Box<dyn BufRead + Send>,
     /// Whether a person reads standard output.
     pub out_is_terminal: bool,
+    /// Columns of the terminal behind standard output, if there is one.
+    pub out_columns: Option<usize>,
     /// Whether a person reads standard error.
     pub err_is_terminal: bool,
     /// Whether a person can answer on standard input.
@@ -34,6 +37,9 @@ impl Io {
             err: Box::new(io::stderr()),
             input: Box::new(io::BufReader::new(io::stdin())),
             out_is_terminal: io::stdout().is_terminal(),
+            out_columns: Term::stdout()
+                .size_checked()
+                .map(|(_, columns)| columns.into()),
             err_is_terminal: io::stderr().is_terminal(),
             input_is_terminal: io::stdin().is_terminal(),
         }
@@ -54,6 +60,7 @@ impl std::fmt::Debug for Io {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Io")
             .field("out_is_terminal", &self.out_is_terminal)
+            .field("out_columns", &self.out_columns)
             .field("err_is_terminal", &self.err_is_terminal)
             .field("input_is_terminal", &self.input_is_terminal)
             .finish_non_exhaustive()
@@ -97,7 +104,10 @@ impl<'io> Printer<'io> {
         if self.is_json {
             return self.json_line(document);
         }
-        let mut page = Page::default();
+        let mut page = Page {
+            columns: self.io.out_columns.filter(|_| self.io.out_is_terminal),
+            ..Page::default()
+        };
         human(&mut page);
         if !self.is_quiet {
             page.put_hint();
@@ -123,9 +133,34 @@ impl<'io> Printer<'io> {
         Ok(self.io.write_out(bytes)?)
     }
 
-    /// A bar on standard error, if a person reads it and wants it.
-    pub(super) fn progress(&self, what: &str) -> Progress {
-        Progress::new(self.io.err_is_terminal && !self.is_quiet, what)
+    /// Progress on standard error, if somebody wants to see it.
+    pub(super) fn progress(&self) -> Progress {
+        Progress::new(self.watcher())
+    }
+
+    /// [`Self::progress`] of work whose bytes are counted.
+    pub(super) fn counted(&self, what: &str) -> Counted {
+        Counted::new(self.watcher(), what)
+    }
+
+    /// Something by the way, for people.
+    pub(super) fn note(&mut self, text: &str) -> Result<(), ClientError> {
+        Ok(self.io.write_err(text.as_bytes())?)
+    }
+
+    /// What is typed or piped in.
+    pub(super) fn input(&mut self) -> &mut (dyn BufRead + Send) {
+        &mut *self.io.input
+    }
+
+    fn watcher(&self) -> Watcher {
+        match (self.is_quiet, self.io.err_is_terminal) {
+            (true, _) => Watcher::Nobody,
+            (false, true) => Watcher::Terminal,
+            // Only errors go there, and they are JSON.
+            (false, false) if self.is_json => Watcher::Nobody,
+            (false, false) => Watcher::Log,
+        }
     }
 
     /// Asks a person; without one, `--yes` must have been given.
@@ -171,6 +206,8 @@ impl<'io> Printer<'io> {
 pub(super) struct Page {
     text: String,
     next: Option<String>,
+    /// Columns of the terminal it goes to, if it goes to one.
+    columns: Option<usize>,
 }
 
 impl Page {
@@ -186,6 +223,20 @@ impl Page {
 
     pub(super) fn table(&mut self, table: &TextTable) {
         self.text.push_str(&table.to_string());
+    }
+
+    /// A table that fits the terminal, as [`TextTable::fit`] does it; whole elsewhere.
+    pub(super) fn fitted(
+        &mut self,
+        mut table: TextTable,
+        droppable: &[&str],
+        flexible: &str,
+        flexible_min: usize,
+    ) {
+        if let Some(columns) = self.columns {
+            table.fit(columns, droppable, flexible, flexible_min);
+        }
+        self.table(&table);
     }
 
     pub(super) fn next(&mut self, command: impl Into<String>) {

@@ -1,4 +1,4 @@
-//! `peers`: connections, and why each is served or not.
+//! `peers`: connections, whether each serves us, and why we serve it or not.
 
 use seedbank_proto::v1;
 use seedbank_proto::v1::UnchokeReason;
@@ -17,6 +17,11 @@ use crate::units::{bytes, bytes_per_second};
 const PAGE_SIZE: i32 = 1_000;
 /// Pages read at most: more peers than any node has.
 const PAGES_MAX: u32 = 100;
+
+/// Columns that a narrow terminal does without, the first one first.
+const DROPPABLE: [&str; 6] = ["standing", "unpaid", "sent", "received", "key", "client"];
+/// Columns of an address of IPv4 and its port.
+const ADDRESS_MIN: usize = 21;
 
 pub(super) async fn run(app: &mut App<'_>, args: Peers) -> Result<(), ClientError> {
     let mut client = app.client().await?;
@@ -43,7 +48,7 @@ pub(super) async fn run(app: &mut App<'_>, args: Peers) -> Result<(), ClientErro
                 page.line("no peers");
                 return;
             }
-            page.table(&table(&peers));
+            page.fitted(table(&peers), &DROPPABLE, "address", ADDRESS_MIN);
         })
 }
 
@@ -93,11 +98,12 @@ fn table(peers: &[v1::Peer]) -> TextTable {
         ("address", Align::Left),
         ("client", Align::Left),
         ("key", Align::Left),
+        ("serves us", Align::Left),
+        ("down", Align::Right),
         ("we serve it", Align::Left),
         ("up", Align::Right),
-        ("down", Align::Right),
-        ("sent", Align::Right),
         ("received", Align::Right),
+        ("sent", Align::Right),
         ("unpaid", Align::Right),
         ("standing", Align::Right),
     ]);
@@ -110,11 +116,12 @@ fn table(peers: &[v1::Peer]) -> TextTable {
             } else {
                 short(&peer.public_key).to_owned()
             },
+            serves_us(peer).to_owned(),
+            bytes_per_second(peer.download_bytes_per_second),
             verdict(peer),
             bytes_per_second(peer.upload_bytes_per_second),
-            bytes_per_second(peer.download_bytes_per_second),
-            bytes(peer.uploaded_bytes),
             bytes(peer.downloaded_bytes),
+            bytes(peer.uploaded_bytes),
             bytes(peer.exposure_bytes),
             bytes(peer.standing_bytes),
         ]);
@@ -122,25 +129,94 @@ fn table(peers: &[v1::Peer]) -> TextTable {
     table
 }
 
+/// Whether it lets us ask for what we want; why it does not, no message says.
+fn serves_us(peer: &v1::Peer) -> &'static str {
+    let pays = peer.own_bid_microcredits_per_gib > 0;
+    match (peer.interesting, peer.unchoked_us, pays) {
+        (false, _, _) => "-",
+        (true, true, false) => "yes",
+        (true, true, true) => "yes: paid",
+        (true, false, false) => "no",
+        (true, false, true) => "no: bid",
+    }
+}
+
 fn verdict(peer: &v1::Peer) -> String {
     let answer = if peer.unchoked { "yes" } else { "no" };
     let reason = match peer.unchoke_reason() {
-        UnchokeReason::Unspecified => "not decided yet",
+        UnchokeReason::Unspecified => "undecided",
         UnchokeReason::Paid => "pays",
         UnchokeReason::Friend => "friend",
         UnchokeReason::Reciprocal => "gives us data",
         UnchokeReason::Standing => "good standing",
         UnchokeReason::Waited => "waited longest",
-        UnchokeReason::Optimistic => "optimistic slot",
-        UnchokeReason::FreeSlot => "a slot was free",
-        UnchokeReason::Dwell => "only just unchoked",
+        UnchokeReason::Optimistic => "optimistic",
+        UnchokeReason::FreeSlot => "free slot",
+        UnchokeReason::Dwell => "just unchoked",
         UnchokeReason::Outranked => "outranked",
         UnchokeReason::NotInterested => "not interested",
         UnchokeReason::Snubbed => "snubbed us",
         UnchokeReason::TorrentStopped => "torrent stopped",
         UnchokeReason::Seed => "is a seed",
-        UnchokeReason::JustChoked => "only just choked",
-        UnchokeReason::SeatLost => "did not use its paid seat",
+        UnchokeReason::JustChoked => "just choked",
+        UnchokeReason::SeatLost => "lost its seat",
     };
     format!("{answer}: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::width;
+
+    fn peer(address: &str, reason: UnchokeReason) -> v1::Peer {
+        v1::Peer {
+            address: address.into(),
+            client_name: "Seedbank 0.1.0".into(),
+            public_key: "c0".repeat(32),
+            interesting: true,
+            own_bid_microcredits_per_gib: 1,
+            unchoke_reason: reason.into(),
+            upload_bytes_per_second: 123_456_789,
+            download_bytes_per_second: 1_047_000,
+            uploaded_bytes: 1 << 40,
+            ..v1::Peer::default()
+        }
+    }
+
+    #[test]
+    fn both_directions_fit_80_columns() {
+        let peers = [
+            peer("203.0.113.255:65535", UnchokeReason::SeatLost),
+            peer(
+                "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535",
+                UnchokeReason::Optimistic,
+            ),
+        ];
+        let mut table = table(&peers);
+        table.fit(80, &DROPPABLE, "address", ADDRESS_MIN);
+        let text = table.to_string();
+        assert!(text.lines().all(|line| width(line) <= 80), "{text}");
+        for wanted in [
+            "serves us",
+            "we serve it",
+            "down",
+            "up",
+            "203.0.113.255:65535",
+        ] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_they_do_for_us_is_told_from_what_we_want() {
+        let mut peer = peer("203.0.113.7:1", UnchokeReason::Paid);
+        assert_eq!(serves_us(&peer), "no: bid");
+        peer.unchoked_us = true;
+        assert_eq!(serves_us(&peer), "yes: paid");
+        peer.own_bid_microcredits_per_gib = 0;
+        assert_eq!(serves_us(&peer), "yes");
+        peer.interesting = false;
+        assert_eq!(serves_us(&peer), "-");
+    }
 }

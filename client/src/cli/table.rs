@@ -1,6 +1,8 @@
-//! Aligned columns without box lines.
+//! Aligned columns without box lines, as wide as their content or as the terminal.
 
 use std::fmt;
+
+use crate::columns::{cut, pad_left, pad_right, width};
 
 /// Two spaces between columns.
 const GAP: &str = "  ";
@@ -38,24 +40,79 @@ impl TextTable {
         assert_eq!(cells.len(), self.aligns.len(), "a row has every column");
         self.rows.push(cells.into());
     }
+
+    /// Makes it fit `columns`: leaves out the columns headed by `droppable`, the first one first,
+    /// while the one headed `flexible` would have less than `flexible_min`; then cuts that one.
+    pub(super) fn fit(
+        &mut self,
+        columns: usize,
+        droppable: &[&str],
+        flexible: &str,
+        flexible_min: usize,
+    ) {
+        for name in droppable {
+            let wanted = self.width_of(flexible).min(flexible_min);
+            if self.room_for(flexible, columns) >= wanted {
+                break;
+            }
+            self.leave_out(name);
+        }
+        let room = self.room_for(flexible, columns);
+        if let Some(index) = self.index_of(flexible) {
+            for row in &mut self.rows {
+                row[index] = cut(&row[index], room);
+            }
+        }
+    }
+
+    /// What is left of `columns` for one column when all others have what they want.
+    fn room_for(&self, name: &str, columns: usize) -> usize {
+        let gaps = GAP.len() * self.aligns.len().saturating_sub(1);
+        let total = self.widths().iter().sum::<usize>() + gaps;
+        let others = total - self.width_of(name);
+        columns.saturating_sub(others)
+    }
+
+    fn width_of(&self, name: &str) -> usize {
+        self.index_of(name).map_or(0, |index| self.widths()[index])
+    }
+
+    fn leave_out(&mut self, name: &str) {
+        let Some(index) = self.index_of(name) else {
+            return;
+        };
+        self.aligns.remove(index);
+        for row in &mut self.rows {
+            row.remove(index);
+        }
+    }
+
+    fn index_of(&self, name: &str) -> Option<usize> {
+        let headings = self.rows.first()?;
+        headings.iter().position(|heading| heading == name)
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        (0..self.aligns.len())
+            .map(|column| {
+                let width = |row: &Vec<String>| width(&row[column]);
+                self.rows.iter().map(width).max().unwrap_or_default()
+            })
+            .collect()
+    }
 }
 
 impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths: Vec<usize> = (0..self.aligns.len())
-            .map(|column| {
-                let width = |row: &Vec<String>| row[column].chars().count();
-                self.rows.iter().map(width).max().unwrap_or_default()
-            })
-            .collect();
+        let widths = self.widths();
         for row in &self.rows {
             let cells: Vec<String> = row
                 .iter()
                 .zip(&widths)
                 .zip(&self.aligns)
                 .map(|((cell, &width), align)| match align {
-                    Align::Left => format!("{cell:<width$}"),
-                    Align::Right => format!("{cell:>width$}"),
+                    Align::Left => pad_right(cell, width),
+                    Align::Right => pad_left(cell, width),
                 })
                 .collect();
             writeln!(f, "{}", cells.join(GAP).trim_end())?;
@@ -77,5 +134,42 @@ mod tests {
             table.to_string(),
             "name     size\na         1 B\nlonger  100 B\n"
         );
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_columns_before_names_become_unreadable() {
+        let table = |columns| {
+            let mut table = TextTable::new(&[
+                ("name", Align::Left),
+                ("peers", Align::Right),
+                ("size", Align::Right),
+            ]);
+            table.row(["a-rather-long-name".into(), "7".into(), "1 B".into()]);
+            table.row(["映画".into(), "7".into(), "1 B".into()]);
+            table.fit(columns, &["peers"], "name", 12);
+            table.to_string()
+        };
+        assert_eq!(
+            table(40),
+            "name                peers  size\n\
+             a-rather-long-name      7   1 B\n\
+             映画                    7   1 B\n"
+        );
+        assert_eq!(
+            table(28),
+            "name             peers  size\n\
+             a-rathe…ng-name      7   1 B\n\
+             映画                 7   1 B\n"
+        );
+        assert_eq!(
+            table(20),
+            "name            size\n\
+             a-rathe…g-name   1 B\n\
+             映画             1 B\n"
+        );
+        for columns in 10..60 {
+            let text = table(columns);
+            assert!(text.lines().all(|line| width(line) <= columns), "{text}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `add`, `ls`, `show`, `start`, `stop`, `rm`, `verify`.
+//! `add`, `start`, `stop`, `rm`, `verify`; `show.rs` has `ls` and `show`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,28 +7,28 @@ use seedbank_proto::v1;
 use seedbank_proto::v1::TorrentState;
 use seedbank_proto::v1::add_torrent_request::Source;
 use serde_json::{Value, json};
+use tonic::Status;
 
-use super::args::{Add, Ls, Rm, StateFilter};
+use super::args::{Add, Rm};
 use super::output::Page;
-use super::table::{Align, TextTable};
-use super::{App, request_id, wait};
+use super::{App, request_id, source, wait};
 use crate::connection::Client;
 use crate::error::ClientError;
 use crate::json::to_value;
-use crate::time;
-use crate::units::{bytes, bytes_per_second, percent};
+use crate::units::bytes;
 
+/// Stands for every torrent where an id is expected.
+const ALL: &str = "all";
 /// Characters of an info hash that tables show.
 const SHORT_HASH: usize = 10;
 
 pub(super) async fn add(app: &mut App<'_>, args: Add) -> Result<(), ClientError> {
     let dir = args.dir.as_deref().map(absolute).transpose()?;
     // Read everything before the first call: a wrong name adds nothing.
-    let sources = args
-        .sources
-        .iter()
-        .map(|source| read_source(source))
-        .collect::<Result<Vec<Source>, ClientError>>()?;
+    let mut sources = Vec::new();
+    for source in &args.sources {
+        sources.push(source::read(app, source).await?);
+    }
     let mut client = app.client().await?;
     let mut added = Vec::new();
     let mut outcome = Ok(());
@@ -87,84 +87,74 @@ async fn add_one(
 }
 
 async fn wait_for(
-    app: &App<'_>,
+    app: &mut App<'_>,
     client: &mut Client,
     added: &mut [AddedTorrent],
     limit: Duration,
 ) -> Result<(), ClientError> {
-    for one in added {
-        let torrent = one.answer.torrent.clone().unwrap_or_default();
-        let torrent = wait::until_complete(client, &app.printer, &torrent, limit).await?;
+    let torrents = added.iter().map(|one| one.answer.torrent.clone());
+    let mut torrents: Vec<v1::Torrent> = torrents.map(Option::unwrap_or_default).collect();
+    let outcome = wait::until_complete(client, &mut app.printer, &mut torrents, limit).await;
+    for (one, torrent) in added.iter_mut().zip(torrents) {
         one.answer.torrent = Some(torrent);
     }
-    Ok(())
-}
-
-pub(super) async fn list(app: &mut App<'_>, args: Ls) -> Result<(), ClientError> {
-    let mut client = app.client().await?;
-    let wanted = args.state.map(StateFilter::to_proto);
-    let mut torrents = client.list_torrents().await?;
-    torrents.retain(|torrent| wanted.is_none_or(|state| torrent.state() == state));
-    let documents: Vec<Value> = torrents.iter().map(to_value).collect();
-    app.printer
-        .document(&json!({ "torrents": documents }), |page| {
-            if torrents.is_empty() {
-                page.line("no torrents");
-                page.next("seedbank add FILE.torrent");
-                return;
-            }
-            page.table(&table(&torrents));
-            page.next(format!("seedbank show {}", short(&torrents[0].info_hash)));
-        })
-}
-
-pub(super) async fn show(app: &mut App<'_>, id: &str) -> Result<(), ClientError> {
-    let mut client = app.client().await?;
-    let info_hash = client.resolve(id).await?;
-    let answer = get(&mut client, info_hash).await?;
-    app.printer.message(&answer, |page| {
-        let torrent = answer.torrent.clone().unwrap_or_default();
-        put_torrent(page, &torrent);
-        page.next(format!("seedbank peers {}", short(&torrent.info_hash)));
-    })
+    outcome
 }
 
 pub(super) async fn start(app: &mut App<'_>, ids: &[String]) -> Result<(), ClientError> {
     let mut client = app.client().await?;
+    let wanted = [TorrentState::Stopped, TorrentState::Failed];
+    let torrents = chosen(&mut client, ids, |state| wanted.contains(&state)).await?;
     let mut done = Vec::new();
-    for id in ids {
-        let info_hash = client.resolve(id).await?;
+    let mut outcome = Ok(());
+    for torrent in torrents {
         let request = v1::StartTorrentRequest {
-            info_hash: info_hash.clone(),
+            info_hash: torrent.info_hash.clone(),
         };
-        client.torrents.start_torrent(request).await?;
-        done.push(info_hash);
+        outcome = client.torrents.start_torrent(request).await.map(drop);
+        if outcome.is_err() {
+            break;
+        }
+        done.push(torrent);
     }
-    report(app, "started", &done)
+    report(app, "started", &done, outcome)
 }
 
 pub(super) async fn stop(app: &mut App<'_>, ids: &[String]) -> Result<(), ClientError> {
     let mut client = app.client().await?;
+    let torrents = chosen(&mut client, ids, |state| state != TorrentState::Stopped).await?;
     let mut done = Vec::new();
-    for id in ids {
-        let info_hash = client.resolve(id).await?;
+    let mut outcome = Ok(());
+    for torrent in torrents {
         let request = v1::StopTorrentRequest {
-            info_hash: info_hash.clone(),
+            info_hash: torrent.info_hash.clone(),
         };
-        client.torrents.stop_torrent(request).await?;
-        done.push(info_hash);
+        outcome = client.torrents.stop_torrent(request).await.map(drop);
+        if outcome.is_err() {
+            break;
+        }
+        done.push(torrent);
     }
-    report(app, "stopped", &done)
+    report(app, "stopped", &done, outcome)
+}
+
+/// The torrents named, or for `all` those in a state that the command changes.
+async fn chosen(
+    client: &mut Client,
+    ids: &[String],
+    changes: impl Fn(TorrentState) -> bool,
+) -> Result<Vec<v1::Torrent>, ClientError> {
+    if ids.iter().all(|id| id != ALL) {
+        return client.resolve_all(ids).await;
+    }
+    let mut torrents = client.list_torrents().await?;
+    torrents.retain(|torrent| changes(torrent.state()));
+    Ok(torrents)
 }
 
 pub(super) async fn remove(app: &mut App<'_>, args: Rm) -> Result<(), ClientError> {
     let mut client = app.client().await?;
-    let mut torrents = Vec::new();
-    for id in &args.ids.ids {
-        let info_hash = client.resolve(id).await?;
-        let answer = get(&mut client, info_hash).await?;
-        torrents.push(answer.torrent.unwrap_or_default());
-    }
+    let torrents = client.resolve_all(&args.ids.ids).await?;
     if !app.global.yes {
         let names: Vec<&str> = torrents.iter().map(|t| t.display_name.as_str()).collect();
         let names = names.join(", ");
@@ -175,15 +165,19 @@ pub(super) async fn remove(app: &mut App<'_>, args: Rm) -> Result<(), ClientErro
         }
     }
     let mut done = Vec::new();
+    let mut outcome = Ok(());
     for torrent in torrents {
         let request = v1::DeleteTorrentRequest {
             info_hash: torrent.info_hash.clone(),
             delete_data: args.data,
         };
-        client.torrents.delete_torrent(request).await?;
-        done.push(torrent.info_hash);
+        outcome = client.torrents.delete_torrent(request).await.map(drop);
+        if outcome.is_err() {
+            break;
+        }
+        done.push(torrent);
     }
-    report(app, "removed", &done)
+    report(app, "removed", &done, outcome)
 }
 
 pub(super) async fn verify(app: &mut App<'_>, id: &str) -> Result<(), ClientError> {
@@ -193,10 +187,10 @@ pub(super) async fn verify(app: &mut App<'_>, id: &str) -> Result<(), ClientErro
     let before = before.torrent.unwrap_or_default().have_bytes;
     let request = v1::VerifyTorrentRequest { info_hash };
     let mut stream = client.torrents.verify_torrent(request).await?.into_inner();
-    let progress = app.printer.progress("verifying");
+    let mut progress = app.printer.counted("verifying");
     let mut last = v1::VerifyTorrentResponse::default();
     while let Some(step) = stream.message().await? {
-        progress.set(step.checked_bytes, step.total_bytes);
+        progress.set(&mut app.printer, step.checked_bytes, step.total_bytes)?;
         if app.printer.is_json() {
             app.printer.json_line(&to_value(&step))?;
         }
@@ -240,32 +234,7 @@ pub(super) fn absolute(path: &Path) -> Result<String, ClientError> {
     }
 }
 
-impl StateFilter {
-    fn to_proto(self) -> TorrentState {
-        match self {
-            Self::FetchingMetadata => TorrentState::FetchingMetadata,
-            Self::Checking => TorrentState::Checking,
-            Self::Downloading => TorrentState::Downloading,
-            Self::Seeding => TorrentState::Seeding,
-            Self::Stopped => TorrentState::Stopped,
-            Self::Failed => TorrentState::Failed,
-        }
-    }
-}
-
-fn read_source(source: &str) -> Result<Source, ClientError> {
-    if source.starts_with("magnet:") {
-        return Ok(Source::Magnet(source.to_owned()));
-    }
-    std::fs::read(source)
-        .map(Source::Metainfo)
-        .map_err(|error| ClientError::File {
-            path: source.to_owned(),
-            source: error,
-        })
-}
-
-async fn get(
+pub(super) async fn get(
     client: &mut Client,
     info_hash: String,
 ) -> Result<v1::GetTorrentResponse, ClientError> {
@@ -308,86 +277,45 @@ fn put_added(page: &mut Page, added: &AddedTorrent) {
     };
     let (name, hash) = (&torrent.display_name, &torrent.info_hash);
     page.line(format!("{verb}: {name} ({hash}), {}", state_name(&torrent)));
+    let id = short(hash);
+    let is_lost = torrent.state() == TorrentState::FetchingMetadata
+        && torrent.trackers.is_empty()
+        && torrent.peer_count == 0;
     match &added.boost {
         Some(boost) => page.next(format!("seedbank boost show {}", boost.boost_id)),
-        None => page.next(format!("seedbank show {}", short(hash))),
-    }
-}
-
-fn report(app: &mut App<'_>, verb: &str, info_hashes: &[String]) -> Result<(), ClientError> {
-    let document = json!({ "info_hashes": info_hashes });
-    app.printer.document(&document, |page| {
-        for info_hash in info_hashes {
-            page.line(format!("{verb} {info_hash}"));
+        None if is_lost => {
+            page.line("It names no tracker: it waits until somebody who has it is named.");
+            page.next(format!("seedbank peers {id} --add HOST:PORT"));
         }
-        page.next("seedbank ls");
-    })
-}
-
-fn table(torrents: &[v1::Torrent]) -> TextTable {
-    let mut table = TextTable::new(&[
-        ("hash", Align::Left),
-        ("state", Align::Left),
-        ("done", Align::Right),
-        ("size", Align::Right),
-        ("down", Align::Right),
-        ("up", Align::Right),
-        ("peers", Align::Right),
-        ("name", Align::Left),
-    ]);
-    for torrent in torrents {
-        table.row([
-            short(&torrent.info_hash).to_owned(),
-            state_name(torrent),
-            percent(torrent.have_bytes, torrent.total_bytes),
-            bytes(torrent.total_bytes),
-            bytes_per_second(torrent.download_bytes_per_second),
-            bytes_per_second(torrent.upload_bytes_per_second),
-            torrent.peer_count.to_string(),
-            torrent.display_name.clone(),
-        ]);
-    }
-    table
-}
-
-fn put_torrent(page: &mut Page, torrent: &v1::Torrent) {
-    let have = bytes(torrent.have_bytes);
-    let total = bytes(torrent.total_bytes);
-    let done = percent(torrent.have_bytes, torrent.total_bytes);
-    page.fact("name", &torrent.display_name);
-    page.fact("info hash", &torrent.info_hash);
-    page.fact("state", state_name(torrent));
-    if !torrent.error_message.is_empty() {
-        page.fact("error", &torrent.error_message);
-    }
-    page.fact("have", format!("{have} of {total}, {done}"));
-    let (some, all) = (torrent.have_piece_count, torrent.piece_count);
-    page.fact("pieces", format!("{some} of {all}"));
-    let down = bytes_per_second(torrent.download_bytes_per_second);
-    let up = bytes_per_second(torrent.upload_bytes_per_second);
-    page.fact(
-        "down",
-        format!("{down}, {} in all", bytes(torrent.downloaded_bytes)),
-    );
-    page.fact(
-        "up",
-        format!("{up}, {} in all", bytes(torrent.uploaded_bytes)),
-    );
-    page.fact("wasted", bytes(torrent.wasted_bytes));
-    let (peers, seeds) = (torrent.peer_count, torrent.seed_count);
-    page.fact("peers", format!("{peers}, {seeds} of them seeds"));
-    page.fact("folder", &torrent.download_dir);
-    for tracker in &torrent.trackers {
-        let next = time::relative(tracker.next_announce_time, time::now());
-        let status = &tracker.status_message;
-        page.fact(
-            "tracker",
-            format!("{} ({status}; next {next})", tracker.url),
-        );
+        None => page.next(format!("seedbank show {id}")),
     }
 }
 
-fn state_name(torrent: &v1::Torrent) -> String {
+/// Shows what was done, also if the next step failed.
+fn report(
+    app: &mut App<'_>,
+    verb: &str,
+    done: &[v1::Torrent],
+    outcome: Result<(), Status>,
+) -> Result<(), ClientError> {
+    if !done.is_empty() || outcome.is_ok() {
+        let info_hashes: Vec<&str> = done.iter().map(|one| one.info_hash.as_str()).collect();
+        let document = json!({ "info_hashes": info_hashes });
+        app.printer.document(&document, |page| {
+            for torrent in done {
+                let (name, hash) = (&torrent.display_name, &torrent.info_hash);
+                page.line(format!("{verb}: {name} ({hash})"));
+            }
+            if done.is_empty() {
+                page.line(format!("nothing to be {verb}"));
+            }
+            page.next("seedbank ls");
+        })?;
+    }
+    Ok(outcome?)
+}
+
+pub(super) fn state_name(torrent: &v1::Torrent) -> String {
     let name = torrent.state().as_str_name();
     let name = name.strip_prefix("TORRENT_STATE_").unwrap_or(name);
     name.to_ascii_lowercase().replace('_', " ")

@@ -288,6 +288,27 @@ impl TorrentService for Fake {
         })
     }
 
+    /// Two files, one a page: callers must follow the token.
+    async fn list_torrent_files(
+        &self,
+        request: Request<v1::ListTorrentFilesRequest>,
+    ) -> Answer<v1::ListTorrentFilesResponse> {
+        let (path, next) = match request.get_ref().page_token.as_str() {
+            "" => ("disc/1.flac", "1"),
+            _ => ("disc/2.flac", ""),
+        };
+        let file = v1::TorrentFile {
+            path: path.into(),
+            total_bytes: 1 << 19,
+            have_bytes: 1 << 18,
+        };
+        answer(v1::ListTorrentFilesResponse {
+            files: vec![file],
+            next_page_token: next.into(),
+            file_count: 2,
+        })
+    }
+
     async fn start_torrent(
         &self,
         _: Request<v1::StartTorrentRequest>,

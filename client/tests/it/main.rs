@@ -7,11 +7,13 @@
 
 mod fake;
 mod run;
+mod web;
 
 use std::path::Path;
 
 use fake::{HASH, KEY, Server};
 use run::{Outcome, run};
+use seedbank_proto::v1::add_torrent_request::Source;
 use serde_json::Value;
 
 async fn json(server: &Server, line: &str) -> Outcome {
@@ -46,7 +48,10 @@ async fn every_command_prints_its_json() {
         ("ls", "ls".to_owned()),
         ("ls_state", "ls --state stopped".to_owned()),
         ("show", "show film".to_owned()),
+        ("show_files", "show film --files".to_owned()),
         ("start", format!("start {HASH}")),
+        ("start_all", "start all".to_owned()),
+        ("stop_several", "stop film archive aaaa".to_owned()),
         ("stop", "stop aaaa".to_owned()),
         ("rm", "rm film --data -y".to_owned()),
         ("verify", "verify film".to_owned()),
@@ -144,6 +149,18 @@ async fn create_writes_the_file_and_can_seed_it() {
     assert_eq!(document["total_bytes"], "1048576");
     let added = server.seen().added.pop().unwrap();
     assert_eq!(added.download_dir, "/data");
+    // What is there is not overwritten unless asked to, and not hashed for nothing.
+    std::fs::write(&out, b"precious").unwrap();
+    let line = format!("create /data/film --out {}", out.display());
+    let outcome = run(&server, &line).await;
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(
+        outcome.err.contains("is there already; --force"),
+        "{outcome:?}"
+    );
+    assert_eq!(std::fs::read(&out).unwrap(), b"precious");
+    assert_eq!(run(&server, &format!("{line} --force")).await.code, 0);
+    assert_eq!(std::fs::read(&out).unwrap(), b"metainfo");
 }
 
 #[tokio::test]
@@ -156,7 +173,9 @@ async fn exit_codes_tell_failures_apart() {
         (1, "boost start film --max 1 --request-id reused"),
         (1, "add /nowhere/x.torrent"),
         (1, "add magnet:?fails --wait"),
+        (1, "add https://127.0.0.1:1/x.torrent"),
         (2, "nonsense"),
+        (2, "create /data/film --piece 5"),
         (2, "boost start film"),
         (2, "boost start film --max -1"),
         (2, "boost start film --max 0"),
@@ -175,6 +194,7 @@ async fn exit_codes_tell_failures_apart() {
         (3, "--api unix:/nowhere/api.sock ls"),
         (4, "boost show denied"),
         (5, "show nothing-of-that-name"),
+        (5, "stop film nothing-of-that-name"),
         (5, "boost show 77"),
         (6, "boost start film --max 9000000"),
         (7, "boost show slow --timeout 1s"),
@@ -220,9 +240,9 @@ async fn people_see_aligned_columns_units_and_the_next_command() {
     let outcome = run(&server, "ls").await;
     assert_eq!(
         outcome.out,
-        "hash        state       done      size       down  up  peers  name\n\
-         aaaa000000  seeding  100.0 %   1.0 MiB          -   -      0  film\n\
-         ab00000000  stopped   50.0 %  41.2 GiB  3.1 MiB/s   -     12  archive\n\
+        "hash        state       done      size       down  up  eta  ratio  peers  name\n\
+         aaaa000000  seeding  100.0 %   1.0 MiB          -   -    -   0.00      0  film\n\
+         ab00000000  stopped   50.0 %  41.2 GiB  3.1 MiB/s   -    -   0.00     12  archive\n\
          next: seedbank show aaaa000000\n"
     );
     let outcome = run(&server, "wallet explain").await;
@@ -323,6 +343,65 @@ async fn nothing_is_forgotten_or_sent_without_a_yes() {
     let outcome = run::answering(&server, &line, "y\n").await;
     assert_eq!(outcome.code, 0, "{outcome:?}");
     assert!(outcome.err.contains("Send 5.000000 cr"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn sources_are_files_links_hashes_urls_and_standard_input() {
+    let server = Server::start().await;
+    let hash = "c0ffee254729296a45a3885639ac7dce1e22bb4b";
+    assert_eq!(run(&server, &format!("add {hash}")).await.code, 0);
+    let added = server.seen().added.pop().unwrap();
+    assert_eq!(
+        added.source,
+        Some(Source::Magnet(format!("magnet:?xt=urn:btih:{hash}")))
+    );
+    assert_eq!(run::answering(&server, "add -", "d4:infode").await.code, 0);
+    let added = server.seen().added.pop().unwrap();
+    assert_eq!(added.source, Some(Source::Metainfo(b"d4:infode".to_vec())));
+    let outcome = run(&server, "add c0ffee").await;
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(
+        outcome.err.contains("nor an info hash of 40"),
+        "{outcome:?}"
+    );
+    assert!(server.seen().added.is_empty());
+}
+
+#[tokio::test]
+async fn a_url_is_fetched_here_within_bounds() {
+    let server = Server::start().await;
+    let web = web::Web::start().await;
+    let outcome = run(&server, &format!("add {}/moved?passkey=k", web.url())).await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let added = server.seen().added.pop().unwrap();
+    assert_eq!(added.source, Some(Source::Metainfo(web::TORRENT.to_vec())));
+    for (path, problem) in [
+        ("/missing?passkey=k", "the server says 404 Not Found"),
+        ("/page", "what came is no .torrent file"),
+        ("/endless", "it has more than 10485760 bytes"),
+        ("/ftp", "neither http nor https"),
+        ("/round", "too many redirects"),
+    ] {
+        let outcome = run(&server, &format!("add {}{path}", web.url())).await;
+        assert_eq!(outcome.code, 1, "{path}: {outcome:?}");
+        assert!(outcome.err.contains(problem), "{path}: {outcome:?}");
+        assert!(!outcome.err.contains("passkey"), "{outcome:?}");
+        assert!(server.seen().added.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn manual_pages_are_printed_or_written() {
+    let server = Server::start().await;
+    let outcome = run(&server, "man").await;
+    assert!(outcome.out.contains(".TH seedbank 1"), "{outcome:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    let outcome = run(&server, &format!("man {}", pages.display())).await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    for page in ["seedbank.1", "seedbank-add.1", "seedbank-wallet-explain.1"] {
+        assert!(pages.join(page).exists(), "{page}");
+    }
 }
 
 #[tokio::test]

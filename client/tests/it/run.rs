@@ -60,6 +60,7 @@ async fn execute(server: &Server, line: &str, answers: Option<&str>) -> Outcome 
         err: Box::new(err.clone()),
         input: Box::new(Cursor::new(typed)),
         out_is_terminal: false,
+        out_columns: None,
         err_is_terminal: false,
         input_is_terminal: answers.is_some(),
     };

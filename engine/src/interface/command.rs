@@ -225,7 +225,7 @@ pub enum AddError {
     #[error("not a magnet link: {0}")]
     Magnet(#[from] MagnetError),
     /// There are too many.
-    #[error("there are {TORRENTS_MAX} torrents already")]
+    #[error("there are {TORRENTS_MAX} torrents already, the most there may be: remove one first")]
     TooMany,
     /// A file of it belongs to another torrent.
     #[error(
@@ -241,7 +241,7 @@ pub enum AddError {
         name: String,
     },
     /// Something that is no folder is where the download folder should be.
-    #[error("{} is in the way: it is not a folder", .0.display())]
+    #[error("{} is in the way: it is not a folder; choose another (--dir)", .0.display())]
     PathInTheWay(PathBuf),
     /// The driver could not put it on record.
     #[error("cannot be put on record: {problem}")]

@@ -69,6 +69,28 @@ pub struct TorrentView {
     pub completed_at: Option<Instant>,
 }
 
+/// Some of a torrent's files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilesView {
+    /// Files in all, pad files (BEP 47) apart; 0 until the metainfo is here.
+    pub count: usize,
+    /// Those asked for, in the torrent's order.
+    pub files: Vec<FileView>,
+}
+
+/// A file as users see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileView {
+    /// Place among the torrent's files, from 0.
+    pub index: usize,
+    /// Components below the torrent's folder, or the name of a single file.
+    pub path: Vec<String>,
+    /// All bytes.
+    pub total: Bytes,
+    /// Bytes of it in verified pieces.
+    pub have: Bytes,
+}
+
 /// A connection as users see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerView {

@@ -3,10 +3,12 @@
 use seedbank_ledger::{Bytes, Instant};
 
 use crate::content::bitfield::Bitfield;
-use crate::interface::view::{PeerView, TorrentView};
+use crate::content::metainfo::FileEntry;
+use crate::interface::view::{FileView, FilesView, PeerView, TorrentView};
 use crate::session::Session;
 use crate::session::peer::Peer;
-use crate::session::torrent::Torrent;
+use crate::session::torrent::{Open, Torrent};
+use crate::units::PieceIndex;
 
 impl Session {
     pub(super) fn torrent_view(&self, torrent: &Torrent, now: Instant) -> TorrentView {
@@ -71,6 +73,48 @@ impl Session {
             backing_off: credit.backing_off,
         })
     }
+}
+
+/// Files in their order, and what is there of each.
+pub(super) fn files_view(torrent: &Torrent, from: usize, limit: usize) -> FilesView {
+    let Some(metainfo) = torrent.metainfo() else {
+        return FilesView::default();
+    };
+    let files = || metainfo.files.iter().filter(|file| !file.pad);
+    let open = torrent.open();
+    let shown = files().enumerate().skip(from).take(limit);
+    FilesView {
+        count: files().count(),
+        files: shown
+            .map(|(index, file)| FileView {
+                index,
+                path: file.path.clone(),
+                total: Bytes::new(file.len),
+                have: Bytes::new(open.map_or(0, |open| have_of(open, file))),
+            })
+            .collect(),
+    }
+}
+
+/// Bytes of a file that lie in verified pieces.
+fn have_of(open: &Open, file: &FileEntry) -> u64 {
+    let have = open.picker.have();
+    if have.is_complete() {
+        return file.len;
+    }
+    let geometry = &open.metainfo.geometry;
+    let end = file.offset + file.len;
+    let piece_len = u64::from(geometry.piece_len());
+    let pieces = (file.offset / piece_len)..end.div_ceil(piece_len);
+    pieces
+        .filter_map(|raw| PieceIndex::new(u32::try_from(raw).ok()?, geometry))
+        .filter(|piece| have.get(*piece))
+        .map(|piece| {
+            let begin = geometry.piece_offset(piece);
+            let piece_end = begin + u64::from(geometry.len_of(piece));
+            piece_end.min(end) - begin.max(file.offset)
+        })
+        .sum()
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {

@@ -21,6 +21,7 @@ mod rig;
 mod rows;
 mod seats;
 mod serving;
+mod showing;
 mod starting;
 mod stopping;
 mod trackers;

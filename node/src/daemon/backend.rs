@@ -4,7 +4,7 @@ use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentTotals,
 };
 use seedbank_engine::interface::config::Policy;
-use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, WalletView};
+use seedbank_engine::interface::view::{BoostQuote, BoostView, FilesView, PeerView, WalletView};
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::charts::node::{
     Balance, Breakdown, Explanation, Grouping, NodeCause, NodeLedger,
@@ -118,6 +118,19 @@ impl Backend for NodeBackend {
             .query(move |session| session.torrent(&torrent_id))
             .await;
         Ok(view.ok_or(Stopping)?.map(|view| self.row(view)))
+    }
+
+    async fn torrent_files(
+        &self,
+        torrent_id: TorrentId,
+        from: usize,
+        limit: usize,
+    ) -> Result<Option<FilesView>, Stopping> {
+        let files = self
+            .node
+            .query(move |session| session.torrent_files(&torrent_id, from, limit))
+            .await;
+        files.ok_or(Stopping)
     }
 
     async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping> {
@@ -291,11 +304,14 @@ fn make(
 fn create_error(error: CreateError, request: &CreateRequest) -> TorrentError {
     match error {
         CreateError::Io { path, source } => TorrentError::Io { path, source },
-        CreateError::Changed { .. }
-        | CreateError::Name(_)
-        | CreateError::TooMany(_)
-        | CreateError::Metainfo(_)
-        | CreateError::Cancelled => {
+        // These name what they are about, which may lie below what was asked for.
+        CreateError::Changed { .. } | CreateError::Name(_) | CreateError::TooMany(_) => {
+            TorrentError::BadField {
+                field: "path",
+                problem: error.to_string(),
+            }
+        }
+        CreateError::TooLong { .. } | CreateError::Metainfo(_) | CreateError::Cancelled => {
             let problem = format!("{}: {error}", request.path.display());
             TorrentError::BadField {
                 field: "path",

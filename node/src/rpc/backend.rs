@@ -10,7 +10,7 @@ use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentTotals,
 };
 use seedbank_engine::interface::config::Policy;
-use seedbank_engine::interface::view::{BoostQuote, BoostView, PeerView, TorrentView};
+use seedbank_engine::interface::view::{BoostQuote, BoostView, FilesView, PeerView, TorrentView};
 use seedbank_engine::units::{InfoHash, TorrentId};
 use seedbank_ledger::charts::network::Supply;
 use seedbank_ledger::charts::node::{Breakdown, Explanation, Grouping, Holdings, NodeCause};
@@ -48,6 +48,13 @@ pub trait Backend: Send + Sync + 'static {
     async fn torrents(&self) -> Result<Vec<PlacedTorrent>, Stopping>;
     /// One torrent.
     async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<PlacedTorrent>, Stopping>;
+    /// At most `limit` files of a torrent from the `from`-th on; `None` if there is none such.
+    async fn torrent_files(
+        &self,
+        torrent_id: TorrentId,
+        from: usize,
+        limit: usize,
+    ) -> Result<Option<FilesView>, Stopping>;
     /// Every connection, or those of one torrent, in the order in which we met.
     async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping>;
     /// Every boost, oldest first.

@@ -1,8 +1,10 @@
 //! Fields of requests as checked types; each failure names its field.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use seedbank_engine::content::metainfo::build::{PIECE_LEN_LARGEST, PIECE_LEN_SMALLEST};
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 use seedbank_proto::Failure;
@@ -16,6 +18,10 @@ pub(super) const ADDRS_MAX: usize = 100;
 pub(super) const REQUEST_ID_LEN_MAX: usize = 128;
 /// Longest free text in bytes.
 pub(super) const TEXT_LEN_MAX: usize = 4_096;
+/// Most characters of a bad value that a message repeats.
+const QUOTED_MAX: usize = 80;
+/// What pieces of a new torrent may hold.
+const PIECE_LENS: RangeInclusive<u32> = PIECE_LEN_SMALLEST..=PIECE_LEN_LARGEST;
 /// Items on a page if the caller does not say.
 const PAGE_SIZE_DEFAULT: usize = 50;
 /// Most items on a page.
@@ -30,11 +36,22 @@ pub(super) fn torrent_id(text: &str) -> Result<TorrentId, Failure> {
     hex::decode(text)
         .and_then(|bytes| bytes.try_into().ok())
         .map(TorrentId)
-        .ok_or_else(|| bad("info_hash", "is not 40 hex digits"))
+        .ok_or_else(|| {
+            bad(
+                "info_hash",
+                format!("must be 40 hex digits, not {}", quoted(text)),
+            )
+        })
 }
 
 pub(super) fn node_id(field: &str, text: &str) -> Result<NodeId, Failure> {
-    NodeId::from_hex(text).ok_or_else(|| bad(field, "is not 64 hex digits"))
+    let key = NodeId::from_hex(text);
+    key.ok_or_else(|| {
+        bad(
+            field,
+            format!("must be 64 hex digits, not {}", quoted(text)),
+        )
+    })
 }
 
 pub(super) fn amount(field: &str, raw: i64) -> Result<MicroCredits, Failure> {
@@ -50,8 +67,10 @@ pub(super) fn rate(field: &str, raw: i64) -> Result<Rate, Failure> {
 }
 
 pub(super) fn boost_id(text: &str) -> Result<u64, Failure> {
-    text.parse()
-        .map_err(|_| bad("boost_id", format!("is no number: {text:?}")))
+    text.parse().map_err(|_| {
+        let problem = format!("must be the number of a boost, not {}", quoted(text));
+        bad("boost_id", problem)
+    })
 }
 
 pub(super) fn addrs(field: &str, texts: &[String]) -> Result<Vec<SocketAddr>, Failure> {
@@ -59,7 +78,7 @@ pub(super) fn addrs(field: &str, texts: &[String]) -> Result<Vec<SocketAddr>, Fa
         let count = texts.len();
         return Err(bad(
             field,
-            format!("has {count} addresses, at most {ADDRS_MAX}"),
+            format!("names {count} addresses, at most {ADDRS_MAX} are taken at once"),
         ));
     }
     let parse = |text: &String| {
@@ -67,10 +86,10 @@ pub(super) fn addrs(field: &str, texts: &[String]) -> Result<Vec<SocketAddr>, Fa
             .ok()
             .filter(|addr| addr.port() > 0)
             .ok_or_else(|| {
-                bad(
-                    field,
-                    format!("holds no address: {text:?}, write HOST:PORT"),
-                )
+                let text = quoted(text);
+                let problem =
+                    format!("must be an IP address and a port, as 203.0.113.7:6881, not {text}");
+                bad(field, problem)
             })
     };
     texts.iter().map(parse).collect()
@@ -81,7 +100,7 @@ pub(super) fn request_id(text: &str) -> Result<&str, Failure> {
         1..=REQUEST_ID_LEN_MAX => Ok(text),
         len => Err(bad(
             "request_id",
-            format!("has {len} bytes, not 1 to {REQUEST_ID_LEN_MAX}"),
+            format!("must be 1 to {REQUEST_ID_LEN_MAX} bytes long, not {len}"),
         )),
     }
 }
@@ -91,7 +110,7 @@ pub(super) fn text<'a>(field: &str, text: &'a str) -> Result<&'a str, Failure> {
         0..=TEXT_LEN_MAX => Ok(text),
         len => Err(bad(
             field,
-            format!("has {len} bytes, at most {TEXT_LEN_MAX}"),
+            format!("must be at most {TEXT_LEN_MAX} bytes long, not {len}"),
         )),
     }
 }
@@ -101,7 +120,22 @@ pub(super) fn absolute_path(field: &str, text: &str) -> Result<PathBuf, Failure>
     if path.is_absolute() {
         Ok(path)
     } else {
-        Err(bad(field, format!("is not absolute: {text:?}")))
+        let text = quoted(text);
+        Err(bad(field, format!("must be an absolute path, not {text}")))
+    }
+}
+
+/// Bytes in a piece of a new torrent; `None` to choose by size.
+pub(super) fn piece_len(raw: i32) -> Result<Option<u32>, Failure> {
+    match u32::try_from(raw) {
+        Ok(0) => Ok(None),
+        Ok(len) if len.is_power_of_two() && PIECE_LENS.contains(&len) => Ok(Some(len)),
+        _ => {
+            let (shortest, longest) = (PIECE_LENS.start(), PIECE_LENS.end());
+            let problem =
+                format!("must be a power of two from {shortest} to {longest} bytes, not {raw}");
+            Err(bad("piece_bytes", problem))
+        }
     }
 }
 
@@ -130,7 +164,7 @@ pub(super) fn page_size(raw: i32) -> Result<usize, Failure> {
     match usize::try_from(raw) {
         Ok(0) => Ok(PAGE_SIZE_DEFAULT),
         Ok(size) => Ok(size.min(PAGE_SIZE_MAX)),
-        Err(_) => Err(bad("page_size", format!("is below zero: {raw}"))),
+        Err(_) => Err(bad("page_size", format!("must be 0 or more, not {raw}"))),
     }
 }
 
@@ -148,7 +182,65 @@ pub(super) fn page_token<T>(
     })
 }
 
+/// What the caller sent, printable and not too long to read.
+pub(super) fn quoted(text: &str) -> String {
+    let shown: String = text.chars().take(QUOTED_MAX).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    format!("{shown:?}{more}")
+}
+
 fn bad_amount(field: &str, raw: i64) -> Failure {
     let message = format!("{field} must be above 0, not {raw}");
     Failure::new(ErrorReason::BadAmount, message).with("field", field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_its_field_the_limit_and_the_value() {
+        let long = "x".repeat(1_000);
+        for (failure, message) in [
+            (
+                piece_len(5).unwrap_err(),
+                "piece_bytes must be a power of two from 16384 to 16777216 bytes, not 5",
+            ),
+            (
+                torrent_id("zz").unwrap_err(),
+                "info_hash must be 40 hex digits, not \"zz\"",
+            ),
+            (
+                addrs("initial_peers", &["foo".to_owned()]).unwrap_err(),
+                "initial_peers must be an IP address and a port, as 203.0.113.7:6881, not \"foo\"",
+            ),
+            (
+                request_id("").unwrap_err(),
+                "request_id must be 1 to 128 bytes long, not 0",
+            ),
+            (
+                absolute_path("path", "here").unwrap_err(),
+                "path must be an absolute path, not \"here\"",
+            ),
+            (
+                amount("amount_microcredits", -1).unwrap_err(),
+                "amount_microcredits must be above 0, not -1",
+            ),
+        ] {
+            assert_eq!(failure.message, message);
+            assert!(message.starts_with(&failure.metadata["field"]), "{message}");
+        }
+        let failure = node_id("to", &long).unwrap_err();
+        assert!(failure.message.len() < 200, "{}", failure.message);
+    }
+
+    #[test]
+    fn piece_lengths_are_those_that_are_made() {
+        assert_eq!(piece_len(0).unwrap(), None);
+        assert_eq!(piece_len(16_384).unwrap(), Some(16_384));
+        assert_eq!(piece_len(16 << 20).unwrap(), Some(16 << 20));
+        for bad in [-1, 1, 8_192, 3 << 14, 32 << 20] {
+            assert!(piece_len(bad).is_err(), "{bad}");
+        }
+    }
 }

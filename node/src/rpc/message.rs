@@ -3,7 +3,8 @@
 use prost_types::Timestamp;
 use seedbank_engine::interface::config::{PaidRule, Policy};
 use seedbank_engine::interface::view::{
-    BoostQuote, BoostState, BoostView, PayeeView, PeerView, TorrentState, TrackerView, WaitReason,
+    BoostQuote, BoostState, BoostView, FileView, PayeeView, PeerView, TorrentState, TrackerView,
+    WaitReason,
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::charts::network::Supply;
@@ -74,6 +75,14 @@ pub(super) fn ratio(uploaded: Bytes, downloaded: Bytes, have: Bytes) -> Option<i
     let thousandths = u128::from(uploaded.get()) * 1_000;
     let ratio = thousandths.checked_div(base.into())?;
     Some(i64::try_from(ratio).unwrap_or(i64::MAX))
+}
+
+pub(super) fn file(view: &FileView) -> v1::TorrentFile {
+    v1::TorrentFile {
+        path: view.path.join("/"),
+        total_bytes: bytes(view.total),
+        have_bytes: bytes(view.have),
+    }
 }
 
 fn tracker(view: &TrackerView, clock: WallTime) -> v1::Tracker {

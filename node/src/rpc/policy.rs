@@ -194,14 +194,20 @@ fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Fai
             policy.open_share_percent = u8::try_from(wanted.open_share_percent)
                 .ok()
                 .filter(|percent| *percent <= 100)
-                .ok_or_else(|| field::bad(path, "is not 0 to 100"))?;
+                .ok_or_else(|| {
+                    let percent = wanted.open_share_percent;
+                    field::bad(path, format!("must be 0 to 100, not {percent}"))
+                })?;
         }
         "paid_rule" => policy.paid_rule = paid_rule(field::known(path, wanted.paid_rule)?)?,
         "slot_count" => {
             policy.slots = usize::try_from(wanted.slot_count)
                 .ok()
                 .filter(|slots| (1..=SLOTS_MAX).contains(slots))
-                .ok_or_else(|| field::bad(path, format!("is not 1 to {SLOTS_MAX}")))?;
+                .ok_or_else(|| {
+                    let slots = wanted.slot_count;
+                    field::bad(path, format!("must be 1 to {SLOTS_MAX}, not {slots}"))
+                })?;
         }
         "upload_limit_bytes_per_second" => {
             policy.upload_limit = limit(path, wanted.upload_limit_bytes_per_second)?;
@@ -219,7 +225,10 @@ fn apply(policy: &mut Policy, wanted: &v1::Policy, path: &str) -> Result<(), Fai
             if wanted.friends.len() > FRIENDS_MAX {
                 return Err(field::bad(
                     path,
-                    format!("has more than {FRIENDS_MAX} keys"),
+                    format!(
+                        "must be at most {FRIENDS_MAX} keys, not {}",
+                        wanted.friends.len()
+                    ),
                 ));
             }
             let keys = wanted.friends.iter().map(|key| field::node_id(path, key));

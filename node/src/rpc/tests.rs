@@ -1,6 +1,7 @@
 //! The owner's API in one process: a small backend behind real sockets.
 
 mod fake;
+mod files;
 mod keeping;
 mod watching;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use seedbank_engine::discovery::tracker::url::TrackerUrl;
 use seedbank_engine::interface::command::{AddTorrent, Added, Command, TorrentSource};
 use seedbank_engine::units::TorrentId;
 use seedbank_proto::Failure;
@@ -24,6 +25,7 @@ use super::progress::TorrentWatch;
 use super::request::RecentRequests;
 use super::watching::Watches;
 use super::{error, field, message};
+use crate::number;
 
 /// Most trackers of a new torrent.
 const TRACKERS_MAX: usize = 100;
@@ -117,6 +119,27 @@ impl TorrentService for TorrentsApi {
                 .map(|row| message::torrent(row, clock))
                 .collect(),
             next_page_token,
+        }))
+    }
+
+    async fn list_torrent_files(
+        &self,
+        request: Request<v1::ListTorrentFilesRequest>,
+    ) -> Answer<v1::ListTorrentFilesResponse> {
+        let request = request.into_inner();
+        let torrent_id = field::torrent_id(&request.info_hash)?;
+        let size = field::page_size(request.page_size)?;
+        let next = field::page_token(&request.page_token, |text| text.parse::<usize>().ok())?;
+        let from = next.unwrap_or_default();
+        let view = self.backend.torrent_files(torrent_id, from, size).await;
+        let view = view.map_err(error::of_stopping)?;
+        let view = view.ok_or_else(|| error::torrent_unknown(torrent_id))?;
+        let last = view.files.last().map(|file| file.index.saturating_add(1));
+        let next = last.filter(|next| *next < view.count);
+        Ok(Response::new(v1::ListTorrentFilesResponse {
+            next_page_token: next.map(|next| next.to_string()).unwrap_or_default(),
+            file_count: number::count(view.count),
+            files: view.files.iter().map(message::file).collect(),
         }))
     }
 
@@ -260,17 +283,23 @@ fn new_torrent(request: v1::AddTorrentRequest) -> Result<AddTorrent, Failure> {
 
 fn new_metainfo(request: v1::CreateMetainfoRequest) -> Result<NewMetainfo, Failure> {
     let path: PathBuf = field::absolute_path("path", &request.path)?;
-    let piece_len = u32::try_from(request.piece_bytes)
-        .map_err(|_| field::bad("piece_bytes", "is below zero"))?;
+    let piece_len = field::piece_len(request.piece_bytes)?;
     if request.trackers.len() > TRACKERS_MAX {
         let count = request.trackers.len();
         return Err(field::bad(
             "trackers",
-            format!("has {count}, at most {TRACKERS_MAX}"),
+            format!("must be at most {TRACKERS_MAX}, not {count}"),
         ));
     }
     for tracker in &request.trackers {
-        field::text("trackers", tracker)?;
+        let url = TrackerUrl::parse(field::text("trackers", tracker)?);
+        url.map_err(|error| {
+            let tracker = field::quoted(tracker);
+            let problem = format!(
+                "must be announce URLs, as udp://tracker.example:6969, not {tracker}: {error}"
+            );
+            field::bad("trackers", problem)
+        })?;
     }
     let comment = field::text("comment", &request.comment)?;
     Ok(NewMetainfo {
@@ -278,7 +307,7 @@ fn new_metainfo(request: v1::CreateMetainfoRequest) -> Result<NewMetainfo, Failu
         trackers: request.trackers.clone(),
         private: request.private,
         comment: (!comment.is_empty()).then(|| comment.to_owned()),
-        piece_len: (piece_len > 0).then_some(piece_len),
+        piece_len,
     })
 }
 

@@ -91,7 +91,8 @@ impl WalletService for WalletApi {
     async fn grant(&self, request: Request<v1::GrantRequest>) -> Answer<v1::GrantResponse> {
         let request = request.into_inner();
         if request.reason.len() > REASON_LEN_MAX {
-            let problem = format!("is longer than {REASON_LEN_MAX} bytes");
+            let len = request.reason.len();
+            let problem = format!("must be at most {REASON_LEN_MAX} bytes long, not {len}");
             return Err(field::bad("reason", problem).into());
         }
         let grant = NewGrant {

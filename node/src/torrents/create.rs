@@ -8,9 +8,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use seedbank_engine::content::metainfo::build::{
-    DraftContent, DraftFile, MetainfoDraft, piece_len_for,
+    DraftContent, DraftFile, MetainfoDraft, PIECE_LEN_LARGEST, piece_len_for,
 };
-use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
+use seedbank_engine::content::metainfo::{INFO_LEN_MAX, Metainfo, MetainfoError};
 use sha1::{Digest as _, Sha1};
 
 /// Most files of a torrent that is made here.
@@ -58,8 +58,27 @@ pub enum CreateError {
     #[error("{}: the name is not UTF-8", .0.display())]
     Name(PathBuf),
     /// Too many files, or folders too deep.
-    #[error("{}: more than {FILES_MAX} files or {DEPTH_MAX} folders deep", .0.display())]
+    #[error(
+        "{}: too many: at most {FILES_MAX} files, and folders {DEPTH_MAX} deep, are allowed",
+        .0.display()
+    )]
     TooMany(PathBuf),
+    /// The torrent file would be too long: too many pieces, or too many names.
+    #[error(
+        "{pieces} pieces and {files} files make a torrent file of {len} bytes, at most \
+         {INFO_LEN_MAX} allowed{}",
+        advice(*longer)
+    )]
+    TooLong {
+        /// What it would have.
+        len: usize,
+        /// Pieces of the length asked for, or chosen.
+        pieces: u32,
+        /// Files.
+        files: usize,
+        /// The shortest length of pieces that would help, if any would.
+        longer: Option<u32>,
+    },
     /// What comes out is no torrent.
     #[error(transparent)]
     Metainfo(#[from] MetainfoError),
@@ -119,11 +138,55 @@ pub fn create_metainfo(
     let total = draft.total_len();
     draft.piece_len = request.piece_len.unwrap_or_else(|| piece_len_for(total));
     // Found out before the work rather than after it.
-    if draft.geometry().is_none() {
-        draft.finish(&[])?;
-    }
+    rehearse(&draft, files.len())?;
     let hashes = hash(&files, draft.piece_len, |done| progress(done, total))?;
     Ok(draft.finish(&hashes)?)
+}
+
+/// Makes the torrent with hashes of zeros, which fails as it would with the right ones.
+fn rehearse(draft: &MetainfoDraft, files: usize) -> Result<(), CreateError> {
+    let count = draft.geometry().map_or(0, |pieces| pieces.piece_count());
+    let hashes = vec![[0; 20]; usize::try_from(count).expect("pieces fit memory")];
+    match draft.finish(&hashes) {
+        Ok(_) => Ok(()),
+        Err(MetainfoError::TooLong { len }) => {
+            let names = len.saturating_sub(hashes.as_flattened().len());
+            Err(CreateError::TooLong {
+                len,
+                pieces: count,
+                files,
+                longer: piece_len_that_fits(draft.total_len(), draft.piece_len, names),
+            })
+        }
+        Err(MetainfoError::TooManyPieces { count }) => Err(CreateError::TooLong {
+            len: usize::try_from(count.saturating_mul(20)).unwrap_or(usize::MAX),
+            pieces: u32::try_from(count).unwrap_or(u32::MAX),
+            files,
+            longer: piece_len_that_fits(draft.total_len(), draft.piece_len, 0),
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The shortest length of pieces above `piece_len` with which hashes and so many other bytes fit a
+/// torrent file.
+fn piece_len_that_fits(total_len: u64, piece_len: u32, others: usize) -> Option<u32> {
+    let fits = |len: &u32| {
+        let hashes = total_len.div_ceil(u64::from(*len)).saturating_mul(20);
+        let others = u64::try_from(others).unwrap_or(u64::MAX);
+        hashes.saturating_add(others) <= u64::from(INFO_LEN_MAX)
+    };
+    let longer = std::iter::successors(piece_len.checked_mul(2), |len| len.checked_mul(2));
+    longer
+        .take_while(|len| *len <= PIECE_LEN_LARGEST)
+        .find(fits)
+}
+
+fn advice(longer: Option<u32>) -> String {
+    match longer {
+        Some(len) => format!(": make the pieces {} KiB or longer", len / 1024),
+        None => ": make several torrents of it".to_owned(),
+    }
 }
 
 /// Adds every plain file below `folder`, whose components below the root are `below`.
@@ -272,6 +335,27 @@ mod tests {
         assert!(matches!(made(empty).unwrap_err(), CreateError::Metainfo(_)));
         let missing = folder.path().join("missing");
         assert!(matches!(made(missing).unwrap_err(), CreateError::Io { .. }));
+    }
+
+    #[test]
+    fn a_torrent_file_that_would_be_too_long_is_found_out_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sparse");
+        let file = File::create(&path).unwrap();
+        // Reading this much would take minutes: that nothing is told shows that nothing was read.
+        file.set_len(16_384 * 600_000).unwrap();
+        let mut told = 0;
+        let made = create_metainfo(&request(path), "test", None, |_, _| {
+            told += 1;
+            true
+        });
+        let error = made.unwrap_err();
+        let CreateError::TooLong { pieces, longer, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!((*pieces, *longer, told), (600_000, Some(32_768), 0));
+        let text = error.to_string();
+        assert!(text.ends_with("make the pieces 32 KiB or longer"), "{text}");
     }
 
     #[test]

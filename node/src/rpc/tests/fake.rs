@@ -14,7 +14,8 @@ use seedbank_engine::interface::config::Policy;
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::Transport;
 use seedbank_engine::interface::view::{
-    BoostQuote, BoostReport, BoostState, BoostView, PeerView, TorrentState, TorrentView,
+    BoostQuote, BoostReport, BoostState, BoostView, FileView, FilesView, PeerView, TorrentState,
+    TorrentView,
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_engine::units::{InfoHash, PeerIndex, TorrentId};
@@ -241,6 +242,26 @@ impl Backend for Fake {
 
     async fn torrent(&self, torrent_id: TorrentId) -> Result<Option<PlacedTorrent>, Stopping> {
         Ok(self.state().torrents.get(&torrent_id).cloned())
+    }
+
+    /// Three files, of one byte more each.
+    async fn torrent_files(
+        &self,
+        torrent_id: TorrentId,
+        from: usize,
+        limit: usize,
+    ) -> Result<Option<FilesView>, Stopping> {
+        let file = |index: usize| FileView {
+            index,
+            path: vec!["disc".to_owned(), format!("{index}.flac")],
+            total: Bytes::new(u64::try_from(index).unwrap() + 1),
+            have: Bytes::new(1),
+        };
+        let known = self.state().torrents.contains_key(&torrent_id);
+        Ok(known.then(|| FilesView {
+            count: 3,
+            files: (0..3).skip(from).take(limit).map(file).collect(),
+        }))
     }
 
     async fn peers(&self, of: Option<TorrentId>) -> Result<Vec<PeerView>, Stopping> {
