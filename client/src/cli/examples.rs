@@ -16,7 +16,7 @@ pub(super) const ADD: &str = "Examples:
   curl -s https://example.org/debian.torrent | seedbank add -
 
 An info hash names no tracker: somebody who has the torrent must be named with --peer, now or
-later (`seedbank peers ID --add HOST:PORT`). URLs are fetched here, not by the daemon.";
+later (`seedbank peers ID --add IP:PORT`). URLs are fetched here, not by the daemon.";
 
 pub(super) const LS: &str = "Examples:
   seedbank ls
@@ -56,7 +56,7 @@ pub(super) const PEERS: &str = "Examples:
   seedbank peers debian --add 203.0.113.7:6881
 
 serves us   whether it lets us ask: yes, no (it chokes us), or - if we want nothing of it;
-            paid or bid if we bid for it. Why it does not is its own affair: no message says so.
+            paid, or bid, if we bid for it. Why it does not is its own affair: no message says so.
 we serve it whether we let it ask, and why or why not.
 down, up    what comes from it and goes to it now; received and sent, on this connection.
 unpaid      what it was served as paid and has not paid for yet.

@@ -118,7 +118,10 @@ fn table(torrents: &[v1::Torrent]) -> TextTable {
             short(&torrent.info_hash).to_owned(),
             state_word(torrent.state()).to_owned(),
             percent(torrent.have_bytes, torrent.total_bytes),
-            bytes(torrent.total_bytes),
+            match torrent.total_bytes {
+                0 => "-".to_owned(),
+                total => bytes(total),
+            },
             bytes_per_second(torrent.download_bytes_per_second),
             bytes_per_second(torrent.upload_bytes_per_second),
             eta_of(torrent),

@@ -285,7 +285,7 @@ fn put_added(page: &mut Page, added: &AddedTorrent) {
         Some(boost) => page.next(format!("seedbank boost show {}", boost.boost_id)),
         None if is_lost => {
             page.line("It names no tracker: it waits until somebody who has it is named.");
-            page.next(format!("seedbank peers {id} --add HOST:PORT"));
+            page.next(format!("seedbank peers {id} --add IP:PORT"));
         }
         None => page.next(format!("seedbank show {id}")),
     }

@@ -160,7 +160,7 @@ fn hint(torrent: &Torrent, watched: &Watched, now: Instant) -> Option<String> {
     Some(match torrent.trackers.first() {
         None => format!(
             "It has no peers and no tracker that names any, so it may wait for ever. \
-             Tell it of one: seedbank peers {id} --add HOST:PORT"
+             Tell it of one: seedbank peers {id} --add IP:PORT"
         ),
         Some(tracker) => {
             let said = match tracker.status_message.as_str() {
@@ -168,7 +168,7 @@ fn hint(torrent: &Torrent, watched: &Watched, now: Instant) -> Option<String> {
                 said => said,
             };
             format!(
-                "No peers yet. {}: {said}. Tell it of one: seedbank peers {id} --add HOST:PORT",
+                "No peers yet. {}: {said}. Tell it of one: seedbank peers {id} --add IP:PORT",
                 tracker.url
             )
         }
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(hint(&magnet(), &watched, watched.moved_at), None);
         let said = hint(&magnet(), &watched, later).unwrap();
         assert!(
-            said.ends_with("seedbank peers ababababab --add HOST:PORT"),
+            said.ends_with("seedbank peers ababababab --add IP:PORT"),
             "{said}"
         );
         assert!(said.contains("no tracker"), "{said}");
