@@ -15,7 +15,7 @@ pub(super) fn opening(scenario: &Demo, out: &mut impl Write) -> io::Result<()> {
         out,
         "A swarm on loopback: one seeder, {} leechers, {} MiB in pieces of {} KiB.\n\
          The seeder is told no rate; what it sends passes a modem of {} MiB/s with a\n\
-         buffer of {} ms. Leechers are told to upload {} KiB/s. All else is by default,\n\
+         buffer of {} ms. Leechers are told to upload {} KiB/s. All else is default,\n\
          prices too. One leecher, the payer, boosts its download for up to {}.\n",
         scenario.unpaid_count + 1,
         scenario.total_len / MIB,
