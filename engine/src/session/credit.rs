@@ -216,7 +216,7 @@ impl Session {
             piece_len: metainfo.map(|metainfo| Bytes::new(metainfo.geometry.piece_len().into())),
             peer_count: peers,
             leecher_count: leechers,
-            received: counters.downloaded,
+            received: counters.totals.downloaded,
             rate: rate.map(Bytes::new),
             ..TorrentRow::new(torrent.torrent_id)
         }

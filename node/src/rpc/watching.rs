@@ -299,7 +299,8 @@ fn boost_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsRe
             payload_bytes: message::bytes(report.paid),
             ..shell
         },
-        CreditEvent::WrittenOff { .. }
+        CreditEvent::LockRefused { .. }
+        | CreditEvent::WrittenOff { .. }
         | CreditEvent::Conflict { .. }
         | CreditEvent::SettlementRefused { .. }
         | CreditEvent::ClockSkewed { .. } => shell,

@@ -574,9 +574,9 @@ impl World {
             .map(|lock| lock.claimed.get())
             .sum();
         assert!(claimed <= spent, "nothing is claimed that no boost paid");
-        let view = self.wallet.view(cr(0));
+        let view = self.wallet.view(cr(0), cr(0));
         assert_eq!(view.available.get(), GRANT - claimed);
-        assert_eq!(view.locked, cr(0));
+        assert_eq!(view.reserved, cr(0));
         assert_eq!(self.settlement.equivocations, 0, "no nonce is signed twice");
         let ids: BTreeSet<&str> = self.orders.iter().map(|o| o.request_id.as_str()).collect();
         assert!(views.len() <= ids.len(), "one boost per request id");

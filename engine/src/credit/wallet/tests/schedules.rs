@@ -271,9 +271,9 @@ impl World {
         for node in &self.nodes {
             let own = node.identity.id();
             let account = self.settlement.account(own);
-            let view = node.wallet.view(MicroCredits::ZERO);
+            let view = node.wallet.view(MicroCredits::ZERO, MicroCredits::ZERO);
             assert_eq!(view.available, account.available);
-            assert_eq!(view.locked, account.reserved);
+            assert_eq!(view.reserved, account.reserved);
             for (id, claim) in &node.claims {
                 let paid = self.settlement.locks[id].claimed >= claim.body.receipt.body.amount;
                 assert!(paid, "every claim is paid, before its lock is closed");
