@@ -4,7 +4,7 @@
 //! what they owe each other in the end is the difference in bytes.
 
 use seedbank_engine::content::metainfo::Metainfo;
-use seedbank_engine::interface::command::{BoostOrder, Command};
+use seedbank_engine::interface::command::{BoostOrder, Command, CommandError, CreditError};
 use seedbank_engine::interface::config::{Network, Policy};
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::rng::Rng;
@@ -128,9 +128,14 @@ impl Played {
             bid,
             until: None,
         };
-        self.world
-            .command(node, Command::Boost(order))
-            .expect("a sound order");
+        let placed = self.world.command(node, Command::Boost(order));
+        // One of the two may be complete before the other.
+        let complete =
+            CommandError::Credit(CreditError::TorrentComplete(self.metainfo.torrent_id()));
+        assert!(
+            placed.is_ok() || placed == Err(complete),
+            "a sound order: {placed:?}"
+        );
     }
 
     fn is_complete(&self) -> bool {

@@ -105,7 +105,7 @@ pub(super) enum ClientCommand {
     #[command(subcommand, after_help = examples::POLICY)]
     Policy(PolicyCommand),
     /// The network as its settlement node sees it: supply, members, grants
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::NETWORK)]
     Network(NetworkView),
     /// Make a .torrent file from a file or folder on the daemon's machine
     #[command(after_help = examples::CREATE)]

@@ -83,6 +83,11 @@ pub(super) const POLICY: &str = "Examples:
   seedbank policy set slots=12 open-share=20% upload-limit=4MiB/s
   seedbank policy set spend=off";
 
+pub(super) const NETWORK: &str = "Examples:
+  seedbank network show
+  seedbank network members --limit 20
+  seedbank network grants --json";
+
 pub(super) const EVENTS: &str = "Examples:
   seedbank events
   seedbank events --kind torrent-completed --limit 1

@@ -140,8 +140,8 @@ fn a_failed_piece_costs_an_honest_payer_no_seat() {
     assert!(!duo.payee().backing_off);
 }
 
-/// A payer asks for no more than fits beside what it will never owe (S2), until the payee says that it
-/// wrote that off, or has come back with nothing on its books.
+/// A payer asks for no more than fits beside what it will never owe (S2), until the payee says that
+/// it wrote that off, or has come back with nothing on its books.
 #[test]
 fn a_failed_piece_takes_the_window_until_it_is_written_off() {
     let (mut duo, peer, _) = Duo::paid(100_000_000);

@@ -279,8 +279,15 @@ mod tests {
         payer.owe(TorrentId([0; 20]), Bytes::new(25), RATE);
         let signing = payer.sign(&me(), NOW).expect("something is due");
         assert_eq!(signed(&payer), [10, 15]);
-        let spent = (TorrentId([0; 20]), Bytes::new(25), MicroCredits::new(25));
-        assert_eq!(signing.spent, [spent]);
+        // The bytes go with the first lock that pays for them.
+        let spent = |bytes, amount| {
+            (
+                TorrentId([0; 20]),
+                Bytes::new(bytes),
+                MicroCredits::new(amount),
+            )
+        };
+        assert_eq!(signing.spent, [spent(25, 10), spent(0, 15)]);
         assert_eq!(payer.sign(&me(), NOW), None);
     }
 

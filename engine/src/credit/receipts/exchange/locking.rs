@@ -251,8 +251,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// A payee says that a lock of ours is closed, or contradicts another: nothing more is signed on
-    /// it. One that holds too little, or for too short a time, may be topped up.
+    /// A payee says that a lock of ours is closed, or contradicts another: nothing more is signed
+    /// on it. One that holds too little, or for too short a time, may be topped up.
     pub(super) fn lock_refused(
         &mut self,
         peer: PeerIndex,
@@ -386,8 +386,8 @@ impl Exchange {
         self.send(peer, ReceiptMessage::Error { code, channel_id });
     }
 
-    /// P5: long enough, grace enough, and worth a window at the bid in force, or at our ask. What is
-    /// wrong with it, if anything.
+    /// P5: long enough, grace enough, and worth a window at the bid in force, or at our ask. What
+    /// is wrong with it, if anything.
     fn fault_of(&self, key: NodeId, lock: &Lock, at: Instant) -> Option<LockFault> {
         let now = self.clock.now(at);
         let left = lock.expires_at.secs_since(now.unix);
