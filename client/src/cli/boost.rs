@@ -91,7 +91,12 @@ fn put_quote(page: &mut Page, quote: &v1::QuoteBoostResponse) {
     if quote.payee_count > 0 {
         let lowest = rate(quote.lowest_ask_microcredits_per_gib);
         let highest = rate(quote.highest_ask_microcredits_per_gib);
-        page.fact("they ask", format!("{lowest} to {highest}"));
+        let asks = if lowest == highest {
+            lowest
+        } else {
+            format!("{lowest} to {highest}")
+        };
+        page.fact("they ask", asks);
     }
     if quote.smallest_lock_microcredits > 0 {
         let smallest = credit(quote.smallest_lock_microcredits);
@@ -100,7 +105,7 @@ fn put_quote(page: &mut Page, quote: &v1::QuoteBoostResponse) {
             format!("at least {smallest}, the smallest lock, part of which may come back"),
         );
     }
-    page.fact("you have", credit(quote.available_microcredits));
+    page.fact("you have", credit(quote.free_microcredits));
     page.fact("takes", expected(quote));
     if !quote.waiting_message.is_empty() {
         page.fact("would wait", &quote.waiting_message);
@@ -139,7 +144,7 @@ fn next_step(quote: &v1::QuoteBoostResponse, id: &str, bid: Option<i64>) -> Stri
         _ => {}
     }
     let max = quote.max_cost_microcredits.max(smallest);
-    let max = max.min(quote.available_microcredits);
+    let max = max.min(quote.free_microcredits);
     if max <= 0 || max < smallest {
         return "seedbank wallet balance".to_owned();
     }
@@ -308,7 +313,7 @@ mod tests {
             lowest_ask_microcredits_per_gib: 3_000_000,
             highest_ask_microcredits_per_gib: 5_000_000,
             smallest_lock_microcredits: 15_625,
-            available_microcredits: 10_000_000,
+            free_microcredits: 10_000_000,
             ..v1::QuoteBoostResponse::default()
         }
     }
@@ -342,7 +347,7 @@ mod tests {
             "a smaller budget fills no lock"
         );
         let poor = v1::QuoteBoostResponse {
-            available_microcredits: 1,
+            free_microcredits: 1,
             ..quote()
         };
         assert_eq!(next_step(&poor, "abc", None), "seedbank wallet balance");

@@ -505,7 +505,7 @@ impl BoostService for Fake {
             lowest_ask_microcredits_per_gib: 500_000,
             highest_ask_microcredits_per_gib: 750_000,
             smallest_lock_microcredits: 4_000,
-            available_microcredits: 114_440_000,
+            free_microcredits: 114_440_000,
             ..v1::QuoteBoostResponse::default()
         })
     }

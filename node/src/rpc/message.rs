@@ -247,7 +247,7 @@ pub(super) fn boost_quote(quote: &BoostQuote, bid: Rate) -> v1::QuoteBoostRespon
         lowest_ask_microcredits_per_gib: rate(quote.ask_min),
         highest_ask_microcredits_per_gib: rate(quote.ask_max),
         smallest_lock_microcredits: credit(quote.lock_min),
-        available_microcredits: credit(quote.available),
+        free_microcredits: credit(quote.available),
         waiting_reason: quote.waiting.map(waiting_reason).unwrap_or_default().into(),
         waiting_message: words_of(quote.waiting),
         unboosted_duration: quote.estimate.map(|estimate| span(estimate.unboosted)),
