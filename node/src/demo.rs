@@ -2,7 +2,7 @@
 //!
 //! The scenario is [`seedbank_sim::demo::Demo`], first predicted under virtual time, then run here
 //! with real sockets, files, ledgers and a settlement node, and judged by the same findings. Beside
-//! it the same nodes run without receipts. Each seeder sends through a [`modem`] of its own.
+//! it the same nodes run without receipts. Each seeder sends through a modem of its own.
 //! Everything lies in a temporary folder.
 
 mod modem;

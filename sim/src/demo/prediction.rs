@@ -16,7 +16,7 @@ const PHASES: [Duration; 3] = [
 /// Seeds of every phase.
 const SEEDS: u64 = 3;
 /// What is measured may lie outside the range by such a part of its ends.
-const TOLERANCE: f64 = 0.15;
+const TOLERANCE: f64 = 0.25;
 
 /// From the least of several values to the most.
 #[derive(Clone, Copy, Debug, PartialEq)]
