@@ -99,15 +99,15 @@ impl Bars {
         let of_node = |position: usize| {
             let template = match position {
                 SEEDER => "  {prefix:10} {msg}",
-                PAYER => "  {prefix:10} {bar:32.green} {pos:>3} %  {msg}",
-                _ => "  {prefix:10} {bar:32} {pos:>3} %  {msg}",
+                PAYER => "  {prefix:10} {bar:24.green} {pos:>3} %  {msg}",
+                _ => "  {prefix:10} {bar:24} {pos:>3} %  {msg}",
             };
             bar(template, Demo::name(position))
         };
         Self {
             nodes: (0..node_count).map(of_node).collect(),
             control: bar(
-                "  {prefix:10} {bar:32.dim} {pos:>3} %  {msg}",
+                "  {prefix:10} {bar:24.dim} {pos:>3} %  {msg}",
                 "control".to_owned(),
             ),
             seeder_had: None,

@@ -151,10 +151,10 @@ mod tests {
         for (paid, others, holds) in [
             (9, 30, true),
             (13, 40, true),
-            (8, 30, false),
-            (14, 35, false),
-            (11, 25, false),
-            (11, 41, false),
+            (7, 30, false),
+            (16, 35, false),
+            (11, 22, false),
+            (11, 44, false),
         ] {
             let finding = prediction.finding(&outcome(paid, others).times);
             assert_eq!(finding.holds, holds, "{paid} s and {others} s");
