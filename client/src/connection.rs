@@ -141,8 +141,8 @@ impl Client {
         Ok(found)
     }
 
-    /// The info hash that a user means: a whole one, a torrent's name, a unique prefix of an info
-    /// hash, or a unique beginning of a name in whatever case.
+    /// The info hash that a user means: a whole one, a torrent's name or a prefix of an info hash if
+    /// only one torrent has either, or a unique beginning of a name in whatever case.
     pub async fn resolve(&mut self, id: &str) -> Result<String, ClientError> {
         let is_hex = id.bytes().all(|digit| digit.is_ascii_hexdigit());
         if is_hex && id.len() == INFO_HASH_DIGITS {
@@ -266,10 +266,12 @@ fn pick<'a>(torrents: &'a [v1::Torrent], id: &str) -> Result<&'a v1::Torrent, Cl
         return Err(ClientError::TorrentUnknown(id.to_owned()));
     }
     let lower = id.to_lowercase();
-    let called = |torrent: &v1::Torrent| torrent.display_name == id;
+    // Names come from strangers: none stands for a whole hash, or goes before the hash it imitates.
+    let is_hash = |torrent: &v1::Torrent| torrent.info_hash == lower;
     let hashed = |torrent: &v1::Torrent| torrent.info_hash.starts_with(&lower);
+    let meant = |torrent: &v1::Torrent| torrent.display_name == id || hashed(torrent);
     let begins = |torrent: &v1::Torrent| torrent.display_name.to_lowercase().starts_with(&lower);
-    let ways: [&dyn Fn(&v1::Torrent) -> bool; 3] = [&called, &hashed, &begins];
+    let ways: [&dyn Fn(&v1::Torrent) -> bool; 3] = [&is_hash, &meant, &begins];
     for way in ways {
         let found: Vec<&v1::Torrent> = torrents.iter().filter(|torrent| way(torrent)).collect();
         match found[..] {
@@ -349,6 +351,24 @@ mod tests {
             "\"aa\" fits 2 torrents, use more of the info hash:\n  aa11 debian\n  aa22 arch"
         );
         assert_eq!(hash("zz").unwrap_err().exit_code(), 5);
+    }
+
+    /// Who makes a torrent names it; its name must not stand for another's hash.
+    #[test]
+    fn a_torrent_named_after_another_ones_hash_is_never_meant_by_it() {
+        let torrents = [
+            torrent("aa11", "debian"),
+            torrent("bb22", "aa11"),
+            torrent("cc33", "aa1"),
+        ];
+        let hash = |id| pick(&torrents, id).map(|torrent| torrent.info_hash.as_str());
+        assert_eq!(hash("aa11").unwrap(), "aa11");
+        assert_eq!(
+            hash("aa1").unwrap_err().exit_code(),
+            2,
+            "either could be meant"
+        );
+        assert_eq!(hash("bb22").unwrap(), "bb22");
     }
 
     #[test]

@@ -67,6 +67,8 @@ fn client(timeout: Duration) -> Result<Client, String> {
         .tls_backend_preconfigured(tls)
         .user_agent(concat!("Seedbank/", env!("CARGO_PKG_VERSION")))
         .timeout(timeout)
+        // It would tell the next host what the URL holds: a passkey.
+        .referer(false)
         .redirect(Policy::custom(redirect))
         .build()
         .map_err(|error| error.to_string())

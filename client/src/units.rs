@@ -109,9 +109,12 @@ pub(crate) fn parse_byte_rate(text: &str) -> Result<i64, String> {
     rate.ok_or_else(|| format!("{text:?} is no rate: write 4MiB/s, 512KiB/s or 5MB/s"))
 }
 
+/// A hundred years: what is longer is a slip, and no clock is asked to add it.
+const DURATION_SECS_MAX: u64 = 100 * 365 * 86_400;
+
 /// Parses `30s`, `5m`, `2h`, `7d` or plain seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let problem = || format!("{text:?} is no duration: write 30s, 5m, 2h or 7d");
+    let problem = || format!("{text:?} is no duration: write 30s, 5m, 2h or 7d, at most 36500d");
     let text = text.trim();
     let split = text
         .find(|digit: char| !digit.is_ascii_digit())
@@ -127,7 +130,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let count: u64 = digits.parse().map_err(|_| problem())?;
     count
         .checked_mul(unit)
-        .filter(|secs| *secs > 0)
+        .filter(|secs| (1..=DURATION_SECS_MAX).contains(secs))
         .map(Duration::from_secs)
         .ok_or_else(problem)
 }
@@ -290,6 +293,8 @@ mod tests {
         assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
         assert!(parse_duration("7w").is_err());
         assert!(parse_duration("0s").is_err());
+        assert!(parse_duration("36501d").is_err());
+        assert!(parse_duration("18446744073709551615s").is_err());
         assert!(parse_duration("d").is_err());
     }
 

@@ -137,7 +137,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 }
 
 /// Says of every service, and of all together, that it serves, until `stop` holds true.
-async fn tell_health(reporter: HealthReporter, stop: watch::Receiver<bool>) {
+async fn tell_health(mut reporter: HealthReporter, stop: watch::Receiver<bool>) {
     let names = || SERVICES.into_iter().chain([""]);
     for name in names() {
         reporter
@@ -150,6 +150,11 @@ async fn tell_health(reporter: HealthReporter, stop: watch::Receiver<bool>) {
             reporter
                 .set_service_status(name, ServingStatus::NotServing)
                 .await;
+        }
+        // Whoever watches has heard it by then; a watch that went on would keep the daemon.
+        tokio::time::sleep(GRACE / 2).await;
+        for name in names() {
+            reporter.clear_service_status(name).await;
         }
     });
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use seedbank_engine::text::printable;
 use seedbank_ledger::charts::network::{AccountSummary, GrantSummary};
+use seedbank_ledger::signed::order::REASON_LEN_MAX;
 use seedbank_ledger::{NodeId, Sequence};
 use seedbank_proto::v1::ErrorReason;
 use seedbank_proto::v1::network_service_server::NetworkService;
@@ -113,7 +115,7 @@ fn grant((grant, reason): &(GrantSummary, String)) -> v1::NetworkGrant {
         to: grant.to.to_string(),
         amount_microcredits: message::credit(grant.amount),
         issuer: grant.issuer.to_string(),
-        reason: reason.clone(),
+        reason: printable(reason.as_bytes(), REASON_LEN_MAX),
     }
 }
 

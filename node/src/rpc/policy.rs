@@ -15,6 +15,7 @@ use super::backend::Backend;
 use super::{error, field, message};
 use crate::host::config::kept::{KeptPolicy, PolicyField};
 use crate::host::config::layers::Origin;
+use crate::inbox::Stopping;
 
 /// Most slots.
 const SLOTS_MAX: usize = 1_000;
@@ -39,10 +40,11 @@ const FIELDS: [(&str, PolicyField); 10] = [
 ];
 
 /// What the owner wants, changeable while the node runs.
+#[derive(Clone)]
 pub(super) struct Policies {
     backend: Arc<dyn Backend>,
-    /// Held from reading the policy to replacing it, so that no change is lost between.
-    turn: Mutex<()>,
+    /// Held from reading the policy until it is on record, so that no change is lost between.
+    turn: Arc<Mutex<()>>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -51,7 +53,7 @@ impl Policies {
     pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
         Self {
             backend,
-            turn: Mutex::new(()),
+            turn: Arc::new(Mutex::new(())),
         }
     }
 
@@ -89,23 +91,9 @@ impl Policies {
         self.put_in_force(before).await?;
         Err(error::of_unkept(&error))
     }
-}
 
-#[tonic::async_trait]
-impl PolicyService for Policies {
-    async fn get_policy(&self, _: Request<v1::GetPolicyRequest>) -> Answer<v1::GetPolicyResponse> {
-        let policy = self.backend.policy().await.map_err(error::of_stopping)?;
-        Ok(Response::new(v1::GetPolicyResponse {
-            policy: Some(self.message(&policy)),
-            origins: self.origins(),
-        }))
-    }
-
-    async fn set_policy(
-        &self,
-        request: Request<v1::SetPolicyRequest>,
-    ) -> Answer<v1::SetPolicyResponse> {
-        let request = request.into_inner();
+    /// Changes the named fields. Runs to its end, whoever waits for it or goes.
+    async fn set(&self, request: v1::SetPolicyRequest) -> Result<v1::SetPolicyResponse, Failure> {
         let wanted = request.policy.unwrap_or_default();
         let paths = request.update_mask.unwrap_or_default().paths;
         let fields = named("update_mask", &paths)?;
@@ -124,28 +112,60 @@ impl PolicyService for Policies {
             Ok(())
         })
         .await?;
-        Ok(Response::new(v1::SetPolicyResponse {
+        Ok(v1::SetPolicyResponse {
             policy: Some(self.message(&policy)),
             kept,
             origins: self.origins(),
-        }))
+        })
     }
 
-    async fn reset_policy(
+    /// Takes the named fields back. Runs to its end, whoever waits for it or goes.
+    async fn reset(
         &self,
-        request: Request<v1::ResetPolicyRequest>,
-    ) -> Answer<v1::ResetPolicyResponse> {
-        let paths = request.into_inner().fields.unwrap_or_default().paths;
+        request: v1::ResetPolicyRequest,
+    ) -> Result<v1::ResetPolicyResponse, Failure> {
+        let paths = request.fields.unwrap_or_default().paths;
         let fields = named("fields", &paths)?;
         let _turn = self.turn.lock().await;
         let before = self.backend.policy().await.map_err(error::of_stopping)?;
         let policy = self.backend.kept_policy().without(&fields, &before);
         self.change(&before, &policy, move |book| book.take_back(&fields))
             .await?;
-        Ok(Response::new(v1::ResetPolicyResponse {
+        Ok(v1::ResetPolicyResponse {
+            policy: Some(self.message(&policy)),
+            origins: self.origins(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl PolicyService for Policies {
+    async fn get_policy(&self, _: Request<v1::GetPolicyRequest>) -> Answer<v1::GetPolicyResponse> {
+        let policy = self.backend.policy().await.map_err(error::of_stopping)?;
+        Ok(Response::new(v1::GetPolicyResponse {
             policy: Some(self.message(&policy)),
             origins: self.origins(),
         }))
+    }
+
+    async fn set_policy(
+        &self,
+        request: Request<v1::SetPolicyRequest>,
+    ) -> Answer<v1::SetPolicyResponse> {
+        let (this, request) = (self.clone(), request.into_inner());
+        let set = tokio::spawn(async move { this.set(request).await });
+        let set = set.await.map_err(|_| error::of_stopping(Stopping))?;
+        Ok(Response::new(set?))
+    }
+
+    async fn reset_policy(
+        &self,
+        request: Request<v1::ResetPolicyRequest>,
+    ) -> Answer<v1::ResetPolicyResponse> {
+        let (this, request) = (self.clone(), request.into_inner());
+        let reset = tokio::spawn(async move { this.reset(request).await });
+        let reset = reset.await.map_err(|_| error::of_stopping(Stopping))?;
+        Ok(Response::new(reset?))
     }
 }
 
