@@ -55,6 +55,15 @@ pub enum SettlementAnswer {
     Lock(Option<LockStatus>),
 }
 
+/// An answer, and what its question came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The answer.
+    pub answer: SettlementAnswer,
+    /// The ledger is longer by this question: what is asked a second time enters nothing.
+    pub entered: bool,
+}
+
 /// What happened to an account, and what became of the order or claim that was asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {

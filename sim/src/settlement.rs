@@ -61,7 +61,7 @@ impl SimSettlement {
         self.node.tick(now).expect("memory does not fail");
         let answers = self.node.answer(now, &[(account, request)]);
         let answer = answers.into_iter().next().expect("one answer each");
-        answer.expect("memory does not fail")
+        answer.expect("memory does not fail").answer
     }
 
     /// The ledger itself.

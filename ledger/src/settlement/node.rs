@@ -6,7 +6,8 @@ use crate::identity::NodeId;
 use crate::ledger::check::CheckError;
 use crate::ledger::{LedgerError, Outcome};
 use crate::settlement::{
-    GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
+    Answered, GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest,
+    Statement,
 };
 use crate::signed::lock::LockId;
 use crate::signed::order::OrderKind;
@@ -51,7 +52,7 @@ impl<S: Store> SettlementNode<S> {
         &mut self,
         now: UnixTime,
         group: &[(NodeId, SettlementRequest)],
-    ) -> Vec<Result<SettlementAnswer, LedgerError>> {
+    ) -> Vec<Result<Answered, LedgerError>> {
         let operations: Vec<Operation> = group
             .iter()
             .filter_map(|(_, request)| operation(request))
@@ -75,15 +76,17 @@ impl<S: Store> SettlementNode<S> {
                 | SettlementRequest::Claim { after, .. } => {
                     let outcomes = outcomes.as_mut().map_err(|error| error.clone())?;
                     let outcome = outcomes.next().expect("one outcome for each operation");
+                    let entered = matches!(outcome, Outcome::Entered { .. });
                     let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
-                    Ok(SettlementAnswer::Statement(told(outcome, statement)))
+                    let answer = SettlementAnswer::Statement(told(outcome, statement));
+                    Ok(Answered { answer, entered })
                 }
                 SettlementRequest::Statement { after } => {
                     let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
-                    Ok(SettlementAnswer::Statement(statement))
+                    Ok(read(SettlementAnswer::Statement(statement)))
                 }
                 SettlementRequest::Lock(lock_id) => {
-                    Ok(SettlementAnswer::Lock(self.lock(*lock_id)?))
+                    Ok(read(SettlementAnswer::Lock(self.lock(*lock_id)?)))
                 }
             })
             .collect();
@@ -210,6 +213,14 @@ fn operation(request: &SettlementRequest) -> Option<Operation> {
         SettlementRequest::Submit { order, .. } => Some(Operation::Order(*order)),
         SettlementRequest::Claim { claim, .. } => Some(Operation::Claim(*claim)),
         SettlementRequest::Statement { .. } | SettlementRequest::Lock(_) => None,
+    }
+}
+
+/// What is read enters nothing.
+fn read(answer: SettlementAnswer) -> Answered {
+    Answered {
+        answer,
+        entered: false,
     }
 }
 

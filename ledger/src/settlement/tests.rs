@@ -83,7 +83,7 @@ fn submit(order: SignedOrder) -> Question {
 }
 
 fn one(node: &mut SettlementNode<Memory>, question: Question) -> SettlementAnswer {
-    node.answer(NOW, &[question]).remove(0).unwrap()
+    node.answer(NOW, &[question]).remove(0).unwrap().answer
 }
 
 fn told(node: &mut SettlementNode<Memory>, question: Question) -> Statement {
@@ -154,7 +154,7 @@ fn a_group_is_answered_and_entered_as_its_questions_are_one_at_a_time() {
     let mut refusals = Vec::new();
     for (answer, question) in answers.into_iter().zip(group) {
         let one = one(&mut alone, question);
-        match (answer.unwrap(), one) {
+        match (answer.unwrap().answer, one) {
             (SettlementAnswer::Statement(grouped), SettlementAnswer::Statement(one)) => {
                 assert_eq!(grouped.refusal, one.refusal);
                 assert_eq!(grouped.used_by, one.used_by);
@@ -314,7 +314,9 @@ fn time_passes_with_a_tick_and_an_expired_lock_returns() {
     let late = NOW.plus_secs(200_000);
     let payer = key(1).id();
     let read = [(payer, SettlementRequest::Statement { after: None })];
-    let unchanged = node.answer(late, &read).remove(0).unwrap().statement();
+    let unchanged = node.answer(late, &read).remove(0).unwrap();
+    assert!(!unchanged.entered);
+    let unchanged = unchanged.answer.statement();
     assert_eq!(unchanged.unwrap().account.reserved, MicroCredits::new(180));
     node.tick(late).unwrap();
     let account = node.statement(&payer, None, 1).unwrap().account;
@@ -345,7 +347,7 @@ fn what_enters_nothing_is_answered_whatever_becomes_of_the_rest_of_its_group() {
     let mut group = vec![rival; crate::ledger::GROUP_MAX + 1];
     group.push((key(1).id(), SettlementRequest::Statement { after: None }));
     let mut answers = node.answer(NOW, &group);
-    let read = answers.pop().unwrap().unwrap().statement().unwrap();
+    let read = answers.pop().unwrap().unwrap().answer.statement().unwrap();
     assert_eq!(read.account.available, MicroCredits::new(500));
     let is_too_long = |answer: &_| matches!(answer, Err(LedgerError::GroupTooLong { .. }));
     assert!(answers.iter().all(is_too_long));

@@ -9,7 +9,7 @@ use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
 use seedbank_ledger::settlement::{
-    GrantOutcome, GrantPage, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementNode,
+    Answered, GrantOutcome, GrantPage, IssueError, Issuing, NewGrant, SettlementNode,
     SettlementRequest, Statement,
 };
 use seedbank_ledger::signed::claim::SignedClaim;
@@ -99,7 +99,7 @@ enum Job {
 #[derive(Debug)]
 struct Waiting {
     question: (NodeId, SettlementRequest),
-    reply: ReplyTo<SettlementAnswer>,
+    reply: ReplyTo<Answered>,
 }
 
 impl Keeper {
@@ -134,34 +134,45 @@ impl Keeper {
         &self,
         account: NodeId,
         request: SettlementRequest,
-    ) -> Result<SettlementAnswer, KeeperError> {
+    ) -> Result<Answered, KeeperError> {
         let question = (account, request);
         self.send(|reply| Job::Ask(Box::new(Waiting { question, reply })))
             .await
     }
 
-    /// Carries out an order and answers with its account's lines after `after`.
+    /// Carries out an order and answers with its account's lines after `after`; also whether
+    /// anything was entered.
     pub async fn submit(
         &self,
         order: SignedOrder,
         after: Option<Sequence>,
-    ) -> Result<Statement, KeeperError> {
+    ) -> Result<(Statement, bool), KeeperError> {
         let account = order.body.account;
-        let answer = self.ask(account, SettlementRequest::Submit { order, after });
-        let statement = answer.await?.statement();
-        Ok(statement.expect("an order is answered by a statement"))
+        self.operate(account, SettlementRequest::Submit { order, after })
+            .await
     }
 
-    /// Pays a claim and answers with the payee's lines after `after`.
+    /// Pays a claim and answers with the payee's lines after `after`; also whether anything was
+    /// entered.
     pub async fn claim(
         &self,
         claim: SignedClaim,
         after: Option<Sequence>,
-    ) -> Result<Statement, KeeperError> {
+    ) -> Result<(Statement, bool), KeeperError> {
         let account = claim.body.payee;
-        let answer = self.ask(account, SettlementRequest::Claim { claim, after });
-        let statement = answer.await?.statement();
-        Ok(statement.expect("a claim is answered by a statement"))
+        self.operate(account, SettlementRequest::Claim { claim, after })
+            .await
+    }
+
+    async fn operate(
+        &self,
+        account: NodeId,
+        request: SettlementRequest,
+    ) -> Result<(Statement, bool), KeeperError> {
+        let Answered { answer, entered } = self.ask(account, request).await?;
+        let statement = answer.statement();
+        let statement = statement.expect("an order or a claim is answered by a statement");
+        Ok((statement, entered))
     }
 
     /// At most `limit` lines of `account` after `after`.

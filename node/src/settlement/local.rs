@@ -22,7 +22,7 @@ impl Local {
     }
 
     async fn answer(&self, request: SettlementRequest) -> Result<SettlementAnswer, KeeperError> {
-        match self.keeper.ask(self.own, request).await? {
+        match self.keeper.ask(self.own, request).await?.answer {
             SettlementAnswer::Statement(first) => {
                 let whole = complete(first, |after| self.page(after)).await?;
                 Ok(SettlementAnswer::Statement(whole))

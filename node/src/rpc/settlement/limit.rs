@@ -1,7 +1,7 @@
 //! Token buckets: how much one key, or one address, may ask of the shared ledger.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -37,11 +37,8 @@ impl<K: Ord + Copy> CallerLimiter<K> {
 
     /// Takes `tokens`, or says how long to wait for them. More than a burst is taken as a burst.
     pub(super) fn take(&self, key: K, tokens: u64, now: Instant) -> Result<(), Duration> {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
-            make_room(&mut buckets, now);
-        }
-        let bucket = buckets.entry(key).or_insert(CallerBucket { full_at: now });
+        let mut buckets = self.lock();
+        let bucket = bucket(&mut buckets, key, now);
         let full_at = bucket.full_at.max(now) + self.time_of(tokens.min(self.burst));
         let latest = now + self.time_of(self.burst);
         if full_at > latest {
@@ -51,18 +48,43 @@ impl<K: Ord + Copy> CallerLimiter<K> {
         Ok(())
     }
 
-    /// Takes `tokens` for work that turned out to be larger, if need be out of the future.
-    pub(super) fn charge(&self, key: K, tokens: u64, now: Instant) {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bucket) = buckets.get_mut(&key) {
-            bucket.full_at = bucket.full_at.max(now) + self.time_of(tokens.min(self.burst));
+    /// Says how long to wait until one token is there, and takes none.
+    pub(super) fn admit(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        let full_at = self.lock().get(key).map_or(now, |bucket| bucket.full_at);
+        let latest = now + self.time_of(self.burst.saturating_sub(1));
+        match full_at > latest {
+            true => Err(full_at - latest),
+            false => Ok(()),
         }
+    }
+
+    /// Takes `tokens` for work that was done, if need be out of the future.
+    pub(super) fn charge(&self, key: K, tokens: u64, now: Instant) {
+        let mut buckets = self.lock();
+        let bucket = bucket(&mut buckets, key, now);
+        bucket.full_at = bucket.full_at.max(now) + self.time_of(tokens.min(self.burst));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<K, CallerBucket>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn time_of(&self, tokens: u64) -> Duration {
         self.refill
             .saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
     }
+}
+
+/// The bucket of `key`, full if it is new.
+fn bucket<K: Ord + Copy>(
+    buckets: &mut BTreeMap<K, CallerBucket>,
+    key: K,
+    now: Instant,
+) -> &mut CallerBucket {
+    if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
+        make_room(buckets, now);
+    }
+    buckets.entry(key).or_insert(CallerBucket { full_at: now })
 }
 
 /// Forgets full buckets, or if there are none, the one that is full soonest.
@@ -103,6 +125,18 @@ mod tests {
         assert_eq!(limiter.take(1, 1, now), Ok(()));
         limiter.charge(1, 2, now);
         assert_eq!(limiter.take(1, 1, now), Err(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn who_is_let_in_pays_for_what_was_done_alone() {
+        let limiter = CallerLimiter::new(1, Duration::from_secs(1));
+        let now = Instant::now();
+        for _ in 0..9 {
+            assert_eq!(limiter.admit(&1, now), Ok(()));
+        }
+        limiter.charge(1, 1, now);
+        assert_eq!(limiter.admit(&1, now), Err(Duration::from_secs(1)));
+        assert_eq!(limiter.admit(&1, now + Duration::from_secs(1)), Ok(()));
     }
 
     #[test]

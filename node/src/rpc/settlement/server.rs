@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_ledger::identity::SignatureError;
 use seedbank_ledger::layout::LayoutError;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::settlement::{PAGE_LINES_MAX, Statement};
@@ -150,9 +149,12 @@ impl SettlementService for SettlementApi {
             Signed::from_bytes(&request.signed_claim).map_err(|error| bad_bytes("claim", error))?;
         let payee = claim.body.payee;
         let after = sequence(request.after_sequence)?;
-        let answered = match self.shared.admit_key(payee, claim.verify(&payee))? {
-            Believed::Yes => self.shared.keeper.claim(claim, after).await,
-            Believed::No => self.shared.disbelieved(payee, after).await,
+        let answered = match claim.verify(&payee) {
+            Ok(()) => {
+                let asked = self.shared.keeper.claim(claim, after);
+                self.shared.carry_out(payee, asked).await?
+            }
+            Err(_) => self.shared.disbelieved(payee, after).await,
         };
         let answered = self.shared.charge(from, answered)?;
         Ok(Response::new(v1::ClaimResponse {
@@ -237,9 +239,13 @@ impl StreamState {
             Signed::from_bytes(&request.signed_order).map_err(|error| bad_bytes("order", error))?;
         let account = order.body.account;
         let after = sequence(request.after_sequence)?;
-        let answered = match self.admit_key(account, order.verify(&account))? {
-            Believed::Yes => self.keeper.submit(order, after).await,
-            Believed::No => self.disbelieved(account, after).await,
+        // Signatures are checked off the ledger's thread.
+        let answered = match order.verify(&account) {
+            Ok(()) => {
+                let asked = self.keeper.submit(order, after);
+                self.carry_out(account, asked).await?
+            }
+            Err(_) => self.disbelieved(account, after).await,
         };
         let answered = self.charge(from, answered)?;
         let used_by = answered.used_by.as_ref();
@@ -250,19 +256,21 @@ impl StreamState {
         })
     }
 
-    /// Signatures are checked off the ledger's thread, and before they count against a key: nobody
-    /// can use up another's share.
-    fn admit_key(
+    /// Carries out what `signer` signed. It counts against the key once it is entered: nobody can
+    /// use up another's share by repeating what it signed, which everybody can read.
+    async fn carry_out(
         &self,
         signer: NodeId,
-        verified: Result<(), SignatureError>,
-    ) -> Result<Believed, Failure> {
-        if verified.is_err() {
-            return Ok(Believed::No);
-        }
-        let admitted = self.keys.take(signer, 1, Instant::now());
+        asked: impl Future<Output = Result<(Statement, bool), KeeperError>>,
+    ) -> Result<Result<Statement, KeeperError>, Failure> {
+        let admitted = self.keys.admit(&signer, Instant::now());
         admitted.map_err(|wait| too_often("this key", wait))?;
-        Ok(Believed::Yes)
+        Ok(asked.await.map(|(statement, entered)| {
+            if entered {
+                self.keys.charge(signer, 1, Instant::now());
+            }
+            statement
+        }))
     }
 
     /// The answer to what `signer` did not sign: refused, and nothing is entered.
@@ -306,13 +314,6 @@ impl StreamState {
         self.addrs.charge(from, tokens, Instant::now());
         Ok(answered)
     }
-}
-
-/// Whether a signature is its signer's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Believed {
-    Yes,
-    No,
 }
 
 /// One stream of `Watch`.

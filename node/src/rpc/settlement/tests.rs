@@ -137,6 +137,13 @@ fn said(reply: Reply) -> Statement {
     }
 }
 
+fn request(order: &SignedOrder) -> v1::SubmitRequest {
+    v1::SubmitRequest {
+        signed_order: order.to_bytes(),
+        after_sequence: None,
+    }
+}
+
 fn submit(order: SignedOrder) -> SettlementRequest {
     SettlementRequest::Submit { order, after: None }
 }
@@ -403,13 +410,16 @@ async fn malformed_and_oversized_requests_are_refused_at_the_door() {
 #[tokio::test]
 async fn a_key_that_asks_too_often_waits_and_others_do_not() {
     let network = Network::start().await;
+    network.grant(1, 1_000).await;
     let mut service = network.service().await;
-    let order = network.transfer(1, 1, 2, 1).to_bytes();
-    let request = v1::SubmitRequest {
-        signed_order: order,
-        after_sequence: None,
-    };
-    let flood = tokio_stream::iter(std::iter::repeat_n(request, 1_000));
+    let requests: Vec<_> = (1..=1_000)
+        .map(|nonce| v1::SubmitRequest {
+            // The answers tell of no lines, which would count against the address.
+            after_sequence: Some(1_000_000),
+            ..request(&network.transfer(1, nonce, 2, 1))
+        })
+        .collect();
+    let flood = tokio_stream::iter(requests);
     let mut answers = service.submit(flood).await.unwrap().into_inner();
     let mut answered = 0;
     let status = loop {
@@ -425,6 +435,22 @@ async fn a_key_that_asks_too_often_waits_and_others_do_not() {
     assert!(failure.retry_after.is_some());
     let other = network.transfer(3, 1, 2, 1);
     said(network.remote(3).ask(submit(other)).await);
+}
+
+/// Statements are anybody's to read, and with them what an account has signed.
+#[tokio::test]
+async fn what_a_key_signed_before_uses_up_nothing_of_it_however_often_it_is_repeated() {
+    let network = Network::start().await;
+    network.grant(1, 2).await;
+    let mut service = network.service().await;
+    let old = request(&network.transfer(1, 1, 2, 1));
+    let flood = tokio_stream::iter(std::iter::repeat_n(old, 1_000));
+    let mut answers = service.submit(flood).await.unwrap().into_inner();
+    for _ in 0..1_000 {
+        answers.message().await.unwrap().unwrap();
+    }
+    let new = network.transfer(1, 2, 2, 1);
+    assert_eq!(said(network.remote(1).ask(submit(new)).await).refusal, None);
 }
 
 #[tokio::test]
@@ -462,7 +488,7 @@ async fn orders_that_arrive_together_are_each_answered_and_conserve_credit() {
         asking.spawn(async move { keeper.submit(order, None).await });
     }
     while let Some(answer) = asking.join_next().await {
-        assert_eq!(answer.unwrap().unwrap().refusal, None);
+        assert_eq!(answer.unwrap().unwrap().0.refusal, None);
     }
     let total = network.keeper.statement(key(100).id(), None, 1).await;
     assert_eq!(total.unwrap().account.available, MicroCredits::new(500));
