@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::credit::wallet::config::REQUEST_IDS_MAX;
 use seedbank_ledger::charts::node::{Balance, Membership, NodeCause, NodeCommand, NodeLedger};
 use seedbank_ledger::entry::EntryKind;
-use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, Head, LedgerError, OpenError};
+use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, Head, LedgerError, OpenError, Outcome};
 use seedbank_ledger::signed::order::SignedOrder;
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Memory, Store, StoreError};
@@ -207,13 +207,16 @@ impl Drop for Books {
 impl SharedBooks {
     /// Appends whatever is queued until the queue ends.
     fn keep(&self, queue: &Receiver<BooksJob>) -> Result<(), LedgerError> {
+        let mut synced_at = Instant::now();
         loop {
-            let first = match queue.recv_timeout(SYNC_EVERY) {
+            // However often something comes: what enters nothing does not sync.
+            if synced_at.elapsed() >= SYNC_EVERY {
+                self.sync()?;
+                synced_at = Instant::now();
+            }
+            let first = match queue.recv_timeout(SYNC_EVERY.saturating_sub(synced_at.elapsed())) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.sync()?;
-                    continue;
-                }
+                Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => {
                     self.sync()?;
                     return Ok(());
@@ -244,14 +247,19 @@ impl SharedBooks {
         if group.is_empty() {
             return Ok(());
         }
+        // Before the append: what is written meanwhile may miss its sync.
+        let was_unsynced = self.unsynced.swap(false, Ordering::AcqRel);
         let outcomes = self.ledger().append(unix_now(), group)?;
+        let is_entered = |outcome: &Outcome| matches!(outcome, Outcome::Entered { .. });
+        if was_unsynced && !outcomes.iter().any(is_entered) {
+            // Nothing was entered, nothing synced.
+            self.unsynced.store(true, Ordering::Release);
+        }
         for (command, outcome) in group.iter().zip(outcomes) {
             if let Some(refusal) = outcome.refusal() {
                 tracing::warn!(?refusal, ?command, "ledger refused an entry");
             }
         }
-        // The append synced the log that both share.
-        self.unsynced.store(false, Ordering::Release);
         Ok(())
     }
 
