@@ -5,6 +5,10 @@
 //! pays. Everybody stays and seeds; prices are the defaults. The base round-trip time is next to
 //! nothing: what delays is what stands in the queues.
 
+mod changes;
+mod foreign;
+mod meter;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +20,7 @@ use seedbank_tests::client::{Client as _, Source};
 use seedbank_tests::community::{Account, Community, account, key_of};
 use seedbank_tests::content::Plan;
 use seedbank_tests::daemon::Daemon;
-use seedbank_tests::link::LinkPlan;
+use seedbank_tests::link::{Link, LinkPlan};
 use seedbank_tests::namespace::{run, run_alone};
 use seedbank_tests::net::Net;
 use seedbank_tests::poll::poll;
@@ -76,6 +80,13 @@ impl Cell {
             8 => Plan::single("promise-8.bin", 8 << 20, 256 << 10),
             32 => Plan::single("promise-32.bin", 32 << 20, 1 << 20),
             _ => Plan::single("promise-100.bin", 96 << 20, 1 << 20),
+        }
+    }
+
+    fn way_out(self) -> LinkPlan {
+        LinkPlan {
+            rate: self.uplink * 1_000_000,
+            buffer: self.buffer,
         }
     }
 
@@ -171,41 +182,48 @@ const HEAD: &str = "| U Mbit/s | buffer ms | limit | leechers | payer s | median
 /// A seeder, and leechers of which the first may pay.
 struct Swarm {
     seeder: Daemon,
+    seeder_link: Link,
     leechers: Vec<Daemon>,
+    payer_link: Link,
 }
 
 impl Swarm {
     fn start(net: &Net, cell: Cell, community: &Community, name: &str) -> Result<Self> {
         let member = community.member_config();
         let uplink = cell.uplink * 1_000_000;
-        let link = net.links.add(LinkPlan {
-            rate: uplink,
-            buffer: cell.buffer,
-        })?;
+        let seeder_link = net.links.add(cell.way_out())?;
         let config = member.clone() + &cell.seeder_config();
-        let seeder = Daemon::start_behind(net, &format!("{name}-seeder"), &link, &config)?;
+        let seeder = Daemon::start_behind(net, &format!("{name}-seeder"), &seeder_link, &config)?;
         // They were told what they can send, as people are: in a full uplink of their own the
         // acknowledgements of what they download would wait.
         let limit = uplink / cell.part / 8;
         let config = member + &format!("[limits]\nupload = \"{limit}B/s\"\n");
-        let leecher = |number: usize| {
-            let link = net.links.add(LinkPlan {
-                rate: uplink,
-                buffer: LEECHER_BUFFER,
-            })?;
-            Daemon::start_behind(net, &format!("{name}-{number}"), &link, &config)
+        let way_out = LinkPlan {
+            rate: uplink,
+            buffer: LEECHER_BUFFER,
         };
-        let leechers = (0..=OTHERS).map(leecher).collect::<Result<_>>()?;
-        Ok(Self { seeder, leechers })
+        let mut links = Vec::new();
+        let mut leechers = Vec::new();
+        for number in 0..=OTHERS {
+            let link = net.links.add(way_out)?;
+            let name = format!("{name}-{number}");
+            leechers.push(Daemon::start_behind(net, &name, &link, &config)?);
+            links.push(link);
+        }
+        Ok(Self {
+            seeder,
+            seeder_link,
+            leechers,
+            payer_link: links.swap_remove(0),
+        })
     }
 
-    /// Downloads everywhere; `pays` boosts the first.
-    fn run(&mut self, net: &Net, torrent: &Torrent, pays: bool, limit: Duration) -> Result<Times> {
+    /// Begins to download everywhere.
+    fn leech(&mut self, net: &Net, torrent: &Torrent) -> Result<()> {
         let names = self.leechers.iter().map(|leecher| leecher.addr());
         let folders: Vec<PathBuf> = names
             .map(|name| net.folder(&format!("{name}-files")))
             .collect::<Result<_>>()?;
-        let begin = Instant::now();
         thread::scope(|scope| {
             let leechers = self.leechers.iter_mut().zip(&folders);
             let adding: Vec<_> = leechers
@@ -215,10 +233,22 @@ impl Swarm {
                 .collect();
             let mut added = adding.into_iter().map(ScopedJoinHandle::join);
             added.try_for_each(|added| added.expect("adding does not panic"))
-        })?;
+        })
+    }
+
+    /// Boosts the first leecher's download.
+    fn boost(&self, torrent: &Torrent) -> Result<()> {
+        let hash = torrent.hash_hex();
+        let boosted = self.leechers[0].cli(&["boost", "start", &hash, "--max", "1"]);
+        boosted.map(drop)
+    }
+
+    /// Downloads everywhere; `pays` boosts the first.
+    fn run(&mut self, net: &Net, torrent: &Torrent, pays: bool, limit: Duration) -> Result<Times> {
+        let begin = Instant::now();
+        self.leech(net, torrent)?;
         if pays {
-            let hash = torrent.hash_hex();
-            self.leechers[0].cli(&["boost", "start", &hash, "--max", "1"])?;
+            self.boost(torrent)?;
         }
         let mut done = BTreeMap::new();
         poll(limit, "every leecher to complete", || {
@@ -271,6 +301,16 @@ impl<'a> Bed<'a> {
         })
     }
 
+    /// Gives `payer` ten credits, and waits until it has heard of them.
+    fn grant(&self, payer: &Daemon) -> Result<()> {
+        let (to, id) = (key_of(payer)?, format!("grant-{}", self.rounds));
+        let grant = ["wallet", "grant", &to, "10", "--request-id", &id];
+        self.settlement.cli(&grant)?;
+        poll(SETTLED_MAX, "the payer to hear of its credit", || {
+            Ok((account(payer)?.free > 0).then_some(()))
+        })
+    }
+
     /// One cell, first where nobody pays.
     fn run(&mut self, cell: Cell) -> Result<Promise> {
         self.rounds += 1;
@@ -282,8 +322,8 @@ fn promise(bed: &Bed<'_>, cell: Cell) -> Result<Promise> {
     let Bed {
         net,
         community,
-        settlement,
         rounds,
+        ..
     } = bed;
     let name = |kind: &str| format!("{kind}-{rounds}");
     let torrent = net.torrent(cell.plan())?;
@@ -294,12 +334,7 @@ fn promise(bed: &Bed<'_>, cell: Cell) -> Result<Promise> {
     swarm.stop()?;
 
     let mut swarm = Swarm::start(net, cell, community, &name("paid"))?;
-    let payer = &swarm.leechers[0];
-    let to = key_of(payer)?;
-    settlement.cli(&["wallet", "grant", &to, "10", "--request-id", &name("grant")])?;
-    poll(SETTLED_MAX, "the payer to hear of its credit", || {
-        Ok((account(payer)?.free > 0).then_some(()))
-    })?;
+    bed.grant(&swarm.leechers[0])?;
     swarm.seeder.seed(&torrent, &seeds)?;
     let paid = swarm.run(net, &torrent, true, cell.time_max())?;
     let accounts = poll(SETTLED_MAX, "every lock to be closed", || {

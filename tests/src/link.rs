@@ -6,12 +6,16 @@
 //! with cubic, whatever this machine was told.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What the harness and everybody without a link of their own have on the bridge.
 const HARNESS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
@@ -27,10 +31,10 @@ pub struct Links {
     count: Cell<u8>,
 }
 
-/// How a machine is connected.
+/// How a machine is connected in one direction.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkPlan {
-    /// Bits per second on the way out.
+    /// Bits per second.
     pub rate: u64,
     /// How long a byte waits at most before it is dropped.
     pub buffer: Duration,
@@ -78,12 +82,39 @@ impl Link {
         command
     }
 
-    /// Changes the rate of its way out.
+    /// Changes its way out.
     ///
     /// # Errors
     /// When `tc` fails.
-    pub fn set_rate(&self, plan: LinkPlan) -> Result<()> {
+    pub fn set_way_out(&self, plan: LinkPlan) -> Result<()> {
         self.shape("change", plan)
+    }
+
+    /// Shapes its way in, which is as wide as everybody else's way out otherwise.
+    ///
+    /// # Errors
+    /// When `tc` fails.
+    pub fn set_way_in(&self, plan: LinkPlan) -> Result<()> {
+        shape(Command::new("tc"), "replace", &self.name, plan)
+    }
+
+    /// Runs `body` on this machine: the sockets that it opens stay there.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered; what `body` fails with.
+    ///
+    /// # Panics
+    /// When `body` does.
+    pub fn within<T: Send>(&self, body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let namespace = File::open(format!("/run/netns/{}", self.name))?;
+        thread::scope(|scope| {
+            let entered = scope.spawn(|| {
+                let kind = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(namespace.as_fd(), kind)?;
+                body()
+            });
+            entered.join().expect("the body does not panic")
+        })
     }
 
     fn set_up(&self, plan: LinkPlan) -> Result<()> {
@@ -110,19 +141,22 @@ impl Link {
     }
 
     fn shape(&self, verb: &str, plan: LinkPlan) -> Result<()> {
-        // Two milliseconds' worth pass at once; the kernel cuts what is longer.
-        let burst = (plan.rate / 8 / 500).max(BURST_MIN);
-        let mut tc = self.command("tc");
-        tc.args(["qdisc", verb, "dev", "eth0", "root", "tbf"]);
-        tc.args(["rate", &format!("{}bit", plan.rate)]);
-        tc.args(["burst", &format!("{burst}b")]);
-        tc.args(["latency", &format!("{}ms", plan.buffer.as_millis())]);
-        let status = tc
-            .status()
-            .context("running nsenter (package util-linux)")?;
-        ensure!(status.success(), "tc could not shape {}", self.name);
-        Ok(())
+        shape(self.command("tc"), verb, "eth0", plan)
     }
+}
+
+fn shape(mut tc: Command, verb: &str, device: &str, plan: LinkPlan) -> Result<()> {
+    // Two milliseconds' worth pass at once; the kernel cuts what is longer.
+    let burst = (plan.rate / 8 / 500).max(BURST_MIN);
+    tc.args(["qdisc", verb, "dev", device, "root", "tbf"]);
+    tc.args(["rate", &format!("{}bit", plan.rate)]);
+    tc.args(["burst", &format!("{burst}b")]);
+    tc.args(["latency", &format!("{}ms", plan.buffer.as_millis())]);
+    let status = tc
+        .status()
+        .context("running tc (package iproute2) or nsenter (package util-linux)")?;
+    ensure!(status.success(), "tc could not shape {device}");
+    Ok(())
 }
 
 /// The bridge, and a place for the names of namespaces that is ours.
