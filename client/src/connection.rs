@@ -141,8 +141,8 @@ impl Client {
         Ok(found)
     }
 
-    /// The info hash that a user means: a whole one, a torrent's name or a prefix of an info hash if
-    /// only one torrent has either, or a unique beginning of a name in whatever case.
+    /// The info hash that a user means: a whole one, a torrent's name or a prefix of an info hash
+    /// if only one torrent has either, or a unique beginning of a name in whatever case.
     pub async fn resolve(&mut self, id: &str) -> Result<String, ClientError> {
         let is_hex = id.bytes().all(|digit| digit.is_ascii_hexdigit());
         if is_hex && id.len() == INFO_HASH_DIGITS {

@@ -7,7 +7,8 @@
 //! | kind | refused for, in this order |
 //! |---|---|
 //! | all | `Expired`: settlement time > `valid_until` |
-//! | Transfer | `BadAmount` (< the limit), `InsufficientCredit`, `SameParty`, `KeyRotated` (either side) |
+//! | Transfer | `BadAmount` (< the limit), `InsufficientCredit`, `SameParty`,
+//! `KeyRotated` (either side) |
 //! | `OpenLock` | `BadAmount` (0, or > the limit), `InsufficientCredit`, `SameParty`, `LockExists`
 //! (the pair has a live one), `BadLifetime` (0, or > the limit), `KeyRotated` (either side) |
 //! | `TopUp` | `BadAmount` (amount and ttl both 0, or the new total > the limit),
