@@ -58,6 +58,7 @@ test: rocksdb peers ## everything: format, lints, unit tests, real peers; then w
 	$(call step,documentation,RUSTDOCFLAGS="-D warnings" \
 		$(CARGO) doc $(LOCKED) --release --workspace --no-deps --quiet)
 	$(call step,build of the workspace,$(CARGO) build $(LOCKED) --release --workspace --all-targets)
+	$(call step,tidiness,$(CARGO) test $(LOCKED) --release --workspace --test it tidy)
 	$(call step,tests of the workspace,$(CARGO) test $(LOCKED) --release --workspace)
 	@printf '\n== where the time went\n'; cat $(TIMES)
 	@awk '{s += $$1} END {printf "%5d s  in all\n", s}' $(TIMES)
