@@ -74,7 +74,7 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     while let Some(output) = session.poll_output() {
         if let Output::Settle { request, what } = output {
             let answers = node.answer(RIGHT, &[(own_id, what)]);
-            let answer = Ok(answers.into_iter().next().unwrap().unwrap());
+            let answer = Ok(answers.into_iter().next().unwrap().unwrap().answer);
             session.handle(Input::Settled { request, answer }, now);
         }
     }
