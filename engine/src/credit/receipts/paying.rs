@@ -9,7 +9,7 @@ use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits};
 
 use crate::credit::receipts::clock::Now;
 use crate::credit::receipts::incoming::{Freshness, totals};
-use crate::credit::receipts::summary::Summary;
+use crate::credit::receipts::summary::{Summarised, Summary};
 use crate::wire::receipt::LockFault;
 
 /// Where a lock of ours stands.
@@ -224,9 +224,18 @@ impl PayingLock {
         }
     }
 
+    /// Its channel, for its summary.
+    pub fn summarised(&self) -> Summarised {
+        Summarised {
+            receipt: self.receipt,
+            lock_amount: self.lock.body.amount,
+            served: Bytes::MAX,
+        }
+    }
+
     /// When time alone asks for something here.
     pub fn wakes_at(&self, now: Now) -> Option<Instant> {
-        let summary = self.summary.due_at(self.receipt.as_ref());
+        let summary = self.summary.due_at(self.summarised());
         let gone = now.instant_of(self.lock.body.returns_at().plus_secs(1));
         [summary, Some(gone)].into_iter().flatten().min()
     }
