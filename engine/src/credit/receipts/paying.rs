@@ -1,5 +1,7 @@
 //! A lock that we pay somebody from: what we signed on it, and how it comes to its end.
 
+use std::collections::BTreeSet;
+
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::lock::SignedLock;
@@ -48,8 +50,8 @@ pub struct PayingLock {
     pub state: Paying,
     /// The newest receipt that the payee has shown us (SYNC); a proof that it holds it.
     pub held: (Bytes, MicroCredits),
-    /// Why the payee serves nothing on it, as it said last.
-    pub fault: Option<LockFault>,
+    /// Why the payee serves nothing on it: whatever it said of the newest certificate.
+    faults: BTreeSet<LockFault>,
     /// Change since the last summary.
     pub summary: Summary,
 }
@@ -66,7 +68,7 @@ impl PayingLock {
             claimed: MicroCredits::ZERO,
             state: Paying::Open,
             held: (Bytes::ZERO, MicroCredits::ZERO),
-            fault: None,
+            faults: BTreeSet::new(),
             summary: Summary::default(),
         }
     }
@@ -204,6 +206,17 @@ impl PayingLock {
         if self.state == Paying::Ending {
             self.state = Paying::Open;
         }
+    }
+
+    /// A newer certificate.
+    pub fn renew(&mut self, lock: SignedLock) {
+        self.lock = lock;
+        self.faults.clear();
+    }
+
+    /// The payee says why it serves nothing on it. True if it had not said so of this certificate.
+    pub fn blame(&mut self, fault: LockFault) -> bool {
+        self.faults.insert(fault)
     }
 
     /// The payee says that it is closed. True if that changes what we do.
