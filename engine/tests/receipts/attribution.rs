@@ -1,6 +1,6 @@
 //! Which torrent a change of a channel was for, as both ledgers are told, and how many bytes count.
 
-use seedbank_engine::credit::receipts::Service;
+use seedbank_engine::credit::receipts::{Granted, Service};
 use seedbank_engine::units::PeerIndex;
 use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::charts::node::{ChannelSummary, NodeCommand};
@@ -184,4 +184,37 @@ fn what_was_served_is_told_after_a_minute() {
     assert_eq!(attributed(&duo, PAYEE).0, Bytes::ZERO);
     duo.pass(3);
     assert_eq!(attributed(&duo, PAYEE).0, bytes(4));
+}
+
+/// What was written off and is paid late after all: the credit is new, the bytes are not.
+#[test]
+fn bytes_that_are_paid_late_are_counted_once() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    for index in 0..4 {
+        assert!(matches!(duo.take(peer, 0, index), Granted::Paid(_)));
+    }
+    duo.pass(160);
+    let written_off = duo.entries.iter().map(|(_, entry)| match entry {
+        NodeCommand::WriteOff { bytes, .. } => *bytes,
+        NodeCommand::ChannelSummary(_) | NodeCommand::Settled(_) => Bytes::ZERO,
+    });
+    assert_eq!(
+        written_off.fold(Bytes::ZERO, Bytes::saturating_add),
+        bytes(4)
+    );
+    duo.verify(0);
+    duo.pass(61);
+    assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
+    assert_eq!(duo.payee().lost, Bytes::ZERO);
+    let told = summaries(&duo, PAYEE);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].receipt.body.amount, MicroCredits::new(PIECE_COST));
+    assert_eq!(told[0].served, Bytes::ZERO, "no further byte is given");
+    let credit = (Bytes::ZERO, MicroCredits::new(PIECE_COST));
+    assert_eq!(attributed(&duo, PAYEE), credit);
+    // The next piece counts as ever.
+    assert_eq!(duo.piece(peer, 1), 4);
+    duo.pass(61);
+    let both = (bytes(4), MicroCredits::new(2 * PIECE_COST));
+    assert_eq!(attributed(&duo, PAYEE), both);
 }
