@@ -163,7 +163,7 @@ fn in_flags(status: &Status) -> String {
 fn flag_of(field: &str) -> Option<&'static str> {
     Some(match field {
         "addresses" => "--add",
-        "amount_microcredits" => "AMOUNT",
+        "amount_microcredits" | "amount" => "AMOUNT",
         "bid_microcredits_per_gib" | "bid" => "--bid",
         "boost_id" => "BOOST_ID",
         "comment" => "--comment",
@@ -284,6 +284,7 @@ mod tests {
             "slots must be 1 to 1000, not 0"
         );
         assert_eq!(said("initial_peers", "must be"), "--peer must be");
+        assert_eq!(said("amount", "must be"), "AMOUNT must be");
         // A field of some later daemon keeps its name, and so does a sentence about none.
         assert_eq!(said("novel_field", "is odd"), "novel_field is odd");
         assert_eq!(said("", "is odd"), " is odd");

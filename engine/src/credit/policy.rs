@@ -67,6 +67,15 @@ pub enum CreditError {
         /// What is free, and what the rest is promised to.
         available: Available,
     },
+    /// Less than this network moves in one transfer: it would refuse the order, whose nonce is
+    /// then used up.
+    #[error("amount must be at least {least} in this network, not {amount}")]
+    TransferTooSmall {
+        /// Asked for.
+        amount: MicroCredits,
+        /// The least by the genesis.
+        least: MicroCredits,
+    },
     /// No settlement node is configured.
     #[error("no settlement node is configured")]
     NoSettlement,

@@ -290,8 +290,9 @@ impl Wallet {
         if to == self.identity.id() {
             return bad("to", "is this node's own account");
         }
-        if amount.is_zero() {
-            return bad("amount", "must be more than zero");
+        let least = MicroCredits::new(self.network.limits.transfer_microcredits_min);
+        if amount < least {
+            return Err(CreditError::TransferTooSmall { amount, least });
         }
         let available = self.divide(set_aside);
         if amount > available.free {

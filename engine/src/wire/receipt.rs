@@ -157,7 +157,7 @@ pub struct SyncEntry {
 }
 
 /// Why nothing is served on a lock (docs/RULES.md, P5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockFault {
     /// 1: another lock is known under its number, or for its opening order.
     Contradicts,

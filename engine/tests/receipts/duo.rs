@@ -237,7 +237,7 @@ impl Duo {
         self.pass_ms(secs * 1_000);
     }
 
-    fn pass_ms(&mut self, ms: u64) {
+    pub(crate) fn pass_ms(&mut self, ms: u64) {
         let end = self.now.after(Duration::from_millis(ms));
         loop {
             let wakes = self.nodes.iter().filter_map(|n| n.exchange.next_timeout());

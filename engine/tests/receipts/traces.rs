@@ -774,10 +774,15 @@ fn a_lock_that_holds_too_little_is_told_why() {
     assert_eq!(duo.piece(peer, 0), 0, "nothing is served on it");
     let channel_id = Some(duo.settlement.locks[&lock_id].lock.body.channel().id());
     for _ in 0..100 {
-        let code = ErrorCode::LockRefused(LockFault::Amount);
-        duo.say(PAYEE, peer, ReceiptMessage::Error { code, channel_id });
+        for fault in [LockFault::Amount, LockFault::Time] {
+            let code = ErrorCode::LockRefused(fault);
+            duo.say(PAYEE, peer, ReceiptMessage::Error { code, channel_id });
+        }
     }
     assert_eq!(refused(&duo), 1, "whatever a payee repeats");
+    let all = duo.events.iter();
+    let all = all.filter(|(_, event)| matches!(event, CreditEvent::LockRefused { .. }));
+    assert_eq!(all.count(), 2, "each fault once");
     let unix = duo.unix();
     let topped = duo.settlement.top_up(lock_id, 10_000, 0, unix);
     duo.tell(PAYER, &topped.expect("there is credit"));

@@ -180,6 +180,27 @@ fn a_failed_piece_takes_the_window_until_it_is_written_off() {
     assert!(room(&duo, peer) >= before);
 }
 
+/// The write-off may come before the piece fails: then nothing waits for it.
+#[test]
+fn a_piece_that_fails_after_its_write_off_takes_no_window() {
+    let (mut duo, peer, _) = Duo::paid(100_000_000);
+    for piece in 0..40 {
+        duo.piece(peer, piece);
+    }
+    duo.pass(2);
+    let room = |duo: &Duo| duo.nodes[PAYER].exchange.window_left(peer);
+    let before = room(&duo);
+    for index in 0..BLOCKS {
+        assert!(matches!(duo.take(peer, 50, index), Granted::Paid(_)));
+    }
+    duo.pass(130);
+    assert_eq!(duo.payee().exposure, Bytes::ZERO);
+    let (failed, now) = (PieceIndex::unchecked(50), duo.now);
+    duo.nodes[PAYER].exchange.discarded(TORRENT, failed, now);
+    duo.pump();
+    assert_eq!(room(&duo), before);
+}
+
 #[test]
 fn a_piece_that_no_window_holds_is_asked_for_in_the_open_class_only() {
     let mut duo = Duo::new();

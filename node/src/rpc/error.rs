@@ -50,6 +50,9 @@ fn of_credit(error: &CreditError) -> Failure {
                 .with("set_aside", available.set_aside.get())
                 .with("pending", available.pending.get())
         }
+        CreditError::TransferTooSmall { .. } => {
+            failure(ErrorReason::BadAmount).with("field", "amount")
+        }
         CreditError::NoSettlement => failure(ErrorReason::NoSettlement),
         CreditError::BadValue { field, .. } => failure(ErrorReason::BadField).with("field", field),
         CreditError::ShuttingDown => failure(ErrorReason::ShuttingDown),

@@ -507,6 +507,9 @@ async fn credit_moves_only_for_well_formed_requests_and_grants_need_the_issuer()
     assert_reason(&status, Code::InvalidArgument, ErrorReason::BadField);
     let status = wallet.transfer(transfer(&key, -5)).await.unwrap_err();
     assert_reason(&status, Code::InvalidArgument, ErrorReason::BadAmount);
+    let status = wallet.transfer(transfer(&key, 4)).await.unwrap_err();
+    let failure = assert_reason(&status, Code::InvalidArgument, ErrorReason::BadAmount);
+    assert_eq!(failure.metadata["field"], "amount");
     let grant = v1::GrantRequest {
         request_id: "g".into(),
         to: key,

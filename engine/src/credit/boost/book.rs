@@ -191,16 +191,26 @@ impl Book {
         taken
     }
 
-    /// The lock is closed: what was not signed away is free again.
-    pub(super) fn fold(&mut self, lock_id: LockId) {
+    /// The lock is closed: what was not claimed is free again, also where it was signed away, for
+    /// nobody can claim it any more. What was claimed falls to each in proportion to what was
+    /// signed at its charge; if nobody knows how much that is, all that was signed is spent.
+    pub(super) fn fold(&mut self, lock_id: LockId, claimed: Option<MicroCredits>) {
+        let signed = self.booked(lock_id);
+        let claimed = claimed.map_or(signed, |claimed| claimed.min(signed));
+        let mut before = self.unowned.remove(&lock_id).unwrap_or_default();
         for (id, boost) in &mut self.boosts {
             if let Some(share) = boost.shares.remove(&lock_id) {
                 assert!(share.spent <= share.amount, "a share is not overspent");
-                boost.settled = boost.settled.saturating_add(share.spent);
+                // Each up to its end less each up to its start: the parts add up to the whole.
+                let after = before.saturating_add(share.spent);
+                let start = part(claimed, before, signed);
+                let spent = part(claimed, after, signed).saturating_sub(start);
+                assert!(spent <= share.spent, "no more is spent than was signed");
+                boost.settled = boost.settled.saturating_add(spent);
                 self.dirty.insert(*id);
+                before = after;
             }
         }
-        self.unowned.remove(&lock_id);
     }
 
     /// Gives up pending reservations for payees for whom nothing is under way any more; returns
@@ -457,4 +467,12 @@ impl Book {
             }
         }
     }
+}
+
+/// The part of `claimed` that falls to `some` of what was `signed`, rounded down.
+fn part(claimed: MicroCredits, some: MicroCredits, signed: MicroCredits) -> MicroCredits {
+    let scaled = u128::from(claimed.get()) * u128::from(some.get());
+    let part = scaled.checked_div(u128::from(signed.get()));
+    let part = u64::try_from(part.unwrap_or_default());
+    MicroCredits::new(part.expect("no more than was claimed"))
 }

@@ -87,7 +87,7 @@ impl Boosts {
             if lock.status.closed {
                 if shared.contains(&id) {
                     self.book.rise(lock, round.time);
-                    self.book.fold(id);
+                    self.book.fold(id, Some(lock.status.claimed));
                 }
                 continue;
             }
@@ -106,7 +106,7 @@ impl Boosts {
         if round.purse.synced {
             for id in shared {
                 if !self.locks.contains_key(&id) {
-                    self.book.fold(id);
+                    self.book.fold(id, None);
                 }
             }
             for payee in self.book.release(&round.purse.busy) {

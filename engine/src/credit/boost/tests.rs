@@ -645,9 +645,8 @@ fn what_an_ended_boost_left_in_a_lock_serves_the_next_before_more_is_locked() {
     assert_eq!(scene.bids[&PeerIndex(9)], Rate::new(1_000));
 }
 
-/// Two torrents of one pair draw on one lock: each pays for itself.
-#[test]
-fn boosts_that_share_a_lock_pay_for_their_own_torrent() {
+/// Boosts of two torrents that have half of one lock each.
+fn sharing() -> Scene {
     let mut scene = funded(100_000);
     let order = BoostOrder {
         torrent_id: torrent(2),
@@ -666,6 +665,13 @@ fn boosts_that_share_a_lock_pay_for_their_own_torrent() {
     assert_eq!(scene.locks.len(), 1, "one lock per pair");
     assert_eq!(scene.view(1).locked, cost(64));
     assert_eq!(scene.view(2).locked, cost(64));
+    scene
+}
+
+/// Two torrents of one pair draw on one lock: each pays for itself.
+#[test]
+fn boosts_that_share_a_lock_pay_for_their_own_torrent() {
+    let mut scene = sharing();
     scene.sign(0, torrent(2), 3_000);
     scene.sign(0, torrent(1), 1_000);
     scene.run(1);
@@ -678,6 +684,26 @@ fn boosts_that_share_a_lock_pay_for_their_own_torrent() {
     scene.run(1);
     assert_eq!(scene.view(1).spent, cr(1_000));
     assert_eq!(scene.view(2).spent, cr(3_000 + left + 5_000));
+}
+
+/// A payee claims half of what was signed and is never seen again: the other half comes back.
+#[test]
+fn what_was_not_claimed_before_the_close_may_be_spent_again() {
+    let mut scene = sharing();
+    scene.sign(0, torrent(1), 1_000);
+    scene.sign(0, torrent(2), 3_000);
+    scene.run(1);
+    scene.close(0);
+    scene.nth(0).status.claimed = cr(2_001);
+    scene.candidates.clear();
+    scene.run(1);
+    // In proportion; what rounding leaves is the newest boost's.
+    assert_eq!(scene.view(1).spent, cr(500));
+    assert_eq!(scene.view(2).spent, cr(1_501));
+    assert_eq!(scene.view(1).free, cr(99_500));
+    assert_eq!(scene.view(2).free, cr(98_499));
+    scene.restart();
+    assert_eq!(scene.view(1).spent, cr(500));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, NodeId,
 
 use crate::credit::receipts::incoming::{Freshness, Incoming, totals};
 use crate::credit::receipts::limits::{ACKNOWLEDGE_DELAY, ACKNOWLEDGE_STEP, SUMMARY_STEP};
-use crate::credit::receipts::summary::Summary;
+use crate::credit::receipts::summary::{Summarised, Summary};
 use crate::units::TorrentId;
 
 /// The network of acknowledgements and of nodes that belong to none.
@@ -92,6 +92,15 @@ impl Acknowledgements {
             .attribute(torrent_id, bytes, RawCost::ZERO);
     }
 
+    /// Their channel, for its summary.
+    pub fn summarised(&self) -> Summarised {
+        Summarised {
+            receipt: self.theirs.held().copied(),
+            lock_amount: MicroCredits::ZERO,
+            served: self.unbooked,
+        }
+    }
+
     /// Bytes I acknowledged to it minus bytes it acknowledged to me: what ranks it in my open
     /// classes. Held at the ends of its range.
     pub fn standing(&self) -> i64 {
@@ -118,6 +127,15 @@ impl Outgoing {
             return Some(since);
         }
         Some(since.after(ACKNOWLEDGE_DELAY))
+    }
+
+    /// The channel, for its summary.
+    pub fn summarised(&self) -> Summarised {
+        Summarised {
+            receipt: self.receipt,
+            lock_amount: MicroCredits::ZERO,
+            served: Bytes::MAX,
+        }
     }
 
     /// Signs what was verified; `None` if nothing was.

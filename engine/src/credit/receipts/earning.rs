@@ -12,7 +12,7 @@ use crate::credit::receipts::limits::{
     CLAIM_INTERVAL_SECS, CLAIM_STEP_PERCENT, CLAIM_USE_PERCENT, LOCK_GRACE_MIN_SECS, LOCK_IDLE,
     LOCK_SERVE_MARGIN_SECS,
 };
-use crate::credit::receipts::summary::Summary;
+use crate::credit::receipts::summary::{Summarised, Summary};
 
 /// Where a lock of somebody's stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,10 +213,19 @@ impl EarningLock {
         self.is_open() && (self.close_asked || now.at >= self.moved_at.after(LOCK_IDLE))
     }
 
-    /// When time alone asks for something here.
-    pub fn wakes_at(&self, now: Now) -> Option<Instant> {
+    /// Its channel, for its summary; `served` are the bytes that no entry tells of.
+    pub fn summarised(&self, served: Bytes) -> Summarised {
+        Summarised {
+            receipt: self.incoming.held().copied(),
+            lock_amount: self.lock.body.amount,
+            served,
+        }
+    }
+
+    /// When time alone asks for something here; `served` as in [`Self::summarised`].
+    pub fn wakes_at(&self, served: Bytes, now: Now) -> Option<Instant> {
         let pending = self.incoming.wakes_at();
-        let summary = self.summary.due_at(self.incoming.held());
+        let summary = self.summary.due_at(self.summarised(served));
         let claimable = self.worth() > self.claimed.max(self.claim_asked);
         let open = self.is_open();
         let claim = (open && claimable).then(|| now.instant_of(self.claim_time()));

@@ -32,8 +32,8 @@ pub struct PaidBlock {
 pub struct Cleared {
     /// Blocks that are paid now, lowest rate first.
     pub blocks: Vec<PaidBlock>,
-    /// Bytes of those that had been written off before.
-    pub recovered: Bytes,
+    /// Blocks that are paid now after they were written off, oldest first.
+    pub recovered: Vec<PaidBlock>,
 }
 
 /// What a write-off did.
@@ -113,7 +113,7 @@ impl Exposure {
         let blocks = self.clear();
         let mut cleared = Cleared {
             blocks,
-            recovered: Bytes::ZERO,
+            recovered: Vec::new(),
         };
         if !self.queue.is_empty() {
             return cleared;
@@ -124,14 +124,13 @@ impl Exposure {
                 break;
             }
             self.credit = self.credit.saturating_sub(block.raw());
-            cleared.recovered = cleared.recovered.saturating_add(block.len);
-            cleared.blocks.push(block);
+            cleared.recovered.push(block);
         }
         if self.written_off.is_empty() {
             self.credit = self.credit.min(LOAN);
         }
         assert!(
-            cleared.recovered.is_zero() || self.is_empty(),
+            cleared.recovered.is_empty() || self.is_empty(),
             "F is paid before what was lost"
         );
         self.check_sums();
@@ -321,10 +320,11 @@ mod tests {
         exposure.push(costing(10));
         exposure.write_off(Bytes::MAX);
         let cleared = exposure.pay(micro(10));
-        assert_eq!(cleared.recovered, Bytes::new(BLOCK));
+        assert_eq!(cleared.recovered, [costing(10)]);
+        assert_eq!(cleared.blocks, []);
         exposure.push(costing(30));
         assert_eq!(exposure.pay(micro(30)).blocks, [costing(30)]);
-        assert_eq!(exposure.pay(micro(99)).recovered, Bytes::new(BLOCK));
+        assert_eq!(exposure.pay(micro(99)).recovered, [costing(10)]);
         assert_eq!(exposure.credit(), LOAN);
     }
 

@@ -19,6 +19,9 @@ pub struct OpenPieces {
     /// Paid bytes of pieces that failed or were given up: they never become due, and take the
     /// payee's window until it writes them off.
     undue: u64,
+    /// What the payee wrote off beyond that: blocks of pieces that may still come to nothing, and
+    /// then take none of its window. No more than is under way and waits here.
+    written_ahead: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +63,15 @@ impl OpenPieces {
 
     /// The payee wrote so much off: it takes none of the window any more.
     pub fn written_off(&mut self, bytes: Bytes) {
+        let ahead = bytes.get().saturating_sub(self.undue);
         self.undue = self.undue.saturating_sub(bytes.get());
+        self.written_ahead = self.written_ahead.saturating_add(ahead);
+        self.bound_ahead();
+    }
+
+    /// What came to nothing counts no more.
+    pub fn forget_undue(&mut self) {
+        self.undue = 0;
     }
 
     /// Whether no paid block is under way or waits to be verified.
@@ -85,6 +96,7 @@ impl OpenPieces {
             piece.came = piece.came.saturating_add(u64::from(block.len));
         }
         self.drop_if_done(key);
+        self.bound_ahead();
     }
 
     /// The piece is fetched from somebody else now.
@@ -102,11 +114,15 @@ impl OpenPieces {
             return false;
         };
         if !is_verified {
-            self.undue = self.undue.saturating_add(piece.came);
+            let ahead = self.written_ahead.min(piece.came);
+            self.written_ahead = self.written_ahead.saturating_sub(ahead);
+            let undue = piece.came.saturating_sub(ahead);
+            self.undue = self.undue.saturating_add(undue);
         }
         piece.open = 0;
         piece.came = 0;
         self.drop_if_done(key);
+        self.bound_ahead();
         true
     }
 
@@ -128,6 +144,23 @@ impl OpenPieces {
                 "a piece that counts takes some of the window"
             );
         }
+        assert!(
+            self.written_ahead <= self.unsettled(),
+            "what is written off ahead is under way or waits"
+        );
+    }
+
+    /// The payee's queue holds nothing else: what it wrote off beyond that was paid late since.
+    fn bound_ahead(&mut self) {
+        if self.written_ahead > 0 {
+            self.written_ahead = self.written_ahead.min(self.unsettled());
+        }
+    }
+
+    /// Bytes that are under way or wait to be verified.
+    fn unsettled(&self) -> u64 {
+        let unsettled = self.pieces.values().map(CountedPiece::unsettled);
+        unsettled.fold(0, u64::saturating_add)
     }
 
     fn drop_if_done(&mut self, key: PieceKey) {
@@ -139,7 +172,11 @@ impl OpenPieces {
 
 impl CountedPiece {
     fn used(&self) -> u64 {
-        self.open.max(self.asked.saturating_add(self.came))
+        self.open.max(self.unsettled())
+    }
+
+    fn unsettled(&self) -> u64 {
+        self.asked.saturating_add(self.came)
     }
 }
 
@@ -194,5 +231,30 @@ mod tests {
         assert_eq!(pieces.undue(), Bytes::new(u64::from(LEN) - 1));
         pieces.written_off(Bytes::MAX);
         assert_eq!(pieces.used(), Bytes::ZERO);
+        pieces.check_invariants();
+    }
+
+    #[test]
+    fn what_was_written_off_before_it_failed_does_not_count() {
+        let mut pieces = OpenPieces::default();
+        let came = |pieces: &mut OpenPieces, piece| {
+            pieces.asked(key(piece), LEN, &block(piece, 0));
+            pieces.answered(key(piece), &block(piece, 0), true);
+        };
+        came(&mut pieces, 0);
+        came(&mut pieces, 1);
+        pieces.written_off(Bytes::new(u64::from(LEN)));
+        pieces.settle(key(0), false);
+        assert_eq!(pieces.undue(), Bytes::ZERO);
+        pieces.settle(key(1), false);
+        assert_eq!(pieces.undue(), Bytes::new(u64::from(LEN)), "once only");
+        // What is verified is paid late, and nothing is left of its write-off.
+        came(&mut pieces, 2);
+        pieces.written_off(Bytes::MAX);
+        pieces.settle(key(2), true);
+        came(&mut pieces, 3);
+        pieces.settle(key(3), false);
+        assert_eq!(pieces.undue(), Bytes::new(u64::from(LEN)));
+        pieces.check_invariants();
     }
 }

@@ -48,8 +48,9 @@ pub struct Payee {
     in_step: bool,
     /// Its locks for us, oldest first; closed ones until their credit has returned.
     pub locks: BTreeMap<LockId, EarningLock>,
-    /// Bytes served in the paid class that no summary tells of: what a receipt may say at most that
-    /// was had. After a start, as many as a summary waits for may be unknown.
+    /// Bytes served in the paid class that no entry tells of, neither a summary nor a write-off:
+    /// what a receipt may say at most that was had. After a start, as many as a summary waits for
+    /// may be unknown.
     pub unbooked: Bytes,
     forgotten: Option<LockId>,
 }
@@ -472,12 +473,20 @@ impl Payee {
         }
         self.paid = self.paid.saturating_add(rise);
         let cleared = self.exposure.pay(rise);
-        self.lost = self.lost.saturating_sub(cleared.recovered);
         self.count_paid(&cleared.blocks, Some(lock_id), now);
+        for block in &cleared.recovered {
+            self.lost = self.lost.saturating_sub(block.len);
+            self.paid_bytes = self.paid_bytes.saturating_add(block.len);
+        }
         self.follow_window();
         self.conduct.paid(now.at);
         if let Some(lock) = self.locks.get_mut(&lock_id) {
             lock.moved_at = now.at;
+            // Its bytes were booked when it was written off: only its credit is new.
+            for block in &cleared.recovered {
+                let raw = block.rate.raw_cost(block.len);
+                lock.summary.attribute(block.torrent_id, Bytes::ZERO, raw);
+            }
         }
     }
 
@@ -507,6 +516,8 @@ impl Payee {
         let off = self.exposure.write_off(most);
         // What pays for it may still be under way.
         self.in_step &= off.bytes.is_zero();
+        // The write-off books them: a late receipt for them must not do so again.
+        self.unbooked = self.unbooked.saturating_sub(off.bytes);
         self.lost = self.lost.saturating_add(off.bytes);
         self.written_off = self.written_off.saturating_add(off.bytes);
         self.count_paid(&off.paid, None, now);

@@ -80,7 +80,7 @@ impl Payer {
     /// came to nothing counts no more, and what it wrote off is counted anew.
     pub fn disconnected(&mut self) {
         self.written_off = None;
-        self.pieces.written_off(Bytes::MAX);
+        self.pieces.forget_undue();
     }
 
     /// Signs what is owed: on the oldest lock with room first, never above a lock's amount; what

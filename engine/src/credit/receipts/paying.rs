@@ -1,5 +1,7 @@
 //! A lock that we pay somebody from: what we signed on it, and how it comes to its end.
 
+use std::collections::BTreeSet;
+
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::lock::SignedLock;
@@ -9,7 +11,7 @@ use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits};
 
 use crate::credit::receipts::clock::Now;
 use crate::credit::receipts::incoming::{Freshness, totals};
-use crate::credit::receipts::summary::Summary;
+use crate::credit::receipts::summary::{Summarised, Summary};
 use crate::wire::receipt::LockFault;
 
 /// Where a lock of ours stands.
@@ -48,8 +50,8 @@ pub struct PayingLock {
     pub state: Paying,
     /// The newest receipt that the payee has shown us (SYNC); a proof that it holds it.
     pub held: (Bytes, MicroCredits),
-    /// Why the payee serves nothing on it, as it said last.
-    pub fault: Option<LockFault>,
+    /// Why the payee serves nothing on it: whatever it said of the newest certificate.
+    faults: BTreeSet<LockFault>,
     /// Change since the last summary.
     pub summary: Summary,
 }
@@ -66,7 +68,7 @@ impl PayingLock {
             claimed: MicroCredits::ZERO,
             state: Paying::Open,
             held: (Bytes::ZERO, MicroCredits::ZERO),
-            fault: None,
+            faults: BTreeSet::new(),
             summary: Summary::default(),
         }
     }
@@ -206,6 +208,17 @@ impl PayingLock {
         }
     }
 
+    /// A newer certificate.
+    pub fn renew(&mut self, lock: SignedLock) {
+        self.lock = lock;
+        self.faults.clear();
+    }
+
+    /// The payee says why it serves nothing on it. True if it had not said so of this certificate.
+    pub fn blame(&mut self, fault: LockFault) -> bool {
+        self.faults.insert(fault)
+    }
+
     /// The payee says that it is closed. True if that changes what we do.
     pub fn refuse(&mut self) -> bool {
         match self.state {
@@ -224,9 +237,18 @@ impl PayingLock {
         }
     }
 
+    /// Its channel, for its summary.
+    pub fn summarised(&self) -> Summarised {
+        Summarised {
+            receipt: self.receipt,
+            lock_amount: self.lock.body.amount,
+            served: Bytes::MAX,
+        }
+    }
+
     /// When time alone asks for something here.
     pub fn wakes_at(&self, now: Now) -> Option<Instant> {
-        let summary = self.summary.due_at(self.receipt.as_ref());
+        let summary = self.summary.due_at(self.summarised());
         let gone = now.instant_of(self.lock.body.returns_at().plus_secs(1));
         [summary, Some(gone)].into_iter().flatten().min()
     }

@@ -23,6 +23,20 @@ pub struct Summary {
     shares: BTreeMap<TorrentId, TorrentShare>,
     /// Totals of the receipt as last summarised in this run.
     told: (Bytes, MicroCredits),
+    /// After a start: the ledger may know of less than `told`.
+    is_unsure: bool,
+}
+
+/// A channel as it stands, for a summary to be made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Summarised {
+    /// Its newest receipt.
+    pub receipt: Option<SignedReceipt>,
+    /// What its lock holds; zero of an acknowledgement channel.
+    pub lock_amount: MicroCredits,
+    /// Bytes that this node as payee served and no entry tells of: no more are booked, whatever
+    /// the receipt claims. [`Bytes::MAX`] of a payer.
+    pub served: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +60,7 @@ impl Summary {
             since: receipt.map(|_| now),
             shares: BTreeMap::new(),
             told: totals(receipt),
+            is_unsure: receipt.is_some(),
         }
     }
 
@@ -72,43 +87,56 @@ impl Summary {
         self.since.get_or_insert(now);
     }
 
-    /// When the change is due in the ledger.
-    pub fn due_at(&self, receipt: Option<&SignedReceipt>) -> Option<Instant> {
+    /// When the change is due in the ledger; `None` while it would book nothing. A payer may claim
+    /// any number of bytes, so that of those it claims only what was served hurries an entry.
+    pub fn due_at(&self, of: Summarised) -> Option<Instant> {
         let since = self.since?;
-        let grown = totals(receipt).0.saturating_sub(self.told.0);
-        if grown >= SUMMARY_STEP {
+        let (bytes, rise) = self.growth(of);
+        let bytes = bytes.min(of.served);
+        if bytes.is_zero() && rise.is_zero() && !self.is_unsure {
+            return None;
+        }
+        if bytes >= SUMMARY_STEP {
             return Some(since);
         }
         Some(since.after(SUMMARY_DELAY))
     }
 
-    /// The entry to append, if anything changed; the next one starts from here. `served` are the
-    /// bytes that this node as payee served and no entry tells of; what the receipt tells of is
-    /// taken off. Of a payer it is not looked at.
-    pub fn take(
-        &mut self,
-        channel: Channel,
-        receipt: Option<&SignedReceipt>,
-        lock_amount: MicroCredits,
-        served: &mut Bytes,
-    ) -> Option<ChannelSummary> {
+    /// Whether an entry is to be made at `at`; at `None`, whenever there is a newer receipt, also
+    /// if it books nothing.
+    pub fn is_due(&self, of: Summarised, at: Option<Instant>) -> bool {
+        match at {
+            Some(at) => self.due_at(of).is_some_and(|due| at >= due),
+            None => self.since.is_some(),
+        }
+    }
+
+    /// The entry to append, if anything changed, and by how many bytes the receipt grew: so many of
+    /// those served are told of now. The next one starts from here.
+    pub fn take(&mut self, channel: Channel, of: Summarised) -> Option<(ChannelSummary, Bytes)> {
         self.since.take()?;
-        let receipt = *receipt?;
-        let (bytes, amount) = totals(Some(&receipt));
-        let grown = bytes.saturating_sub(self.told.0);
-        let worth = amount.min(lock_amount);
-        let rise = worth.saturating_sub(self.told.1.min(lock_amount));
+        let receipt = of.receipt?;
+        let (grown, rise) = self.growth(of);
         let attribution = self.split(grown, rise);
-        let served_then = *served;
-        *served = served_then.saturating_sub(grown);
-        self.told = (bytes, amount);
-        Some(ChannelSummary {
+        self.told = totals(Some(&receipt));
+        self.is_unsure = false;
+        let summary = ChannelSummary {
             channel,
             receipt,
-            lock_amount,
-            served: served_then,
+            lock_amount: of.lock_amount,
+            served: of.served,
             attribution,
-        })
+        };
+        Some((summary, grown))
+    }
+
+    /// By how much the receipt grew since the last summary: bytes as it claims them, and credit as
+    /// far as the lock holds it.
+    fn growth(&self, of: Summarised) -> (Bytes, MicroCredits) {
+        let (bytes, amount) = totals(of.receipt.as_ref());
+        let worth = amount.min(of.lock_amount);
+        let rise = worth.saturating_sub(self.told.1.min(of.lock_amount));
+        (bytes.saturating_sub(self.told.0), rise)
     }
 
     /// Splits a change over the torrents; what it is too small for stays for the next. Bytes that
@@ -167,29 +195,73 @@ mod tests {
         TorrentId([byte; 20])
     }
 
-    /// What is told of a receipt of these totals: bytes and credit by torrent.
-    fn told(summary: &mut Summary, bytes: u64, amount: u64) -> Vec<(u8, u64, u64)> {
-        let payer = Identity::from_secret([1; 32]);
-        let channel = Channel {
+    fn channel() -> Channel {
+        let [payer, payee] = [1, 2].map(|secret| Identity::from_secret([secret; 32]).id());
+        Channel {
             network_id: NetworkId::from_bytes([0; 32]),
             kind: ChannelKind::Acknowledgement,
-            payer: payer.id(),
-            payee: Identity::from_secret([2; 32]).id(),
-        };
+            payer,
+            payee,
+        }
+    }
+
+    /// A channel whose newest receipt has these totals.
+    fn standing(bytes: u64, amount: u64, served: u64) -> Summarised {
         let receipt = Receipt {
-            network_id: channel.network_id,
-            channel_id: channel.id(),
+            network_id: channel().network_id,
+            channel_id: channel().id(),
             bytes: Bytes::new(bytes),
             amount: MicroCredits::new(amount),
         };
+        Summarised {
+            receipt: Some(receipt.sign(&Identity::from_secret([1; 32]))),
+            lock_amount: LOCK,
+            served: Bytes::new(served),
+        }
+    }
+
+    /// What is told of a receipt of these totals: bytes and credit by torrent.
+    fn told(summary: &mut Summary, bytes: u64, amount: u64) -> Vec<(u8, u64, u64)> {
         summary.changed(Instant::ZERO);
-        let mut served = Bytes::MAX;
-        let entry = summary.take(channel, Some(&receipt.sign(&payer)), LOCK, &mut served);
-        let shares = entry.expect("it has changed").attribution;
-        let shares = shares.iter();
+        let of = standing(bytes, amount, u64::MAX);
+        let (entry, _) = summary.take(channel(), of).expect("it has changed");
+        let shares = entry.attribution.iter();
         shares
             .map(|share| (share.subject[0], share.bytes.get(), share.amount.get()))
             .collect()
+    }
+
+    #[test]
+    fn an_entry_is_hurried_by_what_was_served_and_not_by_what_is_claimed() {
+        let step = SUMMARY_STEP.get();
+        let delayed = Some(Instant::ZERO.after(SUMMARY_DELAY));
+        let due = |bytes, amount, served| {
+            let mut summary = Summary::default();
+            summary.changed(Instant::ZERO);
+            summary.due_at(standing(bytes, amount, served))
+        };
+        assert_eq!(due(step, 0, step), Some(Instant::ZERO));
+        assert_eq!(due(step, 0, step - 1), delayed);
+        assert_eq!(due(step - 1, 0, step), delayed);
+        assert_eq!(due(u64::MAX, 0, 0), None, "it would book nothing");
+        assert_eq!(due(0, 1, 0), delayed);
+        // More than the lock holds is worth nothing more.
+        let mut summary = Summary::default();
+        told(&mut summary, 0, LOCK.get());
+        summary.changed(Instant::ZERO);
+        let over = standing(0, LOCK.get() + 1, 0);
+        assert_eq!(summary.due_at(over), None);
+        assert!(summary.is_due(over, None), "before a line about the lock");
+    }
+
+    #[test]
+    fn after_a_start_a_channel_is_summarised_whatever_it_would_book() {
+        let of = standing(1, 1, 0);
+        let mut summary = Summary::stored(of.receipt.as_ref(), Instant::ZERO);
+        let delayed = Some(Instant::ZERO.after(SUMMARY_DELAY));
+        assert_eq!(summary.due_at(of), delayed);
+        assert!(summary.take(channel(), of).is_some());
+        assert_eq!(summary.due_at(of), None);
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn transfers_that_cannot_be_are_refused_at_once() {
     ));
     assert!(matches!(
         send("a", to, 0),
-        Err(CreditError::BadValue { .. })
+        Err(CreditError::TransferTooSmall { .. })
     ));
     assert_eq!(
         send("a", to, 10 * CREDIT + 1),
@@ -140,6 +140,31 @@ fn transfers_that_cannot_be_are_refused_at_once() {
             available: Available::divide(cr(CREDIT), cr(0), cr(0)),
         })
     );
+}
+
+/// The network would enter a refusal for good, and the order's nonce would be gone.
+#[test]
+fn a_transfer_below_the_least_of_the_network_uses_no_nonce() {
+    let mut bench = Bench::founded(|genesis| {
+        let least = |amount| format!("transfer_microcredits_min = {amount}\n");
+        genesis.replace(&least(1), &least(1_000))
+    });
+    bench.run(1);
+    let to = bench.id(1);
+    let mut send = |id, amount| {
+        bench.with(0, |wallet, now| {
+            wallet.transfer(id, (to, cr(amount)), MicroCredits::ZERO, now)
+        })
+    };
+    let refused = send("a", 999).expect_err("it is too little");
+    assert_eq!(
+        refused.to_string(),
+        "amount must be at least 0.001000 cr in this network, not 0.000999 cr"
+    );
+    assert_eq!(send("a", 1_000), Ok(1), "neither nonce nor id is used");
+    bench.run(5);
+    assert_eq!(bench.submissions(0).len(), 1);
+    assert_eq!(bench.view(0).available, cr(10 * CREDIT - 1_000));
 }
 
 /// What boosts may still spend is theirs: a refusal says so, and takes nothing of it.

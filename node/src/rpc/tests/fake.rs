@@ -41,6 +41,8 @@ use crate::settlement::{GrantError, Keeper};
 
 /// What the fake has to spend.
 const AVAILABLE: MicroCredits = MicroCredits::new(1_000);
+/// The least that its network moves in one transfer.
+const TRANSFER_MIN: MicroCredits = MicroCredits::new(5);
 const NOW: UnixTime = UnixTime::from_secs(1_000);
 
 pub(super) fn own_key() -> NodeId {
@@ -213,6 +215,10 @@ impl Backend for Fake {
     async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
         match command {
             Command::Boost(order) => self.boost(order),
+            Command::Transfer { amount, .. } if amount < TRANSFER_MIN => {
+                let least = TRANSFER_MIN;
+                Err(CreditError::TransferTooSmall { amount, least }.into())
+            }
             Command::Transfer { .. } => Ok(CommandReply::Transfer { nonce: 1 }),
             Command::SetPolicy(policy) => {
                 self.state().policy = policy;

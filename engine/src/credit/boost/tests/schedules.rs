@@ -573,7 +573,7 @@ impl World {
             .values()
             .map(|lock| lock.claimed.get())
             .sum();
-        assert!(claimed <= spent, "nothing is claimed that no boost paid");
+        assert_eq!(claimed, spent, "what boosts spent is what was claimed");
         let view = self.wallet.view(cr(0), cr(0));
         assert_eq!(view.available.get(), GRANT - claimed);
         assert_eq!(view.reserved, cr(0));

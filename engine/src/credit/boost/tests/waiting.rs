@@ -465,3 +465,23 @@ fn the_final_sum_and_what_it_bought_are_told_when_the_last_lock_is_closed() {
     scene.restart();
     assert_eq!(scene.view(1).report, report, "a restart forgets nothing");
 }
+
+#[test]
+fn a_final_sum_is_what_was_claimed_whatever_was_signed() {
+    let mut scene = funded(CREDIT);
+    scene.sign(0, torrent(1), 5_000);
+    scene.torrents[0].left = Some(Bytes::ZERO);
+    scene.run(1);
+    assert_eq!(scene.view(1).spent, cr(5_000));
+    scene.close(0);
+    scene.nth(0).status.claimed = cr(0);
+    scene.run(1);
+    let settled = scene.events.iter().find_map(|event| match event {
+        CreditEvent::BoostSettled { spent, report, .. } => Some((*spent, *report)),
+        _ => None,
+    });
+    let (spent, report) = settled.expect("it is told");
+    assert_eq!(spent, cr(0));
+    assert_eq!(report.cost_per_gib(spent), Some(Rate::ZERO));
+    assert_eq!(scene.view(1).spent, cr(0));
+}

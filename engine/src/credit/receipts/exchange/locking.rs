@@ -79,7 +79,7 @@ impl Exchange {
         let lock = entry.or_insert_with(|| PayingLock::new(status.lock));
         let newer = novelty == Novelty::Newer;
         if newer {
-            lock.lock = status.lock;
+            lock.renew(status.lock);
         }
         if status.closed {
             lock.state = Paying::Closed;
@@ -161,7 +161,7 @@ impl Exchange {
         let payer = &mut self.pair_mut(key).payer;
         let entry = payer.locks.entry(lock.body.lock_id);
         let known = entry.or_insert_with(|| PayingLock::new(*lock));
-        known.lock = *lock;
+        known.renew(*lock);
         let row = known.row();
         self.tally(vec![TallyRow::Lock(row)]);
         self.outputs
@@ -266,14 +266,14 @@ impl Exchange {
         };
         let lock_id = lock.lock.body.lock_id;
         if let Some(fault @ (LockFault::Amount | LockFault::Time)) = fault {
-            if lock.fault.replace(fault) == Some(fault) {
-                return;
+            // However often it says so, and in whatever order.
+            if lock.blame(fault) {
+                self.put(CreditEvent::LockRefused {
+                    payee: key,
+                    lock_id,
+                    fault,
+                });
             }
-            self.put(CreditEvent::LockRefused {
-                payee: key,
-                lock_id,
-                fault,
-            });
         } else if lock.refuse() {
             self.outputs.push_back(Errand::AskLock(lock_id).into());
         }

@@ -126,13 +126,12 @@ impl Exchange {
         let acks = [
             pair.acks.theirs.wakes_at(),
             pair.acks.ours.wakes_at().filter(|_| connected),
-            pair.acks.their_summary.due_at(pair.acks.theirs.held()),
-            pair.acks
-                .ours
-                .summary
-                .due_at(pair.acks.ours.receipt.as_ref()),
+            pair.acks.their_summary.due_at(pair.acks.summarised()),
+            pair.acks.ours.summary.due_at(pair.acks.ours.summarised()),
         ];
-        let earning = pair.payee.locks.values().map(|lock| lock.wakes_at(now));
+        let served = pair.payee.unbooked;
+        let earning = pair.payee.locks.values();
+        let earning = earning.map(|lock| lock.wakes_at(served, now));
         let paying = pair.payer.locks.values().map(|lock| lock.wakes_at(now));
         let bids = pair.connections.iter().map(|peer| {
             let connection = self.connections.get(peer)?;
@@ -351,7 +350,8 @@ impl Exchange {
         let keys: Vec<NodeId> = self.pairs.keys().copied().collect();
         for key in keys {
             self.settle_all(key, at);
-            self.summarise_locks(key, None);
+            // Whatever is due some time.
+            self.summarise_locks(key, Some(Instant::MAX));
             self.touch(key, at);
         }
     }
@@ -361,21 +361,19 @@ impl Exchange {
         let Some(pair) = self.pairs.get_mut(&key) else {
             return;
         };
-        let due = is_due_by(at);
-        let none = MicroCredits::ZERO;
         let mut taken = Vec::new();
-        let ours = &mut pair.acks.ours;
-        if due(ours.summary.due_at(ours.receipt.as_ref())) {
-            let receipt = ours.receipt.as_ref();
-            let mut own = Bytes::MAX;
-            taken.push(ours.summary.take(ours.channel, receipt, none, &mut own));
-        }
         let acks = &mut pair.acks;
-        if due(acks.their_summary.due_at(acks.theirs.held())) {
-            let held = acks.theirs.held();
-            let served = &mut acks.unbooked;
-            let channel = acks.their_channel;
-            taken.push(acks.their_summary.take(channel, held, none, served));
+        let of = acks.ours.summarised();
+        if acks.ours.summary.is_due(of, at) {
+            let summary = acks.ours.summary.take(acks.ours.channel, of);
+            taken.extend(summary.map(|(summary, _)| summary));
+        }
+        let of = acks.summarised();
+        if acks.their_summary.is_due(of, at)
+            && let Some((summary, grown)) = acks.their_summary.take(acks.their_channel, of)
+        {
+            acks.unbooked = acks.unbooked.saturating_sub(grown);
+            taken.push(summary);
         }
         self.append_summaries(taken);
         self.summarise_locks(key, at);
@@ -387,39 +385,31 @@ impl Exchange {
         let Some(pair) = self.pairs.get_mut(&key) else {
             return;
         };
-        let due = is_due_by(at);
         let mut taken = Vec::new();
         for lock in pair.payer.locks.values_mut() {
-            let body = lock.lock.body;
-            if due(lock.summary.due_at(lock.receipt.as_ref())) {
-                let (channel, receipt) = (body.channel(), lock.receipt.as_ref());
-                let mut own = Bytes::MAX;
-                let summary = lock.summary.take(channel, receipt, body.amount, &mut own);
-                taken.push(summary);
+            let of = lock.summarised();
+            if lock.summary.is_due(of, at) {
+                let summary = lock.summary.take(lock.lock.body.channel(), of);
+                taken.extend(summary.map(|(summary, _)| summary));
             }
         }
         let payee = &mut pair.payee;
         for lock in payee.locks.values_mut() {
-            let body = lock.lock.body;
-            if due(lock.summary.due_at(lock.incoming.held())) {
-                let (channel, held) = (body.channel(), lock.incoming.held());
-                let served = &mut payee.unbooked;
-                taken.push(lock.summary.take(channel, held, body.amount, served));
+            let of = lock.summarised(payee.unbooked);
+            if lock.summary.is_due(of, at)
+                && let Some((summary, grown)) = lock.summary.take(lock.lock.body.channel(), of)
+            {
+                payee.unbooked = payee.unbooked.saturating_sub(grown);
+                taken.push(summary);
             }
         }
         self.append_summaries(taken);
     }
 
-    fn append_summaries(&mut self, taken: Vec<Option<ChannelSummary>>) {
+    fn append_summaries(&mut self, taken: Vec<ChannelSummary>) {
         let entries = taken
             .into_iter()
-            .flatten()
             .map(|summary| CreditOutput::Append(NodeCommand::ChannelSummary(Box::new(summary))));
         self.outputs.extend(entries);
     }
-}
-
-/// Whether something that is due then is due at `at`; at `None`, whenever it is.
-fn is_due_by(at: Option<Instant>) -> impl Fn(Option<Instant>) -> bool {
-    move |due| due.is_some_and(|due| at.is_none_or(|at| at >= due))
 }
