@@ -32,10 +32,10 @@ impl Session {
             self.emit(Output::Measure(true));
         }
         let facts = paid.iter().map(|peer| self.market.peer(*peer));
-        let payers = facts.filter(|facts| facts.has_paid);
-        let payers: Vec<NodeId> = payers.filter_map(|facts| facts.node_id).collect();
+        let served = facts.filter_map(|facts| Some((facts.node_id?, facts.has_paid)));
+        let served: Vec<(NodeId, bool)> = served.collect();
         let uplink = self.uplink.as_mut().expect("made above");
-        uplink.set_payers(payers);
+        uplink.set_payers(&served);
     }
 
     /// A connection is gone, over which so much was sent if it was served as paid.

@@ -23,6 +23,14 @@ const LIMITED: (u64, u64) = (900, 700);
 /// A paid peer that has acknowledged nothing for so long wants nothing of the uplink, whatever
 /// stands in its socket.
 const STILL_MAX: Duration = Duration::from_secs(3);
+/// For so long a connection speaks of the queue: one that is held back moves now and then only, and
+/// it is by these that a payer's own slow line is told from the uplink.
+const FRESH: Duration = Duration::from_secs(2);
+/// Bytes of a segment, about: so many acknowledgements went into a round-trip time at most.
+const SEGMENT: u64 = 1_448;
+/// Acknowledgements that are counted between two measurements: fewer would be guessing, more are as
+/// good as all.
+const ACKS: (u64, u64) = (4, 24);
 /// For so long after the last paid peer what was learned is kept: one that comes back finds it.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -62,6 +70,8 @@ pub struct Uplink {
     /// Per mille of ticks in which the node's own limit held something back.
     limited: u64,
     is_outside: bool,
+    /// Keys that were served as paid when this began: the first start is theirs.
+    first: Option<BTreeSet<NodeId>>,
     /// Keys that have paid a piece and were served as paid since this began.
     payers: BTreeSet<NodeId>,
     joined: bool,
@@ -78,6 +88,10 @@ struct Seen {
     unsent: u64,
     /// When it last acknowledged anything.
     moved_at: Instant,
+    /// The round-trip time then, smoothed by the transport; `None` before the first.
+    rtt: Option<Duration>,
+    /// What stood on the way then.
+    queue: Duration,
     /// The least round-trip time of all measurements: the kernel forgets its own after minutes.
     rtt_min: Duration,
 }
@@ -93,6 +107,7 @@ impl Uplink {
             queue: Duration::ZERO,
             limited: if has_limit { 1_000 } else { 0 },
             is_outside: !has_limit,
+            first: None,
             payers: BTreeSet::new(),
             joined: false,
             gone: 0,
@@ -105,11 +120,14 @@ impl Uplink {
         self.control.set_open_share(percent);
     }
 
-    /// Somebody is served as paid from now; of those who are, these keys have paid a piece.
-    pub fn set_payers(&mut self, payers: impl IntoIterator<Item = NodeId>) {
+    /// Somebody is served as paid from now: who, and whether it has paid a piece.
+    pub fn set_payers(&mut self, served: &[(NodeId, bool)]) {
         self.idle_since = None;
-        for payer in payers {
-            self.joined |= self.payers.insert(payer);
+        let first = self
+            .first
+            .get_or_insert_with(|| served.iter().map(|(key, _)| *key).collect());
+        for (key, _) in served.iter().filter(|(_, has_paid)| *has_paid) {
+            self.joined |= self.payers.insert(*key) && !first.contains(key);
         }
     }
 
@@ -190,14 +208,9 @@ impl Uplink {
         now: Instant,
     ) -> RatioTick {
         let (mut paid, mut open, mut paid_backlog) = (0_u64, 0_u64, false);
-        let mut queue: Option<Duration> = None;
         for sample in samples {
             let flow = flow_of(sample.peer);
             let (bytes, seen) = self.see(sample, now);
-            let excess = sample.rtt.as_nanos().checked_sub(seen.rtt_min.as_nanos());
-            if let Some(excess) = excess.filter(|_| bytes > 0).map(Duration::from_nanos) {
-                queue = Some(queue.map_or(excess, |queue| queue.min(excess)));
-            }
             if flow.is_some_and(|flow| flow.side == UploadSide::Paid) {
                 paid = paid.saturating_add(bytes);
                 let waits = flow.is_some_and(|flow| flow.backlog) || sample.unsent > 0;
@@ -206,7 +219,9 @@ impl Uplink {
                 open = open.saturating_add(bytes);
             }
         }
-        self.queue = queue.unwrap_or(self.queue);
+        let is_fresh = |seen: &&Seen| seen.rtt.is_some() && now.since(seen.moved_at) < FRESH;
+        let fresh = self.seen.values().filter(is_fresh);
+        self.queue = fresh.map(|seen| seen.queue).min().unwrap_or(self.queue);
         RatioTick {
             paid,
             open,
@@ -224,6 +239,8 @@ impl Uplink {
             acknowledged: sample.acknowledged,
             unsent: 0,
             moved_at: now,
+            rtt: None,
+            queue: Duration::ZERO,
             rtt_min,
         });
         let bytes = sample.acknowledged.saturating_sub(seen.acknowledged);
@@ -232,6 +249,10 @@ impl Uplink {
         if bytes > 0 {
             seen.moved_at = now;
             seen.rtt_min = seen.rtt_min.min(rtt_min);
+            let newest = newest_rtt(seen.rtt.unwrap_or(sample.rtt), sample.rtt, bytes);
+            let queue = newest.as_nanos().saturating_sub(seen.rtt_min.as_nanos());
+            seen.queue = Duration::from_nanos(queue);
+            seen.rtt = Some(sample.rtt);
         }
         (bytes, *seen)
     }
@@ -243,6 +264,8 @@ impl Uplink {
             acknowledged: 0,
             unsent: 0,
             moved_at: self.measured_at.unwrap_or(Instant::ZERO),
+            rtt: None,
+            queue: Duration::ZERO,
             rtt_min: Duration::from_nanos(u64::MAX),
         };
         self.seen.insert(peer, seen);
@@ -258,6 +281,20 @@ impl Uplink {
         let under_way = sent.map_or(0, |sent| sent.saturating_sub(arrived));
         self.gone = self.gone.saturating_add(under_way);
     }
+}
+
+/// Where a smoothed round-trip time is going: the transport moves it an eighth of the way with each
+/// acknowledgement (RFC 6298), so that after a few it still tells of a queue that is long gone.
+fn newest_rtt(before: Duration, after: Duration, bytes: u64) -> Duration {
+    let acks = (bytes / SEGMENT).clamp(ACKS.0, ACKS.1);
+    let left = (0..acks).fold(1_000, |left, _| left * 7 / 8);
+    let part = 1_000 - left;
+    let (before, after) = (before.as_nanos(), after.as_nanos());
+    let way = |from: u64, to: u64| (to - from).saturating_mul(1_000) / part;
+    Duration::from_nanos(match after.checked_sub(before) {
+        Some(_) => before.saturating_add(way(before, after)),
+        None => before.saturating_sub(way(after, before)),
+    })
 }
 
 fn per_second(bytes: u64, elapsed: Duration) -> u64 {
@@ -362,6 +399,54 @@ mod tests {
         );
     }
 
+    /// A payer behind a slow line of its own knows of a long queue. Those who are held to a block now
+    /// and then know that it is not the uplink's.
+    #[test]
+    fn who_is_held_back_speaks_of_the_queue_for_a_while() {
+        let mut uplink = Uplink::new(30, false);
+        let mut queue_after = |samples: &[UplinkSample], tick| {
+            let tick = uplink.add_up(samples, flow_of, at(tick));
+            tick.queue.as_millis()
+        };
+        let friend = sample(FRIEND, 1, 12, 10);
+        assert_eq!(queue_after(&[sample(PAYER, 1, 300, 10), friend], 0), 0);
+        assert_eq!(
+            queue_after(&[sample(PAYER, 2, 300, 10), sample(FRIEND, 2, 12, 10)], 1),
+            2
+        );
+        assert_eq!(queue_after(&[sample(PAYER, 3, 300, 10)], 2), 2);
+        assert_eq!(queue_after(&[sample(PAYER, 4, 300, 10)], 20), 2);
+        assert_eq!(queue_after(&[sample(PAYER, 5, 300, 10)], 21), 290);
+    }
+
+    #[test]
+    fn the_newest_round_trip_time_is_seen_through_the_transports_smoothing() {
+        let ms = Duration::from_millis;
+        // As a transport would smooth 200 ms and then twelve times 10 ms.
+        let smoothed = (0..12).fold(200_000_u64, |rtt, _| rtt - (rtt - 10_000) / 8);
+        let smoothed = Duration::from_nanos(smoothed * 1_000);
+        assert!(smoothed > ms(45));
+        let newest = newest_rtt(ms(200), smoothed, 12 * SEGMENT).as_millis();
+        assert!((9..=12).contains(&newest), "{newest}");
+        // Of a single acknowledgement no more is made than of four.
+        assert!(newest_rtt(ms(200), ms(176), SEGMENT) > ms(140));
+        assert_eq!(newest_rtt(ms(20), ms(20), 0), ms(20));
+    }
+
+    /// It has had its start, and pays for its first piece late only because it is slow.
+    #[test]
+    fn a_key_has_one_start() {
+        let (slow, next) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
+        let mut uplink = Uplink::new(30, false);
+        uplink.set_payers(&[(slow, false)]);
+        uplink.set_payers(&[(slow, true)]);
+        assert!(!uplink.joined);
+        uplink.set_payers(&[(slow, true), (next, false)]);
+        assert!(!uplink.joined, "it has paid nothing");
+        uplink.set_payers(&[(slow, true), (next, true)]);
+        assert!(uplink.joined);
+    }
+
     #[test]
     fn a_limit_is_the_bottleneck_from_nine_tenths_of_the_time_down_to_seven() {
         let mut uplink = Uplink::new(30, true);
@@ -378,11 +463,11 @@ mod tests {
     #[test]
     fn nobody_is_capped_for_payers_that_left_and_what_was_learned_lingers() {
         let mut uplink = Uplink::new(30, false);
-        uplink.set_payers([]);
+        uplink.set_payers(&[]);
         assert!(run(&mut uplink, 0, 20, 10_000).is_some());
         uplink.set_idle(at(20));
         assert_eq!(run(&mut uplink, 20, 3, 10_000), None);
-        uplink.set_payers([]);
+        uplink.set_payers(&[]);
         assert!(run(&mut uplink, 23, 3, 10_000).is_some(), "it is back");
         uplink.set_idle(at(30));
         assert!(!uplink.is_over(at(129)));

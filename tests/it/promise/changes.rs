@@ -40,7 +40,8 @@ impl Scene<'_> {
         let seeds = net.seed_folder(&format!("{name}-seed-files"), &torrent.content)?;
         let mut swarm = Swarm::start(net, self.cell, community, name)?;
         if let Some(rate) = self.way_in {
-            let buffer = LEECHER_BUFFER;
+            // Room for a few packets of everybody: a modem with less would reset its connections.
+            let buffer = 4 * LEECHER_BUFFER;
             swarm.payer_link.set_way_in(LinkPlan { rate, buffer })?;
         }
         if self.pays {

@@ -9,6 +9,8 @@
 
 use seedbank_ledger::{Duration, Instant};
 
+use crate::units::BLOCK_LEN;
+
 /// The open class always has so many bytes per second.
 const CAP_MIN: u64 = 16 * 1024;
 /// Least backlog of the paid class, per mille of time, for which anything is capped.
@@ -35,6 +37,10 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_s
 const BACK_OFF_FORGET: Duration = Duration::from_secs(60);
 /// Time between two squeezes: first, and at most.
 const SQUEEZE_EVERY: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(24));
+/// A longer queue is one, whatever stood there before.
+const QUEUE_HIGH_MAX: Duration = Duration::from_millis(25);
+/// For so long what was learned of paid peers that want little is kept.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long a squeeze lasts.
 const SQUEEZE: Duration = Duration::from_millis(800);
 
@@ -70,6 +76,8 @@ pub struct RatioControl {
     /// The last start, of this or an earlier run of the control.
     started_at: Option<Instant>,
     running: Option<RatioState>,
+    /// Since when no paid peer has wanted more than now and then.
+    paused_at: Option<Instant>,
 }
 
 /// The control at work: some paid peer wants bytes.
@@ -87,6 +95,8 @@ struct RatioState {
     recent: [u64; RAMP_TICKS],
     /// The longest queue lately.
     queue_max: Duration,
+    /// The most that was acknowledged per second lately.
+    total_max: u64,
     give_back_at: Instant,
     high_ticks: u32,
     loss_ticks: u32,
@@ -121,6 +131,7 @@ impl RatioControl {
             is_new: true,
             started_at: None,
             running: None,
+            paused_at: None,
         };
         control.set_open_share(open_share);
         control
@@ -142,7 +153,7 @@ impl RatioControl {
 
     /// Bytes per second that the open class may send; `None` for no cap.
     pub fn cap(&self) -> Option<u64> {
-        let running = self.running.as_ref()?;
+        let running = self.running.as_ref().filter(|_| self.paused_at.is_none())?;
         let ratio = self.ratio_of(running.followed);
         Some(ratio.saturating_add(running.released).max(CAP_MIN))
     }
@@ -159,9 +170,13 @@ impl RatioControl {
         let backlog = if tick.paid_backlog { 1_000 } else { 0 };
         self.backlog = toward(self.backlog, backlog, 100);
         if self.backlog < BACKLOG_MIN {
-            self.running = None;
+            let paused_at = *self.paused_at.get_or_insert(now);
+            if now.since(paused_at) >= PAUSE_MAX {
+                self.running = None;
+            }
             return;
         }
+        self.paused_at = None;
         let total = self.paid.saturating_add(self.open);
         let first = tick.paid.max(total / 2);
         let begins = self.running.is_none();
@@ -176,7 +191,7 @@ impl RatioControl {
             self.started_at = Some(now);
             running.start(now);
         }
-        running.follow(&tick, self.paid);
+        running.follow(&tick, self.paid, total);
         if running.is_starting(self.paid, now) {
             running.released = 0;
         } else {
@@ -214,6 +229,7 @@ impl RatioState {
             starting: false,
             recent: [0; RAMP_TICKS],
             queue_max: Duration::ZERO,
+            total_max: 0,
             give_back_at: now,
             high_ticks: 0,
             loss_ticks: 0,
@@ -236,7 +252,8 @@ impl RatioState {
         self.loss_ticks = 0;
     }
 
-    fn follow(&mut self, tick: &RatioTick, paid: u64) {
+    fn follow(&mut self, tick: &RatioTick, paid: u64, total: u64) {
+        self.total_max = (self.total_max / 1_000 * 997).max(total);
         self.followed = toward(self.followed, tick.paid, 100);
         let falls = match self.released {
             // What it gets with nothing released is what it wants.
@@ -275,7 +292,7 @@ impl RatioState {
             let total = control.paid.saturating_add(control.open);
             self.release(total);
         }
-        let uses_it = self.released > 0 && gain > 0 && tick.open_held;
+        let uses_it = self.released > 0 && gain > 0 && tick.open_held && self.is_full(control);
         if uses_it && now >= self.squeeze_at {
             self.squeeze = Some(Squeeze {
                 until: now.after(SQUEEZE),
@@ -322,7 +339,9 @@ impl RatioState {
     /// Whether the paid class loses more than half of what the open class gains by the release.
     fn vetoed(&mut self, control: &RatioControl, gain: u64, now: Instant) -> bool {
         let loss = self.reference.saturating_sub(control.paid);
-        let loses = self.released > 0 && loss > (gain / 2).saturating_add(control.deviation);
+        let loses = self.released > 0
+            && self.is_full(control)
+            && loss > (gain / 2).saturating_add(control.deviation);
         self.loss_ticks = if loses { self.loss_ticks + 1 } else { 0 };
         if self.loss_ticks < VETO_TICKS {
             return false;
@@ -344,7 +363,9 @@ impl RatioState {
         let gained = control.paid.saturating_sub(squeeze.paid);
         let given = squeeze.open.saturating_sub(control.open);
         self.released = squeeze.released;
-        if gained > (given / 2).saturating_add(control.deviation) {
+        // A squeeze that took nothing away shows nothing.
+        let took = given >= squeeze.released / 20;
+        if took && gained > (given / 2).saturating_add(control.deviation) {
             self.squeeze_every = SQUEEZE_EVERY.0;
             self.hurts(now);
         } else {
@@ -352,6 +373,12 @@ impl RatioState {
         }
         self.squeeze_at = now.after(self.squeeze_every);
         true
+    }
+
+    /// Whether what is sent could fill the way out. While it is far less than it lately was, what a
+    /// paid peer loses was not taken from it by the open class.
+    fn is_full(&self, control: &RatioControl) -> bool {
+        control.paid.saturating_add(control.open) >= self.total_max / 3
     }
 
     /// The release hurts the paid class: there is none for a while.
@@ -373,12 +400,22 @@ impl RatioState {
 
     /// Below this the way is clear.
     fn queue_low(&self) -> Duration {
-        part(self.queue_max, 30).clamp(Duration::from_millis(3), Duration::from_millis(10))
+        let low =
+            part(self.queue_max, 30).clamp(Duration::from_millis(3), Duration::from_millis(10));
+        low.max(part(self.block(), 75))
     }
 
     /// Above this something stands in it.
     fn queue_high(&self) -> Duration {
-        part(self.queue_max, 60).clamp(Duration::from_millis(8), Duration::from_millis(25))
+        let high = part(self.queue_max, 60).clamp(Duration::from_millis(8), QUEUE_HIGH_MAX);
+        high.max(self.block())
+    }
+
+    /// What a block alone takes, at the best rate lately: its end waits for its beginning, which is
+    /// no queue.
+    fn block(&self) -> Duration {
+        let nanos = u64::from(BLOCK_LEN).saturating_mul(1_000_000_000) / self.total_max.max(1);
+        Duration::from_nanos(nanos).min(QUEUE_HIGH_MAX)
     }
 }
 
