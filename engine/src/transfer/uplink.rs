@@ -399,8 +399,8 @@ mod tests {
         );
     }
 
-    /// A payer behind a slow line of its own knows of a long queue. Those who are held to a block now
-    /// and then know that it is not the uplink's.
+    /// A payer behind a slow line of its own knows of a long queue. Those who are held to a block
+    /// now and then know that it is not the uplink's.
     #[test]
     fn who_is_held_back_speaks_of_the_queue_for_a_while() {
         let mut uplink = Uplink::new(30, false);
