@@ -303,7 +303,8 @@ impl<'a> Bed<'a> {
 
     /// Gives `payer` ten credits, and waits until it has heard of them.
     fn grant(&self, payer: &Daemon) -> Result<()> {
-        let (to, id) = (key_of(payer)?, format!("grant-{}", self.rounds));
+        let to = key_of(payer)?;
+        let id = format!("grant-{to}");
         let grant = ["wallet", "grant", &to, "10", "--request-id", &id];
         self.settlement.cli(&grant)?;
         poll(SETTLED_MAX, "the payer to hear of its credit", || {

@@ -44,6 +44,9 @@ pub struct LinkPlan {
 #[derive(Clone, Debug)]
 pub struct Link {
     name: String,
+    /// What its way out lets pass at once, in bytes: a packet in the queue that is longer than that
+    /// never leaves, so it stays as it is when the rate falls.
+    burst: u64,
     /// Its address.
     pub address: Ipv4Addr,
 }
@@ -65,6 +68,7 @@ impl Links {
         self.count.set(number);
         let link = Link {
             name: format!("link{number}"),
+            burst: burst(plan),
             address: Ipv4Addr::new(10, 78, 1, number),
         };
         link.set_up(plan)?;
@@ -95,7 +99,7 @@ impl Link {
     /// # Errors
     /// When `tc` fails.
     pub fn set_way_in(&self, plan: LinkPlan) -> Result<()> {
-        shape(Command::new("tc"), "replace", &self.name, plan)
+        shape(Command::new("tc"), "replace", &self.name, plan, burst(plan))
     }
 
     /// Runs `body` on this machine: the sockets that it opens stay there.
@@ -118,7 +122,7 @@ impl Link {
     }
 
     fn set_up(&self, plan: LinkPlan) -> Result<()> {
-        let Self { name, address } = self;
+        let Self { name, address, .. } = self;
         batch(
             Command::new("ip"),
             &format!(
@@ -141,13 +145,16 @@ impl Link {
     }
 
     fn shape(&self, verb: &str, plan: LinkPlan) -> Result<()> {
-        shape(self.command("tc"), verb, "eth0", plan)
+        shape(self.command("tc"), verb, "eth0", plan, self.burst)
     }
 }
 
-fn shape(mut tc: Command, verb: &str, device: &str, plan: LinkPlan) -> Result<()> {
-    // Two milliseconds' worth pass at once; the kernel cuts what is longer.
-    let burst = (plan.rate / 8 / 500).max(BURST_MIN);
+/// Two milliseconds' worth; the kernel cuts what is longer.
+fn burst(plan: LinkPlan) -> u64 {
+    (plan.rate / 8 / 500).max(BURST_MIN)
+}
+
+fn shape(mut tc: Command, verb: &str, device: &str, plan: LinkPlan, burst: u64) -> Result<()> {
     tc.args(["qdisc", verb, "dev", device, "root", "tbf"]);
     tc.args(["rate", &format!("{}bit", plan.rate)]);
     tc.args(["burst", &format!("{burst}b")]);

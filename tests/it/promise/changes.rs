@@ -191,13 +191,16 @@ fn cycles(scene: &Scene<'_>, hash: &str, count: usize) -> Result<Vec<Rates>> {
             if cycle > 0 {
                 payer.cli(&["boost", "start", hash, "--max", "1"])?;
             }
+            let boosts = payer.cli(&["boost", "list"])?;
+            let boost = &boosts["boosts"][0]["boost_id"];
+            let boost = boost.as_str().context("no boost")?.to_owned();
             let number = 2 * cycle + 1;
             meter.watch(SETTLED_MAX, "the payer's turn", |meter| {
                 Ok(meter.turns().len() >= number)
             })?;
             let begin = meter.turns()[number - 1];
             meter.watch_until(begin + 10 * SEC)?;
-            payer.cli(&["boost", "stop", hash])?;
+            payer.cli(&["boost", "cancel", &boost])?;
             meter.watch_until(begin + 20 * SEC)?;
             ensure!(meter.turns().len() > number, "its bid is still in force");
         }
