@@ -82,7 +82,9 @@ pub struct SeatPlan {
 pub enum Loss {
     /// By its holder's doing: it did not use it, may not pay any more, or cut its bid.
     Itself,
-    /// To a higher bid, because there are fewer seats, or because it wants nothing for now.
+    /// After its holder used it: it wants nothing for now, or its connection ended.
+    Left,
+    /// To a higher bid, or because there are fewer seats.
     Outbid,
 }
 
@@ -92,12 +94,8 @@ struct Holder {
     /// Its price when it was seated.
     first_price: Rate,
     price: Rate,
-    key: Option<NodeId>,
-    /// It worked when seats were last decided.
-    worked: bool,
-    /// Bytes that its key must have paid for before it counts: more than when it was seated, if it
-    /// lost its last seat by its own doing.
-    proof: u64,
+    /// What it was like when last seen.
+    last: Candidate,
 }
 
 /// A seat that a key once had.
@@ -107,6 +105,8 @@ struct Past {
     until: Instant,
     /// When it last lost one by its own doing.
     forfeited_at: Option<Instant>,
+    /// Bytes that the key must have paid for before it counts again, or is tried first.
+    proof: u64,
 }
 
 impl SeatTerms {
@@ -157,6 +157,13 @@ impl Seats {
     /// Whether a peer held a seat after the last decision.
     pub fn holds(&self, peer: PeerIndex) -> bool {
         self.holders.contains_key(&peer)
+    }
+
+    /// Takes note of what a holder is like: its last seat is judged by it, if it leaves.
+    pub fn note(&mut self, candidate: &Candidate) {
+        if let Some(holder) = self.holders.get_mut(&candidate.peer) {
+            holder.last = *candidate;
+        }
     }
 
     /// Decides about every seat. The order of rows does not matter. O(n log n).
@@ -210,26 +217,27 @@ struct SeatDecision<'a> {
 impl SeatDecision<'_> {
     /// Whoever is gone, or may not hold a seat any more, holds none; prices follow the bids.
     fn drop_those_who_left(&mut self) {
+        for row in self.rows.values() {
+            self.seats.note(&row.candidate);
+        }
         let holders: Vec<PeerIndex> = self.seats.holders.keys().copied().collect();
         for peer in holders {
             match self.rows.get(&peer) {
                 Some(row) if row.pays => {
-                    let worked = self.works(&row.candidate);
                     let holder = self.seats.holders.get_mut(&peer).expect("a key of it");
                     holder.price = row.candidate.bid;
-                    holder.worked = worked;
                 }
                 // A payer that has all there is comes back with the next piece.
                 Some(row) if row.candidate.refusal().is_some() && self.works(&row.candidate) => {
-                    self.lose(peer, Loss::Outbid);
+                    self.lose(peer, Loss::Left);
                 }
                 Some(_) => self.lose(peer, Loss::Itself),
                 None => {
                     // Coming back on another connection is no way out of a rest.
                     if let Some(holder) = self.seats.holders.remove(&peer) {
-                        let idles = !holder.worked;
-                        let loss = if idles { Loss::Itself } else { Loss::Outbid };
-                        self.remember(&holder, loss);
+                        let worked = self.works(&holder.last);
+                        let loss = if worked { Loss::Left } else { Loss::Itself };
+                        self.remember(&holder.last, loss);
                     }
                 }
             }
@@ -242,7 +250,7 @@ impl SeatDecision<'_> {
         let mut counting: Vec<_> = holders
             .filter_map(|(peer, holder)| {
                 let candidate = &self.rows.get(peer)?.candidate;
-                let counts = candidate.friend || self.counts(candidate, holder.proof);
+                let counts = candidate.friend || self.counts(candidate);
                 let friend = Reverse(candidate.friend);
                 counts.then_some((friend, Reverse(holder.price), holder.since, *peer))
             })
@@ -303,7 +311,7 @@ impl SeatDecision<'_> {
                 self.plan.is_round_due = true;
                 continue;
             }
-            let key_of = |idle: &PeerIndex| self.seats.holders[idle].key;
+            let key_of = |idle: &PeerIndex| self.seats.holders[idle].last.key;
             let (_, yielding) = idle.split_at(idle.len() - excess);
             if yielding
                 .iter()
@@ -318,21 +326,11 @@ impl SeatDecision<'_> {
             if !row.has_slot {
                 self.room = self.room.saturating_sub(1);
             }
-            // A piece, or half of a window that is two at most.
-            let proof = match self.forfeited(row) {
-                true => row
-                    .candidate
-                    .paid_bytes
-                    .saturating_add(row.candidate.window / 2),
-                false => 0,
-            };
             let holder = Holder {
                 since: self.now,
                 first_price: row.candidate.bid,
                 price: row.candidate.bid,
-                key: row.candidate.key,
-                worked: false,
-                proof,
+                last: row.candidate,
             };
             self.seats.holders.insert(peer, holder);
         }
@@ -341,14 +339,14 @@ impl SeatDecision<'_> {
             let stands = row.pays && candidate.has_paid && !candidate.friend;
             let holds = self.seats.holders.contains_key(&candidate.peer);
             // A bid that its holder did not use when it had a seat is no price for others.
-            stands && !holds && !self.rests(row) && !self.forfeited(row)
+            stands && !holds && !self.rests(row) && !self.must_prove(candidate)
         });
         self.plan.losing = losing.map(|row| row.candidate.bid).max();
     }
 
     /// Who may be given a seat now, best first: friends, those who have paid a piece by bid, then
-    /// whoever was tried longest ago. Whoever lost its last seat by its own doing is among these,
-    /// or a few that paid for a piece once would be tried in turn for ever, and nobody else.
+    /// whoever was tried longest ago. Whoever has to pay before it counts is among these, or a few
+    /// that paid for a piece once would be tried in turn for ever, and nobody else.
     fn waiting(&self, lowest: Option<Rate>) -> Vec<PeerIndex> {
         let may = |row: &&&SeatRow| {
             let candidate = &row.candidate;
@@ -365,8 +363,8 @@ impl SeatDecision<'_> {
         let mut waiting: Vec<&&SeatRow> = self.rows.values().filter(may).collect();
         waiting.sort_by_key(|row| {
             let candidate = &row.candidate;
-            let past = self.past(row);
-            let first = candidate.has_paid && !self.forfeited(row);
+            let past = self.past(candidate);
+            let first = candidate.has_paid && !self.must_prove(candidate);
             let bid = first.then_some(candidate.bid);
             let tried = past.map_or(Instant::ZERO, |past| past.until);
             let since = row.waiting_since.max(tried);
@@ -391,10 +389,9 @@ impl SeatDecision<'_> {
     }
 
     /// Works, has paid for a piece, and pays: who took what it may and pays no more holds what it
-    /// has, and outbids nobody. So does who lost its last seat by its own doing, until it pays
-    /// again.
-    fn counts(&self, candidate: &Candidate, proof: u64) -> bool {
-        let has_paid = candidate.has_paid && candidate.paid_bytes >= proof;
+    /// has, and outbids nobody. So does who has yet to pay for its last seat.
+    fn counts(&self, candidate: &Candidate) -> bool {
+        let has_paid = candidate.has_paid && !self.must_prove(candidate);
         has_paid && !candidate.is_late && self.works(candidate)
     }
 
@@ -416,19 +413,19 @@ impl SeatDecision<'_> {
         }
     }
 
-    fn past(&self, row: &SeatRow) -> Option<&Past> {
-        self.seats.past.get(&row.candidate.key?)
+    fn past(&self, candidate: &Candidate) -> Option<&Past> {
+        self.seats.past.get(&candidate.key?)
     }
 
-    /// Whether a peer lost its last seat by its own doing.
-    fn forfeited(&self, row: &SeatRow) -> bool {
-        let past = self.past(row);
-        past.is_some_and(|past| past.forfeited_at == Some(past.until))
+    /// Whether a key lost a seat by its own doing, or owing, and has not paid for it since.
+    fn must_prove(&self, candidate: &Candidate) -> bool {
+        let past = self.past(candidate);
+        past.is_some_and(|past| candidate.paid_bytes < past.proof)
     }
 
     /// Whether a peer lost a seat by its own doing not long ago.
     fn rests(&self, row: &SeatRow) -> bool {
-        let past = self.past(row);
+        let past = self.past(&row.candidate);
         past.and_then(|past| past.forfeited_at).is_some_and(|at| {
             let rest = if row.candidate.is_relaxed {
                 REST
@@ -441,28 +438,42 @@ impl SeatDecision<'_> {
 
     fn lose(&mut self, peer: PeerIndex, loss: Loss) {
         let holder = self.seats.holders.remove(&peer).expect("it holds a seat");
-        self.remember(&holder, loss);
+        self.remember(&holder.last, loss);
         self.plan.lost.insert(peer, loss);
         // Between rounds it is choked, and somebody else may come in.
         self.room = self.room.saturating_add(1);
     }
 
-    fn remember(&mut self, holder: &Holder, loss: Loss) {
-        if let Some(key) = holder.key {
-            let before = self.seats.past.get(&key);
-            let forfeited_at = match loss {
-                Loss::Itself => Some(self.now),
-                Loss::Outbid => before.and_then(|past| past.forfeited_at),
-            };
-            let until = self.now;
-            self.seats.past.insert(
-                key,
-                Past {
-                    until,
-                    forfeited_at,
-                },
-            );
-        }
+    fn remember(&mut self, last: &Candidate, loss: Loss) {
+        let Some(key) = last.key else {
+            return;
+        };
+        let before = self.seats.past.get(&key);
+        let forfeited_at = match loss {
+            Loss::Itself => Some(self.now),
+            Loss::Left | Loss::Outbid => before.and_then(|past| past.forfeited_at),
+        };
+        let proof = last.paid_bytes.saturating_add(proof_of(last, loss));
+        let past = Past {
+            until: self.now,
+            forfeited_at,
+            // What is met asks for nothing, so that only the highest need be kept.
+            proof: before.map_or(0, |past| past.proof).max(proof),
+        };
+        self.seats.past.insert(key, past);
+    }
+}
+
+/// Bytes that whoever lost a seat has to pay for before it counts again: a piece, or half of a
+/// window that is two at most, if it is to blame. Who gives up a seat that it used is not; but if it
+/// is late or owes much, it pays for that first. An honest payer does, and nothing more is asked.
+fn proof_of(last: &Candidate, loss: Loss) -> u64 {
+    let owed = last.owes.min(last.window / 2);
+    match loss {
+        Loss::Itself => last.window / 2,
+        Loss::Left if last.is_late || !last.is_relaxed => owed,
+        Loss::Outbid if last.is_late => owed,
+        Loss::Left | Loss::Outbid => 0,
     }
 }
 
