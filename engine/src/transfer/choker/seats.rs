@@ -94,8 +94,18 @@ struct Holder {
     /// Its price when it was seated.
     first_price: Rate,
     price: Rate,
+    /// When it was last seen not late, or else was seated.
+    on_time_at: Instant,
     /// What it was like when last seen.
     last: Candidate,
+}
+
+/// A holder that yields to somebody who waits.
+#[derive(Clone, Copy, Debug)]
+struct Yielding {
+    peer: PeerIndex,
+    /// Only a higher bid than this takes its seat; `None` if any does.
+    above: Option<Rate>,
 }
 
 /// A seat that a key once had.
@@ -226,6 +236,9 @@ impl SeatDecision<'_> {
                 Some(row) if row.pays => {
                     let holder = self.seats.holders.get_mut(&peer).expect("a key of it");
                     holder.price = row.candidate.bid;
+                    if !row.candidate.is_late {
+                        holder.on_time_at = self.now;
+                    }
                 }
                 // A payer that has all there is comes back with the next piece.
                 Some(row) if row.candidate.refusal().is_some() && self.works(&row.candidate) => {
@@ -300,28 +313,37 @@ impl SeatDecision<'_> {
 
     /// Fills free places, and those of holders that do not use theirs.
     fn seat_waiting(&mut self, lowest: Option<Rate>) {
-        let mut idle = self.idle();
+        let mut yielding = self.yielding();
         for peer in self.waiting(lowest) {
             let excess = (self.seats.holders.len() + 1).saturating_sub(self.terms.places());
-            if excess > idle.len() {
-                break;
-            }
             let row = self.rows[&peer];
+            let bid = worth(&row.candidate);
+            let is_below = |holder: &&Yielding| holder.above.is_none_or(|above| bid > above);
+            let below: Vec<Yielding> = yielding.iter().filter(is_below).copied().collect();
+            let Some(first) = below.len().checked_sub(excess) else {
+                continue;
+            };
             if !row.has_slot && self.room == 0 && excess == 0 {
                 self.plan.is_round_due = true;
                 continue;
             }
-            let key_of = |idle: &PeerIndex| self.seats.holders[idle].last.key;
-            let (_, yielding) = idle.split_at(idle.len() - excess);
-            if yielding
-                .iter()
-                .any(|idle| key_of(idle) == row.candidate.key)
-            {
+            let leaving = &below[first..];
+            let key_of = |holder: &Yielding| self.seats.holders[&holder.peer].last.key;
+            if leaving.iter().any(|it| key_of(it) == row.candidate.key) {
                 // Nobody yields to itself.
                 continue;
             }
-            for yields in idle.split_off(idle.len() - excess) {
-                self.lose(yields, Loss::Itself);
+            if !self.terms.is_round && leaving.iter().any(|it| it.above.is_some()) {
+                self.plan.is_round_due = true;
+                continue;
+            }
+            for holder in leaving {
+                yielding.retain(|other| other.peer != holder.peer);
+                let loss = match holder.above {
+                    None => Loss::Itself,
+                    Some(_) => Loss::Outbid,
+                };
+                self.lose(holder.peer, loss);
             }
             if !row.has_slot {
                 self.room = self.room.saturating_sub(1);
@@ -330,6 +352,7 @@ impl SeatDecision<'_> {
                 since: self.now,
                 first_price: row.candidate.bid,
                 price: row.candidate.bid,
+                on_time_at: self.now,
                 last: row.candidate,
             };
             self.seats.holders.insert(peer, holder);
@@ -350,12 +373,7 @@ impl SeatDecision<'_> {
     fn waiting(&self, lowest: Option<Rate>) -> Vec<PeerIndex> {
         let may = |row: &&&SeatRow| {
             let candidate = &row.candidate;
-            let worth = if candidate.friend {
-                Rate::MAX
-            } else {
-                candidate.bid
-            };
-            let is_high = lowest.is_none_or(|lowest| worth > lowest);
+            let is_high = lowest.is_none_or(|lowest| worth(candidate) > lowest);
             let holds = self.seats.holders.contains_key(&candidate.peer);
             let is_new = !holds && !self.plan.lost.contains_key(&candidate.peer);
             row.pays && is_new && is_high && !self.rests(row)
@@ -373,19 +391,24 @@ impl SeatDecision<'_> {
         waiting.iter().map(|row| row.candidate.peer).collect()
     }
 
-    /// Holders that do not use their seats, the one to yield first last.
-    fn idle(&self) -> Vec<PeerIndex> {
-        let idle = |(peer, holder): (&PeerIndex, &Holder)| {
+    /// Holders that do not use their seats, and those that have been late for a while: they may pay
+    /// for all they take, but nobody else could be tried. Who yields first is last.
+    fn yielding(&self) -> Vec<Yielding> {
+        let yields = |(peer, holder): (&PeerIndex, &Holder)| {
             let candidate = &self.rows.get(peer)?.candidate;
             let age = self.now.since(holder.since);
             let is_silent = age >= TRIAL_SILENT && candidate.paid_recently == 0;
             let is_slow = age >= TRIAL && !self.works(candidate);
-            let is_idle = (is_silent || is_slow) && !candidate.friend;
-            is_idle.then_some((Reverse(holder.since), *peer))
+            let is_idle = is_silent || is_slow;
+            let is_late = candidate.is_late && self.now.since(holder.on_time_at) >= TRIAL;
+            let above = (!is_idle).then_some(holder.price);
+            let is_any = (is_idle || is_late) && !candidate.friend;
+            let order = (is_idle, Reverse(above), Reverse(holder.since), *peer);
+            is_any.then_some((order, Yielding { peer: *peer, above }))
         };
-        let mut idle: Vec<_> = self.seats.holders.iter().filter_map(idle).collect();
-        idle.sort_unstable();
-        idle.into_iter().map(|(_, peer)| peer).collect()
+        let mut yielding: Vec<_> = self.seats.holders.iter().filter_map(yields).collect();
+        yielding.sort_unstable_by_key(|(order, _)| *order);
+        yielding.into_iter().map(|(_, holder)| holder).collect()
     }
 
     /// Works, has paid for a piece, and pays: who took what it may and pays no more holds what it
@@ -461,6 +484,14 @@ impl SeatDecision<'_> {
             proof: before.map_or(0, |past| past.proof).max(proof),
         };
         self.seats.past.insert(key, past);
+    }
+}
+
+/// A friend outranks every bid.
+fn worth(candidate: &Candidate) -> Rate {
+    match candidate.friend {
+        true => Rate::MAX,
+        false => candidate.bid,
     }
 }
 

@@ -222,6 +222,38 @@ fn who_worked_and_wants_nothing_for_now_does_not_rest() {
     }
 }
 
+/// It pays for a block and takes one, and owes its window all the time: it works, and never counts.
+#[test]
+fn who_works_and_is_always_late_yields_to_a_higher_bid_after_10_s() {
+    let mut stage = Stage::new([working(1, 100), working(2, 101), working(3, 200)]);
+    stage.of(3).candidate.is_late = true;
+    stage.decide(0);
+    stage.rows.push(fresh(4, 200));
+    assert_eq!(seated(&stage.decide(20)), [1, 2, 3], "to no equal bid");
+    stage.rows.push(fresh(5, 201));
+    stage.terms.is_round = false;
+    let plan = stage.decide(21);
+    assert_eq!(seated(&plan), [1, 2, 3], "not between rounds");
+    assert!(plan.is_round_due);
+    stage.terms.is_round = true;
+    let plan = stage.decide(21);
+    assert_eq!(seated(&plan), [1, 2, 5]);
+    assert_eq!(plan.lost, [(PeerIndex(3), Loss::Outbid)].into());
+}
+
+/// An honest payer is late for as long as a receipt is under way.
+#[test]
+fn who_is_late_for_a_moment_yields_to_nobody() {
+    let mut stage = Stage::new([working(1, 100), working(2, 101)]);
+    stage.decide(0);
+    stage.rows.extend([fresh(3, 900), fresh(4, 901)]);
+    stage.of(3).candidate.paid_recently = QUANTUM;
+    assert_eq!(seated(&stage.decide(20)), [1, 2, 3]);
+    stage.of(1).candidate.is_late = true;
+    assert_eq!(seated(&stage.decide(29)), [1, 2, 3]);
+    assert_eq!(seated(&stage.decide(30)), [2, 3, 4], "10 s are no moment");
+}
+
 /// What it owes is on its way: nothing is asked of it but that.
 #[test]
 fn who_leaves_a_seat_owing_counts_once_it_has_paid_that() {
@@ -397,10 +429,11 @@ fn any_row(peer: u64) -> impl Strategy<Value = SeatRow> {
         any::<bool>(),
         any::<bool>(),
         prop::bool::weighted(0.05),
+        any::<bool>(),
     );
     let numbers = (0_u64..20, 0_u64..3, 0_u64..20);
     (flags, numbers).prop_map(move |(flags, numbers)| {
-        let (pays, has_paid, is_relaxed, has_slot, friend) = flags;
+        let (pays, has_paid, is_relaxed, has_slot, friend, is_late) = flags;
         let mut row = working(peer, numbers.0);
         row.pays = pays;
         row.has_slot = has_slot;
@@ -408,6 +441,7 @@ fn any_row(peer: u64) -> impl Strategy<Value = SeatRow> {
         row.candidate.has_paid = has_paid;
         row.candidate.is_relaxed = is_relaxed;
         row.candidate.friend = friend;
+        row.candidate.is_late = is_late;
         row.candidate.paid_recently = numbers.1 * QUANTUM / 2;
         // Some keys have several connections.
         row.candidate.key = Some(key(peer % 8));
