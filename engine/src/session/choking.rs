@@ -62,6 +62,17 @@ impl Session {
         false
     }
 
+    /// A connection is about to be forgotten: what its key owes then decides about its next seat.
+    pub(super) fn note_leaving(&mut self, peer: PeerIndex, now: Instant) {
+        if !self.choker.is_seated(peer) {
+            return;
+        }
+        let entry = self.peers.get(&peer);
+        if let Some(candidate) = entry.and_then(|entry| self.candidate(entry, now)) {
+            self.choker.leaves(&candidate);
+        }
+    }
+
     /// A peer as far as it could take a slot at all.
     fn interest(&self, peer: &Peer) -> Option<Candidate> {
         let link = peer.live()?;
@@ -131,6 +142,7 @@ impl Session {
             paid_bytes: credit.paid_bytes.get(),
             is_late: credit.is_late,
             window: credit.window_plain.get(),
+            owes: credit.exposure.get(),
             is_relaxed: credit.exposure.get() <= credit.window.get() / 2,
             group: group_of(peer.addr.ip()),
             ..Candidate::new(peer.index)

@@ -256,6 +256,7 @@ impl Session {
 
     /// A connection is gone.
     pub(super) fn closed(&mut self, peer: PeerIndex, now: Instant) {
+        self.note_leaving(peer, now);
         let Some(mut entry) = self.peers.remove(&peer) else {
             return;
         };

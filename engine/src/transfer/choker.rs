@@ -365,6 +365,16 @@ impl Choker {
         }
     }
 
+    /// Takes note of what a peer is like whose connection is about to be forgotten.
+    pub fn leaves(&mut self, candidate: &Candidate) {
+        self.seats.note(candidate);
+    }
+
+    /// Whether a peer held a paid seat after the last decision.
+    pub fn is_seated(&self, peer: PeerIndex) -> bool {
+        self.seats.holds(peer)
+    }
+
     /// Forgets a peer whose connection is gone; its slot is free.
     pub fn disconnected(&mut self, peer: PeerIndex) {
         self.peers.remove(&peer);

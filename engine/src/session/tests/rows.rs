@@ -75,7 +75,7 @@ impl AttackRow {
 }
 
 /// The rows of the table, with what the chosen rule came to in the model.
-const ROWS: [AttackRow; 13] = [
+const ROWS: [AttackRow; 15] = [
     AttackRow::new("BID 0, 32 REQUEST, BID high", Trick::ZeroThenHigh, 2).chosen(730, 0),
     AttackRow::new("BID 0 after QUOTE(paid)", Trick::ZeroOnceSeated, 2).chosen(750, 0),
     AttackRow::new("drip 1 µcr per 5 s", Trick::Drip, 2).chosen(730, 2),
@@ -101,6 +101,15 @@ const ROWS: [AttackRow; 13] = [
         // honest keep .54, and the keys get 9 MiB more than in the model.
         beyond: 9,
         ..AttackRow::new("20 keys pay a window, default", Trick::PayThenDefault, 20).chosen(460, 46)
+    },
+    AttackRow {
+        // Who leaves when it is late makes room for the next key 5 s earlier.
+        beyond: 16,
+        ..AttackRow::new("lose interest if late", Trick::DefaultUninterested, 20).chosen(460, 46)
+    },
+    AttackRow {
+        beyond: 16,
+        ..AttackRow::new("reconnect if late", Trick::DefaultReconnecting, 20).chosen(460, 46)
     },
     AttackRow {
         unpaid: Some(2),

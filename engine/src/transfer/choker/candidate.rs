@@ -44,6 +44,8 @@ pub struct Candidate {
     pub is_late: bool,
     /// The exposure allowed to its key without what a long history adds, in bytes.
     pub window: u64,
+    /// Bytes that its key was served as paid and has not paid for.
+    pub owes: u64,
     /// Its key owes no more than half of the exposure allowed.
     pub is_relaxed: bool,
     /// Address prefix whose peers take turns as one; `None` for loopback and private addresses.
@@ -72,6 +74,7 @@ impl Candidate {
             paid_bytes: 0,
             is_late: false,
             window: 0,
+            owes: 0,
             is_relaxed: true,
             group: None,
         }

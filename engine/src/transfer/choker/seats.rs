@@ -82,7 +82,9 @@ pub struct SeatPlan {
 pub enum Loss {
     /// By its holder's doing: it did not use it, may not pay any more, or cut its bid.
     Itself,
-    /// To a higher bid, because there are fewer seats, or because it wants nothing for now.
+    /// After its holder used it: it wants nothing for now, or its connection ended.
+    Left,
+    /// To a higher bid, or because there are fewer seats.
     Outbid,
 }
 
@@ -92,12 +94,18 @@ struct Holder {
     /// Its price when it was seated.
     first_price: Rate,
     price: Rate,
-    key: Option<NodeId>,
-    /// It worked when seats were last decided.
-    worked: bool,
-    /// Bytes that its key must have paid for before it counts: more than when it was seated, if it
-    /// lost its last seat by its own doing.
-    proof: u64,
+    /// When it was last seen not late, or else was seated.
+    on_time_at: Instant,
+    /// What it was like when last seen.
+    last: Candidate,
+}
+
+/// A holder that yields to somebody who waits.
+#[derive(Clone, Copy, Debug)]
+struct Yielding {
+    peer: PeerIndex,
+    /// Only a higher bid than this takes its seat; `None` if any does.
+    above: Option<Rate>,
 }
 
 /// A seat that a key once had.
@@ -107,6 +115,8 @@ struct Past {
     until: Instant,
     /// When it last lost one by its own doing.
     forfeited_at: Option<Instant>,
+    /// Bytes that the key must have paid for before it counts again, or is tried first.
+    proof: u64,
 }
 
 impl SeatTerms {
@@ -157,6 +167,13 @@ impl Seats {
     /// Whether a peer held a seat after the last decision.
     pub fn holds(&self, peer: PeerIndex) -> bool {
         self.holders.contains_key(&peer)
+    }
+
+    /// Takes note of what a holder is like: its last seat is judged by it, if it leaves.
+    pub fn note(&mut self, candidate: &Candidate) {
+        if let Some(holder) = self.holders.get_mut(&candidate.peer) {
+            holder.last = *candidate;
+        }
     }
 
     /// Decides about every seat. The order of rows does not matter. O(n log n).
@@ -210,26 +227,30 @@ struct SeatDecision<'a> {
 impl SeatDecision<'_> {
     /// Whoever is gone, or may not hold a seat any more, holds none; prices follow the bids.
     fn drop_those_who_left(&mut self) {
+        for row in self.rows.values() {
+            self.seats.note(&row.candidate);
+        }
         let holders: Vec<PeerIndex> = self.seats.holders.keys().copied().collect();
         for peer in holders {
             match self.rows.get(&peer) {
                 Some(row) if row.pays => {
-                    let worked = self.works(&row.candidate);
                     let holder = self.seats.holders.get_mut(&peer).expect("a key of it");
                     holder.price = row.candidate.bid;
-                    holder.worked = worked;
+                    if !row.candidate.is_late {
+                        holder.on_time_at = self.now;
+                    }
                 }
                 // A payer that has all there is comes back with the next piece.
                 Some(row) if row.candidate.refusal().is_some() && self.works(&row.candidate) => {
-                    self.lose(peer, Loss::Outbid);
+                    self.lose(peer, Loss::Left);
                 }
                 Some(_) => self.lose(peer, Loss::Itself),
                 None => {
                     // Coming back on another connection is no way out of a rest.
                     if let Some(holder) = self.seats.holders.remove(&peer) {
-                        let idles = !holder.worked;
-                        let loss = if idles { Loss::Itself } else { Loss::Outbid };
-                        self.remember(&holder, loss);
+                        let worked = self.works(&holder.last);
+                        let loss = if worked { Loss::Left } else { Loss::Itself };
+                        self.remember(&holder.last, loss);
                     }
                 }
             }
@@ -242,7 +263,7 @@ impl SeatDecision<'_> {
         let mut counting: Vec<_> = holders
             .filter_map(|(peer, holder)| {
                 let candidate = &self.rows.get(peer)?.candidate;
-                let counts = candidate.friend || self.counts(candidate, holder.proof);
+                let counts = candidate.friend || self.counts(candidate);
                 let friend = Reverse(candidate.friend);
                 counts.then_some((friend, Reverse(holder.price), holder.since, *peer))
             })
@@ -292,47 +313,47 @@ impl SeatDecision<'_> {
 
     /// Fills free places, and those of holders that do not use theirs.
     fn seat_waiting(&mut self, lowest: Option<Rate>) {
-        let mut idle = self.idle();
+        let mut yielding = self.yielding();
         for peer in self.waiting(lowest) {
             let excess = (self.seats.holders.len() + 1).saturating_sub(self.terms.places());
-            if excess > idle.len() {
-                break;
-            }
             let row = self.rows[&peer];
+            let bid = worth(&row.candidate);
+            let is_below = |holder: &&Yielding| holder.above.is_none_or(|above| bid > above);
+            let below: Vec<Yielding> = yielding.iter().filter(is_below).copied().collect();
+            let Some(first) = below.len().checked_sub(excess) else {
+                continue;
+            };
             if !row.has_slot && self.room == 0 && excess == 0 {
                 self.plan.is_round_due = true;
                 continue;
             }
-            let key_of = |idle: &PeerIndex| self.seats.holders[idle].key;
-            let (_, yielding) = idle.split_at(idle.len() - excess);
-            if yielding
-                .iter()
-                .any(|idle| key_of(idle) == row.candidate.key)
-            {
+            let leaving = &below[first..];
+            let key_of = |holder: &Yielding| self.seats.holders[&holder.peer].last.key;
+            if leaving.iter().any(|it| key_of(it) == row.candidate.key) {
                 // Nobody yields to itself.
                 continue;
             }
-            for yields in idle.split_off(idle.len() - excess) {
-                self.lose(yields, Loss::Itself);
+            if !self.terms.is_round && leaving.iter().any(|it| it.above.is_some()) {
+                self.plan.is_round_due = true;
+                continue;
+            }
+            for holder in leaving {
+                yielding.retain(|other| other.peer != holder.peer);
+                let loss = match holder.above {
+                    None => Loss::Itself,
+                    Some(_) => Loss::Outbid,
+                };
+                self.lose(holder.peer, loss);
             }
             if !row.has_slot {
                 self.room = self.room.saturating_sub(1);
             }
-            // A piece, or half of a window that is two at most.
-            let proof = match self.forfeited(row) {
-                true => row
-                    .candidate
-                    .paid_bytes
-                    .saturating_add(row.candidate.window / 2),
-                false => 0,
-            };
             let holder = Holder {
                 since: self.now,
                 first_price: row.candidate.bid,
                 price: row.candidate.bid,
-                key: row.candidate.key,
-                worked: false,
-                proof,
+                on_time_at: self.now,
+                last: row.candidate,
             };
             self.seats.holders.insert(peer, holder);
         }
@@ -341,23 +362,18 @@ impl SeatDecision<'_> {
             let stands = row.pays && candidate.has_paid && !candidate.friend;
             let holds = self.seats.holders.contains_key(&candidate.peer);
             // A bid that its holder did not use when it had a seat is no price for others.
-            stands && !holds && !self.rests(row) && !self.forfeited(row)
+            stands && !holds && !self.rests(row) && !self.must_prove(candidate)
         });
         self.plan.losing = losing.map(|row| row.candidate.bid).max();
     }
 
     /// Who may be given a seat now, best first: friends, those who have paid a piece by bid, then
-    /// whoever was tried longest ago. Whoever lost its last seat by its own doing is among these,
-    /// or a few that paid for a piece once would be tried in turn for ever, and nobody else.
+    /// whoever was tried longest ago. Whoever has to pay before it counts is among these, or a few
+    /// that paid for a piece once would be tried in turn for ever, and nobody else.
     fn waiting(&self, lowest: Option<Rate>) -> Vec<PeerIndex> {
         let may = |row: &&&SeatRow| {
             let candidate = &row.candidate;
-            let worth = if candidate.friend {
-                Rate::MAX
-            } else {
-                candidate.bid
-            };
-            let is_high = lowest.is_none_or(|lowest| worth > lowest);
+            let is_high = lowest.is_none_or(|lowest| worth(candidate) > lowest);
             let holds = self.seats.holders.contains_key(&candidate.peer);
             let is_new = !holds && !self.plan.lost.contains_key(&candidate.peer);
             row.pays && is_new && is_high && !self.rests(row)
@@ -365,8 +381,8 @@ impl SeatDecision<'_> {
         let mut waiting: Vec<&&SeatRow> = self.rows.values().filter(may).collect();
         waiting.sort_by_key(|row| {
             let candidate = &row.candidate;
-            let past = self.past(row);
-            let first = candidate.has_paid && !self.forfeited(row);
+            let past = self.past(candidate);
+            let first = candidate.has_paid && !self.must_prove(candidate);
             let bid = first.then_some(candidate.bid);
             let tried = past.map_or(Instant::ZERO, |past| past.until);
             let since = row.waiting_since.max(tried);
@@ -375,26 +391,30 @@ impl SeatDecision<'_> {
         waiting.iter().map(|row| row.candidate.peer).collect()
     }
 
-    /// Holders that do not use their seats, the one to yield first last.
-    fn idle(&self) -> Vec<PeerIndex> {
-        let idle = |(peer, holder): (&PeerIndex, &Holder)| {
+    /// Holders that do not use their seats, and those that have been late for a while: they may pay
+    /// for all they take, but nobody else could be tried. Who yields first is last.
+    fn yielding(&self) -> Vec<Yielding> {
+        let yields = |(peer, holder): (&PeerIndex, &Holder)| {
             let candidate = &self.rows.get(peer)?.candidate;
             let age = self.now.since(holder.since);
             let is_silent = age >= TRIAL_SILENT && candidate.paid_recently == 0;
             let is_slow = age >= TRIAL && !self.works(candidate);
-            let is_idle = (is_silent || is_slow) && !candidate.friend;
-            is_idle.then_some((Reverse(holder.since), *peer))
+            let is_idle = is_silent || is_slow;
+            let is_late = candidate.is_late && self.now.since(holder.on_time_at) >= TRIAL;
+            let above = (!is_idle).then_some(holder.price);
+            let is_any = (is_idle || is_late) && !candidate.friend;
+            let order = (is_idle, Reverse(above), Reverse(holder.since), *peer);
+            is_any.then_some((order, Yielding { peer: *peer, above }))
         };
-        let mut idle: Vec<_> = self.seats.holders.iter().filter_map(idle).collect();
-        idle.sort_unstable();
-        idle.into_iter().map(|(_, peer)| peer).collect()
+        let mut yielding: Vec<_> = self.seats.holders.iter().filter_map(yields).collect();
+        yielding.sort_unstable_by_key(|(order, _)| *order);
+        yielding.into_iter().map(|(_, holder)| holder).collect()
     }
 
     /// Works, has paid for a piece, and pays: who took what it may and pays no more holds what it
-    /// has, and outbids nobody. So does who lost its last seat by its own doing, until it pays
-    /// again.
-    fn counts(&self, candidate: &Candidate, proof: u64) -> bool {
-        let has_paid = candidate.has_paid && candidate.paid_bytes >= proof;
+    /// has, and outbids nobody. So does who has yet to pay for its last seat.
+    fn counts(&self, candidate: &Candidate) -> bool {
+        let has_paid = candidate.has_paid && !self.must_prove(candidate);
         has_paid && !candidate.is_late && self.works(candidate)
     }
 
@@ -416,19 +436,19 @@ impl SeatDecision<'_> {
         }
     }
 
-    fn past(&self, row: &SeatRow) -> Option<&Past> {
-        self.seats.past.get(&row.candidate.key?)
+    fn past(&self, candidate: &Candidate) -> Option<&Past> {
+        self.seats.past.get(&candidate.key?)
     }
 
-    /// Whether a peer lost its last seat by its own doing.
-    fn forfeited(&self, row: &SeatRow) -> bool {
-        let past = self.past(row);
-        past.is_some_and(|past| past.forfeited_at == Some(past.until))
+    /// Whether a key lost a seat by its own doing, or owing, and has not paid for it since.
+    fn must_prove(&self, candidate: &Candidate) -> bool {
+        let past = self.past(candidate);
+        past.is_some_and(|past| candidate.paid_bytes < past.proof)
     }
 
     /// Whether a peer lost a seat by its own doing not long ago.
     fn rests(&self, row: &SeatRow) -> bool {
-        let past = self.past(row);
+        let past = self.past(&row.candidate);
         past.and_then(|past| past.forfeited_at).is_some_and(|at| {
             let rest = if row.candidate.is_relaxed {
                 REST
@@ -441,28 +461,50 @@ impl SeatDecision<'_> {
 
     fn lose(&mut self, peer: PeerIndex, loss: Loss) {
         let holder = self.seats.holders.remove(&peer).expect("it holds a seat");
-        self.remember(&holder, loss);
+        self.remember(&holder.last, loss);
         self.plan.lost.insert(peer, loss);
         // Between rounds it is choked, and somebody else may come in.
         self.room = self.room.saturating_add(1);
     }
 
-    fn remember(&mut self, holder: &Holder, loss: Loss) {
-        if let Some(key) = holder.key {
-            let before = self.seats.past.get(&key);
-            let forfeited_at = match loss {
-                Loss::Itself => Some(self.now),
-                Loss::Outbid => before.and_then(|past| past.forfeited_at),
-            };
-            let until = self.now;
-            self.seats.past.insert(
-                key,
-                Past {
-                    until,
-                    forfeited_at,
-                },
-            );
-        }
+    fn remember(&mut self, last: &Candidate, loss: Loss) {
+        let Some(key) = last.key else {
+            return;
+        };
+        let before = self.seats.past.get(&key);
+        let forfeited_at = match loss {
+            Loss::Itself => Some(self.now),
+            Loss::Left | Loss::Outbid => before.and_then(|past| past.forfeited_at),
+        };
+        let proof = last.paid_bytes.saturating_add(proof_of(last, loss));
+        let past = Past {
+            until: self.now,
+            forfeited_at,
+            // What is met asks for nothing, so that only the highest need be kept.
+            proof: before.map_or(0, |past| past.proof).max(proof),
+        };
+        self.seats.past.insert(key, past);
+    }
+}
+
+/// A friend outranks every bid.
+fn worth(candidate: &Candidate) -> Rate {
+    match candidate.friend {
+        true => Rate::MAX,
+        false => candidate.bid,
+    }
+}
+
+/// Bytes that whoever lost a seat has to pay for before it counts again: a piece, or half of a
+/// window that is two at most, if it is to blame. Who gives up a seat that it used is not; but if it
+/// is late or owes much, it pays for that first. An honest payer does, and nothing more is asked.
+fn proof_of(last: &Candidate, loss: Loss) -> u64 {
+    let owed = last.owes.min(last.window / 2);
+    match loss {
+        Loss::Itself => last.window / 2,
+        Loss::Left if last.is_late || !last.is_relaxed => owed,
+        Loss::Outbid if last.is_late => owed,
+        Loss::Left | Loss::Outbid => 0,
     }
 }
 

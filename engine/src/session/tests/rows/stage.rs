@@ -62,6 +62,10 @@ pub(super) enum Trick {
     NeverPay,
     /// Pays for one window, then takes all it can and pays nothing.
     PayThenDefault,
+    /// The same, and loses interest as soon as it is late, until it may be served again.
+    DefaultUninterested,
+    /// The same on one connection after another: each ends as soon as it is late.
+    DefaultReconnecting,
     /// Pays a thousandth of the price for half of the time, then bids high and pays nothing.
     CheapHistory,
     /// Takes all it can on four connections of one key, and pays nothing.
@@ -425,6 +429,19 @@ impl Stage {
         let beat = step + phase;
         let every = |secs: u64| beat.is_multiple_of(secs * STEPS_PER_SEC);
         match trick {
+            // Before it is suspended for being late, it gives its seat up.
+            Trick::DefaultReconnecting if seated && self.defaults(index) => {
+                return self.come_back(index);
+            }
+            Trick::DefaultUninterested if seated && self.defaults(index) => {
+                self.market.rig.says(peer, [Message::NotInterested]);
+            }
+            Trick::DefaultUninterested | Trick::DefaultReconnecting => {
+                if every(1) && !self.defaults(index) {
+                    self.market.rig.says(peer, [Message::Interested]);
+                }
+                self.ask(index, depth);
+            }
             Trick::Honest | Trick::Plain | Trick::NeverPay | Trick::PayThenDefault => {
                 self.ask(index, depth);
             }
@@ -477,7 +494,11 @@ impl Stage {
             Trick::Honest | Trick::ZeroThenHigh | Trick::ZeroOnceSeated => pieces,
             Trick::OutbidThenCancel => pieces,
             Trick::ParkPaying | Trick::PayThenPark => cost(actor.raw),
-            Trick::PayThenDefault if actor.paid_here <= piece => pieces,
+            Trick::PayThenDefault | Trick::DefaultUninterested | Trick::DefaultReconnecting
+                if actor.paid_here <= piece =>
+            {
+                pieces
+            }
             Trick::CheapHistory if step < self.cast.defaults_at() => pieces,
             Trick::Drip if drips => actor.signed + 1,
             _ => actor.signed,
@@ -487,7 +508,16 @@ impl Stage {
         }
     }
 
-    /// The seed closed it; it comes back under its key, which is nothing that was stored.
+    /// Whether it has paid what it ever will, and its key has taken what it may.
+    fn defaults(&self, index: usize) -> bool {
+        let actor = &self.actors[index];
+        let piece = u64::from(self.cast.piece_blocks) * u64::from(BLOCK_LEN);
+        let exchange = self.market.rig.session.market.exchange();
+        let pair = exchange.pair(identity_of(actor.number).id());
+        actor.paid_here > piece && pair.is_some_and(|pair| pair.is_late)
+    }
+
+    /// The connection ended; it comes back under its key, which is nothing that was stored.
     fn come_back(&mut self, index: usize) {
         self.part(index);
         let Actor {

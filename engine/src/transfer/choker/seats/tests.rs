@@ -222,6 +222,113 @@ fn who_worked_and_wants_nothing_for_now_does_not_rest() {
     }
 }
 
+/// It pays for a block and takes one, and owes its window all the time: it works, and never counts.
+#[test]
+fn who_works_and_is_always_late_yields_to_a_higher_bid_after_10_s() {
+    let mut stage = Stage::new([working(1, 100), working(2, 101), working(3, 200)]);
+    stage.of(3).candidate.is_late = true;
+    stage.decide(0);
+    stage.rows.push(fresh(4, 200));
+    assert_eq!(seated(&stage.decide(20)), [1, 2, 3], "to no equal bid");
+    stage.rows.push(fresh(5, 201));
+    stage.terms.is_round = false;
+    let plan = stage.decide(21);
+    assert_eq!(seated(&plan), [1, 2, 3], "not between rounds");
+    assert!(plan.is_round_due);
+    stage.terms.is_round = true;
+    let plan = stage.decide(21);
+    assert_eq!(seated(&plan), [1, 2, 5]);
+    assert_eq!(plan.lost, [(PeerIndex(3), Loss::Outbid)].into());
+}
+
+/// An honest payer is late for as long as a receipt is under way.
+#[test]
+fn who_is_late_for_a_moment_yields_to_nobody() {
+    let mut stage = Stage::new([working(1, 100), working(2, 101)]);
+    stage.decide(0);
+    stage.rows.extend([fresh(3, 900), fresh(4, 901)]);
+    stage.of(3).candidate.paid_recently = QUANTUM;
+    assert_eq!(seated(&stage.decide(20)), [1, 2, 3]);
+    stage.of(1).candidate.is_late = true;
+    assert_eq!(seated(&stage.decide(29)), [1, 2, 3]);
+    assert_eq!(seated(&stage.decide(30)), [2, 3, 4], "10 s are no moment");
+}
+
+/// What it owes is on its way: nothing is asked of it but that.
+#[test]
+fn who_leaves_a_seat_owing_counts_once_it_has_paid_that() {
+    for reconnects in [false, true] {
+        for is_late in [false, true] {
+            let mut stage = Stage::new([working(1, 100), working(2, 101), working(3, 900)]);
+            stage.decide(0);
+            let row = stage.of(3);
+            (row.candidate.paid_bytes, row.candidate.owes) = (1 << 20, 1 << 18);
+            (row.candidate.is_late, row.candidate.is_relaxed) = (is_late, is_late);
+            if reconnects {
+                // What it owes since the last decision is known when its connection ends.
+                let leaves = row.candidate;
+                stage.seats.note(&leaves);
+                stage.rows.pop();
+            } else {
+                (row.candidate.interested_since, row.pays) = (None, false);
+            }
+            let plan = stage.decide(1);
+            assert!(!plan.forfeits(PeerIndex(3)));
+            assert_eq!(seated(&plan), [1, 2]);
+            stage.rows.truncate(2);
+            let mut again = working(9, 900);
+            (again.candidate.key, again.candidate.paid_bytes) = (Some(key(3)), 1 << 20);
+            stage.rows.push(again);
+            assert_eq!(seated(&stage.decide(2)), [1, 2, 9], "it does not rest");
+            assert_eq!(seated(&stage.decide(20)), [1, 2, 9], "and outbids nobody");
+            stage.of(9).candidate.paid_bytes += 1 << 18;
+            assert_eq!(seated(&stage.decide(21)), [2, 9]);
+        }
+    }
+}
+
+#[test]
+fn what_has_to_be_paid_outlasts_every_seat_until_it_is() {
+    let mut stage = Stage::new([working(3, 900)]);
+    stage.of(3).candidate.paid_recently = 0;
+    stage.decide(0);
+    stage.of(3).pays = false;
+    assert!(stage.decide(1).forfeits(PeerIndex(3)));
+    let row = stage.of(3);
+    (row.pays, row.candidate.paid_recently) = (true, QUANTUM);
+    stage.rows.extend([working(1, 100), working(2, 101)]);
+    for secs in [20, 40, 60] {
+        assert_eq!(seated(&stage.decide(secs)), [1, 2, 3]);
+        assert_eq!(
+            seated(&stage.decide(secs + 11)),
+            [1, 2, 3],
+            "it pays nothing"
+        );
+        let row = stage.of(3);
+        (row.candidate.interested_since, row.pays) = (None, false);
+        assert_eq!(seated(&stage.decide(secs + 12)), [1, 2]);
+        let row = stage.of(3);
+        (row.candidate.interested_since, row.pays) = (Some(at(0)), true);
+    }
+    assert_eq!(seated(&stage.decide(80)), [1, 2, 3]);
+    stage.of(3).candidate.paid_bytes += 1 << 19;
+    assert_eq!(seated(&stage.decide(91)), [2, 3]);
+}
+
+#[test]
+fn who_leaves_owing_little_counts_at_once() {
+    let mut stage = Stage::new([working(1, 100), working(2, 101), working(3, 900)]);
+    stage.of(3).candidate.owes = 1 << 18;
+    stage.decide(0);
+    let row = stage.of(3);
+    (row.candidate.interested_since, row.pays) = (None, false);
+    assert_eq!(seated(&stage.decide(1)), [1, 2]);
+    let row = stage.of(3);
+    (row.candidate.interested_since, row.pays) = (Some(at(2)), true);
+    stage.decide(2);
+    assert_eq!(seated(&stage.decide(20)), [2, 3]);
+}
+
 #[test]
 fn another_connection_of_a_key_that_rests_rests_too() {
     let mut stage = Stage::new([fresh(1, 900)]);
@@ -322,10 +429,11 @@ fn any_row(peer: u64) -> impl Strategy<Value = SeatRow> {
         any::<bool>(),
         any::<bool>(),
         prop::bool::weighted(0.05),
+        any::<bool>(),
     );
     let numbers = (0_u64..20, 0_u64..3, 0_u64..20);
     (flags, numbers).prop_map(move |(flags, numbers)| {
-        let (pays, has_paid, is_relaxed, has_slot, friend) = flags;
+        let (pays, has_paid, is_relaxed, has_slot, friend, is_late) = flags;
         let mut row = working(peer, numbers.0);
         row.pays = pays;
         row.has_slot = has_slot;
@@ -333,6 +441,7 @@ fn any_row(peer: u64) -> impl Strategy<Value = SeatRow> {
         row.candidate.has_paid = has_paid;
         row.candidate.is_relaxed = is_relaxed;
         row.candidate.friend = friend;
+        row.candidate.is_late = is_late;
         row.candidate.paid_recently = numbers.1 * QUANTUM / 2;
         // Some keys have several connections.
         row.candidate.key = Some(key(peer % 8));

@@ -36,6 +36,7 @@ fn any_candidate(peer: u64) -> impl Strategy<Value = Candidate> {
             is_relaxed: seat.1,
             paid_bytes: 0,
             is_late: false,
+            owes: if seat.1 { 0 } else { 1 << 20 },
             paid_recently: seat.2,
             window: 1,
             friend: more.1,
