@@ -497,7 +497,8 @@ fn worth(candidate: &Candidate) -> Rate {
 
 /// Bytes that whoever lost a seat has to pay for before it counts again: a piece, or half of a
 /// window that is two at most, if it is to blame. Who gives up a seat that it used is not; but if
-/// it is late or owes much, it pays for that first. An honest payer does, and nothing more is asked.
+/// it is late or owes much, it pays for that first. An honest payer does, and is asked nothing
+/// more.
 fn proof_of(last: &Candidate, loss: Loss) -> u64 {
     let owed = last.owes.min(last.window / 2);
     match loss {
