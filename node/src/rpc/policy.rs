@@ -92,7 +92,7 @@ impl Policies {
         Err(error::of_unkept(&error))
     }
 
-    /// Changes the named fields. Runs to its end, whoever waits for it or goes.
+    /// Changes the named fields.
     async fn set(&self, request: v1::SetPolicyRequest) -> Result<v1::SetPolicyResponse, Failure> {
         let wanted = request.policy.unwrap_or_default();
         let paths = request.update_mask.unwrap_or_default().paths;
@@ -119,7 +119,7 @@ impl Policies {
         })
     }
 
-    /// Takes the named fields back. Runs to its end, whoever waits for it or goes.
+    /// Takes the named fields back.
     async fn reset(
         &self,
         request: v1::ResetPolicyRequest,
@@ -153,9 +153,7 @@ impl PolicyService for Policies {
         request: Request<v1::SetPolicyRequest>,
     ) -> Answer<v1::SetPolicyResponse> {
         let (this, request) = (self.clone(), request.into_inner());
-        let set = tokio::spawn(async move { this.set(request).await });
-        let set = set.await.map_err(|_| error::of_stopping(Stopping))?;
-        Ok(Response::new(set?))
+        to_its_end(async move { this.set(request).await }).await
     }
 
     async fn reset_policy(
@@ -163,10 +161,17 @@ impl PolicyService for Policies {
         request: Request<v1::ResetPolicyRequest>,
     ) -> Answer<v1::ResetPolicyResponse> {
         let (this, request) = (self.clone(), request.into_inner());
-        let reset = tokio::spawn(async move { this.reset(request).await });
-        let reset = reset.await.map_err(|_| error::of_stopping(Stopping))?;
-        Ok(Response::new(reset?))
+        to_its_end(async move { this.reset(request).await }).await
     }
+}
+
+/// Runs `work` to its end, whoever waits for it or goes.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Answer<T> {
+    let ended = tokio::spawn(work).await;
+    let done = ended.map_err(|_| error::of_stopping(Stopping))?;
+    Ok(Response::new(done?))
 }
 
 /// The fields that a mask names, at least one.

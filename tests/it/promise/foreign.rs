@@ -23,20 +23,18 @@ pub(super) struct Foreign {
 }
 
 impl Foreign {
-    /// Begins with the datagrams, and with the flow if `bulk`.
-    pub(super) fn start(link: &Link, bulk: bool) -> Result<Self> {
+    /// Begins with both.
+    pub(super) fn start(link: &Link) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let received = Arc::new(AtomicU64::new(0));
         let mut threads = Vec::new();
-        if bulk {
-            let listener = TcpListener::bind((HARNESS, 0))?;
-            let addr = listener.local_addr()?;
-            let flow = link.within(|| Ok(TcpStream::connect(addr)?))?;
-            let (taken, _) = listener.accept()?;
-            let (ours, count) = (Arc::clone(&stop), Arc::clone(&received));
-            threads.push(thread::spawn(move || send(flow, &ours)));
-            threads.push(thread::spawn(move || take(taken, &count)));
-        }
+        let listener = TcpListener::bind((HARNESS, 0))?;
+        let addr = listener.local_addr()?;
+        let flow = link.within(|| Ok(TcpStream::connect(addr)?))?;
+        let (taken, _) = listener.accept()?;
+        let (ours, count) = (Arc::clone(&stop), Arc::clone(&received));
+        threads.push(thread::spawn(move || send(flow, &ours)));
+        threads.push(thread::spawn(move || take(taken, &count)));
         let far = UdpSocket::bind((HARNESS, 0))?;
         let addr = far.local_addr()?;
         let near = link.within(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;

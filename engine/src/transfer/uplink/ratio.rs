@@ -171,7 +171,8 @@ impl RatioControl {
         self.backlog = toward(self.backlog, backlog, 100);
         if self.backlog < BACKLOG_MIN {
             let paused_at = *self.paused_at.get_or_insert(now);
-            if now.since(paused_at) >= PAUSE_MAX {
+            // Who joins meanwhile has a start of its own.
+            if tick.joined || now.since(paused_at) >= PAUSE_MAX {
                 self.running = None;
             }
             return;

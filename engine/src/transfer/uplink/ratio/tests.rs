@@ -232,3 +232,30 @@ fn who_joins_again_and_again_beside_one_that_takes_nothing_gains_nothing() {
     let (_, open) = way.run(60);
     assert!(way.per_mille(open) >= 300, "{open}");
 }
+
+/// A payer that asks for little for a moment finds the way as it left it; one that joins in that
+/// moment has its start.
+#[test]
+fn what_was_learned_outlives_a_pause_unless_somebody_joins_in_it() {
+    let mut way = Bottleneck::new(4_000_000);
+    way.paid_wants = 400_000;
+    let released = |way: &Bottleneck| way.control.running.as_ref().map_or(0, |run| run.released);
+    way.run(15);
+    assert!(released(&way) > 1_000_000);
+    way.has_backlog = false;
+    way.run(3);
+    assert_eq!(way.control.cap(), None);
+    way.has_backlog = true;
+    way.run(1);
+    assert!(released(&way) > 1_000_000, "it goes on");
+
+    way.has_backlog = false;
+    way.run(3);
+    way.join_every = Some(1);
+    way.tick();
+    way.join_every = None;
+    way.has_backlog = true;
+    way.run(1);
+    assert!(way.control.cap().is_some());
+    assert_eq!(released(&way), 0, "it has a start");
+}
