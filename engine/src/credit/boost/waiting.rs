@@ -198,17 +198,23 @@ impl fmt::Display for WaitReason {
             ),
             Self::TorrentNotReady => write!(
                 f,
-                "the torrent is stopped, being checked, or has no metainfo yet"
+                "the torrent is stopped, has failed, is being checked, or has no metainfo yet"
             ),
             Self::PieceTooLong { piece, max } => write!(
                 f,
                 "its pieces of {} MiB are longer than the {} MiB that can be paid for",
-                piece.get() >> 20,
+                piece.get().div_ceil(1 << 20),
                 max.get() >> 20
             ),
             Self::NoPeers => write!(f, "no peer is connected"),
+            Self::NobodyTakesPayment { peers: 1 } => {
+                write!(f, "the only connected peer takes no payment")
+            }
             Self::NobodyTakesPayment { peers } => {
                 write!(f, "none of {peers} connected peers takes payment")
+            }
+            Self::NobodyHasMissing { payees: 1 } => {
+                write!(f, "the only payee has no piece that is missing here")
             }
             Self::NobodyHasMissing { payees } => write!(
                 f,
@@ -222,7 +228,9 @@ impl fmt::Display for WaitReason {
             Self::AnotherFirst { boost } => write!(f, "boost {boost} of this torrent pays first"),
             Self::ClockOff { secs } => write!(
                 f,
-                "the clock is {secs} s off settlement time, so no lock is opened: set the clock"
+                "the clock is {} s {} settlement time, so no lock is opened: set the clock",
+                secs.unsigned_abs(),
+                if *secs < 0 { "ahead of" } else { "behind" }
             ),
             Self::BelowSmallestLock { smallest, free } => write!(
                 f,
@@ -255,20 +263,33 @@ impl fmt::Display for WaitReason {
                 "a lock was refused or could not be had: it is asked for again within a minute"
             ),
             Self::LockClosing => write!(f, "the former lock is still closing at its payee"),
-            Self::AllChoke { payees, bid, max } if bid < max => write!(
+            Self::AllChoke { payees, bid, max } => {
+                match payees {
+                    1 => write!(f, "1 payee does not serve us at {bid}")?,
+                    _ => write!(f, "none of {payees} payees serves us at {bid}")?,
+                }
+                if bid < max {
+                    write!(f, ": the bid rises up to {max}")
+                } else {
+                    write!(f, ", the highest bid: others bid more, or no place is free")
+                }
+            }
+            Self::AllSilent { payees: 1 } => write!(
                 f,
-                "none of {payees} payees serves us at {bid}: the bid rises up to {max}"
-            ),
-            Self::AllChoke { payees, bid, .. } => write!(
-                f,
-                "none of {payees} payees serves us at {bid}, the highest bid: \
-                 others bid more, or no place is free"
+                "1 payee lets us ask and sends nothing: others are tried, \
+                 and this one again after some minutes"
             ),
             Self::AllSilent { payees } => write!(
                 f,
                 "{payees} payees let us ask and send nothing: others are tried, \
                  and these again after some minutes"
             ),
+            Self::NotSeated { payees: 1 } => {
+                write!(
+                    f,
+                    "1 payee serves us for nothing and gives us no paid place yet"
+                )
+            }
             Self::NotSeated { payees } => write!(
                 f,
                 "{payees} payees serve us for nothing and none gives us a paid place yet"

@@ -302,6 +302,48 @@ fn every_way_in_which_a_boost_cannot_work_is_told_in_time_and_so_is_its_end() {
     }
 }
 
+#[test]
+fn what_is_said_agrees_with_its_figures() {
+    let payees = 2;
+    let piece = Bytes::new(64 * MIB + 1);
+    let max = Bytes::new(64 * MIB);
+    let bid = Rate::new(2 * PAR.get());
+    for (waiting, text) in [
+        (
+            WaitReason::PieceTooLong { piece, max },
+            "its pieces of 65 MiB are longer than the 64 MiB that can be paid for",
+        ),
+        (
+            WaitReason::NobodyTakesPayment { peers: 1 },
+            "the only connected peer takes no payment",
+        ),
+        (
+            WaitReason::NobodyHasMissing { payees },
+            "none of 2 payees has a piece that is missing here",
+        ),
+        (
+            WaitReason::AllChoke {
+                payees,
+                bid,
+                max: bid,
+            },
+            "none of 2 payees serves us at 2.000000 cr/GiB, the highest bid: \
+             others bid more, or no place is free",
+        ),
+        (
+            WaitReason::AllSilent { payees },
+            "2 payees let us ask and send nothing: others are tried, \
+             and these again after some minutes",
+        ),
+        (
+            WaitReason::NotSeated { payees },
+            "2 payees serve us for nothing and none gives us a paid place yet",
+        ),
+    ] {
+        assert_eq!(waiting.to_string(), text);
+    }
+}
+
 /// What the owner can do something about is said with the answer to the order.
 #[test]
 fn what_lasts_is_shown_by_the_first_plan() {
