@@ -53,6 +53,8 @@ struct Scene {
     next_lock: u64,
     /// Orders are queued and nothing comes of them.
     stuck: bool,
+    /// The settlement node refuses every new lock.
+    refuses: bool,
 }
 
 impl Scene {
@@ -88,6 +90,7 @@ impl Scene {
             issuer: Identity::from_secret([9; 32]),
             next_lock: 1,
             stuck: false,
+            refuses: false,
         }
     }
 
@@ -227,6 +230,7 @@ impl Scene {
     fn act(&mut self, action: Errand) {
         match action {
             Errand::OpenLock { payee, .. } if self.stuck => self.purse.busy.push(payee),
+            Errand::OpenLock { .. } if self.refuses => {}
             Errand::OpenLock { payee, amount } => {
                 self.pay(amount);
                 let lock_id = LockId::new(self.next_lock);

@@ -200,6 +200,50 @@ fn cases_of_locks(case: MakeCase<'_>) -> Vec<Case> {
             },
         ),
         case(
+            "the network's largest lock",
+            |scene| {
+                scene.seed(1);
+                scene.purse.lock_max = cr(cost(1).get() - 1);
+            },
+            WaitReason::LocksTooSmall {
+                smallest: cost(1),
+                max: cr(cost(1).get() - 1),
+            },
+            |scene| {
+                scene.purse.lock_max = cost(1);
+                scene.serves(1, MIB);
+            },
+        ),
+        case(
+            "every lock is refused",
+            |scene| {
+                scene.seed(1);
+                scene.refuses = true;
+            },
+            WaitReason::LockRefused,
+            |scene| {
+                scene.refuses = false;
+                // The first is asked for again a minute after its refusal.
+                scene.seed(2);
+                scene.serves(2, MIB);
+            },
+        ),
+        case(
+            "the former lock is closing",
+            |scene| {
+                scene.seed(1);
+                let expires_at = scene.time.plus_secs(3_600);
+                scene.put_lock(LockId::new(1), node(1), cr(CREDIT), expires_at);
+                scene.next_lock = 2;
+                scene.nth(0).ending = Ending::Asked;
+            },
+            WaitReason::LockClosing,
+            |scene| {
+                scene.close(0);
+                scene.serves(1, MIB);
+            },
+        ),
+        case(
             "settlement unreachable",
             |scene| {
                 scene.seed(1);
