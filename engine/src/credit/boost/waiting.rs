@@ -509,11 +509,11 @@ impl Boosts {
             let Some(place) = self.places.get(&(turn.boost, payee.node_id)) else {
                 continue;
             };
-            if payee.seated && place.was_paid_since(QUIET_MAX, now) {
-                return BoostFinding::Works;
-            }
             if payee.choking_us {
+                // Whatever it quotes: a seat in which nothing can be asked for is none.
                 choking += 1;
+            } else if payee.seated && place.was_paid_since(QUIET_MAX, now) {
+                return BoostFinding::Works;
             } else if place.is_quiet(QUIET_MAX, now) {
                 silent += 1;
             } else if !payee.seated && place.was_heard_since(QUIET_MAX, now) {

@@ -421,6 +421,24 @@ fn a_boost_of_a_complete_or_private_torrent_is_refused() {
     assert_eq!(scene.create(&order), Ok(1), "a repeat is answered");
 }
 
+/// What was sent as paid just before does not make a choke unsaid for 20 s.
+#[test]
+fn a_payee_that_chokes_us_is_told_of_in_time_whatever_it_quotes() {
+    let mut scene = funded(CREDIT);
+    scene.serves(1, MIB);
+    scene.run(30);
+    assert_eq!(scene.view(1).waiting, None);
+    let row = scene.candidate(1);
+    (row.choking_us, row.rate_to_us) = (true, Bytes::ZERO);
+    assert!(row.seated, "it says so still");
+    scene.run(TOLD_MAX);
+    let told = waits(&scene);
+    assert!(
+        matches!(told[..], [WaitReason::AllChoke { .. }]),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn nothing_is_locked_for_pieces_that_no_window_holds() {
     let mut scene = Scene::new();
