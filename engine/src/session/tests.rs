@@ -25,5 +25,6 @@ mod showing;
 mod starting;
 mod stopping;
 mod trackers;
+mod waiting;
 
 use rig::{Remote, Rig};

@@ -109,7 +109,8 @@ fn spending_switched_off_is_said_before_anything_else() {
     assert_eq!(told(&mut market), Some(WaitReason::SpendingOff));
 }
 
-fn private() -> Metainfo {
+/// A torrent of 100 kB that is private.
+pub(super) fn private() -> Metainfo {
     finish(&MetainfoDraft {
         name: "private".to_owned(),
         content: DraftContent::File(100_000),

@@ -8,14 +8,17 @@ use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::statement::{AccountStatus, LockStatus};
-use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, Rate, UnixTime};
+use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, Rate, UnixTime};
 
-use super::rig::{config, metainfo};
+use super::rig::{LEASE_BYTES_MAX, config, metainfo};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
+use crate::credit::event::CreditEvent;
 use crate::credit::settlement::Unreachable;
+use crate::credit::wallet::tests::settlement::Settlement;
 use crate::interface::command::Command;
 use crate::interface::config::{CreditPolicy, Network, Policy, SessionConfig};
+use crate::interface::event::SessionEvent;
 use crate::interface::input::Input;
 use crate::interface::output::Output;
 use crate::transfer::choker::Class;
@@ -60,12 +63,21 @@ pub(super) fn identity_of(number: u32) -> Identity {
 pub(super) struct Market {
     pub(super) rig: Rig,
     pub(super) torrent: TorrentId,
-    issuer: Identity,
+    network: Network,
+    started_at: Instant,
+    /// A settlement node with a ledger, in place of one that knows nothing but `locks`.
+    pub(super) ledger: Option<Settlement>,
+    /// Settlement time minus the wall clock, in seconds.
+    pub(super) clock_off_secs: i64,
+    /// Questions to the settlement node are lost.
+    pub(super) is_mute: bool,
     /// Credit that the settlement node says we have; `None`: it is out of reach.
     pub(super) available: Option<MicroCredits>,
     pub(super) locks: Vec<LockStatus>,
     /// Every QUOTE, as sent.
     pub(super) quotes: Vec<(PeerIndex, Quote)>,
+    /// What was told of credit, and when.
+    pub(super) told: Vec<(Instant, CreditEvent)>,
 }
 
 impl Market {
@@ -74,28 +86,55 @@ impl Market {
     }
 
     pub(super) fn with(policy: Policy, metainfo: &Metainfo) -> Self {
-        let issuer = Identity::from_secret([200; 32]);
+        let network = Network {
+            id: NetworkId::from_bytes(NET),
+            settlement: issuer().id(),
+            limits: Limits::default(),
+            par_price: Rate::PAR,
+        };
+        Self::of(policy, metainfo, network, None)
+    }
+
+    /// In the network of a settlement node that carries out orders.
+    pub(super) fn at(ledger: Settlement, policy: Policy) -> Self {
+        let network = ledger.network();
+        Self::of(policy, &metainfo("t", 256, 16), network, Some(ledger))
+    }
+
+    fn of(
+        policy: Policy,
+        metainfo: &Metainfo,
+        network: Network,
+        ledger: Option<Settlement>,
+    ) -> Self {
         let mut rig = Rig::with(SessionConfig {
             receipts: true,
-            network: Some(Network {
-                id: NetworkId::from_bytes(NET),
-                settlement: issuer.id(),
-                limits: Limits::default(),
-                par_price: Rate::PAR,
-            }),
+            network: Some(network),
             connections_max: 1_000,
+            // Room for pieces that are too long to be paid for.
+            lease_bytes_max: if ledger.is_some() {
+                256 << 20
+            } else {
+                LEASE_BYTES_MAX
+            },
             ..config()
         });
+        let started_at = rig.now;
         rig.command(Command::SetPolicy(policy));
         rig.input(Input::Clock(UnixTime::from_secs(UNIX)));
         let torrent = rig.seed(metainfo);
         let mut market = Self {
             rig,
             torrent,
-            issuer,
+            network,
+            started_at,
+            ledger,
+            clock_off_secs: 0,
+            is_mute: false,
             available: Some(MicroCredits::ZERO),
             locks: Vec::new(),
             quotes: Vec::new(),
+            told: Vec::new(),
         };
         market.settle();
         market
@@ -109,41 +148,49 @@ impl Market {
                 match output {
                     Output::Settle { request, what } => asked.push((request, what)),
                     Output::Send { peer, message } => self.note_quote(peer, &message),
+                    Output::Event(SessionEvent::Credit(event)) => {
+                        self.told.push((self.rig.now, event));
+                    }
                     _ => {}
                 }
             }
-            if asked.is_empty() {
+            if asked.is_empty() || self.is_mute {
                 return;
             }
             for (request, what) in asked {
-                let Some(available) = self.available else {
-                    let answer = Err(Unreachable("down".to_owned()));
-                    self.rig.input(Input::Settled { request, answer });
-                    continue;
+                let answer = match self.available {
+                    Some(available) => Ok(self.answer(&what, available)),
+                    None => Err(Unreachable("down".to_owned())),
                 };
-                let answer = match what {
-                    SettlementRequest::Lock(id) => SettlementAnswer::Lock(
-                        self.locks
-                            .iter()
-                            .find(|lock| lock.lock.body.lock_id == id)
-                            .copied(),
-                    ),
-                    _ => SettlementAnswer::Statement(Statement {
-                        refusal: None,
-                        used_by: None,
-                        lines: Vec::new(),
-                        account: AccountStatus {
-                            account: self.rig.session.node_id(),
-                            available,
-                            reserved: MicroCredits::ZERO,
-                            nonce: 0,
-                        },
-                        more: false,
-                    }),
-                };
-                let answer = Ok(answer);
                 self.rig.input(Input::Settled { request, answer });
             }
+        }
+    }
+
+    fn answer(&mut self, what: &SettlementRequest, available: MicroCredits) -> SettlementAnswer {
+        let account = self.rig.session.node_id();
+        if let Some(ledger) = &mut self.ledger {
+            let up = self.rig.now.since(self.started_at);
+            ledger.time = unix(up.as_secs(), self.clock_off_secs);
+            return ledger.handle(account, what);
+        }
+        match what {
+            SettlementRequest::Lock(id) => {
+                let mut locks = self.locks.iter();
+                SettlementAnswer::Lock(locks.find(|lock| lock.lock.body.lock_id == *id).copied())
+            }
+            _ => SettlementAnswer::Statement(Statement {
+                refusal: None,
+                used_by: None,
+                lines: Vec::new(),
+                account: AccountStatus {
+                    account,
+                    available,
+                    reserved: MicroCredits::ZERO,
+                    nonce: 0,
+                },
+                more: false,
+            }),
         }
     }
 
@@ -198,14 +245,14 @@ impl Market {
                 version: 1,
                 nonce,
                 node_id: identity.id(),
-                network_id: NetworkId::from_bytes(NET),
+                network_id: self.network.id,
                 issuers: Vec::new(),
                 rate_min,
                 window: Bytes::ZERO,
             }),
         );
         let auth = Auth {
-            network_id: NetworkId::from_bytes(NET),
+            network_id: self.network.id,
             own_nonce: nonce,
             peer_nonce: theirs,
             own_key: identity.id(),
@@ -217,8 +264,19 @@ impl Market {
 
     /// A seed of a torrent that asks so much and chokes us.
     pub(super) fn payee(&mut self, torrent: TorrentId, number: u8, ask: u64) -> PeerIndex {
+        self.payee_having(torrent, Message::HaveAll, number, ask)
+    }
+
+    /// The same with the pieces that it says.
+    pub(super) fn payee_having(
+        &mut self,
+        torrent: TorrentId,
+        pieces: Message,
+        number: u8,
+        ask: u64,
+    ) -> PeerIndex {
         let peer = self.rig.join(torrent, Remote::modern(number));
-        self.rig.says(peer, [Message::HaveAll]);
+        self.rig.says(peer, [pieces]);
         self.prove(peer, number.into(), Some(Rate::new(ask)));
         self.say(
             peer,
@@ -234,7 +292,7 @@ impl Market {
         let identity = identity_of(number);
         let peer = self.proven(number, name);
         let body = Lock {
-            network_id: NetworkId::from_bytes(NET),
+            network_id: self.network.id,
             lock_id: LockId::new(number.into()),
             opening_order: OrderHash::from_bytes(*identity.id().as_bytes()),
             payer: identity.id(),
@@ -243,7 +301,7 @@ impl Market {
             expires_at: UnixTime::from_secs(UNIX + 3_600),
             grace_secs: 86_400,
         };
-        let lock = body.sign(&self.issuer);
+        let lock = body.sign(&issuer());
         self.locks.push(LockStatus {
             lock,
             claimed: MicroCredits::ZERO,
@@ -272,6 +330,20 @@ impl Market {
     pub(super) fn class(&self, peer: PeerIndex) -> Option<Class> {
         self.rig.session.choker.decision(peer).and_then(|d| d.class)
     }
+}
+
+/// The time so many seconds after the start, at a clock that is off by so many.
+pub(super) fn unix(up_secs: u64, off_secs: i64) -> UnixTime {
+    let right = UnixTime::from_secs(UNIX).plus_secs(up_secs);
+    match u64::try_from(off_secs) {
+        Ok(secs) => right.plus_secs(secs),
+        Err(_) => right.minus_secs(off_secs.unsigned_abs()),
+    }
+}
+
+/// Who certifies the locks of payers.
+fn issuer() -> Identity {
+    Identity::from_secret([200; 32])
 }
 
 fn extended(message: &ReceiptMessage) -> Message {
