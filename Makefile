@@ -98,9 +98,8 @@ peers: packages # the real clients that the tests talk to
 rocksdb: packages # the archive, compiled at most once per version
 	@.ci/librocksdb "$(ROCKSDB_LIB_DIR)" "$(CACHE)/librocksdb-build"
 
-promise: rocksdb peers ## paid downloads behind shaped uplinks, every cell (three quarters of an hour)
-	$(CARGO) build $(LOCKED) --release -p seedbank-node -p seedbank-client
-	$(CARGO) test $(LOCKED) --release -p seedbank-tests --test it -- --ignored --nocapture promise::every_cell promise::changes
+promise: peers build ## paid downloads behind shaped uplinks, every cell (an hour)
+	$(CARGO) test $(LOCKED) --release --workspace --test it -- --ignored --nocapture promise::every_cell promise::changes
 
 bench-peers: packages ## a newer libtorrent from PyPI in the cache, for the benchmark only
 	@.ci/packages bench

@@ -14,9 +14,9 @@ use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
 
 /// Least bytes granted ahead of what the driver has sent.
-const AHEAD_MIN: u64 = 128 * 1024;
-/// The same while the way out is measured.
-const AHEAD_MIN_MEASURED: u64 = 32 * 1024;
+const AHEAD_MIN: u64 = 32 * 1024;
+/// The same below the node's own limit.
+const AHEAD_MIN_LIMITED: u64 = 128 * 1024;
 /// Most bytes granted ahead: more would only make chokes and cancels late.
 const AHEAD_MAX: u64 = 1024 * 1024;
 
@@ -154,14 +154,19 @@ impl Session {
         self.uploads.set_wanted(peer, len);
     }
 
-    /// Bytes granted to a peer ahead of what the driver has sent: half a second's worth, within
-    /// bounds. While paid and open peers share an uplink that nobody told us it is as little as
-    /// keeps a socket busy: what the kernel has is out of reach of any share.
+    /// Bytes granted to a peer ahead of what the driver has sent, within bounds: half a second's
+    /// worth below the node's own limit. Where the queue is outside it is a twentieth, because what
+    /// the driver and the kernel have is out of reach of any share, also of that of a payer who
+    /// comes in the next moment.
     fn ahead(&self, link: &Link, now: Instant) -> u64 {
         let rate = link.upload.rate.per_second(now);
-        match &self.uplink {
-            Some(uplink) if uplink.is_outside() => (rate / 20).clamp(AHEAD_MIN_MEASURED, AHEAD_MAX),
-            _ => (rate / 2).clamp(AHEAD_MIN, AHEAD_MAX),
+        let is_outside = match &self.uplink {
+            Some(uplink) => uplink.is_outside(),
+            None => self.policy.upload_limit.is_none(),
+        };
+        match is_outside {
+            true => (rate / 20).clamp(AHEAD_MIN, AHEAD_MAX),
+            false => (rate / 2).clamp(AHEAD_MIN_LIMITED, AHEAD_MAX),
         }
     }
 

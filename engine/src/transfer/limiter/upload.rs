@@ -16,8 +16,10 @@ const CATCH_UP_BLOCKS_MIN: u32 = 4;
 /// The same without a limit.
 const CATCH_UP_BLOCKS_UNLIMITED: u32 = 16;
 /// Time whose worth a capped open class may save up: a longer burst would stand in the queue on
-/// the way before paid bytes.
-const CAP_BURST: Duration = Duration::from_millis(50);
+/// the way before paid bytes, and tell of a queue where there is room.
+const CAP_BURST: Duration = Duration::from_millis(20);
+/// Least time between two lumps of it, for the same reason.
+const CAP_LUMP: Duration = Duration::from_millis(5);
 
 /// The two classes of bandwidth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -254,19 +256,22 @@ impl UploadQueue {
     }
 
     /// When to call [`UploadQueue::next`] again after it returned `None`; `None` while nobody wants
-    /// anything that could ever be sent. Never sooner than one [`LUMP`] from `now`.
+    /// anything that could ever be sent. Never sooner than one [`LUMP`] from `now`, or a fifth of
+    /// that where the cap is what is waited for.
     pub fn next_refill(&mut self, now: Instant) -> Option<Instant> {
         let limiter = &mut self.limiter;
         let cap = &mut self.open_cap;
         let ready = self.peers.values().filter_map(|entry| {
             let len = u64::from(entry.wanted_len?);
             let at = limiter.ready_at(entry.peer.torrent, len, now)?;
+            let limited = at.max(now.after(LUMP));
             match cap.as_mut().filter(|_| entry.peer.side == UploadSide::Open) {
-                Some(cap) => Some(at.max(cap.ready_at(len, now)?)),
-                None => Some(at),
+                Some(cap) if at <= now => Some(cap.ready_at(len, now)?.max(now.after(CAP_LUMP))),
+                Some(cap) => Some(limited.max(cap.ready_at(len, now)?)),
+                None => Some(limited),
             }
         });
-        Some(ready.min()?.max(now.after(LUMP)))
+        ready.min()
     }
 
     /// In which class a peer is served, and whether it wants a block now; `None` for one that is

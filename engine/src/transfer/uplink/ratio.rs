@@ -43,6 +43,9 @@ const QUEUE_HIGH_MAX: Duration = Duration::from_millis(25);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long a squeeze lasts.
 const SQUEEZE: Duration = Duration::from_millis(800);
+/// Least time between two of them, for a paid class that falls below three quarters of what it had
+/// at the last.
+const SQUEEZE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a tick of [`MEASURE_EVERY`](super::MEASURE_EVERY) brought. Rates in bytes per second.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +111,9 @@ struct RatioState {
     squeeze_every: Duration,
     squeeze_at: Instant,
     squeeze: Option<Squeeze>,
+    /// The paid rate when last nothing was released, or at the last squeeze.
+    judged: u64,
+    judged_at: Instant,
 }
 
 /// A squeeze under way, and how things were before it.
@@ -115,6 +121,8 @@ struct RatioState {
 struct Squeeze {
     until: Instant,
     released: u64,
+    /// What the open class took of it.
+    used: u64,
     paid: u64,
     open: u64,
 }
@@ -160,14 +168,14 @@ impl RatioControl {
 
     /// Takes note of a tick.
     pub fn tick(&mut self, tick: RatioTick, now: Instant) {
+        let backlog = if tick.paid_backlog { 1_000 } else { 0 };
         if std::mem::take(&mut self.is_new) {
-            // What was sent before anybody measured is as what is sent now.
-            (self.paid, self.open) = (tick.paid, tick.open);
+            // What was before anybody measured is as what is now.
+            (self.paid, self.open, self.backlog) = (tick.paid, tick.open, backlog);
         }
         self.paid = toward(self.paid, tick.paid, 280);
         self.open = toward(self.open, tick.open, 280);
         self.deviation = toward(self.deviation, tick.paid.abs_diff(self.paid), 50);
-        let backlog = if tick.paid_backlog { 1_000 } else { 0 };
         self.backlog = toward(self.backlog, backlog, 100);
         if self.backlog < BACKLOG_MIN {
             let paused_at = *self.paused_at.get_or_insert(now);
@@ -193,7 +201,9 @@ impl RatioControl {
             running.start(now);
         }
         running.follow(&tick, self.paid, total);
-        if running.is_starting(self.paid, now) {
+        let cap = self.ratio_of(running.followed).max(running.total_max / 5);
+        let obeys = tick.open <= cap / 4 * 5;
+        if running.is_starting(self.paid, obeys, now) {
             running.released = 0;
         } else {
             let gain = self.open.saturating_sub(self.ratio_of(running.reference));
@@ -241,6 +251,8 @@ impl RatioState {
             squeeze_every: SQUEEZE_EVERY.0,
             squeeze_at: now.after(SQUEEZE_EVERY.0),
             squeeze: None,
+            judged: 0,
+            judged_at: now,
         }
     }
 
@@ -261,6 +273,9 @@ impl RatioState {
             0 => 100,
             _ => 5,
         };
+        if self.released == 0 {
+            self.judged = paid;
+        }
         let pace = if paid > self.reference { 300 } else { falls };
         self.reference = toward(self.reference, paid, pace);
         let decayed = Duration::from_nanos(self.queue_max.as_nanos() / 1_000 * 997);
@@ -271,13 +286,15 @@ impl RatioState {
         };
     }
 
-    fn is_starting(&mut self, paid: u64, now: Instant) -> bool {
+    /// Whether what the paid class would have is still to be seen: it grows, or the open class does
+    /// not `obey` its cap yet, because it was granted more before there was one.
+    fn is_starting(&mut self, paid: u64, obeys: bool, now: Instant) -> bool {
         let before = self.recent[0];
         self.recent.rotate_left(1);
         self.recent[RAMP_TICKS - 1] = paid;
         let age = now.since(self.started_at);
         let grows = paid > before.saturating_add(before / 1_000 * RAMP_GROWTH);
-        if age >= RAMP_MAX || (age >= HOLD && !grows) {
+        if age >= RAMP_MAX || (age >= HOLD && obeys && !grows) {
             self.starting = false;
         }
         self.starting
@@ -293,15 +310,25 @@ impl RatioState {
             let total = control.paid.saturating_add(control.open);
             self.release(total);
         }
-        let uses_it = self.released > 0 && gain > 0 && tick.open_held && self.is_full(control);
-        if uses_it && now >= self.squeeze_at {
+        self.squeeze_if_due(control, gain, now);
+    }
+
+    /// From time to time, and as soon as the paid class falls, half of what the open class takes
+    /// beyond its ratio is taken back for a moment. It may be let have far more than it takes.
+    fn squeeze_if_due(&mut self, control: &RatioControl, gain: u64, now: Instant) {
+        let used = control.open.saturating_sub(control.ratio_of(self.followed));
+        let used = used.min(self.released);
+        let falls = control.paid.saturating_add(control.deviation) < self.judged / 4 * 3;
+        let is_due = now >= self.squeeze_at || falls && now >= self.judged_at.after(SQUEEZE_PAUSE);
+        if used > 0 && gain > 0 && self.is_full(control) && is_due {
             self.squeeze = Some(Squeeze {
                 until: now.after(SQUEEZE),
                 released: self.released,
+                used,
                 paid: control.paid,
                 open: control.open,
             });
-            self.released = self.released / 10 * 8;
+            self.released = used / 2;
         }
     }
 
@@ -361,11 +388,12 @@ impl RatioState {
             return true;
         }
         self.squeeze = None;
+        (self.judged, self.judged_at) = (control.paid.min(squeeze.paid), now);
         let gained = control.paid.saturating_sub(squeeze.paid);
         let given = squeeze.open.saturating_sub(control.open);
         self.released = squeeze.released;
         // A squeeze that took nothing away shows nothing.
-        let took = given >= squeeze.released / 20;
+        let took = given >= squeeze.used / 20;
         if took && gained > (given / 2).saturating_add(control.deviation) {
             self.squeeze_every = SQUEEZE_EVERY.0;
             self.hurts(now);

@@ -24,6 +24,8 @@ struct Bottleneck {
     /// What is measured of the paid class strays by so many per mille, up and down in turn.
     noise: u64,
     ticks: u64,
+    /// Bytes that the open class was granted before there was a cap: they leave whatever it says.
+    granted: u64,
     /// Somebody joins in every so many ticks.
     join_every: Option<u64>,
     /// The paid class has something to send in one of so many ticks.
@@ -46,6 +48,7 @@ impl Bottleneck {
             open_wants: u64::MAX,
             noise: 0,
             ticks: 0,
+            granted: 0,
             join_every: None,
             backlog_every: 1,
             paid: 0,
@@ -56,7 +59,10 @@ impl Bottleneck {
     fn tick(&mut self) {
         self.ticks += 1;
         let cap = self.control.cap().unwrap_or(u64::MAX);
-        let wanted = cap.min(self.open_wants);
+        let wanted = match self.granted {
+            0 => cap.min(self.open_wants),
+            _ => self.open_wants,
+        };
         let open = wanted.min(self.capacity / (self.crowd + 1) * self.crowd);
         let open = match self.paid_wants {
             0 => self.capacity.min(wanted),
@@ -67,6 +73,7 @@ impl Bottleneck {
         // Losses and acknowledgements need a moment.
         self.paid = toward(self.paid, paid, 400);
         self.open = toward(self.open, open, 400);
+        self.granted = self.granted.saturating_sub(open / TICKS_PER_SECOND);
         let queue = if full && !self.fair {
             self.buffer
         } else {
@@ -258,4 +265,68 @@ fn what_was_learned_outlives_a_pause_unless_somebody_joins_in_it() {
     way.run(1);
     assert!(way.control.cap().is_some());
     assert_eq!(released(&way), 0, "it has a start");
+}
+
+/// On a queue that is shorter than a block nothing but what the paid class had at its start tells
+/// how much it would have.
+#[test]
+fn a_start_is_not_over_before_what_was_granted_ahead_has_left() {
+    let mut way = Bottleneck::new(1_000_000);
+    way.buffer = Duration::from_millis(8);
+    way.granted = 1_800_000;
+    way.open = 1_000_000;
+    way.run(2);
+    let (paid, _) = way.run(20);
+    assert!(way.per_mille(paid) >= 650, "{paid}");
+}
+
+#[test]
+fn the_first_tick_caps() {
+    let mut way = Bottleneck::new(1_000_000);
+    way.tick();
+    assert!(way.control.cap().is_some());
+}
+
+/// The way out has widened and the open class has taken all of it: the paid one has little less
+/// than it had, and far less than its share.
+#[test]
+fn a_paid_class_that_falls_is_tried_for_at_once() {
+    let mut control = RatioControl::new(30);
+    let mut now = Instant::ZERO;
+    let mut feed = |control: &mut RatioControl, paid, open, open_held| {
+        now = now.after(Duration::from_millis(100));
+        let tick = RatioTick {
+            paid,
+            open,
+            queue: Duration::ZERO,
+            paid_backlog: true,
+            open_held,
+            joined: false,
+        };
+        control.tick(tick, now);
+        control
+            .running
+            .as_ref()
+            .is_some_and(|it| it.squeeze.is_some())
+    };
+    for _ in 0..60 {
+        assert!(!feed(&mut control, 350_000, 150_000, false));
+    }
+    let running = control.running.as_mut().expect("somebody pays");
+    running.squeeze_at = now_after(60);
+    // Far more than it takes.
+    running.released = 5_000_000;
+    let squeezed = (0..30).position(|_| feed(&mut control, 180_000, 820_000, true));
+    assert!(squeezed.is_some_and(|ticks| ticks <= 20), "{squeezed:?}");
+    let squeeze = control.running.as_ref().and_then(|it| it.squeeze);
+    let used = squeeze.expect("under way").used;
+    let cap = control.cap().expect("somebody pays");
+    assert!(
+        cap < 820_000 - used / 3,
+        "{cap}: half of {used} is taken back"
+    );
+}
+
+fn now_after(seconds: u64) -> Instant {
+    Instant::ZERO.after(Duration::from_secs(seconds))
 }
