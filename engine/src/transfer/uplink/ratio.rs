@@ -13,6 +13,11 @@ use crate::units::BLOCK_LEN;
 
 /// The open class always has so many bytes per second.
 const CAP_MIN: u64 = 16 * 1024;
+/// And so much of its share of what was sent in the last few seconds, per mille: a payer that comes
+/// and goes could otherwise keep it at its ratio to little.
+const LEAST_PART: u64 = 900;
+/// Percent of that which a tenth of a second leaves.
+const NEAR_KEPT: u64 = 97;
 /// Least backlog of the paid class, per mille of time, for which anything is capped.
 const BACKLOG_MIN: u64 = 300;
 /// For so long after a start nothing is released.
@@ -33,6 +38,8 @@ const FOREIGN_TICKS: u32 = 12;
 const VETO_TICKS: u32 = 3;
 /// Time without release after a loss: first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// So many ticks in which the paid class does not take what a back-off leaves it end that.
+const UNFOUNDED_TICKS: u32 = 8;
 /// Without a loss for so long, the next back-off is the first again.
 const BACK_OFF_FORGET: Duration = Duration::from_secs(60);
 /// Time between two squeezes: first, and at most.
@@ -98,8 +105,9 @@ struct RatioState {
     recent: [u64; RAMP_TICKS],
     /// The longest queue lately.
     queue_max: Duration,
-    /// The most that was acknowledged per second lately.
+    /// The most that was acknowledged per second lately, and in the last few seconds.
     total_max: u64,
+    total_near: u64,
     give_back_at: Instant,
     high_ticks: u32,
     loss_ticks: u32,
@@ -108,6 +116,9 @@ struct RatioState {
     hurt_at: Option<Instant>,
     back_off: Duration,
     back_off_until: Instant,
+    /// What the paid class has to show in a back-off, and since when it does not.
+    owed: u64,
+    idle_ticks: u32,
     squeeze_every: Duration,
     squeeze_at: Instant,
     squeeze: Option<Squeeze>,
@@ -163,7 +174,12 @@ impl RatioControl {
     pub fn cap(&self) -> Option<u64> {
         let running = self.running.as_ref().filter(|_| self.paused_at.is_none())?;
         let ratio = self.ratio_of(running.followed);
-        Some(ratio.saturating_add(running.released).max(CAP_MIN))
+        let least = match running.starting {
+            true => 0,
+            false => running.total_near / 1_000 * LEAST_PART * self.open_share / 100,
+        };
+        let cap = ratio.saturating_add(running.released);
+        Some(cap.max(least).max(CAP_MIN))
     }
 
     /// Takes note of a tick.
@@ -241,6 +257,7 @@ impl RatioState {
             recent: [0; RAMP_TICKS],
             queue_max: Duration::ZERO,
             total_max: 0,
+            total_near: 0,
             give_back_at: now,
             high_ticks: 0,
             loss_ticks: 0,
@@ -248,6 +265,8 @@ impl RatioState {
             hurt_at: None,
             back_off: BACK_OFF.0,
             back_off_until: now,
+            owed: 0,
+            idle_ticks: 0,
             squeeze_every: SQUEEZE_EVERY.0,
             squeeze_at: now.after(SQUEEZE_EVERY.0),
             squeeze: None,
@@ -267,6 +286,7 @@ impl RatioState {
 
     fn follow(&mut self, tick: &RatioTick, paid: u64, total: u64) {
         self.total_max = (self.total_max / 1_000 * 997).max(total);
+        self.total_near = (self.total_near / 100 * NEAR_KEPT).max(total);
         self.followed = toward(self.followed, tick.paid, 100);
         let falls = match self.released {
             // What it gets with nothing released is what it wants.
@@ -303,6 +323,10 @@ impl RatioState {
     fn adjust(&mut self, control: &RatioControl, tick: &RatioTick, gain: u64, now: Instant) {
         if self.squeezing(control, now) || self.vetoed(control, gain, now) {
             return;
+        }
+        if self.is_unfounded(control.paid, now) {
+            self.back_off_until = now;
+            self.released = self.hurt.unwrap_or(0) / 2;
         }
         if tick.queue > self.queue_high() {
             self.give_back(tick.queue, gain, now);
@@ -374,7 +398,7 @@ impl RatioState {
         if self.loss_ticks < VETO_TICKS {
             return false;
         }
-        self.hurts(now);
+        self.hurts(control.paid.saturating_add(loss / 4), now);
         true
     }
 
@@ -396,7 +420,7 @@ impl RatioState {
         let took = given >= squeeze.used / 20;
         if took && gained > (given / 2).saturating_add(control.deviation) {
             self.squeeze_every = SQUEEZE_EVERY.0;
-            self.hurts(now);
+            self.hurts(squeeze.paid.saturating_add(gained / 4), now);
         } else {
             self.squeeze_every = self.squeeze_every.times(2).min(SQUEEZE_EVERY.1);
         }
@@ -410,8 +434,18 @@ impl RatioState {
         control.paid.saturating_add(control.open) >= self.total_max / 3
     }
 
-    /// The release hurts the paid class: there is none for a while.
-    fn hurts(&mut self, now: Instant) {
+    /// In a back-off: the paid class does not take what is left to it, so that nothing hurt it.
+    fn is_unfounded(&mut self, paid: u64, now: Instant) -> bool {
+        let takes = now >= self.back_off_until || paid >= self.owed;
+        self.idle_ticks = if takes { 0 } else { self.idle_ticks + 1 };
+        self.idle_ticks >= UNFOUNDED_TICKS
+    }
+
+    /// The release hurts the paid class: there is none for a while, or until it does not take at
+    /// least what is `owed`.
+    fn hurts(&mut self, owed: u64, now: Instant) {
+        self.owed = owed;
+        self.idle_ticks = 0;
         let forgotten = self
             .hurt_at
             .is_none_or(|at| now.since(at) > BACK_OFF_FORGET);
