@@ -98,7 +98,7 @@ peers: packages # the real clients that the tests talk to
 rocksdb: packages # the archive, compiled at most once per version
 	@.ci/librocksdb "$(ROCKSDB_LIB_DIR)" "$(CACHE)/librocksdb-build"
 
-promise: peers build ## paid downloads behind shaped uplinks, every cell (an hour)
+promise: peers build ## paid downloads behind shaped uplinks, every cell (forty minutes)
 	$(CARGO) test $(LOCKED) --release --workspace --test it -- --ignored --nocapture promise::every_cell promise::changes
 
 bench-peers: packages ## a newer libtorrent from PyPI in the cache, for the benchmark only
