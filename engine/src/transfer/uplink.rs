@@ -298,7 +298,7 @@ fn newest_rtt(before: Duration, after: Duration, bytes: u64) -> Duration {
 }
 
 fn per_second(bytes: u64, elapsed: Duration) -> u64 {
-    let rate = u128::from(bytes) * 1_000_000_000 / u128::from(elapsed.as_nanos());
+    let rate = u128::from(bytes) * 1_000_000_000 / u128::from(elapsed.as_nanos().max(1));
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 

@@ -176,7 +176,9 @@ impl RatioControl {
         let ratio = self.ratio_of(running.followed);
         let least = match running.starting {
             true => 0,
-            false => running.total_near / 1_000 * LEAST_PART * self.open_share / 100,
+            false => {
+                (running.total_near / 1_000 * LEAST_PART / 100).saturating_mul(self.open_share)
+            }
         };
         let cap = ratio.saturating_add(running.released);
         Some(cap.max(least).max(CAP_MIN))
@@ -218,7 +220,7 @@ impl RatioControl {
         }
         running.follow(&tick, self.paid, total);
         let cap = self.ratio_of(running.followed).max(running.total_max / 5);
-        let obeys = tick.open <= cap / 4 * 5;
+        let obeys = tick.open <= cap.saturating_add(cap / 4);
         if running.is_starting(self.paid, obeys, now) {
             running.released = 0;
         } else {
@@ -324,9 +326,10 @@ impl RatioState {
         if self.squeezing(control, now) || self.vetoed(control, gain, now) {
             return;
         }
-        if self.is_unfounded(control.paid, now) {
+        if self.is_unfounded(control, now) {
             self.back_off_until = now;
-            self.released = self.hurt.unwrap_or(0) / 2;
+            self.released = self.hurt.take().unwrap_or(0) / 2;
+            self.back_off = BACK_OFF.0;
         }
         if tick.queue > self.queue_high() {
             self.give_back(tick.queue, gain, now);
@@ -435,8 +438,11 @@ impl RatioState {
     }
 
     /// In a back-off: the paid class does not take what is left to it, so that nothing hurt it.
-    fn is_unfounded(&mut self, paid: u64, now: Instant) -> bool {
-        let takes = now >= self.back_off_until || paid >= self.owed;
+    /// Who was kept down fills the way out; one that sends a little more than before does not.
+    fn is_unfounded(&mut self, control: &RatioControl, now: Instant) -> bool {
+        let total = control.paid.saturating_add(control.open);
+        let fills = control.paid >= self.owed && total >= self.total_max / 2;
+        let takes = now >= self.back_off_until || fills;
         self.idle_ticks = if takes { 0 } else { self.idle_ticks + 1 };
         self.idle_ticks >= UNFOUNDED_TICKS
     }
