@@ -199,7 +199,6 @@ impl Session {
             counted,
             lease_len_max,
             copies_max,
-            share_paid: false,
         };
         let picked = open.picker.pick(peer, limits, now);
         let forgotten = link.download.pipeline.requested(&picked.blocks, bid, now);

@@ -82,6 +82,7 @@ mod tests {
             buffer: Duration::from_millis(buffer_ms),
             is_limited: false,
             part: 16,
+            up_for: Duration::ZERO,
             rng_seed,
         }
     }

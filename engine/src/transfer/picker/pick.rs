@@ -32,8 +32,6 @@ pub struct PickLimits {
     /// Blocks that others were asked for and that may be asked for again in end game: few, and none
     /// while this peer still owes us an answer, or end game costs more than it saves.
     pub copies_max: usize,
-    /// Let a piece be open at several paid peers at once.
-    pub share_paid: bool,
 }
 
 /// What to ask for.
@@ -60,7 +58,6 @@ struct Draft {
     counted: BTreeMap<PieceIndex, u64>,
     lease_len_left: u64,
     copies_left: usize,
-    share_paid: bool,
     /// A piece was not opened because no buffer is left for it.
     lacks_buffer: bool,
     picked: Picked,
@@ -79,7 +76,6 @@ impl Picker {
             counted: limits.counted,
             lease_len_left: limits.lease_len_max,
             copies_left: limits.copies_max,
-            share_paid: limits.share_paid,
             lacks_buffer: false,
             picked: Picked::default(),
         };
@@ -351,7 +347,8 @@ impl Picker {
             .is_some_and(|source| source.has.get(piece))
     }
 
-    /// Whether the peer may work on an open piece beside whoever does.
+    /// Whether the peer may work on an open piece beside whoever does. A piece is open at one paid
+    /// peer at a time, but for the end game: whoever sent bad data is paid nothing either way.
     fn may_join(&self, piece: PieceIndex, draft: &Draft) -> bool {
         let is_paid = |peer: &PeerIndex| self.peers.get(peer).is_some_and(|source| source.paid);
         let open = &self.open[&piece];
@@ -361,7 +358,7 @@ impl Picker {
         };
         self.has_piece(draft.peer, piece)
             && self.may_ask(draft.peer, piece, draft.now)
-            && (draft.share_paid || !is_paid(&draft.peer) || !paid_elsewhere())
+            && (self.is_end_game() || !is_paid(&draft.peer) || !paid_elsewhere())
     }
 }
 

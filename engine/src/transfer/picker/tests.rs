@@ -19,7 +19,6 @@ const NO_LIMIT: PickLimits = PickLimits {
     counted: BTreeMap::new(),
     lease_len_max: u64::MAX,
     copies_max: 16,
-    share_paid: false,
 };
 const PIECE_LEN: u64 = 4 * 16 * 1024;
 
@@ -43,6 +42,16 @@ fn geometry(piece_count: u32) -> Geometry {
     // The last block is short.
     let total_len = u64::from(piece_len) * u64::from(piece_count) - 100;
     Geometry::new(total_len, piece_len).unwrap()
+}
+
+/// Never in end game: one of two pieces the peers have, the other nobody.
+fn two_of_which_one_is_nowhere(peers: &[PeerIndex]) -> Picker {
+    let mut picker = picker(2, &[]);
+    for peer in peers {
+        picker.join(*peer);
+        picker.add_piece(*peer, piece(0));
+    }
+    picker
 }
 
 /// A picker that has had its first pieces, so that it picks the rarest; `peers` have everything.
@@ -210,22 +219,36 @@ fn end_game_shares_what_a_slow_holder_has_not_asked_for() {
 
 #[test]
 fn a_piece_is_open_at_one_paid_peer_at_a_time() {
-    let mut picker = picker(1, &[A, B, C]);
+    let mut picker = two_of_which_one_is_nowhere(&[A, B]);
     picker.set_paid(A, true);
     picker.set_paid(B, true);
-    picker.pick(A, NO_LIMIT, at(0));
+    assert_eq!(picker.pick(A, blocks(1), at(0)).blocks.len(), 1);
     assert!(picker.pick(B, NO_LIMIT, at(0)).blocks.is_empty());
-    assert_eq!(picker.pick(C, NO_LIMIT, at(0)).blocks.len(), 4);
-    let shared = PickLimits {
-        copies_max: 16,
-        share_paid: true,
-        ..NO_LIMIT
-    };
-    assert_eq!(picker.pick(B, shared, at(0)).blocks.len(), 4);
     // On choke the lease may go to another paid peer.
-    picker.release(B);
     picker.release(A);
     assert_eq!(picker.pick(B, NO_LIMIT, at(0)).blocks.len(), 4);
+    picker.check_invariants();
+}
+
+#[test]
+fn in_end_game_a_fast_paid_peer_is_asked_for_what_a_slow_one_holds() {
+    let mut picker = picker(1, &[A, B]);
+    picker.set_paid(A, true);
+    picker.set_paid(B, true);
+    let from_a = picker.pick(A, blocks(2), at(0)).blocks;
+    assert_eq!(from_a.len(), 2);
+    let rest = PickLimits {
+        copies_max: 0,
+        ..NO_LIMIT
+    };
+    let rest = picker.pick(B, rest, at(0)).blocks;
+    assert_eq!(rest.len(), 2, "what nobody was asked for");
+    store(&mut picker, B, &rest, at(1));
+    let copies = PickLimits {
+        copies_max: 2,
+        ..NO_LIMIT
+    };
+    assert_eq!(picker.pick(B, copies, at(1)).blocks.len(), 2);
     picker.check_invariants();
 }
 
@@ -389,21 +412,13 @@ fn a_refused_piece_is_not_asked_for_again_at_once() {
 
 #[test]
 fn a_stalled_piece_is_handed_on_after_30_seconds() {
-    let mut picker = picker(2, &[A, B]);
+    let mut picker = two_of_which_one_is_nowhere(&[A, B, C]);
     picker.pick(A, NO_LIMIT, at(0));
-    // Not end game: one piece is left that B does not have.
-    picker.verified(piece(1));
-    picker.add_piece(C, piece(0));
     let from_a: Vec<Block> = (0..4)
         .map(|index| geometry(6).block(piece(0), index).unwrap())
         .collect();
     store(&mut picker, A, &from_a[..1], at(5));
     assert_eq!(picker.next_stall(), Some(at(35)));
-    let paid_elsewhere = |picker: &mut Picker| {
-        picker.set_paid(A, true);
-        picker.set_paid(B, true);
-    };
-    paid_elsewhere(&mut picker);
     assert!(picker.pick(B, NO_LIMIT, at(34)).blocks.is_empty());
     let from_b = picker.pick(B, NO_LIMIT, at(5).after(STALL));
     assert_eq!(from_b.blocks, from_a[1..]);

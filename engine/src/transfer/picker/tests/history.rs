@@ -72,7 +72,6 @@ impl Swarm {
             lease_len_max: PIECE_LEN * self.rng.below(5),
             counted: BTreeMap::new(),
             copies_max: 16,
-            share_paid: false,
         };
         let window_before = self.picker.open_len(peer);
         let picked = self.picker.pick(peer, limits.clone(), self.now);
