@@ -39,7 +39,8 @@ const LINGER: Duration = Duration::from_secs(10);
 pub struct UplinkSample {
     /// Whose connection.
     pub peer: PeerIndex,
-    /// Bytes that the peer's transport has acknowledged since the connection began, of any kind.
+    /// Bytes that the peer's transport has acknowledged since the connection began, of any kind and
+    /// in any order.
     pub acknowledged: u64,
     /// Bytes handed to the kernel that have not been sent once.
     pub unsent: u64,

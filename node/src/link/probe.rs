@@ -27,7 +27,7 @@ static HAS_TCP_INFO: LazyLock<bool> = LazyLock::new(|| {
 #[derive(Debug)]
 pub(crate) struct Probe {
     socket: OwnedFd,
-    /// Bytes acknowledged when this was last asked.
+    /// The most bytes acknowledged whenever this was asked.
     acknowledged: AtomicU64,
 }
 
@@ -41,7 +41,12 @@ pub(crate) struct Probe {
 )]
 pub struct TcpInfo {
     state_and_options: [u8; 8],
-    timeouts_and_windows: [u32; 15],
+    timeouts: [u32; 2],
+    snd_mss: u32,
+    rcv_mss: u32,
+    unacked: u32,
+    sacked: u32,
+    losses_and_windows: [u32; 9],
     rtt: u32,
     rttvar: u32,
     windows: [u32; 6],
@@ -89,15 +94,26 @@ impl Probe {
             return None;
         }
         let info = getsockopt(&self.socket, option::Info).ok()?;
-        let before = self.acknowledged.swap(info.bytes_acked, Ordering::Relaxed);
+        let before = self
+            .acknowledged
+            .fetch_max(info.arrived(), Ordering::Relaxed);
         let sample = UplinkSample {
             peer,
-            acknowledged: info.bytes_acked,
+            acknowledged: info.arrived().max(before),
             unsent: info.notsent_bytes.into(),
             rtt: micros(info.rtt),
             rtt_min: micros(info.min_rtt),
         };
         (before != sample.acknowledged || sample.unsent > 0).then_some(sample)
+    }
+}
+
+impl TcpInfo {
+    /// Bytes acknowledged, those behind a hole too (RFC 2018): while a lost segment is sent again
+    /// the others still arrive, and would all count in the moment when it does.
+    fn arrived(&self) -> u64 {
+        let behind_holes = u64::from(self.sacked) * u64::from(self.snd_mss);
+        self.bytes_acked.saturating_add(behind_holes)
     }
 }
 
@@ -126,6 +142,22 @@ mod tests {
         for release in ["4.5.9", "3.10.0-1160.el7", "4", "", "unknown"] {
             assert!(!is_at_least_4_6(release), "{release}");
         }
+    }
+
+    #[test]
+    fn what_arrived_behind_a_lost_segment_counts_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let info = getsockopt(&ours, option::Info).unwrap();
+        assert_eq!((info.sacked, info.arrived()), (0, info.bytes_acked));
+        assert!(info.snd_mss >= 536, "not where the kernel writes it");
+        let holed = TcpInfo {
+            bytes_acked: 10_000,
+            sacked: 3,
+            snd_mss: 1_448,
+            ..info
+        };
+        assert_eq!(holed.arrived(), 14_344);
     }
 
     #[test]

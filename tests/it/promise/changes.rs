@@ -51,7 +51,7 @@ impl Scene<'_> {
         swarm.seeder.seed(&torrent, &seeds)?;
         swarm.leech(net, &torrent)?;
         let payer = IpAddr::V4(swarm.payer_link.address);
-        let mut meter = Meter::new(&swarm.seeder, payer, torrent.hash_hex());
+        let mut meter = Meter::new(&swarm.seeder, &swarm.seeder_link, payer, torrent.hash_hex());
         if self.pays {
             swarm.boost(&torrent)?;
             meter.watch(SETTLED_MAX, "a byte to be paid for", |meter| {

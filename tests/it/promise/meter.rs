@@ -1,4 +1,6 @@
-//! What the seeder has sent to whom, moment by moment, as it says itself.
+//! What has arrived of what the seeder sends to whom, moment by moment: its kernel knows. What the
+//! seeder itself counts is in its sockets by then: a block more or less there is a thirtieth of a
+//! second's worth at 4 Mbit/s.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use seedbank_tests::daemon::{Daemon, number};
+use seedbank_tests::link::Link;
 use seedbank_tests::poll::poll;
 
-/// Payload sent by a moment, in bytes.
+/// What had arrived by a moment, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     at: Duration,
@@ -16,7 +19,7 @@ struct Reading {
     others: u64,
 }
 
-/// Payload per second over a while, in bytes.
+/// What arrived per second over a while, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rates {
     pub(super) payer: f64,
@@ -26,11 +29,12 @@ pub(super) struct Rates {
 /// Reads what a seeder says of its connections.
 pub(super) struct Meter<'a> {
     seeder: &'a Daemon,
+    way_out: &'a Link,
     payer: IpAddr,
     hash: String,
     begin: Instant,
-    /// Of each connection so far.
-    sent: BTreeMap<String, (IpAddr, u64)>,
+    /// Bytes that arrived on each connection so far.
+    arrived: BTreeMap<SocketAddr, u64>,
     readings: Vec<Reading>,
     /// When the payer's bid was first in force with something sent for it, and when it was not any
     /// more, by turns.
@@ -51,13 +55,14 @@ impl Rates {
 }
 
 impl<'a> Meter<'a> {
-    pub(super) fn new(seeder: &'a Daemon, payer: IpAddr, hash: String) -> Self {
+    pub(super) fn new(seeder: &'a Daemon, way_out: &'a Link, payer: IpAddr, hash: String) -> Self {
         Self {
             seeder,
+            way_out,
             payer,
             hash,
             begin: Instant::now(),
-            sent: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             readings: Vec::new(),
             turns: Vec::new(),
             before: None,
@@ -105,45 +110,68 @@ impl<'a> Meter<'a> {
 
     fn read(&mut self) -> Result<()> {
         let answer = self.seeder.cli(&["peers", &self.hash])?;
-        let at = self.now();
         let mut bids = false;
+        let mut uploaded = 0;
         for peer in answer["peers"].as_array().context("no peers")? {
-            let id = peer["peer_id"].as_str().context("no number")?.to_owned();
             let address: SocketAddr = peer["address"].as_str().context("no address")?.parse()?;
-            let sent = number(peer, "uploaded_bytes")?;
-            bids |= address.ip() == self.payer && number(peer, "bid_microcredits_per_gib")? > 0;
-            let before = self.sent.insert(id, (address.ip(), sent));
-            ensure!(before.is_none_or(|(_, before)| before <= sent), "less sent");
+            if address.ip() == self.payer {
+                uploaded += number(peer, "uploaded_bytes")?;
+                bids |= number(peer, "bid_microcredits_per_gib")? > 0;
+            }
         }
+        self.ask_kernel()?;
         let sum = |payer: bool| -> u64 {
-            let of = |(ip, _): &&(IpAddr, u64)| (*ip == self.payer) == payer;
-            self.sent.values().filter(of).map(|(_, sent)| sent).sum()
+            let of = |(from, _): &(&SocketAddr, &u64)| (from.ip() == self.payer) == payer;
+            self.arrived.iter().filter(of).map(|(_, bytes)| bytes).sum()
         };
         let reading = Reading {
-            at,
+            at: self.now(),
             payer: sum(true),
             others: sum(false),
         };
         self.readings.push(reading);
-        self.take_turns(bids, reading);
+        self.take_turns(bids, uploaded, reading.at);
         Ok(())
     }
 
-    fn take_turns(&mut self, bids: bool, reading: Reading) {
+    /// What was acknowledged on each connection, behind a lost segment too.
+    fn ask_kernel(&mut self) -> Result<()> {
+        let asked = self.way_out.command("ss").arg("-HOtin").output()?;
+        ensure!(asked.status.success(), "ss (package iproute2)");
+        for line in String::from_utf8(asked.stdout)?.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let Some(peer) = words.get(4) else {
+                continue;
+            };
+            let peer: SocketAddr = peer.parse()?;
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+            let figure = |name: &str| {
+                let figures = words.iter().filter_map(|word| word.split_once(':'));
+                let mut of_name = figures.filter(|(figure, _)| *figure == name);
+                of_name.next().map_or(Ok(0), |(_, value)| value.parse())
+            };
+            let bytes: u64 = figure("bytes_acked")? + figure("sacked")? * figure("mss")?;
+            let most = self.arrived.entry(peer).or_default();
+            *most = bytes.max(*most);
+        }
+        Ok(())
+    }
+
+    fn take_turns(&mut self, bids: bool, uploaded: u64, at: Duration) {
         let pays = self.turns.len() % 2 == 1;
         match (pays, bids, self.before) {
-            (false, true, None) => self.before = Some(reading.payer),
-            (false, true, Some(before)) if reading.payer > before => {
-                self.turns.push(reading.at);
+            (false, true, None) => self.before = Some(uploaded),
+            (false, true, Some(before)) if uploaded > before => {
+                self.turns.push(at);
                 self.before = None;
             }
             (false, false, Some(_)) => self.before = None,
-            (true, false, _) => self.turns.push(reading.at),
+            (true, false, _) => self.turns.push(at),
             _ => {}
         }
     }
 
-    /// What was sent per second from `start` to `end`, both read.
+    /// What arrived per second from `start` to `end`, both read.
     pub(super) fn rates(&self, start: Duration, end: Duration) -> Result<Rates> {
         let (first, last) = (self.sent_by(start)?, self.sent_by(end)?);
         let secs = (end - start).as_secs_f64();
@@ -153,7 +181,7 @@ impl<'a> Meter<'a> {
         })
     }
 
-    /// To the payer and to the others by that moment, between two readings along a line.
+    /// At the payer and at the others by that moment, between two readings along a line.
     fn sent_by(&self, at: Duration) -> Result<(f64, f64)> {
         let after = self.readings.partition_point(|reading| reading.at < at);
         let [.., before] = &self.readings[..after] else {
