@@ -1,17 +1,17 @@
 //! The receipt protocol `Sb_receipt`: who owes whom, for what, and how both sides come to agree.
 //!
 //! [`Exchange`] is the whole of it for one node. Its parts: `limits` names every bound and delay,
-//! `service` and `open_pieces` say what a block costs, `exposure` is the queue F, `conduct` a
-//! payer's
-//! lateness, `payer` and `payee` the two sides of a pair, `paying` and `earning` their locks,
-//! `acknowledgement` what costs nothing, `connection` HELLO to ready. What travels is in
-//! docs/PROTOCOL.md; the rules, P1 to P5 and S1 to S5, and how they are read where they leave a
-//! choice, are in docs/RULES.md.
+//! `service` and `open_pieces` say what a block costs, `copies` what one costs that comes twice,
+//! `exposure` is the queue F, `conduct` a payer's lateness, `payer` and `payee` the two sides of a
+//! pair, `paying` and `earning` their locks, `acknowledgement` what costs nothing, `connection`
+//! HELLO to ready. What travels is in docs/PROTOCOL.md; the rules, P1 to P5 and S1 to S5, and how
+//! they are read where they leave a choice, are in docs/RULES.md.
 
 pub mod acknowledgement;
 pub mod clock;
 pub mod conduct;
 pub mod connection;
+pub mod copies;
 pub mod earning;
 pub mod exchange;
 pub mod exposure;

@@ -184,6 +184,7 @@ impl Session {
             download: Download {
                 pipeline: Pipeline::new(theirs.fast, now),
                 received: Bytes::ZERO,
+                needed: Bytes::ZERO,
                 unrequested: 0,
                 rate: RateMeter::new(),
             },

@@ -232,7 +232,7 @@ impl Session {
                 has_missing: link.interesting,
                 rate_to_us: Bytes::new(link.download.rate.per_second(now)),
                 choking_us: link.choking_us,
-                received: link.download.received,
+                received: link.download.needed,
                 asked: link.download.pipeline.outstanding().len() > 0
                     || link.download.pipeline.is_snubbed(),
             })

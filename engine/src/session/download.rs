@@ -96,7 +96,9 @@ impl Session {
         link.download.rate.add(len.get(), now);
         let totals = &mut torrent.counters.totals;
         totals.downloaded = totals.downloaded.saturating_add(len);
-        if fate != BlockFate::Stored {
+        if fate == BlockFate::Stored {
+            link.download.needed = link.download.needed.saturating_add(len);
+        } else {
             totals.wasted = totals.wasted.saturating_add(len);
         }
         torrent.counters.download_rate.add(len.get(), now);

@@ -119,6 +119,8 @@ pub(crate) struct Download {
     pub(crate) pipeline: Pipeline<Rate>,
     /// Payload received, wanted or not.
     pub(crate) received: Bytes,
+    /// The same, as far as it was missing when it came.
+    pub(crate) needed: Bytes,
     /// Blocks that nobody asked for.
     pub(crate) unrequested: u32,
     pub(crate) rate: RateMeter,

@@ -8,6 +8,7 @@ mod arbitrary;
 mod attacks;
 mod boosting;
 mod choking;
+mod copies;
 mod dialling;
 mod fetching;
 mod greeting;

@@ -42,7 +42,10 @@ impl World {
                 let verified = self.truth.verified.get(&as_payer);
                 if node.play != Play::Forger {
                     // A forger's due follows what it signed without owing it.
-                    assert_eq!(row.due, verified.copied().unwrap_or_default());
+                    let undue = self.truth.copies.undue.get(&as_payer);
+                    let undue = undue.copied().unwrap_or_default();
+                    let verified = verified.copied().unwrap_or_default();
+                    assert_eq!(row.due, verified.saturating_sub(undue));
                 }
                 let as_payee = (row.peer, node.id());
                 let granted = self.truth.granted.get(&as_payee).copied().unwrap_or(0);

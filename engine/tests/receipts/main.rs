@@ -16,6 +16,7 @@
 mod attribution;
 mod chaos;
 mod checks;
+mod copies;
 mod duo;
 mod node;
 mod scheme;

@@ -15,7 +15,9 @@ use seedbank_ledger::signed::channel::Channel;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
-use seedbank_ledger::{Bytes, Identity, Instant, NodeId, Rate, UnixTime};
+use seedbank_ledger::{Identity, Instant, NodeId, Rate, UnixTime};
+
+use crate::copies::Owed;
 
 pub(crate) type PieceKey = (TorrentId, PieceIndex);
 pub(crate) type Store = BTreeMap<RowKey, TallyRow>;
@@ -84,7 +86,7 @@ pub(crate) struct Lease {
     pub(crate) from: BTreeSet<usize>,
     pub(crate) moved_at: Instant,
     /// What stream order says each waiting block costs, by whom.
-    pub(crate) owed: Vec<(NodeId, Bytes, Rate)>,
+    pub(crate) owed: Vec<Owed>,
 }
 
 pub(crate) struct Peer {

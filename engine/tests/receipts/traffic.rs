@@ -5,6 +5,7 @@ use seedbank_engine::credit::receipts::{Granted, Service};
 use seedbank_engine::units::{Block, PeerIndex, PieceIndex};
 use seedbank_ledger::{Bytes, Duration, Rate};
 
+use crate::copies::{Came, Owed};
 use crate::node::{Ask, Content, GOOD, Lease, Out, PieceKey, Play, Wire};
 use crate::world::{LOCK_TTL_SECS, World};
 
@@ -406,7 +407,7 @@ impl World {
         let key: PieceKey = (torrent_id, block.piece);
         let asked = forget(&mut state.requested, &block);
         let had = node.have.contains(&key);
-        let payee = self.nodes[remote].id();
+        let (me, payee) = (self.nodes[index].id(), self.nodes[remote].id());
         let len = Bytes::new(u64::from(block.len));
         let node = &mut self.nodes[index];
         let slot = usize::try_from(block.index().expect("on the grid")).expect("small");
@@ -420,18 +421,29 @@ impl World {
                     lease.blocks[slot] = Some(content);
                     lease.from.insert(remote);
                     lease.moved_at = now;
-                    lease.owed.push((payee, len, price));
+                    let came = Came::Needed;
+                    lease.owed.push(Owed {
+                        payee,
+                        len,
+                        rate: price,
+                        came,
+                    });
                     BlockFate::Stored
                 }
                 Some(there) if there == content => {
-                    lease.owed.push((payee, len, price));
+                    let copies = &mut self.truth.copies;
+                    lease
+                        .owed
+                        .push(copies.came(me, payee, torrent_id, (len, price)));
                     BlockFate::Equal
                 }
                 Some(_) => BlockFate::Different,
             },
         };
         if had && fate == BlockFate::Equal {
-            self.count_verified(index, &[(payee, len, price)]);
+            let copies = &mut self.truth.copies;
+            let copy = copies.came(me, payee, torrent_id, (len, price));
+            self.count_verified(index, &[copy]);
         }
         let node = &mut self.nodes[index];
         node.block_came(peer, block, fate, had, now);

@@ -15,6 +15,7 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate, RawCost, UnixTime};
 
+use crate::copies::{Copies, Owed};
 use crate::node::{Ask, Node, Out, Peer, Play, Wire};
 use crate::settlement::Settlement;
 
@@ -46,6 +47,8 @@ pub(crate) struct Link {
 pub(crate) struct Truth {
     /// Price of every block that was verified, counted again if it was had again.
     pub(crate) verified: BTreeMap<(NodeId, NodeId), RawCost>,
+    /// Copies that are due, and those that are not.
+    pub(crate) copies: Copies,
     /// Highest amount ever signed on each lock.
     pub(crate) signed: BTreeMap<LockId, (NodeId, NodeId, u64)>,
     /// Bytes granted in the paid class, less those taken back, since the payee's last start.
@@ -472,12 +475,13 @@ impl World {
     }
 
     /// What stream order says is verified now is owed by everybody's reckoning.
-    pub(crate) fn count_verified(&mut self, index: usize, owed: &[(NodeId, Bytes, Rate)]) {
+    pub(crate) fn count_verified(&mut self, index: usize, owed: &[Owed]) {
         let me = self.nodes[index].id();
-        for (payee, len, rate) in owed {
-            let raw = self.truth.verified.entry((me, *payee)).or_default();
-            *raw = raw.saturating_add(rate.raw_cost(*len));
-            if !rate.is_zero() {
+        for block in owed {
+            let raw = self.truth.verified.entry((me, block.payee)).or_default();
+            *raw = raw.saturating_add(block.rate.raw_cost(block.len));
+            self.truth.copies.verified(me, block);
+            if !block.rate.is_zero() {
                 self.blocks_paid += 1;
             }
         }

@@ -21,7 +21,7 @@ pub(super) struct PayeeSight {
     pub(super) has_missing: bool,
     pub(super) rate_to_us: Bytes,
     pub(super) choking_us: bool,
-    /// Bytes that came from it in total.
+    /// Bytes that came from it in total and were missing.
     pub(super) received: Bytes,
     /// It is asked for something.
     pub(super) asked: bool,

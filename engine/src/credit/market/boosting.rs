@@ -73,6 +73,7 @@ impl Market {
     /// A torrent was removed: its boosts end, and a plan is due.
     pub fn torrent_gone(&mut self, torrent_id: TorrentId, now: Instant) {
         self.boosts.torrent_removed(torrent_id);
+        self.exchange.forget_copies(torrent_id);
         self.route(now);
     }
 

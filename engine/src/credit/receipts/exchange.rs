@@ -31,6 +31,7 @@ use crate::credit::output::{CreditOutput, Errand};
 use crate::credit::receipts::acknowledgement::Acknowledgements;
 use crate::credit::receipts::clock::{Now, TwoClocks};
 use crate::credit::receipts::connection::{Connection, Opening};
+use crate::credit::receipts::copies::Copies;
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::limits::Window;
 use crate::credit::receipts::lock_names::LockNames;
@@ -84,6 +85,7 @@ pub struct Exchange {
     names: LockNames,
     /// Blocks that came and whose piece is not verified, by piece.
     pieces: BTreeMap<PieceKey, Vec<Unverified>>,
+    copies: Copies,
     outputs: VecDeque<CreditOutput>,
     wakes: Wakes,
 }
@@ -94,6 +96,8 @@ struct Unverified {
     from: NodeId,
     len: Bytes,
     rate: Rate,
+    /// Somebody had brought it.
+    is_copy: bool,
 }
 
 /// When each pair wants to be looked at.
@@ -117,6 +121,7 @@ impl Exchange {
             connections: BTreeMap::new(),
             names: LockNames::default(),
             pieces: BTreeMap::new(),
+            copies: Copies::default(),
             outputs: VecDeque::new(),
             wakes: Wakes::default(),
         };

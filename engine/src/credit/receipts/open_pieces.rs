@@ -69,6 +69,11 @@ impl OpenPieces {
         self.bound_ahead();
     }
 
+    /// A block came that is not paid for.
+    pub fn came_to_nothing(&mut self, len: Bytes) {
+        self.undue = self.undue.saturating_add(len.get());
+    }
+
     /// What came to nothing counts no more.
     pub fn forget_undue(&mut self) {
         self.undue = 0;

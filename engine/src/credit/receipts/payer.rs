@@ -7,6 +7,7 @@ use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Bytes, Identity, MicroCredits, Rate, RawCost};
 
 use crate::credit::receipts::clock::Now;
+use crate::credit::receipts::copies::Earned;
 use crate::credit::receipts::limits::LOCKS_CLOSED_MAX;
 use crate::credit::receipts::open_pieces::OpenPieces;
 use crate::credit::receipts::paying::PayingLock;
@@ -23,6 +24,8 @@ pub struct Payer {
     pub locks: BTreeMap<LockId, PayingLock>,
     /// Pieces open at it.
     pub pieces: OpenPieces,
+    /// What it was owed for what was needed, and for copies.
+    pub earned: Earned,
     /// The window it quoted last.
     pub window: Bytes,
     /// What it said that it wrote off of us, while it is connected.

@@ -67,6 +67,8 @@ pub(super) struct Wire {
     pub(super) serving: VecDeque<Block>,
     /// Requests of ours without an answer.
     pub(super) owed: BTreeMap<Block, u32>,
+    /// Requests of ours that were cancelled.
+    pub(super) cancelled: Vec<Block>,
     /// The remote lets us request.
     pub(super) lets_us: bool,
     /// Since the last output.
@@ -99,6 +101,7 @@ impl Wire {
             asked: BTreeMap::new(),
             serving: VecDeque::new(),
             owed: BTreeMap::new(),
+            cancelled: Vec::new(),
             lets_us: false,
             last_sent: now,
         }
@@ -247,6 +250,7 @@ impl Plane {
             Output::Cancel { peer, block } => {
                 let wire = self.open_wire(*peer);
                 assert!(wire.owed.contains_key(block), "{block:?} was asked for");
+                wire.cancelled.push(*block);
             }
             Output::Serve { peer, blocks } => self.serve(*peer, blocks, now),
             Output::Close { peer, .. } => {

@@ -338,6 +338,14 @@ impl Rig {
         self.hears(peer, vec![PeerEvent::Block { block, fate }]);
     }
 
+    /// Requests of a peer that were cancelled since the last call and are not answered.
+    pub(super) fn take_cancelled(&mut self, peer: PeerIndex) -> Vec<Block> {
+        let wire = self.plane.wires.get_mut(&peer).expect("connected");
+        let cancelled = std::mem::take(&mut wire.cancelled).into_iter();
+        let owed = &wire.owed;
+        cancelled.filter(|block| owed.contains_key(block)).collect()
+    }
+
     /// Answers everything that this peer was asked for; how many blocks that was.
     pub(super) fn answer_all(&mut self, peer: PeerIndex, good: bool) -> usize {
         let mut count = 0;

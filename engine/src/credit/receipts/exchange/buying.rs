@@ -205,7 +205,9 @@ impl Exchange {
         let (key, torrent_id) = (connection.key, connection.torrent_id);
         let piece = (torrent_id, block.piece);
         let len = Bytes::new(u64::from(block.len));
-        let due = !rate.is_zero();
+        let is_copy = fate == BlockFate::Equal;
+        let has_price = !rate.is_zero();
+        let due = has_price && (!is_copy || self.pays_copy(key, torrent_id, len, rate));
         let waits = match fate {
             BlockFate::Stored => due || acknowledge,
             BlockFate::Equal => due && !had,
@@ -213,17 +215,34 @@ impl Exchange {
         };
         if !bid.is_zero() {
             let pieces = &mut self.pair_mut(key).payer.pieces;
+            if is_copy && has_price && !due {
+                pieces.came_to_nothing(len);
+            }
             pieces.answered(piece, &block, due && waits);
         }
         if waits {
-            let from = key;
-            let arrived = self.pieces.entry(piece).or_default();
-            arrived.push(Unverified { from, len, rate });
-        } else if due && had && fate == BlockFate::Equal {
+            self.pieces.entry(piece).or_default().push(Unverified {
+                from: key,
+                len,
+                rate,
+                is_copy,
+            });
+        } else if due && had && is_copy {
             // A duplicate that we asked for, of a piece that is verified: due at once (S1).
             self.pair_mut(key).payer.owe(torrent_id, len, rate);
             self.write_due(&[key], at);
         }
+    }
+
+    /// Whether a block that somebody had brought is paid for all the same (S1).
+    fn pays_copy(&mut self, key: NodeId, torrent_id: TorrentId, len: Bytes, rate: Rate) -> bool {
+        let earned = &mut self.pair_mut(key).payer.earned;
+        earned.takes_copy(rate.raw_cost(len)) || self.copies.take(torrent_id, len)
+    }
+
+    /// A torrent was removed.
+    pub fn forget_copies(&mut self, torrent_id: TorrentId) {
+        self.copies.forget(torrent_id);
     }
 
     /// The piece is fetched from somebody else now: choke, snub, or nothing came for 30 s.
@@ -252,6 +271,9 @@ impl Exchange {
                 touched.push(block.from);
             } else {
                 pair.payer.owe(torrent_id, block.len, block.rate);
+                if !block.is_copy {
+                    pair.payer.earned.needed(block.rate.raw_cost(block.len));
+                }
                 owing.push(block.from);
             }
         }
