@@ -16,6 +16,7 @@ mod messages;
 mod metadata;
 mod peer;
 mod show;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod torrent;
@@ -274,6 +275,7 @@ impl Session {
         self.dial_due(now);
         self.hurry_trackers(now);
         self.download_timeouts(now);
+        self.end_drains(now);
         self.choke_soon(now);
         self.keep_alive(now);
         self.plan_boosts(now);

@@ -17,6 +17,7 @@ const USAGE: &str = "usage: seedbank-sim demo [--rng-seed N]\n\
     \x20 --mib N              length of the file (128)\n\
     \x20 --piece-kib N        length of a piece (1024)\n\
     \x20 --uplink N           bytes per second (1000000)\n\
+    \x20 --seeder-uplink N    of the seeder, if it is another\n\
     \x20 --downlink N         bytes per second (10000000)\n\
     \x20 --delay-ms N         from a node to the middle of the network (20)\n\
     \x20 --jitter-ms N        longest that a segment is late (0)\n\
@@ -171,6 +172,9 @@ fn set(scenario: &mut Spread, name: &str, value: &str) -> Result<(), String> {
         ("--mib", _) => scenario.total_len = value.parse::<u32>().map_err(text)?.into(),
         ("--piece-kib", _) => scenario.piece_len = value.parse::<u16>().map_err(text)?.into(),
         ("--uplink", _) => take(&mut link.uplink, value)?,
+        ("--seeder-uplink", _) => {
+            scenario.seeder_uplink = Some(value.parse().map_err(text)?);
+        }
         ("--downlink", _) => link.downlink = Some(value.parse().map_err(text)?),
         ("--delay-ms", _) => link.delay = millis()?,
         ("--jitter-ms", _) => link.jitter = millis()?,

@@ -60,6 +60,8 @@ pub struct Spread {
     pub piece_len: u32,
     /// Everybody's line.
     pub link: LinkConfig,
+    /// The seeder's uplink, in bytes per second, if it is another.
+    pub seeder_uplink: Option<u64>,
     /// What holds uploads back to the uplink's rate.
     pub bottleneck: Bottleneck,
     /// Who knows whom.
@@ -103,6 +105,7 @@ impl Default for Spread {
             total_len: 128 << 20,
             piece_len: 1 << 20,
             link: LinkConfig::new(uplink, Duration::from_millis(20)).with_downlink(10 * uplink),
+            seeder_uplink: None,
             bottleneck: Bottleneck::Line,
             overlay: Overlay::Full,
             slots: Policy::default().slots,
@@ -120,12 +123,14 @@ impl Spread {
     pub fn bound(&self) -> Duration {
         let count = self.leecher_count as u64;
         let uplink = u128::from(self.link.uplink.max(1));
+        let seeder = u128::from(self.uplink_of(0).max(1));
         let len = u128::from(self.total_len);
         let nanos = |bytes: u128, rate: u128| bytes * 1_000_000_000 / rate;
-        let together = nanos(u128::from(count) * len, uplink * u128::from(count + 1));
+        let count = u128::from(count);
+        let together = nanos(count * len, seeder + uplink * count);
         let downlink = self.link.downlink.map(|rate| u128::from(rate.max(1)));
         let down = downlink.map_or(0, |downlink| nanos(len, downlink));
-        let least = nanos(len, uplink).max(down).max(together);
+        let least = nanos(len, seeder).max(down).max(together);
         Duration::from_nanos(u64::try_from(least).unwrap_or(u64::MAX))
     }
 
@@ -198,7 +203,9 @@ impl Spread {
             && self.total_len > 0
             && Geometry::new(self.total_len, self.piece_len).is_some();
         let problem = match is_sound {
-            true => self.link.problem(),
+            true => [0, 1]
+                .iter()
+                .find_map(|number| self.way_out(*number).0.problem()),
             false => Some("leechers, slots or lengths that no swarm has"),
         };
         problem.map_or(Ok(()), |problem| Err(problem.to_owned()))
@@ -222,37 +229,44 @@ impl Spread {
         let tracker = (self.overlay == Overlay::Tracker).then_some(TRACKER);
         let metainfo = torrent("spread", self.total_len, self.piece_len, tracker);
         let mut world = World::new(None, self.rng_seed);
-        let (link, upload_limit) = match self.bottleneck {
-            Bottleneck::Line => (self.link, None),
-            Bottleneck::Limit => {
-                let uplink = self.link.uplink.saturating_mul(100);
-                (
-                    LinkConfig {
-                        uplink,
-                        ..self.link
-                    },
-                    Some(self.link.uplink),
-                )
-            }
-        };
-        let policy = Policy {
-            slots: self.slots,
-            upload_limit,
-            ..Policy::default()
-        };
         for number in 0..=self.leecher_count as u64 {
             let identity = identity_by(self.signatures.scheme(), number);
             let books = SimBooks::new(&identity, None, START);
             let name = format!("node-{number}");
+            let (link, upload_limit) = self.way_out(number);
             let node = world.add_node_at(&name, books, link, public_ip(number));
             let mut config = config(number, self.rng_seed);
             config.receipts = self.receipts;
-            start(&mut world, node, config, policy.clone());
+            let policy = Policy {
+                slots: self.slots,
+                upload_limit,
+                ..Policy::default()
+            };
+            start(&mut world, node, config, policy);
         }
         for (node, known) in self.known().into_iter().enumerate() {
             add(&mut world, NodeIndex(node), &metainfo, node == 0, &known);
         }
         (world, metainfo.torrent_id())
+    }
+
+    fn uplink_of(&self, number: u64) -> u64 {
+        let of_seeder = self.seeder_uplink.filter(|_| number == 0);
+        of_seeder.unwrap_or(self.link.uplink)
+    }
+
+    /// A node's line, and what it is told of it.
+    fn way_out(&self, number: u64) -> (LinkConfig, Option<u64>) {
+        let rate = self.uplink_of(number);
+        let (uplink, limit) = match self.bottleneck {
+            Bottleneck::Line => (rate, None),
+            Bottleneck::Limit => (rate.saturating_mul(100), Some(rate)),
+        };
+        let link = LinkConfig {
+            uplink,
+            ..self.link
+        };
+        (link, limit)
     }
 
     /// Whom each node is told of, beside what a tracker says.

@@ -2,18 +2,21 @@
 
 use std::net::IpAddr;
 
-use seedbank_ledger::{Instant, Rate};
+use seedbank_ledger::{Duration, Instant, Rate};
 
 use crate::interface::event::{ChokeDecision, SessionEvent};
 use crate::interface::output::Output;
 use crate::session::Session;
-use crate::session::peer::Peer;
+use crate::session::peer::{Link, Peer, Queued};
 use crate::transfer::choker::{Candidate, ChokeChange};
 use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
 
-/// Requests still served to a peer without the Fast Extension after a choke: 2 MiB.
-const DRAIN_MAX: usize = 128;
+/// Longest time that a choke waits for the rest of a piece.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
+/// Requests still served after a choke, to a peer without the Fast Extension or of a piece that
+/// nobody else has: 2 MiB.
+pub(super) const DRAIN_MAX: usize = 128;
 
 impl Session {
     /// Somebody's wish or standing changed: free slots and paid orders need not wait for a round,
@@ -190,10 +193,13 @@ impl Session {
     }
 
     fn unchoke(&mut self, peer: PeerIndex, now: Instant) {
+        // It asks as soon as it may.
+        self.suggest(peer, now);
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;
         };
         // A drain that is overtaken by an unchoke never told the peer that it was choked.
+        link.upload.drain_until = None;
         if link.upload.drain_left.take().is_none() {
             self.send(peer, Message::Unchoke, now);
         }
@@ -214,6 +220,7 @@ impl Session {
     }
 
     fn choke(&mut self, peer: PeerIndex, now: Instant) {
+        let (scarce, left) = self.scarce_under_way(peer);
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;
         };
@@ -221,6 +228,39 @@ impl Session {
             link.upload.drain_left = Some(DRAIN_MAX);
             return;
         }
+        if left > 0 {
+            let queue = &mut link.upload.queue;
+            let is_scarce = |queued: &Queued| scarce.contains(&queued.block.piece);
+            queue
+                .make_contiguous()
+                .sort_by_key(|queued| !is_scarce(queued));
+            link.upload.drain_left = Some(left);
+            link.upload.drain_until = Some(now.after(DRAIN_TIME_MAX));
+            return;
+        }
+        self.say_choke(peer, now);
+    }
+
+    /// Tells those of their choke for whom the rest of a piece took too long.
+    pub(super) fn end_drains(&mut self, now: Instant) {
+        let is_over = |link: &Link| link.upload.drain_until.is_some_and(|until| until <= now);
+        let overdue = self.peers.values().filter(|peer| {
+            peer.live()
+                .is_some_and(|link| link.upload.drain_left.is_some() && is_over(link))
+        });
+        for peer in overdue.map(|peer| peer.index).collect::<Vec<_>>() {
+            self.drained(peer, now);
+        }
+    }
+
+    /// Tells a peer that it is choked, and that what it asked for will not come.
+    pub(super) fn say_choke(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some((_, suggester)) = self.giving(peer) {
+            suggester.choked(peer);
+        }
+        let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
+            return;
+        };
         let refused = std::mem::take(&mut link.upload.queue);
         let fast = link.fast;
         self.send(peer, Message::Choke, now);

@@ -278,7 +278,12 @@ impl Session {
         if let Content::Unknown(fetch) = &mut torrent.content {
             fetch.gone(peer);
         }
-        let released = torrent.open_mut().map(|open| open.picker.leave(peer));
+        let released = torrent.open_mut().map(|open| {
+            if let Some(suggester) = &mut open.suggester {
+                suggester.gone(peer);
+            }
+            open.picker.leave(peer)
+        });
         if let Some(link) = entry.link.as_ref().filter(|_| !entry.faulty)
             && !(link.download.received.is_zero() && link.upload.sent.is_zero())
         {

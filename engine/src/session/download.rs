@@ -15,6 +15,8 @@ use crate::wire::message::Message;
 
 /// Blocks that a peer without the Fast Extension may send although nobody asked for them.
 const UNREQUESTED_MAX: u32 = 100;
+/// Blocks that the only seed is asked for at least; beyond them, what it sends in a second.
+const SPARED_BLOCKS_MIN: usize = 32;
 /// Blocks asked for a second time at once, of a peer that owes us nothing.
 const COPIES_MAX: usize = 2;
 
@@ -149,7 +151,7 @@ impl Session {
         }
     }
 
-    fn cancel(&mut self, peer: PeerIndex, block: Block) {
+    pub(super) fn cancel(&mut self, peer: PeerIndex, block: Block) {
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;
         };
@@ -168,7 +170,7 @@ impl Session {
 
     /// `false` if the peer is asked for nothing at all, for want of a buffer.
     fn try_refill(&mut self, peer: PeerIndex, now: Instant) -> bool {
-        let Some((torrent_id, room)) = self.room_at(peer) else {
+        let Some((torrent_id, room)) = self.room_at(peer, now) else {
             return true;
         };
         let allowed = self.downloads.take_blocks(torrent_id, BLOCK_LEN, room, now);
@@ -218,15 +220,23 @@ impl Session {
     }
 
     /// A peer's torrent and how many blocks its pipeline has room for, if it may be asked at all.
-    fn room_at(&self, peer: PeerIndex) -> Option<(TorrentId, usize)> {
+    fn room_at(&self, peer: PeerIndex, now: Instant) -> Option<(TorrentId, usize)> {
         let entry = self.peers.get(&peer)?;
         let link = entry.live()?;
         if link.choking_us || !link.interesting {
             return None;
         }
         let torrent = self.torrents.get(&entry.torrent_id?)?;
-        let is_open = torrent.is_active() && torrent.open().is_some();
-        is_open.then(|| (torrent.torrent_id, link.download.pipeline.room()))
+        let open = torrent.open().filter(|_| torrent.is_active())?;
+        let mut room = link.download.pipeline.room();
+        // What waits in a line at the only seed cannot be suggested to anybody else.
+        if open.picker.is_spared(peer) {
+            let ahead = link.download.rate.per_second(now) / u64::from(BLOCK_LEN);
+            let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
+            let waiting = link.download.pipeline.outstanding().len();
+            room = room.min(ahead.max(SPARED_BLOCKS_MIN).saturating_sub(waiting));
+        }
+        Some((torrent.torrent_id, room))
     }
 
     /// Bytes of all leased buffers. Looks only at torrents that lease some: there may be thousands
@@ -257,7 +267,7 @@ impl Session {
     }
 
     /// Nobody will complete this buffer.
-    fn release(&mut self, torrent_id: TorrentId, piece: PieceIndex, now: Instant) {
+    pub(super) fn release(&mut self, torrent_id: TorrentId, piece: PieceIndex, now: Instant) {
         self.market.discarded(torrent_id, piece, now);
         self.emit(Output::Release { torrent_id, piece });
     }

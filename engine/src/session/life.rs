@@ -354,6 +354,7 @@ impl Session {
         torrent.content = Content::Open(Box::new(Open {
             metainfo,
             picker,
+            suggester: None,
             stale: false,
         }));
         self.emit(Output::RememberPieces(torrent_id));

@@ -32,11 +32,9 @@ impl Session {
 
     fn message(&mut self, peer: PeerIndex, message: Message, now: Instant) {
         match message {
-            // A DHT port, a suggestion and the allowed-fast set are hints that we do not take.
-            Message::KeepAlive
-            | Message::Port(_)
-            | Message::Suggest(_)
-            | Message::AllowedFast(_) => {}
+            // A DHT port and the allowed-fast set are hints that we do not take.
+            Message::KeepAlive | Message::Port(_) | Message::AllowedFast(_) => {}
+            Message::Suggest(piece) => self.suggested_by(peer, piece),
             Message::Choke => self.choked_by(peer, now),
             Message::Unchoke => self.unchoked_by(peer, now),
             Message::Interested => self.set_interested(peer, true, now),
@@ -85,6 +83,10 @@ impl Session {
                     return self.misbehaved(peer, what);
                 }
                 open.picker.add_piece(peer, piece);
+                if let Some(suggester) = &mut open.suggester {
+                    suggester.has(peer, piece);
+                }
+                self.spare_seed(peer, piece, now);
             }
             (None, None) => {}
         }
@@ -150,6 +152,7 @@ impl Session {
     }
 
     /// Tells every peer of a torrent of a piece that was just verified, but for those that have it.
+    /// A seed that is alone has it and is told all the same: what it sends next depends on it.
     pub(super) fn broadcast_have(
         &mut self,
         torrent_id: TorrentId,
@@ -159,12 +162,14 @@ impl Session {
         let Some(torrent) = self.torrents.get(&torrent_id) else {
             return;
         };
+        let only_seed = torrent.open().and_then(|open| open.picker.only_seed());
         for peer in torrent.peers.clone() {
             let has_it = self
                 .peers
                 .get(&peer)
                 .and_then(|entry| self.pieces_of(entry));
-            if !has_it.is_some_and(|pieces| pieces.get(piece)) {
+            let knows = has_it.is_some_and(|pieces| pieces.get(piece));
+            if !knows || only_seed == Some(peer) {
                 self.send(peer, Message::Have(piece), now);
             }
             self.update_interest(peer, now);

@@ -13,8 +13,10 @@ use crate::discovery::tracker::Trackers;
 use crate::interface::command::{AddTorrent, TorrentSource, TorrentTotals};
 use crate::interface::view::TorrentState;
 use crate::rate::RateMeter;
+use crate::rng::Rng;
 use crate::session::metadata::MetadataFetch;
 use crate::transfer::picker::Picker;
+use crate::transfer::suggest::Suggester;
 use crate::units::{InfoHash, PeerIndex, TorrentId};
 
 /// A torrent, from add to remove.
@@ -67,6 +69,8 @@ pub(crate) struct Open {
     pub(crate) metainfo: Arc<Metainfo>,
     /// What we have, what peers have, and who is asked for what.
     pub(crate) picker: Picker,
+    /// What was given to whom, since somebody was served while it was complete.
+    pub(crate) suggester: Option<Suggester>,
     /// Reading or writing failed since the check: another one comes before anything else.
     pub(crate) stale: bool,
 }
@@ -212,6 +216,7 @@ impl Torrent {
             Content::Checking(_) => {}
             Content::Open(open) => {
                 open.picker.check_invariants();
+                open.suggester.iter().for_each(Suggester::check_invariants);
                 assert!(
                     !failed || open.picker.lease_len() == 0,
                     "a failed torrent leases no buffer"
@@ -237,6 +242,19 @@ impl Torrent {
             self.torrent_id,
             "so is its record"
         );
+    }
+}
+
+impl Open {
+    /// What peers have and what they were given, while everything is here.
+    pub(crate) fn giving(&mut self, rng: &mut Rng) -> Option<(&Picker, &mut Suggester)> {
+        if !self.picker.is_complete() {
+            return None;
+        }
+        let geometry = &self.metainfo.geometry;
+        let suggester = &mut self.suggester;
+        let suggester = suggester.get_or_insert_with(|| Suggester::new(geometry, rng.fork()));
+        Some((&self.picker, suggester))
     }
 }
 

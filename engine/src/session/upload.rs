@@ -43,6 +43,10 @@ impl Session {
             link.upload.refused = 0;
             link.upload.queue.push_back(Queued { block, bid });
             self.want(peer, now);
+            let giving = self.giving(peer);
+            if giving.is_some_and(|(_, suggester)| suggester.asked(peer, block.piece)) {
+                self.suggest(peer, now);
+            }
         } else {
             self.refuse(peer, block, now);
         }
@@ -211,6 +215,9 @@ impl Session {
             *left = left.saturating_sub(1);
         }
         self.serving.entry(peer).or_default().push(block);
+        if let Some((_, suggester)) = self.giving(peer) {
+            suggester.granted(peer, block.piece);
+        }
         self.want(peer, now);
         self.end_drain(peer, now);
         true
@@ -226,12 +233,19 @@ impl Session {
             return;
         };
         if left == 0 || link.upload.queue.is_empty() {
-            link.upload.drain_left = None;
-            link.upload.queue.clear();
-            self.uploads.remove_peer(peer);
-            self.choker.choke_said(peer, now);
-            self.send(peer, Message::Choke, now);
+            self.drained(peer, now);
         }
+    }
+
+    /// The choke is said.
+    pub(super) fn drained(&mut self, peer: PeerIndex, now: Instant) {
+        if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
+            link.upload.drain_left = None;
+            link.upload.drain_until = None;
+        }
+        self.uploads.remove_peer(peer);
+        self.choker.choke_said(peer, now);
+        self.say_choke(peer, now);
     }
 
     /// What was granted to a peer goes out before what follows, also before what the market has

@@ -9,10 +9,11 @@ mod invariants;
 mod open;
 mod pick;
 mod rarity;
+mod seed;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use seedbank_ledger::{Duration, Instant};
 
@@ -92,6 +93,8 @@ struct Source {
     counted_as_seed: bool,
     /// It is paid for what it sends.
     paid: bool,
+    /// Pieces that it advised, oldest first.
+    suggested: VecDeque<PieceIndex>,
     /// Pieces it has and we do not.
     wanted_count: u32,
     /// Of these, how many are unopened.
@@ -150,6 +153,7 @@ impl Picker {
             has: Bitfield::none(self.geometry.piece_count()),
             counted_as_seed: false,
             paid: false,
+            suggested: VecDeque::new(),
             wanted_count: 0,
             unopened_count: 0,
             open: BTreeSet::new(),
@@ -384,6 +388,11 @@ impl Picker {
             .min_by_key(filled)?;
         self.close(piece);
         Some(piece)
+    }
+
+    /// How the torrent is cut.
+    pub const fn geometry(&self) -> &Geometry {
+        &self.geometry
     }
 
     /// Pieces we have.

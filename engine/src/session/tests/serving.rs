@@ -153,7 +153,8 @@ fn twice_what_a_client_was_told_that_it_may_ask_for_is_kept() {
     let told = usize::try_from(QUEUE_ADVERTISED).expect("small");
     for _ in 0..2 * told / 100 {
         rig.says(peer, (0..100).map(|index| request(index / 16, index % 16)));
-        assert_eq!(sent_to(&rig.take(), peer), []);
+        let is_reject = |message: &Message| matches!(message, Message::Reject(_));
+        assert!(!sent_to(&rig.take(), peer).iter().any(is_reject));
     }
 }
 
@@ -190,7 +191,6 @@ fn messages_that_we_do_not_use_mean_nothing() {
         [
             Message::KeepAlive,
             Message::Port(0),
-            Message::Suggest(piece),
             Message::AllowedFast(piece),
             Message::Reject(block(0, 0)),
             Message::Cancel(block(u32::MAX, 0)),

@@ -60,6 +60,9 @@ struct Draft {
     copies_left: usize,
     /// A piece was not opened because no buffer is left for it.
     lacks_buffer: bool,
+    /// It is the only seed, not paid, and has pieces that nobody else has: what others have is for
+    /// others to send.
+    is_spared: bool,
     picked: Picked,
 }
 
@@ -77,6 +80,7 @@ impl Picker {
             lease_len_left: limits.lease_len_max,
             copies_left: limits.copies_max,
             lacks_buffer: false,
+            is_spared: self.is_spared(peer),
             picked: Picked::default(),
         };
         if !self.is_interesting(peer) {
@@ -95,6 +99,11 @@ impl Picker {
         // send a block now and then could keep them all.
         let is_idle = draft.picked.blocks.is_empty() && draft.lacks_buffer;
         if draft.blocks_left > 0 && (self.is_end_game() || is_idle) {
+            self.share_in_end_game(&mut draft);
+        } else if draft.picked.blocks.is_empty() && draft.blocks_left > 0 && !self.is_paid(peer) {
+            // It lets us ask, and all that it has is under way: what is not asked of anybody yet
+            // comes sooner from two.
+            draft.copies_left = 0;
             self.share_in_end_game(&mut draft);
         }
         draft.picked
@@ -132,7 +141,10 @@ impl Picker {
             .iter()
             .filter(|piece| {
                 let open = &self.open[piece];
-                open.missing_count > 0 && self.may_join(**piece, draft)
+                let is_scarce = || self.rarity.availability(**piece) == 0;
+                open.missing_count > 0
+                    && self.may_join(**piece, draft)
+                    && (!draft.is_spared || is_scarce())
             })
             .max_by_key(|piece| self.open[piece].stored_count);
         let Some(piece) = best.copied() else {
@@ -148,7 +160,8 @@ impl Picker {
 
     /// Opens a new piece; whether there was one that fits.
     fn open_next(&mut self, draft: &mut Draft) -> bool {
-        let Some(piece) = self.choose_unopened(draft) else {
+        let suggested = self.choose_suggested(draft.peer, draft.now);
+        let Some(piece) = suggested.or_else(|| self.choose_unopened(draft)) else {
             return false;
         };
         let len = u64::from(self.geometry.len_of(piece));
@@ -341,6 +354,10 @@ impl Picker {
         self.count_as_open(piece, draft);
     }
 
+    pub(super) fn is_paid(&self, peer: PeerIndex) -> bool {
+        self.peers.get(&peer).is_some_and(|source| source.paid)
+    }
+
     fn has_piece(&self, peer: PeerIndex, piece: PieceIndex) -> bool {
         self.peers
             .get(&peer)
@@ -350,7 +367,7 @@ impl Picker {
     /// Whether the peer may work on an open piece beside whoever does. A piece is open at one paid
     /// peer at a time, but for the end game: whoever sent bad data is paid nothing either way.
     fn may_join(&self, piece: PieceIndex, draft: &Draft) -> bool {
-        let is_paid = |peer: &PeerIndex| self.peers.get(peer).is_some_and(|source| source.paid);
+        let is_paid = |peer: &PeerIndex| self.is_paid(*peer);
         let open = &self.open[&piece];
         let paid_elsewhere = || {
             let mut others = open.holder.into_iter().chain(open.askers());

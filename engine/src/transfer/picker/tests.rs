@@ -8,6 +8,7 @@ use crate::units::BLOCK_LEN;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod history;
+mod seed;
 
 const BLOCKS_PER_PIECE: u32 = 4;
 const A: PeerIndex = PeerIndex(0);

@@ -46,7 +46,8 @@ impl Swarm {
                 self.withdraw(peer, &released.dropped);
             }
             7 => self.refuse(peer),
-            8..=25 => self.arrive(peer),
+            8 => self.picker.suggested(peer, some),
+            9..=25 => self.arrive(peer),
             _ => self.pick(peer),
         }
         self.picker.check_invariants();
