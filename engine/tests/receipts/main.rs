@@ -14,6 +14,7 @@
 )]
 
 mod attribution;
+mod budgets;
 mod chaos;
 mod checks;
 mod copies;

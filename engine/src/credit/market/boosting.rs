@@ -70,8 +70,10 @@ impl Market {
         Ok(())
     }
 
-    /// A torrent was removed: its boosts end, and a plan is due.
+    /// A torrent was removed: what waits to be verified never will be, its boosts end, and a plan
+    /// is due.
     pub fn torrent_gone(&mut self, torrent_id: TorrentId, now: Instant) {
+        self.exchange.forget_torrent(torrent_id, now);
         self.boosts.torrent_removed(torrent_id);
         self.exchange.forget_copies(torrent_id);
         self.route(now);

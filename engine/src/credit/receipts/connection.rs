@@ -3,11 +3,13 @@
 use seedbank_ledger::{Bytes, Duration, Instant, NetworkId, NodeId, Rate};
 
 use crate::credit::receipts::limits::{
-    BID_BURST, BID_BURST_TAKEN, BID_INTERVAL, SYNC_BURST, SYNC_INTERVAL,
+    BID_BURST, BID_BURST_TAKEN, BID_INTERVAL, CONTROL_BURST_TAKEN, CONTROL_INTERVAL, SYNC_BURST,
+    SYNC_BURST_TAKEN, SYNC_INTERVAL,
 };
 use crate::credit::receipts::service::Service;
+use crate::credit::receipts::violation::Violation;
 use crate::units::TorrentId;
-use crate::wire::receipt::Hello;
+use crate::wire::receipt::{Hello, ReceiptMessage};
 
 /// A connection on which HELLO was sent and no key is proven. It leaves nothing behind.
 #[derive(Clone, Debug)]
@@ -58,6 +60,10 @@ pub struct Connection {
     pub peer_bid: Rate,
     /// As payee: how many bids it may send.
     pub peer_bids: Allowance,
+    /// How many SYNCs it may send.
+    pub peer_syncs: Allowance,
+    /// How many messages of the other kinds, receipts apart: those are coalesced.
+    pub peer_controls: Allowance,
     /// As payee: how it is to be served.
     pub service: Service,
     /// As payee: the price of its paid seat; zero without one.
@@ -107,6 +113,8 @@ impl Connection {
             peer_window: hello.window,
             peer_bid: Rate::ZERO,
             peer_bids: Allowance::new(BID_INTERVAL, BID_BURST_TAKEN),
+            peer_syncs: Allowance::new(SYNC_INTERVAL, SYNC_BURST_TAKEN),
+            peer_controls: Allowance::new(CONTROL_INTERVAL, CONTROL_BURST_TAKEN),
             service: Service::Open,
             price: Rate::ZERO,
             quoted: Service::Open,
@@ -119,6 +127,31 @@ impl Connection {
             quote: Service::Open,
             has_quoted: false,
             answers: Allowance::new(SYNC_INTERVAL, SYNC_BURST),
+        }
+    }
+
+    /// Charges a message of the peer's to the budget of its kind. An honest peer stays far below.
+    ///
+    /// # Errors
+    /// The budget is used up.
+    pub fn charge(&mut self, message: &ReceiptMessage, now: Instant) -> Result<(), Violation> {
+        let (budget, exceeded) = match message {
+            // Told apart by phase, and coalesced.
+            ReceiptMessage::Hello(_) | ReceiptMessage::Auth(_) | ReceiptMessage::Receipt(_) => {
+                return Ok(());
+            }
+            ReceiptMessage::Bid(_) => (&mut self.peer_bids, Violation::TooManyBids),
+            ReceiptMessage::Sync(_) => (&mut self.peer_syncs, Violation::TooManySyncs),
+            ReceiptMessage::Quote(_)
+            | ReceiptMessage::Lock(_)
+            | ReceiptMessage::Close { .. }
+            | ReceiptMessage::Tip { .. }
+            | ReceiptMessage::Error { .. } => (&mut self.peer_controls, Violation::TooManyControls),
+        };
+        if budget.take(now) {
+            Ok(())
+        } else {
+            Err(exceeded)
         }
     }
 

@@ -50,6 +50,13 @@ pub const BID_INTERVAL: Duration = Duration::from_secs(1);
 /// Bids that are taken from one connection at once: what an honest sender says in a minute may
 /// arrive together behind a stall.
 pub const BID_BURST_TAKEN: u64 = BID_BURST + 60;
+/// SYNCs that are taken from one connection at once: its first, what we asked for and the closes of
+/// its locks, a minute's worth of which may arrive together.
+pub const SYNC_BURST_TAKEN: u64 = 64;
+/// QUOTE, LOCK, CLOSE, TIP and ERR that are taken from one connection at once…
+pub const CONTROL_BURST_TAKEN: u64 = 512;
+/// …and the time after which one more is. Honest nodes say a few a second at most.
+pub const CONTROL_INTERVAL: Duration = Duration::from_millis(125);
 /// SYNCs and ERRs that one connection's peer can make us send at once.
 pub const SYNC_BURST: u64 = 4;
 /// Time after which it can make us send one more.

@@ -34,6 +34,12 @@ pub enum Violation {
     /// More bids than one a second.
     #[error("too many bids")]
     TooManyBids,
+    /// More SYNCs than anybody asked for.
+    #[error("too many syncs")]
+    TooManySyncs,
+    /// More messages that control the protocol than an honest node has use for.
+    #[error("too many control messages")]
+    TooManyControls,
     /// A SYNC with too many entries.
     #[error("too many entries in a sync")]
     TooManyEntries,

@@ -94,14 +94,17 @@ impl Exchange {
                 None => Ok(()),
             };
         }
-        let Some(connection) = self.connections.get(&peer) else {
+        let Some(connection) = self.connections.get_mut(&peer) else {
             return Ok(());
         };
         let key = connection.key;
         let result = match (connection.phase, is_legal(connection.phase, &message)) {
             (OpeningPhase::Plain, _) => return Ok(()),
             (_, false) => Err(Violation::OutOfOrder),
-            (_, true) => self.dispatch(peer, message, now),
+            (_, true) => match connection.charge(&message, now) {
+                Ok(()) => self.dispatch(peer, message, now),
+                Err(exceeded) => Err(exceeded),
+            },
         };
         if result.is_err() {
             self.demote(peer);
@@ -131,9 +134,6 @@ impl Exchange {
                     return Err(Violation::RateTooHigh);
                 }
                 let connection = self.connection_mut(peer);
-                if !connection.peer_bids.take(now) {
-                    return Err(Violation::TooManyBids);
-                }
                 connection.peer_bid = rate;
                 let key = connection.key;
                 self.measure(key);

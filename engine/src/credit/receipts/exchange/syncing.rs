@@ -119,8 +119,7 @@ impl Exchange {
             if receipt.body.channel_id != self.pair_mut(key).acks.their_channel_id {
                 return Err(Violation::ForeignReceipt);
             }
-            self.offer(peer, ReceiptSource::Acknowledgement, receipt, at)?;
-            self.settle(key, ReceiptSource::Acknowledgement, at);
+            self.offer_synced(peer, ReceiptSource::Acknowledgement, receipt, at)?;
         }
         let acks = &mut self.pair_mut(key).acks;
         let known = acks.ours.receipt.as_ref();
@@ -180,8 +179,7 @@ impl Exchange {
             if receipt.body.channel_id != channel_id {
                 return Err(Violation::ForeignReceipt);
             }
-            self.offer(peer, ReceiptSource::Lock(lock_id), receipt, at)?;
-            self.settle(key, ReceiptSource::Lock(lock_id), at);
+            self.offer_synced(peer, ReceiptSource::Lock(lock_id), receipt, at)?;
         }
         if entry.closed && open {
             self.close_asked(peer, lock_id, at)?;
@@ -259,6 +257,24 @@ impl Exchange {
         }
     }
 
+    /// A receipt in a SYNC. The first SYNC says where both stand, so it is verified at once; what
+    /// later ones hold waits like any other, or each would cost as much as the first.
+    fn offer_synced(
+        &mut self,
+        peer: PeerIndex,
+        source: ReceiptSource,
+        receipt: SignedReceipt,
+        at: Instant,
+    ) -> Result<(), Violation> {
+        self.offer(peer, source, receipt, at)?;
+        let connection = self.connection_mut(peer);
+        if connection.phase == OpeningPhase::Syncing {
+            let key = connection.key;
+            self.settle(key, source, at);
+        }
+        Ok(())
+    }
+
     fn offer(
         &mut self,
         peer: PeerIndex,
@@ -288,6 +304,11 @@ impl Exchange {
             Offered::Known | Offered::Waits => {}
             Offered::Due => self.settle(key, source, at),
             Offered::Behind => {
+                // Verified out of turn: of this there is a budget too.
+                let budget = &mut self.connection_mut(peer).peer_controls;
+                if !budget.take(at) {
+                    return Err(Violation::TooManyControls);
+                }
                 self.settle(key, source, at);
                 // What waited is held now, or was forged: this one cannot be behind it again.
                 return self.offer(peer, source, receipt, at);
