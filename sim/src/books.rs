@@ -1,4 +1,5 @@
-//! A simulated node's ledger and rows, in memory; they survive its crashes, as a disk would.
+//! A simulated node's ledger and rows, in memory; they survive its crashes, as a disk would, and a
+//! power cut as far as they were synced.
 
 use std::sync::Arc;
 
@@ -8,35 +9,70 @@ use seedbank_ledger::charts::node::{Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::identity::SignatureScheme;
 use seedbank_ledger::store::memory::Memory;
 use seedbank_ledger::tally::{Tally, TallyRow};
-use seedbank_ledger::{Identity, Sequence, UnixTime};
+use seedbank_ledger::{Identity, NodeId, Sequence, UnixTime};
 
 /// The ledger of a node, and the rows it writes beside it.
 #[derive(Debug)]
 pub struct SimBooks {
     ledger: NodeLedger<Memory>,
     tally: Tally<Memory>,
+    store: Memory,
+    membership: Option<Membership>,
     /// By which its owner signs, and believes others.
     pub scheme: Arc<dyn SignatureScheme>,
 }
 
 impl SimBooks {
     /// Empty books of `owner`, begun at `now`; signatures are checked by its scheme.
-    #[expect(clippy::disallowed_methods, reason = "a simulator may sign otherwise")]
     pub fn new(owner: &Identity, network: Option<Network>, now: UnixTime) -> Self {
-        let store = Memory::new();
         let membership = network.map(|network| Membership {
             network_id: network.id,
             settlement: network.settlement,
         });
-        let scheme = owner.share_scheme();
+        Self::open(
+            owner.id(),
+            owner.share_scheme(),
+            membership,
+            Memory::new(),
+            now,
+        )
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a simulator may sign otherwise")]
+    fn open(
+        owner: NodeId,
+        scheme: Arc<dyn SignatureScheme>,
+        membership: Option<Membership>,
+        store: Memory,
+        now: UnixTime,
+    ) -> Self {
         let opened = Arc::clone(&scheme);
-        let ledger = NodeLedger::open_by(opened, store.clone(), owner.id(), membership, now);
-        let ledger = ledger.expect("an empty memory store opens");
+        let ledger = NodeLedger::open_by(opened, store.clone(), owner, membership, now);
         Self {
-            ledger,
+            ledger: ledger.expect("a memory store opens as it was written"),
             scheme,
-            tally: Tally::new(store),
+            tally: Tally::new(store.clone()),
+            membership,
+            store,
         }
+    }
+
+    /// The books as they are found after the power was cut: of what was not synced the first
+    /// `survivors` batches are there (see [`Memory::power_cut`]).
+    #[must_use]
+    pub fn after_power_cut(&self, survivors: usize, now: UnixTime) -> Self {
+        Self::open(
+            self.ledger.owner(),
+            Arc::clone(&self.scheme),
+            self.membership,
+            self.store.power_cut(survivors),
+            now,
+        )
+    }
+
+    /// What they are written to.
+    pub fn store(&self) -> &Memory {
+        &self.store
     }
 
     /// Overwrites rows.

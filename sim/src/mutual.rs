@@ -3,6 +3,8 @@
 //! Two halves of a torrent, or one scarce seeder beside both; prices are the network's, so that
 //! what they owe each other in the end is the difference in bytes.
 
+mod power;
+
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{BoostOrder, Command, CommandError, CreditError};
 use seedbank_engine::interface::config::{Network, Policy};
@@ -10,7 +12,7 @@ use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::rng::Rng;
 use seedbank_engine::units::PieceIndex;
 use seedbank_ledger::charts::node::{BalanceReason, ExplanationLine};
-use seedbank_ledger::{Bytes, Duration, MicroCredits, Rate, UnixTime};
+use seedbank_ledger::{Bytes, Duration, Identity, MicroCredits, Rate, UnixTime};
 
 use crate::books::SimBooks;
 use crate::demo::seconds;
@@ -62,7 +64,8 @@ impl MutualSwarm {
         let metainfo = torrent("mutual", self.total_len, self.piece_len, None);
         let scheme = Signatures::counted().scheme();
         let key = |number| identity_by(scheme.clone(), number);
-        let mut settlement = SimSettlement::new(key(1_000), key(1_001), START);
+        let [settlement, issuer] = settlement_keys();
+        let mut settlement = SimSettlement::new(settlement, issuer, START);
         let network = settlement.network();
         for number in 0..2 {
             settlement.grant(key(number).id(), GRANTED, START);
@@ -195,12 +198,18 @@ impl Played {
 
     /// What each has paid, and for how many bytes; what the one paid is what the other earned.
     fn paid(&self) -> [(u64, u64); 2] {
-        [(ONE, OTHER), (OTHER, ONE)].map(|(payer, payee)| {
-            let spent = self.line(payer, BalanceReason::Spent);
-            let earned = self.line(payee, BalanceReason::Earned);
+        self.booked().map(|[spent, earned]| {
             assert_eq!(spent.amount, earned.amount, "both books have the same");
             assert_eq!(spent.bytes, earned.bytes);
             (spent.amount.get(), spent.bytes.get())
+        })
+    }
+
+    /// What each has booked as spent, and the other as earned.
+    fn booked(&self) -> [[ExplanationLine; 2]; 2] {
+        [(ONE, OTHER), (OTHER, ONE)].map(|(payer, payee)| {
+            let spent = self.line(payer, BalanceReason::Spent);
+            [spent, self.line(payee, BalanceReason::Earned)]
         })
     }
 
@@ -210,6 +219,12 @@ impl Played {
         let audit = settlement.ledger().audit().expect("a sound ledger");
         assert_eq!(audit.available + audit.escrow, audit.granted);
     }
+}
+
+/// Of the settlement node and its issuer.
+fn settlement_keys() -> [Identity; 2] {
+    let scheme = Signatures::counted().scheme();
+    [1_000, 1_001].map(|number| identity_by(scheme.clone(), number))
 }
 
 fn halves(total_len: u64, piece_len: u32, rng_seed: u64) -> MutualSwarm {

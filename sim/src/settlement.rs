@@ -13,6 +13,7 @@ use seedbank_ledger::{Identity, MicroCredits, NodeId, UnixTime};
 #[derive(Debug)]
 pub struct SimSettlement {
     node: SettlementNode<Memory>,
+    store: Memory,
     grant_count: u64,
 }
 
@@ -23,14 +24,39 @@ impl SimSettlement {
         let genesis = text
             .and_then(|text| Genesis::parse(&text))
             .expect("a sound genesis");
-        let store = Memory::new();
+        Self::open(genesis, [settlement, issuer], Memory::new(), now)
+    }
+
+    fn open(
+        genesis: Genesis,
+        [settlement, issuer]: [Identity; 2],
+        store: Memory,
+        now: UnixTime,
+    ) -> Self {
         let ledger = NetworkLedger::open(store.clone(), genesis, settlement, now);
-        let ledger = ledger.expect("an empty memory store opens");
-        let issuing = Issuing::new(issuer, store);
+        let ledger = ledger.expect("a memory store opens as it was written");
+        let issuing = Issuing::new(issuer, store.clone());
         Self {
             node: SettlementNode::new(ledger, Some(issuing)),
+            store,
             grant_count: 0,
         }
+    }
+
+    /// The settlement node as it comes up after the power was cut, with the same keys: of what was
+    /// not synced the first `survivors` batches are there (see [`Memory::power_cut`]).
+    #[must_use]
+    pub fn after_power_cut(&self, keys: [Identity; 2], survivors: usize, now: UnixTime) -> Self {
+        let genesis = self.ledger().genesis().clone();
+        Self {
+            grant_count: self.grant_count,
+            ..Self::open(genesis, keys, self.store.power_cut(survivors), now)
+        }
+    }
+
+    /// What its ledger is written to.
+    pub fn store(&self) -> &Memory {
+        &self.store
     }
 
     /// What its members configure.

@@ -16,10 +16,18 @@ struct MemoryInner {
     poison: Poison,
 }
 
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
+/// What undoes one batch: the values from before it.
+type Undo = Vec<((Table, Vec<u8>), Option<Vec<u8>>)>;
+
 #[derive(Clone, Debug, Default)]
 struct Tables {
-    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    rows: Rows,
     writes_left: Option<u64>,
+    writes: u64,
+    /// How to undo what is written and not synced, oldest first; `None` if nobody asks.
+    unsynced: Option<Vec<Undo>>,
 }
 
 const PATH: &str = "memory";
@@ -33,14 +41,58 @@ impl Memory {
     /// A separate copy of what is there now: a backup.
     #[must_use]
     pub fn snapshot(&self) -> Self {
+        Self::of(self.content().rows.clone())
+    }
+
+    fn of(rows: Rows) -> Self {
         let content = Tables {
-            rows: self.content().rows.clone(),
-            writes_left: None,
+            rows,
+            ..Tables::default()
         };
         Self(Arc::new(MemoryInner {
             content: Mutex::new(content),
             poison: Poison::default(),
         }))
+    }
+
+    /// From now on remembers what a loss of power would take, for [`Self::power_cut`].
+    pub fn remember_unsynced(&self) {
+        self.content().unsynced.get_or_insert_default();
+    }
+
+    /// A separate store with what a disk has after the power was cut: everything synced, and of the
+    /// batches written since then the first `survivors`, as a log that is written in order may.
+    ///
+    /// # Panics
+    /// Without [`Self::remember_unsynced`].
+    #[must_use]
+    pub fn power_cut(&self, survivors: usize) -> Self {
+        let content = self.content();
+        let unsynced = content.unsynced.as_ref();
+        let unsynced = unsynced.expect("it was asked to remember");
+        let mut rows = content.rows.clone();
+        for undo in unsynced.iter().skip(survivors).rev() {
+            for (key, value) in undo {
+                match value {
+                    Some(value) => rows.insert(key.clone(), value.clone()),
+                    None => rows.remove(key),
+                };
+            }
+        }
+        drop(content);
+        let after = Self::of(rows);
+        after.remember_unsynced();
+        after
+    }
+
+    /// Batches written in this store's life.
+    pub fn writes(&self) -> u64 {
+        self.content().writes
+    }
+
+    /// Batches that a loss of power would take; 0 if nobody asked to remember.
+    pub fn unsynced_count(&self) -> usize {
+        self.content().unsynced.as_ref().map_or(0, Vec::len)
     }
 
     /// Lets `writes` more writes succeed, then fails as a full disk does.
@@ -68,13 +120,21 @@ impl Tables {
         Ok(())
     }
 
-    fn apply(&mut self, batch: &Batch) {
+    fn apply(&mut self, batch: &Batch, durability: Durability) {
+        let mut undo = Undo::new();
         for (table, key, value) in batch.iter() {
             let key = (table, key.to_vec());
-            match value {
-                Some(value) => self.rows.insert(key, value.to_vec()),
+            let before = match value {
+                Some(value) => self.rows.insert(key.clone(), value.to_vec()),
                 None => self.rows.remove(&key),
             };
+            undo.push((key, before));
+        }
+        self.writes = self.writes.saturating_add(1);
+        match (&mut self.unsynced, durability) {
+            (Some(unsynced), Durability::Written) => unsynced.push(undo),
+            (Some(unsynced), Durability::Synced) => unsynced.clear(),
+            (None, _) => {}
         }
     }
 }
@@ -106,17 +166,21 @@ impl Store for Memory {
             .collect())
     }
 
-    fn write(&self, batch: &Batch, _: Durability) -> Result<(), StoreError> {
+    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
         self.0.poison.guard(|| {
             let mut content = self.content();
             content.spend_write()?;
-            content.apply(batch);
+            content.apply(batch, durability);
             Ok(())
         })
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.0.poison.check()
+        self.0.poison.check()?;
+        if let Some(unsynced) = &mut self.content().unsynced {
+            unsynced.clear();
+        }
+        Ok(())
     }
 }
 
@@ -160,6 +224,40 @@ mod tests {
         assert_eq!(keys(None, 9), [1, 2, 3, 4]);
         assert_eq!(keys(Some(&[3]), 9), [1, 2]);
         assert_eq!(keys(None, 1), [1]);
+    }
+
+    #[test]
+    fn a_power_cut_takes_what_was_not_synced_from_its_end() {
+        let store = Memory::new();
+        store.remember_unsynced();
+        store.write(&put(b"a"), Durability::Synced).unwrap();
+        store.write(&put(b"b"), Durability::Written).unwrap();
+        let mut batch = put(b"c");
+        batch.delete(Table::Meta, b"a".to_vec());
+        batch.put(Table::Meta, b"b".to_vec(), b"other".to_vec());
+        store.write(&batch, Durability::Written).unwrap();
+        assert_eq!((store.writes(), store.unsynced_count()), (3, 2));
+
+        let names =
+            |store: &Memory| -> Vec<KeyValue> { store.scan(Table::Meta, b"", None, 9).unwrap() };
+        let value = |name: &[u8], value: &[u8]| (name.to_vec(), value.to_vec());
+        assert_eq!(names(&store.power_cut(0)), [value(b"a", b"value")]);
+        assert_eq!(
+            names(&store.power_cut(1)),
+            [value(b"a", b"value"), value(b"b", b"value")]
+        );
+        assert_eq!(names(&store.power_cut(2)), names(&store));
+        assert_eq!(names(&store.power_cut(9)), names(&store));
+
+        store.sync().unwrap();
+        assert_eq!(names(&store.power_cut(0)), names(&store));
+        store.write(&put(b"d"), Durability::Written).unwrap();
+        store.write(&put(b"e"), Durability::Synced).unwrap();
+        assert_eq!(
+            names(&store.power_cut(0)),
+            names(&store),
+            "all before it too"
+        );
     }
 
     #[test]
