@@ -254,3 +254,29 @@ fn a_cheap_history_forgives_no_bytes_at_a_high_price() {
         "{free} unpaid in 10 min; its window is {window}"
     );
 }
+
+/// A whole piece that is never hashed, because its torrent was removed first (row M7).
+#[test]
+fn m7_a_torrent_that_is_removed_gives_its_window_and_its_lock_back() {
+    let (mut duo, peer, lock_id) = Duo::paid(10_000);
+    let whole = duo.nodes[PAYER].exchange.window_left(peer);
+    for index in 0..BLOCKS {
+        assert_eq!(duo.take(peer, 0, index), Granted::Paid(RATE));
+    }
+    let payee = duo.id(PAYEE);
+    let now = duo.now;
+    let payer = &mut duo.nodes[PAYER].exchange;
+    assert!(
+        payer.window_left(peer) < whole,
+        "an open piece takes window"
+    );
+    payer.forget_torrent(TORRENT, now);
+    assert_eq!(payer.window_left(peer), whole);
+
+    payer.end_lock(payee, lock_id, now);
+    duo.pump();
+    let is_close = |message: &ReceiptMessage| matches!(message, ReceiptMessage::Close { .. });
+    let mut sent = duo.sent.iter();
+    let closed = sent.any(|(from, message)| *from == PAYER && is_close(message));
+    assert!(closed, "nothing is under way any more");
+}

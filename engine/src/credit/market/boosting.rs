@@ -75,7 +75,6 @@ impl Market {
     pub fn torrent_gone(&mut self, torrent_id: TorrentId, now: Instant) {
         self.exchange.forget_torrent(torrent_id, now);
         self.boosts.torrent_removed(torrent_id);
-        self.exchange.forget_copies(torrent_id);
         self.route(now);
     }
 

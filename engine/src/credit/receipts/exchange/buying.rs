@@ -240,11 +240,6 @@ impl Exchange {
         earned.takes_copy(rate.raw_cost(len)) || self.copies.take(torrent_id, len)
     }
 
-    /// A torrent was removed.
-    pub fn forget_copies(&mut self, torrent_id: TorrentId) {
-        self.copies.forget(torrent_id);
-    }
-
     /// The piece is fetched from somebody else now: choke, snub, or nothing came for 30 s.
     pub fn hand_on(&mut self, peer: PeerIndex, piece: PieceIndex, at: Instant) {
         let Some(connection) = self.connections.get(&peer) else {
@@ -297,6 +292,7 @@ impl Exchange {
 
     /// A torrent is gone with everything of it that was not verified.
     pub fn forget_torrent(&mut self, torrent_id: TorrentId, at: Instant) {
+        self.copies.forget(torrent_id);
         let first = (torrent_id, PieceIndex::unchecked(0));
         let last = (torrent_id, PieceIndex::unchecked(u32::MAX));
         let waiting: Vec<PieceIndex> = self
