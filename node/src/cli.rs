@@ -244,7 +244,10 @@ fn execute(cli: Cli, out: &mut impl Write) -> Result<(), CliFailure> {
             write!(out, "{}", config::show(&sources.layers()?, origin))?;
             Ok(())
         }
-        DaemonCommand::Config(ConfigCommand::Check) => Ok(Config::load(&sources).map(drop)?),
+        DaemonCommand::Config(ConfigCommand::Check) => {
+            Config::load(&sources)?.read_genesis()?;
+            Ok(())
+        }
         DaemonCommand::Config(ConfigCommand::Path) => {
             let path = sources.file.clone().or_else(|| sources.usual_file());
             let path = path.ok_or_else(|| CliFailure::not_found("HOME is not set"))?;

@@ -80,12 +80,17 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves the owner's API until `stop` holds true, then lets calls finish for a few seconds.
+/// Serves the owner's API until `stop` holds true, then lets calls finish for a few seconds. Waits
+/// for the stop also where nobody can call.
 pub async fn serve(
     listening: Listening,
     backend: Arc<dyn Backend>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
+    if listening.unix.is_none() && listening.tcp.is_empty() {
+        stopped(stop).await;
+        return Ok(());
+    }
     let routes = routes(backend, stop.clone()).await?;
     let over_unix = async {
         let Some(socket) = listening.unix else {

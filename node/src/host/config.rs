@@ -102,6 +102,9 @@ pub struct SettlementRole {
     pub issuer_key: Option<PathBuf>,
 }
 
+/// Most connections to peers: file descriptors are as many.
+const PEERS_MAX: usize = 65_000;
+
 /// What holds a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
@@ -143,7 +146,7 @@ impl Sources {
 
     /// What `policy set` kept in the data folder that `given` names.
     fn kept(&self, given: &Layers) -> Result<Layers, ConfigError> {
-        let data_dir = given.parse("node.data_dir", |text| self.expand(text))?;
+        let data_dir = self.path(given, "node.data_dir")?;
         let mut kept = Layers::defaults(KEYS);
         kept.read_kept(&data_dir.join(POLICY_FILE))?;
         let foreign = kept.iter().find(|(name, setting)| {
@@ -200,8 +203,21 @@ impl Sources {
             .filter(|value| !value.is_empty())
     }
 
-    /// A path as the user means it: below the user's home, or from where they stand.
-    fn expand(&self, path: &str) -> Result<PathBuf, &'static str> {
+    /// A setting that is a path.
+    fn path(&self, layers: &Layers, key: &str) -> Result<PathBuf, ConfigError> {
+        let folder = layers.get(key).origin.folder();
+        layers.parse(key, |text| self.expand(text, folder))
+    }
+
+    /// A setting that is a path or nothing.
+    fn path_if_any(&self, layers: &Layers, key: &str) -> Result<Option<PathBuf>, ConfigError> {
+        let is_given = layers.get(key).values.iter().any(|text| !text.is_empty());
+        is_given.then(|| self.path(layers, key)).transpose()
+    }
+
+    /// A path as the user means it: below the user's home, from the folder of the file that says
+    /// it, or else from where they stand.
+    fn expand(&self, path: &str, folder: Option<&Path>) -> Result<PathBuf, &'static str> {
         let path = match path.strip_prefix('~') {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                 let home = self
@@ -210,19 +226,20 @@ impl Sources {
                 Path::new(home).join(rest.trim_start_matches('/'))
             }
             _ if path.is_empty() => return Err("is empty"),
-            _ => PathBuf::from(path),
+            _ => folder.unwrap_or(Path::new("")).join(path),
         };
         std::path::absolute(path).map_err(|_| "cannot be made absolute")
     }
 
-    fn socket(&self, text: &str, data_dir: &Path) -> Result<Option<PathBuf>, &'static str> {
-        match text {
-            "off" => Ok(None),
-            "auto" => Ok(Some(match self.variable("XDG_RUNTIME_DIR") {
+    fn socket(&self, layers: &Layers, data_dir: &Path) -> Result<Option<PathBuf>, ConfigError> {
+        const KEY: &str = "api.unix";
+        match layers.get(KEY).values.first().map(String::as_str) {
+            Some("off") => Ok(None),
+            Some("auto") => Ok(Some(match self.variable("XDG_RUNTIME_DIR") {
                 Some(folder) => Path::new(folder).join("seedbank/api.sock"),
                 None => data_dir.join("api.sock"),
             })),
-            path => self.expand(path).map(Some),
+            _ => self.path(layers, KEY).map(Some),
         }
     }
 }
@@ -252,18 +269,15 @@ impl Config {
     }
 
     fn from_layers(layers: &Layers, kept: &Layers, sources: &Sources) -> Result<Self, ConfigError> {
-        let path = |text: &str| sources.expand(text);
-        let optional = |text: &str| match text {
-            "" => Ok(None),
-            text => sources.expand(text).map(Some),
-        };
-        let data_dir = layers.parse("node.data_dir", path)?;
+        let path = |key| sources.path(layers, key);
+        let optional = |key| sources.path_if_any(layers, key);
+        let data_dir = path("node.data_dir")?;
         let role = match layers.parse("settlement.enabled", truth)? {
             false => None,
             true => Some(SettlementRole {
                 listen: layers.parse("settlement.listen", address)?,
-                key: layers.parse("settlement.key", path)?,
-                issuer_key: layers.parse("settlement.issuer_key", optional)?,
+                key: path("settlement.key")?,
+                issuer_key: optional("settlement.issuer_key")?,
             }),
         };
         let policy_sources = PolicySources::new(policy(layers)?, policy(kept)?, |field| {
@@ -271,18 +285,18 @@ impl Config {
             (layers.get(key).origin.clone(), kept.get(key).origin.clone())
         });
         Ok(Self {
-            download_dir: layers.parse("node.download_dir", path)?,
+            download_dir: path("node.download_dir")?,
             listen: layers.parse_list("node.listen", address)?,
-            max_peers: layers.parse("node.max_peers", positive)?,
+            max_peers: layers.parse("node.max_peers", peer_count)?,
             policy: policy_sources.in_force(),
             policy_sources,
             receipts: layers.parse("earn.receipts", truth)?,
-            genesis: layers.parse("network.genesis", optional)?,
+            genesis: optional("network.genesis")?,
             settlement: layers.parse("network.settlement", url)?,
             settlement_role: role,
             store: layers.parse("ledger.store", store)?,
-            api_unix: layers.parse("api.unix", |text| sources.socket(text, &data_dir))?,
-            api_listen: layers.parse_list("api.listen", address)?,
+            api_unix: sources.socket(layers, &data_dir)?,
+            api_listen: layers.parse_list("api.listen", own_address)?,
             log_filter: layers.parse("log.filter", logs::filter)?,
             log_format: layers.parse("log.format", log_format)?,
             data_dir,
@@ -379,6 +393,27 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "is no address: write it as 127.0.0.1:6881 or [::]:6881")
 }
 
+/// Of the owner's API, which nobody else may listen to.
+fn own_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let addr = address(text)?;
+    if addr.ip().is_loopback() {
+        Ok(addr)
+    } else {
+        Err(
+            "is not a loopback address, and this daemon does not speak TLS: use 127.0.0.1 and \
+             forward the port with ssh -L",
+        )
+    }
+}
+
+fn peer_count(text: &str) -> Result<usize, &'static str> {
+    let count = positive(text)?;
+    let is_possible = count <= PEERS_MAX;
+    is_possible
+        .then_some(count)
+        .ok_or("is more than 65000, the most connections one node keeps")
+}
+
 fn positive(text: &str) -> Result<usize, &'static str> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or("is no whole number above 0")
@@ -387,8 +422,9 @@ fn positive(text: &str) -> Result<usize, &'static str> {
 fn url(text: &str) -> Result<Option<String>, &'static str> {
     match text {
         "" => Ok(None),
-        url if url.starts_with("http://") || url.starts_with("https://") => {
-            Ok(Some(url.to_owned()))
+        url if url.starts_with("http://") => Ok(Some(url.to_owned())),
+        url if url.starts_with("https://") => {
+            Err("is not spoken yet: write it as http://HOST:PORT, and carry it through a tunnel")
         }
         _ => Err("is no URL: write it as http://HOST:PORT"),
     }
@@ -502,6 +538,44 @@ mod tests {
             error.contains(":2: earn.friends = \"abc\" is no key"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_path_in_a_file_is_from_its_folder_and_a_flags_from_where_one_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        let text = "[node]\ndata_dir = \"data\"\n[network]\ngenesis = \"g.toml\"\n\
+                    [api]\nunix = \"run/api.sock\"\n";
+        std::fs::write(&file, text).unwrap();
+        let mut sources = sources(&file);
+        let config = Config::load(&sources).unwrap();
+        assert_eq!(config.data_dir, folder.path().join("data"));
+        assert_eq!(config.genesis, Some(folder.path().join("g.toml")));
+        assert_eq!(config.api_unix, Some(folder.path().join("run/api.sock")));
+
+        let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned(), "--set".to_owned());
+        sources.flags.push(flag("node.data_dir", "here"));
+        let here = std::env::current_dir().unwrap().join("here");
+        assert_eq!(Config::load(&sources).unwrap().data_dir, here);
+    }
+
+    #[test]
+    fn what_a_start_would_refuse_is_refused_where_it_stands() {
+        for (text, said) in [
+            (
+                "[api]\nlisten = [\"0.0.0.0:4620\"]\n",
+                "not a loopback address",
+            ),
+            ("[node]\nmax_peers = 100000000000000\n", "more than 65000"),
+            (
+                "[network]\nsettlement = \"https://x:1\"\n",
+                "not spoken yet",
+            ),
+        ] {
+            let error = load(text).unwrap_err().to_string();
+            assert!(error.contains("config.toml:2: "), "{error}");
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

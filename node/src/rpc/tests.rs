@@ -101,6 +101,29 @@ fn assert_reason(status: &Status, code: Code, reason: ErrorReason) -> Failure {
     failure
 }
 
+/// A daemon without an API runs until it is told to stop (row N12): the end of this is taken for
+/// the end of the daemon.
+#[tokio::test]
+async fn n12_serving_nobody_lasts_until_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ApiConfig {
+        unix: None,
+        tcp: Vec::new(),
+        token_file: folder.path().join("api.token"),
+    };
+    let listening = Listening::open(&config).await.unwrap();
+    let backend = Arc::new(Fake::new(folder.path()));
+    let (stop, stopping) = watch::channel(false);
+    let mut served = std::pin::pin!(serve(listening, backend, stopping));
+    tokio::select! {
+        biased;
+        ended = &mut served => panic!("nobody has asked for a stop: {ended:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+    stop.send_replace(true);
+    served.await.unwrap();
+}
+
 #[tokio::test]
 async fn the_owners_socket_needs_no_token() {
     let served = Served::start().await;

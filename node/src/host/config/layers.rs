@@ -331,6 +331,14 @@ impl Layers {
 }
 
 impl Origin {
+    /// The folder that a path in such a value is from; `None` for the current one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::File(path, _) | Self::Kept(path, _) => path.parent(),
+            Self::Default | Self::Environment(_) | Self::Flag(_) | Self::UntilRestart => None,
+        }
+    }
+
     /// Whether `policy set` gives way to it when a daemon starts.
     pub const fn outranks_kept(&self) -> bool {
         match self {
