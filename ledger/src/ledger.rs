@@ -414,6 +414,11 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         self.head
     }
 
+    /// Why nothing can be appended any more.
+    pub fn failure(&self) -> Option<&LedgerError> {
+        self.poison.as_ref()
+    }
+
     /// The rules it follows.
     pub fn chart(&self) -> &C {
         &self.chart

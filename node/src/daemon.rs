@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use seedbank_ledger::Genesis;
 use seedbank_ledger::NodeId;
 use seedbank_ledger::charts::network::NetworkLedger;
-use seedbank_ledger::ledger::OpenError;
+use seedbank_ledger::ledger::{LedgerError, OpenError};
 use seedbank_ledger::settlement::Issuing;
 use seedbank_ledger::store::StoreError;
 use tokio::sync::watch;
@@ -103,6 +103,8 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     servers: JoinSet<Result<(), ServeError>>,
     ledger_thread: Option<JoinHandle<()>>,
+    /// Why the network ledger cannot go on.
+    failure: Option<String>,
 }
 
 /// The settlement role, started.
@@ -134,9 +136,7 @@ impl Daemon {
             None => None,
         };
         let download_dir = options.download_dir.clone();
-        let policy = daemon.policy.clone();
-        let policy = policy.unwrap_or_else(|| PolicySources::of(options.policy.clone()));
-        let kept_policy = KeptPolicy::new(data_dir.policy(), policy);
+        let kept_policy = kept_policy(&data_dir, &options, &daemon);
         let started = node_and_api(data_dir, options, &daemon, settling.as_ref(), own).await;
         let (node, listening) = match started {
             Ok(started) => started,
@@ -192,6 +192,7 @@ impl Daemon {
             stop,
             servers,
             ledger_thread,
+            failure: None,
         })
     }
 
@@ -202,6 +203,10 @@ impl Daemon {
             // The sender lives in `self`.
             _ = asked.wait_for(|stop| *stop) => {}
             _ = self.node.ended() => {}
+            why = ledger_failed(self.keeper.as_ref()) => {
+                tracing::error!(%why, "the network ledger failed");
+                self.failure = Some(format!("the network ledger failed: {why}"));
+            }
             Some(served) = self.servers.join_next() => {
                 if let Ok(Err(error)) = served {
                     tracing::error!(%error, "a server ended");
@@ -223,8 +228,26 @@ impl Daemon {
         if let Some(thread) = self.ledger_thread {
             closed(thread).await;
         }
-        ended
+        match (ended, self.failure) {
+            (Ended::Shutdown, Some(why)) => Ended::Failed(why),
+            (ended, _) => ended,
+        }
     }
+}
+
+/// Waits for the failure of the ledger that is kept here; for ever if none is.
+async fn ledger_failed(keeper: Option<&Keeper>) -> LedgerError {
+    match keeper {
+        Some(keeper) => keeper.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The policy that the owner can change, by whoever said so.
+fn kept_policy(data_dir: &DataDir, options: &NodeOptions, daemon: &DaemonOptions) -> KeptPolicy {
+    let policy = daemon.policy.clone();
+    let policy = policy.unwrap_or_else(|| PolicySources::of(options.policy.clone()));
+    KeptPolicy::new(data_dir.policy(), policy)
 }
 
 async fn node_and_api(

@@ -108,6 +108,11 @@ impl<S: Store> NetworkLedger<S> {
         self.ledger.head()
     }
 
+    /// Why nothing can be appended any more.
+    pub fn failure(&self) -> Option<&LedgerError> {
+        self.ledger.failure()
+    }
+
     /// At most `limit` (and [`crate::ledger::ENTRIES_MAX`]) entries from `from` on, oldest first.
     pub fn entries(&self, from: Sequence, limit: usize) -> Result<Vec<Entry>, LedgerError> {
         self.ledger.entries(from, limit)

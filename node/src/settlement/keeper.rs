@@ -31,6 +31,7 @@ const QUEUE_MAX: usize = 4_096;
 pub struct Keeper {
     jobs: mpsc::Sender<Job>,
     head: watch::Receiver<Sequence>,
+    failure: watch::Receiver<Option<LedgerError>>,
     limits: Limits,
 }
 
@@ -112,15 +113,22 @@ impl Keeper {
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let (head_is, head) = watch::channel(ledger.head().next);
+        let (failed, failure) = watch::channel(None);
         let limits = ledger.genesis().limits;
         let thread = Thread {
             node: SettlementNode::new(ledger, issuing),
             clock,
             head: head_is,
+            failed,
         };
         let builder = std::thread::Builder::new().name("network-ledger".to_owned());
         let handle = builder.spawn(move || thread.run(queue))?;
-        let keeper = Self { jobs, head, limits };
+        let keeper = Self {
+            jobs,
+            head,
+            failure,
+            limits,
+        };
         Ok((keeper, handle))
     }
 
@@ -260,6 +268,16 @@ impl Keeper {
         self.head.clone()
     }
 
+    /// Waits until the ledger cannot go on, and says why; for ever if it ends in peace.
+    pub async fn failed(&self) -> LedgerError {
+        let mut failure = self.failure.clone();
+        let told = failure.wait_for(Option::is_some).await;
+        match told.ok().and_then(|error| error.clone()) {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn send<T>(&self, job: impl FnOnce(ReplyTo<T>) -> Job) -> Result<T, KeeperError> {
         let (reply, answer) = oneshot::channel();
         match self.jobs.try_send(job(reply)) {
@@ -274,6 +292,7 @@ struct Thread<S, C> {
     node: SettlementNode<S>,
     clock: C,
     head: watch::Sender<Sequence>,
+    failed: watch::Sender<Option<LedgerError>>,
 }
 
 impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
@@ -360,9 +379,8 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
                 let _ = reply.send(page.map_err(KeeperError::from));
             }
             Job::Tick => {
-                if let Err(error) = self.node.tick((self.clock)()) {
-                    tracing::error!(%error, "network ledger");
-                }
+                // Why it failed, if it did, is told below.
+                let _ = self.node.tick((self.clock)());
                 self.tell_head();
             }
         }
@@ -385,8 +403,15 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
         outcome
     }
 
-    /// Wakes whoever waits for entries, if there are new ones.
+    /// Wakes whoever waits for entries, if there are new ones, or for the end of the ledger.
     fn tell_head(&self) {
+        if let Some(error) = self.node.ledger().failure() {
+            self.failed.send_if_modified(|failed| {
+                let is_first = failed.is_none();
+                failed.get_or_insert_with(|| error.clone());
+                is_first
+            });
+        }
         let next = self.node.ledger().head().next;
         self.head.send_if_modified(|head| {
             let moved = *head != next;

@@ -511,3 +511,26 @@ async fn only_the_issuer_grants() {
     drop(keeper);
     thread.join().unwrap();
 }
+
+/// A ledger that cannot write any more does not go on answering as if it could (row L12).
+#[tokio::test]
+async fn l12_a_ledger_that_cannot_write_says_so_to_its_daemon() {
+    let genesis = genesis();
+    let now = UnixTime::from_secs(START);
+    let store = Memory::new();
+    let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), now).unwrap();
+    let issuing = Issuing::new(key(ISSUER), Memory::new());
+    let (keeper, _) = Keeper::start(ledger, Some(issuing), move || now).unwrap();
+    keeper.grant(grant("a", 1, 1)).await.unwrap();
+    let watched = keeper.clone();
+    let mut failed = std::pin::pin!(watched.failed());
+    tokio::select! {
+        biased;
+        why = &mut failed => panic!("nothing has failed: {why}"),
+        () = tokio::task::yield_now() => {}
+    }
+    store.fail_after(0);
+    keeper.grant(grant("b", 1, 1)).await.unwrap_err();
+    let why = failed.await.to_string();
+    assert!(why.contains("no space left on device"), "{why}");
+}
