@@ -149,6 +149,7 @@ impl Metainfo {
     }
 
     /// Reads a torrent file. The info hash is over the exact bytes of its `info` dictionary.
+    /// Whatever follows the outermost dictionary is left out, as libtorrent does.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MetainfoError> {
         parse::torrent(bytes)
     }

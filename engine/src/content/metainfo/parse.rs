@@ -12,7 +12,8 @@ type Result<T> = std::result::Result<T, MetainfoError>;
 
 pub(super) fn torrent(bytes: &[u8]) -> Result<Metainfo> {
     check_len(bytes)?;
-    let document = bencode::decode(bytes, &DecodeLimits::METAINFO)?;
+    // What follows the dictionary is nobody's: editors leave a newline there, and others take it.
+    let document = bencode::decode_prefix(bytes, &DecodeLimits::METAINFO)?;
     let root = document.root();
     if root.entries().is_none() {
         return Err(MetainfoError::NotADictionary);

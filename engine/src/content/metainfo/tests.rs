@@ -287,8 +287,29 @@ fn a_torrent_cut_short_anywhere_is_an_error() {
         Metainfo::from_info(&info[1..], info_hash),
         Err(MetainfoError::InfoHash { .. })
     ));
-    let trailing = [&bytes[..], b"\n"].concat();
-    assert!(Metainfo::from_bytes(&trailing).is_err());
+}
+
+#[test]
+fn what_follows_the_file_is_left_out_and_nothing_may_follow_info() {
+    let metainfo = read(multi(1, vec![file(&[b"a"], 5)])).unwrap();
+    let bytes = metainfo.to_bytes();
+    for tail in [&b"\n"[..], b" \r\n", b"\0", b"e", b"de", b"i5", b"<html>"] {
+        let longer = [&bytes, tail].concat();
+        assert_eq!(Metainfo::from_bytes(&longer), Ok(metainfo.clone()));
+        let info = [&metainfo.info_bytes, tail].concat();
+        assert_eq!(
+            Metainfo::from_info(&info, hash_of(&info)),
+            Err(DecodeError::Trailing(tail.len()).into())
+        );
+    }
+    let before = [b"\n", &bytes[..]].concat();
+    assert!(Metainfo::from_bytes(&before).is_err(), "but nothing before");
+    let room = usize::try_from(INFO_LEN_MAX).unwrap() - bytes.len();
+    let longest = [&bytes[..], &vec![b'\n'; room]].concat();
+    assert!(Metainfo::from_bytes(&longest).is_ok());
+    let longer = [&longest[..], b"\n"].concat();
+    let error = Metainfo::from_bytes(&longer);
+    assert!(matches!(error, Err(MetainfoError::TooLong { .. })));
 }
 
 #[test]
