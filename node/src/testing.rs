@@ -27,6 +27,7 @@ pub(crate) fn metainfo_of(bytes: &[u8], piece_len: u32) -> Metainfo {
         info_hash: InfoHash([7; 20]),
         info_bytes: Vec::new(),
         name: "torrent".to_owned(),
+        name_original: None,
         geometry: Geometry::new(total_len, piece_len).unwrap(),
         piece_hashes: bytes
             .chunks(chunk)
@@ -34,6 +35,7 @@ pub(crate) fn metainfo_of(bytes: &[u8], piece_len: u32) -> Metainfo {
             .collect(),
         files: vec![FileEntry {
             path: vec!["torrent".to_owned()],
+            original: None,
             offset: 0,
             len: total_len,
             pad: false,

@@ -1,6 +1,7 @@
 //! Which files two torrents would share on one disk.
 //!
-//! Names alone, compared byte by byte: what lies on the disk is the driver's to find out.
+//! Names alone, as they are made on disk and compared byte by byte: what lies there is the
+//! driver's to find out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -86,6 +87,7 @@ impl Placed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::bencode::Dict;
     use crate::content::metainfo::build::{DraftContent, DraftFile, MetainfoDraft};
 
     fn torrent(name: &str, files: &[&str]) -> Metainfo {
@@ -137,6 +139,26 @@ mod tests {
         assert_eq!(clash((&folder, "/d"), (&apart, "/d")), None, "one folder");
         let upper = torrent("A", &[]);
         assert_eq!(clash((&single, "/d"), (&upper, "/d")), None, "by case");
+    }
+
+    #[test]
+    fn names_count_as_they_are_made_and_not_as_they_are_listed() {
+        let named = |name: &[u8]| {
+            let info = Dict::new()
+                .with("length", 10_u8)
+                .with("name", name)
+                .with("piece length", 16_384_u32)
+                .with("pieces", &[1; 20][..]);
+            let torrent = Dict::new().with("info", info).encode();
+            Metainfo::from_bytes(&torrent).expect("a torrent")
+        };
+        let plain = named(b"a_b");
+        let other = named(b"a\x01/b");
+        assert_ne!(plain.info_hash, other.info_hash);
+        let shared = clash((&plain, "/d"), (&other, "/d"));
+        assert_eq!(shared, Some("/d/a_b".into()));
+        let apart = named(b"a/b");
+        assert_eq!(clash((&plain, "/d"), (&apart, "/d")), None);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! open files by. Hybrid torrents (BEP 52) are read as version 1. `build` makes new ones.
 
 pub mod build;
+mod distinct;
+mod listing;
 mod parse;
 mod path;
 
@@ -24,7 +26,7 @@ pub const PIECE_LEN_MAX: u32 = 512 * 1024 * 1024;
 pub const TOTAL_LEN_MAX: u64 = 1 << 48;
 /// Most components in a path below the torrent's folder.
 pub const PATH_DEPTH_MAX: usize = 100;
-/// Most bytes in a component: what the common file systems take.
+/// Most bytes in a component: what the common file systems take. Longer names are cut.
 pub const PATH_COMPONENT_MAX: usize = 255;
 /// Most trackers over all tiers; more are left out.
 pub const TRACKERS_MAX: usize = 256;
@@ -40,8 +42,11 @@ pub struct Metainfo {
     pub info_hash: InfoHash,
     /// The exact bytes of the `info` dictionary, as served to magnets (BEP 9).
     pub info_bytes: Vec<u8>,
-    /// Name of the file, or of the folder that holds the files; one safe path component.
+    /// Name of the file, or of the folder that holds the files; one safe path component. A folder
+    /// of whose name nothing is left is called like the info hash.
     pub name: String,
+    /// The name as the torrent has it, in whatever encoding; `None` if that is `name`.
+    pub name_original: Option<Vec<u8>>,
     /// Lengths.
     pub geometry: Geometry,
     /// SHA-1 of every piece, in order.
@@ -66,9 +71,14 @@ pub struct Metainfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
     /// Safe path components below the folder; one component, the torrent's name, if single-file.
+    /// The same for the same `info` dictionary, always: files and resume records go by it.
     ///
-    /// Safe for Linux: names that differ in case only, or that Windows reserves, are kept apart.
+    /// Safe for Linux; names that Windows reserves are kept. No two files on disk have one path,
+    /// not even where the case of ASCII letters does not count.
     pub path: Vec<String>,
+    /// The path as the torrent has it, in whatever encoding; `None` if that is `path`, no
+    /// components for a pad file that is listed without a path.
+    pub original: Option<Vec<Vec<u8>>>,
     /// First byte in the torrent.
     pub offset: u64,
     /// Bytes; 0 owns no bytes and is created all the same.

@@ -1,7 +1,7 @@
 //! Makes a torrent out of names, lengths and the piece hashes that a driver computed.
 
 use crate::content::bencode::{Dict, Value};
-use crate::content::metainfo::{Metainfo, MetainfoError, hash_of};
+use crate::content::metainfo::{Metainfo, MetainfoError, PathError, hash_of, path};
 use crate::units::Geometry;
 
 /// Shortest piece that is chosen by itself.
@@ -65,7 +65,8 @@ impl MetainfoDraft {
     }
 
     /// The torrent, given the SHA-1 of every piece in order. It passes the same checks as a torrent
-    /// from elsewhere, so what others would refuse is not made.
+    /// from elsewhere, so what others would refuse is not made; nor is what has names that others
+    /// could not keep, since its maker would then be the one who has no such files.
     pub fn finish(&self, piece_hashes: &[[u8; 20]]) -> Result<Metainfo, MetainfoError> {
         let dict = Dict::new()
             .with("name", self.name.as_str())
@@ -81,6 +82,12 @@ impl MetainfoDraft {
         }
         .encode();
         let bare = Metainfo::from_info(&info_bytes, hash_of(&info_bytes))?;
+        if let Some(name) = &bare.name_original {
+            return Err(path::error(&[name], PathError::Renamed));
+        }
+        if let Some(path) = bare.files.iter().find_map(|file| file.original.as_ref()) {
+            return Err(path::error(path, PathError::Renamed));
+        }
         let whole = Metainfo {
             trackers: self.trackers.clone(),
             comment: self.comment.clone(),
@@ -178,8 +185,34 @@ mod tests {
         let hashes = [[9; 20]; 1];
         assert!(draft(DraftContent::File(0)).finish(&hashes).is_err());
         assert!(draft(DraftContent::File(40_000)).finish(&hashes).is_err());
-        let outside = DraftContent::Folder(vec![file(&["..", "x"], 5)]);
-        assert!(draft(outside).finish(&hashes).is_err());
         assert!(draft(DraftContent::File(5)).finish(&hashes).is_ok());
+    }
+
+    #[test]
+    fn names_that_others_could_not_keep_are_not_made() {
+        let refused = |draft: MetainfoDraft| {
+            let error = draft.finish(&[[9; 20]; 1]);
+            matches!(
+                error,
+                Err(MetainfoError::Path {
+                    error: PathError::Renamed,
+                    ..
+                })
+            )
+        };
+        let folder = |files| draft(DraftContent::Folder(files));
+        let long = "x".repeat(250);
+        for path in [&["..", "x"][..], &["a\u{200d}b"], &["a\nb"], &[&long]] {
+            assert!(refused(folder(vec![file(path, 5)])), "{path:?}");
+        }
+        assert!(refused(folder(vec![file(&["a"], 5), file(&["A"], 5)])));
+        assert!(!refused(folder(vec![file(&["a"], 5), file(&["b"], 5)])));
+        for content in [DraftContent::File(5), folder(vec![file(&["a"], 5)]).content] {
+            let name = "a\\b".to_owned();
+            assert!(refused(MetainfoDraft {
+                name,
+                ..draft(content)
+            }));
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::content::bencode::{self, DecodeLimits, Element};
 use crate::content::metainfo::{
-    FileEntry, INFO_LEN_MAX, Metainfo, MetainfoError, PIECE_LEN_MAX, PIECES_MAX, TEXT_MAX,
-    TOTAL_LEN_MAX, TRACKER_URL_MAX, TRACKERS_MAX, hash_of, path,
+    INFO_LEN_MAX, Metainfo, MetainfoError, PIECE_LEN_MAX, PIECES_MAX, PathError, TEXT_MAX,
+    TRACKER_URL_MAX, TRACKERS_MAX, distinct, hash_of, listing, path,
 };
 use crate::text::printable;
 use crate::units::Geometry;
@@ -58,21 +58,33 @@ fn info_node(info: Element<'_>) -> Result<Metainfo> {
     let hashes = hashes
         .as_bytes()
         .ok_or(MetainfoError::Malformed("pieces"))?;
-    let name = name(info)?;
-    let (files, multi_file) = match (info.get("files"), info.get("length")) {
+    let info_hash = hash_of(info.raw());
+    let listed_name = listed_name(info)?;
+    let name = path::component(listed_name);
+    let (name, mut files, multi_file) = match (info.get("files"), info.get("length")) {
         (Some(_), Some(_)) => return Err(MetainfoError::SingleAndMulti),
-        (Some(list), None) => (files(list)?, true),
-        (None, Some(len)) => (vec![single_file(&name, len)?], false),
+        (Some(list), None) => {
+            let name = name.unwrap_or_else(|| info_hash.to_string());
+            (name, listing::files(list)?, true)
+        }
+        (None, Some(len)) => {
+            let name = name.filter(|_| !listed_name.is_empty());
+            let name = name.ok_or_else(|| path::error(&[listed_name], PathError::Empty))?;
+            let file = listing::single(listed_name, &name, len)?;
+            (name, vec![file], false)
+        }
         (None, None) => return Err(MetainfoError::Missing("length")),
     };
-    let geometry = geometry(info, &files)?;
+    let geometry = geometry(info, files.last().map_or(0, listing::Listed::end))?;
+    distinct::rename_duplicates(&mut files)?;
     Ok(Metainfo {
-        info_hash: hash_of(info.raw()),
+        info_hash,
         info_bytes: info.raw().to_vec(),
+        name_original: (name.as_bytes() != listed_name).then(|| listed_name.to_vec()),
         name,
         geometry,
         piece_hashes: piece_hashes(hashes, &geometry)?,
-        files,
+        files: listing::entries(files),
         multi_file,
         trackers: Vec::new(),
         private: info.get("private").and_then(|flag| flag.as_i64()) == Some(1),
@@ -82,71 +94,17 @@ fn info_node(info: Element<'_>) -> Result<Metainfo> {
     })
 }
 
-fn name(info: Element<'_>) -> Result<String> {
-    let name = info.get("name.utf-8").or(info.get("name"));
-    let name = name.ok_or(MetainfoError::Missing("name"))?;
-    path::component(name.as_bytes().ok_or(MetainfoError::Malformed("name"))?)
-}
-
-fn single_file(name: &str, len: Element<'_>) -> Result<FileEntry> {
-    Ok(FileEntry {
-        path: vec![name.to_owned()],
-        offset: 0,
-        len: file_len(len)?,
-        pad: false,
+/// The torrent's name as it is listed, the UTF-8 one first.
+fn listed_name(info: Element<'_>) -> Result<&[u8]> {
+    let names = ["name.utf-8", "name"];
+    let found = names.into_iter().find_map(|key| info.get(key)?.as_bytes());
+    found.ok_or(match info.get("name") {
+        Some(_) => MetainfoError::Malformed("name"),
+        None => MetainfoError::Missing("name"),
     })
 }
 
-fn files(list: Element<'_>) -> Result<Vec<FileEntry>> {
-    let items = list.items().ok_or(MetainfoError::Malformed("files"))?;
-    let mut files: Vec<FileEntry> = Vec::new();
-    let mut offset = 0_u64;
-    for item in items {
-        let attr = item.get("attr").and_then(|attr| attr.as_bytes());
-        let attr = attr.unwrap_or_default();
-        // A symlink owns no bytes (BEP 47). Not making it is the one way it can lead nowhere.
-        if attr.contains(&b'l') {
-            continue;
-        }
-        let len = item.get("length").ok_or(MetainfoError::Missing("length"))?;
-        let len = file_len(len)?;
-        files.push(FileEntry {
-            path: file_path(item)?,
-            offset,
-            len,
-            pad: attr.contains(&b'p'),
-        });
-        offset = offset
-            .checked_add(len)
-            .filter(|total| *total <= TOTAL_LEN_MAX)
-            .ok_or(MetainfoError::TotalTooLong)?;
-    }
-    path::check_distinct(&files)?;
-    Ok(files)
-}
-
-fn file_path(item: Element<'_>) -> Result<Vec<String>> {
-    let list = item.get("path.utf-8").or(item.get("path"));
-    let list = list.ok_or(MetainfoError::Missing("path"))?;
-    let malformed = || MetainfoError::Malformed("path");
-    let mut components = Vec::new();
-    for name in list.items().ok_or_else(malformed)? {
-        components.push(path::component(name.as_bytes().ok_or_else(malformed)?)?);
-    }
-    path::check_depth(&components)?;
-    Ok(components)
-}
-
-fn file_len(len: Element<'_>) -> Result<u64> {
-    let len = len.as_u64().ok_or(MetainfoError::Malformed("length"))?;
-    if len > TOTAL_LEN_MAX {
-        return Err(MetainfoError::TotalTooLong);
-    }
-    Ok(len)
-}
-
-fn geometry(info: Element<'_>, files: &[FileEntry]) -> Result<Geometry> {
-    let total_len = files.last().map_or(0, |last| last.offset + last.len);
+fn geometry(info: Element<'_>, total_len: u64) -> Result<Geometry> {
     let piece_len = info
         .get("piece length")
         .ok_or(MetainfoError::Missing("piece length"))?

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::content::bencode::Dict;
 
+mod names;
+
 fn path(names: &[&[u8]]) -> Value {
     let names: Vec<Value> = names.iter().map(|name| Value::from(*name)).collect();
     names.into()
@@ -28,14 +30,6 @@ fn multi(hash_count: usize, files: Vec<Dict>) -> Dict {
 
 fn read(info: Dict) -> Result<Metainfo, MetainfoError> {
     Metainfo::from_bytes(&Dict::new().with("info", info).encode())
-}
-
-fn path_error(names: &[&[u8]]) -> Option<PathError> {
-    match read(multi(1, vec![file(names, 5)])) {
-        Ok(_) => None,
-        Err(MetainfoError::Path { error, .. }) => Some(error),
-        Err(other) => panic!("{other}"),
-    }
 }
 
 #[test]
@@ -117,71 +111,6 @@ fn a_hybrid_is_read_as_version_1_and_version_2_alone_is_refused() {
     assert!(read(hybrid.with("file tree", Dict::new())).is_ok());
     let error = read(tree().with("piece length", 16_384_u32).with("name", "x"));
     assert_eq!(error, Err(MetainfoError::VersionTwoOnly));
-}
-
-#[test]
-fn paths_that_lead_elsewhere_are_refused() {
-    for (names, error) in [
-        (&[&b".."[..], b"x"][..], PathError::Relative),
-        (&[b"a", b".."], PathError::Relative),
-        (&[b"."], PathError::Relative),
-        (&[b"/etc/passwd"], PathError::Separator),
-        (&[b"a/../../b"], PathError::Separator),
-        (&[b"..\\..\\x"], PathError::Separator),
-        (&[b"C:\\x"], PathError::Separator),
-        (&[b"a\0b"], PathError::Control),
-        (&[b"a\nb"], PathError::Control),
-        (&[b"\x1b[2J"], PathError::Control),
-        (&[b""], PathError::Empty),
-        (&[b"a", b"", b"b"], PathError::Empty),
-        (&[], PathError::Empty),
-        (&[&[b'a'; 256]], PathError::ComponentTooLong { len: 256 }),
-        (&[&[0xff; 86]], PathError::ComponentTooLong { len: 258 }),
-        (&[&b"a"[..]; 101], PathError::TooDeep { count: 101 }),
-    ] {
-        assert_eq!(path_error(names), Some(error), "{names:?}");
-    }
-    for names in [
-        &[&b"...x"[..], b"..a", b"a.."][..],
-        &[&[b'a'; 255]],
-        &["naïve".as_bytes()],
-        &[b"\xff\xfe"],
-        &[&b"a"[..]; 100],
-        &[b"CON"],
-    ] {
-        assert_eq!(path_error(names), None, "{names:?}");
-    }
-}
-
-#[test]
-fn a_hostile_name_is_refused_like_a_hostile_path() {
-    for name in ["..", "/", "a/b", "", "\0"] {
-        let info = info(1).with("length", 5_u8).with("name", name);
-        assert!(
-            matches!(read(info), Err(MetainfoError::Path { .. })),
-            "{name:?}"
-        );
-    }
-}
-
-#[test]
-fn files_in_each_others_way_are_refused() {
-    let two = |a: &[&[u8]], b: &[&[u8]]| {
-        let other = file(&[b"a!"], 1);
-        match read(multi(1, vec![file(a, 1), other, file(b, 1)])) {
-            Ok(_) => None,
-            Err(MetainfoError::Path { error, .. }) => Some(error),
-            Err(other) => panic!("{other}"),
-        }
-    };
-    assert_eq!(two(&[b"a"], &[b"a"]), Some(PathError::Duplicate));
-    assert_eq!(two(&[b"a"], &[b"a", b"b"]), Some(PathError::FileAndFolder));
-    assert_eq!(
-        two(&[b"a", b"b", b"c"], &[b"a"]),
-        Some(PathError::FileAndFolder)
-    );
-    assert_eq!(two(&[b"a", b"b"], &[b"a", b"c"]), None);
-    assert_eq!(two(&[b"a"], &[b"A"]), None, "Linux keeps them apart");
 }
 
 #[test]

@@ -54,6 +54,7 @@ mod tests {
         for (index, len) in lens.iter().enumerate() {
             files.push(FileEntry {
                 path: vec![format!("{index}")],
+                original: None,
                 offset,
                 len: len.unsigned_abs(),
                 pad: *len < 0,

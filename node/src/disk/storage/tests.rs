@@ -21,6 +21,7 @@ fn torrent() -> (Arc<Metainfo>, Vec<u8>) {
     bytes[1500..2000].fill(0);
     let entry = |path: &[&str], offset, len, pad| FileEntry {
         path: path.iter().map(|part| (*part).to_owned()).collect(),
+        original: None,
         offset,
         len,
         pad,
