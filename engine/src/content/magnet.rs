@@ -15,6 +15,8 @@ pub const PEERS_MAX: usize = 100;
 const NAME_CHARS_MAX: usize = 255;
 const SCHEME: &str = "magnet:?";
 const TOPIC: &str = "urn:btih:";
+/// The topic of version 2 (BEP 52).
+const TOPIC_V2: &str = "urn:btmh:";
 
 /// A parsed `magnet:?xt=urn:btih:…` link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,9 @@ pub enum MagnetError {
     /// No `xt=urn:btih:`.
     #[error("names no torrent (xt=urn:btih:)")]
     NoTopic,
+    /// `xt=urn:btmh:` and no `xt=urn:btih:`: a torrent without a version 1 part (BEP 52).
+    #[error("names a torrent of version 2 only, which is not supported")]
+    VersionTwoOnly,
     /// The hash is neither 40 hex digits nor 32 of base32.
     #[error("{0:?} is neither 40 hex digits nor 32 of base32")]
     InfoHash(String),
@@ -73,7 +78,7 @@ impl Magnet {
             Some((scheme, query)) if scheme.eq_ignore_ascii_case(SCHEME) => query,
             _ => return Err(MagnetError::Scheme),
         };
-        let mut topic = None;
+        let (mut topic, mut has_version_two) = (None, false);
         let mut magnet = Self {
             info_hash: InfoHash([0; 20]),
             name: None,
@@ -84,12 +89,18 @@ impl Magnet {
             let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = unescape(value)?;
             // A key may be numbered: `tr.1`, `xt.2`.
-            match key.split_once('.').filter(|(_, n)| is_number(n)) {
-                Some((key, _)) => magnet.take(key, &value, &mut topic)?,
-                None => magnet.take(key, &value, &mut topic)?,
-            }
+            let key = match key.split_once('.').filter(|(_, n)| is_number(n)) {
+                Some((key, _)) => key,
+                None => key,
+            };
+            let text = std::str::from_utf8(&value).unwrap_or_default();
+            has_version_two |= key == "xt" && after(TOPIC_V2, text).is_some();
+            magnet.take(key, &value, &mut topic)?;
         }
-        magnet.info_hash = topic.ok_or(MagnetError::NoTopic)?;
+        magnet.info_hash = topic.ok_or(match has_version_two {
+            true => MagnetError::VersionTwoOnly,
+            false => MagnetError::NoTopic,
+        })?;
         Ok(magnet)
     }
 
@@ -190,9 +201,8 @@ fn unescape(text: &str) -> Result<Vec<u8>, MagnetError> {
 
 /// The info hash of an `xt` value; `None` for another kind of topic (`urn:btmh:` among them).
 fn info_hash(topic: &str) -> Result<Option<InfoHash>, MagnetError> {
-    let digits = match topic.split_at_checked(TOPIC.len()) {
-        Some((urn, digits)) if urn.eq_ignore_ascii_case(TOPIC) => digits,
-        _ => return Ok(None),
+    let Some(digits) = after(TOPIC, topic) else {
+        return Ok(None);
     };
     let hash = match digits.len() {
         40 => gather(digits, 4, hex_digit),
@@ -202,6 +212,12 @@ fn info_hash(topic: &str) -> Result<Option<InfoHash>, MagnetError> {
     let shown = || printable(digits.as_bytes(), 80);
     let hash = hash.ok_or_else(|| MagnetError::InfoHash(shown()))?;
     Ok(Some(InfoHash(hash)))
+}
+
+/// What follows a kind of topic, written in either case; `None` for another kind.
+fn after<'a>(kind: &str, topic: &'a str) -> Option<&'a str> {
+    let (urn, rest) = topic.split_at_checked(kind.len())?;
+    urn.eq_ignore_ascii_case(kind).then_some(rest)
 }
 
 /// Puts 160 bits together from digits of `width` bits each.

@@ -41,7 +41,7 @@ fn what_names_no_torrent_or_two_is_refused() {
     assert_eq!(Magnet::parse("magnet:"), Err(MagnetError::Scheme));
     assert_eq!(Magnet::parse("magnet£?"), Err(MagnetError::Scheme));
     assert_eq!(parse(""), Err(MagnetError::NoTopic));
-    assert_eq!(parse("xt=urn:btmh:1220aa"), Err(MagnetError::NoTopic));
+    assert_eq!(parse("xt=urn:sha1:aa"), Err(MagnetError::NoTopic));
     for digits in [
         "",
         "zz",
@@ -60,6 +60,22 @@ fn what_names_no_torrent_or_two_is_refused() {
         let error = parse(&format!("xt=urn:btih:{HEX}&dn={escape}"));
         assert!(matches!(error, Err(MagnetError::Escape(_))), "{escape}");
     }
+}
+
+#[test]
+fn a_link_of_version_2_alone_says_so() {
+    let hash = "ab".repeat(32);
+    for rest in [
+        format!("xt=urn:btmh:1220{hash}"),
+        format!("dn=a&xt.1=URN:BTMH:1220{hash}&tr=http://a/"),
+    ] {
+        assert_eq!(parse(&rest), Err(MagnetError::VersionTwoOnly), "{rest}");
+        let hybrid = parse(&format!("{rest}&xt.2=urn:btih:{HEX}")).unwrap();
+        assert_eq!(hybrid.info_hash.to_string(), HEX);
+    }
+    let error = MagnetError::VersionTwoOnly.to_string();
+    assert!(error.contains("version 2 only"), "{error}");
+    assert_eq!(parse("dn=urn:btmh:1220"), Err(MagnetError::NoTopic));
 }
 
 #[test]
