@@ -83,7 +83,8 @@ pub struct FileEntry {
     pub offset: u64,
     /// Bytes; 0 owns no bytes and is created all the same.
     pub len: u64,
-    /// A pad file (BEP 47): never on disk, reads as zeros.
+    /// A pad file (BEP 47, or known by the name that `BitComet` gives it): never on disk, reads as
+    /// zeros.
     pub pad: bool,
 }
 

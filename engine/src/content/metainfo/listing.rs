@@ -3,6 +3,11 @@
 use crate::content::bencode::Element;
 use crate::content::metainfo::{FileEntry, MetainfoError, TOTAL_LEN_MAX, path};
 
+/// What `BitComet` calls its pad files, which have no attribute.
+const PAD_NAME: &str = "_____padding_file_";
+/// Where pad files lie whose path is not listed, were they made.
+const PAD_FOLDER: &str = ".pad";
+
 type Result<T> = std::result::Result<T, MetainfoError>;
 
 /// One listed file.
@@ -16,7 +21,7 @@ pub(super) struct Listed<'a> {
     pub(super) offset: u64,
     /// Bytes; a symlink has none.
     pub(super) len: u64,
-    /// A pad file (BEP 47).
+    /// A pad file (BEP 47), or one as `BitComet` makes them.
     pub(super) pad: bool,
     /// A symlink (BEP 47). It is not made, which is the one way it can lead nowhere; its name is
     /// taken all the same, as it is where others make it.
@@ -83,12 +88,13 @@ pub(super) fn files<'a>(list: Element<'a>) -> Result<Vec<Listed<'a>>> {
                 .map(|name| path::component_or_underscore(name))
                 .collect(),
         };
+        let is_pad_by_name = || path.iter().any(|name| name.contains(PAD_NAME));
         files.push(Listed {
+            pad: pad || is_pad_by_name(),
             names,
             path,
             offset,
             len,
-            pad,
             symlink,
         });
         offset = offset
@@ -130,6 +136,3 @@ fn file_len(len: Element<'_>) -> Result<u64> {
     }
     Ok(len)
 }
-
-/// Where pad files lie whose path is not listed, were they made.
-const PAD_FOLDER: &str = ".pad";

@@ -89,6 +89,19 @@ fn files_follow_each_other_and_may_be_empty_or_padding() {
 }
 
 #[test]
+fn a_pad_file_is_known_by_the_name_that_bitcomet_gives_it() {
+    let files = [
+        &b"_____padding_file_0_if you see this"[..],
+        b"_____padding_file",
+        b"a",
+    ];
+    let files = files.map(|name| file(&[b"sub", name], 5));
+    let metainfo = read(multi(1, files.to_vec())).unwrap();
+    let pads: Vec<bool> = metainfo.files.iter().map(|file| file.pad).collect();
+    assert_eq!(pads, [true, false, false]);
+}
+
+#[test]
 fn a_symlink_is_left_out_whatever_it_says() {
     let link = Dict::new()
         .with("attr", "l")
