@@ -1,10 +1,12 @@
 //! Metainfo: what a torrent is (BEP 3, 12, 27, 47).
 //!
 //! A torrent file is somebody else's word: `parse` checks it once, and what comes out is safe to
-//! open files by. Hybrid torrents (BEP 52) are read as version 1. `build` makes new ones.
+//! open files by. Hybrid torrents (BEP 52) are read as version 1, once both halves agree. `build`
+//! makes new ones.
 
 pub mod build;
 mod distinct;
+mod hybrid;
 mod listing;
 mod parse;
 mod path;
@@ -14,6 +16,7 @@ use sha1::{Digest as _, Sha1};
 use crate::content::bencode::{DecodeError, Dict, Value};
 use crate::units::{Geometry, InfoHash, TorrentId};
 
+pub use hybrid::HybridError;
 pub use path::PathError;
 
 /// Most bytes of an `info` dictionary, and of a torrent file.
@@ -112,6 +115,9 @@ pub enum MetainfoError {
     /// A version 2 torrent without a version 1 part (BEP 52).
     #[error("torrent is of version 2 only, which is not supported")]
     VersionTwoOnly,
+    /// A hybrid torrent whose version 2 part describes another one (BEP 52).
+    #[error("parts of version 1 and version 2 disagree: {0}")]
+    Hybrid(#[from] HybridError),
     /// Both `length` and `files`.
     #[error("torrent has both \"length\" and \"files\"")]
     SingleAndMulti,

@@ -3,7 +3,7 @@
 use crate::content::bencode::{self, DecodeLimits, Element};
 use crate::content::metainfo::{
     INFO_LEN_MAX, Metainfo, MetainfoError, PIECE_LEN_MAX, PIECES_MAX, PathError, TEXT_MAX,
-    TRACKER_URL_MAX, TRACKERS_MAX, distinct, hash_of, listing, path,
+    TRACKER_URL_MAX, TRACKERS_MAX, distinct, hash_of, hybrid, listing, path,
 };
 use crate::text::printable;
 use crate::units::Geometry;
@@ -50,10 +50,7 @@ fn info_node(info: Element<'_>) -> Result<Metainfo> {
         return Err(MetainfoError::Malformed("info"));
     }
     let Some(hashes) = info.get("pieces") else {
-        return Err(match info.get("meta version") {
-            Some(_) => MetainfoError::VersionTwoOnly,
-            None => MetainfoError::Missing("pieces"),
-        });
+        return Err(missing(info, "pieces"));
     };
     let hashes = hashes
         .as_bytes()
@@ -73,9 +70,10 @@ fn info_node(info: Element<'_>) -> Result<Metainfo> {
             let file = listing::single(listed_name, &name, len)?;
             (name, vec![file], false)
         }
-        (None, None) => return Err(MetainfoError::Missing("length")),
+        (None, None) => return Err(missing(info, "length")),
     };
     let geometry = geometry(info, files.last().map_or(0, listing::Listed::end))?;
+    hybrid::check(info, &files, geometry.piece_len())?;
     distinct::rename_duplicates(&mut files)?;
     Ok(Metainfo {
         info_hash,
@@ -92,6 +90,14 @@ fn info_node(info: Element<'_>) -> Result<Metainfo> {
         created_by: None,
         creation_date: None,
     })
+}
+
+/// Why a torrent without this key is none of version 1.
+fn missing(info: Element<'_>, key: &'static str) -> MetainfoError {
+    match info.get("meta version") {
+        Some(_) => MetainfoError::VersionTwoOnly,
+        None => MetainfoError::Missing(key),
+    }
 }
 
 /// The torrent's name as it is listed, the UTF-8 one first.

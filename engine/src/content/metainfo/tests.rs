@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::content::bencode::Dict;
 
+mod hybrid;
 mod names;
 
 fn path(names: &[&[u8]]) -> Value {
@@ -111,19 +112,6 @@ fn a_symlink_is_left_out_whatever_it_says() {
     let metainfo = read(multi(1, vec![file(&[b"a"], 5), link])).unwrap();
     assert_eq!(metainfo.files.len(), 1);
     assert_eq!(metainfo.geometry.total_len(), 5);
-}
-
-#[test]
-fn a_hybrid_is_read_as_version_1_and_version_2_alone_is_refused() {
-    let tree = || {
-        Dict::new()
-            .with("meta version", 2_u8)
-            .with("file tree", Dict::new())
-    };
-    let hybrid = info(1).with("length", 5_u8).with("meta version", 2_u8);
-    assert!(read(hybrid.with("file tree", Dict::new())).is_ok());
-    let error = read(tree().with("piece length", 16_384_u32).with("name", "x"));
-    assert_eq!(error, Err(MetainfoError::VersionTwoOnly));
 }
 
 #[test]
