@@ -93,8 +93,8 @@ pub(crate) struct Upload {
     /// Requests refused since one was accepted.
     pub(crate) refused: u32,
     /// Choked, but without the Fast Extension: so many more blocks that it asks for are served
-    /// before it is told, because some clients never forget a request that a choke dropped. With it,
-    /// so many of a piece that nobody else has.
+    /// before it is told, because some clients never forget a request that a choke dropped. With
+    /// it, so many of a piece that nobody else has.
     pub(crate) drain_left: Option<usize>,
     /// When a peer with the Fast Extension that drains is told all the same.
     pub(crate) drain_until: Option<Instant>,

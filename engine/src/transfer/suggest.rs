@@ -13,8 +13,8 @@ use crate::units::{Geometry, PeerIndex, PieceIndex};
 
 /// Most suggestions that one peer may leave unused; a picker keeps as many.
 pub const SUGGESTED_MAX: usize = 8;
-/// Bytes suggested ahead at least, so that the next piece is named before the last is asked for; and
-/// as many as a peer is sent in a second.
+/// Bytes suggested ahead at least, so that the next piece is named before the last is asked for;
+/// and as many as a peer is sent in a second.
 const AHEAD_BYTES_MIN: u64 = 512 * 1024;
 /// Pieces that are counted as on their way to one peer; of more, some are forgotten.
 const TAKEN_MAX: usize = 256;
@@ -126,8 +126,8 @@ impl Suggester {
         }
     }
 
-    /// Names the next piece to a peer that has `has` and is sent `rate` bytes per second; `None` while it has not used what it was
-    /// suggested, or has or asked for everything. O(pieces).
+    /// Names the next piece to a peer that has `has` and is sent `rate` bytes per second; `None`
+    /// while it has not used what it was suggested, or has or asked for everything. O(pieces).
     ///
     /// The one that the fewest have or are on comes first, then the one of which least was given.
     pub fn suggest(

@@ -19,7 +19,7 @@ const SETTLED_MAX: Duration = Duration::from_secs(1_500);
 /// One loss of power.
 #[derive(Clone, Copy, Debug)]
 struct PowerCut {
-    place: Place,
+    place: PowerOf,
     /// After so many batches were written there.
     writes: u64,
     /// Of what was not synced then, so much is found again.
@@ -28,7 +28,7 @@ struct PowerCut {
 
 /// Whose power it is.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum PowerOf {
     Member(NodeIndex),
     Settlement,
 }
@@ -41,7 +41,7 @@ enum Survivors {
     Everything,
 }
 
-impl Place {
+impl PowerOf {
     fn store(self, world: &World) -> &Memory {
         match self {
             Self::Member(node) => world.node(node).books.store(),
@@ -66,15 +66,15 @@ impl Place {
 impl Played {
     /// The power is cut: of the batches that were not synced the first `survivors` are there when
     /// it is up again. Verified pieces stay, as they are hashed again anyway.
-    fn lose_power(&mut self, place: Place, survivors: usize) {
+    fn lose_power(&mut self, place: PowerOf, survivors: usize) {
         let unix = self.world.unix();
         match place {
-            Place::Member(node) => {
+            PowerOf::Member(node) => {
                 let books = &mut self.world.node_mut(node).books;
                 *books = books.after_power_cut(survivors, unix);
                 self.restart(node, RNG_SEED);
             }
-            Place::Settlement => {
+            PowerOf::Settlement => {
                 let settlement = self.world.settlement.as_mut().expect("there is one");
                 *settlement = settlement.after_power_cut(settlement_keys(), survivors, unix);
             }
@@ -119,7 +119,11 @@ impl Played {
 /// so many writes.
 fn play_with(cut: &PowerCut) -> Option<u64> {
     let mut played = halves(12 << 20, 128 << 10, RNG_SEED).begin();
-    for place in [Place::Member(ONE), Place::Member(OTHER), Place::Settlement] {
+    for place in [
+        PowerOf::Member(ONE),
+        PowerOf::Member(OTHER),
+        PowerOf::Settlement,
+    ] {
         place.store(&played.world).remember_unsynced();
     }
     if !played.run_until_due(cut) {
@@ -152,7 +156,11 @@ fn play_with(cut: &PowerCut) -> Option<u64> {
 /// No entry is lost or doubled, and after SYNC both books agree, wherever the power fails.
 #[test]
 fn books_agree_after_a_power_cut_at_any_write() {
-    for place in [Place::Member(ONE), Place::Member(OTHER), Place::Settlement] {
+    for place in [
+        PowerOf::Member(ONE),
+        PowerOf::Member(OTHER),
+        PowerOf::Settlement,
+    ] {
         for survives in [Survivors::Nothing, Survivors::Half, Survivors::Everything] {
             let cut = |writes| PowerCut {
                 place,

@@ -41,7 +41,7 @@ fn renamed(files: &[Listed<'_>]) -> Result<Vec<(usize, String)>, MetainfoError> 
         let Some(holder) = paths.holder(&components(file), index) else {
             continue;
         };
-        if let Holder::File(other) = holder
+        if let PathHolder::File(other) = holder
             && file.pad
             && (true, file.len) == (files[other].pad, files[other].len)
         {
@@ -56,7 +56,7 @@ fn renamed(files: &[Listed<'_>]) -> Result<Vec<(usize, String)>, MetainfoError> 
 
 /// What has a path already.
 #[derive(Clone, Copy, Debug)]
-enum Holder {
+enum PathHolder {
     Folder,
     /// The file with this index.
     File(usize),
@@ -125,9 +125,9 @@ impl<'a> Paths<'a> {
     }
 
     /// What has this path when it is the turn of the file with this index.
-    fn holder(&self, path: &[&str], index: usize) -> Option<Holder> {
+    fn holder(&self, path: &[&str], index: usize) -> Option<PathHolder> {
         if let Some(other) = self.given.get(&key(path)) {
-            return Some(Holder::File(*other));
+            return Some(PathHolder::File(*other));
         }
         let file = |at: usize| {
             self.sorted
@@ -139,10 +139,10 @@ impl<'a> Paths<'a> {
         let begin = self.sorted.partition_point(|one| ordering(one).is_lt());
         let end = self.sorted.partition_point(|one| ordering(one).is_le());
         if file(end).is_some_and(|(_, file)| starts_with(file, path)) {
-            return Some(Holder::Folder);
+            return Some(PathHolder::Folder);
         }
         let (first, other) = file(begin).filter(|_| begin < end)?;
-        (first < index && !other.names.is_empty()).then_some(Holder::File(first))
+        (first < index && !other.names.is_empty()).then_some(PathHolder::File(first))
     }
 }
 

@@ -143,7 +143,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Compares a file of the tree, a pad file if it has no names, with what is listed at its place.
+    /// Compares a file of the tree, a pad file if it has no names, with what is listed there.
     fn place(&mut self, names: Option<&[&[u8]]>, len: u64) -> Result<(), HybridError> {
         let listed = self.listed.get(self.count);
         let same = match names.filter(|_| len > 0) {

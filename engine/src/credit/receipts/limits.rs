@@ -22,8 +22,8 @@ pub struct Window {
 pub const WINDOW_BONUS_SHARE: u64 = 16;
 /// Written-off bytes that are forgiven: one piece, and one part in 32 of the history (P4).
 pub const LOST_SHARE: u64 = 32;
-/// Blocks that somebody had brought before are paid for up to this part of what their payee was owed
-/// for needed ones…
+/// Blocks that somebody had brought before are paid for up to this part of what their payee was
+/// owed for needed ones…
 pub const COPIES_SHARE: u128 = 16;
 /// …and beyond it up to these bytes of a torrent, whoever sends them (S1).
 pub const COPIES_LEN: Bytes = Bytes::new(16 * 16 * 1024);

@@ -37,8 +37,8 @@ fn play(shapes: &[(u32, u32)], seeds: &[u64]) {
                     let outcome = Buyer::new(swarm).run();
                     let most = outcome.blocks / SHARE + FOR_ANYBODY;
                     println!(
-                        "| {pieces} x {blocks} | {script:?} | {count} | {rng_seed} | {} | {} | {most} \
-                         | {} | {:?} |",
+                        "| {pieces} x {blocks} | {script:?} | {count} | {rng_seed} | {} | {} \
+                         | {most} | {} | {:?} |",
                         outcome.sent, outcome.gain, outcome.blocks, outcome.secs
                     );
                     if outcome.gain > most {
