@@ -55,11 +55,14 @@ pub(crate) fn parse_credit(text: &str) -> Result<i64, String> {
     }
 }
 
-/// Parses a key of 64 hex digits to its one spelling.
+/// Parses a key of 64 hex digits, which somebody can hold, to its one spelling.
 pub(crate) fn parse_key(text: &str) -> Result<String, String> {
-    NodeId::from_hex(text)
-        .map(|key| key.to_string())
-        .ok_or_else(|| format!("{text:?} is no key: it has 64 hex digits"))
+    let key = NodeId::from_hex(text);
+    let key = key.ok_or_else(|| format!("{text:?} is no key: it has 64 hex digits"))?;
+    match key.check() {
+        Ok(()) => Ok(key.to_string()),
+        Err(_) => Err(format!("{key} is a key that nobody can hold")),
+    }
 }
 
 /// Parses `3`, `3cr` or `3cr/GiB` to micro-credits per GiB.
@@ -229,6 +232,8 @@ fn split_credit(amount: i64) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use seedbank_ledger::Identity;
+
     use super::*;
 
     #[test]
@@ -259,8 +264,16 @@ mod tests {
 
     #[test]
     fn keys_have_one_spelling() {
-        assert_eq!(parse_key(&"AB".repeat(32)), Ok("ab".repeat(32)));
+        let key = Identity::from_secret([1; 32]).id().to_string();
+        assert_eq!(parse_key(&key.to_uppercase()), Ok(key));
         assert!(parse_key("ab").is_err());
+    }
+
+    #[test]
+    fn a_key_that_nobody_can_hold_is_refused() {
+        let nobody = "00".repeat(32);
+        let said = parse_key(&nobody).unwrap_err();
+        assert_eq!(said, format!("{nobody} is a key that nobody can hold"));
     }
 
     #[test]

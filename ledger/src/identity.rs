@@ -80,8 +80,9 @@ pub enum SignatureError {
 }
 
 impl NodeId {
-    /// Checks that this is a key that can sign anything at all: a canonical point of the curve, not
-    /// of small order.
+    /// Checks that this is a key that somebody can hold: a canonical point of the curve, not of
+    /// small order. No secret makes any other, so what such a key is given is gone; asked of every
+    /// receiver, at the edges and by the network ledger.
     pub fn check(&self) -> Result<(), SignatureError> {
         self.point().map(|_| ())
     }
@@ -186,5 +187,36 @@ mod tests {
         assert_eq!(NodeId::from_bytes(canonical).check(), Ok(()));
         let key = NodeId::from_bytes(past_prime);
         assert_eq!(key.check(), Err(SignatureError::Key(key)));
+    }
+
+    /// All points of small order (the orders 1, 2, 4, 4, 8, 8, 8, 8), the other ways to write those
+    /// of them that have any, and y = 2, which no point has.
+    #[test]
+    fn a_key_that_nobody_can_hold_is_refused_however_it_is_written() {
+        let order_8 = [
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        ];
+        let mut keys: Vec<NodeId> = order_8
+            .iter()
+            .filter_map(|key| NodeId::from_hex(key))
+            .collect();
+        assert_eq!(keys.len(), order_8.len());
+        let written = |first: u8, middle: u8, last: u8| {
+            let mut key = [middle; 32];
+            (key[0], key[31]) = (first, last);
+            NodeId::from_bytes(key)
+        };
+        for sign in [0x00, 0x80] {
+            keys.extend([0, 1, 2].map(|y| written(y, 0, sign)));
+            // y = p − 1 is canonical, p and p + 1 are 0 and 1 once more.
+            keys.extend([0xec, 0xed, 0xee].map(|y| written(y, 0xff, 0x7f | sign)));
+        }
+        for key in keys {
+            assert_eq!(key.check(), Err(SignatureError::Key(key)));
+        }
+        assert_eq!(Identity::from_secret([1; 32]).id().check(), Ok(()));
     }
 }

@@ -52,6 +52,8 @@ pub enum Refusal {
     KeyRotated = 20,
     /// An account row would leave its range: the peer has signed more than its lock holds.
     LockExhausted = 21,
+    /// The receiver is a key that nobody can hold: what it is given would be gone.
+    BadKey = 22,
 }
 
 impl Refusal {
@@ -110,6 +112,7 @@ impl fmt::Display for Refusal {
             Self::OutOfOrder => "the line leaves out an earlier one, or contradicts one",
             Self::KeyRotated => "the account has been handed over to another key",
             Self::LockExhausted => "the lock holds less than was signed",
+            Self::BadKey => "the receiver is a key that nobody can hold",
         })
     }
 }

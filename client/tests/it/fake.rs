@@ -28,7 +28,7 @@ const OTHER: &str = "ab00000000000000000000000000000000000000";
 /// Its data does not match any more.
 const DAMAGED: &str = "dd00000000000000000000000000000000000000";
 /// Some key.
-pub(crate) const KEY: &str = "c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0";
+pub(crate) const KEY: &str = "5866666666666666666666666666666666666666666666666666666666666666";
 
 /// Calls that tests look at.
 #[derive(Debug, Default)]

@@ -290,6 +290,9 @@ impl Wallet {
         if to == self.identity.id() {
             return bad("to", "is this node's own account");
         }
+        if to.check().is_err() {
+            return bad("to", "is a key that nobody can hold");
+        }
         let least = MicroCredits::new(self.network.limits.transfer_microcredits_min);
         if amount < least {
             return Err(CreditError::TransferTooSmall { amount, least });

@@ -103,6 +103,9 @@ impl<S: Store> Issuing<S> {
         if reason.len() > REASON_LEN_MAX {
             return Err(IssueError::BadReason(reason.len()));
         }
+        if grant.to.check().is_err() {
+            return Err(IssueError::Refused(Refusal::BadKey));
+        }
         let kind = OrderKind::Grant {
             to: grant.to,
             amount: grant.amount,

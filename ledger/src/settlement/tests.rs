@@ -272,6 +272,23 @@ fn only_a_key_of_the_genesis_grants() {
 }
 
 #[test]
+fn a_grant_to_a_key_that_nobody_can_hold_is_not_even_signed() {
+    let store = Memory::new();
+    let mut node = open(&store, Some(ISSUER));
+    let to = NodeId::from_bytes([0; 32]);
+    let refused = node.grant(
+        NOW,
+        &NewGrant {
+            to,
+            ..grant("a", 1, 1)
+        },
+    );
+    assert_eq!(refused, Err(IssueError::Refused(Refusal::BadKey)));
+    assert_eq!(entries(&node).len(), 1, "genesis and nothing more");
+    assert!(node.grant(NOW, &grant("a", 1, 1)).is_ok(), "its id is free");
+}
+
+#[test]
 fn a_remembered_grant_that_does_not_read_back_is_an_error() {
     let store = Memory::new();
     let mut node = open(&store, Some(ISSUER));

@@ -14,7 +14,7 @@ use seedbank_ledger::store::{Batch, Durability, Memory, Store as _, Table};
 use seedbank_ledger::{Identity, NetworkId, Sequence, UnixTime};
 
 use crate::world::{
-    GRACE, ISSUER, START, TTL, World, channel, claim, cr, grant, id, identity, open_lock,
+    GRACE, ISSUER, START, TTL, World, channel, claim, cr, grant, id, identity, nobodies, open_lock,
     open_network, order, receipt, transfer,
 };
 
@@ -110,6 +110,34 @@ fn orders_are_refused_for_the_first_reason_that_holds() {
         assert_eq!(world.order(account, kind), Some(refusal), "{kind:?}");
     }
     assert_eq!(world.available(1), 900);
+    world.network.check().unwrap();
+}
+
+/// Credit sent to such a key would be gone, and an account handed over to one for good.
+#[test]
+fn a_key_that_nobody_can_hold_receives_nothing() {
+    let mut world = World::funded(2);
+    let amount = cr(5);
+    for to in nobodies() {
+        let open = OrderKind::OpenLock {
+            payee: to,
+            amount,
+            ttl_secs: TTL,
+        };
+        for (account, kind) in [
+            (1, OrderKind::Transfer { to, amount }),
+            (1, open),
+            (1, OrderKind::RotateKey { to }),
+            (ISSUER, OrderKind::Grant { to, amount }),
+        ] {
+            let refusal = world.order(account, kind);
+            assert_eq!(refusal, Some(Refusal::BadKey), "{kind:?}");
+        }
+        let status = world.network.account(&to).unwrap();
+        assert_eq!(status.available, cr(0));
+    }
+    assert_eq!(world.available(1), 1_000);
+    assert_eq!(world.order(1, transfer(0, 5)), None, "1 is nobody else's");
     world.network.check().unwrap();
 }
 

@@ -33,6 +33,19 @@ pub(crate) fn id(account: u8) -> NodeId {
     identity(account).id()
 }
 
+/// Keys that nobody can hold: order 4, order 1, order 1 written past the prime, and y = 2, which is
+/// no point.
+pub(crate) fn nobodies() -> [NodeId; 4] {
+    let (mut zero, mut past_prime) = ([0; 32], [0xff; 32]);
+    let order_4 = NodeId::from_bytes(zero);
+    zero[0] = 1;
+    let order_1 = NodeId::from_bytes(zero);
+    zero[0] = 2;
+    (past_prime[0], past_prime[31]) = (0xee, 0x7f);
+    let past_prime = NodeId::from_bytes(past_prime);
+    [order_4, order_1, past_prime, NodeId::from_bytes(zero)]
+}
+
 pub(crate) fn cr(amount: u64) -> MicroCredits {
     MicroCredits::new(amount)
 }

@@ -21,6 +21,8 @@ pub(crate) struct Bounds {
     pub(crate) lock_max: u128,
     pub(crate) grant_max: u128,
     pub(crate) transfer_min: u64,
+    /// Who has a key that no secret belongs to.
+    pub(crate) nobodies: std::ops::Range<Party>,
 }
 
 /// What an order asks for.
@@ -276,6 +278,13 @@ impl Book {
         let has = self.account(me).available;
         let mut reasons = Reasons::default();
         reasons.add_if(Refusal::Expired, now > order.valid_until);
+        if let Wish::Transfer(to, _)
+        | Wish::OpenLock(to, ..)
+        | Wish::RotateKey(to)
+        | Wish::Grant(to, _) = order.wish
+        {
+            reasons.add_if(Refusal::BadKey, self.bounds.nobodies.contains(&to));
+        }
         match order.wish {
             Wish::Transfer(to, amount) => {
                 reasons.add_if(Refusal::BadAmount, amount < self.bounds.transfer_min);

@@ -16,14 +16,14 @@ use seedbank_ledger::{Genesis, Sequence, UnixTime};
 use self::signing::{Opened, operation, order_of};
 use self::tally::Tally;
 use crate::book::{Answer, Book, Bounds, OrderTry, Party, Try, Wish};
-use crate::draw::{Draw, id, key};
+use crate::draw::{Draw, NOBODIES, id, key};
 
 /// Parties 0 and 1 issue, 7 is never granted anything on purpose.
 pub(crate) const PARTIES: u8 = 8;
 pub(crate) const SETTLEMENT: Party = 200;
 pub(crate) const START: u64 = 1_000_000;
 const STEPS: u64 = 160;
-const RNG_SEEDS: u64 = 40;
+const RNG_SEEDS: u64 = 64;
 
 pub(crate) struct Schedule {
     draw: Draw,
@@ -67,6 +67,7 @@ fn genesis(is_large: bool) -> (Genesis, Bounds) {
         lock_max: lock_max.into(),
         grant_max: grant_max.into(),
         transfer_min,
+        nobodies: NOBODIES,
     };
     (Genesis::parse(&text).unwrap(), bounds)
 }

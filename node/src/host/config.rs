@@ -446,7 +446,11 @@ fn credit_limit(text: &str) -> Result<Option<MicroCredits>, &'static str> {
 }
 
 fn node_id(text: &str) -> Result<NodeId, &'static str> {
-    NodeId::from_hex(text).ok_or("is no key: 64 hex digits expected")
+    let key = NodeId::from_hex(text).ok_or("is no key: 64 hex digits expected")?;
+    match key.check() {
+        Ok(()) => Ok(key),
+        Err(_) => Err("is a key that nobody can hold"),
+    }
 }
 
 fn paid_rule(text: &str) -> Result<PaidRule, &'static str> {
@@ -538,6 +542,9 @@ mod tests {
             error.contains(":2: earn.friends = \"abc\" is no key"),
             "{error}"
         );
+        let nobody = format!("[earn]\nfriends = [\"{}\"]\n", "00".repeat(32));
+        let error = load(&nobody).unwrap_err().to_string();
+        assert!(error.contains(" is a key that nobody can hold"), "{error}");
     }
 
     #[test]

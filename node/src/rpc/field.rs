@@ -45,13 +45,19 @@ pub(super) fn torrent_id(text: &str) -> Result<TorrentId, Failure> {
 }
 
 pub(super) fn node_id(field: &str, text: &str) -> Result<NodeId, Failure> {
-    let key = NodeId::from_hex(text);
-    key.ok_or_else(|| {
+    let key = NodeId::from_hex(text).ok_or_else(|| {
         bad(
             field,
             format!("must be 64 hex digits, not {}", quoted(text)),
         )
-    })
+    })?;
+    match key.check() {
+        Ok(()) => Ok(key),
+        Err(_) => Err(bad(
+            field,
+            format!("must be a key that somebody can hold, not {key}"),
+        )),
+    }
 }
 
 pub(super) fn amount(field: &str, raw: i64) -> Result<MicroCredits, Failure> {
@@ -230,6 +236,12 @@ mod tests {
             assert_eq!(failure.message, message);
             assert!(message.starts_with(&failure.metadata["field"]), "{message}");
         }
+        let nobody = node_id("to", &"00".repeat(32)).unwrap_err();
+        let nobody = nobody.message;
+        assert!(
+            nobody.starts_with("to must be a key that somebody can hold, not 0000"),
+            "{nobody}"
+        );
         let failure = node_id("to", &long).unwrap_err();
         assert!(failure.message.len() < 200, "{}", failure.message);
     }

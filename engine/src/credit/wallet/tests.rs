@@ -113,6 +113,8 @@ fn transfers_that_cannot_be_are_refused_at_once() {
         })
     };
     assert!(matches!(send("", to, 1), Err(CreditError::BadValue { .. })));
+    let nobody = send("x", NodeId::from_bytes([0; 32]), 1).unwrap_err();
+    assert_eq!(nobody.to_string(), "to is a key that nobody can hold");
     assert!(matches!(
         send(&"x".repeat(65), to, 1),
         Err(CreditError::BadValue { .. })

@@ -8,18 +8,19 @@
 //! |---|---|
 //! | all | `Expired`: settlement time > `valid_until` |
 //! | Transfer | `BadAmount` (< the limit), `InsufficientCredit`, `SameParty`,
-//! `KeyRotated` (either side) |
+//! `KeyRotated` (either side), `BadKey` (receiver) |
 //! | `OpenLock` | `BadAmount` (0, or > the limit), `InsufficientCredit`, `SameParty`, `LockExists`
-//! (the pair has a live one), `BadLifetime` (0, or > the limit), `KeyRotated` (either side) |
+//! (the pair has a live one), `BadLifetime` (0, or > the limit), `KeyRotated` (either side),
+//! `BadKey` (payee) |
 //! | `TopUp` | `BadAmount` (amount and ttl both 0, or the new total > the limit),
 //! `InsufficientCredit`, `LockUnknown`, `LockClosed` (closed, or settlement time > `expires_at`),
 //! `NotParty` (not the payer), `LockExists` (the pair has a newer lock), `BadLifetime` (> the
 //! limit), `KeyRotated` (payer) |
 //! | `CloseLock` | `LockUnknown`, `LockClosed`, `NotParty` (not the payee) |
 //! | `RotateKey` | `SameParty`, `KeyRotated` (handed over to another key before; or `to` was handed
-//! over itself) |
+//! over itself), `BadKey` (`to`) |
 //! | Grant | `NotIssuer`, `BadAmount` (0, or > the limit), `Overflow` (supply past
-//! [`SUPPLY_MAX`](super::SUPPLY_MAX)), `KeyRotated` (either side) |
+//! [`SUPPLY_MAX`](super::SUPPLY_MAX)), `KeyRotated` (either side), `BadKey` (receiver) |
 //! | Burn | `NotIssuer`, `BadAmount` (0), `InsufficientCredit`, `KeyRotated` |
 //!
 //! A handed-over account keeps its open locks and what returns from them: it may still close locks
@@ -160,6 +161,7 @@ impl Ordered<'_, '_> {
         self.check_available(amount)?;
         refuse_if(to == self.account, Refusal::SameParty)?;
         self.check_rotated(Some(to))?;
+        check_key(&to)?;
         Ok(Change::moving(
             AccountId::Available(self.account),
             AccountId::Available(to),
@@ -190,6 +192,7 @@ impl Ordered<'_, '_> {
             Refusal::BadLifetime,
         )?;
         self.check_rotated(Some(payee))?;
+        check_key(&payee)?;
         let lock_id = LockId::new(self.at.sequence.get());
         let opened = EscrowRow {
             opening_order,
@@ -256,6 +259,7 @@ impl Ordered<'_, '_> {
             None => owner(self.state, &to)?.rotated_to.is_some(),
         };
         refuse_if(is_barred, Refusal::KeyRotated)?;
+        check_key(&to)?;
         let change = Change::moving(
             AccountId::Available(self.account),
             AccountId::Available(to),
@@ -278,6 +282,7 @@ impl Ordered<'_, '_> {
             Refusal::Overflow,
         )?;
         self.check_rotated(Some(to))?;
+        check_key(&to)?;
         Ok(Change::moving(
             AccountId::Issuer,
             AccountId::Available(to),
@@ -334,6 +339,11 @@ impl Ordered<'_, '_> {
             &[self.account],
         )
     }
+}
+
+/// Refuses a receiver that can never sign for what it is given.
+fn check_key(receiver: &NodeId) -> Result<(), ChangeStop> {
+    refuse_if(receiver.check().is_err(), Refusal::BadKey)
 }
 
 /// A lock ends: what is left of it returns to its payer.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::world::{
     ISSUER, NO_ORDER, START, TTL, channel, channel_of, claim, cr, genesis, grant, id, identity,
-    lines, network_id, open_lock, open_network, open_node, order, receipt, transfer,
+    lines, network_id, nobodies, open_lock, open_network, open_node, order, receipt, transfer,
 };
 
 /// What must come of a step.
@@ -360,6 +360,25 @@ fn endings(of: &mut Settling, first: LockId) {
     of.order("handed over", 1, OrderKind::RotateKey { to: id(9) }, None);
     let gone = Some(Refusal::KeyRotated);
     of.order("credit for a key that was left", ISSUER, grant(1, 5), gone);
+    let [order_4, order_1, past_prime, no_point] = nobodies();
+    let bad = Some(Refusal::BadKey);
+    let amount = cr(5);
+    let send = |to| OrderKind::Transfer { to, amount };
+    of.order("to the key of zeros, of order 4", 2, send(order_4), bad);
+    of.order("to a key past the prime", 2, send(past_prime), bad);
+    let lock = OrderKind::OpenLock {
+        payee: no_point,
+        amount,
+        ttl_secs: TTL,
+    };
+    of.order("a lock for a key that is no point", 2, lock, bad);
+    let left = OrderKind::RotateKey { to: order_1 };
+    of.order("handed over to the key of order 1", 2, left, bad);
+    let lost = OrderKind::Grant {
+        to: order_1,
+        amount,
+    };
+    of.order("credit for the key of order 1", ISSUER, lost, bad);
 }
 
 pub(super) fn settlement() -> Value {

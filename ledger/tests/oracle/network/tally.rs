@@ -56,11 +56,12 @@ impl Tally {
 const OWN_REASONS: [(&str, &str); 7] = [
     (
         "Transfer",
-        "+BadAmount,+InsufficientCredit,+SameParty,+KeyRotated",
+        "+BadAmount,+InsufficientCredit,+SameParty,+KeyRotated,+BadKey",
     ),
     (
         "OpenLock",
-        "+BadAmount,+InsufficientCredit,+SameParty,+LockExists,+BadLifetime,+KeyRotated",
+        "+BadAmount,+InsufficientCredit,+SameParty,+LockExists,+BadLifetime,+KeyRotated,\
+         +BadKey",
     ),
     (
         "TopUp",
@@ -68,8 +69,11 @@ const OWN_REASONS: [(&str, &str); 7] = [
          +LockExists,+BadLifetime",
     ),
     ("CloseLock", "+LockUnknown,+LockClosed,+NotParty"),
-    ("RotateKey", "+SameParty,+KeyRotated"),
-    ("Grant", "+NotIssuer,+BadAmount,+Overflow,+KeyRotated"),
+    ("RotateKey", "+SameParty,+KeyRotated,+BadKey"),
+    (
+        "Grant",
+        "+NotIssuer,+BadAmount,+Overflow,+KeyRotated,+BadKey",
+    ),
     ("Burn", "+NotIssuer,+BadAmount,+InsufficientCredit"),
 ];
 

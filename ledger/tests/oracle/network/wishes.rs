@@ -1,6 +1,7 @@
 //! What is tried next: drawn without regard to what would be accepted, but often near an edge.
 
-use crate::book::{ClaimTry, OrderTry, Party, SUPPLY_MAX, Try, Wish};
+use crate::book::{ClaimTry, LockBook, OrderTry, Party, SUPPLY_MAX, Try, Wish};
+use crate::draw::NOBODIES;
 use crate::network::{PARTIES, Schedule, narrow};
 
 impl Schedule {
@@ -31,6 +32,22 @@ impl Schedule {
 
     fn party(&mut self) -> Party {
         u8::try_from(self.draw.below(PARTIES.into())).unwrap()
+    }
+
+    /// A receiver, now and then one that nobody can be.
+    fn receiver(&mut self, nobody_percent: u64) -> Party {
+        match self.draw.chance(nobody_percent) {
+            true => self.draw.of(&NOBODIES.collect::<Vec<_>>()),
+            false => self.party(),
+        }
+    }
+
+    /// A lock that is used up and open still, if there is one: its pair may open another.
+    fn used_up(&mut self) -> Option<u64> {
+        let is_used_up = |lock: &LockBook| !lock.is_closed && lock.claimed == lock.amount;
+        let locks = self.book.locks.iter().filter(|(_, lock)| is_used_up(lock));
+        let numbers: Vec<u64> = locks.map(|(number, _)| *number).collect();
+        (!numbers.is_empty()).then(|| self.draw.of(&numbers))
     }
 
     fn lock_number(&mut self) -> u64 {
@@ -119,7 +136,7 @@ impl Schedule {
             party => party,
         };
         let has = self.book.account(me).available;
-        let to = self.party();
+        let to = self.receiver(5);
         let ttl = match self.draw.below(10) {
             0 => 0,
             1 => 4_001,
@@ -136,15 +153,18 @@ impl Schedule {
                     .values()
                     .map(|lock| (lock.payer, lock.payee))
                     .collect();
-                let (by, payee) = if self.draw.chance(30) && !pairs.is_empty() {
-                    self.draw.of(&pairs)
-                } else {
-                    (me, to)
+                let used_up = self.used_up().filter(|_| self.draw.chance(20));
+                let used_up = used_up.and_then(|number| self.book.locks.get(&number));
+                let (by, payee) = match used_up {
+                    Some(lock) => (lock.payer, lock.payee),
+                    None if self.draw.chance(30) && !pairs.is_empty() => self.draw.of(&pairs),
+                    None => (me, to),
                 };
                 (by, Wish::OpenLock(payee, self.amount(has), ttl))
             }
             18..25 => {
-                let number = self.lock_number();
+                let used_up = self.used_up().filter(|_| self.draw.chance(30));
+                let number = used_up.unwrap_or_else(|| self.lock_number());
                 let lock = self.book.locks.get(&number).cloned();
                 let room = lock
                     .as_ref()
@@ -163,7 +183,7 @@ impl Schedule {
                 let by = if self.draw.chance(75) { payee } else { me };
                 (by, Wish::CloseLock(number))
             }
-            30 if self.draw.chance(30) => (me, Wish::RotateKey(to)),
+            30 if self.draw.chance(30) => (me, Wish::RotateKey(self.receiver(20))),
             30..38 => {
                 let issuer = self.draw.of(&[0, 1]);
                 let by = if self.draw.chance(90) { issuer } else { me };
