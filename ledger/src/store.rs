@@ -40,6 +40,9 @@ pub enum Table {
     Channel,
     /// Request id → the issuer's order that answers it.
     Request,
+    /// Number of a request → its id, in the order in which they came; and, by no number, which of
+    /// them are kept.
+    RequestAge,
     /// Memo hash → the reason of a grant that has it.
     Reason,
     /// Channel id → newest receipt.
@@ -72,6 +75,7 @@ impl Table {
             | Self::Channel => true,
             Self::Entry
             | Self::Request
+            | Self::RequestAge
             | Self::Reason
             | Self::TallyReceipt
             | Self::TallyPair
@@ -95,6 +99,7 @@ impl Table {
             Self::Statement => "statement",
             Self::Channel => "channel",
             Self::Request => "request",
+            Self::RequestAge => "request-age",
             Self::Reason => "reason",
             Self::TallyReceipt => "tally-receipt",
             Self::TallyPair => "tally-pair",

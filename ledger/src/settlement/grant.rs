@@ -6,7 +6,7 @@
 
 use crate::entry::EntryHash;
 use crate::identity::{Identity, NetworkId, NodeId};
-use crate::layout::LayoutError;
+use crate::layout::{LayoutError, Reader, Writer};
 use crate::ledger::LedgerError;
 use crate::refusal::Refusal;
 use crate::signed::order::{Order, OrderKind, REASON_LEN_MAX, SignedOrder};
@@ -20,7 +20,7 @@ use crate::units::{MicroCredits, Sequence};
 const REQUEST_ID_LEN_MAX: usize = 128;
 
 /// Most orders kept; the oldest give way.
-const REQUESTS_MAX: usize = 10_000;
+const REQUESTS_MAX: u64 = 10_000;
 
 /// How long an issuer's order may lie before it is refused, in seconds.
 const GRANT_VALID_SECS: u64 = 86_400;
@@ -86,15 +86,9 @@ impl<S: Store> Issuing<S> {
         Self { issuer, store }
     }
 
-    /// The order of `grant`. It is remembered before it is entered: whoever repeats the request
-    /// after a crash repeats that order, whose nonce can be used only once.
-    pub(super) fn order(
-        &self,
-        grant: &NewGrant,
-        network_id: NetworkId,
-        nonce: impl FnOnce() -> Result<u64, LedgerError>,
-        now: UnixTime,
-    ) -> Result<SignedOrder, IssueError> {
+    /// The order that is kept of `grant`'s request id, if there is one. An error if the request is
+    /// none, or the id was used for something else.
+    pub(super) fn kept(&self, grant: &NewGrant) -> Result<Option<SignedOrder>, IssueError> {
         let id = grant.request_id.as_bytes();
         if !(1..=REQUEST_ID_LEN_MAX).contains(&id.len()) {
             return Err(IssueError::BadRequestId(id.len()));
@@ -106,26 +100,38 @@ impl<S: Store> Issuing<S> {
         if grant.to.check().is_err() {
             return Err(IssueError::Refused(Refusal::BadKey));
         }
-        let kind = OrderKind::Grant {
-            to: grant.to,
-            amount: grant.amount,
+        let Some(GrantRow(order)) = State::new(&self.store).row(id)? else {
+            return Ok(None);
         };
         let memo_hash = Order::reason_hash(reason);
-        if let Some(GrantRow(order)) = State::new(&self.store).row(id)? {
-            let same = (order.body.kind, order.body.memo_hash) == (kind, memo_hash);
-            let reused = || IssueError::RequestIdReused(grant.request_id.clone());
-            return same.then_some(order).ok_or_else(reused);
+        if (order.body.kind, order.body.memo_hash) == (kind_of(grant), memo_hash) {
+            Ok(Some(order))
+        } else {
+            Err(IssueError::RequestIdReused(grant.request_id.clone()))
         }
+    }
+
+    /// Signs the order of `grant` under `nonce`, in place of one that is kept of its id. It is
+    /// remembered before it is entered: whoever repeats the request after a crash repeats that
+    /// order, whose nonce can be used only once. `now` is settlement time.
+    pub(super) fn sign(
+        &self,
+        grant: &NewGrant,
+        network_id: NetworkId,
+        nonce: u64,
+        now: UnixTime,
+    ) -> Result<SignedOrder, IssueError> {
+        let reason = grant.reason.as_bytes();
         let order = Order {
             network_id,
             account: self.issuer.id(),
-            nonce: nonce()?,
+            nonce,
             valid_until: now.plus_secs(GRANT_VALID_SECS),
-            kind,
-            memo_hash,
+            kind: kind_of(grant),
+            memo_hash: Order::reason_hash(reason),
         };
         let order = order.sign(&self.issuer);
-        self.remember(id, order, reason)?;
+        self.remember(grant.request_id.as_bytes(), order, reason)?;
         Ok(order)
     }
 
@@ -135,13 +141,13 @@ impl<S: Store> Issuing<S> {
         Ok(reason.unwrap_or_default())
     }
 
-    /// Keeps a new order and its reason; they are fsynced when this returns. Where
-    /// [`REQUESTS_MAX`] orders are kept, the oldest is forgotten; reasons stay, as the entries that
-    /// have their hashes do. O(orders kept).
+    /// Keeps an order and its reason; they are fsynced when this returns. Where [`REQUESTS_MAX`]
+    /// orders are kept, the oldest is forgotten; reasons stay, as the entries that have their
+    /// hashes do. O(1).
     fn remember(&self, id: &[u8], order: SignedOrder, reason: &[u8]) -> Result<(), LedgerError> {
         let mut batch = Batch::new();
-        if let Some(oldest) = self.oldest_if_full()? {
-            batch.delete(Table::Request, oldest);
+        if self.store.get(Table::Request, id)?.is_none() {
+            self.number(id, &mut batch)?;
         }
         if !reason.is_empty() {
             batch.put(
@@ -154,20 +160,57 @@ impl<S: Store> Issuing<S> {
         Ok(self.store.write(&batch, Durability::Synced)?)
     }
 
-    fn oldest_if_full(&self) -> Result<Option<Vec<u8>>, LedgerError> {
-        let mut count: usize = 0;
-        let mut oldest: Option<(UnixTime, Vec<u8>)> = None;
+    /// Gives the next number to a request that is not kept yet, and forgets the oldest if there
+    /// are too many.
+    fn number(&self, id: &[u8], batch: &mut Batch) -> Result<(), LedgerError> {
+        let kept: Option<KeptRequests> = State::new(&self.store).row(KEPT_KEY)?;
+        let mut kept = match kept {
+            Some(kept) => kept,
+            None => self.number_all()?,
+        };
+        if kept.count() >= REQUESTS_MAX {
+            let oldest = kept.oldest.to_be_bytes();
+            let id = self.store.get(Table::RequestAge, &oldest)?;
+            let id = id.ok_or_else(|| LedgerError::missing(Table::RequestAge, &oldest))?;
+            batch.delete(Table::Request, id);
+            batch.delete(Table::RequestAge, oldest.to_vec());
+            kept.oldest = kept.oldest.saturating_add(1);
+        }
+        let number = kept.next.to_be_bytes().to_vec();
+        batch.put(Table::RequestAge, number, id.to_vec());
+        kept.next = kept.next.saturating_add(1);
+        assert!(kept.count() <= REQUESTS_MAX, "requests kept are bounded");
+        batch.put(Table::RequestAge, KEPT_KEY.to_vec(), kept.to_bytes());
+        Ok(())
+    }
+
+    /// Numbers what was kept before requests had numbers, oldest first; once in a store's life.
+    fn number_all(&self) -> Result<KeptRequests, LedgerError> {
+        let mut ids: Vec<(UnixTime, Vec<u8>)> = Vec::new();
         for_each(&self.store, Table::Request, &[], |key, value| {
             let GrantRow(order) = GrantRow::from_bytes(value)
                 .map_err(|error| LedgerError::row(Table::Request, key, error))?;
-            count = count.saturating_add(1);
-            let until = order.body.valid_until;
-            if oldest.as_ref().is_none_or(|(first, _)| until < *first) {
-                oldest = Some((until, key.to_vec()));
-            }
+            ids.push((order.body.valid_until, key.to_vec()));
             Ok::<(), LedgerError>(())
         })?;
-        Ok(oldest.filter(|_| count >= REQUESTS_MAX).map(|(_, key)| key))
+        ids.sort_unstable();
+        let mut batch = Batch::new();
+        let mut kept = KeptRequests::default();
+        for (_, id) in ids {
+            batch.put(Table::RequestAge, kept.next.to_be_bytes().to_vec(), id);
+            kept.next = kept.next.saturating_add(1);
+        }
+        batch.put(Table::RequestAge, KEPT_KEY.to_vec(), kept.to_bytes());
+        self.store.write(&batch, Durability::Synced)?;
+        Ok(kept)
+    }
+}
+
+/// What the order of `grant` orders.
+fn kind_of(grant: &NewGrant) -> OrderKind {
+    OrderKind::Grant {
+        to: grant.to,
+        amount: grant.amount,
     }
 }
 
@@ -183,5 +226,39 @@ impl Row for GrantRow {
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
         Signed::from_bytes(bytes).map(Self)
+    }
+}
+
+/// Which numbers of requests are kept: from `oldest` up to, and without, `next`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct KeptRequests {
+    oldest: u64,
+    next: u64,
+}
+
+/// Where they lie: shorter than any number.
+const KEPT_KEY: &[u8] = b"kept";
+
+impl KeptRequests {
+    fn count(&self) -> u64 {
+        self.next.saturating_sub(self.oldest)
+    }
+}
+
+impl Row for KeptRequests {
+    const TABLE: Table = Table::RequestAge;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        Writer::new().u64(self.oldest).u64(self.next).finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self {
+            oldest: reader.u64()?,
+            next: reader.u64()?,
+        };
+        reader.end()?;
+        Ok(row)
     }
 }

@@ -5,12 +5,13 @@ use crate::entry::EntryHash;
 use crate::identity::NodeId;
 use crate::ledger::check::CheckError;
 use crate::ledger::{LedgerError, Outcome};
+use crate::refusal::Refusal;
 use crate::settlement::{
     Answered, GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest,
     Statement,
 };
 use crate::signed::lock::LockId;
-use crate::signed::order::OrderKind;
+use crate::signed::order::{OrderKind, SignedOrder};
 use crate::statement::{LockStatus, Operation, StatementLine};
 use crate::store::{Store, Table};
 use crate::time::UnixTime;
@@ -102,10 +103,25 @@ impl<S: Store> SettlementNode<S> {
     pub fn grant(&mut self, now: UnixTime, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
         let issuing = self.issuing.as_ref().ok_or(IssueError::NotIssuer)?;
         let issuer = issuing.issuer.id();
-        let nonce = || Ok(self.ledger.account(&issuer)?.nonce.saturating_add(1));
-        let order = issuing.order(grant, self.ledger.network_id(), nonce, now)?;
-        let outcomes = self.ledger.append(now, &[Operation::Order(order)])?;
-        let outcome = outcomes.first().expect("one outcome for each operation");
+        if !self.ledger.genesis().is_issuer(&issuer) {
+            return Err(IssueError::Refused(Refusal::NotIssuer));
+        }
+        let network_id = self.ledger.network_id();
+        let time = now.max(self.ledger.head().time);
+        let used = self.ledger.account(&issuer)?.nonce;
+        let sign = || issuing.sign(grant, network_id, used.saturating_add(1), time);
+        // One that was kept and then not entered, because of a crash, is refused for good once it
+        // is late or another order has its nonce. As no entry is its own, a new one may follow it.
+        let kept = issuing.kept(grant)?.filter(|order| {
+            let is_late = time > order.body.valid_until;
+            order.body.nonce <= used || !is_late
+        });
+        let mut order = kept.map_or_else(sign, Ok)?;
+        let mut outcome = enter(&mut self.ledger, now, order)?;
+        if matches!(outcome, Outcome::NonceUsed { .. }) {
+            order = sign()?;
+            outcome = enter(&mut self.ledger, now, order)?;
+        }
         match (outcome.refusal(), outcome.sequence()) {
             (None, Some(sequence)) => self.granted(sequence, order.body.nonce),
             (Some(refusal), _) => Err(IssueError::Refused(refusal)),
@@ -205,6 +221,16 @@ impl<S: Store> SettlementNode<S> {
             nonce,
         })
     }
+}
+
+/// Enters one order.
+fn enter<S: Store>(
+    ledger: &mut NetworkLedger<S>,
+    now: UnixTime,
+    order: SignedOrder,
+) -> Result<Outcome, LedgerError> {
+    let mut outcomes = ledger.append(now, &[Operation::Order(order)])?;
+    Ok(outcomes.pop().expect("one outcome for each operation"))
 }
 
 /// What a question enters.

@@ -1,5 +1,8 @@
 //! Tests of the settlement node: a small network in memory, asked as its members ask.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::charts::network::NetworkLedger;
 use crate::entry::{Entry, EntryHash};
@@ -10,7 +13,7 @@ use crate::signed::Body as _;
 use crate::signed::claim::Claim;
 use crate::signed::order::{Order, OrderKind};
 use crate::signed::receipt::Receipt;
-use crate::store::{Batch, Durability, Memory, Store as _, Table};
+use crate::store::{Batch, Durability, KeyValue, Memory, Store, StoreError, Table};
 use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits};
 
@@ -24,7 +27,7 @@ fn key(byte: u8) -> Identity {
     Identity::from_secret([byte; 32])
 }
 
-fn open(store: &Memory, issuer: Option<u8>) -> SettlementNode<Memory> {
+fn open<S: Store + Clone + 'static>(store: &S, issuer: Option<u8>) -> SettlementNode<S> {
     let text = Genesis::render("testers", key(SETTLEMENT).id(), &[key(ISSUER).id()]).unwrap();
     let text = text.replace(
         "transfer_microcredits_min = 1000",
@@ -302,25 +305,134 @@ fn a_remembered_grant_that_does_not_read_back_is_an_error() {
     );
 }
 
-#[test]
-fn the_oldest_request_is_forgotten_when_too_many_are_kept() {
+/// A settlement node whose first grant, "a", is signed and kept, and then not entered.
+fn crashed_before_the_entry() -> Memory {
     let store = Memory::new();
     let mut node = open(&store, Some(ISSUER));
-    node.grant(NOW, &grant("old", 1, 1)).unwrap();
-    node.grant(NOW.plus_secs(1), &grant("young", 1, 1)).unwrap();
-    let rows = || store.scan(Table::Request, &[], None, usize::MAX).unwrap();
-    let young = rows().remove(1).1;
-    let mut batch = Batch::new();
-    for number in 2..10_000 {
-        let id = format!("filling {number}").into_bytes();
-        batch.put(Table::Request, id, young.clone());
+    store.fail_after(1);
+    let cut = node.grant(NOW, &grant("a", 1, 500));
+    assert!(matches!(cut, Err(IssueError::Ledger(_))), "{cut:?}");
+    store.snapshot()
+}
+
+#[test]
+fn a_grant_cut_off_by_a_crash_is_made_although_another_has_its_nonce() {
+    let mut node = open(&crashed_before_the_entry(), Some(ISSUER));
+    let other = node.grant(NOW, &grant("b", 2, 500)).unwrap();
+    let made = node.grant(NOW, &grant("a", 1, 500)).unwrap();
+    assert_eq!((other.nonce, made.nonce), (1, 2));
+    assert_eq!(node.grant(NOW, &grant("a", 1, 500)), Ok(made));
+    let account = node.statement(&key(1).id(), None, 1).unwrap().account;
+    assert_eq!(account.available, MicroCredits::new(500));
+}
+
+#[test]
+fn a_grant_cut_off_by_a_crash_is_made_a_day_later_too() {
+    let mut node = open(&crashed_before_the_entry(), Some(ISSUER));
+    let later = NOW.plus_secs(86_401);
+    let made = node.grant(later, &grant("a", 1, 500)).unwrap();
+    assert_eq!(made.nonce, 1, "no entry refuses the one that was late");
+    assert_eq!(node.grant(later, &grant("a", 1, 500)), Ok(made));
+    assert_eq!(entries(&node).len(), 2);
+}
+
+/// Requests that are kept, in tests and in docs/RULES.md.
+const KEPT_MAX: usize = 10_000;
+
+/// A store in which as many requests are kept as ever are, "old" the oldest and "young" the next.
+fn full() -> Memory {
+    let store = Memory::new();
+    let mut node = open(&store, Some(ISSUER));
+    node.grant(NOW.plus_secs(9), &grant("old", 1, 1)).unwrap();
+    node.grant(NOW, &grant("young", 1, 1)).unwrap();
+    let issuing = Issuing::new(key(ISSUER), store.clone());
+    let network_id = node.ledger().network_id();
+    for number in 2..KEPT_MAX {
+        let grant = grant(&format!("filling {number}"), 1, 1);
+        issuing.sign(&grant, network_id, 3, NOW).unwrap();
     }
-    store.write(&batch, Durability::Synced).unwrap();
+    store
+}
+
+fn kept(store: &Memory) -> Vec<Vec<u8>> {
+    let rows = store.scan(Table::Request, &[], None, usize::MAX).unwrap();
+    rows.into_iter().map(|(id, _)| id).collect()
+}
+
+#[test]
+fn the_oldest_request_is_forgotten_when_too_many_are_kept() {
+    let store = full();
+    assert_eq!(kept(&store).len(), KEPT_MAX);
+    let mut node = open(&store, Some(ISSUER));
+    // One whose id is kept takes no place.
+    node.grant(NOW.plus_secs(2), &grant("filling 7", 1, 1))
+        .unwrap();
+    assert!(kept(&store).contains(&b"old".to_vec()));
     node.grant(NOW.plus_secs(2), &grant("new", 1, 1)).unwrap();
-    let kept: Vec<Vec<u8>> = rows().into_iter().map(|(id, _)| id).collect();
-    assert_eq!(kept.len(), 10_000);
+    let kept = kept(&store);
+    assert_eq!(kept.len(), KEPT_MAX);
     assert!(kept.contains(&b"new".to_vec()) && kept.contains(&b"young".to_vec()));
     assert!(!kept.contains(&b"old".to_vec()));
+}
+
+#[test]
+fn requests_kept_before_they_had_numbers_are_numbered_by_age() {
+    let store = full();
+    let mut batch = Batch::new();
+    let numbers = store.scan(Table::RequestAge, &[], None, usize::MAX);
+    for (number, _) in numbers.unwrap() {
+        batch.delete(Table::RequestAge, number);
+    }
+    store.write(&batch, Durability::Synced).unwrap();
+    let mut node = open(&store, Some(ISSUER));
+    node.grant(NOW, &grant("new", 1, 1)).unwrap();
+    let kept = kept(&store);
+    assert_eq!(kept.len(), KEPT_MAX);
+    // "old" is good for longer than all others.
+    assert!(kept.contains(&b"old".to_vec()) && kept.contains(&b"new".to_vec()));
+}
+
+/// A store that counts the rows it hands out in scans.
+#[derive(Clone)]
+struct ScanCounter(Memory, Arc<AtomicUsize>);
+
+impl Store for ScanCounter {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        let rows = self.0.scan(table, from, until, limit)?;
+        self.1.fetch_add(rows.len(), Ordering::Relaxed);
+        Ok(rows)
+    }
+
+    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        self.0.write(batch, durability)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+}
+
+#[test]
+fn a_grant_reads_no_other_request() {
+    let counted = Arc::new(AtomicUsize::new(0));
+    let mut node = open(&ScanCounter(full(), counted.clone()), Some(ISSUER));
+    counted.store(0, Ordering::Relaxed);
+    for number in 0..10 {
+        let grant = grant(&format!("new {number}"), 1, 1);
+        node.grant(NOW, &grant).unwrap();
+    }
+    // Its own entry, to answer with.
+    assert_eq!(counted.load(Ordering::Relaxed), 10);
 }
 
 #[test]
