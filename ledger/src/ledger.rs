@@ -32,7 +32,8 @@ pub const ENTRIES_MAX: usize = 1_024;
 /// Most entries that fall due in one batch; more follow in the next.
 const DUE_MAX: usize = 256;
 
-const HEAD_KEY: &[u8] = b"head";
+/// Where the head lies among the single rows.
+pub(crate) const HEAD_KEY: &[u8] = b"head";
 
 /// A chart of accounts and the rules by which its entries are made.
 ///

@@ -114,14 +114,19 @@ impl<'a> State<'a> {
             .transpose()
     }
 
-    /// The first rows of `table` in key order, at most `limit`, of a state that nothing was changed
-    /// in yet.
-    pub fn first(&self, table: Table, limit: usize) -> Result<Vec<KeyValue>, LedgerError> {
+    /// The first rows of `table` from `from` on in key order, at most `limit`, of a state that
+    /// nothing was changed in yet.
+    pub fn first(
+        &self,
+        table: Table,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, LedgerError> {
         assert!(
             self.changes.is_empty(),
             "rows are listed before they change"
         );
-        Ok(self.store.scan(table, &[], None, limit)?)
+        Ok(self.store.scan(table, from, None, limit)?)
     }
 
     /// An account's totals; zero if nothing was ever posted to it.

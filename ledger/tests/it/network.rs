@@ -1,5 +1,7 @@
 //! The rules of the network chart, one claim per test.
 
+use std::sync::{Arc, Mutex};
+
 use seedbank_ledger::charts::network::{NetworkLedger, SUPPLY_MAX};
 use seedbank_ledger::entry::{EntryHash, EntryKind};
 use seedbank_ledger::ledger::check::CheckError;
@@ -10,12 +12,12 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::state::Row;
 use seedbank_ledger::statement::Operation;
-use seedbank_ledger::store::{Batch, Durability, Memory, Store as _, Table};
+use seedbank_ledger::store::{Batch, Durability, KeyValue, Memory, Store, StoreError, Table};
 use seedbank_ledger::{Identity, NetworkId, Sequence, UnixTime};
 
 use crate::world::{
-    GRACE, ISSUER, START, TTL, World, channel, claim, cr, grant, id, identity, nobodies, open_lock,
-    open_network, order, receipt, transfer,
+    GRACE, ISSUER, START, TTL, World, channel, claim, cr, genesis, grant, id, identity, nobodies,
+    open_lock, open_network, order, receipt, transfer,
 };
 
 #[test]
@@ -139,6 +141,102 @@ fn a_key_that_nobody_can_hold_receives_nothing() {
     assert_eq!(world.available(1), 1_000);
     assert_eq!(world.order(1, transfer(0, 5)), None, "1 is nobody else's");
     world.network.check().unwrap();
+}
+
+/// A store that notes where scans for expiries begin.
+#[derive(Clone)]
+struct ScanStarts(Memory, Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Store for ScanStarts {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        if table == Table::Expiry {
+            self.1.lock().unwrap().push(from.to_vec());
+        }
+        self.0.scan(table, from, until, limit)
+    }
+
+    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        self.0.write(batch, durability)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+}
+
+/// What was closed, renewed or expired leaves marks in a store, over which it steps in every scan
+/// that begins before them.
+#[test]
+fn what_falls_due_is_looked_for_behind_what_was_entered() {
+    let starts = ScanStarts(World::funded(2).store, Arc::default());
+    let mut network = NetworkLedger::open(starts.clone(), genesis(), identity(200), START).unwrap();
+    let mut from = |now, nonce, kind| {
+        let order = Operation::Order(order(1, nonce, kind));
+        starts.1.lock().unwrap().clear();
+        let outcome = network.append(now, &[order]).unwrap().remove(0);
+        assert_eq!(outcome.refusal(), None);
+        let starts = std::mem::take(&mut *starts.1.lock().unwrap());
+        let times = starts.iter().map(|from| from.first_chunk().copied());
+        times
+            .map(|time| time.map(u64::from_be_bytes))
+            .collect::<Vec<_>>()
+    };
+    let secs = |time: UnixTime| Some(time.as_secs());
+    assert_eq!(from(START, 1, open_lock(0, 5)), [secs(START)]);
+    let later = START.plus_secs(7);
+    assert_eq!(from(later, 2, transfer(0, 1)), [secs(START)]);
+    assert_eq!(from(later, 3, transfer(0, 1)), [secs(later)]);
+    // The lock ends, and nothing else is due behind it.
+    let returns_at = START.plus_secs(u64::from(TTL) + GRACE);
+    let end = returns_at.plus_secs(1);
+    assert_eq!(
+        from(end, 4, transfer(0, 1)),
+        [secs(later), secs(returns_at)]
+    );
+    assert_eq!(from(end, 5, transfer(0, 1)), [secs(end)]);
+}
+
+/// The power fails when some of what fell due at one moment is entered: the rest is, at the next
+/// start, though the ledger's time is past it.
+#[test]
+fn what_fell_due_and_was_cut_off_is_entered_at_the_next_start() {
+    let mut world = World::new();
+    assert_eq!(world.order(ISSUER, grant(1, 1_000)), None);
+    // More than one batch holds: three locks for each of 100 payees, one after the other.
+    for nonce in 1..=300_u64 {
+        let kind = OrderKind::OpenLock {
+            payee: id(2 + u8::try_from(nonce % 100).unwrap()),
+            amount: cr(1),
+            ttl_secs: 1,
+        };
+        let order = Operation::Order(order(1, nonce, kind));
+        let outcome = world.network.append(world.now, &[order]).unwrap();
+        assert_eq!(outcome[0].refusal(), None);
+        world.now = world
+            .now
+            .plus_secs(2 * u64::from(nonce.is_multiple_of(100)));
+    }
+    assert_eq!(world.network.account(&id(1)).unwrap().reserved, cr(300));
+    world.now = world.now.plus_secs(GRACE + 10);
+    world.store.fail_after(1);
+    world.network.append(world.now, &[]).unwrap_err();
+    let store = world.store.snapshot();
+    let mut network = open_network(store);
+    assert_eq!(network.account(&id(1)).unwrap().reserved, cr(44));
+    assert_eq!(network.head().time, world.now);
+    network.append(world.now, &[]).unwrap();
+    assert_eq!(network.account(&id(1)).unwrap().reserved, cr(0));
+    network.check().unwrap();
 }
 
 #[test]
@@ -381,7 +479,7 @@ fn a_ledger_opens_with_its_own_genesis_and_key_only() {
     assert_eq!(open_network(world.store.clone()).head(), head);
     let wrong_key = NetworkLedger::open(
         world.store.clone(),
-        crate::world::genesis(),
+        genesis(),
         Identity::from_secret([1; 32]),
         START,
     );
@@ -396,13 +494,15 @@ fn a_ledger_opens_with_its_own_genesis_and_key_only() {
 fn an_expiry_of_no_lock_stops_the_ledger_and_does_not_spin() {
     let mut world = World::funded(2);
     let mut batch = Batch::new();
-    batch.put(Table::Expiry, vec![0; 16], Vec::new());
+    let at = [START.as_secs().to_be_bytes(), [0; 8]].concat();
+    batch.put(Table::Expiry, at, Vec::new());
     world.store.write(&batch, Durability::Synced).unwrap();
     let refusal = Refusal::LockUnknown;
     let error = LedgerError::DueRefused { refusal };
-    assert_eq!(world.network.append(START, &[]), Err(error.clone()));
+    let later = START.plus_secs(1);
+    assert_eq!(world.network.append(later, &[]), Err(error.clone()));
     let order = Operation::Order(order(1, 1, transfer(0, 1)));
-    assert_eq!(world.network.append(START, &[order]), Err(error));
+    assert_eq!(world.network.append(later, &[order]), Err(error));
 }
 
 /// A settlement node that keeps a payer's credit locked past its time leaves a log that no auditor

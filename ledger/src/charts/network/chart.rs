@@ -6,13 +6,15 @@ use std::sync::Arc;
 use crate::account::AccountId;
 use crate::charts::network::change::lock;
 use crate::charts::network::order::returned;
-use crate::charts::network::rows::{EscrowRow, OwnerRow, StatementRow, expiry_key};
+use crate::charts::network::rows::{
+    EscrowRow, OwnerRow, StatementRow, expiry_key, expiry_key_at, lock_key,
+};
 use crate::entry::EntryKind;
 use crate::genesis::{Genesis, Limits};
 use crate::identity::{NetworkId, NodeId, SignatureScheme};
 use crate::layout::LayoutError;
 use crate::ledger::check::{CheckError, for_each_account};
-use crate::ledger::{Chart, LedgerError, Outcome, Position, Verdict};
+use crate::ledger::{Chart, HEAD_KEY, Head, LedgerError, Outcome, Position, Verdict};
 use crate::posting::Postings;
 use crate::refusal::Refusal;
 use crate::signed::lock::LockId;
@@ -124,7 +126,8 @@ impl Chart for NetworkChart {
         limit: usize,
     ) -> Result<Vec<NetworkCause>, LedgerError> {
         let mut due = Vec::new();
-        for (key, _) in state.first(Table::Expiry, limit)? {
+        let from = expiries_from(state)?;
+        for (key, _) in state.first(Table::Expiry, &from, limit)? {
             let (returns_at, lock_id) = read_expiry(&key)?;
             if now <= returns_at {
                 break;
@@ -184,6 +187,31 @@ pub(super) fn supply(state: &State<'_>) -> Result<MicroCredits, LedgerError> {
     u64::try_from(supply)
         .map(MicroCredits::new)
         .map_err(|_| LedgerError::Overflow { account })
+}
+
+/// Where the first expiry can stand. All before it were entered, and a store that steps over what
+/// they left behind does so for every group: 24 h of closed and renewed locks.
+fn expiries_from(state: &State<'_>) -> Result<Vec<u8>, LedgerError> {
+    let head: Option<Head> = state.row(HEAD_KEY)?;
+    let last = head.and_then(|head| head.last());
+    let last = last.map(|last| state.entry(last)).transpose()?.flatten();
+    let Some(last) = last else {
+        // An auditor's replay keeps no entries.
+        return Ok(Vec::new());
+    };
+    if last.kind != EntryKind::LockExpiry {
+        // Whatever had fallen due by then was entered before it.
+        return Ok(expiry_key_at(last.time, LockId::new(0)));
+    }
+    // The rest of what fell due with it may wait still, behind it.
+    let unreadable = |error| LedgerError::row(Table::Entry, &sequence_key(last.sequence), error);
+    let operation = Operation::from_bytes(last.kind, &last.cause).map_err(unreadable)?;
+    let Operation::Expiry(lock_id) = operation else {
+        return Ok(Vec::new());
+    };
+    let known = lock(state, lock_id)?;
+    let known = known.ok_or_else(|| LedgerError::missing(Table::Lock, &lock_key(lock_id)))?;
+    Ok(expiry_key(lock_id, &known))
 }
 
 fn read_expiry(key: &[u8]) -> Result<(UnixTime, LockId), LedgerError> {

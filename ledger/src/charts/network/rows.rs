@@ -95,7 +95,11 @@ pub(crate) fn statement_key(account: &NodeId, sequence: Sequence) -> Vec<u8> {
 }
 
 pub(crate) fn expiry_key(lock_id: LockId, lock: &EscrowRow) -> Vec<u8> {
-    let returns_at = lock.returns_at().as_secs().to_be_bytes();
+    expiry_key_at(lock.returns_at(), lock_id)
+}
+
+pub(crate) fn expiry_key_at(returns_at: UnixTime, lock_id: LockId) -> Vec<u8> {
+    let returns_at = returns_at.as_secs().to_be_bytes();
     [returns_at, lock_id.get().to_be_bytes()].concat()
 }
 
