@@ -6,8 +6,8 @@ use crate::account::{AccountId, Side};
 use crate::charts::network::NetworkLedger;
 use crate::entry::{Entry, EntryKind};
 use crate::identity::NodeId;
-use crate::ledger::ENTRIES_MAX;
 use crate::ledger::check::{CheckError, CheckReport};
+use crate::ledger::{ENTRIES_MAX, LedgerError};
 use crate::store::Store;
 use crate::units::{MicroCredits, Sequence};
 
@@ -55,7 +55,7 @@ impl<S: Store> NetworkLedger<S> {
             from = last.sequence.next();
             page.iter().for_each(|entry| sums.add(entry));
         }
-        Ok(sums.into_audit(report))
+        sums.into_audit(report)
     }
 }
 
@@ -85,7 +85,16 @@ impl AuditSums {
         }
     }
 
-    fn into_audit(self, report: CheckReport) -> Audit {
+    /// The sums, unless an account is on its wrong side (L2): issuers are in debit, all others in
+    /// credit.
+    fn into_audit(self, report: CheckReport) -> Result<Audit, CheckError> {
+        let is_wrong = |(account, sum): &(&AccountId, &i128)| match account {
+            AccountId::Issuer => **sum > 0,
+            _ => **sum < 0,
+        };
+        if let Some((account, _)) = self.accounts.iter().find(is_wrong) {
+            return Err(LedgerError::BelowZero { account: *account }.into());
+        }
         let total = |wanted: fn(&AccountId) -> bool| {
             let sums = self.accounts.iter().filter(|(account, _)| wanted(account));
             sums.fold(0_u128, |total, (_, sum)| {
@@ -95,7 +104,7 @@ impl AuditSums {
         let escrow = |account: &AccountId| matches!(account, AccountId::Escrow(_));
         let open = self.accounts.iter();
         let open = open.filter(|(account, left)| escrow(account) && **left != 0);
-        Audit {
+        Ok(Audit {
             granted: total(|account| *account == AccountId::Issuer),
             burned: total(|account| *account == AccountId::Burned),
             available: total(|account| matches!(account, AccountId::Available(_))),
@@ -103,6 +112,44 @@ impl AuditSums {
             locks_open: open.count(),
             claimed: self.claimed,
             report,
-        }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::EntryHash;
+    use crate::ledger::Head;
+    use crate::posting::Postings;
+    use crate::time::UnixTime;
+
+    /// A transfer of 5 out of nothing: its postings balance, and its sender is 5 below zero.
+    #[test]
+    fn an_account_below_zero_fails_the_audit_and_is_not_counted_as_above() {
+        let [from, to] = [1, 2].map(|byte| AccountId::Available(NodeId::from_bytes([byte; 32])));
+        let entry = Entry {
+            sequence: Sequence::new(1),
+            time: UnixTime::ZERO,
+            prev_hash: EntryHash::NONE,
+            kind: EntryKind::Transfer,
+            refusal: None,
+            cause: Vec::new(),
+            postings: Postings::new().credit(from, to, MicroCredits::new(5)),
+        };
+        let report = CheckReport {
+            entry_count: 2,
+            head: Head {
+                next: Sequence::new(2),
+                hash: EntryHash::NONE,
+                time: UnixTime::ZERO,
+            },
+            row_count: 0,
+        };
+        let mut sums = AuditSums::default();
+        sums.add(&entry);
+        let error = sums.into_audit(report).unwrap_err();
+        let below_zero = LedgerError::BelowZero { account: from };
+        assert_eq!(error, CheckError::Ledger(below_zero));
     }
 }
