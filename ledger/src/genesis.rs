@@ -75,6 +75,17 @@ pub struct Limits {
     pub orders_per_hour: u32,
 }
 
+impl Limits {
+    /// Most orders and claims of one account that are entered in any 24 h: its budget, and what
+    /// comes back of it. What each may leave is in docs/RULES.md, standing in a network.
+    pub fn orders_per_day_max(&self) -> u64 {
+        const HOURS: u64 = 24;
+        // Numbers of 32 bits: nothing saturates.
+        let refilled = HOURS.saturating_mul(self.orders_per_hour.into());
+        refilled.saturating_add(self.order_budget.into())
+    }
+}
+
 impl Default for Limits {
     /// Those of [`Genesis::render`].
     fn default() -> Self {

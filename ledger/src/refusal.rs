@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::layout::{LayoutError, Reader};
 
-/// A refusal. A refused command changes nothing, except that an order consumes its nonce.
+/// A refusal. A refused command changes nothing, except that an order of an account with standing
+/// (docs/RULES.md, standing in a network) consumes its nonce.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::FromRepr, strum::VariantArray,
 )]
@@ -54,6 +55,9 @@ pub enum Refusal {
     LockExhausted = 21,
     /// The receiver is a key that nobody can hold: what it is given would be gone.
     BadKey = 22,
+    /// The account may have no orders entered: it never held credit, is party to no lock and is no
+    /// issuer. No nonce is used, and the same order is entered once it may be.
+    NoStanding = 23,
 }
 
 impl Refusal {
@@ -113,6 +117,7 @@ impl fmt::Display for Refusal {
             Self::KeyRotated => "the account has been handed over to another key",
             Self::LockExhausted => "the lock holds less than was signed",
             Self::BadKey => "the receiver is a key that nobody can hold",
+            Self::NoStanding => "the account never held credit and is party to no lock",
         })
     }
 }

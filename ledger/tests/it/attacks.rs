@@ -1,8 +1,8 @@
-//! Attacks on both ledgers that succeed today, one test for each way in.
+//! Attacks on both ledgers, one test for each way in.
 //!
-//! A name starts with the row of the review that it shows (`l1_` is row L1). Every test is ignored
-//! and passes while its hole is there; who closes the hole turns its last assertions round and
-//! takes the `ignore` away. To run them: `cargo test -p seedbank-ledger --test it -- --ignored
+//! A name starts with the row of the review that it shows (`l1_` is row L1). An ignored test passes
+//! while its hole is there; who closes the hole turns its last assertions round and takes the
+//! `ignore` away. To run them: `cargo test -p seedbank-ledger --test it -- --ignored
 //! attacks`. Next: `engine/src/session/tests/attacks.rs`.
 
 use seedbank_ledger::charts::node::{NodeCommand, NodeLedger};
@@ -10,14 +10,14 @@ use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
-use seedbank_ledger::signed::order::Order;
+use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::statement::{Operation, StatementLine};
 use seedbank_ledger::store::{Memory, Store as _, Table};
 use seedbank_ledger::{Identity, Sequence, UnixTime};
 
 use crate::world::{
-    GRACE, START, TTL, World, channel, claim, cr, id, identity, lines, network_id, open_lock,
-    open_network, open_node, order, receipt, transfer,
+    GRACE, ISSUER, START, TTL, World, channel, claim, cr, genesis, grant, id, identity, lines,
+    network_id, open_lock, open_network, open_node, order, receipt, transfer,
 };
 
 /// A gap whose `previous` was rewritten is accepted, and no further line ever is, although the
@@ -63,33 +63,110 @@ fn l1_a_dropped_line_with_previous_rewritten_wedges_the_node_ledger() {
     ledger.check().unwrap(); // sees nothing
 }
 
-/// Rows that an order may leave for good, of a key that never had anything and when it is refused.
-const ROWS_PER_STRANGER_MAX: usize = 0;
-
+/// An order of a key that never had anything, late or in time, leaves no row at all, and no nonce
+/// is used: granted something, the key has the same order carried out.
 #[test]
-#[ignore = "L4 (R2), open: refused orders of strangers are entered; passes while they are"]
-fn l4_keys_without_credit_write_entries_for_good() {
+fn l4_keys_without_standing_write_nothing() {
     let store = Memory::new();
     let mut network = open_network(store.clone());
-    let (entries, rows_before) = (network.head().next.get(), rows(&store).len());
-    for n in 0..100_u8 {
+    let before = rows(&store);
+    let by = |n: u8, valid_until| {
         let key = Identity::from_secret([n; 32]);
         let body = Order {
             network_id: network_id(),
             account: key.id(),
             nonce: 1,
-            valid_until: UnixTime::ZERO, // expired, even
+            valid_until,
             kind: transfer(1, 1),
             memo_hash: [0; 32],
         };
-        let order = Operation::Order(body.sign(&key));
-        let outcomes = network.append(START, &[order]).unwrap();
-        assert_eq!(outcomes[0].refusal(), Some(Refusal::Expired));
+        Operation::Order(body.sign(&key))
+    };
+    for n in 0..100 {
+        for (valid_until, refusal) in [
+            (UnixTime::ZERO, Refusal::Expired),
+            (START, Refusal::NoStanding),
+        ] {
+            let outcomes = network.append(START, &[by(n, valid_until)]).unwrap();
+            assert_eq!(outcomes, [Outcome::Refused(refusal)]);
+        }
     }
-    assert_eq!(network.head().next.get() - entries, 100);
-    let left = rows(&store).len() - rows_before;
-    assert!(left > 100 * ROWS_PER_STRANGER_MAX);
-    assert_eq!(left, 400);
+    assert_eq!(rows(&store), before);
+    let to = Identity::from_secret([7; 32]).id();
+    let amount = cr(1);
+    let grant = order(ISSUER, 1, OrderKind::Grant { to, amount });
+    let group = [Operation::Order(grant), by(7, START), by(8, START)];
+    let outcomes = network.append(START, &group).unwrap();
+    let refusals: Vec<_> = outcomes.iter().map(Outcome::refusal).collect();
+    assert_eq!(refusals, [None, None, Some(Refusal::NoStanding)]);
+    network.check().unwrap();
+}
+
+/// Most that one order or claim leaves for good, as docs/RULES.md states it: a lock's opening, the
+/// end of which is an entry of its own.
+const ENTRIES_PER_ORDER_MAX: u64 = 2;
+const BYTES_PER_ORDER_MAX: usize = 1_250;
+
+/// Each kind of order in the form that leaves most, and one that is refused, on locks whose time
+/// passes afterwards. What the budget of an account lets it send in a day is bounded by its
+/// network's genesis, so that both together bound what it can write.
+#[test]
+fn l4_what_one_funded_account_writes_in_a_day_is_bounded() {
+    let limits = genesis().limits;
+    assert_eq!(limits.orders_per_day_max(), 200 + 24 * 72_000);
+    let with_lock = || {
+        let mut world = World::funded(3);
+        let lock_id = world.lock(1, 2, 100);
+        (world, lock_id)
+    };
+    let amount = cr(1);
+    let lock_id = with_lock().1;
+    let mut most = (0, 0);
+    for (account, kind) in [
+        (1, transfer(9, 1)),
+        (1, transfer(9, 9_999)),
+        (1, open_lock(9, 1)),
+        (
+            1,
+            OrderKind::TopUp {
+                lock_id,
+                amount,
+                ttl_secs: 2 * TTL,
+            },
+        ),
+        (2, OrderKind::CloseLock { lock_id }),
+        (1, OrderKind::RotateKey { to: id(9) }),
+        (ISSUER, grant(9, 1)),
+        (ISSUER, OrderKind::Burn { amount }),
+    ] {
+        let left = left_by(with_lock().0, |world| {
+            world.order(account, kind);
+        });
+        most = (most.0.max(left.0), most.1.max(left.1));
+    }
+    let left = left_by(with_lock().0, |world| {
+        world.claim(lock_id, (1, 2), (10, 60));
+    });
+    most = (most.0.max(left.0), most.1.max(left.1));
+    assert_eq!(most.0, ENTRIES_PER_ORDER_MAX);
+    assert!(most.1 <= BYTES_PER_ORDER_MAX, "{most:?}");
+}
+
+/// Entries and bytes (keys and values) that `what` adds to a world, until all locks have ended,
+/// to what is there at that time without it.
+fn left_by(mut world: World, what: impl FnOnce(&mut World)) -> (u64, usize) {
+    let end = START.plus_secs(3 * u64::from(TTL) + GRACE);
+    let idle_store = world.store.snapshot();
+    let mut idle = open_network(idle_store.clone());
+    idle.append(end, &[]).unwrap();
+    what(&mut world);
+    world.network.append(end, &[]).unwrap();
+    let size = |store: &Memory| rows(store).iter().map(Vec::len).sum::<usize>();
+    let entries = world.network.head().next.get() - idle.head().next.get();
+    (
+        entries,
+        size(&world.store).saturating_sub(size(&idle_store)),
+    )
 }
 
 /// One wrong reading of the clock pays every open lock back to its payer and stops time.

@@ -143,6 +143,59 @@ fn a_key_that_nobody_can_hold_receives_nothing() {
     world.network.check().unwrap();
 }
 
+/// Standing have issuers, who ever held credit, who was handed an account, and both parties to a
+/// lock; being refused gives none.
+#[test]
+fn standing_comes_with_credit_a_lock_or_an_account_and_stays() {
+    let mut world = World::funded(2);
+    let first = |account, kind| Operation::Order(order(account, 1, kind));
+    let all = [5, 6, 7, 8];
+    for account in all {
+        let refused = world.one(first(account, transfer(1, 1)));
+        assert_eq!(refused, Outcome::Refused(Refusal::NoStanding));
+    }
+    assert_eq!(world.order(1, transfer(5, 1)), None);
+    world.lock(1, 6, 1);
+    assert_eq!(world.order(5, transfer(1, 1)), None);
+    assert_eq!(world.order(5, OrderKind::RotateKey { to: id(7) }), None);
+    for account in [5, 6, 7] {
+        let poor = world.order(account, transfer(1, 9_999));
+        assert_eq!(poor, Some(Refusal::InsufficientCredit), "{account}");
+    }
+    let still = world.one(first(8, transfer(1, 1)));
+    assert_eq!(still, Outcome::Refused(Refusal::NoStanding));
+    // An issuer orders before there is any credit.
+    let refused = World::new().order(ISSUER, transfer(1, 1));
+    assert_eq!(refused, Some(Refusal::InsufficientCredit));
+    world.network.check().unwrap();
+}
+
+/// A payee that was never paid can give a lock back, as only it may.
+#[test]
+fn a_payee_without_credit_closes_its_lock() {
+    let mut world = World::funded(2);
+    let lock_id = world.lock(1, 6, 100);
+    assert_eq!(world.order(6, OrderKind::CloseLock { lock_id }), None);
+    assert_eq!(world.available(1), 1_000);
+}
+
+/// Rows that give standing without a reason, or are missing, are found.
+#[test]
+fn standing_without_a_line_or_a_lock_does_not_check() {
+    for (account, row) in [(8, Some(vec![0; 18])), (6, None)] {
+        let mut world = World::funded(2);
+        world.lock(1, 6, 100);
+        let mut batch = Batch::new();
+        let key = id(account).as_bytes().to_vec();
+        match row {
+            Some(row) => batch.put(Table::Owner, key, row),
+            None => batch.delete(Table::Owner, key),
+        }
+        world.store.write(&batch, Durability::Synced).unwrap();
+        assert!(world.network.check_invariants().is_err(), "{account}");
+    }
+}
+
 /// A store that notes where scans for expiries begin.
 #[derive(Clone)]
 struct ScanStarts(Memory, Arc<Mutex<Vec<Vec<u8>>>>);

@@ -121,6 +121,8 @@ pub(crate) struct Book {
     bounds: Bounds,
     pub(crate) accounts: BTreeMap<Party, Account>,
     pub(crate) locks: BTreeMap<u64, LockBook>,
+    /// Who ever held credit, was handed an account or is party to a lock.
+    standing: BTreeSet<Party>,
     pub(crate) granted: u128,
     pub(crate) burned: u128,
     pub(crate) next: u64,
@@ -147,6 +149,7 @@ impl Book {
             bounds,
             accounts: BTreeMap::new(),
             locks: BTreeMap::new(),
+            standing: BTreeSet::new(),
             granted: 0,
             burned: 0,
             next: 1,
@@ -256,6 +259,14 @@ impl Book {
         }
         if order.nonce != account.nonce + 1 {
             return Answer::Refused(Refusal::WrongNonce);
+        }
+        if !self.has_standing(order.account) {
+            // Nothing is entered of it, late or not.
+            let is_late = now > order.valid_until;
+            return Answer::Refused(match is_late {
+                true => Refusal::Expired,
+                false => Refusal::NoStanding,
+            });
         }
         let refusal = self.reasons(now, order).first().copied();
         self.accounts.entry(order.account).or_default().nonce = order.nonce;
@@ -385,6 +396,10 @@ impl Book {
         reasons.add_if(Refusal::LockExists, another);
     }
 
+    fn has_standing(&self, party: Party) -> bool {
+        self.bounds.issuers.contains(&party) || self.standing.contains(&party)
+    }
+
     fn is_gone(&self, party: Party) -> bool {
         self.account(party).heir.is_some()
     }
@@ -401,6 +416,13 @@ impl Book {
 
     fn carry_out(&mut self, now: u64, order: &OrderTry) -> (Vec<Party>, u128) {
         let me = order.account;
+        if let Wish::Transfer(other, _)
+        | Wish::OpenLock(other, ..)
+        | Wish::RotateKey(other)
+        | Wish::Grant(other, _) = order.wish
+        {
+            self.standing.insert(other);
+        }
         match order.wish {
             Wish::Transfer(to, amount) => {
                 self.take(me, amount.into());

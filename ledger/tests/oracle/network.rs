@@ -20,6 +20,8 @@ use crate::draw::{Draw, NOBODIES, id, key};
 
 /// Parties 0 and 1 issue, 7 is never granted anything on purpose.
 pub(crate) const PARTIES: u8 = 8;
+/// Orders like everybody, and nobody gives it anything.
+pub(crate) const STRANGER: Party = PARTIES;
 pub(crate) const SETTLEMENT: Party = 200;
 pub(crate) const START: u64 = 1_000_000;
 const STEPS: u64 = 160;
@@ -202,7 +204,7 @@ impl Schedule {
             u128::from(supply.total.get()),
             self.book.granted - self.book.burned
         );
-        for party in 0..PARTIES {
+        for party in 0..=STRANGER {
             let status = self.ledger.account(&id(party)).unwrap();
             let account = self.book.account(party);
             assert_eq!(
@@ -243,8 +245,8 @@ impl Schedule {
             );
             assert_eq!(status.closed, lock.is_closed, "lock {number}");
         }
-        for payer in 0..PARTIES {
-            for payee in 0..PARTIES {
+        for payer in 0..=STRANGER {
+            for payee in 0..=STRANGER {
                 let newest = self.ledger.lock_between(&id(payer), &id(payee)).unwrap();
                 let of_pair = self.book.locks.iter().rev();
                 let expected = of_pair

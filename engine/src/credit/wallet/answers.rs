@@ -146,7 +146,7 @@ impl Wallet {
             orders::read_answer(self.identity.scheme(), &current.order, told)
         });
         self.date_clock(asked, &statement.lines, now, unix);
-        self.settle_order(answer, now);
+        self.settle_order(answer, now, unix);
         if let Question::Claim {
             lock_id, amount, ..
         } = asked.question
@@ -209,7 +209,7 @@ impl Wallet {
         }
     }
 
-    fn settle_order(&mut self, answer: Answer, now: Instant) {
+    fn settle_order(&mut self, answer: Answer, now: Instant, unix: UnixTime) {
         let Some(current) = self.orders.current else {
             return;
         };
@@ -244,6 +244,15 @@ impl Wallet {
             Answer::Forged => {
                 self.finish_order(current.order);
                 self.conflict(format!("shows an order {} that we never gave", order.nonce));
+            }
+            // Nothing is entered of an account without standing, and nothing ever will be of an
+            // order that is late by our own clock too (docs/RULES.md, standing in a network). It is
+            // not written as answered: a restart before the next order gives it up again.
+            Answer::NotTaken(refusal @ (Refusal::Expired | Refusal::NoStanding))
+                if self.clock.settlement(unix) > order.valid_until =>
+            {
+                self.orders.give_up();
+                self.order_refused(&order, refusal);
             }
             Answer::NotTaken(refusal) => {
                 // Its nonce may yet be taken, so it stays the one unanswered order.

@@ -1,5 +1,5 @@
 //! The nonce machine: at most one order is unanswered, it is repeated with the same bytes, and no
-//! nonce is ever signed for two bodies by this node (docs/RULES.md, orders).
+//! nonce is signed for two bodies by this node while both can be entered (docs/RULES.md, orders).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -161,6 +161,14 @@ impl Orders {
             "no nonce is signed for two orders"
         );
         self.begin(order, 0);
+    }
+
+    /// Gives up the current order, which used no nonce and never will: its nonce is free again.
+    pub(super) fn give_up(&mut self) {
+        let current = self.current.take();
+        let current = current.expect("an order is given up while it is unanswered");
+        let before = current.order.body.nonce.saturating_sub(1);
+        self.nonce_signed = self.nonce_signed.min(before);
     }
 
     /// Asserts what always holds.

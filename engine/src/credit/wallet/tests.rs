@@ -263,6 +263,47 @@ fn an_order_that_we_never_signed_is_a_conflict_and_is_not_repeated() {
     assert_eq!(bench.submissions(0).len(), 1);
 }
 
+/// A settlement node that lost its entries knows no account: the order may be entered yet, when it
+/// has them again, until its own time is over.
+#[test]
+fn an_order_refused_for_want_of_standing_is_pending_until_its_time_is_over() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let to = bench.id(1);
+    bench.fate = Fate::Held;
+    let send = |bench: &mut Bench, id: &str| {
+        bench.with(0, |wallet, now| {
+            wallet.transfer(id, (to, cr(7)), MicroCredits::ZERO, now)
+        })
+    };
+    send(&mut bench, "a").unwrap();
+    let account = bench.settlement.account(bench.id(0));
+    let refused = |refusal| {
+        let refusal = Some(refusal);
+        SettlementAnswer::Statement(Statement {
+            refusal,
+            ..account_alone(account)
+        })
+    };
+    bench.answer_newest(0, refused(Refusal::NoStanding));
+    assert_eq!(bench.view(0).pending, cr(7));
+    send(&mut bench, "b").unwrap();
+    bench.skip(86_000);
+    // It says that time is over, which by our clock is not so.
+    bench.answer_newest(0, refused(Refusal::Expired));
+    assert_eq!(bench.view(0).pending, cr(14));
+    bench.skip(500);
+    bench.answer_newest(0, refused(Refusal::Expired));
+    let sent = bench.submissions(0);
+    let (first, last) = (sent[0].body, sent[sent.len() - 1].body);
+    assert_eq!((first.nonce, last.nonce), (1, 1));
+    assert_ne!(first.memo_hash, last.memo_hash, "the next has its turn");
+    assert_eq!(bench.view(0).pending, cr(7));
+    let refused = |event: &&CreditEvent| matches!(event, CreditEvent::SettlementRefused { .. });
+    assert_eq!(bench.events(0).iter().filter(refused).count(), 2);
+    bench.wallet(0).check_invariants();
+}
+
 #[test]
 fn a_settlement_node_that_forgot_an_order_gets_no_new_one() {
     let mut bench = Bench::new();

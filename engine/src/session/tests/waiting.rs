@@ -132,7 +132,10 @@ fn a_boost_above_what_is_free_is_refused_with_both_figures() {
 
 #[test]
 fn a_payee_whose_key_was_handed_over_is_said_to_get_no_lock() {
-    let mut buyer = Buyer::new(Settlement::new(unix(0, 0)), 0);
+    let mut ledger = Settlement::new(unix(0, 0));
+    // Who never had credit has no account to hand over.
+    ledger.grant(identity_of(PAYEE.into()).id(), 1);
+    let mut buyer = Buyer::new(ledger, 0);
     let to = identity_of(99).id();
     buyer.submit(&identity_of(PAYEE.into()), OrderKind::RotateKey { to });
     buyer.payee(ASK);

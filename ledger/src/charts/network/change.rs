@@ -257,8 +257,12 @@ impl LockChange {
         if let Some(before) = &self.before {
             state.delete(Table::Expiry, expiry_key(self.lock_id, before));
         } else {
-            let pair = pair_key(&payer, &self.after.payee);
+            let payee = self.after.payee;
+            let pair = pair_key(&payer, &payee);
             state.put_row(pair, &NewestLockRow(self.lock_id));
+            // It has standing from now on: it must be able to close what it is paid from.
+            let known = self::owner(state, &payee)?;
+            put_owner(state, &payee, &known);
         }
         if !self.after.closed {
             let key = expiry_key(self.lock_id, &self.after);

@@ -262,7 +262,7 @@ fn check_supply(state: &State<'_>) -> Result<(), CheckError> {
 }
 
 /// L3, that escrow holds what is left of each lock, and that each open lock will expire. Returns
-/// what each payer has in open locks.
+/// what each party to a lock has in open locks of its own.
 fn check_locks(state: &State<'_>) -> Result<BTreeMap<NodeId, u128>, CheckError> {
     let mut open: u128 = 0;
     let mut reserved = BTreeMap::new();
@@ -283,6 +283,7 @@ fn check_locks(state: &State<'_>) -> Result<BTreeMap<NodeId, u128>, CheckError> 
         open = open.saturating_add(waits);
         let sum: &mut u128 = reserved.entry(lock.payer).or_default();
         *sum = sum.saturating_add(lock.left().get().into());
+        reserved.entry(lock.payee).or_default();
         Ok::<(), CheckError>(())
     })?;
     let mut waiting: u128 = 0;
@@ -295,7 +296,8 @@ fn check_locks(state: &State<'_>) -> Result<BTreeMap<NodeId, u128>, CheckError> 
 }
 
 /// L6: every line that can be certified has its entry, and each account's newest line is its
-/// newest; and that accounts know what they have in locks.
+/// newest; that accounts know what they have in locks; and that those have rows that have lines or
+/// are party to a lock, and nobody else.
 fn check_statements(
     state: &State<'_>,
     reserved: &BTreeMap<NodeId, u128>,
@@ -328,7 +330,8 @@ fn check_statements(
             newest = Some(sequence);
             Ok::<(), CheckError>(())
         })?;
-        if newest == owner.newest {
+        let has_standing = newest.is_some() || in_locks.is_some();
+        if newest == owner.newest && has_standing {
             Ok(())
         } else {
             Err(CheckError::Row {
@@ -337,6 +340,11 @@ fn check_statements(
             })
         }
     })?;
+    for party in reserved.keys() {
+        if state.get(Table::Owner, party.as_bytes())?.is_none() {
+            return Err(LedgerError::missing(Table::Owner, party.as_bytes()).into());
+        }
+    }
     let in_locks = reserved
         .values()
         .fold(0, |sum, left| u128::saturating_add(sum, *left));

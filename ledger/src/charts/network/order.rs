@@ -1,8 +1,9 @@
 //! Orders: seven kinds, each checked in the order of the refusals' codes.
 //!
 //! An order for another network, badly signed, or with a nonce that is not the next, changes
-//! nothing and leaves nothing. Any other consumes its nonce and leaves an entry, with a refusal if
-//! a rule says no:
+//! nothing and leaves nothing. Nor does one of an account without standing (docs/RULES.md, standing
+//! in a network): it is refused as `Expired` or else for `NoStanding`. Any other consumes its nonce
+//! and leaves an entry, with a refusal if a rule says no:
 //!
 //! | kind | refused for, in this order |
 //! |---|---|
@@ -60,12 +61,21 @@ impl NetworkChart {
         if order.verify_by(self.scheme(), &body.account).is_err() {
             return Ok(refused(Refusal::BadSignature));
         }
-        let mut account = owner(state, &body.account)?;
+        let known: Option<OwnerRow> = state.row(body.account.as_bytes())?;
+        let mut account = known.unwrap_or_default();
         if body.nonce <= account.nonce {
             return answered(state, order);
         }
         if Some(body.nonce) != account.nonce.checked_add(1) {
             return Ok(refused(Refusal::WrongNonce));
+        }
+        if known.is_none() && !self.genesis_file().is_issuer(&body.account) {
+            // Settlement time never goes back: what is late now is refused for good.
+            let is_late = at.time > body.valid_until;
+            return Ok(refused(match is_late {
+                true => Refusal::Expired,
+                false => Refusal::NoStanding,
+            }));
         }
         let decision = Ordered {
             chart: self,

@@ -9,7 +9,9 @@ use crate::store::Table;
 use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits, Sequence};
 
-/// An account beside its credit.
+/// An account beside its credit. Who has none has no standing, unless it is an issuer that has
+/// ordered nothing yet: it is written for both sides of whatever moves credit or hands an account
+/// over, and for the payee of a lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnerRow {
     /// Nonce of its newest order; 0 for none.

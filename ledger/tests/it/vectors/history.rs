@@ -379,6 +379,25 @@ fn endings(of: &mut Settling, first: LockId) {
         amount,
     };
     of.order("credit for the key of order 1", ISSUER, lost, bad);
+    standing(of);
+}
+
+/// Nothing is entered of a key that never had anything, until it has.
+fn standing(of: &mut Settling) {
+    let mut late = order(5, 1, transfer(2, 1)).body;
+    late.valid_until = of.now.minus_secs(1);
+    let late = Operation::Order(late.sign(&identity(5)));
+    of.put("a stranger's, late", late, Refused(Refusal::Expired));
+    let in_time = Operation::Order(order(5, 1, transfer(2, 1)));
+    let stranger = Refused(Refusal::NoStanding);
+    of.put("a stranger's, in time", in_time.clone(), stranger);
+    of.again("the same again", stranger);
+    of.order("the stranger is granted credit", ISSUER, grant(5, 1), None);
+    of.put("its order is carried out", in_time, Entered);
+    let lock_id = of.next_lock();
+    of.order("a lock for another stranger", 2, open_lock(6, 1), None);
+    let close = OrderKind::CloseLock { lock_id };
+    of.order("which gives it back", 6, close, None);
 }
 
 pub(super) fn settlement() -> Value {

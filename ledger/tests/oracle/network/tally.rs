@@ -26,8 +26,8 @@ impl Tally {
         assert!(self.reopened > 100, "reopened {} times", self.reopened);
         assert!(self.failed > 30, "failed {} times", self.failed);
         let orders = "Transfer OpenLock TopUp CloseLock RotateKey Grant Burn";
-        let of_all =
-            "WrongNetwork,BadSignature,WrongNonce,entered as Expired,known,nonce used,entered";
+        let of_all = "WrongNetwork,BadSignature,WrongNonce,NoStanding,entered as Expired,known,\
+                      nonce used,entered";
         let expected = orders
             .split(' ')
             .map(|kind| (kind, of_all.to_owned()))
@@ -37,6 +37,7 @@ impl Tally {
                     .map(|(kind, own)| (*kind, own.replace('+', "entered as "))),
             )
             .chain([
+                ("Transfer", "Expired".to_owned()),
                 ("Claim", OF_CLAIMS.to_owned()),
                 ("Expiry", "refused".to_owned()),
             ]);

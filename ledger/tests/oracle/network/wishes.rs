@@ -2,7 +2,7 @@
 
 use crate::book::{ClaimTry, LockBook, OrderTry, Party, SUPPLY_MAX, Try, Wish};
 use crate::draw::NOBODIES;
-use crate::network::{PARTIES, Schedule, narrow};
+use crate::network::{PARTIES, STRANGER, Schedule, narrow};
 
 impl Schedule {
     /// Some moment: a little later, about when a lock ends, or back.
@@ -99,6 +99,11 @@ impl Schedule {
 
     fn order_try(&mut self, group: &[Try]) -> OrderTry {
         let (account, wish) = self.wish();
+        let account = if self.draw.chance(5) {
+            STRANGER
+        } else {
+            account
+        };
         let in_group = group.iter().filter(|attempt| match attempt {
             Try::Order(order) => order.account == account,
             Try::Claim(_) | Try::Expiry(_) => false,
@@ -183,7 +188,7 @@ impl Schedule {
                 let by = if self.draw.chance(75) { payee } else { me };
                 (by, Wish::CloseLock(number))
             }
-            30 if self.draw.chance(30) => (me, Wish::RotateKey(self.receiver(20))),
+            30 if self.draw.chance(60) => (me, Wish::RotateKey(self.receiver(20))),
             30..38 => {
                 let issuer = self.draw.of(&[0, 1]);
                 let by = if self.draw.chance(90) { issuer } else { me };
