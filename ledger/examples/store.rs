@@ -11,16 +11,20 @@
     reason = "a benchmark reads the clock, prints, and stops at the first error"
 )]
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use seedbank_ledger::charts::network::NetworkLedger;
+use seedbank_ledger::clock::ClockState;
+use seedbank_ledger::mark::{FILE_LEN, HighWater, Mark, MarkSlot};
 use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::head::SignedHead;
 use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::state::sequence_key;
 use seedbank_ledger::statement::Operation;
-use seedbank_ledger::store::{Batch, Durability, Rocks, Store as _, Table};
+use seedbank_ledger::store::{Batch, Durability, Rocks, Store as _, StoreError, Table};
 use seedbank_ledger::{Genesis, Identity, MicroCredits, Sequence, UnixTime};
 
 /// Bytes of an entry: that of a receipt's line is near.
@@ -33,7 +37,14 @@ fn main() {
     let folder = PathBuf::from(std::env::args_os().nth(1).expect("usage: store FOLDER"));
     fs::create_dir(&folder).unwrap();
     rows(&folder.join("rows"));
-    orders(&folder.join("orders"));
+    for (group, count) in [(1, 2_000), (100, ORDER_COUNT)] {
+        for is_marked in [false, true, false, true] {
+            let name = format!("orders-{group}-{is_marked}");
+            let path = folder.join(name);
+            orders(&path, group, count, is_marked);
+            fs::remove_dir_all(&path).unwrap();
+        }
+    }
 }
 
 /// The store alone: rows as a ledger writes them, without its rules and signatures.
@@ -69,8 +80,9 @@ fn rows(path: &Path) {
     });
 }
 
-/// The whole ledger: signed grants checked, entered and synced, 100 at a time.
-fn orders(path: &Path) {
+/// The whole ledger: signed grants checked, entered, synced and, if `is_marked`, marked as a
+/// settlement node does, `group` at a time.
+fn orders(path: &Path, group: usize, count: u64, is_marked: bool) {
     let (issuer, settlement) = (identity(0), identity(200));
     let now = UnixTime::from_secs(1_000_000);
     let text = Genesis::render("store", settlement.id(), &[issuer.id()]).unwrap();
@@ -87,17 +99,55 @@ fn orders(path: &Path) {
         },
         memo_hash: [0; 32],
     };
-    let signed: Vec<_> = (1..=ORDER_COUNT)
+    let signed: Vec<_> = (1..=count)
         .map(|nonce| Operation::Order(order(nonce).sign(&issuer)))
         .collect();
     let store = Rocks::open(path).unwrap();
-    let mut network = NetworkLedger::open(store, genesis, settlement, now).unwrap();
-    measure("ledger, groups of 100", ORDER_COUNT, || {
-        for group in signed.chunks(100) {
+    let mut network = NetworkLedger::found(store, genesis, settlement, now).unwrap();
+    if is_marked {
+        let first = network.signed_head().unwrap();
+        let file = PlainMark::create(&path.with_extension("mark"), first);
+        network.keep_mark(Box::new(file)).unwrap();
+    }
+    let marked = if is_marked { ", marked" } else { "" };
+    measure(&format!("ledger, {group} at once{marked}"), count, || {
+        for group in signed.chunks(group) {
             network.append(now, group).unwrap();
         }
     });
-    assert_eq!(network.head().next.get(), ORDER_COUNT + 1);
+    assert_eq!(network.head().next.get(), count + 1);
+}
+
+/// The mark as a settlement node writes it: one slot in place, then its data synced.
+#[derive(Debug)]
+struct PlainMark {
+    file: File,
+    slot: MarkSlot,
+}
+
+impl PlainMark {
+    fn create(path: &Path, head: SignedHead) -> Self {
+        let clock = ClockState::starting_at(head.body.time);
+        let slot = MarkSlot::first(Mark { head, clock });
+        let file = File::create(path).unwrap();
+        file.write_all_at(&[0; FILE_LEN], 0).unwrap();
+        file.write_all_at(&slot.to_bytes(), 0).unwrap();
+        file.sync_all().unwrap();
+        Self { file, slot }
+    }
+}
+
+impl HighWater for PlainMark {
+    fn raise(&mut self, head: &SignedHead) -> Result<(), StoreError> {
+        let (head, clock) = (*head, self.slot.mark.clock);
+        self.slot = self.slot.followed_by(Mark { head, clock });
+        let offset = u64::try_from(self.slot.offset()).unwrap();
+        self.file
+            .write_all_at(&self.slot.to_bytes(), offset)
+            .unwrap();
+        self.file.sync_data().unwrap();
+        Ok(())
+    }
 }
 
 /// `count` entries from `first` on, and the rows that change with them.
@@ -146,7 +196,7 @@ fn measure(name: &str, count: u64, work: impl FnOnce()) {
     work();
     let wall = begin.elapsed().as_nanos() / u128::from(count);
     let cpu = (cpu_ms() - cpu_begin) * 1_000_000 / count;
-    println!("{name:22} {count:8} {wall:9} {cpu:9}");
+    println!("{name:30} {count:8} {wall:9} {cpu:9}");
 }
 
 /// CPU time of this process so far, user and system, of all threads; the kernel counts in 10 ms.

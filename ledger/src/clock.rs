@@ -3,8 +3,8 @@
 //! When a lock expires is decided by log time alone, so one wrong reading of a wall clock must not
 //! be able to end locks. Log time follows the wall clock, but never runs ahead of what the
 //! machine's boot-time clock, which counts suspension and cannot be set, says has passed, plus
-//! [`SPARE_SECS`] in any 24 h. A wall clock that goes back makes log time wait. The driver reads the
-//! clocks and keeps [`ClockState`] across starts (`mark.rs`).
+//! [`SPARE_SECS`] in any 24 h. A wall clock that goes back makes log time wait. The driver reads
+//! the clocks and keeps [`ClockState`] across starts (`mark.rs`).
 
 use crate::layout::{LayoutError, Reader, Writer};
 use crate::time::{Instant, UnixTime};
@@ -46,7 +46,7 @@ pub struct ClockAhead {
 
 /// Settlement time of a process. Reads no clock: each reading is an argument.
 #[derive(Clone, Debug)]
-pub struct SettlementClock {
+pub struct LogClock {
     state: ClockState,
     /// The newest reading of the boot-time clock.
     boot_secs: u64,
@@ -81,7 +81,7 @@ impl ClockState {
     }
 }
 
-impl SettlementClock {
+impl LogClock {
     /// Takes settlement time up again. `boot` is the boot-time clock, from any origin. A wall clock
     /// up to [`START_AHEAD_SECS_MAX`] ahead of what was kept is believed: the machine was off.
     pub fn start(kept: ClockState, wall: UnixTime, boot: Instant) -> Result<Self, ClockAhead> {
@@ -156,8 +156,8 @@ mod tests {
         Instant::from_nanos(secs * 1_000_000_000)
     }
 
-    fn started() -> SettlementClock {
-        SettlementClock::start(ClockState::starting_at(at(NOW)), at(NOW), boot(50)).unwrap()
+    fn started() -> LogClock {
+        LogClock::start(ClockState::starting_at(at(NOW)), at(NOW), boot(50)).unwrap()
     }
 
     #[test]
@@ -200,21 +200,21 @@ mod tests {
             ..ClockState::starting_at(at(NOW))
         };
         let day = at(NOW + START_AHEAD_SECS_MAX);
-        let mut clock = SettlementClock::start(kept, day, boot(0)).unwrap();
+        let mut clock = LogClock::start(kept, day, boot(0)).unwrap();
         assert_eq!(clock.read(day, boot(0)), day);
         assert_eq!(clock.state().spare_secs, 1, "a start gives nothing");
         let late = day.plus_secs(1);
-        let refused = SettlementClock::start(kept, late, boot(0)).unwrap_err();
+        let refused = LogClock::start(kept, late, boot(0)).unwrap_err();
         let (kept, wall) = (kept.reached, late);
         assert_eq!(refused, ClockAhead { kept, wall });
         let accepted = ClockState::starting_at(late);
-        assert!(SettlementClock::start(accepted, late, boot(0)).is_ok());
+        assert!(LogClock::start(accepted, late, boot(0)).is_ok());
     }
 
     #[test]
     fn a_start_with_the_clock_back_waits_where_it_was() {
         let kept = ClockState::starting_at(at(NOW));
-        let mut clock = SettlementClock::start(kept, at(NOW - YEAR), boot(9)).unwrap();
+        let mut clock = LogClock::start(kept, at(NOW - YEAR), boot(9)).unwrap();
         assert_eq!(
             clock.read(at(NOW - YEAR), boot(9)),
             at(NOW - YEAR),

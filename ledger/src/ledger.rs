@@ -3,9 +3,11 @@
 //! `append` applies a group of causes to a view of the store, seals the entries into the hash
 //! chain, and writes entries, rows and head as one batch that is fsynced before anything is
 //! answered. How entries are made is the chart's business (`network.rs`,
-//! `node.rs`); `ledger/check.rs` makes all of it again and compares.
+//! `node.rs`); `ledger/open.rs` founds and opens, `ledger/check.rs` makes all of it again and
+//! compares.
 
 pub mod check;
+mod open;
 mod seal;
 
 use std::fmt;
@@ -15,12 +17,14 @@ use crate::entry::{Entry, EntryHash, EntryKind};
 use crate::layout::{LayoutError, Reader, Writer};
 use crate::posting::Postings;
 use crate::refusal::Refusal;
+use crate::signed::head::HeadSigner;
 use crate::signed::order::SignedOrder;
 use crate::state::{Row, State, sequence_key};
 use crate::store::{Durability, KeyValue, Store, StoreError, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 use check::CheckError;
+pub use open::{OpenError, is_empty};
 use seal::seal;
 
 /// Most causes in one group.
@@ -57,6 +61,12 @@ pub trait Chart {
 
     /// Parses the cause of an entry of this kind.
     fn decode(kind: EntryKind, bytes: &[u8]) -> Result<Self::Cause, LayoutError>;
+
+    /// Who signs, after each group, how far the ledger goes; `None` for a ledger on which nobody
+    /// but its owner relies.
+    fn head_signer(&self) -> Option<HeadSigner<'_>> {
+        None
+    }
 
     /// What falls due by itself at `now`, in order, at most `limit`.
     fn due(
@@ -233,66 +243,6 @@ impl LedgerError {
     }
 }
 
-/// Why a ledger does not open. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// It cannot be read.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// There are entries and no head.
-    #[error("the {ledger} ledger has entries but no head")]
-    HeadMissing {
-        /// Which ledger.
-        ledger: &'static str,
-    },
-    /// The head speaks of an entry that is not there, or that is another.
-    #[error("the {ledger} ledger ends at {head}, but that entry is missing or another")]
-    TailMissing {
-        /// Which ledger.
-        ledger: &'static str,
-        /// Its last entry by its head.
-        head: Sequence,
-    },
-    /// There are entries after the head.
-    #[error("the {ledger} ledger ends before {next}, but there is an entry")]
-    TailLonger {
-        /// Which ledger.
-        ledger: &'static str,
-        /// First entry after the head.
-        next: Sequence,
-    },
-    /// An entry near the end does not follow from the one before it.
-    #[error("entry {sequence} of the {ledger} ledger does not follow from the one before")]
-    ChainBroken {
-        /// Which ledger.
-        ledger: &'static str,
-        /// Where.
-        sequence: Sequence,
-    },
-    /// It was begun by another owner, or for another network.
-    #[error("this is another's {ledger} ledger: it began with another genesis")]
-    OtherGenesis {
-        /// Which ledger.
-        ledger: &'static str,
-    },
-    /// The key given is not the one the ledger names.
-    #[error("needs the key of {needed}, was given that of {given}")]
-    OtherKey {
-        /// Named by genesis.
-        needed: crate::NodeId,
-        /// The key that was given.
-        given: crate::NodeId,
-    },
-    /// This node has joined another network before.
-    #[error("this node joined network {joined}, not {configured}")]
-    OtherNetwork {
-        /// In the ledger.
-        joined: crate::NetworkId,
-        /// In the configuration.
-        configured: crate::NetworkId,
-    },
-}
-
 /// Where a ledger ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -367,24 +317,6 @@ impl<C: Chart + fmt::Debug, S> fmt::Debug for Ledger<C, S> {
 }
 
 impl<C: Chart, S: Store> Ledger<C, S> {
-    /// Opens the ledger in `store`, or begins it at `now` if the store is empty. Checks the head,
-    /// the last entries and the genesis, and makes nothing again: O(1).
-    pub fn open(store: S, chart: C, now: UnixTime) -> Result<Self, OpenError> {
-        let head: Option<Head> = State::new(&store).row(HEAD_KEY)?;
-        let mut ledger = Self {
-            chart,
-            store,
-            head: head.unwrap_or(Head::START),
-            poison: None,
-        };
-        ledger.check_tail()?;
-        if head.is_none() {
-            let genesis = ledger.chart.genesis();
-            ledger.append(now, &[genesis])?;
-        }
-        Ok(ledger)
-    }
-
     /// Applies a group in order at `now` (or at the time of the last entry, if that is later) and
     /// returns once all of it is fsynced. What has fallen due by then is entered first.
     ///
@@ -404,10 +336,7 @@ impl<C: Chart, S: Store> Ledger<C, S> {
             return Err(first.clone());
         }
         let outcomes = self.append_at(now.max(self.head.time), group);
-        if let Err(error) = &outcomes {
-            self.poison = Some(error.clone());
-        }
-        outcomes
+        outcomes.map_err(|error| self.poison(error))
     }
 
     /// Where the ledger ends.
@@ -447,6 +376,11 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         C::decode(entry.kind, &entry.cause).map_err(|error| {
             LedgerError::row(Table::Entry, &entry.sequence.get().to_be_bytes(), error)
         })
+    }
+
+    /// Appends nothing any more, because of `error`; whoever was there first has the last word.
+    pub(crate) fn poison(&mut self, error: LedgerError) -> LedgerError {
+        self.poison.get_or_insert(error).clone()
     }
 
     fn append_at(
@@ -490,9 +424,14 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         }
         if head != self.head {
             state.put_row(HEAD_KEY.to_vec(), &head);
+            let signed = self.chart.head_signer().map(|signer| signer.sign(&head));
+            if let Some(signed) = &signed {
+                state.put_row(sequence_key(head.next), signed);
+            }
             self.check_end()?;
             let batch = state.into_batch();
-            seal::assert_batch(&batch, self.head, head, &outcomes);
+            let signed = signed.map(|signed| signed.body);
+            seal::assert_batch(&batch, (self.head, head), signed, &outcomes);
             self.store.write(&batch, Durability::Synced)?;
             self.head = head;
         } else {
@@ -512,47 +451,5 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         } else {
             Err(LedgerError::OtherWriter { next })
         }
-    }
-
-    /// Compares the head with the entries before and after it, and entry 0 with the chart's
-    /// genesis.
-    fn check_tail(&self) -> Result<(), OpenError> {
-        const TAIL: u64 = 16;
-        let ledger = C::NAME;
-        let next = self.head.next;
-        if self.state().entry(next)?.is_some() {
-            return Err(if next == Sequence::ZERO {
-                OpenError::HeadMissing { ledger }
-            } else {
-                OpenError::TailLonger { ledger, next }
-            });
-        }
-        let Some(last) = self.head.last() else {
-            return Ok(());
-        };
-        let first = Sequence::new(last.get().saturating_sub(TAIL));
-        let mut hash = None;
-        for (sequence, entry) in (first.get()..next.get()).zip(self.tail(first)?) {
-            let follows = hash.is_none_or(|hash| entry.prev_hash == hash);
-            if !follows || entry.sequence.get() != sequence {
-                return Err(OpenError::ChainBroken {
-                    ledger,
-                    sequence: Sequence::new(sequence),
-                });
-            }
-            hash = Some(EntryHash::of(&entry.to_bytes()));
-        }
-        if hash != Some(self.head.hash) {
-            return Err(OpenError::TailMissing { ledger, head: last });
-        }
-        let genesis = self.state().entry(Sequence::ZERO)?;
-        match genesis {
-            Some(entry) if entry.cause == C::encode(&self.chart.genesis()) => Ok(()),
-            _ => Err(OpenError::OtherGenesis { ledger }),
-        }
-    }
-
-    fn tail(&self, first: Sequence) -> Result<Vec<Entry>, LedgerError> {
-        self.entries(first, ENTRIES_MAX)
     }
 }

@@ -45,6 +45,8 @@ pub enum Table {
     RequestAge,
     /// Memo hash → the reason of a grant that has it.
     Reason,
+    /// Size after a group → the head that was signed for it.
+    SignedHead,
     /// Channel id → newest receipt.
     TallyReceipt,
     /// Peer → what a pair owes and is owed.
@@ -77,6 +79,7 @@ impl Table {
             | Self::Request
             | Self::RequestAge
             | Self::Reason
+            | Self::SignedHead
             | Self::TallyReceipt
             | Self::TallyPair
             | Self::TallyLock
@@ -101,6 +104,7 @@ impl Table {
             Self::Request => "request",
             Self::RequestAge => "request-age",
             Self::Reason => "reason",
+            Self::SignedHead => "signed-head",
             Self::TallyReceipt => "tally-receipt",
             Self::TallyPair => "tally-pair",
             Self::TallyLock => "tally-lock",

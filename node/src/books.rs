@@ -2,7 +2,10 @@
 //!
 //! Tally rows are written inline by the session thread, before anything that depends on them is
 //! sent; entries go to a thread that appends them in groups, one fsync each, and syncs the tally
-//! within a second. The first error is the last: the node stops.
+//! within a second. The first error is the last: the node stops. `books/network.rs` opens the other
+//! ledger, that of a network, for the thread that keeps it.
+
+pub mod network;
 
 use std::fmt;
 use std::ops::Deref;

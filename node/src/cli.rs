@@ -78,7 +78,7 @@ enum DaemonCommand {
     /// Show settings and where they come from
     #[command(subcommand, after_help = manual::CONFIG_EXAMPLES)]
     Config(ConfigCommand),
-    /// Found a network
+    /// Found a network, or go on with one after a loss
     #[command(subcommand)]
     Network(NetworkCommand),
     /// Print a completion script for a shell
@@ -126,7 +126,7 @@ enum ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum NetworkCommand {
-    /// Write a genesis file and the keys of its settlement node
+    /// Write a genesis file and the keys of its settlement node, and begin its ledger
     Init {
         /// What the network is called
         name: String,
@@ -136,6 +136,16 @@ enum NetworkCommand {
         /// Where members will reach its settlement node
         #[arg(long, value_name = "URL", default_value = network::LOCAL_URL)]
         url: String,
+    },
+    /// Go on after a loss, or with a clock far ahead: what `run` refuses until its owner says so
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+    Accept {
+        /// Give up every entry that the ledger had beyond these, although they were acknowledged
+        #[arg(long, value_name = "COUNT", group = "what")]
+        entries: Option<u64>,
+        /// Believe the clock, although it is more than a day ahead of settlement time
+        #[arg(long, group = "what")]
+        clock: bool,
     },
 }
 
@@ -258,7 +268,10 @@ fn execute(cli: Cli, out: &mut impl Write) -> Result<(), CliFailure> {
             name,
             out: folder,
             url,
-        }) => network::init(&name, &folder, &url, out),
+        }) => network::init(&Config::load(&sources)?, &name, &folder, &url, out),
+        DaemonCommand::Network(NetworkCommand::Accept { entries, clock }) => {
+            network::accept(&Config::load(&sources)?, entries, clock, out)
+        }
         DaemonCommand::Completions { shell } => Ok(manual::completions(shell, out)?),
         DaemonCommand::Man { dir } => Ok(manual::pages(dir.as_deref(), out)?),
     }

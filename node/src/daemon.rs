@@ -12,16 +12,14 @@ use std::thread::JoinHandle;
 
 use seedbank_ledger::Genesis;
 use seedbank_ledger::NodeId;
-use seedbank_ledger::charts::network::NetworkLedger;
-use seedbank_ledger::ledger::{LedgerError, OpenError};
+use seedbank_ledger::ledger::LedgerError;
 use seedbank_ledger::settlement::Issuing;
-use seedbank_ledger::store::StoreError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use backend::NodeBackend;
 
-use crate::books::open_store;
+use crate::books::network::{NetworkBook, NetworkBookError, OpenNetwork};
 use crate::driver::Ended;
 use crate::host::clock::unix_now;
 use crate::host::config::kept::{KeptPolicy, PolicySources};
@@ -61,12 +59,9 @@ pub enum DaemonError {
     /// One of its keys.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The network ledger's files.
-    #[error("network ledger: {0}")]
-    Store(#[from] StoreError),
     /// The network ledger.
-    #[error("network ledger: {0}")]
-    Ledger(#[from] OpenError),
+    #[error(transparent)]
+    Network(#[from] NetworkBookError),
     /// Its API.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -276,8 +271,11 @@ async fn settle(
 ) -> Result<StartedRole, DaemonError> {
     let key = keys::load(&role.key)?;
     let issuer = role.issuer_key.as_deref().map(keys::load).transpose()?;
-    let store = open_store(store, &data_dir.network_ledger())?;
-    let ledger = NetworkLedger::open(Arc::clone(&store), genesis, key, unix_now())?;
+    let OpenNetwork {
+        ledger,
+        store,
+        clock,
+    } = NetworkBook::new(data_dir, store, genesis).open(key)?;
     let issuing = issuer.map(|issuer| Issuing::new(issuer, store));
     let listen = |source| DaemonError::Settle {
         addr: role.listen,
@@ -285,7 +283,7 @@ async fn settle(
     };
     let door = Door::open(role.listen).await.map_err(listen)?;
     let addr = door.addr().map_err(listen)?;
-    let (keeper, thread) = Keeper::start(ledger, issuing, unix_now)?;
+    let (keeper, thread) = Keeper::start(ledger, issuing, clock)?;
     Ok(StartedRole {
         keeper,
         thread,

@@ -3,6 +3,7 @@
 use seedbank_engine::interface::config::Network;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
+use seedbank_ledger::ledger::OpenError;
 use seedbank_ledger::settlement::{
     Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
 };
@@ -24,16 +25,16 @@ impl SimSettlement {
         let genesis = text
             .and_then(|text| Genesis::parse(&text))
             .expect("a sound genesis");
-        Self::open(genesis, [settlement, issuer], Memory::new(), now)
+        let store = Memory::new();
+        let ledger = NetworkLedger::found(store.clone(), genesis, settlement, now);
+        Self::of(ledger, issuer, store)
     }
 
-    fn open(
-        genesis: Genesis,
-        [settlement, issuer]: [Identity; 2],
+    fn of(
+        ledger: Result<NetworkLedger<Memory>, OpenError>,
+        issuer: Identity,
         store: Memory,
-        now: UnixTime,
     ) -> Self {
-        let ledger = NetworkLedger::open(store.clone(), genesis, settlement, now);
         let ledger = ledger.expect("a memory store opens as it was written");
         let issuing = Issuing::new(issuer, store.clone());
         Self {
@@ -46,11 +47,15 @@ impl SimSettlement {
     /// The settlement node as it comes up after the power was cut, with the same keys: of what was
     /// not synced the first `survivors` batches are there (see [`Memory::power_cut`]).
     #[must_use]
-    pub fn after_power_cut(&self, keys: [Identity; 2], survivors: usize, now: UnixTime) -> Self {
+    pub fn after_power_cut(&self, [settlement, issuer]: [Identity; 2], survivors: usize) -> Self {
         let genesis = self.ledger().genesis().clone();
+        // What was acknowledged is what was signed last: its mark, were it kept in a file.
+        let mark = self.ledger().signed_head().expect("memory does not fail");
+        let store = self.store.power_cut(survivors);
+        let ledger = NetworkLedger::open(store.clone(), genesis, settlement, Some(&mark));
         Self {
             grant_count: self.grant_count,
-            ..Self::open(genesis, keys, self.store.power_cut(survivors), now)
+            ..Self::of(ledger, issuer, store)
         }
     }
 

@@ -13,7 +13,7 @@ use seedbank_ledger::{Bytes, NodeId, Rate};
 use seedbank_tests::client::{
     Client, Libtorrent, LibtorrentOptions, Source, await_complete, ensure_no_complaints,
 };
-use seedbank_tests::community::{Community, account, key_of};
+use seedbank_tests::community::{Community, SETTLEMENT_NODE, account, key_of};
 use seedbank_tests::content::Plan;
 use seedbank_tests::daemon::{Daemon, number};
 use seedbank_tests::member::Member;
@@ -217,7 +217,7 @@ impl<'a> Scene<'a> {
 
     fn start_at(net: &'a Net, upload: &str) -> Result<Self> {
         let community = Community::found(net)?;
-        let settlement = Daemon::start(net, "settlement", &community.settlement_config())?;
+        let settlement = Daemon::start(net, SETTLEMENT_NODE, &community.settlement_config())?;
         let limits = format!("[limits]\nupload = \"{upload}\"\n");
         let config = community.member_config() + &limits + "[earn]\nmin_price_per_gib = \"3cr\"\n";
         let mut seeder = Daemon::start(net, "seeder", &config)?;

@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_receipts;
 mod conformance;
 mod demo;
+mod founding;
 mod hostile_peers;
 mod interop;
 mod kill;

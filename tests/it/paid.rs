@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use seedbank_tests::client::{Client, Source};
-use seedbank_tests::community::{Community, account, check_ledgers, check_network, key_of};
+use seedbank_tests::community::{
+    Community, SETTLEMENT_NODE, account, check_ledgers, check_network, key_of,
+};
 use seedbank_tests::content::Plan;
 use seedbank_tests::daemon::Daemon;
 use seedbank_tests::net::Net;
@@ -55,7 +57,7 @@ pub(crate) struct Books {
 impl Three {
     pub(crate) fn start(net: &Net) -> Result<Self> {
         let community = Community::found(net)?;
-        let settlement = Daemon::start(net, "settlement", &community.settlement_config())?;
+        let settlement = Daemon::start(net, SETTLEMENT_NODE, &community.settlement_config())?;
         let member = community.member_config();
         Ok(Self {
             settlement,

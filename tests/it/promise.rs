@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use seedbank_tests::client::{Client as _, Source};
-use seedbank_tests::community::{Account, Community, account, key_of};
+use seedbank_tests::community::{Account, Community, SETTLEMENT_NODE, account, key_of};
 use seedbank_tests::content::Plan;
 use seedbank_tests::daemon::Daemon;
 use seedbank_tests::link::{Link, LinkPlan};
@@ -292,7 +292,7 @@ struct Bed<'a> {
 impl<'a> Bed<'a> {
     fn new(net: &'a Net) -> Result<Self> {
         let community = Community::found(net)?;
-        let settlement = Daemon::start(net, "settlement", &community.settlement_config())?;
+        let settlement = Daemon::start(net, SETTLEMENT_NODE, &community.settlement_config())?;
         Ok(Self {
             net,
             community,

@@ -15,6 +15,9 @@ use crate::repository::program;
 /// What the network is called; it names its files.
 const NAME: &str = "pond";
 
+/// What the daemon is called that settles: its data folder holds the ledger that was founded.
+pub const SETTLEMENT_NODE: &str = "settlement";
+
 /// Where settlement nodes listen.
 const SETTLEMENT_PORT: u16 = 4621;
 
@@ -78,7 +81,9 @@ impl Community {
         let mut command = Command::new(program("seedbankd")?);
         let init = command
             .args(["network", "init", NAME, "--out"])
-            .arg(&folder);
+            .arg(&folder)
+            .arg("--data-dir")
+            .arg(net.folder(SETTLEMENT_NODE)?.join("data"));
         let output = init.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "network init: {said}");

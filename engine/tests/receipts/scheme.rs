@@ -115,7 +115,7 @@ impl Scene {
             Exchange::new(setup, &[], Instant::ZERO, start)
         });
         Self {
-            network: NetworkLedger::open(Memory::new(), genesis, settlement, start).unwrap(),
+            network: NetworkLedger::found(Memory::new(), genesis, settlement, start).unwrap(),
             scheme,
             exchanges,
             books,

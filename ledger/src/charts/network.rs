@@ -18,10 +18,12 @@ use crate::genesis::Genesis;
 use crate::identity::{Identity, NetworkId, NodeId};
 use crate::ledger::check::{CheckError, CheckReport};
 use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
+use crate::mark::HighWater;
 use crate::signed::Body as _;
 use crate::signed::certificate::Certificate;
+use crate::signed::head::SignedHead;
 use crate::signed::lock::LockId;
-use crate::state::{Row as _, State};
+use crate::state::{Row as _, State, sequence_key};
 use crate::statement::{AccountStatus, LockStatus, Operation, StatementLine};
 use crate::store::{Store, Table};
 use crate::time::UnixTime;
@@ -42,7 +44,8 @@ pub const LINES_MAX: usize = 256;
 #[derive(Debug)]
 pub struct NetworkLedger<S> {
     ledger: Ledger<NetworkChart, S>,
-    settlement: Identity,
+    /// Where its end is kept outside its store, if anywhere.
+    mark: Option<Box<dyn HighWater>>,
 }
 
 /// Where all credit is.
@@ -57,30 +60,59 @@ pub struct Supply {
 }
 
 impl<S: Store + Clone + 'static> NetworkLedger<S> {
-    /// Opens the ledger of the network of `genesis` in `store`, or founds it at `now`. `settlement`
-    /// is the key that the genesis names; orders and claims are checked by its scheme.
-    pub fn open(
+    /// Founds the ledger of the network of `genesis` in `store`, which must be empty, at `now`.
+    /// `settlement` is the key that the genesis names; orders and claims are checked by its scheme.
+    pub fn found(
         store: S,
         genesis: Genesis,
         settlement: Identity,
         now: UnixTime,
     ) -> Result<Self, OpenError> {
-        if settlement.id() != genesis.settlement {
-            return Err(OpenError::OtherKey {
-                needed: genesis.settlement,
-                given: settlement.id(),
-            });
+        let chart = chart_of(genesis, settlement)?;
+        let ledger = Ledger::found(store, chart, now)?;
+        Ok(Self { ledger, mark: None })
+    }
+
+    /// Opens the ledger of the network of `genesis` in `store`, which was founded before and must
+    /// hold what the head `at_least` says was acknowledged. Without one, a ledger that lost
+    /// its newest entries opens like any other: for memory stores, and copies to be read.
+    pub fn open(
+        store: S,
+        genesis: Genesis,
+        settlement: Identity,
+        at_least: Option<&SignedHead>,
+    ) -> Result<Self, OpenError> {
+        let chart = chart_of(genesis, settlement)?;
+        let ledger = Ledger::open(store, chart)?;
+        if let Some(mark) = at_least {
+            ledger.check_mark(mark)?;
         }
-        let chart = NetworkChart::new(genesis, settlement.share_scheme());
-        let ledger = Ledger::open(store, chart, now)?;
-        Ok(Self { ledger, settlement })
+        Ok(Self { ledger, mark: None })
     }
 }
 
+/// The rules of a network, if the key is that of its settlement node.
+fn chart_of(genesis: Genesis, settlement: Identity) -> Result<NetworkChart, OpenError> {
+    if settlement.id() != genesis.settlement {
+        return Err(OpenError::OtherKey {
+            needed: genesis.settlement,
+            given: settlement.id(),
+        });
+    }
+    Ok(NetworkChart::new(genesis, settlement))
+}
+
 impl<S: Store> NetworkLedger<S> {
-    /// Carries out a group of orders and claims in arrival order, as one batch that is fsynced when
-    /// this returns; one outcome each. What has fallen due by `now` is entered first, so an empty
-    /// group is how time passes. An expiry that is not due is refused.
+    /// From now on `mark` is raised to the end of the ledger after every group, before the group is
+    /// answered; the first time at once.
+    pub fn keep_mark(&mut self, mark: Box<dyn HighWater>) -> Result<(), LedgerError> {
+        self.mark = Some(mark);
+        self.raise_mark()
+    }
+
+    /// Carries out a group of orders and claims in arrival order, as one batch that is fsynced, and
+    /// marked, when this returns; one outcome each. What has fallen due by `now` is entered first,
+    /// so an empty group is how time passes. An expiry that is not due is refused.
     pub fn append(
         &mut self,
         now: UnixTime,
@@ -90,7 +122,12 @@ impl<S: Store> NetworkLedger<S> {
             .iter()
             .map(|operation| NetworkCause::Operation(Box::new(operation.clone())))
             .collect();
-        self.ledger.append(now, &causes)
+        let before = self.ledger.head();
+        let outcomes = self.ledger.append(now, &causes)?;
+        if self.ledger.head() != before {
+            self.raise_mark()?;
+        }
+        Ok(outcomes)
     }
 
     /// Which network.
@@ -106,6 +143,16 @@ impl<S: Store> NetworkLedger<S> {
     /// Where the ledger ends.
     pub fn head(&self) -> Head {
         self.ledger.head()
+    }
+
+    /// The settlement node's word for how far the ledger goes: signed with the newest group, and
+    /// what every answer may carry. [`LedgerHead::check_line`] is what its reader does with it.
+    ///
+    /// [`LedgerHead::check_line`]: crate::signed::head::LedgerHead::check_line
+    pub fn signed_head(&self) -> Result<SignedHead, LedgerError> {
+        let key = sequence_key(self.head().next);
+        let missing = || LedgerError::missing(Table::SignedHead, &key);
+        self.ledger.signed_head()?.ok_or_else(missing)
     }
 
     /// Why nothing can be appended any more.
@@ -201,6 +248,15 @@ impl<S: Store> NetworkLedger<S> {
         self.ledger.check_invariants()
     }
 
+    /// The store is synced; what it holds is acknowledged once this returns.
+    fn raise_mark(&mut self) -> Result<(), LedgerError> {
+        let head = self.signed_head()?;
+        match self.mark.as_mut().map(|mark| mark.raise(&head)) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.ledger.poison(error.into())),
+        }
+    }
+
     fn line(
         &self,
         state: &State<'_>,
@@ -240,7 +296,7 @@ impl<S: Store> NetworkLedger<S> {
             lock,
             previous: row.previous,
             prev_hash: entry.prev_hash,
-            certificate: certificate.sign(&self.settlement),
+            certificate: certificate.sign(self.ledger.chart().settlement()),
             reason_bytes: Vec::new(),
         })
     }
@@ -259,7 +315,7 @@ impl<S: Store> NetworkLedger<S> {
         }
         .body(self.network_id(), then.lock_id);
         LockStatus {
-            lock: body.sign(&self.settlement),
+            lock: body.sign(self.ledger.chart().settlement()),
             claimed: then.claimed,
             closed: then.closed,
         }

@@ -21,7 +21,7 @@ use crate::account::AccountId;
 use crate::entry::Entry;
 use crate::identity::{Ed25519, NetworkId, NodeId, SignatureScheme};
 use crate::ledger::check::{CheckError, CheckReport, for_each_account};
-use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
+use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome, is_empty};
 use crate::signed::channel::Channel;
 use crate::signed::lock::LockId;
 use crate::signed::receipt::SignedReceipt;
@@ -155,6 +155,12 @@ impl<S: Store + Clone + 'static> NodeLedger<S> {
         )
     }
 
+    /// Opens `owner`'s ledger in `store` as it is, to be read: begins nothing, joins nothing.
+    pub fn open_to_read(store: S, owner: NodeId) -> Result<Self, OpenError> {
+        let chart = NodeChart::new(owner, Arc::new(Ed25519));
+        Ok(Self(Ledger::open(store, chart)?))
+    }
+
     /// [`Self::open`] under another scheme; for simulators and tests only, and clippy refuses it
     /// elsewhere (docs/adr/0005-signature-scheme.md).
     pub fn open_by(
@@ -173,7 +179,11 @@ impl<S: Store + Clone + 'static> NodeLedger<S> {
         network: Option<Membership>,
         now: UnixTime,
     ) -> Result<Self, OpenError> {
-        let mut ledger = Self(Ledger::open(store, chart, now)?);
+        let mut ledger = Self(if is_empty(&store).map_err(LedgerError::from)? {
+            Ledger::found(store, chart, now)?
+        } else {
+            Ledger::open(store, chart)?
+        });
         match (ledger.membership()?, network) {
             (None, Some(network)) => {
                 ledger.0.append(now, &[NodeCause::Join(network)])?;

@@ -5,6 +5,7 @@ use crate::account::{AccountId, AccountRow, Commodity};
 use crate::entry::{Entry, EntryHash};
 use crate::layout::LayoutError;
 use crate::refusal::Refusal;
+use crate::signed::head::{LedgerHead, SignedHead};
 use crate::state::{State, sequence_key};
 use crate::store::{Durability, Memory, Store, StoreError, Table, for_each, key_after};
 use crate::time::UnixTime;
@@ -19,6 +20,8 @@ pub struct CheckReport {
     pub head: Head,
     /// Rows compared.
     pub row_count: u64,
+    /// Signed heads verified; 0 where nobody signs.
+    pub signed_head_count: u64,
 }
 
 /// The first thing that does not add up.
@@ -99,6 +102,27 @@ pub enum CheckError {
         /// As made again.
         entries: Head,
     },
+    /// Who keeps the ledger did not sign this head, or it is another's.
+    #[error("the signed head of {size} entries is not one, or not signed by the settlement node")]
+    HeadForged {
+        /// Entries by its key.
+        size: u64,
+    },
+    /// The ledger is not the one whose head was signed: an entry or a time is another.
+    #[error(
+        "a head of {} entries was signed, ending at {} with {}, which is not this ledger's",
+        signed.size, signed.time, signed.entry_hash
+    )]
+    HeadOfAnother {
+        /// What was signed.
+        signed: LedgerHead,
+    },
+    /// Nobody signed for the last entries.
+    #[error("no head was signed after entry {last}, the last")]
+    HeadUnsigned {
+        /// The last entry.
+        last: Sequence,
+    },
     /// Debits and credits of a commodity differ.
     #[error("debits of {debits} and credits of {credits} differ in {commodity:?}")]
     Unbalanced {
@@ -142,7 +166,10 @@ impl<C: Chart, S: Store> Ledger<C, S> {
             if page.is_empty() {
                 break;
             }
-            page.iter().try_for_each(|(_, bytes)| replay.step(bytes))?;
+            for (_, bytes) in &page {
+                replay.step(bytes)?;
+                self.check_signed_head(&mut replay)?;
+            }
         }
         if replay.head != self.head {
             return Err(CheckError::Head {
@@ -150,13 +177,62 @@ impl<C: Chart, S: Store> Ledger<C, S> {
                 entries: replay.head,
             });
         }
+        self.check_signed_heads(&replay)?;
         let row_count = compare_rows(&self.store, &replay.rows)?;
         self.check_invariants()?;
         Ok(CheckReport {
             entry_count: replay.head.next.get(),
             head: replay.head,
             row_count,
+            signed_head_count: replay.signed_head_count,
         })
+    }
+
+    /// The head that was signed where the replay stands, if one was, is of this ledger.
+    fn check_signed_head(&self, replay: &mut Replay<'_, C>) -> Result<(), CheckError> {
+        let size = replay.head.next;
+        let Some(bytes) = self.store.get(Table::SignedHead, &sequence_key(size))? else {
+            return Ok(());
+        };
+        let forged = || CheckError::HeadForged { size: size.get() };
+        let signed = SignedHead::from_bytes(&bytes).map_err(|_| forged())?;
+        let signer = self.chart.head_signer().ok_or_else(forged)?;
+        if !signer.has_signed(&signed) {
+            return Err(forged());
+        }
+        if signed.body != signer.head(&replay.head) {
+            let signed = signed.body;
+            return Err(CheckError::HeadOfAnother { signed });
+        }
+        replay.signed_head_count = replay.signed_head_count.saturating_add(1);
+        replay.signed = Some(size);
+        Ok(())
+    }
+
+    /// The last entry is signed for, and no head was signed of entries that are not there.
+    fn check_signed_heads(&self, replay: &Replay<'_, C>) -> Result<(), CheckError> {
+        let end = replay.head.next.get();
+        for_each(&self.store, Table::SignedHead, &[], |key, value| {
+            let size = <[u8; 8]>::try_from(key).map_or(0, u64::from_be_bytes);
+            if (1..=end).contains(&size) {
+                return Ok(()); // verified where the replay came past it
+            }
+            Err(match SignedHead::from_bytes(value) {
+                Ok(signed) if signed.body.size == size => {
+                    let signed = signed.body;
+                    CheckError::HeadOfAnother { signed }
+                }
+                Ok(_) | Err(_) => CheckError::HeadForged { size },
+            })
+        })?;
+        match replay.head.last() {
+            Some(last) if self.chart.head_signer().is_some() => {
+                let is_signed = replay.signed == Some(replay.head.next);
+                let unsigned = CheckError::HeadUnsigned { last };
+                is_signed.then_some(()).ok_or(unsigned)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Checks the rows against each other: L2, both sums of every commodity, and what the chart
@@ -173,6 +249,9 @@ struct Replay<'a, C> {
     chart: &'a C,
     rows: Memory,
     head: Head,
+    /// Where the newest head that was verified was signed.
+    signed: Option<Sequence>,
+    signed_head_count: u64,
 }
 
 impl<'a, C: Chart> Replay<'a, C> {
@@ -181,6 +260,8 @@ impl<'a, C: Chart> Replay<'a, C> {
             chart,
             rows: Memory::new(),
             head: Head::START,
+            signed: None,
+            signed_head_count: 0,
         }
     }
 

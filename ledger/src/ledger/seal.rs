@@ -4,6 +4,7 @@ use super::{Chart, HEAD_KEY, Head, Outcome};
 use crate::entry::{ENTRY_LEN_MAX, Entry, EntryHash};
 use crate::posting::Postings;
 use crate::refusal::Refusal;
+use crate::signed::head::{LedgerHead, SignedHead};
 use crate::state::{Row as _, sequence_key};
 use crate::store::{Batch, Table};
 use crate::time::UnixTime;
@@ -42,9 +43,14 @@ pub(super) fn seal<C: Chart>(
     bytes
 }
 
-/// Asserts, before a group is written, that the batch holds its entries and its head and no
-/// others. O(batch).
-pub(super) fn assert_batch(batch: &Batch, before: Head, head: Head, outcomes: &[Outcome]) {
+/// Asserts, before a group is written, that the batch holds its entries and its head, signed if it
+/// is to be, and no others. O(batch).
+pub(super) fn assert_batch(
+    batch: &Batch,
+    (before, head): (Head, Head),
+    signed: Option<LedgerHead>,
+    outcomes: &[Outcome],
+) {
     let is_entered = |outcome: &&Outcome| matches!(outcome, Outcome::Entered { .. });
     let entered = outcomes.iter().filter(is_entered).count();
     let mut next = before.next;
@@ -71,6 +77,15 @@ pub(super) fn assert_batch(batch: &Batch, before: Head, head: Head, outcomes: &[
         written.map(Head::from_bytes),
         Some(Ok(head)),
         "the head written is the head computed"
+    );
+    let written = batch.change(Table::SignedHead, &sequence_key(head.next));
+    let written = written
+        .flatten()
+        .map(|bytes| SignedHead::from_bytes(bytes).map(|signed| signed.body));
+    assert_eq!(
+        written,
+        signed.map(Ok),
+        "the head signed is the head computed"
     );
     let last = sequence_key(head.last().expect("an entry was made"));
     let last = batch.change(Table::Entry, &last).flatten();

@@ -8,7 +8,7 @@ use crate::charts::network::NetworkLedger;
 use crate::entry::{Entry, EntryHash};
 use crate::genesis::Genesis;
 use crate::identity::{Identity, NodeId};
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, is_empty};
 use crate::signed::Body as _;
 use crate::signed::claim::Claim;
 use crate::signed::order::{Order, OrderKind};
@@ -34,9 +34,13 @@ fn open<S: Store + Clone + 'static>(store: &S, issuer: Option<u8>) -> Settlement
         "transfer_microcredits_min = 1",
     );
     let genesis = Genesis::parse(&text).unwrap();
-    let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), NOW).unwrap();
+    let ledger = if is_empty(store).unwrap() {
+        NetworkLedger::found(store.clone(), genesis, key(SETTLEMENT), NOW)
+    } else {
+        NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), None)
+    };
     let issuing = issuer.map(|byte| Issuing::new(key(byte), store.clone()));
-    SettlementNode::new(ledger, issuing)
+    SettlementNode::new(ledger.unwrap(), issuing)
 }
 
 /// A network in which the first four keys have 500 each.

@@ -8,16 +8,17 @@ use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{LedgerError, OpenError, Outcome};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::head::HeadSigner;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::OrderKind;
-use seedbank_ledger::state::Row;
+use seedbank_ledger::state::{Row, sequence_key};
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Batch, Durability, KeyValue, Memory, Store, StoreError, Table};
 use seedbank_ledger::{Identity, NetworkId, Sequence, UnixTime};
 
 use crate::world::{
-    GRACE, ISSUER, START, TTL, World, channel, claim, cr, genesis, grant, id, identity, nobodies,
-    open_lock, open_network, order, receipt, transfer,
+    GRACE, ISSUER, START, TTL, World, channel, claim, cr, genesis, grant, id, identity, network_id,
+    nobodies, open_lock, open_network, order, receipt, transfer,
 };
 
 #[test]
@@ -232,7 +233,7 @@ impl Store for ScanStarts {
 #[test]
 fn what_falls_due_is_looked_for_behind_what_was_entered() {
     let starts = ScanStarts(World::funded(2).store, Arc::default());
-    let mut network = NetworkLedger::open(starts.clone(), genesis(), identity(200), START).unwrap();
+    let mut network = open_network(starts.clone());
     let mut from = |now, nonce, kind| {
         let order = Operation::Order(order(1, nonce, kind));
         starts.1.lock().unwrap().clear();
@@ -534,12 +535,12 @@ fn a_ledger_opens_with_its_own_genesis_and_key_only() {
         world.store.clone(),
         genesis(),
         Identity::from_secret([1; 32]),
-        START,
+        None,
     );
     assert!(matches!(wrong_key, Err(OpenError::OtherKey { .. })));
     let text = seedbank_ledger::Genesis::render("other", id(200), &[id(0)]).unwrap();
     let other = seedbank_ledger::Genesis::parse(&text).unwrap();
-    let wrong_genesis = NetworkLedger::open(world.store, other, identity(200), START);
+    let wrong_genesis = NetworkLedger::open(world.store, other, identity(200), None);
     assert!(matches!(wrong_genesis, Err(OpenError::OtherGenesis { .. })));
 }
 
@@ -580,6 +581,9 @@ fn a_log_that_leaves_out_an_expiry_does_not_check() {
         batch.put(Table::Entry, sequence.to_be_bytes().to_vec(), bytes);
     }
     batch.put(Table::Meta, b"head".to_vec(), Row::to_bytes(&head));
+    let (network_id, key) = (network_id(), &identity(200)); // its keeper lies
+    let signed = HeadSigner { network_id, key }.sign(&head).to_bytes();
+    batch.put(Table::SignedHead, sequence_key(head.next), signed);
     let forged = Memory::new();
     forged.write(&batch, Durability::Synced).unwrap();
     let sequence = head.last().unwrap();

@@ -8,19 +8,19 @@ use std::process::{Child, Command, Stdio};
 
 use proptest::prelude::*;
 use seedbank_ledger::charts::network::NetworkLedger;
-use seedbank_ledger::ledger::GROUP_MAX;
+use seedbank_ledger::ledger::{GROUP_MAX, OpenError};
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Batch, Durability, Rocks, Store as _, StoreError, Table};
 use seedbank_ledger::tally::{Tally, TallyRow};
 
 use crate::laws::{attempts, replay, rows, run};
-use crate::world::{START, genesis, grant, identity, order};
+use crate::world::{START, genesis, grant, identity, open_network, order};
 
 const FOLDER: &str = "ledger";
 
 fn open(path: &Path) -> NetworkLedger<Rocks> {
     let store = Rocks::open(path).unwrap();
-    NetworkLedger::open(store, genesis(), identity(200), START).unwrap()
+    open_network(store)
 }
 
 proptest! {
@@ -104,6 +104,41 @@ fn a_damaged_database_does_not_open_or_does_not_check() {
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
 }
 
+/// Point-in-time recovery cuts a log off where the damage begins and says nothing, and whatever
+/// follows was acknowledged: only the mark knows.
+#[test]
+fn l2_one_flipped_bit_in_the_log_does_not_open_below_the_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FOLDER);
+    let mut network = open(&path);
+    for nonce in 1..=200 {
+        let order = Operation::Order(order(0, nonce, grant(1, 5)));
+        network.append(START, &[order]).unwrap();
+    }
+    let mark = network.signed_head().unwrap();
+    assert_eq!(mark.body.size, 201);
+    drop(network);
+    let files = std::fs::read_dir(&path).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let log = files
+        .filter(|file| file.extension().is_some_and(|ending| ending == "log"))
+        .max_by_key(|file| file.metadata().unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+
+    let store = Rocks::open(&path).unwrap(); // without a word
+    let error =
+        NetworkLedger::open(store.clone(), genesis(), identity(200), Some(&mark)).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::BelowMark { size, .. } if (50..150).contains(size)),
+        "{error}"
+    );
+    open_network(store).check().unwrap(); // nor does the audit see it without the mark
+}
+
 #[test]
 fn a_batch_with_deletions_and_bounds_reads_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -165,7 +200,7 @@ fn hold_open_until_killed() {
 fn append_until_killed() {
     let store = Rocks::open(Path::new(FOLDER)).unwrap();
     let tally = Tally::new(store.clone());
-    let mut network = NetworkLedger::open(store, genesis(), identity(200), START).unwrap();
+    let mut network = open_network(store);
     loop {
         let size = 1 + usize::try_from(network.head().next.get()).unwrap() % 40;
         assert!(size <= GROUP_MAX);

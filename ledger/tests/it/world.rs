@@ -2,7 +2,7 @@
 
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::charts::node::{ChannelSummary, Membership, NodeCommand, NodeLedger};
-use seedbank_ledger::ledger::Outcome;
+use seedbank_ledger::ledger::{Outcome, is_empty};
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
@@ -11,7 +11,7 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderHash, OrderKind, SignedOrder};
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
 use seedbank_ledger::statement::{LockStatus, Operation};
-use seedbank_ledger::store::Memory;
+use seedbank_ledger::store::{Memory, Store};
 use seedbank_ledger::{
     Bytes, Genesis, Identity, MicroCredits, NetworkId, NodeId, Sequence, UnixTime,
 };
@@ -66,8 +66,14 @@ pub(crate) fn network_id() -> NetworkId {
     genesis().network_id()
 }
 
-pub(crate) fn open_network(store: Memory) -> NetworkLedger<Memory> {
-    NetworkLedger::open(store, genesis(), identity(200), START).unwrap()
+/// The network's ledger in `store`: founded if there is none, opened without a mark if there is.
+pub(crate) fn open_network<S: Store + Clone + 'static>(store: S) -> NetworkLedger<S> {
+    let ledger = if is_empty(&store).unwrap() {
+        NetworkLedger::found(store, genesis(), identity(200), START)
+    } else {
+        NetworkLedger::open(store, genesis(), identity(200), None)
+    };
+    ledger.unwrap()
 }
 
 pub(crate) fn open_node(store: Memory, account: u8) -> NodeLedger<Memory> {

@@ -6,7 +6,7 @@ mod wishes;
 
 use seedbank_ledger::account::AccountId;
 use seedbank_ledger::charts::network::NetworkLedger;
-use seedbank_ledger::ledger::Outcome;
+use seedbank_ledger::ledger::{Outcome, is_empty};
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::state::State;
 use seedbank_ledger::statement::Operation;
@@ -296,8 +296,13 @@ impl Schedule {
 }
 
 fn open(store: &Memory, genesis: &Genesis, now: u64) -> NetworkLedger<Memory> {
-    let now = UnixTime::from_secs(now);
-    NetworkLedger::open(store.clone(), genesis.clone(), key(SETTLEMENT), now).unwrap()
+    let (store, genesis, settlement) = (store.clone(), genesis.clone(), key(SETTLEMENT));
+    let ledger = if is_empty(&store).unwrap() {
+        NetworkLedger::found(store, genesis, settlement, UnixTime::from_secs(now))
+    } else {
+        NetworkLedger::open(store, genesis, settlement, None)
+    };
+    ledger.unwrap()
 }
 
 /// Runs a schedule and says which, if it fails.

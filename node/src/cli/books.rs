@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use seedbank_ledger::UnixTime;
-use seedbank_ledger::charts::network::{Audit, NetworkLedger};
+use seedbank_ledger::charts::network::Audit;
 use seedbank_ledger::charts::node::{Grouping, NodeLedger};
 use seedbank_ledger::ledger::LedgerError;
 use seedbank_ledger::ledger::check::CheckReport;
@@ -11,8 +11,8 @@ use seedbank_ledger::store::Store;
 use seedbank_proto::v1::ExplainBalanceResponse;
 
 use super::CliFailure;
+use crate::books::network::NetworkBook;
 use crate::books::{AnyStore, open_store};
-use crate::host::clock::unix_now;
 use crate::host::config::{Config, StoreKind};
 use crate::host::datadir::DataDir;
 use crate::host::keys;
@@ -43,13 +43,9 @@ pub(super) fn check(config: &Config, out: &mut impl Write) -> Result<(), CliFail
     let (Some(role), Some(genesis)) = (&config.settlement_role, config.read_genesis()?) else {
         return Ok(());
     };
-    if !data_dir.network_ledger().exists() {
-        return Ok(());
-    }
     let key = keys::load(&role.key).map_err(CliFailure::failed)?;
-    let store = open_store(config.store, &data_dir.network_ledger()).map_err(CliFailure::failed)?;
-    let ledger = NetworkLedger::open(store, genesis, key, unix_now());
-    let ledger = ledger.map_err(CliFailure::verification)?;
+    let book = NetworkBook::new(&data_dir, config.store, genesis);
+    let ledger = book.open_to_read(key).map_err(CliFailure::verification)?;
     let audit = ledger.audit().map_err(CliFailure::verification)?;
     report("network", &audit.report, out)?;
     sums(&audit, out)
@@ -76,7 +72,7 @@ fn open(config: &Config) -> Result<(DataDir, NodeLedger<AnyStore>), CliFailure> 
     let data_dir = DataDir::open(folder)?;
     let identity = keys::load(&data_dir.identity_key()).map_err(CliFailure::failed)?;
     let store = open_store(config.store, &data_dir.ledger()).map_err(CliFailure::failed)?;
-    let ledger = NodeLedger::open(store, identity.id(), None, unix_now());
+    let ledger = NodeLedger::open_to_read(store, identity.id());
     Ok((data_dir, ledger.map_err(CliFailure::verification)?))
 }
 
@@ -140,12 +136,19 @@ fn report(name: &str, report: &CheckReport, out: &mut impl Write) -> Result<(), 
         entry_count,
         head,
         row_count,
+        signed_head_count,
     } = report;
     writeln!(
         out,
         "{name} ledger: {entry_count} entries and {row_count} rows add up"
     )?;
     writeln!(out, "  head {} {}", head.next, head.hash)?;
+    if *signed_head_count > 0 {
+        writeln!(
+            out,
+            "  signed after {signed_head_count} groups, the last included"
+        )?;
+    }
     Ok(())
 }
 

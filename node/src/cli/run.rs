@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use seedbank_engine::interface::config::Network;
 
 use super::CliFailure;
+use super::network::refuse_memory;
 use super::signals::Signals;
 use crate::NodeOptions;
 use crate::daemon::{Daemon, DaemonOptions};
@@ -59,6 +60,9 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), CliFailur
 }
 
 fn daemon_options(config: &Config) -> Result<DaemonOptions, CliFailure> {
+    if config.settlement_role.is_some() {
+        refuse_memory(config)?;
+    }
     let token_file = config.data_dir.join("api.token");
     let unix = config.api_unix.clone();
     Ok(DaemonOptions {

@@ -23,8 +23,10 @@ use super::modem::{DemoModem, ModemPlan};
 use super::screen::{Screen, Shown};
 use super::{DemoError, DemoOptions, ask, seed_folder};
 use crate::books::LedgerView;
-use crate::daemon::{Daemon, DaemonOptions};
+use crate::books::network::NetworkBook;
+use crate::daemon::{Daemon, DaemonError, DaemonOptions};
 use crate::host::config::{SettlementRole, StoreKind};
+use crate::host::datadir::DataDir;
 use crate::host::founding::{Founded, found};
 use crate::host::keys;
 use crate::rpc::ApiConfig;
@@ -52,7 +54,14 @@ pub(super) struct Credit {
 impl Credit {
     pub(super) async fn start(folder: &Path, store: StoreKind) -> Result<Self, DemoError> {
         let founded = found("demo", &folder.join("network"))?;
-        let mut options = NodeOptions::new(folder.join("settlement"), folder.join("unused"));
+        let data_dir = folder.join("settlement");
+        if store != StoreKind::Memory {
+            let data_dir = DataDir::open(&data_dir).map_err(DaemonError::from)?;
+            let book = NetworkBook::new(&data_dir, store, founded.genesis.clone());
+            let key = keys::load(&founded.settlement_key)?;
+            book.found(key).map_err(DaemonError::from)?;
+        }
+        let mut options = NodeOptions::new(data_dir, folder.join("unused"));
         options.store = store;
         let daemon = DaemonOptions {
             genesis: Some(founded.genesis.clone()),

@@ -1,4 +1,4 @@
-//! The two clocks of a driver: monotonic time since its start, and the wall.
+//! The clocks of a driver: monotonic time since its start, the wall, and time since boot.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,6 +33,13 @@ impl Clock {
             .checked_add(since)
             .map_or(soon, |at| at.min(soon))
     }
+}
+
+/// Time since the machine was started, suspension included: a clock that nobody can set.
+pub(crate) fn boot_now() -> Instant {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let secs = u64::try_from(since.tv_sec).unwrap_or(0);
+    Instant::ZERO.after(seedbank_ledger::Duration::from_secs(secs))
 }
 
 /// The wall clock.

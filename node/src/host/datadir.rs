@@ -1,8 +1,8 @@
 //! The data folder: where everything that survives a restart lives, and the lock that keeps a
 //! second daemon out.
 //!
-//! `identity.key`, `lock`, `ledger/`, `network-ledger/`, `torrents/HASH.{torrent,resume}`,
-//! `torrents/removed`, `policy.toml`, `events`, `api.token`.
+//! `identity.key`, `lock`, `ledger/`, `network-ledger/`, `network-ledger.mark`,
+//! `torrents/HASH.{torrent,resume}`, `torrents/removed`, `policy.toml`, `events`, `api.token`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -103,6 +103,11 @@ impl DataDir {
     /// The shared ledger of a network, if this node is its settlement node.
     pub fn network_ledger(&self) -> PathBuf {
         self.root.join("network-ledger")
+    }
+
+    /// How far that ledger goes, and its clock, where its own files cannot lose it.
+    pub fn network_mark(&self) -> PathBuf {
+        self.root.join("network-ledger.mark")
     }
 
     /// What `seedbank policy set` keeps.

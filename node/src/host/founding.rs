@@ -1,4 +1,5 @@
-//! Founding a network: a genesis file and the keys of its settlement node.
+//! Founding a network: a genesis file and the keys of its settlement node. Its ledger is begun by
+//! `books/network.rs`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,10 +51,7 @@ pub enum FoundError {
 /// Writes `NAME.genesis`, `NAME.settlement.key` and `NAME.issuer.key` into `folder`; overwrites
 /// nothing.
 pub fn found(name: &str, folder: &Path) -> Result<Founded, FoundError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.is_empty() || !name.chars().all(plain) {
-        return Err(FoundError::Name(name.to_owned()));
-    }
+    check_name(name)?;
     let genesis_file = folder.join(format!("{name}.genesis"));
     let settlement_key = folder.join(format!("{name}.settlement.key"));
     let issuer_key = folder.join(format!("{name}.issuer.key"));
@@ -77,4 +75,13 @@ pub fn found(name: &str, folder: &Path) -> Result<Founded, FoundError> {
         settlement_key,
         issuer_key,
     })
+}
+
+/// Refuses what would not do as the name of a file.
+pub fn check_name(name: &str) -> Result<(), FoundError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(FoundError::Name(name.to_owned()));
+    }
+    Ok(())
 }

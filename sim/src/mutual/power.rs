@@ -76,7 +76,7 @@ impl Played {
             }
             PowerOf::Settlement => {
                 let settlement = self.world.settlement.as_mut().expect("there is one");
-                *settlement = settlement.after_power_cut(settlement_keys(), survivors, unix);
+                *settlement = settlement.after_power_cut(settlement_keys(), survivors);
             }
         }
     }

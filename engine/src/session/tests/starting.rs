@@ -44,7 +44,7 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     let (own_id, issuer_id) = (own.id(), issuer.id());
     let genesis = Genesis::render("test", settlement().id(), &[issuer_id]).unwrap();
     let genesis = Genesis::parse(&genesis).unwrap();
-    let mut ledger = NetworkLedger::open(Memory::new(), genesis, settlement(), RIGHT).unwrap();
+    let mut ledger = NetworkLedger::found(Memory::new(), genesis, settlement(), RIGHT).unwrap();
     let network_id = ledger.network_id();
     let grant = Order {
         network_id,

@@ -145,6 +145,7 @@ mod tests {
                 time: UnixTime::ZERO,
             },
             row_count: 0,
+            signed_head_count: 0,
         };
         let mut sums = AuditSums::default();
         sums.add(&entry);

@@ -570,7 +570,7 @@ pub(super) fn reached(file: &Value) -> Vec<u16> {
 pub(super) fn judge_settlement(file: &Value) {
     let parsed = seedbank_ledger::Genesis::parse(file["genesis"].as_str().unwrap()).unwrap();
     let founded = UnixTime::from_secs(file["founded_at"].as_u64().unwrap());
-    let mut ledger = NetworkLedger::open(Memory::new(), parsed, identity(200), founded).unwrap();
+    let mut ledger = NetworkLedger::found(Memory::new(), parsed, identity(200), founded).unwrap();
     for step in file["steps"].as_array().unwrap() {
         let name = &step["name"];
         let bytes = hex::decode(step["bytes"].as_str().unwrap()).unwrap();

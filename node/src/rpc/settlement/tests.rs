@@ -55,7 +55,7 @@ impl Network {
         let genesis = genesis();
         let id = genesis.network_id();
         let now = UnixTime::from_secs(START);
-        let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), now).unwrap();
+        let ledger = NetworkLedger::found(store.clone(), genesis, key(SETTLEMENT), now).unwrap();
         let issuing = Issuing::new(key(ISSUER), store.clone());
         let clock = Arc::new(AtomicU64::new(START));
         let time = clock.clone();
@@ -189,7 +189,7 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
     let survived = network.store.snapshot();
     let genesis = genesis();
     let now = UnixTime::from_secs(START + 5);
-    let ledger = NetworkLedger::open(survived.clone(), genesis, key(SETTLEMENT), now).unwrap();
+    let ledger = NetworkLedger::open(survived.clone(), genesis, key(SETTLEMENT), None).unwrap();
     let issuing = Issuing::new(key(ISSUER), survived);
     let (keeper, _) = Keeper::start(ledger, Some(issuing), move || now).unwrap();
     keeper.grant(grant("a", 1, 500)).await.unwrap();
@@ -499,7 +499,7 @@ async fn orders_that_arrive_together_are_each_answered_and_conserve_credit() {
 async fn only_the_issuer_grants() {
     let genesis = genesis();
     let now = UnixTime::from_secs(START);
-    let ledger = NetworkLedger::open(Memory::new(), genesis, key(SETTLEMENT), now).unwrap();
+    let ledger = NetworkLedger::found(Memory::new(), genesis, key(SETTLEMENT), now).unwrap();
     let (keeper, thread) = Keeper::start(ledger, None, move || now).unwrap();
     let refused = keeper.grant(grant("a", 1, 1)).await;
     assert!(
@@ -518,7 +518,7 @@ async fn l12_a_ledger_that_cannot_write_says_so_to_its_daemon() {
     let genesis = genesis();
     let now = UnixTime::from_secs(START);
     let store = Memory::new();
-    let ledger = NetworkLedger::open(store.clone(), genesis, key(SETTLEMENT), now).unwrap();
+    let ledger = NetworkLedger::found(store.clone(), genesis, key(SETTLEMENT), now).unwrap();
     let issuing = Issuing::new(key(ISSUER), Memory::new());
     let (keeper, _) = Keeper::start(ledger, Some(issuing), move || now).unwrap();
     keeper.grant(grant("a", 1, 1)).await.unwrap();

@@ -109,7 +109,7 @@ async fn a_keeper_sees_supply_members_and_grants_with_their_reasons() {
     let text = Genesis::render("testers", key(201).id(), &[key(202).id()]).unwrap();
     let genesis = Genesis::parse(&text).unwrap();
     let store = Memory::new();
-    let ledger = NetworkLedger::open(store.clone(), genesis, key(201), NOW).unwrap();
+    let ledger = NetworkLedger::found(store.clone(), genesis, key(201), NOW).unwrap();
     let issuing = Some(Issuing::new(key(202), store));
     let (keeper, _thread) = Keeper::start(ledger, issuing, || NOW).unwrap();
     for byte in 1..=5_u8 {

@@ -57,7 +57,7 @@ impl Settlement {
         let genesis = Genesis::parse(&change(text)).unwrap();
         let network = Network::of(&genesis);
         Self {
-            ledger: NetworkLedger::open(Memory::new(), genesis, key, time).unwrap(),
+            ledger: NetworkLedger::found(Memory::new(), genesis, key, time).unwrap(),
             network,
             issuer,
             issued: 0,
