@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use seedbank_engine::credit::receipts::pair::without_unsigned_due;
 use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::credit::wallet::config::REQUEST_IDS_MAX;
 use seedbank_ledger::charts::node::{Balance, Membership, NodeCause, NodeCommand, NodeLedger};
@@ -150,6 +151,23 @@ impl Books {
             available: balance.available,
             transfers: newest_transfers(&ledger)?,
         })
+    }
+
+    /// What was not signed is no longer due: the folder is a copy, and the original may sign it.
+    pub(crate) fn drop_unsigned_due(&self) -> Result<(), LedgerError> {
+        let rows = self.shared.tally.load()?.into_iter();
+        let kept = rows.filter_map(|row| match row {
+            TallyRow::Pair(row) => Some(TallyRow::Pair(without_unsigned_due(row))),
+            TallyRow::Receipt(_)
+            | TallyRow::Lock(_)
+            | TallyRow::Order(_)
+            | TallyRow::Boost { .. }
+            | TallyRow::Gone(_) => None,
+        });
+        let kept: Vec<TallyRow> = kept.collect();
+        self.shared.tally.write(&kept)?;
+        self.shared.tally.sync()?;
+        Ok(())
     }
 
     /// The newest line of our account that the ledger has.

@@ -203,6 +203,13 @@ impl Node {
         let store = open_store(options.store, &data_dir.ledger())?;
         let membership = options.network.map(membership);
         let books = Arc::new(Books::open(store, node_id, membership, inbox.clone())?);
+        if data_dir.is_copy()? {
+            tracing::warn!(
+                "this data folder was copied: what it owes and has not signed is dropped"
+            );
+            books.drop_unsigned_due()?;
+        }
+        data_dir.settle()?;
         let (listeners, listen) = bind_all(&options.listen)?;
 
         let plane = DataPlane::start(inbox.clone())?;

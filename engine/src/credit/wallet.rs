@@ -186,7 +186,8 @@ impl Wallet {
                 TallyRow::Lock(_)
                 | TallyRow::Receipt(_)
                 | TallyRow::Pair(_)
-                | TallyRow::Boost { .. } => {}
+                | TallyRow::Boost { .. }
+                | TallyRow::Gone(_) => {}
             }
         }
         let account = AccountStatus {

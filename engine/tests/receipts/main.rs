@@ -19,6 +19,7 @@ mod chaos;
 mod checks;
 mod copies;
 mod duo;
+mod forgetting;
 mod node;
 mod scheme;
 mod settlement;

@@ -2,11 +2,11 @@
 //! second daemon out.
 //!
 //! `identity.key`, `lock`, `ledger/`, `network-ledger/`, `torrents/HASH.{torrent,resume}`,
-//! `torrents/removed`, `policy.toml`, `events`, `api.token`.
+//! `torrents/removed`, `policy.toml`, `events`, `api.token`, `origin`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -90,6 +90,36 @@ impl DataDir {
         &self.root
     }
 
+    /// Whether the folder was copied or restored since it was last opened: `origin` holds its own
+    /// inode number, which a copy does not have. What takes back whole file systems goes unnoticed.
+    pub fn is_copy(&self) -> Result<bool, DataDirError> {
+        let path = self.root.join("origin");
+        let read = || -> io::Result<bool> {
+            let mut file = File::open(&path)?;
+            let mut text = String::new();
+            file.by_ref().take(32).read_to_string(&mut text)?;
+            Ok(text.trim().parse() != Ok(file.metadata()?.ino()))
+        };
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            result => result.map_err(|source| DataDirError::Io { path, source }),
+        }
+    }
+
+    /// The folder is at home here from now.
+    pub fn settle(&self) -> Result<(), DataDirError> {
+        let path = self.root.join("origin");
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(true);
+            let mut file = options.mode(0o600).open(&path)?;
+            let inode = file.metadata()?.ino();
+            file.write_all(format!("{inode}\n").as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|source| DataDirError::Io { path, source })
+    }
+
     /// This node's key.
     pub fn identity_key(&self) -> PathBuf {
         self.root.join("identity.key")
@@ -136,6 +166,22 @@ fn holder(file: &mut File) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn m7_a_copied_folder_is_told_from_the_one_it_was_copied_from() {
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let folder = DataDir::open(one.path()).unwrap();
+        assert!(!folder.is_copy().unwrap(), "it is new");
+        folder.settle().unwrap();
+        assert!(!folder.is_copy().unwrap());
+        std::fs::copy(one.path().join("origin"), other.path().join("origin")).unwrap();
+        let copy = DataDir::open(other.path()).unwrap();
+        assert!(copy.is_copy().unwrap());
+        copy.settle().unwrap();
+        assert!(!copy.is_copy().unwrap());
+        std::fs::write(one.path().join("origin"), "torn").unwrap();
+        assert!(folder.is_copy().unwrap(), "if in doubt it is a copy");
+    }
 
     #[test]
     fn a_second_daemon_is_refused_and_told_the_pid() {

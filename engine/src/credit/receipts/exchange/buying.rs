@@ -327,15 +327,6 @@ impl Exchange {
         lock.state == Paying::Open
     }
 
-    /// Payees who may not hold our newest receipt: worth another connection before we go.
-    pub fn undelivered(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let owing = self.pairs.values().filter(|pair| {
-            let mut open = pair.payer.locks.values().filter(|lock| lock.is_open());
-            open.any(PayingLock::is_undelivered)
-        });
-        owing.map(|pair| pair.key)
-    }
-
     pub(super) fn send_bid(&mut self, peer: PeerIndex, at: Instant) {
         let connection = self.connection_mut(peer);
         let rate = connection.wanted_bid;

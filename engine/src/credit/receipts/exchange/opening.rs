@@ -10,7 +10,7 @@ use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
 use crate::credit::receipts::connection::{Connection, Opening, OpeningPhase};
 use crate::credit::receipts::exchange::Exchange;
-use crate::credit::receipts::limits::{PAIRS_MAX, RATE_MAX};
+use crate::credit::receipts::limits::{PAIRS_BUSY_MAX, RATE_MAX};
 use crate::credit::receipts::service::Service;
 use crate::credit::receipts::violation::Violation;
 use crate::units::{PeerIndex, TorrentId};
@@ -222,7 +222,8 @@ impl Exchange {
         self.openings.insert(peer, Some(opening));
     }
 
-    /// AUTH: from here there is a pair, unless no further one can be remembered.
+    /// AUTH: from here there is a pair, unless so many have locks or connections that no further
+    /// one can be remembered.
     fn auth(
         &mut self,
         peer: PeerIndex,
@@ -243,7 +244,7 @@ impl Exchange {
         signed
             .verify_by(self.scheme(), &key)
             .map_err(|_| Violation::BadAuth)?;
-        if !self.pairs.contains_key(&key) && !self.make_room() {
+        if !self.pairs.contains_key(&key) && self.pairs.len() >= PAIRS_BUSY_MAX {
             return Ok(());
         }
         self.openings.remove(&peer);
@@ -323,25 +324,6 @@ impl Exchange {
             .as_bytes()
             .first_chunk()
             .expect("a signature is longer than 16 bytes")
-    }
-
-    /// Forgets the longest unseen pair that nothing depends on, if there are too many.
-    fn make_room(&mut self) -> bool {
-        if self.pairs.len() < PAIRS_MAX {
-            return true;
-        }
-        let old = self
-            .pairs
-            .values()
-            .filter(|pair| pair.is_forgettable())
-            .min_by_key(|pair| pair.seen_at)
-            .map(|pair| pair.key);
-        let Some(key) = old else {
-            return false;
-        };
-        self.pairs.remove(&key);
-        self.wakes.set(key, None);
-        true
     }
 }
 

@@ -41,7 +41,8 @@ impl Stored {
             TallyRow::Lock(_)
             | TallyRow::Receipt(_)
             | TallyRow::Pair(_)
-            | TallyRow::Boost { .. } => panic!("not a row of the wallet"),
+            | TallyRow::Boost { .. }
+            | TallyRow::Gone(_) => panic!("not a row of the wallet"),
         }
     }
 
