@@ -26,6 +26,7 @@ mod uplink;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
@@ -83,6 +84,8 @@ pub struct Session {
     peers: BTreeMap<PeerIndex, Peer>,
     entrance: Entrance,
     bans: Bans,
+    /// Where those were who sent payload and left, the last first: they may turn out liars yet.
+    departed: VecDeque<(PeerIndex, SocketAddr)>,
     /// When somebody idle may go next so that an address can be tried.
     turnover_at: Instant,
     choker: Choker,
@@ -150,6 +153,7 @@ impl Session {
             peers: BTreeMap::new(),
             entrance: Entrance::new(config.connections_max),
             bans: Bans::default(),
+            departed: VecDeque::new(),
             turnover_at: now,
             choke_due: None,
             outputs: VecDeque::new(),

@@ -27,6 +27,8 @@ const DIALLED_PER_TORRENT_MIN: usize = DIALLED_PER_TORRENT_MAX / 4;
 const DIALLING_MAX: usize = 10;
 /// How often somebody who is idle goes so that another address can be tried.
 const TURNOVER: Duration = Duration::from_secs(30);
+/// Addresses kept of those who sent payload and left.
+const DEPARTED_MAX: usize = 256;
 
 impl Session {
     /// Somebody connected to us.
@@ -323,6 +325,11 @@ impl Session {
             && !(link.download.received.is_zero() && link.upload.sent.is_zero())
         {
             torrent.addresses.useful(entry.addr);
+        }
+        let received = |link: &Link| !link.download.received.is_zero();
+        if entry.link.as_deref().is_some_and(received) {
+            self.departed.push_front((peer, entry.addr));
+            self.departed.truncate(DEPARTED_MAX);
         }
         if !entry.incoming {
             torrent.addresses.failed(entry.addr, now);

@@ -421,12 +421,14 @@ impl Session {
         self.refill_torrent(torrent_id, now);
     }
 
-    /// All of a piece that does not match its hash came from this peer.
+    /// All of a piece that does not match its hash came from this peer, which may be gone.
     fn sent_false_data(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
-        let Some(entry) = self.peers.get(&peer) else {
+        let departed = || self.departed.iter().find(|(gone, _)| *gone == peer);
+        let here = self.peers.get(&peer).map(|entry| entry.addr);
+        let Some(addr) = here.or_else(|| departed().map(|(_, addr)| *addr)) else {
             return;
         };
-        self.bans.ban(entry.addr, now);
+        self.bans.ban(addr, now);
         let (piece, minutes) = (piece.get(), BAN.as_secs() / 60);
         let what = format!("piece {piece} does not match its hash, banned for {minutes} min");
         self.misbehaved(peer, what);

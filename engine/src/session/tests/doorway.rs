@@ -327,3 +327,52 @@ fn i3_of_this_machine_only_the_place_that_was_dialled_is_banned() {
     let other = super::greeting::dial(&mut rig, torrent, "127.0.0.1:7001");
     assert!(!rig.is_closing(other));
 }
+
+/// Slips one bad block into each piece, and leaves the rest to others.
+#[test]
+fn i3_who_spoils_pieces_that_others_complete_spoils_one() {
+    let mut rig = Rig::new();
+    let torrent = rig.leech(&metainfo("t", 20, 4));
+    let liar = rig.join_seed(torrent, 1);
+    let mut failed = 0;
+    let mut honest = None;
+    for _ in 0..200 {
+        if !rig.is_closing(liar)
+            && let Some(block) = rig.wire(liar).owed.keys().next().copied()
+        {
+            rig.block(liar, block, false);
+            rig.says(liar, [Message::Choke]);
+            let owed: Vec<_> = rig.wire(liar).owed.keys().copied().collect();
+            rig.says(liar, owed.into_iter().map(Message::Reject));
+        }
+        let honest = *honest.get_or_insert_with(|| rig.join_seed(torrent, 2));
+        rig.answer_all(honest, true);
+        rig.hash_all();
+        let outputs = events(&rig.take());
+        let is_failure = |event: &&SessionEvent| matches!(event, SessionEvent::PieceFailed { .. });
+        failed += outputs.iter().filter(is_failure).count();
+        if !rig.is_closing(liar) {
+            rig.says(liar, [Message::Unchoke]);
+        }
+        rig.advance(secs(1));
+    }
+    assert_eq!(failed, 1);
+    assert!(!honest.is_some_and(|honest| rig.is_closing(honest)));
+    assert_eq!(rig.torrent(torrent).piece_have_count, 20);
+}
+
+#[test]
+fn i3_a_liar_that_leaves_before_the_hash_is_known_is_banned_too() {
+    let mut rig = Rig::new();
+    let torrent = rig.leech(&metainfo("t", 1, 4));
+    let liar = super::greeting::dial(&mut rig, torrent, "45.0.0.1:7000");
+    rig.shake(liar, torrent, Remote::modern(1));
+    rig.says(liar, [Message::HaveAll, Message::Unchoke]);
+    rig.answer_all(liar, false);
+    rig.close(liar);
+    rig.hash_all();
+    rig.advance(secs(60));
+    assert!(rig.plane.dials.is_empty());
+    let back = rig.accept_from(from(1, 30_000));
+    assert!(rig.is_closing(back));
+}
