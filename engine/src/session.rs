@@ -10,7 +10,9 @@ mod connect;
 mod credit;
 mod datagrams;
 mod download;
+mod entrance;
 mod extensions;
+mod identity;
 mod life;
 mod messages;
 mod metadata;
@@ -24,6 +26,7 @@ mod uplink;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
@@ -31,6 +34,7 @@ use crate::content::files::Places;
 use crate::credit::market::{Market, MarketSetup};
 use crate::credit::output::Notice;
 use crate::credit::wallet::WalletBook;
+use crate::discovery::bans::Bans;
 use crate::discovery::tracker::udp::client::UdpClient;
 use crate::discovery::tracker::udp::transaction::TransactionIds;
 use crate::interface::command::{Command, CommandError, CommandReply};
@@ -40,6 +44,7 @@ use crate::interface::output::Output;
 use crate::interface::view::{BoostQuote, BoostView, FilesView, PeerView, TorrentView, WalletView};
 use crate::rate::RatePeak;
 use crate::rng::Rng;
+use crate::session::entrance::Entrance;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Choker, SlotPolicy};
@@ -77,6 +82,12 @@ pub struct Session {
     /// Number of the newest check.
     last_check: u64,
     peers: BTreeMap<PeerIndex, Peer>,
+    entrance: Entrance,
+    bans: Bans,
+    /// Where those were who sent payload and left, the last first: they may turn out liars yet.
+    departed: VecDeque<(PeerIndex, SocketAddr)>,
+    /// When somebody idle may go next so that an address can be tried.
+    turnover_at: Instant,
     choker: Choker,
     uploads: UploadQueue,
     /// The way out, while somebody is served as paid.
@@ -140,6 +151,10 @@ impl Session {
             places: Places::default(),
             last_check: 0,
             peers: BTreeMap::new(),
+            entrance: Entrance::new(config.connections_max),
+            bans: Bans::default(),
+            departed: VecDeque::new(),
+            turnover_at: now,
             choke_due: None,
             outputs: VecDeque::new(),
             notices: VecDeque::new(),
@@ -176,7 +191,7 @@ impl Session {
                 peer,
                 addr,
                 transport,
-            } => self.accepted(peer, (addr, transport)),
+            } => self.accepted(peer, (addr, transport), now),
             Input::Dialled {
                 peer,
                 torrent_id,
@@ -272,6 +287,7 @@ impl Session {
     }
 
     fn housekeep(&mut self, now: Instant) {
+        self.end_claims(now);
         self.dial_due(now);
         self.hurry_trackers(now);
         self.download_timeouts(now);
@@ -352,6 +368,8 @@ impl Session {
     /// Stops the program if the state contradicts itself.
     pub fn check_invariants(&self) {
         self.choker.check_invariants();
+        self.entrance.check_invariants();
+        self.entrance.check_bounds();
         assert_eq!(
             self.by_info_hash.len(),
             self.torrents.len(),

@@ -253,7 +253,7 @@ impl Node {
             plane.disk.run(move || held.close()).await;
             return Err(error);
         }
-        let mut tasks = accepting(&plane, listeners);
+        let mut tasks = accepting(&plane, listeners, options.connections_max);
         tasks.push(tokio::spawn(Arc::clone(&torrents).keep_saving()).abort_handle());
         tasks.push(tokio::spawn(telling).abort_handle());
         tasks.push(tokio::spawn(events.clone().keep_reserving()).abort_handle());
@@ -539,9 +539,14 @@ fn session(
 }
 
 /// One task for each listener.
-fn accepting(plane: &Arc<DataPlane>, listeners: Vec<tokio::net::TcpListener>) -> Vec<AbortHandle> {
+fn accepting(
+    plane: &Arc<DataPlane>,
+    listeners: Vec<tokio::net::TcpListener>,
+    connections_max: usize,
+) -> Vec<AbortHandle> {
+    let places = listen::places(connections_max);
     let accept = |listener| {
-        let accepting = listen::accept(Arc::clone(plane), listener);
+        let accepting = listen::accept(Arc::clone(plane), listener, Arc::clone(&places));
         tokio::spawn(accepting).abort_handle()
     };
     listeners.into_iter().map(accept).collect()

@@ -74,10 +74,13 @@ impl Session {
         self.collect_credit();
         while let Some(notice) = self.notices.pop_front() {
             match notice {
-                Notice::Proven { .. }
-                | Notice::Ready(_)
-                | Notice::Suspended(_)
-                | Notice::LockChanged(_) => self.choke_soon(now),
+                Notice::Proven { peer, key } => {
+                    self.proved(peer, key);
+                    self.choke_soon(now);
+                }
+                Notice::Ready(_) | Notice::Suspended(_) | Notice::LockChanged(_) => {
+                    self.choke_soon(now)
+                }
                 Notice::Relieved(key) => self.serve_waiting(key, now),
                 Notice::Quoted { peer, .. } => self.refill_peer(peer, now),
                 Notice::Bidding { peer, paid } => self.mark_paid(peer, paid),

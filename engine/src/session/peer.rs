@@ -66,6 +66,14 @@ pub(crate) struct Link {
     pub(crate) upload: Upload,
     pub(crate) download: Download,
     pub(crate) last_sent: Instant,
+    /// When its handshake came.
+    pub(crate) met_at: Instant,
+    /// When it said something last.
+    pub(crate) heard_at: Instant,
+    /// When payload that somebody wanted moved last, either way; before, when its handshake came.
+    pub(crate) moved_at: Instant,
+    /// It names a client id that was here, and has to prove a key until then.
+    pub(crate) prove_until: Option<Instant>,
 }
 
 /// What a peer said before anybody could check it.

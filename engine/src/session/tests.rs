@@ -10,6 +10,7 @@ mod boosting;
 mod choking;
 mod copies;
 mod dialling;
+mod doorway;
 mod fetching;
 mod greeting;
 mod limits;

@@ -7,6 +7,7 @@
 
 mod invariants;
 mod open;
+mod parole;
 mod pick;
 mod rarity;
 mod seed;
@@ -84,6 +85,8 @@ pub struct Picker {
     waiting: BTreeSet<PieceIndex>,
     peers: BTreeMap<PeerIndex, Source>,
     bars: BTreeMap<PieceIndex, Bar>,
+    /// Who shared a piece that failed: each fetches whole pieces alone until one matches.
+    parole: BTreeSet<PeerIndex>,
 }
 
 /// A peer as a source of pieces.
@@ -144,6 +147,7 @@ impl Picker {
             waiting: BTreeSet::new(),
             peers: BTreeMap::new(),
             bars: BTreeMap::new(),
+            parole: BTreeSet::new(),
         }
     }
 
@@ -166,6 +170,7 @@ impl Picker {
         let released = self.release(peer);
         self.forget_pieces(peer);
         self.peers.remove(&peer);
+        self.parole.remove(&peer);
         for bar in self.bars.values_mut() {
             bar.peers.remove(&peer);
         }
@@ -313,6 +318,7 @@ impl Picker {
         if piece.get() >= self.geometry.piece_count() || self.have.get(piece) {
             return;
         }
+        self.end_parole(piece);
         self.close(piece);
         self.bars.remove(&piece);
         self.rarity.remove(piece);
@@ -343,6 +349,9 @@ impl Picker {
             bar.whole = true;
         }
         let certain = contributors.len() == 1;
+        if !certain {
+            self.put_on_parole(&contributors);
+        }
         Some(Blame {
             contributors,
             certain,
@@ -504,7 +513,8 @@ impl Picker {
     }
 
     fn open_at(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
-        let whole = self.bars.get(&piece).is_some_and(|bar| bar.whole);
+        let is_suspect = self.bars.get(&piece).is_some_and(|bar| bar.whole);
+        let whole = is_suspect || self.parole.contains(&peer);
         let open = OpenPiece::new(piece, &self.geometry, peer, whole, now);
         self.lease_len += u64::from(open.len);
         let known = self.open.insert(piece, open);

@@ -52,7 +52,9 @@ impl Dialler {
                     addr,
                     transport: Transport::Tcp,
                 };
-                connection::run(Arc::clone(&self.plane), link, stream, first, permit).await;
+                if connection::begin(&self.plane, &link, &stream, first).await {
+                    connection::run(Arc::clone(&self.plane), link, stream, Some(permit)).await;
+                }
             }
             Ok(Err(_)) | Err(_) => {
                 let failed = Input::DialFailed { torrent_id, addr };

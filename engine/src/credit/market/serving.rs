@@ -121,6 +121,14 @@ impl Market {
         }
     }
 
+    /// Whether a connection is worth more than its place: its key is a friend's, pays or is paid,
+    /// or gave us more than it got. A bid alone costs nothing and counts for nothing.
+    pub fn is_valued(&self, peer: PeerIndex, now: Instant) -> bool {
+        let credit = self.peer(peer);
+        let trades = !credit.own_bid.is_zero() || self.may_pay(peer, now);
+        credit.friend || trades || credit.has_paid || credit.standing > 0
+    }
+
     /// A peer's bid in force: kept with each request that it sends.
     pub fn bid(&self, peer: PeerIndex) -> Rate {
         self.exchange.bid(peer)

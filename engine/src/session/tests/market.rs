@@ -220,7 +220,7 @@ impl Market {
     }
 
     /// A remote proves the key of its number, and asks `rate_min` as payee.
-    fn prove(&mut self, peer: PeerIndex, number: u32, rate_min: Option<Rate>) {
+    pub(super) fn prove(&mut self, peer: PeerIndex, number: u32, rate_min: Option<Rate>) {
         let identity = identity_of(number);
         self.rig.says_extended(peer, &offer());
         let outputs = self.rig.take();

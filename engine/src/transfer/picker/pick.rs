@@ -50,9 +50,9 @@ pub struct Picked {
 }
 
 /// A pick in progress.
-struct Draft {
-    peer: PeerIndex,
-    now: Instant,
+pub(super) struct Draft {
+    pub(super) peer: PeerIndex,
+    pub(super) now: Instant,
     blocks_left: usize,
     open_len_left: u64,
     counted: BTreeMap<PieceIndex, u64>,
@@ -63,7 +63,7 @@ struct Draft {
     /// It is the only seed, not paid, and has pieces that nobody else has: what others have is for
     /// others to send.
     is_spared: bool,
-    picked: Picked,
+    pub(super) picked: Picked,
 }
 
 impl Picker {
@@ -88,7 +88,8 @@ impl Picker {
         }
         self.continue_leases(&mut draft);
         while draft.blocks_left > 0 {
-            if !self.take_over_waiting(&mut draft) && !self.open_next(&mut draft) {
+            let goes_on = self.take_over_waiting(&mut draft) || self.open_next(&mut draft);
+            if !goes_on && !self.restart_waiting(&mut draft) {
                 break;
             }
         }
@@ -249,7 +250,7 @@ impl Picker {
                 .cancels
                 .extend(block.map(|block| (other, block)));
         }
-        if open.whole {
+        if open.whole || self.parole.contains(&draft.peer) {
             // What is in it came from the other one: all of it again, from this one.
             self.close(piece);
             draft.picked.dropped.push(piece);
@@ -343,7 +344,7 @@ impl Picker {
         }
     }
 
-    fn ask_missing(&mut self, piece: PieceIndex, draft: &mut Draft) {
+    pub(super) fn ask_missing(&mut self, piece: PieceIndex, draft: &mut Draft) {
         let Some(open) = self.open.get_mut(&piece) else {
             return;
         };
@@ -358,7 +359,7 @@ impl Picker {
         self.peers.get(&peer).is_some_and(|source| source.paid)
     }
 
-    fn has_piece(&self, peer: PeerIndex, piece: PieceIndex) -> bool {
+    pub(super) fn has_piece(&self, peer: PeerIndex, piece: PieceIndex) -> bool {
         self.peers
             .get(&peer)
             .is_some_and(|source| source.has.get(piece))
@@ -374,6 +375,7 @@ impl Picker {
             others.any(|other| other != draft.peer && is_paid(&other))
         };
         self.has_piece(draft.peer, piece)
+            && !self.parole.contains(&draft.peer)
             && self.may_ask(draft.peer, piece, draft.now)
             && (self.is_end_game() || !is_paid(&draft.peer) || !paid_elsewhere())
     }
@@ -381,7 +383,7 @@ impl Picker {
 
 impl Draft {
     /// Whether a piece is counted at the peer, or may be opened there.
-    fn fits_window(&mut self, picker: &Picker, piece: PieceIndex) -> bool {
+    pub(super) fn fits_window(&mut self, picker: &Picker, piece: PieceIndex) -> bool {
         let len = u64::from(picker.geometry.len_of(piece));
         let fits = self.needed(piece, len) <= self.open_len_left;
         self.picked.is_limited |= !fits;

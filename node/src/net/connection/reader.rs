@@ -72,7 +72,7 @@ impl<R: IncomingHalf> StreamReader<R> {
     }
 
     /// Reads until the connection is over.
-    pub(crate) async fn run(mut self, pending: OwnedSemaphorePermit) {
+    pub(crate) async fn run(mut self, pending: Option<OwnedSemaphorePermit>) {
         let link = Arc::clone(&self.link);
         let reason = match timeout(HANDSHAKE_TIMEOUT, self.read_handshake()).await {
             Ok(Ok(Some(handshake))) => {
