@@ -99,6 +99,10 @@ impl EventFollower {
                 () = self.sender.closed() => return,
                 next = self.stream.next() => match next {
                     Ok(Some(record)) => {
+                        // What was newest may be gone meanwhile.
+                        if self.until.is_some_and(|until| record.sequence > until) {
+                            return;
+                        }
                         let event = event(&record);
                         if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
                             continue;
