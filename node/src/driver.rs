@@ -196,7 +196,10 @@ impl Driver {
         match message {
             ToSession::Input(input) => {
                 let closed = match &input {
-                    Input::Closed { peer, .. } => Some(*peer),
+                    Input::Closed { peer, reason, .. } => {
+                        self.log_closed(*peer, reason);
+                        Some(*peer)
+                    }
                     _ => None,
                 };
                 self.input(input)?;
@@ -348,9 +351,13 @@ impl Driver {
             return tracing::debug!(?decision, "choke decision");
         }
         let addr = match event {
-            SessionEvent::PeerMisbehaved { peer, .. } => self.peers.addrs.get(peer),
+            SessionEvent::PeerMisbehaved { peer, .. } => self.peers.addrs.get(peer).copied(),
+            SessionEvent::PeerUnreached { addr, .. } => Some(*addr),
             _ => None,
         };
+        if matches!(event, SessionEvent::PeerUnreached { .. }) && !is_debugging() {
+            return;
+        }
         if is_strangers(event) {
             let group = addr.map(|addr| AddressGroup::of(addr.ip()));
             self.tell_left_out(self.clock.now());
@@ -358,7 +365,25 @@ impl Driver {
                 return;
             }
         }
-        write_line(event, addr.copied());
+        write_line(event, addr);
+    }
+
+    /// Writes a line about the end of a connection, for who looks for the reason.
+    fn log_closed(&mut self, peer: PeerIndex, reason: &str) {
+        let Some(addr) = self
+            .peers
+            .addrs
+            .get(&peer)
+            .filter(|_| is_debugging())
+            .copied()
+        else {
+            return;
+        };
+        self.tell_left_out(self.clock.now());
+        let group = Some(AddressGroup::of(addr.ip()));
+        if self.log_budget.admits("connection closed", group) {
+            tracing::debug!(peer = peer.0, %addr, reason, "connection closed");
+        }
     }
 
     /// Says how many lines were left out, if a minute is over.
@@ -393,11 +418,17 @@ impl Drop for TellOnDrop {
     }
 }
 
+/// Whether lines for debugging are written: those that are not cost no other its place.
+fn is_debugging() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
 /// What lines about an event that strangers cause are counted under.
 fn cause_of(event: &SessionEvent) -> &'static str {
     match event {
         SessionEvent::PeerMisbehaved { .. } => "peer misbehaved",
         SessionEvent::PieceFailed { .. } => "piece failed its hash",
+        SessionEvent::PeerUnreached { .. } => "peer not reached",
         SessionEvent::TrackerFailed { .. } => "announce failed",
         _ => "session",
     }
@@ -415,6 +446,11 @@ fn write_line(event: &SessionEvent, addr: Option<SocketAddr>) {
             let addr = addr.map(tracing::field::display);
             tracing::info!(peer = peer.0, addr, what, "peer misbehaved");
         }
+        SessionEvent::PeerUnreached {
+            torrent_id,
+            addr,
+            reason,
+        } => tracing::debug!(%torrent_id, %addr, %reason, "peer not reached"),
         SessionEvent::PieceFailed { torrent_id, piece } => {
             tracing::warn!(%torrent_id, piece = piece.get(), "piece failed its hash");
         }

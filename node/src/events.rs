@@ -54,6 +54,7 @@ pub(crate) fn is_strangers(event: &SessionEvent) -> bool {
         SessionEvent::Choke(_)
         | SessionEvent::PieceFailed { .. }
         | SessionEvent::PeerMisbehaved { .. }
+        | SessionEvent::PeerUnreached { .. }
         | SessionEvent::TrackerFailed { .. } => true,
         SessionEvent::TorrentCompleted(_) | SessionEvent::TorrentFailed { .. } => false,
         SessionEvent::Credit(event) => match event {

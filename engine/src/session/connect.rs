@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::Instant;
 
+use crate::discovery::failures::FailureReason;
 use crate::interface::input::Transport;
 use crate::interface::output::Output;
 use crate::rate::RateMeter;
@@ -68,6 +69,7 @@ impl Session {
             torrent_id,
             link: None,
             closing: false,
+            failure: None,
             faulty: false,
         };
         let before = self.peers.insert(peer, entry);
@@ -78,10 +80,17 @@ impl Session {
     }
 
     /// A dial of ours failed.
-    pub(super) fn dial_failed(&mut self, torrent_id: TorrentId, addr: SocketAddr, now: Instant) {
+    pub(super) fn dial_failed(
+        &mut self,
+        torrent_id: TorrentId,
+        addr: SocketAddr,
+        reason: FailureReason,
+        now: Instant,
+    ) {
         if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             torrent.addresses.failed(addr, now);
         }
+        self.not_reached(torrent_id, addr, reason);
     }
 
     /// A peer's 68 bytes arrived.
@@ -95,7 +104,8 @@ impl Session {
         }
         let named = self.by_info_hash.get(&theirs.info_hash).copied();
         if entry.torrent_id.is_some() && entry.torrent_id != named {
-            return self.close(peer, "answered for another torrent");
+            let failure = FailureReason::WrongTorrent;
+            return self.close_for(peer, failure, "answered for another torrent");
         }
         let torrent = named.and_then(|torrent_id| self.torrents.get_mut(&torrent_id));
         let Some(torrent) = torrent else {
@@ -111,10 +121,10 @@ impl Session {
                 true => self.send_handshake(peer, torrent_id),
                 false => torrent.addresses.is_own(addr),
             }
-            return self.close(peer, "connected to ourselves");
+            return self.close_for(peer, FailureReason::Own, "connected to ourselves");
         }
         if let Some(loser) = self.duplicate_of(peer, torrent_id, &theirs) {
-            self.close(loser, "connected twice");
+            self.close_for(loser, FailureReason::Duplicate, "connected twice");
             if loser == peer {
                 return;
             }
@@ -162,6 +172,9 @@ impl Session {
             .get_mut(&torrent_id)
             .expect("the caller found it");
         torrent.peers.insert(peer);
+        if !incoming {
+            torrent.failures.reached(entry.addr);
+        }
         let early = match torrent.open_mut() {
             Some(open) => {
                 open.picker.join(peer);
@@ -256,13 +269,14 @@ impl Session {
     }
 
     /// A connection is gone.
-    pub(super) fn closed(&mut self, peer: PeerIndex, now: Instant) {
+    pub(super) fn closed(&mut self, peer: PeerIndex, failure: Option<FailureReason>, now: Instant) {
         self.note_leaving(peer, now);
         let Some(mut entry) = self.peers.remove(&peer) else {
             return;
         };
         let sent = entry.live().map(|link| link.upload.sent.get());
         let sent = sent.filter(|_| self.is_served_as_paid(peer));
+        self.ended_early(&entry, failure);
         self.choker.disconnected(peer);
         self.measured_peer_gone(peer, sent, now);
         let Some(torrent_id) = entry.torrent_id else {

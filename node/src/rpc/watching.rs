@@ -185,6 +185,16 @@ fn event(record: &EventRecord) -> WatchEventsResponse {
             peer_id: peer.0.to_string(),
             ..shell
         },
+        SessionEvent::PeerUnreached {
+            torrent_id,
+            addr,
+            reason,
+        } => WatchEventsResponse {
+            kind: EventKind::PeerUnreached.into(),
+            message: format!("{addr}: {reason}"),
+            info_hash: torrent_id.to_string(),
+            ..shell
+        },
         SessionEvent::TrackerFailed {
             torrent_id,
             tracker,

@@ -411,6 +411,7 @@ fn torrent(torrent_id: TorrentId) -> TorrentView {
         peer_count: 2,
         seed_count: 0,
         trackers: Vec::new(),
+        unreached: Vec::new(),
         completed_at: Some(Instant::ZERO),
     }
 }
