@@ -219,7 +219,7 @@ impl Events {
         let path = self.shared.path.as_deref();
         let text = format!("{next}\n");
         path.map_or(Ok(()), |path| {
-            durable::replace(path, text.as_bytes(), durable::PLAIN_MODE)
+            durable::replace(path, text.as_bytes(), durable::SECRET_MODE)
         })
     }
 

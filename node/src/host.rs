@@ -14,3 +14,4 @@ pub mod founding;
 pub(crate) mod hex;
 pub mod keys;
 pub mod logs;
+pub(crate) mod umask;
