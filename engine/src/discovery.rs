@@ -5,6 +5,7 @@
 
 pub(crate) mod addresses;
 pub(crate) mod bans;
+pub mod failures;
 pub(crate) mod host;
 pub mod tracker;
 

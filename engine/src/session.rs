@@ -22,6 +22,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod torrent;
+mod unreached;
 mod uplink;
 mod upload;
 
@@ -198,7 +199,11 @@ impl Session {
                 addr,
                 transport,
             } => self.dialled(peer, torrent_id, (addr, transport)),
-            Input::DialFailed { torrent_id, addr } => self.dial_failed(torrent_id, addr, now),
+            Input::DialFailed {
+                torrent_id,
+                addr,
+                reason,
+            } => self.dial_failed(torrent_id, addr, reason, now),
             Input::Handshake { peer, handshake } => self.handshaken(peer, handshake, now),
             Input::Received { peer, events } => self.received(peer, events, now),
             Input::Sent {
@@ -206,7 +211,7 @@ impl Session {
                 bytes,
                 blocks,
             } => self.sent(peer, bytes, blocks, now),
-            Input::Closed { peer, .. } => self.closed(peer, now),
+            Input::Closed { peer, failure, .. } => self.closed(peer, failure, now),
             Input::PieceVerified { torrent_id, piece } => self.verified(torrent_id, piece, now),
             Input::PieceFailed { torrent_id, piece } => self.failed(torrent_id, piece, now),
             Input::Checked {

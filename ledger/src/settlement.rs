@@ -17,7 +17,7 @@ use crate::signed::order::SignedOrder;
 use crate::statement::{AccountStatus, LockStatus, StatementLine};
 use crate::units::Sequence;
 
-pub use grant::{GrantOutcome, IssueError, Issuing, NewGrant};
+pub use grant::{GrantOutcome, IssueError, Issuing, NewGrant, REQUEST_ID_LEN_MAX};
 pub use node::{GrantPage, PAGE_LINES_MAX, SettlementNode};
 
 /// A question. Each is idempotent and repeated until it is answered.

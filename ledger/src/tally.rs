@@ -19,7 +19,7 @@ use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits, RawCost};
 
 /// Longest stored boost, in bytes.
-pub const BOOST_LEN_MAX: usize = 1_024;
+pub const BOOST_LEN_MAX: usize = 2_048;
 
 /// One row to overwrite or to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! `daemon.rs` and `node.rs`. Read `config.rs` first, then `datadir.rs`; `founding.rs` makes the
 //! files of a new network.
 
+pub(crate) mod address_group;
 pub(crate) mod clock;
 pub mod config;
 pub mod datadir;
@@ -13,3 +14,4 @@ pub mod founding;
 pub(crate) mod hex;
 pub mod keys;
 pub mod logs;
+pub(crate) mod umask;

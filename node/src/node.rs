@@ -236,6 +236,7 @@ impl Node {
             observer: options.observer,
             runtime: tokio::runtime::Handle::current(),
             peers: Default::default(),
+            log_budget: Default::default(),
             plane: Arc::clone(&plane),
         };
         let held = Held {

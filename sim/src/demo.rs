@@ -138,7 +138,7 @@ impl Demo {
             max: self.boost_max,
             // What a boost bids that is told no bid.
             bid: Rate::new(2 * Rate::PAR.get()),
-            until: None,
+            time_to_live_secs: None,
         }
     }
 

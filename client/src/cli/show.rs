@@ -1,5 +1,8 @@
 //! `ls` and `show`: torrents as a table, and one with all that is known of it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use seedbank_proto::v1;
 use seedbank_proto::v1::TorrentState;
 use serde_json::{Value, json};
@@ -165,6 +168,9 @@ fn put_torrent(page: &mut Page, torrent: &v1::Torrent) {
     page.fact("wasted", bytes(torrent.wasted_bytes));
     let (peers, seeds) = (torrent.peer_count, torrent.seed_count);
     page.fact("peers", format!("{peers}, {seeds} of them seeds"));
+    if let Some(unreached) = unreached(std::slice::from_ref(torrent)) {
+        page.fact("not reached", unreached);
+    }
     page.fact("folder", &torrent.download_dir);
     if torrent.complete_time.is_some() {
         page.fact("completed", time::minute(torrent.complete_time));
@@ -180,6 +186,24 @@ fn put_torrent(page: &mut Page, torrent: &v1::Torrent) {
             format!("{} ({status}; next {next})", tracker.url),
         );
     }
+}
+
+/// The addresses that were dialled in vain: `14 addresses: 9 refused, 5 timed out`; `None` without
+/// any.
+pub(super) fn unreached(torrents: &[v1::Torrent]) -> Option<String> {
+    let mut counts = BTreeMap::<&str, i32>::new();
+    for one in torrents.iter().flat_map(|torrent| &torrent.unreached) {
+        *counts.entry(&one.message).or_default() += one.address_count;
+    }
+    let count: i32 = counts.values().sum();
+    let mut reasons: Vec<(&str, i32)> = counts.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| Reverse(*count));
+    let words: Vec<String> = reasons
+        .iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    let noun = if count == 1 { "address" } else { "addresses" };
+    (count > 0).then(|| format!("{count} {noun}: {}", words.join(", ")))
 }
 
 fn put_files(page: &mut Page, files: &[v1::TorrentFile], count: i32) {
@@ -306,5 +330,28 @@ mod tests {
         assert_eq!(ratio_of(&v1::Torrent::default()), "-");
         assert_eq!(eta_of(&torrents()[0]), "5h52m");
         assert_eq!(eta_of(&torrents()[1]), "∞");
+    }
+
+    #[test]
+    fn i2_addresses_that_were_not_reached_are_counted_by_reason() {
+        let unreached_for = |message: &str, address_count| v1::UnreachedPeers {
+            message: message.into(),
+            address_count,
+            ..v1::UnreachedPeers::default()
+        };
+        let with = |unreached| v1::Torrent {
+            unreached,
+            ..v1::Torrent::default()
+        };
+        let all = [
+            with(vec![
+                unreached_for("timed out", 3),
+                unreached_for("refused", 4),
+            ]),
+            with(vec![unreached_for("refused", 5)]),
+        ];
+        let told = unreached(&all).unwrap();
+        assert_eq!(told, "12 addresses: 9 refused, 3 timed out");
+        assert_eq!(unreached(&[]), None);
     }
 }

@@ -32,11 +32,11 @@ use crate::credit::boost::{BoostRowError, Boosts};
 use crate::credit::event::CreditEvent;
 use crate::credit::network::Network;
 use crate::credit::output::CreditOutput;
-use crate::credit::policy::CreditError;
+use crate::credit::policy::{CreditError, check_request_id};
 use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
 use crate::credit::settlement::{SettlementAnswer, Unreachable};
 use clock::SettlementClock;
-use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
+use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX};
 use errands::Errands;
 use link::SettlementLink;
 use orders::{Orders, Transfer, Wanted};
@@ -277,9 +277,7 @@ impl Wallet {
         now: Instant,
     ) -> Result<u64, CreditError> {
         let bad = |field, problem| Err(CreditError::BadValue { field, problem });
-        if request_id.is_empty() || request_id.len() > REQUEST_ID_LEN_MAX {
-            return bad("request_id", "must be 1 to 64 bytes long");
-        }
+        check_request_id(request_id)?;
         let memo_hash = memo_hash(request_id);
         if let Some(known) = self.orders.transfer(&memo_hash) {
             return if (known.to, known.amount) == (to, amount) {

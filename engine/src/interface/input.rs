@@ -8,6 +8,7 @@ use seedbank_ledger::{Sequence, UnixTime};
 pub use crate::asked::BlockFate;
 pub use crate::credit::settlement::Unreachable;
 use crate::discovery::ResolveError;
+pub use crate::discovery::failures::FailureReason;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
 pub use crate::transfer::uplink::UplinkSample;
@@ -50,6 +51,8 @@ pub enum Input {
         torrent_id: TorrentId,
         /// Where to.
         addr: SocketAddr,
+        /// Why.
+        reason: FailureReason,
     },
     /// The peer's 68 bytes, well formed.
     Handshake {
@@ -80,6 +83,8 @@ pub enum Input {
         peer: PeerIndex,
         /// Why, for people.
         reason: String,
+        /// What was wrong with it, if it ended before its handshake was here.
+        failure: Option<FailureReason>,
     },
     /// A leased piece matched its hash and is written.
     PieceVerified {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Instant};
 
+use crate::discovery::failures::FailureReason;
 use crate::discovery::host::Host;
 use crate::interface::input::Transport;
 use crate::interface::output::Output;
@@ -83,6 +84,7 @@ impl Session {
             torrent_id,
             link: None,
             closing: false,
+            failure: None,
             faulty: false,
         };
         let before = self.peers.insert(peer, entry);
@@ -93,10 +95,17 @@ impl Session {
     }
 
     /// A dial of ours failed.
-    pub(super) fn dial_failed(&mut self, torrent_id: TorrentId, addr: SocketAddr, now: Instant) {
+    pub(super) fn dial_failed(
+        &mut self,
+        torrent_id: TorrentId,
+        addr: SocketAddr,
+        reason: FailureReason,
+        now: Instant,
+    ) {
         if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             torrent.addresses.failed(addr, now);
         }
+        self.not_reached(torrent_id, addr, reason);
     }
 
     /// A peer's 68 bytes arrived.
@@ -110,7 +119,8 @@ impl Session {
         }
         let named = self.by_info_hash.get(&theirs.info_hash).copied();
         if entry.torrent_id.is_some() && entry.torrent_id != named {
-            return self.close(peer, "answered for another torrent");
+            let failure = FailureReason::WrongTorrent;
+            return self.close_for(peer, failure, "answered for another torrent");
         }
         let torrent = named.and_then(|torrent_id| self.torrents.get_mut(&torrent_id));
         let Some(torrent) = torrent else {
@@ -126,17 +136,19 @@ impl Session {
                 true => self.send_handshake(peer, torrent_id),
                 false => torrent.addresses.is_own(addr),
             }
-            return self.close(peer, "connected to ourselves");
+            return self.close_for(peer, FailureReason::Own, "connected to ourselves");
         }
         let named = (theirs.client_id, theirs.extended);
         let (replaced, prove_until) = match self.meets(peer, torrent_id, named, now) {
             Meeting::Comes(replaced) => (replaced, None),
             Meeting::MustProve(until) => (Vec::new(), Some(until)),
-            Meeting::Goes => return self.close(peer, "connected twice"),
+            Meeting::Goes => {
+                return self.close_for(peer, FailureReason::Duplicate, "connected twice");
+            }
         };
         let takes_place = !replaced.is_empty();
         for older in replaced {
-            self.close(older, "connected twice");
+            self.close_for(older, FailureReason::Duplicate, "connected twice");
         }
         if incoming && !takes_place && !self.make_place(addr, now) {
             return self.close(peer, "connection limit reached");
@@ -193,6 +205,9 @@ impl Session {
             .get_mut(&torrent_id)
             .expect("the caller found it");
         torrent.peers.insert(peer);
+        if !incoming {
+            torrent.failures.reached(entry.addr);
+        }
         let early = match torrent.open_mut() {
             Some(open) => {
                 open.picker.join(peer);
@@ -292,7 +307,7 @@ impl Session {
     }
 
     /// A connection is gone.
-    pub(super) fn closed(&mut self, peer: PeerIndex, now: Instant) {
+    pub(super) fn closed(&mut self, peer: PeerIndex, failure: Option<FailureReason>, now: Instant) {
         self.note_leaving(peer, now);
         self.entrance.left(peer);
         let Some(mut entry) = self.peers.remove(&peer) else {
@@ -300,6 +315,7 @@ impl Session {
         };
         let sent = entry.live().map(|link| link.upload.sent.get());
         let sent = sent.filter(|_| self.is_served_as_paid(peer));
+        self.ended_early(&entry, failure);
         self.choker.disconnected(peer);
         self.measured_peer_gone(peer, sent, now);
         let Some(torrent_id) = entry.torrent_id else {

@@ -12,6 +12,7 @@ use crate::content::bitfield::Bitfield;
 use crate::content::files::Placed;
 use crate::content::metainfo::Metainfo;
 use crate::discovery::addresses::{Addresses, PeerSource};
+use crate::discovery::failures::Failures;
 use crate::discovery::tracker::Trackers;
 use crate::interface::command::{
     AddError, AddTorrent, Added, CommandError, CommandReply, TORRENTS_MAX, TorrentSource,
@@ -130,6 +131,7 @@ impl Session {
             failure: None,
             peers: Default::default(),
             addresses,
+            failures: Failures::default(),
             trackers: Trackers::new(tiers, self.rng.next_u64()),
             counters: Counters::new(),
             completed_at: None,
@@ -259,6 +261,7 @@ impl Session {
             return;
         };
         torrent.addresses.reset();
+        torrent.failures = Failures::default();
         torrent.counters.at_start = torrent.counters.totals;
         torrent.trackers.start(now);
         self.announce_due(now);

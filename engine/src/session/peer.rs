@@ -7,6 +7,7 @@ use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::content::bitfield::{Bitfield, BitfieldError};
 use crate::credit::market::UnderWay;
+use crate::discovery::failures::FailureReason;
 use crate::interface::input::Transport;
 use crate::rate::RateMeter;
 use crate::transfer::pipeline::Pipeline;
@@ -37,6 +38,8 @@ pub(crate) struct Peer {
     pub(crate) link: Option<Box<Link>>,
     /// We asked the driver to close it; what still comes is ignored.
     pub(crate) closing: bool,
+    /// What its handshake was of no use for.
+    pub(crate) failure: Option<FailureReason>,
     /// It broke a rule: whatever it sent, it was of no use.
     pub(crate) faulty: bool,
 }

@@ -35,6 +35,7 @@ impl Session {
             peer_count: count(links.clone()),
             seed_count: count(links.filter(|link| link.is_seed)),
             trackers: torrent.trackers.views(),
+            unreached: torrent.failures.views(),
             completed_at: torrent.completed_at,
         }
     }

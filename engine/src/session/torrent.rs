@@ -9,6 +9,7 @@ use seedbank_ledger::{Bytes, Instant};
 use crate::content::files::Placed;
 use crate::content::metainfo::Metainfo;
 use crate::discovery::addresses::Addresses;
+use crate::discovery::failures::Failures;
 use crate::discovery::tracker::Trackers;
 use crate::interface::command::{AddTorrent, TorrentSource, TorrentTotals};
 use crate::interface::view::TorrentState;
@@ -37,6 +38,8 @@ pub(crate) struct Torrent {
     pub(crate) failure: Option<String>,
     pub(crate) peers: BTreeSet<PeerIndex>,
     pub(crate) addresses: Addresses,
+    /// Of these, the ones that were dialled in vain.
+    pub(crate) failures: Failures,
     pub(crate) trackers: Trackers,
     pub(crate) counters: Counters,
     pub(crate) completed_at: Option<Instant>,
@@ -206,6 +209,7 @@ impl Torrent {
     /// Stops the program if the state contradicts itself.
     pub(crate) fn check_invariants(&self) {
         self.trackers.check_invariants();
+        self.failures.check_invariants();
         let failed = self.failure.is_some();
         match &self.content {
             Content::Unknown(_) => assert!(

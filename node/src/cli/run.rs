@@ -10,7 +10,7 @@ use crate::NodeOptions;
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::driver::Ended;
 use crate::host::config::{Config, StoreKind};
-use crate::host::logs;
+use crate::host::{logs, umask};
 use crate::rpc::ApiConfig;
 
 /// Open files a node needs at most: connections, torrents, the ledger.
@@ -21,6 +21,7 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), CliFailur
     logs::start(&config.log_filter, config.log_format)
         .map_err(|error| CliFailure::usage(format!("log.filter: {error}")))?;
     raise_open_files();
+    umask::keep_private();
     if config.store == StoreKind::Memory {
         tracing::warn!("the ledger is in memory only and ends with this process");
     }

@@ -4,12 +4,16 @@
 //! `identity.key`, `lock`, `ledger/`, `network-ledger/`, `torrents/HASH.{torrent,resume}`,
 //! `torrents/removed`, `policy.toml`, `events`, `api.token`, `origin`.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::host::durable::SECRET_MODE;
 
 /// What `seedbank policy set` keeps, in a data folder.
 pub const POLICY_FILE: &str = "policy.toml";
@@ -55,6 +59,7 @@ impl DataDir {
                 .mode(0o700)
                 .create(&folder)
                 .map_err(io_error(&folder))?;
+            close_to_others(&folder);
         }
         let path = root.join("lock");
         let mut file = OpenOptions::new()
@@ -62,7 +67,7 @@ impl DataDir {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o644)
+            .mode(SECRET_MODE)
             .open(&path)
             .map_err(io_error(&path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -151,6 +156,22 @@ impl DataDir {
     }
 }
 
+/// Takes a folder that was open to others, made by an older version or by hand, from them.
+fn close_to_others(folder: &Path) {
+    let Ok(found) = std::fs::metadata(folder) else {
+        return;
+    };
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return;
+    }
+    let (path, mode) = (folder.display(), format!("{mode:04o}"));
+    match std::fs::set_permissions(folder, Permissions::from_mode(0o700)) {
+        Ok(()) => tracing::info!(%path, mode, "a folder was open to others and is closed"),
+        Err(error) => tracing::warn!(%path, mode, %error, "a folder is open to others"),
+    }
+}
+
 /// The pid in a lock file that somebody else holds.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
@@ -181,6 +202,22 @@ mod tests {
         assert!(!copy.is_copy().unwrap());
         std::fs::write(one.path().join("origin"), "torn").unwrap();
         assert!(folder.is_copy().unwrap(), "if in doubt it is a copy");
+    }
+
+    #[test]
+    fn n10_a_folder_that_was_open_to_others_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("data");
+        std::fs::create_dir_all(root.join("torrents")).unwrap();
+        for open in [root.clone(), root.join("torrents")] {
+            std::fs::set_permissions(open, Permissions::from_mode(0o755)).unwrap();
+        }
+        let opened = DataDir::open(&root).unwrap();
+        for path in [root.clone(), root.join("torrents"), root.join("lock")] {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}", path.display());
+        }
+        drop(opened);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::input::{FailureReason, Input};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
@@ -60,18 +60,23 @@ pub(crate) async fn run(
     stream: impl PeerStream,
     pending: Option<OwnedSemaphorePermit>,
 ) {
-    match stream.into_halves() {
+    let failure = match stream.into_halves() {
         Ok((read_half, write_half)) => {
             let reader = StreamReader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
             let writer = StreamWriter::new(Arc::clone(&plane), Arc::clone(&link), write_half);
-            tokio::join!(reader.run(pending), writer.run(), deadline(&link));
+            let ends = tokio::join!(reader.run(pending), writer.run(), deadline(&link));
+            ends.0
         }
-        Err(error) => link.end(error.to_string()),
-    }
+        Err(error) => {
+            link.end(error.to_string());
+            Some(FailureReason::Local)
+        }
+    };
     link.set_probe(None);
     let closed = Input::Closed {
         peer: link.index(),
         reason: link.ended().await,
+        failure,
     };
     plane.inbox.input(closed).await;
 }

@@ -3,8 +3,8 @@
 use prost_types::Timestamp;
 use seedbank_engine::interface::config::{PaidRule, Policy};
 use seedbank_engine::interface::view::{
-    BoostQuote, BoostState, BoostView, FileView, PayeeView, PeerView, TorrentState, TrackerView,
-    WaitReason,
+    BoostQuote, BoostState, BoostView, FailureReason, FileView, PayeeView, PeerView, TorrentState,
+    TrackerView, UnreachedView, WaitReason,
 };
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::charts::network::Supply;
@@ -59,6 +59,31 @@ pub(super) fn torrent(row: &PlacedTorrent, clock: WallTime) -> v1::Torrent {
         download_dir: row.download_dir.display().to_string(),
         complete_time: view.completed_at.map(|at| clock.time_of(at)),
         ratio_thousandths: ratio(view.uploaded, view.downloaded, view.have),
+        unreached: view.unreached.iter().map(unreached).collect(),
+    }
+}
+
+fn unreached(view: &UnreachedView) -> v1::UnreachedPeers {
+    v1::UnreachedPeers {
+        reason: peer_failure(view.reason).into(),
+        message: view.reason.to_string(),
+        address_count: small_count(view.count),
+        newest_addresses: view.newest.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn peer_failure(reason: FailureReason) -> v1::PeerFailure {
+    match reason {
+        FailureReason::Refused => v1::PeerFailure::Refused,
+        FailureReason::TimedOut => v1::PeerFailure::TimedOut,
+        FailureReason::Unreachable => v1::PeerFailure::Unreachable,
+        FailureReason::Closed => v1::PeerFailure::Closed,
+        FailureReason::Silent => v1::PeerFailure::Silent,
+        FailureReason::WrongProtocol => v1::PeerFailure::WrongProtocol,
+        FailureReason::WrongTorrent => v1::PeerFailure::WrongTorrent,
+        FailureReason::Own => v1::PeerFailure::Own,
+        FailureReason::Duplicate => v1::PeerFailure::Duplicate,
+        FailureReason::Local => v1::PeerFailure::Local,
     }
 }
 

@@ -99,6 +99,10 @@ impl EventFollower {
                 () = self.sender.closed() => return,
                 next = self.stream.next() => match next {
                     Ok(Some(record)) => {
+                        // What was newest may be gone meanwhile.
+                        if self.until.is_some_and(|until| record.sequence > until) {
+                            return;
+                        }
                         let event = event(&record);
                         if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
                             continue;
@@ -179,6 +183,16 @@ fn event(record: &EventRecord) -> WatchEventsResponse {
             kind: EventKind::PeerMisbehaved.into(),
             message: what.clone(),
             peer_id: peer.0.to_string(),
+            ..shell
+        },
+        SessionEvent::PeerUnreached {
+            torrent_id,
+            addr,
+            reason,
+        } => WatchEventsResponse {
+            kind: EventKind::PeerUnreached.into(),
+            message: format!("{addr}: {reason}"),
+            info_hash: torrent_id.to_string(),
             ..shell
         },
         SessionEvent::TrackerFailed {

@@ -220,10 +220,10 @@ impl Registry {
         let torrent_id = entry.add.torrent_id();
         if let Some(metainfo) = metainfo {
             let bytes = metainfo.to_bytes();
-            durable::replace(&self.torrent(torrent_id), &bytes, durable::PLAIN_MODE)?;
+            durable::replace(&self.torrent(torrent_id), &bytes, durable::SECRET_MODE)?;
         }
         let text = serde_json::to_vec(&Record::of(entry)).map_err(io::Error::other)?;
-        durable::replace(&self.record(torrent_id), &text, durable::PLAIN_MODE)
+        durable::replace(&self.record(torrent_id), &text, durable::SECRET_MODE)
     }
 
     /// Forgets a torrent, and counts what it came to among the removed: once, also if the node is
@@ -271,7 +271,7 @@ impl Registry {
 
     fn save_removed(&self, removed: &RemovedRecord) -> io::Result<()> {
         let text = serde_json::to_vec(removed).map_err(io::Error::other)?;
-        durable::replace(&self.removed(), &text, durable::PLAIN_MODE)
+        durable::replace(&self.removed(), &text, durable::SECRET_MODE)
     }
 
     fn removed(&self) -> PathBuf {

@@ -6,8 +6,6 @@ use seedbank_ledger::Duration;
 pub const QUEUE_MAX: usize = 32;
 /// Request ids of transfers that are remembered, newest last.
 pub const REQUEST_IDS_MAX: usize = 256;
-/// Longest request id, in bytes.
-pub const REQUEST_ID_LEN_MAX: usize = 64;
 /// Locks of ours that are open at once.
 pub const LOCKS_MAX: usize = 4096;
 /// Claims, questions about locks and closes that wait at once, of each.

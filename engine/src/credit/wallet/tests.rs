@@ -5,7 +5,7 @@ mod schedules;
 pub(crate) mod settlement;
 
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::settlement::Statement;
+use seedbank_ledger::settlement::{REQUEST_ID_LEN_MAX, Statement};
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::order::Order;
 use seedbank_ledger::statement::AccountStatus;
@@ -116,7 +116,7 @@ fn transfers_that_cannot_be_are_refused_at_once() {
     let nobody = send("x", NodeId::from_bytes([0; 32]), 1).unwrap_err();
     assert_eq!(nobody.to_string(), "to is a key that nobody can hold");
     assert!(matches!(
-        send(&"x".repeat(65), to, 1),
+        send(&"x".repeat(REQUEST_ID_LEN_MAX + 1), to, 1),
         Err(CreditError::BadValue { .. })
     ));
     assert!(matches!(

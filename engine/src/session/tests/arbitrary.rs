@@ -18,7 +18,7 @@ use crate::discovery::addresses::ADDRESSES_MAX;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
 use crate::interface::config::{PaidRule, Policy, SessionConfig};
-use crate::interface::input::{Input, PeerEvent};
+use crate::interface::input::{FailureReason, Input, PeerEvent};
 use crate::interface::output::Output;
 use crate::rng::Rng;
 use crate::session::peer::QUEUE_MAX;
@@ -435,7 +435,11 @@ impl Chaos {
             }
             1 if !self.rig.plane.dials.is_empty() => {
                 let (torrent_id, addr) = self.rig.plane.dials.remove(0);
-                self.rig.input(Input::DialFailed { torrent_id, addr });
+                self.rig.input(Input::DialFailed {
+                    torrent_id,
+                    addr,
+                    reason: FailureReason::Refused,
+                });
             }
             2 | 3 if !self.rig.plane.resolving.is_empty() => {
                 let (host, port) = self.rig.plane.resolving.remove(0);

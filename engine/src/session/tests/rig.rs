@@ -282,7 +282,11 @@ impl Rig {
     pub(super) fn close(&mut self, peer: PeerIndex) {
         self.plane.wires.remove(&peer).expect("connected");
         let reason = "ended".to_owned();
-        self.input(Input::Closed { peer, reason });
+        self.input(Input::Closed {
+            peer,
+            reason,
+            failure: None,
+        });
     }
 
     /// Carries out every close that the session asked for.

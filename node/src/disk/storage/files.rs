@@ -11,9 +11,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+
+use crate::host::umask;
 
 /// Most files held open, over all torrents of a node.
 pub(crate) const OPEN_FILES_MAX: usize = 256;
+
+/// Modes of what is downloaded, before the user's umask.
+const FILE_MODE: u32 = 0o666;
+const FOLDER_MODE: u32 = 0o777;
 
 /// Names one file of one storage.
 pub(crate) type FileKey = (u64, usize);
@@ -111,9 +118,11 @@ pub(crate) fn open_for_reading(root: &Path, path: &[String]) -> io::Result<File>
 /// full length (sparse) as needed. Never shortens a file.
 pub(crate) fn open_for_writing(root: &Path, path: &[String], len: u64) -> io::Result<File> {
     let (folder, name) = walk(root, path, true)?;
-    let flags =
-        OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = regular(openat(folder, name, flags, Mode::from_raw_mode(0o666))?.into())?;
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match openat(&folder, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => create(&folder, name)?,
+        other => regular(other?.into())?,
+    };
     if file.metadata()?.len() < len {
         file.set_len(len)?;
     }
@@ -123,15 +132,22 @@ pub(crate) fn open_for_writing(root: &Path, path: &[String], len: u64) -> io::Re
 /// Makes the file `path`, components below `root`, and its folders; fails if there is one.
 pub(crate) fn make(root: &Path, path: &[String]) -> io::Result<File> {
     let (folder, name) = walk(root, path, true)?;
+    create(&folder, name)
+}
+
+/// Makes a file that is as open to others as its user wants files to be.
+fn create(folder: &OwnedFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(folder, name, flags, Mode::from_raw_mode(0o666))?.into())
+    let file = openat(folder, name, flags, Mode::from_raw_mode(FILE_MODE))?;
+    umask::share(&file, FILE_MODE);
+    Ok(file.into())
 }
 
 /// Whether a file has bytes that somebody wrote, rather than a hole of its full length. Where the
 /// file system cannot tell it has.
 pub(crate) fn holds_data(file: &File) -> bool {
     let first = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(0));
-    first != Err(rustix::io::Errno::NXIO)
+    first != Err(Errno::NXIO)
 }
 
 /// Removes the file `path` below `root` and the folders that it leaves empty; following no link.
@@ -141,7 +157,7 @@ pub(crate) fn remove(root: &Path, path: &[String]) -> io::Result<()> {
         other => other?,
     };
     match rustix::fs::unlinkat(folder, name, rustix::fs::AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
     for depth in (1..path.len()).rev() {
@@ -161,11 +177,15 @@ fn walk<'a>(root: &Path, path: &'a [String], make: bool) -> io::Result<(OwnedFd,
     let (name, folders) = path
         .split_last()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file without a name"))?;
+    let is_new = make && !root.try_exists()?;
     if make {
         std::fs::create_dir_all(root)?;
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = rustix::fs::open(root, flags, Mode::empty())?;
+    if is_new {
+        umask::share(&at, FOLDER_MODE);
+    }
     for folder in folders {
         component(folder)?;
         let below = openat(
@@ -175,17 +195,23 @@ fn walk<'a>(root: &Path, path: &'a [String], make: bool) -> io::Result<(OwnedFd,
             Mode::empty(),
         );
         at = match below {
-            Err(rustix::io::Errno::NOENT) if make => {
-                match mkdirat(&at, folder.as_str(), Mode::from_raw_mode(0o777)) {
-                    Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                    Err(error) => return Err(error.into()),
+            Err(Errno::NOENT) if make => {
+                let made = mkdirat(&at, folder.as_str(), Mode::from_raw_mode(FOLDER_MODE));
+                if let Err(error) = made
+                    && error != Errno::EXIST
+                {
+                    return Err(error.into());
                 }
-                openat(
+                let below = openat(
                     &at,
                     folder.as_str(),
                     flags | OFlags::NOFOLLOW,
                     Mode::empty(),
-                )
+                );
+                if let (Ok(below), Ok(())) = (&below, made) {
+                    umask::share(below, FOLDER_MODE);
+                }
+                below
             }
             other => other,
         }
@@ -207,9 +233,9 @@ fn component(name: &str) -> io::Result<()> {
 }
 
 /// A link in place of a folder is refused by the kernel with an unclear word.
-fn name_link(error: rustix::io::Errno, folder: &str) -> io::Error {
+fn name_link(error: Errno, folder: &str) -> io::Error {
     match error {
-        rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => io::Error::new(
+        Errno::LOOP | Errno::NOTDIR => io::Error::new(
             io::ErrorKind::NotADirectory,
             format!("{folder:?} is a link or no folder; it is not followed"),
         ),
@@ -248,6 +274,39 @@ mod tests {
         assert!(open_for_reading(folder.path(), &path(&["file"])).is_err());
         assert!(open_for_writing(folder.path(), &path(&["file"]), 1).is_err());
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    /// A stored torrent, and a folder of ours beside it.
+    #[test]
+    fn n10_downloads_are_as_open_as_the_user_wants_and_all_else_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("own");
+        std::fs::create_dir(&own).unwrap();
+        let mode = |path: &Path| {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        // As it was before: another test cannot have changed it, since it is set here alone.
+        let (files, folders) = (0o666 & mode_of_user(), 0o777 & mode_of_user());
+        umask::keep_private();
+        let root = folder.path().join("Downloads");
+        make(&root, &path(&["t", "sub", "a"])).unwrap();
+        open_for_writing(&root, &path(&["t", "b"]), 5).unwrap();
+        for made in ["t/sub/a", "t/b"] {
+            assert_eq!(mode(&root.join(made)), files, "{made}");
+        }
+        for made in ["", "t", "t/sub"] {
+            assert_eq!(mode(&root.join(made)), folders, "{made}");
+        }
+        std::fs::write(own.join("row"), "1").unwrap();
+        assert_eq!(mode(&own.join("row")), 0o600);
+    }
+
+    /// What the umask leaves, before anybody changes it.
+    fn mode_of_user() -> u32 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        !u32::from_str_radix(umask.unwrap().trim(), 8).unwrap()
     }
 
     #[test]

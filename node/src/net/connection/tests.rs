@@ -152,7 +152,7 @@ impl Rig {
 
     async fn closed(&mut self) -> String {
         loop {
-            if let Input::Closed { peer, reason } = self.input().await {
+            if let Input::Closed { peer, reason, .. } = self.input().await {
                 assert_eq!(peer, PeerIndex(0));
                 return reason;
             }

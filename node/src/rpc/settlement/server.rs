@@ -25,6 +25,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Door;
 use super::limit::CallerLimiter;
+use crate::host::address_group::AddressGroup;
+use crate::rpc::door::{CrowdPlace, Crowds};
 use crate::rpc::{GRACE, KEEPALIVE, ServeError, field, message, stopped};
 use crate::settlement::{Keeper, KeeperError, convert};
 
@@ -34,6 +36,8 @@ const REQUEST_LEN_MAX: usize = 16 << 10;
 const CALLS_MAX: usize = 32;
 /// Streams of `Watch` at once.
 const WATCHES_MAX: usize = 512;
+/// Of these from one address, or one IPv6 /64.
+const WATCHES_OF_ONE_GROUP_MAX: usize = 32;
 /// Longest silence on such a stream.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How often time is let pass when nobody asks.
@@ -66,13 +70,14 @@ pub async fn serve(
             stop: stop.clone(),
         }),
         watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+        watchers: Crowds::new(WATCHES_OF_ONE_GROUP_MAX),
     };
     let service = SettlementServiceServer::new(service).max_decoding_message_size(REQUEST_LEN_MAX);
     let served = Server::builder()
         .concurrency_limit_per_connection(CALLS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(door.incoming(), stopped(stop.clone()));
+        .serve_with_incoming_shutdown(door.incoming(stop.clone()), stopped(stop.clone()));
     let grace_over = async {
         stopped(stop).await;
         tokio::time::sleep(GRACE).await;
@@ -95,6 +100,7 @@ pub async fn serve(
 struct SettlementApi {
     shared: Arc<StreamState>,
     watches: Arc<Semaphore>,
+    watchers: Crowds,
 }
 
 /// What streams keep when the call has returned.
@@ -210,10 +216,14 @@ impl SettlementService for SettlementApi {
         let from = addr_of(&request);
         let request = request.into_inner();
         self.shared.admit_addr(from)?;
-        let place = self.watches.clone().try_acquire_owned().map_err(|_| {
-            let message = format!("{WATCHES_MAX} streams are open, that is all");
+        let full = |max: usize, whose: &str| {
+            let message = format!("{max} streams {whose}are open, that is all");
             Failure::new(ErrorReason::TooManyWatches, message)
-        })?;
+        };
+        let crowd = self.watchers.enter(AddressGroup::of(from));
+        let crowd = crowd.ok_or_else(|| full(WATCHES_OF_ONE_GROUP_MAX, "of this address "))?;
+        let place = self.watches.clone().try_acquire_owned();
+        let place = place.map_err(|_| full(WATCHES_MAX, ""))?;
         let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
         let follower = LineFollower {
             head: self.shared.keeper.head(),
@@ -221,7 +231,7 @@ impl SettlementService for SettlementApi {
             account: field::node_id("account", &request.account)?,
             after: sequence(request.after_sequence)?,
             sender,
-            _place: place,
+            _places: (place, crowd),
         };
         tokio::spawn(follower.run());
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -323,7 +333,7 @@ struct LineFollower {
     account: NodeId,
     after: Option<Sequence>,
     sender: mpsc::Sender<Result<v1::WatchResponse, Status>>,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, CrowdPlace),
 }
 
 impl LineFollower {

@@ -185,7 +185,7 @@ impl Fake {
             locked: MicroCredits::ZERO,
             free: order.max,
             created_at: NOW,
-            until: order.until,
+            until: order.time_to_live_secs.map(|secs| NOW.plus_secs(secs)),
             payees: Vec::new(),
             report: BoostReport::default(),
         };
@@ -411,6 +411,7 @@ fn torrent(torrent_id: TorrentId) -> TorrentView {
         peer_count: 2,
         seed_count: 0,
         trackers: Vec::new(),
+        unreached: Vec::new(),
         completed_at: Some(Instant::ZERO),
     }
 }

@@ -401,10 +401,7 @@ impl World {
                 torrent_id: torrent(u8::try_from(self.rng.below(TORRENTS.into())).unwrap()),
                 max: cr(1 + self.rng.below(400_000)),
                 bid: Rate::new(1 + self.rng.below(3 * CREDIT)),
-                until: self
-                    .rng
-                    .chance(1, 4)
-                    .then(|| self.time.plus_secs(1 + self.rng.below(5_000))),
+                time_to_live_secs: self.rng.chance(1, 4).then(|| 1 + self.rng.below(5_000)),
             }
         };
         let purse = self.wallet.purse();

@@ -114,7 +114,7 @@ impl Buyer {
             torrent_id: self.torrent_id,
             max: MicroCredits::new(self.max),
             bid: Rate::PAR,
-            until: None,
+            time_to_live_secs: None,
         };
         self.begins();
         self.reply = self.market.rig.try_command(Command::Boost(order));

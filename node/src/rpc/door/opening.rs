@@ -1,0 +1,88 @@
+//! Whether a connection has asked for something: the first HEADERS frame is here (RFC 9113 §3.4,
+//! §4.1). What frames say is the server's business.
+
+/// Bytes before the first frame.
+const PREFACE_LEN: usize = 24;
+const FRAME_HEADER_LEN: usize = 9;
+/// The type of a frame that begins a request.
+const HEADERS: u8 = 1;
+
+/// Watches a connection begin.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// Bytes to pass over: the preface, or the rest of a frame.
+    skip: usize,
+    header: [u8; FRAME_HEADER_LEN],
+    header_len: usize,
+    /// The frame that is passed over begins a request.
+    is_request: bool,
+}
+
+impl Opening {
+    /// Nothing has come.
+    pub(super) fn new() -> Self {
+        Self {
+            skip: PREFACE_LEN,
+            header: [0; FRAME_HEADER_LEN],
+            header_len: 0,
+            is_request: false,
+        }
+    }
+
+    /// Takes note of what came. Whether the first request is here, whole.
+    pub(super) fn saw(&mut self, mut bytes: &[u8]) -> bool {
+        loop {
+            let passed = self.skip.min(bytes.len());
+            self.skip -= passed;
+            bytes = &bytes[passed..];
+            if self.skip > 0 {
+                return false;
+            }
+            if self.is_request {
+                return true;
+            }
+            let Some((byte, rest)) = bytes.split_first() else {
+                return false;
+            };
+            bytes = rest;
+            self.header[self.header_len] = *byte;
+            self.header_len += 1;
+            if self.header_len == FRAME_HEADER_LEN {
+                let [a, b, c, kind, ..] = self.header;
+                let len = u32::from_be_bytes([0, a, b, c]);
+                self.skip = usize::try_from(len).expect("24 bits");
+                self.is_request = kind == HEADERS;
+                self.header_len = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A preface, and frames of these types and lengths.
+    pub(super) fn bytes(frames: &[(u8, u8)]) -> Vec<u8> {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        for (kind, len) in frames {
+            bytes.extend([0, 0, *len, *kind, 0, 0, 0, 0, 0]);
+            bytes.extend(vec![HEADERS; usize::from(*len)]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_connection_is_open_with_its_first_whole_request_however_it_is_cut() {
+        let settings_and_pings = bytes(&[(4, 18), (6, 8), (6, 8)]);
+        assert!(!Opening::new().saw(&settings_and_pings));
+        let whole = bytes(&[(4, 0), (6, 8), (HEADERS, 30)]);
+        assert!(Opening::new().saw(&whole));
+        assert!(!Opening::new().saw(&whole[..whole.len() - 1]));
+        let mut opening = Opening::new();
+        let seen: Vec<bool> = whole.iter().map(|byte| opening.saw(&[*byte])).collect();
+        let before = seen.iter().filter(|seen| !**seen).count();
+        assert_eq!(before, whole.len() - 1, "with the last byte only");
+        assert!(Opening::new().saw(&bytes(&[(HEADERS, 0)])));
+    }
+}
