@@ -16,6 +16,7 @@ mod limits;
 mod living;
 mod magnets;
 mod market;
+mod mute;
 mod plane;
 mod pump;
 mod rig;
