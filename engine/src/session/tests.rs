@@ -17,6 +17,7 @@ mod limits;
 mod living;
 mod magnets;
 mod market;
+mod mute;
 mod plane;
 mod pump;
 mod rig;

@@ -5,6 +5,7 @@
 //! next), or *had*. `picker/pick.rs` decides, this file records. How many blocks to ask for at once
 //! is decided in `pipeline.rs`.
 
+mod askers;
 mod invariants;
 mod open;
 mod parole;
@@ -35,7 +36,7 @@ pub const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
 /// How long a peer that took part in a failed piece is not asked for it again, while another has
 /// it.
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(60);
-/// Peers asked for one block in end game.
+/// Peers asked for one block in end game, of those that count (`picker/askers.rs`).
 pub const COPIES_MAX: usize = 3;
 /// Pieces for which refusals and failures are remembered.
 pub const BARS_MAX: usize = 4_096;
@@ -96,6 +97,8 @@ struct Source {
     counted_as_seed: bool,
     /// It is paid for what it sends.
     paid: bool,
+    /// When it sent a block that was missing, last.
+    brought_at: Option<Instant>,
     /// Pieces that it advised, oldest first.
     suggested: VecDeque<PieceIndex>,
     /// Pieces it has and we do not.
@@ -157,6 +160,7 @@ impl Picker {
             has: Bitfield::none(self.geometry.piece_count()),
             counted_as_seed: false,
             paid: false,
+            brought_at: None,
             suggested: VecDeque::new(),
             wanted_count: 0,
             unopened_count: 0,
@@ -266,6 +270,9 @@ impl Picker {
         };
         open.withdraw(peer, index);
         arrival.piece_is_full = open.is_full();
+        if let Some(source) = self.peers.get_mut(&peer).filter(|_| others.is_some()) {
+            source.brought_at = Some(now);
+        }
         self.note_involvement(peer, block.piece);
         for other in others.into_iter().flatten() {
             self.note_involvement(other, block.piece);

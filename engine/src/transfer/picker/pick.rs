@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use seedbank_ledger::Instant;
 
+use super::askers::CopyRule;
 use super::open::OpenPiece;
 use super::{COPIES_MAX, Picker, RANDOM_FIRST_COUNT, STALL};
 use crate::units::{Block, PeerIndex, PieceIndex};
@@ -30,7 +31,8 @@ pub struct PickLimits {
     /// Bytes of further buffers that may be leased.
     pub lease_len_max: u64,
     /// Blocks that others were asked for and that may be asked for again in end game: few, and none
-    /// while this peer still owes us an answer, or end game costs more than it saves.
+    /// while this peer still owes us an answer, or end game costs more than it saves. With any,
+    /// a peer that sends may be asked for all that silent ones were asked for.
     pub copies_max: usize,
 }
 
@@ -280,26 +282,38 @@ impl Picker {
                 self.ask_missing(*piece, draft);
             }
         }
+        // What silent peers were asked for is as good as missing: no bound but the pipeline's.
+        if draft.copies_left > 0 {
+            for piece in &pieces {
+                let left = draft.blocks_left;
+                self.ask_copies(*piece, left, draft, |rule, askers| {
+                    rule.is_abandoned(askers)
+                });
+            }
+        }
         let mut copies_left = draft.blocks_left.min(draft.copies_left);
         // Least asked first, so that copies spread before they pile up.
         for copies_max in 2..=COPIES_MAX {
             for piece in &pieces {
-                copies_left -= self.ask_copies(*piece, copies_max, copies_left, draft);
+                copies_left -= self.ask_copies(*piece, copies_left, draft, |rule, askers| {
+                    rule.is_below(askers, copies_max)
+                });
             }
         }
     }
 
-    /// Asks for up to `max` blocks of a piece that fewer than `copies_max` are asked for.
+    /// Asks for up to `max` blocks of a piece that others are asked for, as far as those let it.
     fn ask_copies(
         &mut self,
         piece: PieceIndex,
-        copies_max: usize,
         max: usize,
         draft: &mut Draft,
+        may: impl Fn(&CopyRule<'_>, &[PeerIndex]) -> bool,
     ) -> usize {
         if max == 0 || !draft.fits_window(self, piece) {
             return 0;
         }
+        let rule = CopyRule::new(&self.peers, draft.peer, draft.now);
         let open = self
             .open
             .get_mut(&piece)
@@ -308,7 +322,7 @@ impl Picker {
         let mut count = 0;
         for step in 0..open.blocks.len() {
             let index = (start + step) % open.blocks.len();
-            if count < max && open.ask_again(draft.peer, index, copies_max) {
+            if count < max && open.ask_again(draft.peer, index, |askers| may(&rule, askers)) {
                 count += 1;
                 let index = u32::try_from(index).expect("a piece has fewer blocks than bytes");
                 draft
