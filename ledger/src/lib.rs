@@ -6,6 +6,7 @@
 //! `signed` is what people sign, `entry` what a ledger keeps, `ledger` how it grows and is checked.
 //! `charts` are its two charts of accounts: a community's credit and one node's books;
 //! `settlement` the service that answers from the first of them;
+//! `mark` what a settlement node keeps outside its store, `clock` the time it goes by;
 //! `tally` the rows that change with every piece, `store` where all of it lies.
 //!
 //! # Invariants
@@ -40,12 +41,14 @@
 
 pub mod account;
 pub mod charts;
+pub mod clock;
 pub mod entry;
 pub mod genesis;
 mod hex;
 pub mod identity;
 pub mod layout;
 pub mod ledger;
+pub mod mark;
 pub mod posting;
 pub mod refusal;
 pub mod settlement;
