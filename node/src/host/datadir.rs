@@ -100,9 +100,9 @@ impl DataDir {
     pub fn is_copy(&self) -> Result<bool, DataDirError> {
         let path = self.root.join("origin");
         let read = || -> io::Result<bool> {
-            let mut file = File::open(&path)?;
+            let file = File::open(&path)?;
             let mut text = String::new();
-            file.by_ref().take(32).read_to_string(&mut text)?;
+            (&file).take(32).read_to_string(&mut text)?;
             Ok(text.trim().parse() != Ok(file.metadata()?.ino()))
         };
         match read() {
