@@ -12,8 +12,8 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    /// The host of an address. `None` for 127.0.0.1 and ::1: who speaks from there is this machine,
-    /// or whatever its owner lets forward connections, and stands for any number of peers.
+    /// The host of an address. `None` for 127.0.0.1 and `::1`: who speaks from there is this
+    /// machine, or what its owner lets forward connections, and stands for any number of peers.
     pub(crate) fn of(ip: IpAddr) -> Option<Self> {
         match ip.to_canonical() {
             IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST) => None,

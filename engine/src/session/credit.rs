@@ -79,7 +79,7 @@ impl Session {
                     self.choke_soon(now);
                 }
                 Notice::Ready(_) | Notice::Suspended(_) | Notice::LockChanged(_) => {
-                    self.choke_soon(now)
+                    self.choke_soon(now);
                 }
                 Notice::Relieved(key) => self.serve_waiting(key, now),
                 Notice::Quoted { peer, .. } => self.refill_peer(peer, now),

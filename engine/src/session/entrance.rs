@@ -41,11 +41,11 @@ pub(crate) struct Entrance {
 #[derive(Clone, Copy, Debug)]
 struct Guest {
     host: Option<Host>,
-    stage: Stage,
+    stage: GuestState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum GuestState {
     Pending,
     Incoming,
     Dialled,
@@ -93,7 +93,7 @@ impl Entrance {
     /// that has most of them.
     pub(crate) fn knocked(&mut self, peer: PeerIndex, host: Option<Host>) -> Option<PeerIndex> {
         let is_crowded = !self.may_join(host);
-        self.enter(peer, host, Stage::Pending);
+        self.enter(peer, host, GuestState::Pending);
         if is_crowded {
             return self.pending.get(&host).and_then(|of| of.first()).copied();
         }
@@ -107,7 +107,7 @@ impl Entrance {
     /// A dial succeeded. `false` if there is no place for it.
     pub(crate) fn dialled(&mut self, peer: PeerIndex, host: Option<Host>) -> bool {
         let has_place = self.may_join(host) && self.met_count() < self.connections_max;
-        self.enter(peer, host, Stage::Dialled);
+        self.enter(peer, host, GuestState::Dialled);
         has_place
     }
 
@@ -116,8 +116,8 @@ impl Entrance {
         let Some(guest) = self.guests.get_mut(&peer) else {
             return;
         };
-        if guest.stage == Stage::Pending {
-            guest.stage = Stage::Incoming;
+        if guest.stage == GuestState::Pending {
+            guest.stage = GuestState::Incoming;
             let host = guest.host;
             self.no_longer_pending(peer, host);
             self.incoming_count += 1;
@@ -130,9 +130,9 @@ impl Entrance {
             return;
         };
         match guest.stage {
-            Stage::Pending => self.no_longer_pending(peer, guest.host),
-            Stage::Incoming => self.incoming_count -= 1,
-            Stage::Dialled => {}
+            GuestState::Pending => self.no_longer_pending(peer, guest.host),
+            GuestState::Incoming => self.incoming_count -= 1,
+            GuestState::Dialled => {}
         }
         if let Some(host) = guest.host
             && let Some(count) = self.crowds.get_mut(&host)
@@ -181,13 +181,13 @@ impl Entrance {
     pub(crate) fn check_invariants(&self) {
         let at = |stage| self.guests.values().filter(move |one| one.stage == stage);
         assert_eq!(
-            at(Stage::Incoming).count(),
+            at(GuestState::Incoming).count(),
             self.incoming_count,
             "those that came are counted"
         );
         let pending: usize = self.pending.values().map(BTreeSet::len).sum();
         assert_eq!(
-            at(Stage::Pending).count(),
+            at(GuestState::Pending).count(),
             pending,
             "those that are pending are listed"
         );
@@ -217,13 +217,13 @@ impl Entrance {
         self.guests.len() - self.pending_count
     }
 
-    fn enter(&mut self, peer: PeerIndex, host: Option<Host>, stage: Stage) {
+    fn enter(&mut self, peer: PeerIndex, host: Option<Host>, stage: GuestState) {
         let before = self.guests.insert(peer, Guest { host, stage });
         assert!(before.is_none(), "nobody comes twice");
         if let Some(host) = host {
             *self.crowds.entry(host).or_default() += 1;
         }
-        if stage == Stage::Pending {
+        if stage == GuestState::Pending {
             self.pending.entry(host).or_default().insert(peer);
             self.pending_count += 1;
         }

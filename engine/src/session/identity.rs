@@ -32,7 +32,7 @@ struct Newcomer {
 
 /// The connection that named it first.
 #[derive(Clone, Copy, Debug)]
-struct Holder {
+struct Incumbent {
     incoming: bool,
     ip: IpAddr,
     is_proven: bool,
@@ -44,8 +44,8 @@ struct Holder {
 
 /// What is done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
-    /// The newcomer takes the holder's place.
+enum Precedence {
+    /// The newcomer takes the incumbent's place.
     Replaces,
     /// Both stay for now: the newcomer has to prove a key.
     ToProve,
@@ -84,17 +84,17 @@ impl Session {
         };
         let mut replaced = Vec::new();
         for (other, link) in self.named(torrent_id, client_id, peer) {
-            let holder = Holder {
+            let incumbent = Incumbent {
                 incoming: other.incoming,
                 ip: other.addr.ip().to_canonical(),
                 is_proven: self.market.peer(other.index).node_id.is_some(),
                 age: now.since(link.met_at),
                 silence: now.since(link.heard_at),
             };
-            match claim(newcomer, holder) {
-                Claim::Replaces => replaced.push(other.index),
-                Claim::ToProve => return Meeting::MustProve(now.after(PROOF_MAX)),
-                Claim::Refused => return Meeting::Goes,
+            match claim(newcomer, incumbent) {
+                Precedence::Replaces => replaced.push(other.index),
+                Precedence::ToProve => return Meeting::MustProve(now.after(PROOF_MAX)),
+                Precedence::Refused => return Meeting::Goes,
             }
         }
         Meeting::Comes(replaced)
@@ -159,21 +159,21 @@ impl Session {
     }
 }
 
-fn claim(newcomer: Newcomer, holder: Holder) -> Claim {
-    let crosses = newcomer.incoming != holder.incoming && newcomer.ip == holder.ip;
-    if holder.silence >= SILENT_MAX {
-        Claim::Replaces
-    } else if crosses && holder.age < CROSSING_MAX && !holder.is_proven {
+fn claim(newcomer: Newcomer, incumbent: Incumbent) -> Precedence {
+    let crosses = newcomer.incoming != incumbent.incoming && newcomer.ip == incumbent.ip;
+    if incumbent.silence >= SILENT_MAX {
+        Precedence::Replaces
+    } else if crosses && incumbent.age < CROSSING_MAX && !incumbent.is_proven {
         // Both sides must choose the same, so this is libtorrent's rule: the one stays that the
         // larger client id dialled.
         match newcomer.incoming == newcomer.is_larger {
-            true => Claim::Replaces,
-            false => Claim::Refused,
+            true => Precedence::Replaces,
+            false => Precedence::Refused,
         }
     } else if newcomer.may_prove {
-        Claim::ToProve
+        Precedence::ToProve
     } else {
-        Claim::Refused
+        Precedence::Refused
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
         is_larger: true,
         may_prove: false,
     };
-    const HOLDER: Holder = Holder {
+    const INCUMBENT: Incumbent = Incumbent {
         incoming: false,
         ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
         is_proven: false,
@@ -197,44 +197,52 @@ mod tests {
 
     #[test]
     fn dials_that_cross_leave_what_the_larger_id_dialled() {
-        assert_eq!(claim(NEWCOMER, HOLDER), Claim::Replaces);
+        assert_eq!(claim(NEWCOMER, INCUMBENT), Precedence::Replaces);
         let smaller = Newcomer {
             is_larger: false,
             ..NEWCOMER
         };
-        assert_eq!(claim(smaller, HOLDER), Claim::Refused);
+        assert_eq!(claim(smaller, INCUMBENT), Precedence::Refused);
     }
 
     #[test]
     fn nobody_else_is_thrown_out_by_a_name() {
-        let elsewhere = Holder {
+        let elsewhere = Incumbent {
             ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)),
-            ..HOLDER
+            ..INCUMBENT
         };
-        let came_too = Holder {
+        let came_too = Incumbent {
             incoming: true,
-            ..HOLDER
+            ..INCUMBENT
         };
-        let known = Holder {
+        let known = Incumbent {
             age: Duration::from_secs(10),
-            ..HOLDER
+            ..INCUMBENT
         };
-        let proven = Holder {
+        let proven = Incumbent {
             is_proven: true,
-            ..HOLDER
+            ..INCUMBENT
         };
-        for holder in [elsewhere, came_too, known, proven] {
-            assert_eq!(claim(NEWCOMER, holder), Claim::Refused, "{holder:?}");
+        for incumbent in [elsewhere, came_too, known, proven] {
+            assert_eq!(
+                claim(NEWCOMER, incumbent),
+                Precedence::Refused,
+                "{incumbent:?}"
+            );
             let prover = Newcomer {
                 may_prove: true,
                 ..NEWCOMER
             };
-            assert_eq!(claim(prover, holder), Claim::ToProve, "{holder:?}");
-            let dead = Holder {
+            assert_eq!(
+                claim(prover, incumbent),
+                Precedence::ToProve,
+                "{incumbent:?}"
+            );
+            let dead = Incumbent {
                 silence: SILENT_MAX,
-                ..holder
+                ..incumbent
             };
-            assert_eq!(claim(NEWCOMER, dead), Claim::Replaces, "{holder:?}");
+            assert_eq!(claim(NEWCOMER, dead), Precedence::Replaces, "{incumbent:?}");
         }
     }
 }

@@ -113,8 +113,7 @@ fn i2_dials_and_handshakes_in_vain_are_shown_and_told_with_their_reason() {
     let peers: Vec<_> = (7_000..7_007).map(addr).collect();
     rig.command(Command::AddPeers { torrent_id, peers });
     rig.take();
-    let mut reasons = [FailureReason::Refused, FailureReason::TimedOut].into_iter();
-    while let Some(reason) = reasons.next() {
+    for reason in [FailureReason::Refused, FailureReason::TimedOut] {
         let (torrent_id, addr) = rig.plane.dials.remove(0);
         rig.input(Input::DialFailed {
             torrent_id,

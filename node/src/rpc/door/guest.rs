@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tonic::transport::server::Connected;
 
 use super::crowds::CrowdPlace;
-use super::opening::Opening;
+use super::opening::FirstRequest;
 use crate::rpc::{GRACE, stopped};
 
 /// Time for the first request.
@@ -22,7 +22,7 @@ type Deadline = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(in crate::rpc) struct Guest<S> {
     stream: S,
     /// Until its first request is here, and when it has to be.
-    opening: Option<(Opening, Deadline)>,
+    opening: Option<(FirstRequest, Deadline)>,
     /// The end of the grace after a stop.
     end: Deadline,
     is_over: bool,
@@ -49,7 +49,7 @@ impl<S> Guest<S> {
         });
         Self {
             stream,
-            opening: Some((Opening::new(), opened)),
+            opening: Some((FirstRequest::new(), opened)),
             end,
             is_over: false,
             _places: places,

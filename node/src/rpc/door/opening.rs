@@ -9,7 +9,7 @@ const HEADERS: u8 = 1;
 
 /// Watches a connection begin.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct FirstRequest {
     /// Bytes to pass over: the preface, or the rest of a frame.
     skip: usize,
     header: [u8; FRAME_HEADER_LEN],
@@ -18,7 +18,7 @@ pub(super) struct Opening {
     is_request: bool,
 }
 
-impl Opening {
+impl FirstRequest {
     /// Nothing has come.
     pub(super) fn new() -> Self {
         Self {
@@ -75,14 +75,14 @@ mod tests {
     #[test]
     fn a_connection_is_open_with_its_first_whole_request_however_it_is_cut() {
         let settings_and_pings = bytes(&[(4, 18), (6, 8), (6, 8)]);
-        assert!(!Opening::new().saw(&settings_and_pings));
+        assert!(!FirstRequest::new().saw(&settings_and_pings));
         let whole = bytes(&[(4, 0), (6, 8), (HEADERS, 30)]);
-        assert!(Opening::new().saw(&whole));
-        assert!(!Opening::new().saw(&whole[..whole.len() - 1]));
-        let mut opening = Opening::new();
+        assert!(FirstRequest::new().saw(&whole));
+        assert!(!FirstRequest::new().saw(&whole[..whole.len() - 1]));
+        let mut opening = FirstRequest::new();
         let seen: Vec<bool> = whole.iter().map(|byte| opening.saw(&[*byte])).collect();
         let before = seen.iter().filter(|seen| !**seen).count();
         assert_eq!(before, whole.len() - 1, "with the last byte only");
-        assert!(Opening::new().saw(&bytes(&[(HEADERS, 0)])));
+        assert!(FirstRequest::new().saw(&bytes(&[(HEADERS, 0)])));
     }
 }

@@ -23,14 +23,14 @@ use crate::settlement::Keeper;
 /// Longest time for anything that a test waits for; it never passes where the test succeeds.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-struct Kept {
+struct KeptLedger {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
     served: TaskHandle<Result<(), crate::rpc::ServeError>>,
     thread: JoinHandle<()>,
 }
 
-async fn keep() -> Kept {
+async fn keep() -> KeptLedger {
     let (own, issuer) = (Identity::from_secret([1; 32]), [2; 32]);
     let issuer = Identity::from_secret(issuer).id();
     let genesis = Genesis::render("testers", own.id(), &[issuer]).unwrap();
@@ -42,7 +42,7 @@ async fn keep() -> Kept {
     let addr = door.addr().unwrap();
     let (stop, stopping) = watch::channel(false);
     let served = tokio::spawn(serve(door, keeper, stopping));
-    Kept {
+    KeptLedger {
         addr,
         stop,
         served,
