@@ -4,6 +4,7 @@
 //! `addresses`. Connecting to them is the session's.
 
 pub(crate) mod addresses;
+pub mod reach;
 pub mod tracker;
 
 /// Longest datagram that is looked at; a tracker's answer of 200 peers is a quarter of it.
