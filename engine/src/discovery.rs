@@ -7,6 +7,7 @@ pub(crate) mod addresses;
 pub(crate) mod bans;
 pub mod failures;
 pub(crate) mod host;
+pub mod reach;
 pub mod tracker;
 
 /// Longest datagram that is looked at; a tracker's answer of 200 peers is a quarter of it.

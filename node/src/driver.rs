@@ -298,10 +298,11 @@ impl Driver {
                 torrent_id,
                 tracker,
                 request,
+                reach,
             } => {
                 let announcer = Arc::clone(&self.announcer);
                 self.runtime
-                    .spawn(announcer.announce(torrent_id, tracker, request));
+                    .spawn(announcer.announce((torrent_id, tracker), request, reach));
             }
             Output::Tally(rows) => {
                 let written = self.books.write(&rows);

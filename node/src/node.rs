@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::credit::boost::BoostRowError;
+use seedbank_engine::discovery::reach::Zone;
 use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentTotals,
 };
@@ -37,6 +38,7 @@ use crate::inbox::{Inbox, ToSession};
 use crate::net::datagram::Datagrams;
 use crate::net::dial::Dialler;
 use crate::net::listen;
+use crate::net::lookup::Lookups;
 use crate::net::tracker::Announcer;
 use crate::settlement::{NoSettlement, Settlement, keep_telling};
 use crate::torrents::registry::Registry;
@@ -215,7 +217,7 @@ impl Node {
         let plane = DataPlane::start(inbox.clone())?;
         let registry = Registry::new(data_dir.torrents());
         let torrents = Torrents::new(Arc::clone(&plane), registry, options.download_dir.clone());
-        let source = source_address(&options.listen);
+        let (source, lookups) = (source_address(&options.listen), Lookups::new());
         let clock = Clock::start();
         let events = Events::open(&data_dir.events())?;
         let (tell, ended) = watch::channel(None);
@@ -229,8 +231,8 @@ impl Node {
             books: Arc::clone(&books),
             events: events.clone(),
             dialler: Dialler::new(Arc::clone(&plane), source),
-            datagrams: Datagrams::start(inbox.clone(), source),
-            announcer: Announcer::new(inbox.clone(), source),
+            datagrams: Datagrams::start(inbox.clone(), source, Arc::clone(&lookups)),
+            announcer: Announcer::new(inbox.clone(), source, lookups),
             torrents: Arc::clone(&torrents),
             settlement: options.settlement,
             observer: options.observer,
@@ -525,6 +527,7 @@ fn session(
     let config = SessionConfig {
         client_id: client_id()?,
         listen_port: listen.first().map_or(0, SocketAddr::port),
+        home: Zone::of_all(listen.iter().map(SocketAddr::ip)),
         rng_seed,
         network: options.network,
         receipts: options.receipts,

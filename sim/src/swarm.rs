@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::content::metainfo::build::{DraftContent, MetainfoDraft};
+use seedbank_engine::discovery::reach::Zone;
 use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
 use seedbank_engine::interface::config::{Policy, SessionConfig};
 use seedbank_engine::session::Session;
@@ -67,6 +68,7 @@ pub fn config(number: u64, rng_seed: u64) -> SessionConfig {
     SessionConfig {
         client_id: ClientId(client_id),
         listen_port: 6881,
+        home: Zone::Public,
         rng_seed: rng_seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         network: None,
         receipts: true,

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Instant};
 
+use crate::discovery::reach::ReachError;
 use crate::units::{ClientId, InfoHash};
 
 pub use tiers::{Announce, HURRY_INTERVAL, RETRY_FIRST, RETRY_LONGEST, Trackers};
@@ -94,6 +95,9 @@ pub enum AnnounceError {
     /// Nobody there.
     #[error("cannot reach it: {0}")]
     Unreachable(String),
+    /// Whoever named it may not lead us there.
+    #[error(transparent)]
+    Forbidden(#[from] ReachError),
 }
 
 /// Seconds that a tracker named, held within [`INTERVAL_SHORTEST`] and [`INTERVAL_LONGEST`].

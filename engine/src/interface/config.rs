@@ -2,6 +2,7 @@
 
 pub use crate::credit::network::Network;
 pub use crate::credit::policy::CreditPolicy;
+use crate::discovery::reach::Zone;
 pub use crate::transfer::choker::PaidRule;
 use crate::units::ClientId;
 
@@ -12,6 +13,8 @@ pub struct SessionConfig {
     pub client_id: ClientId,
     /// Port we listen on, as told to trackers and peers.
     pub listen_port: u16,
+    /// Where the addresses are that we listen at: what strangers name may be as near as that.
+    pub home: Zone,
     /// Seed of every random choice.
     pub rng_seed: u64,
     /// The network this node belongs to, if any.

@@ -9,6 +9,7 @@ use seedbank_ledger::tally::TallyRow;
 
 use crate::content::metainfo::Metainfo;
 use crate::credit::settlement::SettlementRequest;
+use crate::discovery::reach::Reach;
 use crate::discovery::tracker::AnnounceRequest;
 use crate::interface::command::{AddTorrent, TorrentTotals};
 use crate::interface::event::SessionEvent;
@@ -127,6 +128,9 @@ pub enum Output {
         tracker: String,
         /// What to say.
         request: AnnounceRequest,
+        /// Where it may be. The driver holds every address that it connects to against this, and
+        /// the peers that the tracker names.
+        reach: Reach,
     },
     /// Write rows before anything after this output happens: into the store's write-ahead log and
     /// handed to the kernel, not fsynced.

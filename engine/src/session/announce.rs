@@ -4,6 +4,7 @@
 use seedbank_ledger::Instant;
 
 use crate::discovery::addresses::PeerSource;
+use crate::discovery::reach::Reach;
 use crate::discovery::tracker::udp::client::UdpQuestion;
 use crate::discovery::tracker::url::TrackerUrl;
 use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
@@ -64,6 +65,9 @@ impl Session {
 
     /// Over UDP ourselves; anything else is the driver's.
     fn ask_tracker(&mut self, torrent_id: TorrentId, tracker: String, request: AnnounceRequest) {
+        let torrent = self.torrents.get(&torrent_id);
+        let typed = torrent.is_some_and(|torrent| torrent.record.trackers.contains(&tracker));
+        let reach = Reach::new(self.config.home).typed(typed);
         match TrackerUrl::parse(&tracker) {
             Ok(TrackerUrl::Udp(target)) => {
                 let question = UdpQuestion {
@@ -71,12 +75,13 @@ impl Session {
                     tracker,
                 };
                 let ids = [(); 2].map(|()| self.transaction_ids.draw());
-                self.udp_trackers.ask(question, target, request, ids);
+                self.udp_trackers.ask(question, target, request, reach, ids);
             }
             Ok(TrackerUrl::Http(_)) | Err(_) => self.emit(Output::Announce {
                 torrent_id,
                 tracker,
                 request,
+                reach,
             }),
         }
     }

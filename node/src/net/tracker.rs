@@ -6,6 +6,7 @@ mod http;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use seedbank_engine::discovery::reach::Reach;
 use seedbank_engine::discovery::tracker::url::TrackerUrl;
 use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
 use seedbank_engine::interface::input::Input;
@@ -13,6 +14,8 @@ use seedbank_engine::units::TorrentId;
 use tokio::sync::Semaphore;
 
 use crate::inbox::Inbox;
+use crate::net::lookup::Lookups;
+use http::Http;
 
 /// Most announces on their way at once; the rest wait.
 const ANNOUNCES_MAX: usize = 32;
@@ -20,15 +23,15 @@ const ANNOUNCES_MAX: usize = 32;
 /// Carries announces of one node.
 #[derive(Debug)]
 pub(crate) struct Announcer {
-    http: Option<reqwest::Client>,
+    http: Option<Http>,
     inbox: Inbox,
     running: Semaphore,
 }
 
 impl Announcer {
     /// `source` is the address to speak from; `None` for any.
-    pub(crate) fn new(inbox: Inbox, source: Option<IpAddr>) -> Arc<Self> {
-        let http = http::client(source);
+    pub(crate) fn new(inbox: Inbox, source: Option<IpAddr>, lookups: Arc<Lookups>) -> Arc<Self> {
+        let http = Http::new(source, lookups);
         if let Err(error) = &http {
             tracing::warn!(%error, "HTTP trackers cannot be asked");
         }
@@ -39,15 +42,15 @@ impl Announcer {
         })
     }
 
-    /// Asks a tracker and tells the session what it said.
+    /// Asks a tracker, if it is where it may be, and tells the session what it said.
     pub(crate) async fn announce(
         self: Arc<Self>,
-        torrent_id: TorrentId,
-        tracker: String,
+        (torrent_id, tracker): (TorrentId, String),
         request: AnnounceRequest,
+        reach: Reach,
     ) {
         let running = self.running.acquire().await;
-        let result = self.ask(&tracker, request).await;
+        let result = self.ask(&tracker, request, reach).await;
         drop(running);
         let announced = Input::Announced {
             torrent_id,
@@ -61,10 +64,11 @@ impl Announcer {
         &self,
         tracker: &str,
         request: AnnounceRequest,
+        reach: Reach,
     ) -> Result<AnnounceReply, AnnounceError> {
         let url = TrackerUrl::parse(tracker).map_err(|error| unreachable(&error))?;
         match (url, &self.http) {
-            (TrackerUrl::Http(_), Some(client)) => http::ask(client, tracker, &request).await,
+            (TrackerUrl::Http(_), Some(http)) => http.ask(tracker, &request, reach).await,
             (TrackerUrl::Http(_), None) => Err(unreachable(&"HTTP is not available")),
             (TrackerUrl::Udp(_), _) => Err(unreachable(&"not an HTTP tracker")),
         }

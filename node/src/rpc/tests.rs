@@ -280,7 +280,7 @@ async fn adding_a_torrent_is_idempotent_and_an_id_stands_for_one_body() {
         change(&mut request);
         request
     };
-    let cases: [(v1::AddTorrentRequest, ErrorReason); 5] = [
+    let cases: [(v1::AddTorrentRequest, ErrorReason); 6] = [
         (bad(|request| request.source = None), ErrorReason::BadField),
         (
             bad(|request| request.download_dir = "downloads".into()),
@@ -288,6 +288,10 @@ async fn adding_a_torrent_is_idempotent_and_an_id_stands_for_one_body() {
         ),
         (
             bad(|request| request.initial_peers = vec!["example.org:1".into()]),
+            ErrorReason::BadField,
+        ),
+        (
+            bad(|request| request.trackers = vec!["wss://example.org".into()]),
             ErrorReason::BadField,
         ),
         (

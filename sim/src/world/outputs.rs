@@ -68,6 +68,7 @@ impl World {
                 torrent_id,
                 tracker,
                 request,
+                ..
             } => {
                 let asking = Asking {
                     node,

@@ -33,8 +33,6 @@ pub struct Announce {
 #[derive(Clone, Debug)]
 pub struct Trackers {
     tiers: Vec<Vec<Tracker>>,
-    /// As given, for the torrent file.
-    original: Vec<Vec<String>>,
     phase: AnnouncePhase,
     /// A completion that no tracker has been told yet.
     completed: bool,
@@ -69,11 +67,11 @@ struct Tracker {
 impl Trackers {
     /// From the tiers of a torrent; each is shuffled. URLs that cannot be asked, that come again or
     /// that are past [`TRACKERS_MAX`] are left out.
-    pub fn new(tiers: Vec<Vec<String>>, rng_seed: u64) -> Self {
+    pub fn new(tiers: &[Vec<String>], rng_seed: u64) -> Self {
         let mut rng = Rng::new(rng_seed);
         let mut seen = BTreeSet::new();
         let mut ours: Vec<Vec<Tracker>> = Vec::new();
-        for tier in &tiers {
+        for tier in tiers {
             let urls = tier.iter().filter(|url| TrackerUrl::parse(url).is_ok());
             let mut trackers = Vec::new();
             for url in urls {
@@ -88,7 +86,6 @@ impl Trackers {
         }
         Self {
             tiers: ours,
-            original: tiers,
             phase: AnnouncePhase::Idle,
             completed: false,
             due: Instant::ZERO,
@@ -108,6 +105,28 @@ impl Trackers {
         for tracker in self.tiers.iter_mut().flatten() {
             tracker.retry_at = now;
         }
+    }
+
+    /// The owner names trackers: they are asked at once and before all others, also those that
+    /// failed so far. URLs that cannot be asked, or past [`TRACKERS_MAX`], are left out.
+    pub fn add(&mut self, urls: &[String], now: Instant) {
+        let mut first = Vec::new();
+        for url in urls {
+            let known = self.tracker(url).map(|tracker| {
+                tracker.retry_at = now;
+                tracker.failures = 0;
+            });
+            let count = self.tiers.iter().flatten().count() + first.len();
+            let is_new = known.is_none() && count < TRACKERS_MAX;
+            let is_twice = first.iter().any(|one: &Tracker| one.url == *url);
+            if is_new && !is_twice && TrackerUrl::parse(url).is_ok() {
+                first.push(Tracker::new(url));
+            }
+        }
+        if !first.is_empty() {
+            self.tiers.insert(0, first);
+        }
+        self.due = now;
     }
 
     /// The last piece was verified, and it was downloaded by us: tell a tracker, once.
@@ -177,11 +196,6 @@ impl Trackers {
             AnnouncePhase::Stopping => Some(self.due),
             AnnouncePhase::Waiting => (!self.tiers.is_empty()).then_some(self.due),
         }
-    }
-
-    /// Tiers as they were given.
-    pub fn tiers(&self) -> Vec<Vec<String>> {
-        self.original.clone()
     }
 
     /// What each tracker said last, in the order in which they are asked.

@@ -9,6 +9,7 @@ use super::plane::{Plane, Wire};
 use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::credit::wallet::WalletBook;
+use crate::discovery::reach::Zone;
 use crate::interface::command::{AddTorrent, Command, TorrentSource};
 use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::event::SessionEvent;
@@ -406,6 +407,7 @@ pub(super) fn config() -> SessionConfig {
     SessionConfig {
         client_id: OWN_ID,
         listen_port: 6881,
+        home: Zone::Loopback,
         rng_seed: 1,
         network: None,
         receipts: false,
