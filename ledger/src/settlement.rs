@@ -4,6 +4,8 @@
 //! come out once all of a group is durable. Threads, connections and clocks are its driver's, of
 //! which there are several. `settlement/grant.rs` holds how an issuer creates credit.
 
+pub mod codec;
+pub mod envelope;
 mod grant;
 mod node;
 
@@ -17,8 +19,9 @@ use crate::signed::order::SignedOrder;
 use crate::statement::{AccountStatus, LockStatus, StatementLine};
 use crate::units::Sequence;
 
+pub use codec::PAGE_LINES_MAX;
 pub use grant::{GrantOutcome, IssueError, Issuing, NewGrant};
-pub use node::{GrantPage, PAGE_LINES_MAX, SettlementNode};
+pub use node::{GrantPage, SettlementNode};
 
 /// A question. Each is idempotent and repeated until it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -140,6 +140,25 @@ fn other_kind(kind: EntryKind) -> LayoutError {
     }
 }
 
+impl AccountStatus {
+    /// Account 32, available u64, reserved u64, nonce u64.
+    pub(crate) fn write(&self, out: Writer) -> Writer {
+        out.bytes(self.account.as_bytes())
+            .u64(self.available.get())
+            .u64(self.reserved.get())
+            .u64(self.nonce)
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
+        Ok(Self {
+            account: NodeId::from_bytes(from.array()?),
+            available: MicroCredits::new(from.u64()?),
+            reserved: MicroCredits::new(from.u64()?),
+            nonce: from.u64()?,
+        })
+    }
+}
+
 impl LockStatus {
     fn write(&self, out: Writer) -> Writer {
         self.lock
@@ -148,7 +167,7 @@ impl LockStatus {
             .flag(self.closed)
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
         Ok(Self {
             lock: Signed::read(from)?,
             claimed: MicroCredits::new(from.u64()?),

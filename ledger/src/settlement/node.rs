@@ -1,11 +1,13 @@
 //! The service: questions of many accounts, answered from one network ledger.
 
-use crate::charts::network::{self, Audit, GrantSummary, NetworkLedger};
+use crate::charts::network::{Audit, GrantSummary, NetworkLedger};
 use crate::entry::EntryHash;
 use crate::identity::NodeId;
 use crate::ledger::check::CheckError;
 use crate::ledger::{LedgerError, Outcome};
 use crate::refusal::Refusal;
+use crate::settlement::codec::PAGE_LINES_MAX;
+use crate::settlement::envelope::Sealer;
 use crate::settlement::{
     Answered, GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest,
     Statement,
@@ -16,10 +18,6 @@ use crate::statement::{LockStatus, Operation, StatementLine};
 use crate::store::{Store, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
-
-/// Most lines in one answer: one less than the ledger reads at once, to know whether there are
-/// more.
-pub const PAGE_LINES_MAX: usize = network::LINES_MAX - 1;
 
 /// A settlement node: a network ledger, and the issuer's key if it is kept here.
 #[derive(Debug)]
@@ -174,6 +172,11 @@ impl<S: Store> SettlementNode<S> {
     /// Makes the whole ledger again from its entries and sums it up; O(entries).
     pub fn audit(&self) -> Result<Audit, CheckError> {
         self.ledger.audit()
+    }
+
+    /// What seals its answers, on whatever thread sends them.
+    pub fn sealer(&self) -> Sealer {
+        Sealer::new(self.ledger.share_key(), self.ledger.network_id())
     }
 
     /// The ledger that it answers from.
