@@ -109,6 +109,56 @@ fn answers(
     claim: &SettlementRequest,
     lock_id: LockId,
 ) -> Vec<Value> {
+    let paid = world.network.statement(&id(2), None, 9).unwrap();
+    let paid = good(
+        "a claim that is paid",
+        claim,
+        0,
+        entered(paid.last().unwrap()),
+    );
+    let opened = world.network.statement(&id(1), None, 9).unwrap();
+    let mut vectors = orders(submit, &opened[1]);
+    vectors.push(paid);
+    vectors.extend(told(world, lock_id));
+    vectors
+}
+
+/// Answers to an order.
+fn orders(submit: &SettlementRequest, opened: &StatementLine) -> Vec<Value> {
+    let nothing = OperationAnswer {
+        refusal: None,
+        used_by: None,
+        sequence: None,
+        line: None,
+    };
+    let known = OperationAnswer {
+        sequence: Some(Sequence::new(4)),
+        ..nothing.clone()
+    };
+    let used = OperationAnswer {
+        refusal: Some(Refusal::WrongNonce),
+        used_by: Some(order(1, 1, transfer(2, 5))),
+        ..known.clone()
+    };
+    let refused = OperationAnswer {
+        refusal: Some(Refusal::NoStanding),
+        ..nothing
+    };
+    [
+        ("an order that is entered", entered(opened)),
+        ("an order that was entered before", operation(known)),
+        ("a nonce that another order used", operation(used)),
+        (
+            "an order of an account without standing",
+            operation(refused),
+        ),
+    ]
+    .map(|(name, body)| good(name, submit, 0, body))
+    .into()
+}
+
+/// Answers to reads, good ones and others.
+fn told(world: &World, lock_id: LockId) -> Vec<Value> {
     let lines = world.network.statement(&id(1), None, 9).unwrap();
     let account = AccountAnswer {
         status: world.network.account(&id(1)).unwrap(),
@@ -122,78 +172,22 @@ fn answers(
             lines,
         })
     };
-    let lock = world.network.lock(lock_id).unwrap();
-    let claimed = world.network.statement(&id(2), None, 9).unwrap();
-    let reads = read(ReadKind::Statement {
-        after: None,
-        count: 255,
-    });
-    let watch = read(ReadKind::Watch { after: None });
+    let (after, count) = (None, 255);
+    let reads = read(ReadKind::Statement { after, count });
+    let watch = read(ReadKind::Watch { after });
     let absent = read(ReadKind::Lock(LockId::new(7)));
+    let lock = AnswerBody::Lock(world.network.lock(lock_id).unwrap());
+    let late = AnswerBody::Refused(Refusal::Expired);
+    let account = AnswerBody::Account(account);
     let mut vectors = vec![
-        good("an order that is entered", submit, 0, entered(&lines[1])),
-        good(
-            "a claim that is paid",
-            claim,
-            0,
-            entered(claimed.last().unwrap()),
-        ),
-        good(
-            "an order that was entered before",
-            submit,
-            0,
-            known(3, None),
-        ),
-        good(
-            "a nonce that another order used",
-            submit,
-            0,
-            operation(OperationAnswer {
-                refusal: Some(Refusal::WrongNonce),
-                used_by: Some(order(1, 1, transfer(2, 5))),
-                sequence: Some(Sequence::new(3)),
-                line: None,
-            }),
-        ),
-        good(
-            "an order of an account without standing",
-            submit,
-            0,
-            operation(OperationAnswer {
-                refusal: Some(Refusal::NoStanding),
-                used_by: None,
-                sequence: None,
-                line: None,
-            }),
-        ),
-        good(
-            "an account",
-            &read(ReadKind::Account),
-            0,
-            AnswerBody::Account(account),
-        ),
-        good(
-            "a lock",
-            &read(ReadKind::Lock(lock_id)),
-            0,
-            AnswerBody::Lock(lock),
-        ),
+        good("an account", &read(ReadKind::Account), 0, account),
+        good("a lock", &read(ReadKind::Lock(lock_id)), 0, lock),
         good("no lock", &absent, 0, AnswerBody::Lock(None)),
         good("a statement", &reads, 0, statement(false)),
-        good(
-            "a statement of which there is more",
-            &reads,
-            0,
-            statement(true),
-        ),
+        good("a page of a statement", &reads, 0, statement(true)),
         good("the first message of a watch", &watch, 0, statement(false)),
-        good("the fourth message of a watch", &watch, 3, statement(false)),
-        good(
-            "a read that is late",
-            &reads,
-            0,
-            AnswerBody::Refused(Refusal::Expired),
-        ),
+        good("the fourth of a watch", &watch, 3, statement(false)),
+        good("a read that is late", &reads, 0, late),
     ];
     vectors.extend(refused(&absent));
     vectors.extend(malformed(&reads, &statement(false)));
@@ -210,15 +204,6 @@ fn entered(line: &StatementLine) -> AnswerBody {
         used_by: None,
         sequence: Some(line.certificate.body.sequence),
         line: Some(line.clone()),
-    })
-}
-
-fn known(sequence: u64, refusal: Option<Refusal>) -> AnswerBody {
-    operation(OperationAnswer {
-        refusal,
-        used_by: None,
-        sequence: Some(Sequence::new(sequence)),
-        line: None,
     })
 }
 
