@@ -238,6 +238,11 @@ impl Session {
             Input::Resolved { host, port, result } => self.resolved(&host, port, &result, now),
             Input::Settled { request, answer } => self.market.settled(request, answer, now),
             Input::LineEntered(line) => self.market.line_entered(line, now),
+            Input::LineRefused {
+                line,
+                refusal,
+                newest,
+            } => self.market.line_refused(line, refusal, newest, now),
             Input::Measured(samples) => self.measured(&samples, now),
         }
         self.timers(now);

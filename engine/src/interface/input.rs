@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use seedbank_ledger::settlement::SettlementAnswer;
+use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{Sequence, UnixTime};
 
 pub use crate::asked::BlockFate;
-pub use crate::credit::settlement::Unreachable;
+pub use crate::credit::settlement::{Envelope, Unreachable};
 use crate::discovery::ResolveError;
 pub use crate::discovery::failures::FailureReason;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
@@ -158,12 +158,22 @@ pub enum Input {
     Settled {
         /// Number of the request in [`Output::Settle`](super::output::Output::Settle).
         request: u64,
-        /// Its answer.
-        answer: Result<SettlementAnswer, Unreachable>,
+        /// Its answer as it came: the session opens it.
+        answer: Result<Envelope, Unreachable>,
     },
     /// The settlement node has entered this line of our account. A hint: it costs a question at
     /// most, and without it the next regular statement says the same.
     LineEntered(Sequence),
+    /// The node ledger refused the settled line that
+    /// [`Output::Append`](super::output::Output::Append) brought it.
+    LineRefused {
+        /// Its sequence in the network's ledger.
+        line: Sequence,
+        /// Why.
+        refusal: Refusal,
+        /// Newest line of the node ledger after that.
+        newest: Option<Sequence>,
+    },
     /// How connections fare on their way out: every
     /// [`MEASURE_EVERY`](super::output::MEASURE_EVERY) while
     /// [`Output::Measure`](super::output::Output::Measure) says so, all of them together that sent

@@ -135,7 +135,8 @@ pub enum Output {
     /// Write rows before anything after this output happens: into the store's write-ahead log and
     /// handed to the kernel, not fsynced.
     Tally(Vec<TallyRow>),
-    /// Append an entry to the node ledger.
+    /// Append an entry to the node ledger. Of a settled line that it refuses it is told by
+    /// [`Input::LineRefused`](super::input::Input::LineRefused).
     Append(NodeCommand),
     /// Ask the settlement node; answered by `Settled`.
     Settle {

@@ -12,6 +12,8 @@ mod order;
 mod overview;
 mod rows;
 
+use std::sync::Arc;
+
 use crate::account::AccountId;
 use crate::entry::{Entry, EntryHash};
 use crate::genesis::Genesis;
@@ -20,6 +22,7 @@ use crate::ledger::check::{CheckError, CheckReport};
 use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
 use crate::signed::Body as _;
 use crate::signed::certificate::Certificate;
+use crate::signed::head::{LedgerHead, SignedHead};
 use crate::signed::lock::LockId;
 use crate::state::{Row as _, State};
 use crate::statement::{AccountStatus, LockStatus, Operation, StatementLine};
@@ -42,7 +45,7 @@ pub const LINES_MAX: usize = 256;
 #[derive(Debug)]
 pub struct NetworkLedger<S> {
     ledger: Ledger<NetworkChart, S>,
-    settlement: Identity,
+    settlement: Arc<Identity>,
 }
 
 /// Where all credit is.
@@ -73,7 +76,10 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
         }
         let chart = NetworkChart::new(genesis, settlement.share_scheme());
         let ledger = Ledger::open(store, chart, now)?;
-        Ok(Self { ledger, settlement })
+        Ok(Self {
+            ledger,
+            settlement: Arc::new(settlement),
+        })
     }
 }
 
@@ -106,6 +112,23 @@ impl<S: Store> NetworkLedger<S> {
     /// Where the ledger ends.
     pub fn head(&self) -> Head {
         self.ledger.head()
+    }
+
+    /// Where the ledger ends, by the key that certifies its lines.
+    pub fn signed_head(&self) -> SignedHead {
+        let head = self.ledger.head();
+        let body = LedgerHead {
+            network_id: self.network_id(),
+            size: head.next.get(),
+            entry_hash: head.hash,
+            time: head.time,
+        };
+        body.sign(&self.settlement)
+    }
+
+    /// The key that certifies its lines, for whoever seals answers that speak of them.
+    pub fn share_key(&self) -> Arc<Identity> {
+        Arc::clone(&self.settlement)
     }
 
     /// Why nothing can be appended any more.

@@ -4,6 +4,7 @@
 //! `vectors/make.rs`; that they are what it makes is a test of its own, so neither drifts.
 
 mod history;
+mod link;
 mod make;
 
 use std::path::PathBuf;
@@ -99,6 +100,11 @@ fn every_vector_is_judged_as_it_says() {
         assert!(refused >= 5, "{name} has vectors that do not verify");
         assert!(valid >= 2, "{name} has valid vectors");
     }
+}
+
+#[test]
+fn questions_and_sealed_answers_are_judged_as_they_say() {
+    assert_eq!(link::judge_link(&load("link")), [10, 6, 13]);
 }
 
 #[test]

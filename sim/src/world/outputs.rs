@@ -83,7 +83,10 @@ impl World {
             Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
             Output::Append(command) => {
                 let unix = self.unix();
-                self.nodes[node.0].books.append(unix, command);
+                let refused = self.nodes[node.0].books.append(unix, command);
+                if let Some(input) = refused {
+                    self.queue.push(now, Event::Input(node, Box::new(input)));
+                }
             }
             Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
             Output::Measure(on) => self.set_measuring(node, on),
@@ -172,13 +175,9 @@ impl World {
     }
 
     pub(super) fn settle(&mut self, node: NodeIndex, request: u64, what: SettlementRequest) {
-        let account = match &self.nodes[node.0].session {
-            Some(session) => session.node_id(),
-            None => return,
-        };
         let unix = self.unix();
         let answer = match &mut self.settlement {
-            Some(settlement) => Ok(settlement.answer(account, what, unix)),
+            Some(settlement) => Ok(settlement.answer(&what, unix)),
             None => Err(Unreachable("no settlement node".to_owned())),
         };
         let settled = Box::new(Input::Settled { request, answer });

@@ -24,8 +24,18 @@ impl SettlementClock {
         self.last = Some((now, unix));
     }
 
-    /// A certificate made just now.
-    pub(super) fn sample(&mut self, certified: UnixTime, unix: UnixTime) {
+    /// An answer of this time came, to a question asked so many seconds ago: settlement time is
+    /// between the two. An estimate that is so stays, so that who holds answers up moves nothing.
+    pub(super) fn answered(&mut self, time: UnixTime, waited_secs: u64, unix: UnixTime) {
+        let latest = time.plus_secs(waited_secs);
+        // A second more, as all of them are cut to whole ones.
+        if self.settlement(unix) > latest.plus_secs(1) {
+            self.sample(latest, unix);
+        }
+        self.not_before(time, unix);
+    }
+
+    fn sample(&mut self, certified: UnixTime, unix: UnixTime) {
         self.skew_secs = difference(certified, unix);
     }
 
@@ -87,6 +97,19 @@ mod tests {
         assert!(!clock.is_sound());
         clock.sample(NOON.plus_secs(600), NOON);
         assert!(clock.is_sound());
+    }
+
+    #[test]
+    fn an_answer_that_was_held_up_moves_a_good_estimate_nowhere() {
+        let mut clock = SettlementClock::default();
+        for waited in [0, 1, 29] {
+            clock.answered(NOON, waited, NOON.plus_secs(waited));
+            assert_eq!(clock.skew_secs(), 0);
+        }
+        clock.answered(NOON, 29, NOON.plus_secs(700));
+        assert_eq!(clock.skew_secs(), -671);
+        clock.answered(NOON.plus_secs(50), 3, NOON);
+        assert_eq!(clock.skew_secs(), 50);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ("answer", answers()),
         ("read", reads()),
         ("channel", channels()),
+        ("link", super::link::link()),
         ("settlement", super::history::settlement()),
         ("booking", super::history::booking()),
     ]
