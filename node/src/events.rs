@@ -67,6 +67,7 @@ pub(crate) fn is_strangers(event: &SessionEvent) -> bool {
             | CreditEvent::BoostWorking { .. }
             | CreditEvent::BoostSettled { .. }
             | CreditEvent::SettlementRefused { .. }
+            | CreditEvent::AnswerUnusable { .. }
             | CreditEvent::ClockSkewed { .. } => false,
         },
     }

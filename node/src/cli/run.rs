@@ -65,6 +65,7 @@ fn daemon_options(config: &Config) -> Result<DaemonOptions, CliFailure> {
     Ok(DaemonOptions {
         genesis: config.read_genesis()?,
         settlement_uri: config.settlement.clone(),
+        settlement_ca: config.settlement_ca.clone(),
         role: config.settlement_role.clone(),
         api: ApiConfig {
             unix,

@@ -247,6 +247,11 @@ fn credit_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsR
             message: format!("{what}: {refusal}"),
             ..shell
         },
+        CreditEvent::AnswerUnusable { why } => WatchEventsResponse {
+            kind: EventKind::AnswerUnusable.into(),
+            message: format!("an answer of the settlement node cannot be used: {why}"),
+            ..shell
+        },
         CreditEvent::ClockSkewed { secs, is_sound } => WatchEventsResponse {
             kind: EventKind::ClockSkewed.into(),
             message: if *is_sound {
@@ -317,6 +322,7 @@ fn boost_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsRe
         | CreditEvent::WrittenOff { .. }
         | CreditEvent::Conflict { .. }
         | CreditEvent::SettlementRefused { .. }
+        | CreditEvent::AnswerUnusable { .. }
         | CreditEvent::ClockSkewed { .. } => shell,
     }
 }

@@ -7,9 +7,7 @@ mod schedules;
 pub(crate) mod settlement;
 
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::settlement::{
-    AnswerBody, OperationAnswer, REQUEST_ID_LEN_MAX, Statement,
-};
+use seedbank_ledger::settlement::{AnswerBody, OperationAnswer, REQUEST_ID_LEN_MAX, Statement};
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::order::Order;
 use seedbank_ledger::{Duration, MicroCredits};

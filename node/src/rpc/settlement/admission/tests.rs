@@ -5,11 +5,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seedbank_ledger::charts::network::NetworkLedger;
+use seedbank_ledger::settlement::codec::SettlementRequest;
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::read::{ReadKind, ReadRequest};
 use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Genesis, Identity, UnixTime};
 use seedbank_proto::Failure;
-use seedbank_proto::v1::settlement_service_client::SettlementServiceClient;
-use seedbank_proto::v1::{ErrorReason, WatchRequest, WatchResponse};
+use seedbank_proto::settlement_v1::settlement_service_client::SettlementServiceClient;
+use seedbank_proto::settlement_v1::{WatchRequest, WatchResponse};
+use seedbank_proto::v1::ErrorReason;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle as TaskHandle;
@@ -30,18 +34,21 @@ struct KeptLedger {
     thread: JoinHandle<()>,
 }
 
+fn genesis() -> Genesis {
+    let [own, issuer] = [1, 2].map(|byte| Identity::from_secret([byte; 32]).id());
+    let genesis = Genesis::render("testers", own, &[issuer]).unwrap();
+    Genesis::parse(&genesis).unwrap()
+}
+
 async fn keep() -> KeptLedger {
-    let (own, issuer) = (Identity::from_secret([1; 32]), [2; 32]);
-    let issuer = Identity::from_secret(issuer).id();
-    let genesis = Genesis::render("testers", own.id(), &[issuer]).unwrap();
-    let genesis = Genesis::parse(&genesis).unwrap();
+    let own = Identity::from_secret([1; 32]);
     let now = || UnixTime::from_secs(1_000_000);
-    let ledger = NetworkLedger::open(Memory::new(), genesis, own, now()).unwrap();
+    let ledger = NetworkLedger::open(Memory::new(), genesis(), own, now()).unwrap();
     let (keeper, thread) = Keeper::start(ledger, None, now).unwrap();
     let door = Door::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let addr = door.addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let served = tokio::spawn(serve(door, keeper, stopping));
+    let served = tokio::spawn(serve(door, keeper, None, stopping));
     KeptLedger {
         addr,
         stop,
@@ -59,11 +66,16 @@ async fn client(from: [u8; 4], to: SocketAddr) -> SettlementServiceClient<Channe
 async fn watch_one(
     client: &mut SettlementServiceClient<Channel>,
 ) -> Result<Streaming<WatchResponse>, Status> {
-    let request = WatchRequest {
-        account: Identity::from_secret([3; 32]).id().to_string(),
-        ..WatchRequest::default()
+    let own = Identity::from_secret([3; 32]);
+    let read = ReadRequest {
+        network_id: genesis().network_id(),
+        account: own.id(),
+        kind: ReadKind::Watch { after: None },
+        random: [5; 16],
+        valid_until: UnixTime::from_secs(1_000_300),
     };
-    Ok(client.watch(request).await?.into_inner())
+    let request = SettlementRequest::Read(read.sign(&own)).to_bytes();
+    Ok(client.watch(WatchRequest { request }).await?.into_inner())
 }
 
 #[tokio::test]
