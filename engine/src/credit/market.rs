@@ -177,7 +177,7 @@ impl Market {
         now: Instant,
     ) {
         self.tell_wallet(now, |wallet| {
-            wallet.line_refused(line, refusal, newest, now)
+            wallet.line_refused(line, refusal, newest, now);
         });
         self.route(now);
     }

@@ -60,7 +60,7 @@ fn l1_a_dropped_line_with_previous_rewritten_reaches_no_node_ledger() {
     statement.lines[0].previous = left_out.previous;
     let rewritten = Envelope {
         answer: rewritten.to_bytes(),
-        ..sealed.clone()
+        signature: sealed.signature,
     };
     let settlement = identity(200).id();
     let open =

@@ -8,6 +8,7 @@ use seedbank_engine::interface::output::{MEASURE_EVERY, Output, StorageCheck};
 use seedbank_engine::units::{Block, TorrentId};
 use seedbank_engine::wire::message::Message;
 use seedbank_ledger::Duration;
+use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::settlement::SettlementRequest;
 
 use super::{Event, World};
@@ -81,13 +82,7 @@ impl World {
             Output::Resolve { host, port } => self.resolve(node, host, port),
             Output::Datagram { to, bytes } => self.datagram(node, to, bytes),
             Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
-            Output::Append(command) => {
-                let unix = self.unix();
-                let refused = self.nodes[node.0].books.append(unix, command);
-                if let Some(input) = refused {
-                    self.queue.push(now, Event::Input(node, Box::new(input)));
-                }
-            }
+            Output::Append(command) => self.append(node, command),
             Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
             Output::Measure(on) => self.set_measuring(node, on),
             Output::Event(event) => {
@@ -161,6 +156,14 @@ impl World {
         target.measures_at = on.then_some(at);
         if on {
             self.queue.push(at, Event::Measure(node));
+        }
+    }
+
+    fn append(&mut self, node: NodeIndex, command: NodeCommand) {
+        let unix = self.unix();
+        if let Some(refused) = self.nodes[node.0].books.append(unix, command) {
+            let refused = Event::Input(node, Box::new(refused));
+            self.queue.push(self.queue.now(), refused);
         }
     }
 

@@ -134,7 +134,7 @@ impl Schedule {
         }
         let mut asked: Vec<SettlementRequest> = Vec::new();
         for attempt in &group {
-            let random = [self.draw.below(256) as u8; 16];
+            let random = [self.draw.of(&[0, 1, 0x5a, 0xff]); 16];
             asked.push(match operation(network_id, attempt, &self.opened) {
                 Operation::Order(order) => SettlementRequest::Submit { random, order },
                 Operation::Claim(claim) => SettlementRequest::Claim { random, claim },
@@ -184,7 +184,8 @@ impl Schedule {
 
     /// What somebody wants to know, and for how long from now its question is good.
     fn wonder(&mut self) -> (Party, ReadKind, i64) {
-        let party = self.draw.below(u64::from(STRANGER) + 1) as Party;
+        let parties: Vec<Party> = (0..=STRANGER).collect();
+        let party = self.draw.of(&parties);
         let next = self.book.next + 2;
         let after = Some(self.draw.below(next)).filter(|after| *after > 0);
         let after = after.map(Sequence::new);

@@ -17,7 +17,7 @@ use crate::rng::Rng;
 const KEPT_MAX: usize = 200;
 
 /// Ways in which an answer is rewritten; each is taken in every long schedule.
-pub(super) const REWRITES: u64 = 14;
+pub(super) const REWRITES: usize = 14;
 
 /// Somebody who carries questions and answers.
 pub(super) struct Middle {
@@ -25,7 +25,7 @@ pub(super) struct Middle {
     questions: Vec<SettlementRequest>,
     answers: Vec<Envelope>,
     /// How often an answer was rewritten in each way, and really was another one.
-    pub(super) rewritten: [u32; REWRITES as usize],
+    pub(super) rewritten: [u32; REWRITES],
     /// How often an answer to another question was handed over.
     pub(super) replayed: u32,
 }
@@ -37,7 +37,7 @@ impl Middle {
             sealer: Sealer::new(own, network_id),
             questions: Vec::new(),
             answers: Vec::new(),
-            rewritten: [0; REWRITES as usize],
+            rewritten: [0; REWRITES],
             replayed: 0,
         }
     }
@@ -86,7 +86,7 @@ impl Middle {
         let mut answer = said.clone();
         let mut way = 0;
         while answer == said {
-            way = dice.index(REWRITES as usize);
+            way = dice.index(REWRITES);
             self.change(dice, way, &mut answer);
         }
         self.rewritten[way] += 1;
@@ -107,7 +107,7 @@ impl Middle {
             0 => answer.time = answer.time.plus_secs(1 + number * 1_000),
             1 => answer.time = answer.time.minus_secs(1 + number),
             2 => change_account(&mut answer.body, |account| {
-                account.status.nonce += 1 + number
+                account.status.nonce += 1 + number;
             }),
             3 => change_account(&mut answer.body, |account| account.status.nonce = 0),
             4 => change_account(&mut answer.body, |account| {
@@ -126,7 +126,7 @@ impl Middle {
                 }
             }),
             9 => change_lock(&mut answer.body, |lock| {
-                lock.claimed = lock.lock.body.amount
+                lock.claimed = lock.lock.body.amount;
             }),
             10 => change_lock(&mut answer.body, |lock| lock.closed = !lock.closed),
             11 => change_operation(&mut answer.body, |told| {

@@ -17,7 +17,7 @@ const NODES: usize = 3;
 const GRANT: u64 = 5_000;
 
 enum Parcel {
-    Question(SettlementRequest),
+    Question(Box<SettlementRequest>),
     Answer(Result<Envelope, Unreachable>),
 }
 
@@ -227,7 +227,7 @@ impl World {
                 CreditOutput::Event(_) => {}
                 CreditOutput::Settle { request, what } => {
                     let run = node.run;
-                    self.post(index, run, request, Parcel::Question(what));
+                    self.post(index, run, request, Parcel::Question(Box::new(what)));
                 }
                 other => unreachable!("a wallet asks for nothing else: {other:?}"),
             }
@@ -411,7 +411,7 @@ fn no_schedule_signs_a_nonce_or_spends_a_credit_twice() {
 /// When he stops, every order is settled, and nothing has moved that nobody ordered.
 #[test]
 fn l1_a_man_in_the_middle_delays_and_does_nothing_else() {
-    let (mut rewritten, mut replayed, mut unusable) = ([0; REWRITES as usize], 0, 0);
+    let (mut rewritten, mut replayed, mut unusable) = ([0; REWRITES], 0, 0);
     let (mut orders, mut locks) = (0, 0);
     for seed in 2000..2060 {
         println!("seed {seed}");
