@@ -99,7 +99,7 @@ fn who_answers_moves_to_the_front_of_its_tier() {
 fn tiers_are_shuffled_by_the_seed() {
     let urls: Vec<String> = (0..20).map(|i| format!("http://{i}/")).collect();
     let order = |rng_seed| {
-        let trackers = Trackers::new(&[urls.clone()], rng_seed);
+        let trackers = Trackers::new(std::slice::from_ref(&urls), rng_seed);
         let views = trackers.views().into_iter();
         views.map(|view| view.url).collect::<Vec<_>>()
     };
