@@ -1,6 +1,7 @@
 //! Announces over HTTP: the engine says what to ask and reads the answer, this carries the bytes.
 //! UDP trackers are asked by the session itself, with datagrams.
 
+mod hosts;
 mod http;
 
 use std::net::IpAddr;
@@ -11,21 +12,18 @@ use seedbank_engine::discovery::tracker::url::TrackerUrl;
 use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
 use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::TorrentId;
-use tokio::sync::Semaphore;
 
 use crate::inbox::Inbox;
 use crate::net::lookup::Lookups;
+use hosts::Hosts;
 use http::Http;
-
-/// Most announces on their way at once; the rest wait.
-const ANNOUNCES_MAX: usize = 32;
 
 /// Carries announces of one node.
 #[derive(Debug)]
 pub(crate) struct Announcer {
     http: Option<Http>,
     inbox: Inbox,
-    running: Semaphore,
+    hosts: Hosts,
 }
 
 impl Announcer {
@@ -38,7 +36,7 @@ impl Announcer {
         Arc::new(Self {
             http: http.ok(),
             inbox,
-            running: Semaphore::new(ANNOUNCES_MAX),
+            hosts: Hosts::new(),
         })
     }
 
@@ -49,9 +47,8 @@ impl Announcer {
         request: AnnounceRequest,
         reach: Reach,
     ) {
-        let running = self.running.acquire().await;
-        let result = self.ask(&tracker, request, reach).await;
-        drop(running);
+        let asking = self.ask(&tracker, request, reach);
+        let result = self.hosts.in_turn(&tracker, asking).await;
         let announced = Input::Announced {
             torrent_id,
             tracker,

@@ -174,3 +174,40 @@ async fn n7_each_hop_of_a_redirect_is_held_against_the_rule() {
     let (url, _) = http_tracker(moved(&end)).await;
     assert!(announce_within(owner, url).await.is_ok());
 }
+
+/// 64 torrents of one tracker that accepts and says nothing, and 64 of a tracker each.
+#[tokio::test]
+async fn n6_trackers_that_answer_nobody_hold_up_no_other() {
+    let (inbox, mut inputs): (_, mpsc::Receiver<ToSession>) = Inbox::new();
+    let announcer = Announcer::new(inbox, None, Lookups::new());
+    let announce = |tracker: String| {
+        let torrent = (request().info_hash.into(), tracker);
+        Arc::clone(&announcer).announce(torrent, request(), Reach::new(Zone::Loopback))
+    };
+    let mut dead = Vec::new();
+    for _ in 0..65 {
+        dead.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let url = |at: &TcpListener| format!("http://{}/announce", at.local_addr().unwrap());
+    let mut asking = tokio::task::JoinSet::new();
+    for one in &dead[1..] {
+        asking.spawn(announce(url(&dead[0])));
+        asking.spawn(announce(url(one)));
+    }
+    // Each is asked before the good one is.
+    let mut silent = Vec::new();
+    for one in &dead {
+        silent.push(one.accept().await.unwrap());
+    }
+    let (good, _) = http_tracker(response("200 OK", b"d8:intervali900e5:peers0:e")).await;
+    asking.spawn(announce(good.clone()));
+    match inputs.recv().await.unwrap() {
+        ToSession::Input(Input::Announced {
+            tracker, result, ..
+        }) => {
+            assert_eq!(tracker, good, "the first that is over");
+            assert!(result.is_ok(), "{result:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
