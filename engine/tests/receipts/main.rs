@@ -20,11 +20,13 @@ mod checks;
 mod copies;
 mod duo;
 mod node;
+mod questions;
 mod scheme;
 mod settlement;
 mod storm;
 mod traces;
 mod traffic;
+mod vectors;
 mod windows;
 mod world;
 
