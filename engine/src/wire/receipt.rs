@@ -1,14 +1,15 @@
 //! `Sb_receipt` messages: the receipt protocol as it travels (docs/PROTOCOL.md §3).
 //!
 //! Each is one bencoded dictionary of at most 16 KiB, sent under the id that the receiver gave for
-//! `Sb_receipt`. The integer `t` names the message; keys and types that it does not have are ignored
-//! by whoever reads them, so that later versions may add some. Signed objects travel as the fixed byte strings of
-//! `seedbank_ledger::signed`, body and signature: a receipt is 144 bytes, a lock 220. Rates are
-//! micro-credits per GiB, windows are bytes. A question mark follows a key that may be absent.
+//! `Sb_receipt`. The integer `t` names the message; keys and types that are not known are ignored
+//! by whoever reads them, so that later versions may add some. Signed objects travel as the fixed
+//! byte strings of `seedbank_ledger::signed`, body and signature: a receipt is 144 bytes, a lock
+//! 220. Rates are micro-credits per GiB, windows are bytes. A question mark follows a key that may
+//! be absent.
 //!
 //! - `t` 0, HELLO: `v` version; `no` nonce, 16 bytes; `pk` key and `net` network id, 32 bytes each;
-//!   `is` list of settlement keys, 32 bytes each, at most 16; `ra`? lowest rate, absent if it takes no
-//!   payment; `wi` window of a key that it does not know.
+//!   `is` list of settlement keys, 32 bytes each, at most 16; `ra`? lowest rate, absent if it takes
+//!   no payment; `wi` window of a key that it does not know.
 //! - `t` 1, AUTH: `sg` signature, 64 bytes.
 //! - `t` 2, BID: `ra` rate.
 //! - `t` 3, QUOTE: `st` state, 0 open, 1 queued, 2 paid; `ra`? rate, absent for no cap, and

@@ -1,5 +1,5 @@
-//! What a stranger has to know of the wire and docs/PROTOCOL.md answers, one test for an answer that
-//! no vector can give: each is about two nodes that talk.
+//! What a stranger has to know of the wire and docs/PROTOCOL.md answers: a test for each answer
+//! that no vector can give, because it is about two nodes that talk.
 
 use seedbank_engine::credit::receipts::Terms;
 use seedbank_engine::wire::receipt::{ErrorCode, LockFault, ReceiptMessage, SyncEntry};

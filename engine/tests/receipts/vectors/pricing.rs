@@ -1,5 +1,5 @@
-//! What blocks cost (docs/PROTOCOL.md §4): the order of one connection's stream as the payer has it,
-//! reckoned here by the text and judged by an exchange.
+//! What blocks cost (docs/PROTOCOL.md §4): the order of one connection's stream as the payer has
+//! it, reckoned here by the text and judged by an exchange.
 
 use std::collections::BTreeMap;
 
