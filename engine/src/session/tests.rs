@@ -27,6 +27,7 @@ mod serving;
 mod showing;
 mod starting;
 mod stopping;
+mod strangers;
 mod suggesting;
 mod trackers;
 mod waiting;

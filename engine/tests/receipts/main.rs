@@ -21,11 +21,13 @@ mod copies;
 mod duo;
 mod forgetting;
 mod node;
+mod questions;
 mod scheme;
 mod settlement;
 mod storm;
 mod traces;
 mod traffic;
+mod vectors;
 mod windows;
 mod world;
 

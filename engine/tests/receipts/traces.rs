@@ -892,7 +892,7 @@ fn hello(duo: &Duo, node_id: NodeId) -> ReceiptMessage {
         nonce: [1; 16],
         node_id,
         network_id: duo.settlement.network.id,
-        issuers: Vec::new(),
+        settlement_keys: Vec::new(),
         rate_min: None,
         window: Bytes::ZERO,
     })
@@ -967,7 +967,7 @@ fn an_acknowledgement_with_an_amount_is_a_violation() {
 }
 
 #[test]
-fn a_lock_of_an_unknown_issuer_is_a_violation() {
+fn a_lock_of_another_settlement_key_is_a_violation() {
     let (mut duo, peer, lock_id) = Duo::paid(10_000);
     let mut lock = duo.settlement.locks[&lock_id].lock;
     lock.body.amount = MicroCredits::new(1_000_000);

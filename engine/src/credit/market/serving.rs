@@ -5,7 +5,7 @@ use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 use crate::credit::market::Market;
 use crate::credit::receipts::{Granted, Opened, Service};
 use crate::units::{Block, PeerIndex};
-use crate::wire::receipt::ReceiptMessage;
+use crate::wire::receipt::{ReceiptMessage, ReceiptMessageError};
 
 /// A peer as the market sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,14 +54,23 @@ impl Market {
         }
     }
 
-    /// A message of the protocol came. An error says how it breaks the rules.
+    /// A message of the protocol came. An error says how it breaks the rules. One of a type that we
+    /// do not know is a later version's, and one on a connection that is plain means nothing: both
+    /// are ignored.
     pub fn received(
         &mut self,
         peer: PeerIndex,
         payload: &[u8],
         now: Instant,
     ) -> Result<(), String> {
-        let message = ReceiptMessage::decode(payload).map_err(|error| error.to_string())?;
+        if !self.exchange.is_listening(peer) {
+            return Ok(());
+        }
+        let message = match ReceiptMessage::decode(payload) {
+            Ok(message) => message,
+            Err(ReceiptMessageError::Type(_)) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
         let outcome = self.exchange.handle(peer, message, now);
         self.route(now);
         outcome.map_err(|violation| violation.to_string())

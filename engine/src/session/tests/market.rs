@@ -271,7 +271,7 @@ impl Market {
                 nonce,
                 node_id: identity.id(),
                 network_id: self.network.id,
-                issuers: Vec::new(),
+                settlement_keys: Vec::new(),
                 rate_min,
                 window: Bytes::ZERO,
             }),

@@ -318,7 +318,7 @@ impl Exchange {
             }
             Novelty::First | Novelty::Newer | Novelty::Contradicts => {}
         }
-        self.check_issuer(lock)?;
+        self.check_settlement_key(lock)?;
         if novelty == Novelty::Contradicts {
             self.two_locks(&lock.body);
             // A channel that another lock has is not refused with it.
@@ -376,7 +376,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn check_issuer(&self, lock: &SignedLock) -> Result<(), Violation> {
+    fn check_settlement_key(&self, lock: &SignedLock) -> Result<(), Violation> {
         let network = self.setup.network.ok_or(Violation::ForeignLock)?;
         let verified = lock.verify_by(self.scheme(), &network.settlement);
         verified.map_err(|_| Violation::ForgedLock)

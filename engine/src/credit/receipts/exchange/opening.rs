@@ -59,11 +59,23 @@ impl Exchange {
             nonce,
             node_id: self.id(),
             network_id: network.map_or(NO_NETWORK, |network| network.id),
-            issuers: network.iter().map(|network| network.settlement).collect(),
+            settlement_keys: network.iter().map(|network| network.settlement).collect(),
             rate_min: (terms.earn && network.is_some()).then_some(terms.rate_min),
             window: self.setup.window.of(piece_len, Bytes::ZERO),
         };
         self.send(opened.peer, ReceiptMessage::Hello(hello));
+    }
+
+    /// Whether messages of this connection mean anything: not where HELLO was never said, nor where
+    /// no key will be proven any more.
+    pub fn is_listening(&self, peer: PeerIndex) -> bool {
+        match self.openings.get(&peer) {
+            Some(opening) => opening.is_some(),
+            None => {
+                let connection = self.connections.get(&peer);
+                connection.is_some_and(Connection::is_synced_by_us)
+            }
+        }
     }
 
     /// The metainfo of this connection's torrent is known now.
