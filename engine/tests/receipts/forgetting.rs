@@ -68,7 +68,7 @@ impl Stranger {
             nonce,
             node_id: self.identity.id(),
             network_id,
-            issuers: Vec::new(),
+            settlement_keys: Vec::new(),
             rate_min: None,
             window: Bytes::ZERO,
         };
