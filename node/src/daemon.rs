@@ -32,7 +32,9 @@ use crate::host::keys::{self, KeyError};
 use crate::rpc::backend::{NetworkInfo, NodeInfo};
 use crate::rpc::settlement::Door;
 use crate::rpc::{self, ApiConfig, ListenError, Listening, ServeError};
-use crate::settlement::{Keeper, Local, Member, NoSettlement, Remote, RemoteError, Settlement};
+use crate::settlement::{
+    AccountKeys, Keeper, Local, NoSettlement, Remote, RemoteError, Settlement,
+};
 use crate::{Node, NodeHandle, NodeOptions, StartError};
 
 /// What a daemon is started with, beside its node's options.
@@ -322,7 +324,7 @@ fn way(
         return Ok(Arc::new(NoSettlement));
     };
     let ca = daemon.settlement_ca.as_deref().map(read_pem).transpose()?;
-    let member = Member {
+    let member = AccountKeys {
         identity: own,
         network_id: genesis.network_id(),
         settlement: genesis.settlement,

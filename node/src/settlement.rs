@@ -28,7 +28,7 @@ use crate::inbox::Inbox;
 pub use grant::GrantError;
 pub use keeper::{Keeper, KeeperError, NetworkOverview};
 pub use local::Local;
-pub use remote::{Member, Remote, RemoteError};
+pub use remote::{AccountKeys, Remote, RemoteError};
 
 /// Between two words about new lines; the wallet asks no more often.
 const PAUSE: Duration = Duration::from_secs(1);

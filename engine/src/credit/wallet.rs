@@ -39,7 +39,7 @@ use crate::credit::policy::{CreditError, check_request_id};
 use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
 use crate::credit::settlement::{Envelope, Unreachable};
 pub use book::WalletBook;
-use clock::SettlementClock;
+use clock::SettlementTime;
 use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX};
 use errands::Errands;
 use link::SettlementLink;
@@ -152,7 +152,7 @@ pub struct Wallet {
     payees: BTreeMap<LockId, NodeId>,
     link: SettlementLink,
     randoms: Randoms,
-    clock: SettlementClock,
+    clock: SettlementTime,
     outputs: VecDeque<CreditOutput>,
 }
 
@@ -221,7 +221,7 @@ impl Wallet {
             errands,
             payees,
             link: SettlementLink::default(),
-            clock: SettlementClock::default(),
+            clock: SettlementTime::default(),
             outputs: VecDeque::new(),
         }
     }

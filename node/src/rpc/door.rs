@@ -23,7 +23,7 @@ use tonic::transport::server::Connected;
 use crate::host::address_group::AddressGroup;
 
 pub(super) use crowds::{CrowdPlace, Crowds};
-pub(super) use guest::Guest;
+pub(super) use guest::Admitted;
 
 /// Pause after the system could not accept (no descriptors left): it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -73,7 +73,7 @@ pub(super) fn incoming<L: Accepts>(
     listener: L,
     limits: DoorLimits,
     stop: watch::Receiver<bool>,
-) -> ReceiverStream<io::Result<Guest<L::Stream>>> {
+) -> ReceiverStream<io::Result<Admitted<L::Stream>>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         tokio::select! {
@@ -88,7 +88,7 @@ async fn admit<L: Accepts>(
     listener: &L,
     limits: DoorLimits,
     stop: &watch::Receiver<bool>,
-    sender: &mpsc::Sender<io::Result<Guest<L::Stream>>>,
+    sender: &mpsc::Sender<io::Result<Admitted<L::Stream>>>,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let crowds = Crowds::new(limits.of_one_group);
@@ -113,7 +113,7 @@ async fn admit<L: Accepts>(
             Some(None) => continue,
             None => None,
         };
-        let guest = Guest::new(stream, (place, crowd), stop.clone());
+        let guest = Admitted::new(stream, (place, crowd), stop.clone());
         if sender.send(Ok(guest)).await.is_err() {
             return;
         }

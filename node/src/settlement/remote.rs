@@ -56,7 +56,7 @@ pub enum RemoteError {
 
 /// A member of a network: who asks, and whose seal it believes.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct AccountKeys {
     /// The account's key.
     pub identity: Arc<Identity>,
     /// Its network.
@@ -70,7 +70,7 @@ pub struct Member {
 pub struct Remote {
     uri: String,
     channel: Channel,
-    member: Member,
+    member: AccountKeys,
     /// Settlement time minus ours, in seconds, as far as a refusal told.
     clock_ahead: Arc<AtomicI64>,
 }
@@ -102,7 +102,7 @@ impl Remote {
     /// The settlement node at `uri` (`https://HOST:PORT`, or without a tunnel `http://HOST:PORT`),
     /// asked on behalf of `member`. With `https`, it is known by the certificates in `ca` (PEM),
     /// or if there are none by the public ones. Does not connect yet; needs a tokio runtime.
-    pub fn new(uri: &str, ca: Option<&[u8]>, member: Member) -> Result<Self, RemoteError> {
+    pub fn new(uri: &str, ca: Option<&[u8]>, member: AccountKeys) -> Result<Self, RemoteError> {
         let bad = || RemoteError::BadUri(uri.to_owned());
         let is_tls = uri.starts_with("https://");
         if !is_tls && !uri.starts_with("http://") {
@@ -170,7 +170,7 @@ impl Remote {
             let message = next.map_err(|_| AskError::Silent)??;
             let message = message.ok_or(AskError::Ended)?;
             let envelope = envelope(message.answer, &message.signature)?;
-            let Member {
+            let AccountKeys {
                 identity,
                 network_id,
                 settlement,

@@ -19,7 +19,7 @@ pub(super) const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 type Deadline = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection, and its place among those at once.
-pub(in crate::rpc) struct Guest<S> {
+pub(in crate::rpc) struct Admitted<S> {
     stream: S,
     /// Until its first request is here, and when it has to be.
     opening: Option<(FirstRequest, Deadline)>,
@@ -29,7 +29,7 @@ pub(in crate::rpc) struct Guest<S> {
     _places: (OwnedSemaphorePermit, Option<CrowdPlace>),
 }
 
-impl<S> Guest<S> {
+impl<S> Admitted<S> {
     /// Lets a connection in until `stop` holds true, and a grace longer if it has asked something.
     pub(super) fn new(
         stream: S,
@@ -70,7 +70,7 @@ impl<S> Guest<S> {
     }
 }
 
-impl<S: Connected> Connected for Guest<S> {
+impl<S: Connected> Connected for Admitted<S> {
     type ConnectInfo = S::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {
@@ -78,7 +78,7 @@ impl<S: Connected> Connected for Guest<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guest<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Admitted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -99,7 +99,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guest<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guest<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Admitted<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -28,15 +28,15 @@ impl Accepts for Exhausted {
     }
 }
 
-fn guest(stop: &watch::Sender<bool>) -> (Guest<DuplexStream>, DuplexStream) {
+fn guest(stop: &watch::Sender<bool>) -> (Admitted<DuplexStream>, DuplexStream) {
     let (near, far) = duplex(1_024);
     let places = Arc::new(Semaphore::new(1));
     let place = places.try_acquire_owned().unwrap();
-    (Guest::new(near, (place, None), stop.subscribe()), far)
+    (Admitted::new(near, (place, None), stop.subscribe()), far)
 }
 
 /// How long a connection lasts from which nobody reads what was not read yet.
-async fn lasts(guest: &mut Guest<DuplexStream>) -> Duration {
+async fn lasts(guest: &mut Admitted<DuplexStream>) -> Duration {
     let begin = Instant::now();
     let error = guest.read_to_end(&mut Vec::new()).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);

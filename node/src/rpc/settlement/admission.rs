@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::rpc::door::{self, DoorLimits, Guest};
+use crate::rpc::door::{self, Admitted, DoorLimits};
 
 /// Connections; those of one address, or one IPv6 /64, leave room for 31 others like it.
 const LIMITS: DoorLimits = DoorLimits {
@@ -37,7 +37,7 @@ impl Door {
     pub(super) fn incoming(
         self,
         stop: watch::Receiver<bool>,
-    ) -> ReceiverStream<io::Result<Guest<TcpStream>>> {
+    ) -> ReceiverStream<io::Result<Admitted<TcpStream>>> {
         door::incoming(self.listener, LIMITS, stop)
     }
 }

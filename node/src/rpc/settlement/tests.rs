@@ -32,7 +32,7 @@ use tonic::Code;
 use tonic::transport::{Channel, ServerTlsConfig};
 
 use super::{Door, serve};
-use crate::settlement::{GrantError, Keeper, Local, Member, Remote, Settlement};
+use crate::settlement::{AccountKeys, GrantError, Keeper, Local, Remote, Settlement};
 
 struct Network {
     id: NetworkId,
@@ -171,8 +171,8 @@ fn submit(order: SignedOrder) -> SettlementRequest {
     SettlementRequest::Submit { random, order }
 }
 
-fn member(byte: u8) -> Member {
-    Member {
+fn member(byte: u8) -> AccountKeys {
+    AccountKeys {
         identity: Arc::new(key(byte)),
         network_id: genesis().network_id(),
         settlement: key(SETTLEMENT).id(),
