@@ -34,111 +34,114 @@ use Step::{Bid, Piece, Quote as Quoted, Reject, Request};
 /// A block costs 16 µcr at this rate.
 const UNIT: u64 = 1 << 20;
 
+/// The most that a QUOTE of the paid class can say: no cap.
+const PAID: Step = Quoted(2, None);
+
+const CASES: [(&str, &[Step]); 11] = [
+    ("nothing was said", &[Request(0), Piece(0)]),
+    ("a bid and no quote", &[Bid(UNIT), Request(0), Piece(0)]),
+    (
+        "a bid, then a quote",
+        &[Bid(UNIT), PAID, Request(0), Piece(0)],
+    ),
+    (
+        "the bid at the request counts, not the one at the piece",
+        &[
+            Bid(UNIT),
+            PAID,
+            Request(0),
+            Bid(9 * UNIT),
+            Piece(0),
+            Request(1),
+            Piece(1),
+        ],
+    ),
+    (
+        "the quote at the piece counts, not the one at the request",
+        &[
+            Bid(UNIT),
+            Request(0),
+            PAID,
+            Piece(0),
+            Request(1),
+            Quoted(0, None),
+            Piece(1),
+        ],
+    ),
+    (
+        "a cap below the bid",
+        &[
+            Bid(5 * UNIT),
+            Quoted(2, Some(3 * UNIT)),
+            Request(0),
+            Piece(0),
+        ],
+    ),
+    (
+        "a cap above the bid",
+        &[
+            Bid(2 * UNIT),
+            Quoted(2, Some(3 * UNIT)),
+            Request(0),
+            Piece(0),
+        ],
+    ),
+    (
+        "the highest cap is none",
+        &[
+            Bid(2 * UNIT),
+            Quoted(2, Some(u64::MAX)),
+            Request(0),
+            Piece(0),
+        ],
+    ),
+    (
+        "queued and open cost nothing, whatever else they say",
+        &[
+            Bid(UNIT),
+            Request(0),
+            Quoted(1, Some(UNIT)),
+            Piece(0),
+            Request(1),
+            Quoted(0, None),
+            Piece(1),
+            Request(2),
+            PAID,
+            Piece(2),
+        ],
+    ),
+    (
+        "BID 0 ends it for what is requested from then on",
+        &[
+            Bid(UNIT),
+            PAID,
+            Request(0),
+            Bid(0),
+            Request(1),
+            Piece(0),
+            Piece(1),
+        ],
+    ),
+    (
+        "a rejected request costs nothing, and sums are floored once",
+        &[
+            Bid(UNIT + 40_000),
+            PAID,
+            Request(0),
+            Request(1),
+            Reject(0),
+            Piece(1),
+            Bid(UNIT + 50_000),
+            Request(0),
+            Piece(0),
+            Request(2),
+            Piece(2),
+        ],
+    ),
+];
+
 pub(super) fn made() -> Value {
-    let paid = Quoted(2, None);
-    let cases: [(&str, &[Step]); 11] = [
-        ("nothing was said", &[Request(0), Piece(0)]),
-        ("a bid and no quote", &[Bid(UNIT), Request(0), Piece(0)]),
-        (
-            "a bid, then a quote",
-            &[Bid(UNIT), paid, Request(0), Piece(0)],
-        ),
-        (
-            "the bid at the request counts, not the one at the piece",
-            &[
-                Bid(UNIT),
-                paid,
-                Request(0),
-                Bid(9 * UNIT),
-                Piece(0),
-                Request(1),
-                Piece(1),
-            ],
-        ),
-        (
-            "the quote at the piece counts, not the one at the request",
-            &[
-                Bid(UNIT),
-                Request(0),
-                paid,
-                Piece(0),
-                Request(1),
-                Quoted(0, None),
-                Piece(1),
-            ],
-        ),
-        (
-            "a cap below the bid",
-            &[
-                Bid(5 * UNIT),
-                Quoted(2, Some(3 * UNIT)),
-                Request(0),
-                Piece(0),
-            ],
-        ),
-        (
-            "a cap above the bid",
-            &[
-                Bid(2 * UNIT),
-                Quoted(2, Some(3 * UNIT)),
-                Request(0),
-                Piece(0),
-            ],
-        ),
-        (
-            "the highest cap is none",
-            &[
-                Bid(2 * UNIT),
-                Quoted(2, Some(u64::MAX)),
-                Request(0),
-                Piece(0),
-            ],
-        ),
-        (
-            "queued and open cost nothing, whatever else they say",
-            &[
-                Bid(UNIT),
-                Request(0),
-                Quoted(1, Some(UNIT)),
-                Piece(0),
-                Request(1),
-                Quoted(0, None),
-                Piece(1),
-                Request(2),
-                paid,
-                Piece(2),
-            ],
-        ),
-        (
-            "BID 0 ends it for what is requested from then on",
-            &[
-                Bid(UNIT),
-                paid,
-                Request(0),
-                Bid(0),
-                Request(1),
-                Piece(0),
-                Piece(1),
-            ],
-        ),
-        (
-            "a rejected request costs nothing, and sums are floored once",
-            &[
-                Bid(UNIT + 40_000),
-                paid,
-                Request(0),
-                Request(1),
-                Reject(0),
-                Piece(1),
-                Bid(UNIT + 50_000),
-                Request(0),
-                Piece(0),
-                Request(2),
-                Piece(2),
-            ],
-        ),
-    ];
-    let vectors = cases.map(|(name, steps)| vector(name, steps));
+    let vectors = CASES.map(|(name, steps)| vector(name, steps));
     json!({ "block_len": BLOCK_LEN, "vectors": vectors })
 }
 

@@ -271,16 +271,17 @@ pub(super) fn genesis() -> Value {
             with("name = 'a \"quoted\" name'", "name = \"\""),
         ),
     ];
-    let vectors = cases.map(|(name, text)| {
-        let parsed = Genesis::parse(&text);
-        json!({
-            "name": name,
-            "network_id": parsed.as_ref().ok().map(|one| one.network_id().to_string()),
-            "reason": parsed.err().map(|error| error.to_string()),
-            "text": text,
-        })
-    });
-    json!({ "vectors": vectors })
+    json!({ "vectors": cases.map(|(name, text)| genesis_vector(name, &text)) })
+}
+
+fn genesis_vector(name: &str, text: &str) -> Value {
+    let parsed = Genesis::parse(text);
+    json!({
+        "name": name,
+        "network_id": parsed.as_ref().ok().map(|one| one.network_id().to_string()),
+        "reason": parsed.err().map(|error| error.to_string()),
+        "text": text,
+    })
 }
 
 /// A network's id is the hash of the text, and nothing else than what the code takes is a genesis.

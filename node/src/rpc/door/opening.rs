@@ -147,7 +147,7 @@ mod tests {
         assert!(FirstRequest::new().saw(&whole));
         let mut slow = FirstRequest::new();
         let opens = whole.iter().map(|byte| slow.saw(&[*byte]));
-        assert_eq!(opens.filter(|open| *open).count(), 13);
+        assert_eq!(opens.filter(|open| *open).count(), 14);
     }
 
     #[test]
