@@ -205,13 +205,7 @@ impl Node {
         let store = open_store(options.store, &data_dir.ledger())?;
         let membership = options.network.map(membership);
         let books = Arc::new(Books::open(store, node_id, membership, inbox.clone())?);
-        if data_dir.is_copy()? {
-            tracing::warn!(
-                "this data folder was copied: what it owes and has not signed is dropped"
-            );
-            books.drop_unsigned_due()?;
-        }
-        data_dir.settle()?;
+        settle_in(&data_dir, &books)?;
         let (listeners, listen) = bind_all(&options.listen)?;
 
         let plane = DataPlane::start(inbox.clone())?;
@@ -540,6 +534,15 @@ fn session(
         observer.begins(&config, &book, now);
     }
     Ok(Session::new(config, identity, &book, now))
+}
+
+/// Makes a data folder that was copied one of its own.
+fn settle_in(data_dir: &DataDir, books: &Books) -> Result<(), StartError> {
+    if data_dir.is_copy()? {
+        tracing::warn!("this data folder was copied: what it owes and has not signed is dropped");
+        books.drop_unsigned_due()?;
+    }
+    Ok(data_dir.settle()?)
 }
 
 /// One task for each listener.

@@ -143,7 +143,7 @@ mod tests {
         ]
         .concat();
         assert!(!FirstRequest::new().saw(&hello));
-        let whole = [hello.clone(), record(TLS_DATA, 100), record(TLS_DATA, 100)].concat();
+        let whole = [hello, record(TLS_DATA, 100), record(TLS_DATA, 100)].concat();
         assert!(FirstRequest::new().saw(&whole));
         let mut slow = FirstRequest::new();
         let opens = whole.iter().map(|byte| slow.saw(&[*byte]));
