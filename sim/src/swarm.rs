@@ -150,6 +150,7 @@ mod tests {
     use crate::books::SimBooks;
     use crate::recording::{Recording, replay, unix};
     use crate::world::{RunEnd, START};
+    use seedbank_engine::credit::receipts::limits::SUMMARY_DELAY_MAX;
     use seedbank_engine::credit::wallet::WalletBook;
     use seedbank_engine::interface::view::TorrentState;
 
@@ -271,7 +272,7 @@ mod tests {
     fn what_one_side_acknowledged_stands_in_both_ledgers() {
         let metainfo = torrent("acknowledged", 2 << 20, 64 << 10, Some(TRACKER));
         let mut world = run(3, &metainfo, 5);
-        world.run_for(Duration::from_secs(200));
+        world.run_for(SUMMARY_DELAY_MAX.times(2));
         let keys: Vec<_> = (0..=3).map(|number| identity(number).id()).collect();
         let mut total = 0;
         for (taker, taker_key) in world.nodes().iter().zip(&keys) {
