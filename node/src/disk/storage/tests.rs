@@ -6,6 +6,8 @@ use seedbank_engine::content::metainfo::FileEntry;
 use seedbank_engine::units::Geometry;
 use sha1::{Digest as _, Sha1};
 
+mod many;
+
 use super::check::{CheckProgress, check};
 use super::resume::ResumeData;
 use super::*;
@@ -76,7 +78,7 @@ async fn pieces_cross_files_and_pads_and_come_back() {
     assert!(!root.exists(), "nothing is made before the check");
     let empty = Bitfield::none(metainfo.geometry.piece_count());
     storage.claim(&empty, None).unwrap();
-    storage.make_empty_files().unwrap();
+    assert!(storage.make_empty_files(10).unwrap());
     assert_eq!(std::fs::metadata(root.join("empty")).unwrap().len(), 0);
     assert!(!root.join("a").exists(), "made with its first piece");
 
@@ -125,7 +127,7 @@ async fn resume_trusts_only_files_that_look_the_same() {
 
     // A file that changed behind our back; its stamp is set, so that no clock is relied on.
     let path = folder.path().join("torrent/a");
-    let long_ago = UNIX_EPOCH + std::time::Duration::from_secs(1);
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
     File::options()
         .write(true)
         .open(&path)
