@@ -124,6 +124,7 @@ impl Session {
             torrent_id,
             info_hash,
             name,
+            own_name: self.names.draw(),
             content,
             earlier: record.totals,
             record,
@@ -292,6 +293,7 @@ impl Session {
             self.places.insert(placed);
         }
         self.remember(torrent_id);
+        self.open_receipts_late(torrent_id, now);
         self.check_files(torrent_id, Trust::Nothing, now);
     }
 
@@ -367,7 +369,6 @@ impl Session {
         for peer in torrent.peers.clone() {
             self.introduce(peer, now);
         }
-        self.tell_piece_len(torrent_id, now);
         self.dial_due(now);
         self.announce_due(now);
     }

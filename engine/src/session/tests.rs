@@ -13,6 +13,7 @@ mod dialling;
 mod fetching;
 mod greeting;
 mod limits;
+mod linking;
 mod living;
 mod magnets;
 mod market;
