@@ -249,6 +249,7 @@ impl Node {
         }
         let mut tasks = accepting(&plane, listeners);
         tasks.push(tokio::spawn(Arc::clone(&torrents).keep_saving()).abort_handle());
+        tasks.push(tokio::spawn(Arc::clone(&torrents).keep_watching()).abort_handle());
         tasks.push(tokio::spawn(telling).abort_handle());
         tasks.push(tokio::spawn(events.clone().keep_reserving()).abort_handle());
         Ok(NodeHandle {

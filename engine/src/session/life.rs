@@ -400,12 +400,16 @@ impl Session {
     /// Open storage failed. One failure is enough: trying again is up to the owner, and begins with
     /// a check.
     pub(super) fn storage_failed(&mut self, torrent_id: TorrentId, reason: String, now: Instant) {
-        let torrent = self.torrents.get_mut(&torrent_id);
-        let Some(open) = torrent.and_then(|torrent| torrent.open_mut()) else {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
+            return;
+        };
+        let is_running = torrent.is_running();
+        let Some(open) = torrent.open_mut() else {
             // A check begins with files as they are now.
             return;
         };
-        if !std::mem::replace(&mut open.stale, true) {
+        // One that is stopped has nothing to fail at, and is checked when it starts.
+        if !std::mem::replace(&mut open.stale, true) && is_running {
             self.fail_torrent(torrent_id, reason, now);
         }
     }

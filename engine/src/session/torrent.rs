@@ -225,7 +225,7 @@ impl Torrent {
                     "a failed torrent leases no buffer"
                 );
                 assert!(
-                    failed || !open.stale,
+                    !self.is_running() || !open.stale,
                     "failed storage is checked before use"
                 );
             }

@@ -13,6 +13,7 @@ mod scattered;
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -279,6 +280,22 @@ impl Storage {
             .collect()
     }
 
+    /// Looks whether some of the files still hold the pieces that are there.
+    pub(crate) fn look_for(
+        &self,
+        have: &Bitfield,
+        files: Range<usize>,
+    ) -> Result<(), StorageError> {
+        let mut walk = Walk::default();
+        for index in files {
+            let needed = self.len_needed(index, have);
+            if needed > 0 && self.look(&mut walk, index)?.size < needed {
+                return Err(self.error(index, io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        Ok(())
+    }
+
     /// Removes every file that is the torrent's own and the folders left empty.
     pub(crate) fn delete(&self) -> Result<(), StorageError> {
         self.pool.close(self.id);
@@ -301,19 +318,11 @@ impl Storage {
 
     /// How many of the pieces in a file are among these.
     fn matches(&self, index: usize, have: &Bitfield) -> Matches {
-        let (file, geometry) = (&self.metainfo.files[index], &self.metainfo.geometry);
-        if file.len == 0 {
+        if self.metainfo.files[index].len == 0 {
             return Matches::None;
         }
-        let piece_len = u64::from(geometry.piece_len());
-        let (first, last) = (
-            file.offset / piece_len,
-            (file.offset + file.len - 1) / piece_len,
-        );
         let (mut any, mut all) = (false, true);
-        for raw in first..=last {
-            let raw = u32::try_from(raw).expect("a piece index fits u32");
-            let piece = PieceIndex::new(raw, geometry).expect("a file lies in its torrent");
+        for piece in self.pieces_of(index) {
             any |= have.get(piece);
             all &= have.get(piece);
         }
@@ -322,6 +331,30 @@ impl Storage {
             (true, false) => Matches::Some,
             (false, false) => Matches::None,
         }
+    }
+
+    /// How long a file must be to hold its part of these pieces; 0 for a pad file.
+    fn len_needed(&self, index: usize, have: &Bitfield) -> u64 {
+        let (file, geometry) = (&self.metainfo.files[index], &self.metainfo.geometry);
+        let mut pieces = self.pieces_of(index).rev();
+        let last = pieces.find(|piece| have.get(*piece) && !file.pad);
+        last.map_or(0, |piece| {
+            let end = geometry.piece_offset(piece) + u64::from(geometry.len_of(piece));
+            end.min(file.offset + file.len) - file.offset
+        })
+    }
+
+    /// The pieces that a file has a part in, in order.
+    fn pieces_of(&self, index: usize) -> impl DoubleEndedIterator<Item = PieceIndex> + '_ {
+        let (file, geometry) = (&self.metainfo.files[index], &self.metainfo.geometry);
+        let piece_len = u64::from(geometry.piece_len());
+        let end = (file.offset + file.len).div_ceil(piece_len);
+        let first = (file.offset / piece_len).min(end);
+        let pieces = (first..end).filter(|_| file.len > 0);
+        pieces.map(|raw| {
+            let raw = u32::try_from(raw).expect("a piece index fits u32");
+            PieceIndex::new(raw, geometry).expect("a file lies in its torrent")
+        })
     }
 
     fn file(&self, index: usize, writable: bool) -> Result<Arc<File>, StorageError> {

@@ -149,6 +149,41 @@ async fn resume_trusts_only_files_that_look_the_same() {
     assert_eq!(other.trusted(&reopened).count(), 0, "wrong length");
 }
 
+/// I6: a file that was deleted was served on.
+#[test]
+fn files_are_missed_that_hold_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metainfo, bytes) = torrent();
+    let storage = open(&metainfo, folder.path());
+    let mut have = Bitfield::none(metainfo.geometry.piece_count());
+    let look = |have: &Bitfield| {
+        let looked = storage.look_for(have, 0..4);
+        looked.map_err(|error| error.to_string())
+    };
+    assert_eq!(look(&have), Ok(()), "nothing is there to be missed");
+    write(&storage, &bytes, &[0, 3]);
+    have.set(piece(&metainfo, 0));
+    have.set(piece(&metainfo, 3));
+    assert_eq!(look(&have), Ok(()));
+    // As long as the pieces need it, though not complete.
+    let b = folder.path().join("torrent/sub/b");
+    let file = File::options().write(true).open(&b).unwrap();
+    file.set_len(2000).unwrap();
+    assert_eq!(look(&have), Ok(()));
+    file.set_len(1999).unwrap();
+    let reason = format!("{}: file is shorter than the torrent says", b.display());
+    assert_eq!(look(&have), Err(reason));
+    let mut read = [0; 10];
+    std::fs::rename(folder.path().join("torrent"), folder.path().join("away")).unwrap();
+    assert!(storage.read(0, &mut read).is_ok(), "it is open");
+    let a = folder.path().join("torrent/a");
+    assert_eq!(look(&have), Err(format!("{}: no such file", a.display())));
+    assert!(
+        storage.look_for(&have, 1..3).is_ok(),
+        "neither is to be there"
+    );
+}
+
 #[tokio::test]
 async fn a_cancelled_check_says_nothing() {
     let folder = tempfile::tempdir().unwrap();
