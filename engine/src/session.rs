@@ -16,6 +16,7 @@ mod identity;
 mod life;
 mod messages;
 mod metadata;
+mod names;
 mod peer;
 mod show;
 mod suggest;
@@ -46,6 +47,7 @@ use crate::interface::view::{BoostQuote, BoostView, FilesView, PeerView, Torrent
 use crate::rate::RatePeak;
 use crate::rng::Rng;
 use crate::session::entrance::Entrance;
+use crate::session::names::OwnNames;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Choker, SlotPolicy};
@@ -73,8 +75,7 @@ pub struct Session {
     config: SessionConfig,
     policy: Policy,
     rng: Rng,
-    /// Same for the whole run, so that trackers know us behind a new address.
-    announce_key: u32,
+    names: OwnNames,
     torrents: BTreeMap<TorrentId, Torrent>,
     /// What each torrent is called on the wire.
     by_info_hash: BTreeMap<InfoHash, TorrentId>,
@@ -128,7 +129,7 @@ impl Session {
     pub fn new(config: SessionConfig, identity: Identity, book: &WalletBook, now: Instant) -> Self {
         let policy = Policy::default();
         let mut rng = Rng::new(config.rng_seed);
-        let announce_key = u32::try_from(rng.below(1 << 32)).expect("below 2^32");
+        let names = OwnNames::new(&identity, rng.next_u64());
         let transaction_ids = TransactionIds::new(&identity, config.rng_seed);
         let setup = MarketSetup {
             identity,
@@ -165,7 +166,7 @@ impl Session {
             config,
             policy,
             rng,
-            announce_key,
+            names,
             market,
             udp_trackers: UdpClient::default(),
             transaction_ids,

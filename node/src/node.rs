@@ -17,7 +17,7 @@ use seedbank_engine::interface::command::{
 use seedbank_engine::interface::config::{Network, Policy, SessionConfig};
 use seedbank_engine::interface::view::WalletView;
 use seedbank_engine::session::Session;
-use seedbank_engine::units::{ClientId, TorrentId};
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::charts::node::{Balance, Membership};
 use seedbank_ledger::ledger::{Head, LedgerError, OpenError};
 use seedbank_ledger::store::StoreError;
@@ -48,8 +48,6 @@ use crate::torrents::{CheckHandle, Torrents};
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Bytes in leased piece buffers, unless told otherwise.
 const LEASE_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// Name and version as peers see it (BEP 20).
-const CLIENT_PREFIX: [u8; 8] = *b"-Sb0001-";
 
 /// What a node needs to start.
 pub struct NodeOptions {
@@ -65,6 +63,8 @@ pub struct NodeOptions {
     pub lease_bytes_max: u64,
     /// Speak the receipt protocol at all.
     pub receipts: bool,
+    /// Speak it to peers of private torrents too.
+    pub receipts_private: bool,
     /// The owner's policy at start.
     pub policy: Policy,
     /// The network, if any; its ledger membership is for good.
@@ -94,6 +94,7 @@ impl NodeOptions {
             connections_max: 200,
             lease_bytes_max: LEASE_BYTES_MAX,
             receipts: true,
+            receipts_private: false,
             policy: Policy::default(),
             network: None,
             settlement: Arc::new(NoSettlement),
@@ -252,6 +253,7 @@ impl Node {
         }
         let mut tasks = accepting(&plane, listeners, options.connections_max);
         tasks.push(tokio::spawn(Arc::clone(&torrents).keep_saving()).abort_handle());
+        tasks.push(tokio::spawn(Arc::clone(&torrents).keep_watching()).abort_handle());
         tasks.push(tokio::spawn(telling).abort_handle());
         tasks.push(tokio::spawn(events.clone().keep_reserving()).abort_handle());
         Ok(NodeHandle {
@@ -519,12 +521,12 @@ fn session(
         None => u64::from_le_bytes(keys::random_bytes()?),
     };
     let config = SessionConfig {
-        client_id: client_id()?,
         listen_port: listen.first().map_or(0, SocketAddr::port),
         home: Zone::of_all(listen.iter().map(SocketAddr::ip)),
         rng_seed,
         network: options.network,
         receipts: options.receipts,
+        receipts_private: options.receipts_private,
         connections_max: options.connections_max,
         lease_bytes_max: options.lease_bytes_max,
     };
@@ -576,17 +578,6 @@ fn bind_all(
 fn source_address(listen: &[SocketAddr]) -> Option<IpAddr> {
     let first = listen.first()?.ip();
     (!first.is_unspecified()).then_some(first)
-}
-
-/// `-Sb0001-` and twelve characters that say nothing about us.
-fn client_id() -> io::Result<ClientId> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut id = [0; 20];
-    id[..8].copy_from_slice(&CLIENT_PREFIX);
-    for (place, byte) in id[8..].iter_mut().zip(keys::random_bytes::<12>()?) {
-        *place = ALPHABET[usize::from(byte % 32)];
-    }
-    Ok(ClientId(id))
 }
 
 #[cfg(test)]

@@ -211,6 +211,14 @@ fn put_files(page: &mut Page, files: &[v1::TorrentFile], count: i32) {
         return;
     }
     page.fact("files", count);
+    page.fitted(file_table(files), &[], "file", NAME_MIN);
+    let shown = i32::try_from(files.len()).unwrap_or(count);
+    if shown < count {
+        page.line(format!("and {} more", count - shown));
+    }
+}
+
+fn file_table(files: &[v1::TorrentFile]) -> TextTable {
     let mut table = TextTable::new(&[
         ("done", Align::Right),
         ("size", Align::Right),
@@ -222,12 +230,13 @@ fn put_files(page: &mut Page, files: &[v1::TorrentFile], count: i32) {
             total => percent(file.have_bytes, total),
         };
         table.row([done, bytes(file.total_bytes), file.path.clone()]);
+        if !file.original_path.is_empty() {
+            // Escaped by the node.
+            let original = format!("  named {}", file.original_path);
+            table.row([String::new(), String::new(), original]);
+        }
     }
-    page.fitted(table, &[], "file", NAME_MIN);
-    let shown = i32::try_from(files.len()).unwrap_or(count);
-    if shown < count {
-        page.line(format!("and {} more", count - shown));
-    }
+    table
 }
 
 /// A state in a word that leaves room for the name.
@@ -318,6 +327,22 @@ mod tests {
                 assert!(text.contains(heading), "{columns}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_its_torrent_calls_otherwise_says_so() {
+        let file = |path: &str, original: &str| v1::TorrentFile {
+            path: path.into(),
+            total_bytes: 10,
+            original_path: original.into(),
+            ..v1::TorrentFile::default()
+        };
+        let files = [file("plain", ""), file("a_b", r"a\x01b")];
+        let text = file_table(&files).to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[2].ends_with(" a_b"), "{text}");
+        assert_eq!(lines[3], r"named a\x01b");
     }
 
     #[test]

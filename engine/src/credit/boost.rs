@@ -65,7 +65,7 @@ pub struct TorrentRow {
     /// Bytes per second that are fast enough; `None` for "as fast as can be".
     pub target_rate: Option<Bytes>,
     /// Its peers are not shown the key that pays.
-    pub is_private: bool,
+    pub hides_key: bool,
     /// Length of its pieces, once known.
     pub piece_len: Option<Bytes>,
     /// Connections.
@@ -86,7 +86,7 @@ impl TorrentRow {
             left: None,
             active: true,
             target_rate: None,
-            is_private: false,
+            hides_key: false,
             piece_len: None,
             peer_count: 0,
             leecher_count: 0,
@@ -100,7 +100,7 @@ impl TorrentRow {
         if self.left == Some(Bytes::ZERO) {
             return Some(WaitReason::TorrentComplete);
         }
-        self.is_private.then_some(WaitReason::TorrentPrivate)
+        self.hides_key.then_some(WaitReason::TorrentPrivate)
     }
 
     /// Whether its pieces are longer than any window, so that none can be paid for (S2).

@@ -4,13 +4,10 @@ pub use crate::credit::network::Network;
 pub use crate::credit::policy::CreditPolicy;
 use crate::discovery::reach::Zone;
 pub use crate::transfer::choker::PaidRule;
-use crate::units::ClientId;
 
 /// What a session needs to know about its node; fixed for its life.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// Name for this run (BEP 20), `-Sb0001-` and twelve drawn characters.
-    pub client_id: ClientId,
     /// Port we listen on, as told to trackers and peers.
     pub listen_port: u16,
     /// Where the addresses are that we listen at: what strangers name may be as near as that.
@@ -21,6 +18,8 @@ pub struct SessionConfig {
     pub network: Option<Network>,
     /// Speak the receipt protocol at all. Off: plain BitTorrent.
     pub receipts: bool,
+    /// Speak it to peers of private torrents too, which links them to our key.
+    pub receipts_private: bool,
     /// Most connections at once.
     pub connections_max: usize,
     /// Most bytes in leased piece buffers.

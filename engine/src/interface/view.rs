@@ -88,6 +88,8 @@ pub struct FileView {
     pub index: usize,
     /// Components below the torrent's folder, or the name of a single file.
     pub path: Vec<String>,
+    /// The same as the torrent has it, in whatever encoding; `None` if that is `path`.
+    pub original: Option<Vec<Vec<u8>>>,
     /// All bytes.
     pub total: Bytes,
     /// Bytes of it in verified pieces.

@@ -44,7 +44,7 @@ impl Session {
                 let (uploaded, downloaded) = torrent.announced();
                 let request = AnnounceRequest {
                     info_hash: torrent.info_hash,
-                    client_id: self.config.client_id,
+                    client_id: torrent.own_name.client_id,
                     port: self.config.listen_port,
                     uploaded,
                     downloaded,
@@ -55,7 +55,7 @@ impl Session {
                     } else {
                         NUM_WANT
                     },
-                    key: self.announce_key,
+                    key: torrent.own_name.announce_key,
                 };
                 announces.push((torrent.torrent_id, announce.url, request));
             }

@@ -130,7 +130,7 @@ impl Session {
         if !torrent.is_active() {
             return self.close(peer, "torrent is not running");
         }
-        if theirs.client_id == self.config.client_id {
+        if theirs.client_id == torrent.own_name.client_id {
             match incoming {
                 // Without an answer our dialling end would not learn whom it reached.
                 true => self.send_handshake(peer, torrent_id),
@@ -221,6 +221,7 @@ impl Session {
             extended: theirs.extended,
             remote: crate::wire::extended::ExtendedHandshake::default(),
             early,
+            early_hello: None,
             metadata_sent: 0,
             is_seed: false,
             choking_us: true,
@@ -247,10 +248,10 @@ impl Session {
     }
 
     fn send_handshake(&mut self, peer: PeerIndex, torrent_id: TorrentId) {
-        let client_id = self.config.client_id;
+        let torrent = &self.torrents[&torrent_id];
         let handshake = Handshake {
-            info_hash: self.torrents[&torrent_id].info_hash,
-            client_id,
+            info_hash: torrent.info_hash,
+            client_id: torrent.own_name.client_id,
             extended: true,
             fast: true,
         };

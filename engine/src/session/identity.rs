@@ -79,7 +79,7 @@ impl Session {
         let newcomer = Newcomer {
             incoming: entry.incoming,
             ip: entry.addr.ip().to_canonical(),
-            is_larger: client_id.0 > self.config.client_id.0,
+            is_larger: client_id.0 > torrent.own_name.client_id.0,
             may_prove: extended && self.receipt_offer(torrent).is_some(),
         };
         let mut replaced = Vec::new();
@@ -117,7 +117,11 @@ impl Session {
         let Some(same) = same else { return };
         let (older, newer) = (peer.min(same), peer.max(same));
         let incoming = [older, newer].map(|one| self.peers[&one].incoming);
-        let is_larger = client_id.0 > self.config.client_id.0;
+        let own = self
+            .torrents
+            .get(&torrent_id)
+            .map(|own| own.own_name.client_id);
+        let is_larger = own.is_some_and(|own| client_id.0 > own.0);
         // Of two that one side dialled, the newer: it knows of the older, and dialled all the same.
         let newer_stays = incoming[0] == incoming[1] || incoming[1] == is_larger;
         let goes = if newer_stays { older } else { newer };

@@ -149,6 +149,7 @@ impl Session {
             torrent_id,
             info_hash,
             name,
+            own_name: self.names.draw(),
             content,
             earlier: record.totals,
             record,
@@ -322,6 +323,7 @@ impl Session {
             self.places.insert(placed);
         }
         self.remember(torrent_id);
+        self.open_receipts_late(torrent_id, now);
         self.check_files(torrent_id, Trust::Nothing, now);
     }
 
@@ -397,7 +399,6 @@ impl Session {
         for peer in torrent.peers.clone() {
             self.introduce(peer, now);
         }
-        self.tell_piece_len(torrent_id, now);
         self.dial_due(now);
         self.announce_due(now);
     }
@@ -429,12 +430,16 @@ impl Session {
     /// Open storage failed. One failure is enough: trying again is up to the owner, and begins with
     /// a check.
     pub(super) fn storage_failed(&mut self, torrent_id: TorrentId, reason: String, now: Instant) {
-        let torrent = self.torrents.get_mut(&torrent_id);
-        let Some(open) = torrent.and_then(|torrent| torrent.open_mut()) else {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
+            return;
+        };
+        let is_running = torrent.is_running();
+        let Some(open) = torrent.open_mut() else {
             // A check begins with files as they are now.
             return;
         };
-        if !std::mem::replace(&mut open.stale, true) {
+        // One that is stopped has nothing to fail at, and is checked when it starts.
+        if !std::mem::replace(&mut open.stale, true) && is_running {
             self.fail_torrent(torrent_id, reason, now);
         }
     }

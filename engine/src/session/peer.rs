@@ -56,6 +56,8 @@ pub(crate) struct Link {
     pub(crate) remote: ExtendedHandshake,
     /// Which pieces it said it has while nobody could check it; the picker knows them since.
     pub(crate) early: Option<EarlyPieces>,
+    /// Its HELLO, which came before it was known whether the torrent is private.
+    pub(crate) early_hello: Option<Vec<u8>>,
     /// Metadata pieces sent to it.
     pub(crate) metadata_sent: u32,
     /// It has every piece, or says that it wants none (BEP 21).

@@ -90,6 +90,7 @@ pub(super) fn files_view(torrent: &Torrent, from: usize, limit: usize) -> FilesV
             .map(|(index, file)| FileView {
                 index,
                 path: file.path.clone(),
+                original: file.original.clone(),
                 total: Bytes::new(file.len),
                 have: Bytes::new(open.map_or(0, |open| have_of(open, file))),
             })

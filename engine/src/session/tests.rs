@@ -14,6 +14,7 @@ mod doorway;
 mod fetching;
 mod greeting;
 mod limits;
+mod linking;
 mod living;
 mod magnets;
 mod market;

@@ -16,6 +16,7 @@ use crate::interface::view::TorrentState;
 use crate::rate::RateMeter;
 use crate::rng::Rng;
 use crate::session::metadata::MetadataFetch;
+use crate::session::names::OwnName;
 use crate::transfer::picker::Picker;
 use crate::transfer::suggest::Suggester;
 use crate::units::{InfoHash, PeerIndex, TorrentId};
@@ -28,6 +29,8 @@ pub(crate) struct Torrent {
     pub(crate) info_hash: InfoHash,
     /// The metainfo's name, or the magnet's, or the info hash.
     pub(crate) name: String,
+    /// What we are called in it.
+    pub(crate) own_name: OwnName,
     pub(crate) content: Content,
     /// What adds it again as it is. `record.start`: the owner wants it to run; `record.totals`:
     /// what it came to when that was last put on record.
@@ -226,7 +229,7 @@ impl Torrent {
                     "a failed torrent leases no buffer"
                 );
                 assert!(
-                    failed || !open.stale,
+                    !self.is_running() || !open.stale,
                     "failed storage is checked before use"
                 );
             }

@@ -41,7 +41,7 @@ impl Stranger {
         exchange.open(Opened {
             peer: self.peer,
             torrent_id: TORRENT,
-            piece_len: Some(PIECE_LEN),
+            piece_len: PIECE_LEN,
             offer: ReceiptOffer { version: 1 },
             fast: true,
         });

@@ -880,7 +880,7 @@ fn opened(peer: PeerIndex) -> Opened {
     Opened {
         peer,
         torrent_id: TORRENT,
-        piece_len: Some(PIECE_LEN),
+        piece_len: PIECE_LEN,
         offer: ReceiptOffer { version: 1 },
         fast: true,
     }

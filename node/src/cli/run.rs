@@ -84,6 +84,7 @@ pub(super) fn options(config: &Config) -> Result<NodeOptions, CliFailure> {
         listen: config.listen.clone(),
         connections_max: config.max_peers,
         receipts: config.receipts,
+        receipts_private: config.receipts_private,
         policy: config.policy.clone(),
         network,
         store: config.store,

@@ -36,6 +36,7 @@ const KEYS: &[Key] = &[
     one("earn.min_price_per_gib", "par"),
     one("earn.rule", "top_k"),
     one("earn.receipts", "true"),
+    one("earn.receipts_private", "false"),
     list("earn.friends", ""),
     one("spend.enabled", "true"),
     one("spend.max_per_day", "unlimited"),
@@ -79,6 +80,8 @@ pub struct Config {
     pub policy_sources: PolicySources,
     /// Speak the receipt protocol at all.
     pub receipts: bool,
+    /// Speak it to peers of private torrents too.
+    pub receipts_private: bool,
     /// Genesis file of the network, if any.
     pub genesis: Option<PathBuf>,
     /// URL of the settlement node, if any.
@@ -293,6 +296,7 @@ impl Config {
             policy: policy_sources.in_force(),
             policy_sources,
             receipts: layers.parse("earn.receipts", truth)?,
+            receipts_private: layers.parse("earn.receipts_private", truth)?,
             genesis: optional("network.genesis")?,
             settlement: settlement::url(layers)?,
             settlement_ca: optional("network.settlement_ca")?,

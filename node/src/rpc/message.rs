@@ -6,6 +6,7 @@ use seedbank_engine::interface::view::{
     BoostQuote, BoostState, BoostView, FailureReason, FileView, PayeeView, PeerView, TorrentState,
     TrackerView, UnreachedView, WaitReason,
 };
+use seedbank_engine::text::escaped;
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::charts::network::Supply;
 use seedbank_ledger::refusal::Refusal;
@@ -14,6 +15,9 @@ use seedbank_proto::v1;
 
 pub(super) use crate::number::{bytes, count, credit, number, rate, small_count};
 use crate::rpc::backend::{BalanceSheet, PlacedTorrent};
+
+/// Most characters of a path as its torrent has it.
+const ORIGINAL_PATH_MAX: usize = 512;
 
 /// The wall-clock time at the driver's instant zero, to show instants as times.
 #[derive(Clone, Copy, Debug)]
@@ -105,8 +109,20 @@ pub(super) fn ratio(uploaded: Bytes, downloaded: Bytes, have: Bytes) -> Option<i
 pub(super) fn file(view: &FileView) -> v1::TorrentFile {
     v1::TorrentFile {
         path: view.path.join("/"),
+        original_path: original_path(view),
         total_bytes: bytes(view.total),
         have_bytes: bytes(view.have),
+    }
+}
+
+/// A path as its torrent has it, safe for a terminal; empty if the file is called so.
+fn original_path(view: &FileView) -> String {
+    let names = view.original.as_deref().unwrap_or_default();
+    let names = names.iter().map(|name| escaped(name, ORIGINAL_PATH_MAX));
+    let path = names.collect::<Vec<_>>().join("/");
+    match path.char_indices().nth(ORIGINAL_PATH_MAX) {
+        Some((end, _)) => format!("{}…", &path[..end]),
+        None => path,
     }
 }
 

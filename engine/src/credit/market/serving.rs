@@ -93,19 +93,6 @@ impl Market {
         self.route(now);
     }
 
-    /// The metainfo of these connections' torrent is known.
-    pub fn set_piece_len(
-        &mut self,
-        peers: impl IntoIterator<Item = PeerIndex>,
-        piece_len: u32,
-        now: Instant,
-    ) {
-        for peer in peers {
-            self.exchange.set_piece_len(peer, piece_len, now);
-        }
-        self.route(now);
-    }
-
     /// A peer, as far as anything is known of it.
     pub fn peer(&self, peer: PeerIndex) -> PeerCredit {
         let Some(node_id) = self.exchange.key_of(peer) else {

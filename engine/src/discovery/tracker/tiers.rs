@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use seedbank_ledger::{Duration, Instant};
 
 use crate::content::metainfo::TRACKERS_MAX;
-use crate::discovery::tracker::url::TrackerUrl;
-use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, TrackerView};
+use crate::discovery::tracker::url::{TrackerUrl, UrlError};
+use crate::discovery::tracker::{
+    AnnounceError, AnnounceEvent, AnnounceReply, TEXT_MAX, TrackerView,
+};
 use crate::rng::Rng;
+use crate::text::printable;
 
 /// Wait after a tracker's first failure; doubles with every further one.
 pub const RETRY_FIRST: Duration = Duration::from_secs(15);
@@ -33,6 +36,8 @@ pub struct Announce {
 #[derive(Clone, Debug)]
 pub struct Trackers {
     tiers: Vec<Vec<Tracker>>,
+    /// Those that cannot be asked, and why.
+    unusable: Vec<(String, UrlError)>,
     phase: AnnouncePhase,
     /// A completion that no tracker has been told yet.
     completed: bool,
@@ -65,18 +70,22 @@ struct Tracker {
 }
 
 impl Trackers {
-    /// From the tiers of a torrent; each is shuffled. URLs that cannot be asked, that come again or
-    /// that are past [`TRACKERS_MAX`] are left out.
+    /// From the tiers of a torrent; each is shuffled. URLs that cannot be asked are only shown,
+    /// those that come again or are past [`TRACKERS_MAX`] are left out.
     pub fn new(tiers: &[Vec<String>], rng_seed: u64) -> Self {
         let mut rng = Rng::new(rng_seed);
         let mut seen = BTreeSet::new();
         let mut ours: Vec<Vec<Tracker>> = Vec::new();
+        let mut unusable = Vec::new();
         for tier in tiers {
-            let urls = tier.iter().filter(|url| TrackerUrl::parse(url).is_ok());
             let mut trackers = Vec::new();
-            for url in urls {
-                if seen.len() < TRACKERS_MAX && seen.insert(url) {
-                    trackers.push(Tracker::new(url));
+            for url in tier {
+                if seen.len() >= TRACKERS_MAX || !seen.insert(url) {
+                    continue;
+                }
+                match TrackerUrl::parse(url) {
+                    Ok(_) => trackers.push(Tracker::new(url)),
+                    Err(error) => unusable.push((printable(url.as_bytes(), TEXT_MAX), error)),
                 }
             }
             rng.shuffle(&mut trackers);
@@ -86,6 +95,7 @@ impl Trackers {
         }
         Self {
             tiers: ours,
+            unusable,
             phase: AnnouncePhase::Idle,
             completed: false,
             due: Instant::ZERO,
@@ -198,7 +208,8 @@ impl Trackers {
         }
     }
 
-    /// What each tracker said last, in the order in which they are asked.
+    /// What each tracker said last, in the order in which they are asked, and then those that
+    /// cannot be asked.
     pub fn views(&self) -> Vec<TrackerView> {
         let next = self
             .next_timeout()
@@ -214,7 +225,12 @@ impl Trackers {
             },
             next_announce: next.map(|due| due.max(tracker.retry_at)),
         });
-        views.collect()
+        let unusable = self.unusable.iter().map(|(url, error)| TrackerView {
+            url: url.clone(),
+            status: format!("never asked: {error}"),
+            next_announce: None,
+        });
+        views.chain(unusable).collect()
     }
 
     /// Asserts what always holds of the tiers.

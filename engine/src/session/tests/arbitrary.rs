@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::rig::{OWN_ID, adding, config, draft, finish, millis, piece};
+use super::rig::{adding, config, draft, finish, millis, piece};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
@@ -173,7 +173,7 @@ impl Chaos {
             false => dialled_for.unwrap_or_else(|| self.any_torrent().torrent_id()),
         };
         let client_id = match self.draw.below(40) {
-            0 => OWN_ID,
+            0 => self.rig.own_id(torrent_id),
             1 => ClientId([0xff; 20]),
             // Few enough that some come twice.
             _ => Remote::modern(u8::try_from(self.draw.below(30)).expect("small")).client_id,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::rig::{OWN_ID, adding, metainfo, sent_to};
+use super::rig::{adding, metainfo, sent_to};
 use super::{Remote, Rig};
 use crate::interface::command::Command;
 use crate::interface::output::Output;
@@ -115,7 +115,7 @@ fn a_connection_to_ourselves_is_closed_and_its_address_never_dialled_again() {
     let mut rig = Rig::new();
     let torrent = rig.leech(&metainfo("t", 2, 2));
     let ourselves = Remote {
-        client_id: OWN_ID,
+        client_id: rig.own_id(torrent),
         ..Remote::modern(1)
     };
     let dialled = dial(&mut rig, torrent, "127.0.0.1:7000");

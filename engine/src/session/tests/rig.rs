@@ -22,8 +22,6 @@ use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
 
-pub(super) const OWN_ID: ClientId = ClientId(*b"-Sb0001-mmmmmmmmmmmm");
-
 /// Bytes of leased buffers that a rig's session may hold.
 pub(super) const LEASE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -79,6 +77,12 @@ impl Rig {
             outputs: Vec::new(),
             next_peer: 0,
         }
+    }
+
+    /// What it is called in a torrent; in one that it has not, by nobody.
+    pub(super) fn own_id(&self, torrent_id: TorrentId) -> ClientId {
+        let torrent = self.session.torrents.get(&torrent_id);
+        torrent.map_or(ClientId([0; 20]), |torrent| torrent.own_name.client_id)
     }
 
     /// Hands an input over, carries out what comes of it, and looks for contradictions.
@@ -405,12 +409,12 @@ impl Rig {
 
 pub(super) fn config() -> SessionConfig {
     SessionConfig {
-        client_id: OWN_ID,
         listen_port: 6881,
         home: Zone::Loopback,
         rng_seed: 1,
         network: None,
         receipts: false,
+        receipts_private: false,
         connections_max: 50,
         lease_bytes_max: LEASE_BYTES_MAX,
     }

@@ -10,9 +10,11 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, statat};
 use rustix::io::Errno;
 
+use crate::disk::storage::FileStamp;
+use crate::disk::storage::scattered::Scattered;
 use crate::host::umask;
 
 /// Most files held open, over all torrents of a node.
@@ -29,6 +31,8 @@ pub(crate) type FileKey = (u64, usize);
 #[derive(Debug, Default)]
 pub(crate) struct FilePool {
     open: Mutex<OpenFiles>,
+    /// Blocks in more files than are worth keeping open.
+    pub(super) scattered: Scattered,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +90,7 @@ impl FilePool {
     pub(crate) fn close(&self, storage: u64) {
         let mut pool = self.lock();
         pool.files.retain(|(owner, _), _| *owner != storage);
+        self.scattered.forget(storage);
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenFiles> {
@@ -107,11 +112,53 @@ impl OpenFiles {
     }
 }
 
-/// Opens `path`, components below `root`, for reading.
-pub(crate) fn open_for_reading(root: &Path, path: &[String]) -> io::Result<File> {
-    let (folder, name) = walk(root, path, false)?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    regular(openat(folder, name, flags, Mode::empty())?.into())
+/// The folder last walked to: files that lie beside each other cost one walk.
+#[derive(Debug, Default)]
+pub(crate) struct Walk<'a> {
+    at: Option<(&'a [String], OwnedFd)>,
+}
+
+impl<'a> Walk<'a> {
+    /// How the file `path`, components below `root`, looks; without opening it.
+    pub(crate) fn look(&mut self, root: &Path, path: &'a [String]) -> io::Result<FileStamp> {
+        let (folder, name) = self.folder(root, path)?;
+        let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return Err(not_plain());
+        }
+        let seconds = u64::try_from(found.st_mtime).unwrap_or(0);
+        Ok(FileStamp {
+            size: u64::try_from(found.st_size).unwrap_or(0),
+            mtime_ns: seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(found.st_mtime_nsec),
+        })
+    }
+
+    /// Opens `path`, components below `root`, for reading.
+    pub(crate) fn open_for_reading(&mut self, root: &Path, path: &'a [String]) -> io::Result<File> {
+        let (folder, name) = self.folder(root, path)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        #[cfg(test)]
+        OPENED.set(OPENED.get() + 1);
+        regular(openat(folder, name, flags, Mode::empty())?.into())
+    }
+
+    fn folder(&mut self, root: &Path, path: &'a [String]) -> io::Result<(&OwnedFd, &'a str)> {
+        let (name, folders) = split(path)?;
+        let known = self.at.take().filter(|(at, _)| *at == folders);
+        let (_, folder) = match known {
+            Some(known) => self.at.insert(known),
+            None => self.at.insert((folders, walk(root, path, false)?.0)),
+        };
+        Ok((folder, name))
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Files that this thread opened for reading.
+    pub(crate) static OPENED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Opens `path`, components below `root`, for reading and writing; makes it, its folders, and its
@@ -156,7 +203,7 @@ pub(crate) fn remove(root: &Path, path: &[String]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
-    match rustix::fs::unlinkat(folder, name, rustix::fs::AtFlags::empty()) {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
@@ -165,7 +212,7 @@ pub(crate) fn remove(root: &Path, path: &[String]) -> io::Result<()> {
             break;
         };
         // A folder that still holds something stays.
-        if rustix::fs::unlinkat(folder, name, rustix::fs::AtFlags::REMOVEDIR).is_err() {
+        if rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR).is_err() {
             break;
         }
     }
@@ -174,9 +221,7 @@ pub(crate) fn remove(root: &Path, path: &[String]) -> io::Result<()> {
 
 /// The folder of the last component, reached from `root` without following a link.
 fn walk<'a>(root: &Path, path: &'a [String], make: bool) -> io::Result<(OwnedFd, &'a str)> {
-    let (name, folders) = path
-        .split_last()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file without a name"))?;
+    let (name, folders) = split(path)?;
     let is_new = make && !root.try_exists()?;
     if make {
         std::fs::create_dir_all(root)?;
@@ -217,8 +262,16 @@ fn walk<'a>(root: &Path, path: &'a [String], make: bool) -> io::Result<(OwnedFd,
         }
         .map_err(|error| name_link(error, folder))?;
     }
-    component(name)?;
     Ok((at, name))
+}
+
+/// A file's name and the folders it lies in.
+fn split(path: &[String]) -> io::Result<(&str, &[String])> {
+    let (name, folders) = path
+        .split_last()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file without a name"))?;
+    component(name)?;
+    Ok((name, folders))
 }
 
 /// Metainfo holds safe components only; a second look costs nothing where it would hurt most.
@@ -248,11 +301,12 @@ fn regular(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a plain file",
-        ))
+        Err(not_plain())
     }
+}
+
+fn not_plain() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a plain file")
 }
 
 #[cfg(test)]
@@ -271,7 +325,12 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("file")).unwrap();
         let error = open_for_writing(folder.path(), &path(&["sub", "a"]), 1).unwrap_err();
         assert!(error.to_string().contains("not followed"), "{error}");
-        assert!(open_for_reading(folder.path(), &path(&["file"])).is_err());
+        for way in [&["file"][..], &["sub", "a"]] {
+            let way = path(way);
+            let opened = Walk::default().open_for_reading(folder.path(), &way);
+            let looked = Walk::default().look(folder.path(), &way);
+            assert!(opened.is_err() && looked.is_err());
+        }
         assert!(open_for_writing(folder.path(), &path(&["file"]), 1).is_err());
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     }

@@ -260,6 +260,11 @@ impl Backend for Fake {
         let file = |index: usize| FileView {
             index,
             path: vec!["disc".to_owned(), format!("{index}.flac")],
+            original: (index == 1).then(|| {
+                [&b"di/sc"[..], b"1\x1b\xff.flac"]
+                    .map(<[u8]>::to_vec)
+                    .into()
+            }),
             total: Bytes::new(u64::try_from(index).unwrap() + 1),
             have: Bytes::new(1),
         };

@@ -74,7 +74,7 @@ impl Exchange {
             return;
         }
         // A piece that no window holds is asked for in the open class only (S2).
-        let piece_len = Bytes::new(connection.piece_len.map_or(0, u64::from));
+        let piece_len = Bytes::new(connection.piece_len.into());
         let fits = piece_len <= self.setup.window.max;
         connection.wanted_bid = if spend && fits {
             rate.min(RATE_MAX)

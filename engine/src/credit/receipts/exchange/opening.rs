@@ -24,8 +24,8 @@ pub struct Opened {
     pub peer: PeerIndex,
     /// Its torrent.
     pub torrent_id: TorrentId,
-    /// Piece length of the torrent, if the metainfo is known.
-    pub piece_len: Option<u32>,
+    /// Piece length of the torrent.
+    pub piece_len: u32,
     /// What the other end offered.
     pub offer: ReceiptOffer,
     /// Both ends have the Fast Extension.
@@ -53,7 +53,7 @@ impl Exchange {
         self.openings.insert(opened.peer, Some(opening));
         let network = self.setup.network;
         let terms = self.setup.terms;
-        let piece_len = Bytes::new(opened.piece_len.map_or(0, u64::from));
+        let piece_len = Bytes::new(opened.piece_len.into());
         let hello = Hello {
             version: RECEIPT_VERSION,
             nonce,
@@ -76,20 +76,6 @@ impl Exchange {
                 connection.is_some_and(Connection::is_synced_by_us)
             }
         }
-    }
-
-    /// The metainfo of this connection's torrent is known now.
-    pub fn set_piece_len(&mut self, peer: PeerIndex, piece_len: u32, now: Instant) {
-        if let Some(Some(opening)) = self.openings.get_mut(&peer) {
-            opening.piece_len = Some(piece_len);
-        }
-        let Some(connection) = self.connections.get_mut(&peer) else {
-            return;
-        };
-        connection.piece_len = Some(piece_len);
-        let key = connection.key;
-        self.measure_pieces(key);
-        self.requote(key, now);
     }
 
     /// Takes a message. After an error the connection is plain BitTorrent; messages on a plain one
@@ -309,7 +295,7 @@ impl Exchange {
         let live = self.live(key, |_| true);
         let lens = live
             .iter()
-            .filter_map(|peer| self.connections.get(peer)?.piece_len);
+            .filter_map(|peer| Some(self.connections.get(peer)?.piece_len));
         if let Some(len) = lens.max() {
             self.pair_mut(key).piece_len = Bytes::new(u64::from(len));
         }

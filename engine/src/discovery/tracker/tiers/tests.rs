@@ -209,14 +209,17 @@ fn hurrying_does_not_shorten_a_back_off() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_left_out() {
+fn what_cannot_be_asked_is_shown_with_the_reason() {
     let mut few = trackers(&[
         &["wss://x/", "http://a/"],
         &["dht://y"],
         &["http://a/", "udp://b:1"],
     ]);
     let order: Vec<String> = few.views().into_iter().map(|view| view.url).collect();
-    assert_eq!(order, ["http://a/", "udp://b:1"]);
+    assert_eq!(order, ["http://a/", "udp://b:1", "wss://x/", "dht://y"]);
+    let shown = few.views().pop().expect("four");
+    let status = "never asked: tracker URL is neither http, https nor udp";
+    assert_eq!((&*shown.status, shown.next_announce), (status, None));
     assert_eq!(succeeds(&mut few, 0), is("http://a/", Started));
     let many: Vec<String> = (0..1000).map(|i| format!("http://{i}/")).collect();
     assert_eq!(Trackers::new(&[many], 1).views().len(), TRACKERS_MAX);
