@@ -131,7 +131,7 @@ fn i2_dials_and_handshakes_in_vain_are_shown_and_told_with_their_reason() {
             failure,
         });
     }
-    let own = config().client_id;
+    let own = rig.own_id(torrent_id);
     let ourselves = rig.dialled();
     rig.shake(
         ourselves,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::market::Market;
-use super::rig::{OWN_ID, config, events, metainfo, secs};
+use super::rig::{config, events, metainfo, secs};
 use super::{Remote, Rig};
 use crate::interface::command::Command;
 use crate::interface::config::{Policy, SessionConfig};
@@ -266,7 +266,7 @@ fn n4_our_own_id_cuts_nobody() {
     rig.shake(honest, torrent, Remote::modern(1));
     let liar = rig.accept_from(from(2, 7_000));
     let ours = Remote {
-        client_id: OWN_ID,
+        client_id: rig.own_id(torrent),
         ..Remote::modern(2)
     };
     rig.shake(liar, torrent, ours);

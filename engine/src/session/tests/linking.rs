@@ -111,7 +111,7 @@ fn hello() -> Message {
         nonce: [3; 16],
         node_id: Identity::from_secret([3; 32]).id(),
         network_id: NetworkId::from_bytes([0; 32]),
-        issuers: Vec::new(),
+        settlement_keys: Vec::new(),
         rate_min: None,
         window: Bytes::ZERO,
     });
