@@ -49,6 +49,11 @@ impl Picker {
         let Some(piece) = waiting.find(|piece| draft.fits_window(self, *piece)) else {
             return false;
         };
+        let len = u64::from(self.geometry.len_of(piece));
+        if !draft.fits_buffers(len) {
+            return false;
+        }
+        draft.lease_len_left -= len;
         self.close(piece);
         draft.picked.dropped.push(piece);
         draft.picked.leased.push(piece);

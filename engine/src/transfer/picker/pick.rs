@@ -58,7 +58,7 @@ pub(super) struct Draft {
     blocks_left: usize,
     open_len_left: u64,
     counted: BTreeMap<PieceIndex, u64>,
-    lease_len_left: u64,
+    pub(super) lease_len_left: u64,
     copies_left: usize,
     /// A piece was not opened because no buffer is left for it.
     lacks_buffer: bool,
@@ -409,7 +409,7 @@ impl Draft {
         len.saturating_sub(self.counted.get(&piece).copied().unwrap_or(0))
     }
 
-    fn fits_buffers(&mut self, len: u64) -> bool {
+    pub(super) fn fits_buffers(&mut self, len: u64) -> bool {
         let fits = len <= self.lease_len_left;
         self.picked.is_limited |= !fits;
         self.lacks_buffer |= !fits;
