@@ -80,10 +80,7 @@ impl Swarm {
         let picked = self.picker.pick(peer, limits.clone(), self.now);
         assert!(picked.blocks.len() <= limits.blocks_max);
         assert!(self.picker.open_len(peer) <= window_before + limits.open_len_max);
-        // A piece that is begun anew gives one buffer back and takes another.
-        let is_further = |piece: &&PieceIndex| !picked.dropped.contains(piece);
-        let further = picked.leased.iter().filter(is_further).count();
-        let leased = u64::try_from(further).unwrap() * PIECE_LEN;
+        let leased = u64::try_from(picked.leased.len()).unwrap() * PIECE_LEN;
         assert!(leased <= limits.lease_len_max + 100);
         for (other, block) in &picked.cancels {
             assert!(
