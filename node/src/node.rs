@@ -252,10 +252,8 @@ impl Node {
             return Err(error);
         }
         let mut tasks = accepting(&plane, listeners, options.connections_max);
-        tasks.push(tokio::spawn(Arc::clone(&torrents).keep_saving()).abort_handle());
-        tasks.push(tokio::spawn(Arc::clone(&torrents).keep_watching()).abort_handle());
         tasks.push(tokio::spawn(telling).abort_handle());
-        tasks.push(tokio::spawn(events.clone().keep_reserving()).abort_handle());
+        tasks.extend(housekeeping(&torrents, &events));
         Ok(NodeHandle {
             inner: Arc::new(Inner {
                 inbox,
@@ -545,6 +543,14 @@ fn settle_in(data_dir: &DataDir, books: &Books) -> Result<(), StartError> {
         books.drop_unsigned_due()?;
     }
     Ok(data_dir.settle()?)
+}
+
+/// What is done from time to time.
+fn housekeeping(torrents: &Arc<Torrents>, events: &Events) -> [AbortHandle; 3] {
+    let saving = tokio::spawn(Arc::clone(torrents).keep_saving());
+    let watching = tokio::spawn(Arc::clone(torrents).keep_watching());
+    let reserving = tokio::spawn(events.clone().keep_reserving());
+    [saving, watching, reserving].map(|task| task.abort_handle())
 }
 
 /// One task for each listener.
