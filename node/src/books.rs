@@ -281,7 +281,8 @@ impl SharedBooks {
             self.unsynced.store(true, Ordering::Release);
         }
         for (command, outcome) in group.iter().zip(outcomes) {
-            if let Some(refusal) = outcome.refusal() {
+            // A line that says that an order was refused is entered like any other.
+            if let Outcome::Refused(refusal) = outcome {
                 tracing::warn!(?refusal, ?command, "ledger refused an entry");
                 self.tell_refusal(command, refusal)?;
             }

@@ -157,8 +157,8 @@ pub struct Wallet {
 }
 
 impl Wallet {
-    /// A wallet as the book left it; `salt` is another number at every start. At the first `tick` it
-    /// repeats the unanswered order, if any, asks for its statement and for its own open locks.
+    /// A wallet as the book left it; `salt` is another number at every start. At the first `tick`
+    /// it repeats the unanswered order, if any, asks for its statement and for its own open locks.
     pub fn new(
         network: Network,
         identity: Arc<Identity>,
