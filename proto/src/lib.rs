@@ -1,5 +1,5 @@
-//! The gRPC contracts `seedbank.v1`, the owner's, and `seedbank.settlement.v1`, everybody's, as Rust
-//! types, and the errors they promise.
+//! The gRPC contracts `seedbank.v1`, the owner's, and `seedbank.settlement.v1`, everybody's, as
+//! Rust types, and the errors they promise.
 //!
 //! Messages, clients and servers are generated from `proto/seedbank`; `failure.rs` packs and
 //! unpacks the one `ErrorInfo` that every error carries. Nothing here decides anything.

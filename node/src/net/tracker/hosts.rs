@@ -1,5 +1,5 @@
-//! How many announces are on their way at once: a few at each host, at many hosts, so that a tracker
-//! that answers nobody holds up its own torrents only.
+//! How many announces are on their way at once: a few at each host, at many hosts, so that a
+//! tracker that answers nobody holds up its own torrents only.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

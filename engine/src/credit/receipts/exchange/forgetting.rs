@@ -1,9 +1,9 @@
 //! What is not remembered for ever: pairs that nobody needs, and locks whose credit has returned.
 //!
-//! A pair is forgotten in memory and in the tally at once, so that a start knows what the run before
-//! knew. One between whom nothing ever moved lives as long as its connections. Of the others many
-//! are kept; beyond that bound those yield whose loss is the least ([`Worth`]), and none to one
-//! that is worth less.
+//! A pair is forgotten in memory and in the tally at once, so that a start knows what the run
+//! before knew. One between whom nothing ever moved lives as long as its connections. Of the
+//! others many are kept; beyond that bound those yield whose loss is the least ([`Worth`]), and
+//! none to one that is worth less.
 
 use seedbank_ledger::NodeId;
 use seedbank_ledger::signed::lock::Lock;
