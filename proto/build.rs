@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 const FILES: [&str; 10] = [
+    "seedbank/settlement/v1/settlement_service.proto",
     "seedbank/v1/boost_service.proto",
     "seedbank/v1/error_reason.proto",
     "seedbank/v1/network_service.proto",
@@ -13,7 +14,6 @@ const FILES: [&str; 10] = [
     "seedbank/v1/peer.proto",
     "seedbank/v1/policy_service.proto",
     "seedbank/v1/refusal.proto",
-    "seedbank/v1/settlement_service.proto",
     "seedbank/v1/torrent_service.proto",
     "seedbank/v1/wallet_service.proto",
 ];

@@ -4,6 +4,10 @@
 //! `addresses`. Connecting to them is the session's.
 
 pub(crate) mod addresses;
+pub(crate) mod bans;
+pub mod failures;
+pub(crate) mod host;
+pub mod reach;
 pub mod tracker;
 
 /// Longest datagram that is looked at; a tracker's answer of 200 peers is a quarter of it.

@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod interface;
 pub mod rate;
 pub mod rng;
+mod secret;
 pub mod session;
 pub mod text;
 pub mod transfer;

@@ -10,20 +10,25 @@ mod connect;
 mod credit;
 mod datagrams;
 mod download;
+mod entrance;
 mod extensions;
+mod identity;
 mod life;
 mod messages;
 mod metadata;
+mod names;
 mod peer;
 mod show;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod torrent;
+mod unreached;
 mod uplink;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Identity, Instant, NodeId, Rate};
 
@@ -31,6 +36,7 @@ use crate::content::files::Places;
 use crate::credit::market::{Market, MarketSetup};
 use crate::credit::output::Notice;
 use crate::credit::wallet::WalletBook;
+use crate::discovery::bans::Bans;
 use crate::discovery::tracker::udp::client::UdpClient;
 use crate::discovery::tracker::udp::transaction::TransactionIds;
 use crate::interface::command::{Command, CommandError, CommandReply};
@@ -40,6 +46,8 @@ use crate::interface::output::Output;
 use crate::interface::view::{BoostQuote, BoostView, FilesView, PeerView, TorrentView, WalletView};
 use crate::rate::RatePeak;
 use crate::rng::Rng;
+use crate::session::entrance::Entrance;
+use crate::session::names::OwnNames;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Choker, SlotPolicy};
@@ -67,8 +75,7 @@ pub struct Session {
     config: SessionConfig,
     policy: Policy,
     rng: Rng,
-    /// Same for the whole run, so that trackers know us behind a new address.
-    announce_key: u32,
+    names: OwnNames,
     torrents: BTreeMap<TorrentId, Torrent>,
     /// What each torrent is called on the wire.
     by_info_hash: BTreeMap<InfoHash, TorrentId>,
@@ -77,6 +84,12 @@ pub struct Session {
     /// Number of the newest check.
     last_check: u64,
     peers: BTreeMap<PeerIndex, Peer>,
+    entrance: Entrance,
+    bans: Bans,
+    /// Where those were who sent payload and left, the last first: they may turn out liars yet.
+    departed: VecDeque<(PeerIndex, SocketAddr)>,
+    /// When somebody idle may go next so that an address can be tried.
+    turnover_at: Instant,
     choker: Choker,
     uploads: UploadQueue,
     /// The way out, while somebody is served as paid.
@@ -116,7 +129,7 @@ impl Session {
     pub fn new(config: SessionConfig, identity: Identity, book: &WalletBook, now: Instant) -> Self {
         let policy = Policy::default();
         let mut rng = Rng::new(config.rng_seed);
-        let announce_key = u32::try_from(rng.below(1 << 32)).expect("below 2^32");
+        let names = OwnNames::new(&identity, rng.next_u64());
         let transaction_ids = TransactionIds::new(&identity, config.rng_seed);
         let setup = MarketSetup {
             identity,
@@ -140,6 +153,10 @@ impl Session {
             places: Places::default(),
             last_check: 0,
             peers: BTreeMap::new(),
+            entrance: Entrance::new(config.connections_max),
+            bans: Bans::default(),
+            departed: VecDeque::new(),
+            turnover_at: now,
             choke_due: None,
             outputs: VecDeque::new(),
             notices: VecDeque::new(),
@@ -149,7 +166,7 @@ impl Session {
             config,
             policy,
             rng,
-            announce_key,
+            names,
             market,
             udp_trackers: UdpClient::default(),
             transaction_ids,
@@ -176,14 +193,18 @@ impl Session {
                 peer,
                 addr,
                 transport,
-            } => self.accepted(peer, (addr, transport)),
+            } => self.accepted(peer, (addr, transport), now),
             Input::Dialled {
                 peer,
                 torrent_id,
                 addr,
                 transport,
             } => self.dialled(peer, torrent_id, (addr, transport)),
-            Input::DialFailed { torrent_id, addr } => self.dial_failed(torrent_id, addr, now),
+            Input::DialFailed {
+                torrent_id,
+                addr,
+                reason,
+            } => self.dial_failed(torrent_id, addr, reason, now),
             Input::Handshake { peer, handshake } => self.handshaken(peer, handshake, now),
             Input::Received { peer, events } => self.received(peer, events, now),
             Input::Sent {
@@ -191,7 +212,7 @@ impl Session {
                 bytes,
                 blocks,
             } => self.sent(peer, bytes, blocks, now),
-            Input::Closed { peer, .. } => self.closed(peer, now),
+            Input::Closed { peer, failure, .. } => self.closed(peer, failure, now),
             Input::PieceVerified { torrent_id, piece } => self.verified(torrent_id, piece, now),
             Input::PieceFailed { torrent_id, piece } => self.failed(torrent_id, piece, now),
             Input::Checked {
@@ -218,6 +239,11 @@ impl Session {
             Input::Resolved { host, port, result } => self.resolved(&host, port, &result, now),
             Input::Settled { request, answer } => self.market.settled(request, answer, now),
             Input::LineEntered(line) => self.market.line_entered(line, now),
+            Input::LineRefused {
+                line,
+                refusal,
+                newest,
+            } => self.market.line_refused(line, refusal, newest, now),
             Input::Measured(samples) => self.measured(&samples, now),
         }
         self.timers(now);
@@ -272,6 +298,7 @@ impl Session {
     }
 
     fn housekeep(&mut self, now: Instant) {
+        self.end_claims(now);
         self.dial_due(now);
         self.hurry_trackers(now);
         self.download_timeouts(now);
@@ -352,6 +379,8 @@ impl Session {
     /// Stops the program if the state contradicts itself.
     pub fn check_invariants(&self) {
         self.choker.check_invariants();
+        self.entrance.check_invariants();
+        self.entrance.check_bounds();
         assert_eq!(
             self.by_info_hash.len(),
             self.torrents.len(),

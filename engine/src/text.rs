@@ -1,5 +1,7 @@
 //! Text from outside, made safe to show: bounded, and without control characters.
 
+use std::fmt::Write as _;
+
 /// The bytes as text of at most `max` characters. What is not UTF-8 becomes U+FFFD; control
 /// characters and those that reverse the direction of writing are left out.
 pub fn printable(bytes: &[u8], max: usize) -> String {
@@ -10,6 +12,42 @@ pub fn printable(bytes: &[u8], max: usize) -> String {
         .filter(|c| !c.is_control() && !is_direction(*c))
         .take(max)
         .collect()
+}
+
+/// The bytes as text of about `max` characters that hides nothing: what is not UTF-8, control
+/// characters, those that nobody sees, slashes and backslashes are written as `\xHH` per byte.
+pub fn escaped(bytes: &[u8], max: usize) -> String {
+    // Bounds the work; four bytes make at least one character.
+    let bytes = &bytes[..bytes.len().min(max.saturating_mul(4))];
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || is_unseen(c) || matches!(c, '/' | '\\') {
+                push_escaped(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                out.push(c);
+            }
+        }
+        push_escaped(&mut out, chunk.invalid());
+    }
+    out
+}
+
+fn push_escaped(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(out, "\\x{byte:02x}");
+    }
+}
+
+/// Whether nobody sees a character, because it has no width or only changes the direction of
+/// others: it can make a name look like another.
+pub fn is_unseen(c: char) -> bool {
+    let is_narrow = matches!(
+        c,
+        '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
+    );
+    is_narrow || is_direction(c)
 }
 
 /// Whether a character changes the direction of what follows: it can make a name look like another.
@@ -30,5 +68,15 @@ mod tests {
         assert_eq!(printable("x\u{202e}gpj.exe".as_bytes(), 100), "xgpj.exe");
         assert_eq!(printable(&[b'a'; 100], 5), "aaaaa");
         assert_eq!(printable("ééééé".as_bytes(), 3), "ééé");
+    }
+
+    #[test]
+    fn what_could_harm_a_terminal_can_be_told_apart_all_the_same() {
+        assert_eq!(escaped(b"a\x1b[31m\n\xffc", 100), r"a\x1b[31m\x0a\xffc");
+        let reversed = "x\u{202e}gpj.exe\u{200b}".as_bytes();
+        assert_eq!(escaped(reversed, 100), r"x\xe2\x80\xaegpj.exe\xe2\x80\x8b");
+        assert_eq!(escaped(br"a/b\x1b", 100), r"a\x2fb\x5cx1b");
+        assert_eq!(escaped("日本".as_bytes(), 100), "日本");
+        assert_eq!(escaped(&[b'a'; 1_000], 10).len(), 40);
     }
 }

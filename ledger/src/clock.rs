@@ -1,7 +1,7 @@
 //! Settlement time: how fast the log of a network may be told that time passes.
 //!
-//! When a lock expires is decided by log time alone, so one wrong reading of a wall clock must not
-//! be able to end locks. Log time follows the wall clock, but never runs ahead of what the
+//! When a lock expires is decided by log time alone, so one wrong reading of a wall clock must
+//! not be able to end locks. Log time follows the wall clock, but never runs ahead of what the
 //! machine's boot-time clock, which counts suspension and cannot be set, says has passed, plus
 //! [`SPARE_SECS`] in any 24 h. A wall clock that goes back makes log time wait. The driver reads
 //! the clocks and keeps [`ClockState`] across starts (`mark.rs`).

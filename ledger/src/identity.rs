@@ -145,7 +145,8 @@ impl Identity {
         self.key.id()
     }
 
-    /// The secret bytes, for the key file and nothing else.
+    /// The secret bytes, for the key file and for keys that are derived from them, and nothing
+    /// else.
     pub fn secret(&self) -> [u8; 32] {
         self.key.to_bytes()
     }

@@ -5,7 +5,7 @@
 
 use crate::account::AccountId;
 use crate::entry::{Entry, EntryHash, EntryKind};
-use crate::identity::NodeId;
+use crate::identity::{NetworkId, NodeId, SignatureScheme};
 use crate::layout::{LayoutError, Reader, Writer};
 use crate::posting::Postings;
 use crate::refusal::Refusal;
@@ -140,6 +140,25 @@ fn other_kind(kind: EntryKind) -> LayoutError {
     }
 }
 
+impl AccountStatus {
+    /// Account 32, available u64, reserved u64, nonce u64.
+    pub(crate) fn write(&self, out: Writer) -> Writer {
+        out.bytes(self.account.as_bytes())
+            .u64(self.available.get())
+            .u64(self.reserved.get())
+            .u64(self.nonce)
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
+        Ok(Self {
+            account: NodeId::from_bytes(from.array()?),
+            available: MicroCredits::new(from.u64()?),
+            reserved: MicroCredits::new(from.u64()?),
+            nonce: from.u64()?,
+        })
+    }
+}
+
 impl LockStatus {
     fn write(&self, out: Writer) -> Writer {
         self.lock
@@ -148,7 +167,7 @@ impl LockStatus {
             .flag(self.closed)
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, LayoutError> {
         Ok(Self {
             lock: Signed::read(from)?,
             claimed: MicroCredits::new(from.u64()?),
@@ -225,6 +244,50 @@ impl StatementLine {
             };
             EntryHash::of(&entry.to_bytes()) == certificate.entry_hash
         })
+    }
+
+    /// Checks everything that is signed: that the settlement node certified this entry to
+    /// `account`, that whoever ordered or claimed signed that, the lock's certificate, and that a
+    /// reason is the issuer's. What `previous` and the lock's status say beside is not signed here,
+    /// but in the seal of the answer that the line came in.
+    pub fn verify(
+        &self,
+        scheme: &dyn SignatureScheme,
+        network_id: NetworkId,
+        settlement: &NodeId,
+        account: &NodeId,
+    ) -> Result<(), Refusal> {
+        let certificate = &self.certificate;
+        let (is_other, genuine) = match &self.operation {
+            Operation::Order(order) => (
+                order.body.network_id != network_id,
+                order.verify_by(scheme, &order.body.account),
+            ),
+            Operation::Claim(claim) => (
+                claim.body.network_id != network_id,
+                claim.verify_by(scheme, &claim.body.payee),
+            ),
+            Operation::Expiry(_) => (false, Ok(())),
+        };
+        if is_other || certificate.body.network_id != network_id {
+            return Err(Refusal::WrongNetwork);
+        }
+        if genuine.is_err() {
+            return Err(Refusal::BadSignature);
+        }
+        let is_lock_certified = self.lock.is_none_or(|status| {
+            status.lock.body.network_id == network_id
+                && status.lock.verify_by(scheme, settlement).is_ok()
+        });
+        if !is_lock_certified
+            || certificate.body.account != *account
+            || certificate.verify_by(scheme, settlement).is_err()
+            || !self.is_certified_entry()
+            || !self.reason_bytes.is_empty() && self.reason().is_none()
+        {
+            return Err(Refusal::BadCertificate);
+        }
+        Ok(())
     }
 
     /// What the network's entry moved; `None` if the line contradicts itself, or lacks its lock.

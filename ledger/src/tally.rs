@@ -11,7 +11,7 @@ mod tests;
 use crate::identity::NodeId;
 use crate::ledger::LedgerError;
 use crate::signed::channel::Channel;
-use crate::signed::lock::SignedLock;
+use crate::signed::lock::{LockId, SignedLock};
 use crate::signed::order::SignedOrder;
 use crate::signed::receipt::SignedReceipt;
 use crate::store::{Batch, Durability, Store, StoreError, for_each};
@@ -19,9 +19,9 @@ use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits, RawCost};
 
 /// Longest stored boost, in bytes.
-pub const BOOST_LEN_MAX: usize = 1_024;
+pub const BOOST_LEN_MAX: usize = 2_048;
 
-/// One row to overwrite.
+/// One row to overwrite or to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TallyRow {
     /// The newest receipt of a channel, signed by us or held from the peer; the channel says which.
@@ -39,6 +39,19 @@ pub enum TallyRow {
         /// At most [`BOOST_LEN_MAX`] bytes.
         bytes: Option<Vec<u8>>,
     },
+    /// Nothing is kept of this any more.
+    Gone(TallyKey),
+}
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TallyKey {
+    /// A channel's newest receipt.
+    Receipt(Channel),
+    /// A pair.
+    Pair(NodeId),
+    /// A lock.
+    Lock(LockId),
 }
 
 /// The newest receipt of one channel.

@@ -16,16 +16,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use seedbank_engine::credit::receipts::pair::without_unsigned_due;
 use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::credit::wallet::config::REQUEST_IDS_MAX;
+use seedbank_engine::interface::input::Input;
 use seedbank_ledger::charts::node::{Balance, Membership, NodeCause, NodeCommand, NodeLedger};
 use seedbank_ledger::entry::EntryKind;
 use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, Head, LedgerError, OpenError, Outcome};
+use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::signed::order::SignedOrder;
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Memory, Store, StoreError};
 use seedbank_ledger::tally::{Tally, TallyRow};
 use seedbank_ledger::{NodeId, Sequence};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::host::clock::unix_now;
@@ -107,6 +111,8 @@ struct SharedBooks {
     tally: Tally<AnyStore>,
     store: AnyStore,
     unsynced: AtomicBool,
+    inbox: Inbox,
+    runtime: Handle,
 }
 
 impl Books {
@@ -124,6 +130,8 @@ impl Books {
             tally: Tally::new(Arc::clone(&store)),
             store,
             unsynced: AtomicBool::new(false),
+            inbox: inbox.clone(),
+            runtime: Handle::current(),
         });
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let books = Arc::clone(&shared);
@@ -153,6 +161,23 @@ impl Books {
             available: balance.available,
             transfers: newest_transfers(&ledger)?,
         })
+    }
+
+    /// What was not signed is no longer due: the folder is a copy, and the original may sign it.
+    pub(crate) fn drop_unsigned_due(&self) -> Result<(), LedgerError> {
+        let rows = self.shared.tally.load()?.into_iter();
+        let kept = rows.filter_map(|row| match row {
+            TallyRow::Pair(row) => Some(TallyRow::Pair(without_unsigned_due(row))),
+            TallyRow::Receipt(_)
+            | TallyRow::Lock(_)
+            | TallyRow::Order(_)
+            | TallyRow::Boost { .. }
+            | TallyRow::Gone(_) => None,
+        });
+        let kept: Vec<TallyRow> = kept.collect();
+        self.shared.tally.write(&kept)?;
+        self.shared.tally.sync()?;
+        Ok(())
     }
 
     /// The newest line of our account that the ledger has.
@@ -259,10 +284,28 @@ impl SharedBooks {
             self.unsynced.store(true, Ordering::Release);
         }
         for (command, outcome) in group.iter().zip(outcomes) {
-            if let Some(refusal) = outcome.refusal() {
+            // A line that says that an order was refused is entered like any other.
+            if let Outcome::Refused(refusal) = outcome {
                 tracing::warn!(?refusal, ?command, "ledger refused an entry");
+                self.tell_refusal(command, refusal)?;
             }
         }
+        Ok(())
+    }
+
+    /// Tells the wallet of a line that was refused, so that it does not go on as if we had it.
+    fn tell_refusal(&self, command: &NodeCommand, refusal: Refusal) -> Result<(), LedgerError> {
+        let NodeCommand::Settled(line) = command else {
+            return Ok(());
+        };
+        let told = Input::LineRefused {
+            line: line.certificate.body.sequence,
+            refusal,
+            newest: self.ledger().newest_line()?,
+        };
+        // Not from this thread: the session may be waiting for it.
+        let inbox = self.inbox.clone();
+        self.runtime.spawn(async move { inbox.input(told).await });
         Ok(())
     }
 

@@ -472,7 +472,7 @@ mod tests {
         }
         for bad in [
             "bank",
-            "https://bank:1",
+            "ftp://bank:1",
             "http://bank",
             "http://:1",
             "http://bank:0",

@@ -5,17 +5,18 @@
 
 mod backend;
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use seedbank_ledger::Genesis;
-use seedbank_ledger::NodeId;
 use seedbank_ledger::ledger::LedgerError;
 use seedbank_ledger::settlement::Issuing;
+use seedbank_ledger::{Genesis, Identity};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tonic::transport::ServerTlsConfig;
 
 use backend::NodeBackend;
 
@@ -23,13 +24,15 @@ use crate::books::network::{NetworkBook, NetworkBookError, OpenNetwork};
 use crate::driver::Ended;
 use crate::host::clock::unix_now;
 use crate::host::config::kept::{KeptPolicy, PolicySources};
-use crate::host::config::{SettlementRole, StoreKind};
+use crate::host::config::{SettlementRole, StoreKind, TlsFiles};
 use crate::host::datadir::{DataDir, DataDirError};
 use crate::host::keys::{self, KeyError};
 use crate::rpc::backend::{NetworkInfo, NodeInfo};
 use crate::rpc::settlement::Door;
 use crate::rpc::{self, ApiConfig, ListenError, Listening, ServeError};
-use crate::settlement::{Keeper, Local, NoSettlement, Remote, RemoteError, Settlement};
+use crate::settlement::{
+    AccountKeys, Keeper, Local, NoSettlement, Remote, RemoteError, Settlement,
+};
 use crate::{Node, NodeHandle, NodeOptions, StartError};
 
 /// What a daemon is started with, beside its node's options.
@@ -39,6 +42,8 @@ pub struct DaemonOptions {
     pub genesis: Option<Genesis>,
     /// Where that network is settled, if not here.
     pub settlement_uri: Option<String>,
+    /// Certificates (PEM) that it is known by; without them the public ones.
+    pub settlement_ca: Option<PathBuf>,
     /// Keep the network's ledger here.
     pub role: Option<SettlementRole>,
     /// Where its owner can call.
@@ -74,14 +79,22 @@ pub enum DaemonError {
         /// Where.
         addr: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// A certificate or its key.
+    #[error("{path}: {source}")]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The settlement role needs a network.
     #[error("the settlement role needs [network] genesis")]
     NoGenesis,
     /// A thread could not be started.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 /// A running daemon.
@@ -108,6 +121,7 @@ struct StartedRole {
     thread: JoinHandle<()>,
     door: Door,
     addr: SocketAddr,
+    tls: Option<ServerTlsConfig>,
 }
 
 impl StartedRole {
@@ -122,7 +136,7 @@ impl Daemon {
     /// Starts everything on the runtime that calls this.
     pub async fn start(options: NodeOptions, daemon: DaemonOptions) -> Result<Self, DaemonError> {
         let data_dir = DataDir::open(&options.data_dir)?;
-        let own = keys::load_or_create(&data_dir.identity_key())?.id();
+        let own = Arc::new(keys::load_or_create(&data_dir.identity_key())?);
         let settling = match &daemon.role {
             Some(role) => {
                 let genesis = daemon.genesis.clone().ok_or(DaemonError::NoGenesis)?;
@@ -175,6 +189,7 @@ impl Daemon {
             servers.spawn(rpc::settlement::serve(
                 settling.door,
                 settling.keeper,
+                settling.tls,
                 stopped,
             ));
             settling.thread
@@ -250,9 +265,9 @@ async fn node_and_api(
     mut options: NodeOptions,
     daemon: &DaemonOptions,
     settling: Option<&StartedRole>,
-    own: NodeId,
+    own: Arc<Identity>,
 ) -> Result<(NodeHandle, Listening), DaemonError> {
-    options.settlement = way(own, settling, daemon.settlement_uri.as_deref())?;
+    options.settlement = way(own, settling, daemon)?;
     let listening = Listening::open(&daemon.api).await?;
     Ok((Node::start_in(data_dir, options).await?, listening))
 }
@@ -270,6 +285,7 @@ async fn settle(
     genesis: Genesis,
 ) -> Result<StartedRole, DaemonError> {
     let key = keys::load(&role.key)?;
+    let tls = role.tls.as_ref().map(server_tls).transpose()?;
     let issuer = role.issuer_key.as_deref().map(keys::load).transpose()?;
     let OpenNetwork {
         ledger,
@@ -289,19 +305,41 @@ async fn settle(
         thread,
         door,
         addr,
+        tls,
     })
 }
 
 /// The way to the settlement node: this process, an address, or none.
 fn way(
-    own: NodeId,
+    own: Arc<Identity>,
     settling: Option<&StartedRole>,
-    uri: Option<&str>,
-) -> Result<Arc<dyn Settlement>, RemoteError> {
-    Ok(match (settling, uri) {
-        (Some(settling), _) => Arc::new(Local::new(settling.keeper.clone(), own)),
-        (None, Some(uri)) => Arc::new(Remote::new(uri, own)?),
-        (None, None) => Arc::new(NoSettlement),
+    daemon: &DaemonOptions,
+) -> Result<Arc<dyn Settlement>, DaemonError> {
+    if let Some(settling) = settling {
+        return Ok(Arc::new(Local::new(settling.keeper.clone(), own.id())));
+    }
+    let (Some(uri), Some(genesis)) = (&daemon.settlement_uri, &daemon.genesis) else {
+        return Ok(Arc::new(NoSettlement));
+    };
+    let ca = daemon.settlement_ca.as_deref().map(read_pem).transpose()?;
+    let member = AccountKeys {
+        identity: own,
+        network_id: genesis.network_id(),
+        settlement: genesis.settlement,
+    };
+    Ok(Arc::new(Remote::new(uri, ca.as_deref(), member)?))
+}
+
+/// What the settlement listener shows to whoever asks over TLS.
+fn server_tls(files: &TlsFiles) -> Result<ServerTlsConfig, DaemonError> {
+    let (cert, key) = (read_pem(&files.cert)?, read_pem(&files.key)?);
+    Ok(ServerTlsConfig::new().identity(tonic::transport::Identity::from_pem(cert, key)))
+}
+
+fn read_pem(path: &Path) -> Result<Vec<u8>, DaemonError> {
+    std::fs::read(path).map_err(|source| DaemonError::Pem {
+        path: path.to_owned(),
+        source,
     })
 }
 
@@ -316,6 +354,7 @@ impl DaemonOptions {
         Self {
             genesis: None,
             settlement_uri: None,
+            settlement_ca: None,
             role: None,
             api,
             policy: None,

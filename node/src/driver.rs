@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,8 +24,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::books::Books;
 use crate::disk::plane::DataPlane;
-use crate::events::Events;
+use crate::events::{Events, is_strangers};
+use crate::host::address_group::AddressGroup;
 use crate::host::clock::{Clock, unix_now};
+use crate::host::logs::budget::LogBudget;
 use crate::inbox::ToSession;
 use crate::link::PeerLink;
 use crate::link::outbox::OutboxItem;
@@ -74,22 +77,33 @@ pub(crate) struct Driver {
     pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) peers: PeerLinks,
+    pub(crate) log_budget: LogBudget,
 }
 
 /// The session's connections.
 #[derive(Default)]
 pub(crate) struct PeerLinks {
     links: BTreeMap<PeerIndex, Arc<PeerLink>>,
+    addrs: BTreeMap<PeerIndex, SocketAddr>,
     /// Whether the session is told how they fare on their way out.
     measured: bool,
 }
 
 impl PeerLinks {
-    fn insert(&mut self, link: Arc<PeerLink>) {
+    /// Takes over a connection that came about as `first` says.
+    fn insert(&mut self, link: Arc<PeerLink>, first: &Input) {
         if self.measured {
             link.set_measured(true);
         }
+        if let Input::Accepted { peer, addr, .. } | Input::Dialled { peer, addr, .. } = first {
+            self.addrs.insert(*peer, *addr);
+        }
         self.links.insert(link.index(), link);
+    }
+
+    fn remove(&mut self, peer: PeerIndex) {
+        self.links.remove(&peer);
+        self.addrs.remove(&peer);
     }
 
     fn measure(&mut self, measured: bool) {
@@ -120,6 +134,7 @@ impl Driver {
             .spawn(move || {
                 let tell = TellOnDrop(ended);
                 let how = timers.block_on(self.run());
+                self.tell_left_out(Instant::MAX);
                 for link in self.peers.links.values() {
                     link.end("shutting down".to_owned());
                 }
@@ -152,7 +167,10 @@ impl Driver {
                     batch.drain(..).try_for_each(|message| self.take(message))
                 }
                 () = timer => self.input(Input::Tick),
-                _ = clock.tick() => self.input(Input::Clock(unix_now())),
+                _ = clock.tick() => {
+                    self.tell_left_out(self.clock.now());
+                    self.input(Input::Clock(unix_now()))
+                }
                 _ = measurement.tick(), if self.peers.measured => self.measure(),
             };
             // Timers are not starved by a queue that is never empty.
@@ -178,16 +196,21 @@ impl Driver {
         match message {
             ToSession::Input(input) => {
                 let closed = match &input {
-                    Input::Closed { peer, .. } => Some(*peer),
+                    Input::Closed { peer, reason, .. } => {
+                        self.log_closed(*peer, reason);
+                        Some(*peer)
+                    }
                     _ => None,
                 };
                 self.input(input)?;
-                closed.and_then(|peer| self.peers.links.remove(&peer));
+                if let Some(peer) = closed {
+                    self.peers.remove(peer);
+                }
                 Ok(())
             }
             ToSession::Received(received) => self.input(received.into_input()),
             ToSession::Connected { link, input } => {
-                self.peers.insert(link);
+                self.peers.insert(link, &input);
                 self.input(input)
             }
             ToSession::Command { command, reply } => {
@@ -275,10 +298,11 @@ impl Driver {
                 torrent_id,
                 tracker,
                 request,
+                reach,
             } => {
                 let announcer = Arc::clone(&self.announcer);
                 self.runtime
-                    .spawn(announcer.announce(torrent_id, tracker, request));
+                    .spawn(announcer.announce((torrent_id, tracker), request, reach));
             }
             Output::Tally(rows) => {
                 let written = self.books.write(&rows);
@@ -295,7 +319,7 @@ impl Driver {
             }
             Output::Measure(measured) => self.peers.measure(measured),
             Output::Event(event) => {
-                log(&event);
+                self.log(&event);
                 self.events.push(event, unix_now());
             }
         }
@@ -322,6 +346,55 @@ impl Driver {
         link.send_requests(blocks);
     }
 
+    /// Writes a line about an event, unless strangers cause too many of them.
+    fn log(&mut self, event: &SessionEvent) {
+        if let SessionEvent::Choke(decision) = event {
+            return tracing::debug!(?decision, "choke decision");
+        }
+        let addr = match event {
+            SessionEvent::PeerMisbehaved { peer, .. } => self.peers.addrs.get(peer).copied(),
+            SessionEvent::PeerUnreached { addr, .. } => Some(*addr),
+            _ => None,
+        };
+        if matches!(event, SessionEvent::PeerUnreached { .. }) && !is_debugging() {
+            return;
+        }
+        if is_strangers(event) {
+            let group = addr.map(|addr| AddressGroup::of(addr.ip()));
+            self.tell_left_out(self.clock.now());
+            if !self.log_budget.admits(cause_of(event), group) {
+                return;
+            }
+        }
+        write_line(event, addr);
+    }
+
+    /// Writes a line about the end of a connection, for who looks for the reason.
+    fn log_closed(&mut self, peer: PeerIndex, reason: &str) {
+        let Some(addr) = self
+            .peers
+            .addrs
+            .get(&peer)
+            .filter(|_| is_debugging())
+            .copied()
+        else {
+            return;
+        };
+        self.tell_left_out(self.clock.now());
+        let group = Some(AddressGroup::of(addr.ip()));
+        if self.log_budget.admits("connection closed", group) {
+            tracing::debug!(peer = peer.0, %addr, reason, "connection closed");
+        }
+    }
+
+    /// Says how many lines were left out, if a minute is over.
+    fn tell_left_out(&mut self, now: Instant) {
+        for left_out in self.log_budget.left_out(now) {
+            let (cause, lines) = (left_out.cause, left_out.lines);
+            tracing::info!(cause, lines, "and so many more in the last minute");
+        }
+    }
+
     /// A peer may be gone already; what is meant for it goes with it.
     fn to_peer(&self, peer: PeerIndex, what: impl FnOnce(&PeerLink)) {
         if let Some(link) = self.peers.links.get(&peer) {
@@ -346,15 +419,39 @@ impl Drop for TellOnDrop {
     }
 }
 
-fn log(event: &SessionEvent) {
+/// Whether lines for debugging are written: those that are not cost no other its place.
+fn is_debugging() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
+/// What lines about an event that strangers cause are counted under.
+fn cause_of(event: &SessionEvent) -> &'static str {
     match event {
-        SessionEvent::Choke(decision) => tracing::debug!(?decision, "choke decision"),
+        SessionEvent::PeerMisbehaved { .. } => "peer misbehaved",
+        SessionEvent::PieceFailed { .. } => "piece failed its hash",
+        SessionEvent::PeerUnreached { .. } => "peer not reached",
+        SessionEvent::TrackerFailed { .. } => "announce failed",
+        _ => "session",
+    }
+}
+
+fn write_line(event: &SessionEvent, addr: Option<SocketAddr>) {
+    match event {
         SessionEvent::TorrentCompleted(torrent_id) => {
             tracing::info!(%torrent_id, "torrent completed");
         }
         SessionEvent::TorrentFailed { torrent_id, reason } => {
             tracing::error!(%torrent_id, reason, "torrent stopped");
         }
+        SessionEvent::PeerMisbehaved { peer, what } => {
+            let addr = addr.map(tracing::field::display);
+            tracing::info!(peer = peer.0, addr, what, "peer misbehaved");
+        }
+        SessionEvent::PeerUnreached {
+            torrent_id,
+            addr,
+            reason,
+        } => tracing::debug!(%torrent_id, %addr, %reason, "peer not reached"),
         SessionEvent::PieceFailed { torrent_id, piece } => {
             tracing::warn!(%torrent_id, piece = piece.get(), "piece failed its hash");
         }

@@ -1,5 +1,8 @@
 //! What happened, numbered: a bounded history and a way to follow it.
 //!
+//! What strangers can cause as often as they like is kept apart from the rest, and bounded by
+//! itself: it never takes the place of what the owner wants to know. Both are numbered together.
+//!
 //! Numbers go on where they ended when the node is started again, so that a watcher who resumes is
 //! told what it missed. Up to which number they may have been given out is on disk before they are:
 //! after a crash they go on from there, and the numbers between never were.
@@ -9,13 +12,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seedbank_engine::interface::event::SessionEvent;
+use seedbank_engine::interface::event::{CreditEvent, SessionEvent};
 use seedbank_ledger::UnixTime;
 use tokio::sync::watch;
 
 use crate::host::durable;
 
-/// Most events kept.
+/// Most events kept, of the owner's and of those that strangers caused each.
 pub const HISTORY_MAX: usize = 4096;
 /// Numbers reserved on disk at once; the next are reserved when half of them are left.
 const RESERVED: u64 = 65_536;
@@ -43,6 +46,31 @@ pub struct EventStream {
     shared: Arc<EventHistory>,
     next: u64,
     newest: watch::Receiver<Newest>,
+}
+
+/// Whether strangers can cause such an event as often as they like.
+pub(crate) fn is_strangers(event: &SessionEvent) -> bool {
+    match event {
+        SessionEvent::Choke(_)
+        | SessionEvent::PieceFailed { .. }
+        | SessionEvent::PeerMisbehaved { .. }
+        | SessionEvent::PeerUnreached { .. }
+        | SessionEvent::TrackerFailed { .. } => true,
+        SessionEvent::TorrentCompleted(_) | SessionEvent::TorrentFailed { .. } => false,
+        SessionEvent::Credit(event) => match event {
+            CreditEvent::LockRefused { .. }
+            | CreditEvent::WrittenOff { .. }
+            | CreditEvent::Conflict { .. } => true,
+            CreditEvent::BoostFunded { .. }
+            | CreditEvent::BoostEnded { .. }
+            | CreditEvent::BoostWaiting { .. }
+            | CreditEvent::BoostWorking { .. }
+            | CreditEvent::BoostSettled { .. }
+            | CreditEvent::SettlementRefused { .. }
+            | CreditEvent::AnswerUnusable { .. }
+            | CreditEvent::ClockSkewed { .. } => false,
+        },
+    }
 }
 
 /// The history does not have what was asked for.
@@ -89,12 +117,21 @@ pub enum NumberingError {
 
 #[derive(Debug)]
 struct EventHistory {
-    history: Mutex<VecDeque<EventRecord>>,
+    history: Mutex<EventRings>,
     newest: watch::Sender<Newest>,
     /// Number of the first event of this run.
     first: u64,
     /// Where the number is kept from which the next run counts; `None` for nowhere.
     path: Option<PathBuf>,
+}
+
+/// What is left of what happened; each oldest first.
+#[derive(Debug)]
+struct EventRings {
+    owners: VecDeque<EventRecord>,
+    strangers: VecDeque<EventRecord>,
+    /// From this number on, every event of the owner's is there.
+    whole_from: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,7 +176,11 @@ impl Events {
         };
         Self {
             shared: Arc::new(EventHistory {
-                history: Mutex::default(),
+                history: Mutex::new(EventRings {
+                    owners: VecDeque::new(),
+                    strangers: VecDeque::new(),
+                    whole_from: first,
+                }),
                 newest: watch::Sender::new(newest),
                 first,
                 path,
@@ -179,7 +220,7 @@ impl Events {
         let path = self.shared.path.as_deref();
         let text = format!("{next}\n");
         path.map_or(Ok(()), |path| {
-            durable::replace(path, text.as_bytes(), durable::PLAIN_MODE)
+            durable::replace(path, text.as_bytes(), durable::SECRET_MODE)
         })
     }
 
@@ -187,14 +228,11 @@ impl Events {
     pub(crate) fn push(&self, event: SessionEvent, at: UnixTime) {
         let mut history = self.shared.lock();
         let sequence = self.newest() + 1;
-        history.push_back(EventRecord {
+        history.push(EventRecord {
             sequence,
             at,
             event,
         });
-        if history.len() > HISTORY_MAX {
-            history.pop_front();
-        }
         drop(history);
         self.shared
             .newest
@@ -211,13 +249,13 @@ impl Events {
         self.shared.newest.borrow().sequence
     }
 
-    /// Number of the oldest event that is left; of the next to happen if none is.
+    /// The first number from which no event of the owner's is missing.
     pub fn oldest(&self) -> u64 {
-        let oldest = self.shared.lock().front().map(|record| record.sequence);
-        oldest.unwrap_or_else(|| self.newest() + 1)
+        self.shared.lock().whole_from
     }
 
-    /// Follows from event `from` on; `None` for those still to come.
+    /// Follows from event `from` on; `None` for those still to come. Of what strangers caused, the
+    /// newest [`HISTORY_MAX`] are there, and older ones are left out without a word.
     pub fn follow(&self, from: Option<u64>) -> Result<EventStream, EventsMissing> {
         let newest = self.shared.newest.subscribe();
         let (oldest, next) = (self.oldest(), self.newest() + 1);
@@ -252,16 +290,14 @@ impl EventStream {
         loop {
             {
                 let history = self.shared.lock();
-                if let Some(oldest) = history.front().map(|record| record.sequence) {
-                    if self.next < oldest {
-                        let asked = std::mem::replace(&mut self.next, oldest);
-                        return Err(EventsMissing::Pruned { asked, oldest });
-                    }
-                    let index = usize::try_from(self.next - oldest).expect("history is bounded");
-                    if let Some(record) = history.get(index) {
-                        self.next += 1;
-                        return Ok(Some(record.clone()));
-                    }
+                let oldest = history.whole_from;
+                if self.next < oldest {
+                    let asked = std::mem::replace(&mut self.next, oldest);
+                    return Err(EventsMissing::Pruned { asked, oldest });
+                }
+                if let Some(record) = history.first_from(self.next) {
+                    self.next = record.sequence + 1;
+                    return Ok(Some(record.clone()));
                 }
             }
             let next = self.next;
@@ -275,15 +311,42 @@ impl EventStream {
 }
 
 impl EventHistory {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<EventRecord>> {
+    fn lock(&self) -> MutexGuard<'_, EventRings> {
         // Nothing under this lock leaves it half done.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl EventRings {
+    /// Adds an event, and drops the oldest of its kind if there are too many.
+    fn push(&mut self, record: EventRecord) {
+        let is_strangers = is_strangers(&record.event);
+        let ring = match is_strangers {
+            true => &mut self.strangers,
+            false => &mut self.owners,
+        };
+        ring.push_back(record);
+        if ring.len() > HISTORY_MAX
+            && let Some(dropped) = ring.pop_front()
+            && !is_strangers
+        {
+            self.whole_from = dropped.sequence + 1;
+        }
+    }
+
+    /// The first event that is left from number `from` on.
+    fn first_from(&self, from: u64) -> Option<&EventRecord> {
+        let first = |ring: &VecDeque<EventRecord>| ring.partition_point(|it| it.sequence < from);
+        let owners = self.owners.get(first(&self.owners));
+        let strangers = self.strangers.get(first(&self.strangers));
+        let both = owners.into_iter().chain(strangers);
+        both.min_by_key(|record| record.sequence)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use seedbank_engine::units::TorrentId;
+    use seedbank_engine::units::{PeerIndex, TorrentId};
 
     use super::*;
 
@@ -320,6 +383,59 @@ mod tests {
         assert_eq!(slow.next().await.unwrap_err(), pruned);
         assert_eq!(slow.next().await.unwrap().unwrap().sequence, 6);
         assert_eq!(events.follow(Some(1)).unwrap_err(), pruned);
+    }
+
+    fn violation() -> SessionEvent {
+        SessionEvent::PeerMisbehaved {
+            peer: PeerIndex(1),
+            what: "bitfield twice".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn n2_strangers_never_take_the_place_of_the_owners_events() {
+        let events = Events::new();
+        events.push(event(1), UnixTime::ZERO);
+        for _ in 0..3 * HISTORY_MAX {
+            events.push(violation(), UnixTime::ZERO);
+        }
+        events.push(event(2), UnixTime::ZERO);
+        assert_eq!(events.oldest(), 1);
+        let mut stream = events.follow(Some(1)).unwrap();
+        events.end();
+        let mut told = Vec::new();
+        while let Some(record) = stream.next().await.unwrap() {
+            told.push(record);
+        }
+        assert_eq!(told.len(), HISTORY_MAX + 2, "both are bounded");
+        assert_eq!(told[0].event, event(1));
+        assert_eq!(told[1].event, violation());
+        let newest = told.last().unwrap();
+        assert_eq!(newest.event, event(2));
+        assert_eq!(newest.sequence, events.newest());
+        assert!(told.is_sorted_by(|one, next| one.sequence < next.sequence));
+        // The other way round, too: the owner's displace nobody else's.
+        for _ in 0..2 * HISTORY_MAX {
+            events.push(event(3), UnixTime::ZERO);
+        }
+        let rings = events.shared.lock();
+        assert_eq!(rings.owners.len(), HISTORY_MAX);
+        assert_eq!(rings.strangers.len(), HISTORY_MAX);
+    }
+
+    #[tokio::test]
+    async fn n2_a_watcher_resumes_past_what_strangers_lost() {
+        let events = Events::new();
+        let mut slow = events.follow(None).unwrap();
+        for _ in 0..HISTORY_MAX + 5 {
+            events.push(violation(), UnixTime::ZERO);
+        }
+        events.push(event(1), UnixTime::ZERO);
+        // Numbers leap, and nothing of the owner's is missing: that is no failure.
+        assert_eq!(slow.next().await.unwrap().unwrap().sequence, 6);
+        assert_eq!(slow.at(), 7);
+        let mut resumed = events.follow(Some(3)).unwrap();
+        assert_eq!(resumed.next().await.unwrap().unwrap().sequence, 6);
     }
 
     #[test]

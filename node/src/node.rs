@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::credit::boost::BoostRowError;
+use seedbank_engine::discovery::reach::Zone;
 use seedbank_engine::interface::command::{
     AddError, AddTorrent, Added, Command, CommandError, CommandReply, TorrentTotals,
 };
 use seedbank_engine::interface::config::{Network, Policy, SessionConfig};
 use seedbank_engine::interface::view::WalletView;
 use seedbank_engine::session::Session;
-use seedbank_engine::units::{ClientId, TorrentId};
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::charts::node::{Balance, Membership};
 use seedbank_ledger::ledger::{Head, LedgerError, OpenError};
 use seedbank_ledger::store::StoreError;
@@ -37,6 +38,7 @@ use crate::inbox::{Inbox, ToSession};
 use crate::net::datagram::Datagrams;
 use crate::net::dial::Dialler;
 use crate::net::listen;
+use crate::net::lookup::Lookups;
 use crate::net::tracker::Announcer;
 use crate::settlement::{NoSettlement, Settlement, keep_telling};
 use crate::torrents::registry::Registry;
@@ -46,8 +48,6 @@ use crate::torrents::{CheckHandle, Torrents};
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Bytes in leased piece buffers, unless told otherwise.
 const LEASE_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// Name and version as peers see it (BEP 20).
-const CLIENT_PREFIX: [u8; 8] = *b"-Sb0001-";
 
 /// What a node needs to start.
 pub struct NodeOptions {
@@ -63,6 +63,8 @@ pub struct NodeOptions {
     pub lease_bytes_max: u64,
     /// Speak the receipt protocol at all.
     pub receipts: bool,
+    /// Speak it to peers of private torrents too.
+    pub receipts_private: bool,
     /// The owner's policy at start.
     pub policy: Policy,
     /// The network, if any; its ledger membership is for good.
@@ -92,6 +94,7 @@ impl NodeOptions {
             connections_max: 200,
             lease_bytes_max: LEASE_BYTES_MAX,
             receipts: true,
+            receipts_private: false,
             policy: Policy::default(),
             network: None,
             settlement: Arc::new(NoSettlement),
@@ -203,12 +206,13 @@ impl Node {
         let store = open_store(options.store, &data_dir.ledger())?;
         let membership = options.network.map(membership);
         let books = Arc::new(Books::open(store, node_id, membership, inbox.clone())?);
+        settle_in(&data_dir, &books)?;
         let (listeners, listen) = bind_all(&options.listen)?;
 
         let plane = DataPlane::start(inbox.clone())?;
         let registry = Registry::new(data_dir.torrents());
         let torrents = Torrents::new(Arc::clone(&plane), registry, options.download_dir.clone());
-        let source = source_address(&options.listen);
+        let (source, lookups) = (source_address(&options.listen), Lookups::new());
         let clock = Clock::start();
         let events = Events::open(&data_dir.events())?;
         let (tell, ended) = watch::channel(None);
@@ -222,13 +226,14 @@ impl Node {
             books: Arc::clone(&books),
             events: events.clone(),
             dialler: Dialler::new(Arc::clone(&plane), source),
-            datagrams: Datagrams::start(inbox.clone(), source),
-            announcer: Announcer::new(inbox.clone(), source),
+            datagrams: Datagrams::start(inbox.clone(), source, Arc::clone(&lookups)),
+            announcer: Announcer::new(inbox.clone(), source, lookups),
             torrents: Arc::clone(&torrents),
             settlement: options.settlement,
             observer: options.observer,
             runtime: tokio::runtime::Handle::current(),
             peers: Default::default(),
+            log_budget: Default::default(),
             plane: Arc::clone(&plane),
         };
         let held = Held {
@@ -246,10 +251,9 @@ impl Node {
             plane.disk.run(move || held.close()).await;
             return Err(error);
         }
-        let mut tasks = accepting(&plane, listeners);
-        tasks.push(tokio::spawn(Arc::clone(&torrents).keep_saving()).abort_handle());
+        let mut tasks = accepting(&plane, listeners, options.connections_max);
         tasks.push(tokio::spawn(telling).abort_handle());
-        tasks.push(tokio::spawn(events.clone().keep_reserving()).abort_handle());
+        tasks.extend(housekeeping(&torrents, &events));
         Ok(NodeHandle {
             inner: Arc::new(Inner {
                 inbox,
@@ -515,11 +519,12 @@ fn session(
         None => u64::from_le_bytes(keys::random_bytes()?),
     };
     let config = SessionConfig {
-        client_id: client_id()?,
         listen_port: listen.first().map_or(0, SocketAddr::port),
+        home: Zone::of_all(listen.iter().map(SocketAddr::ip)),
         rng_seed,
         network: options.network,
         receipts: options.receipts,
+        receipts_private: options.receipts_private,
         connections_max: options.connections_max,
         lease_bytes_max: options.lease_bytes_max,
     };
@@ -531,10 +536,32 @@ fn session(
     Ok(Session::new(config, identity, &book, now))
 }
 
+/// Makes a data folder that was copied one of its own.
+fn settle_in(data_dir: &DataDir, books: &Books) -> Result<(), StartError> {
+    if data_dir.is_copy()? {
+        tracing::warn!("this data folder was copied: what it owes and has not signed is dropped");
+        books.drop_unsigned_due()?;
+    }
+    Ok(data_dir.settle()?)
+}
+
+/// What is done from time to time.
+fn housekeeping(torrents: &Arc<Torrents>, events: &Events) -> [AbortHandle; 3] {
+    let saving = tokio::spawn(Arc::clone(torrents).keep_saving());
+    let watching = tokio::spawn(Arc::clone(torrents).keep_watching());
+    let reserving = tokio::spawn(events.clone().keep_reserving());
+    [saving, watching, reserving].map(|task| task.abort_handle())
+}
+
 /// One task for each listener.
-fn accepting(plane: &Arc<DataPlane>, listeners: Vec<tokio::net::TcpListener>) -> Vec<AbortHandle> {
+fn accepting(
+    plane: &Arc<DataPlane>,
+    listeners: Vec<tokio::net::TcpListener>,
+    connections_max: usize,
+) -> Vec<AbortHandle> {
+    let places = listen::places(connections_max);
     let accept = |listener| {
-        let accepting = listen::accept(Arc::clone(plane), listener);
+        let accepting = listen::accept(Arc::clone(plane), listener, Arc::clone(&places));
         tokio::spawn(accepting).abort_handle()
     };
     listeners.into_iter().map(accept).collect()
@@ -557,17 +584,6 @@ fn bind_all(
 fn source_address(listen: &[SocketAddr]) -> Option<IpAddr> {
     let first = listen.first()?.ip();
     (!first.is_unspecified()).then_some(first)
-}
-
-/// `-Sb0001-` and twelve characters that say nothing about us.
-fn client_id() -> io::Result<ClientId> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut id = [0; 20];
-    id[..8].copy_from_slice(&CLIENT_PREFIX);
-    for (place, byte) in id[8..].iter_mut().zip(keys::random_bytes::<12>()?) {
-        *place = ALPHABET[usize::from(byte % 32)];
-    }
-    Ok(ClientId(id))
 }
 
 #[cfg(test)]

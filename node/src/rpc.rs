@@ -7,6 +7,7 @@
 mod auth;
 pub mod backend;
 mod boost;
+mod door;
 mod entry;
 mod error;
 pub(crate) mod explain;
@@ -39,11 +40,12 @@ use seedbank_proto::v1::torrent_service_server::TorrentServiceServer;
 use seedbank_proto::v1::wallet_service_server::WalletServiceServer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::service::{InterceptorLayer, Routes, RoutesBuilder};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+
+use door::DoorLimits;
 
 pub use auth::{Token, TokenError};
 pub use backend::Backend;
@@ -57,6 +59,12 @@ const CALLS_MAX: usize = 128;
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long calls may go on after a stop was asked for.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Connections of each of the API's listeners, whoever they are.
+const LIMITS: DoorLimits = DoorLimits {
+    connections: 256,
+    of_one_group: 256,
+};
 
 /// Services that reflection names; each is served.
 const SERVICES: [&str; 7] = [
@@ -98,7 +106,7 @@ pub async fn serve(
         };
         let guard = InterceptorLayer::new(auth::UserGuard::of_this_process());
         let server = server().layer(guard).add_routes(routes.clone());
-        let incoming = UnixListenerStream::new(socket.listener);
+        let incoming = door::incoming(socket.listener, LIMITS, stop.clone());
         let served = server.serve_with_incoming_shutdown(incoming, stopped(stop.clone()));
         let served = served.await;
         drop(socket.file);
@@ -109,7 +117,7 @@ pub async fn serve(
         for (listener, token) in listening.tcp {
             let guard = InterceptorLayer::new(auth::TokenGuard(token));
             let server = server().layer(guard).add_routes(routes.clone());
-            let incoming = TcpListenerStream::new(listener);
+            let incoming = door::incoming(listener, LIMITS, stop.clone());
             servers.spawn(server.serve_with_incoming_shutdown(incoming, stopped(stop.clone())));
         }
         while let Some(served) = servers.join_next().await {

@@ -1,15 +1,14 @@
 //! The settlement room: a network's shared ledger, kept here or asked for elsewhere.
 //!
 //! [`Settlement`] is a node's way to a settlement node, whatever carries it: `remote.rs` over gRPC,
-//! `local.rs` straight to the keeper in the same process. The service is the ledger's
+//! `local.rs` straight to the keeper in the same process. What it brings is sealed, and opened by
+//! nobody but the wallet. The service is the ledger's
 //! [`SettlementNode`](seedbank_ledger::settlement::SettlementNode); `keeper.rs` is the thread that
 //! drives it. Serving it to others is left to `rpc/settlement.rs`.
 
-pub(crate) mod convert;
 mod grant;
 mod keeper;
 mod local;
-mod pages;
 mod remote;
 
 use std::fmt;
@@ -20,7 +19,8 @@ use std::time::Duration;
 use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_engine::interface::input::Input;
 use seedbank_ledger::Sequence;
-use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest};
+use seedbank_ledger::settlement::codec::SettlementRequest;
+use seedbank_ledger::settlement::envelope::Envelope;
 use tokio::time::sleep;
 
 use crate::inbox::Inbox;
@@ -28,7 +28,7 @@ use crate::inbox::Inbox;
 pub use grant::GrantError;
 pub use keeper::{Keeper, KeeperError, NetworkOverview};
 pub use local::Local;
-pub use remote::{Remote, RemoteError};
+pub use remote::{AccountKeys, Remote, RemoteError};
 
 /// Between two words about new lines; the wallet asks no more often.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -38,15 +38,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What came of asking.
-pub type Reply = Result<SettlementAnswer, Unreachable>;
+/// What came of asking; whether it is an answer, its seal says.
+pub type Reply = Result<Envelope, Unreachable>;
 
 /// Somebody who can ask a settlement node.
 ///
 /// Every request gets an answer, or `Unreachable` at the latest after a time-out of the
 /// implementor's; the session asks again, so nothing is retried below.
 pub trait Settlement: fmt::Debug + Send + Sync + 'static {
-    /// Asks, and gives the answer, all its pages together.
+    /// Asks, and gives what came back.
     fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, Reply>;
 
     /// Waits until the account has lines after `after`, and gives the newest; `None` when nobody

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::interface::config::Network;
+use seedbank_engine::interface::input::Input;
 use seedbank_ledger::charts::node::{Membership, NodeCommand, NodeLedger};
 use seedbank_ledger::identity::SignatureScheme;
+use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::store::memory::Memory;
 use seedbank_ledger::tally::{Tally, TallyRow};
 use seedbank_ledger::{Identity, NodeId, Sequence, UnixTime};
@@ -92,11 +94,21 @@ impl SimBooks {
         }
     }
 
-    /// Appends an entry.
-    pub fn append(&mut self, now: UnixTime, command: NodeCommand) {
-        self.ledger
-            .append(now, &[command])
-            .expect("memory does not fail");
+    /// Appends an entry; what the session is told if it is a settled line that is refused.
+    pub fn append(&mut self, now: UnixTime, command: NodeCommand) -> Option<Input> {
+        let outcomes = self.ledger.append(now, std::slice::from_ref(&command));
+        let outcomes = outcomes.expect("memory does not fail");
+        let (NodeCommand::Settled(line), [Outcome::Refused(refusal)]) =
+            (&command, outcomes.as_slice())
+        else {
+            return None;
+        };
+        let newest = self.ledger.newest_line().expect("memory does not fail");
+        Some(Input::LineRefused {
+            line: line.certificate.body.sequence,
+            refusal: *refusal,
+            newest,
+        })
     }
 
     /// The ledger itself.

@@ -10,6 +10,7 @@ mod outcome;
 mod prediction;
 
 use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::credit::receipts::limits::SUMMARY_DELAY_MAX;
 use seedbank_engine::interface::command::{BoostOrder, Command};
 use seedbank_engine::interface::config::Policy;
 use seedbank_engine::units::TorrentId;
@@ -138,7 +139,7 @@ impl Demo {
             max: self.boost_max,
             // What a boost bids that is told no bid.
             bid: Rate::new(2 * Rate::PAR.get()),
-            until: None,
+            time_to_live_secs: None,
         }
     }
 
@@ -282,8 +283,9 @@ impl Demo {
 fn settle(world: &mut World, closed: impl Fn(&World) -> bool) -> Result<(), String> {
     for _ in 0..SETTLING_MAX.as_secs() {
         if closed(world) {
-            // And the statements that say so reach everybody.
-            world.run_for(Duration::from_secs(120));
+            // And the statements that say so reach everybody, and what is acknowledged in small
+            // amounts is entered, too.
+            world.run_for(SUMMARY_DELAY_MAX.times(2));
             return Ok(());
         }
         world.run_for(Duration::from_secs(1));

@@ -129,7 +129,7 @@ impl Played {
             torrent_id: self.metainfo.torrent_id(),
             max: BOOST_MAX,
             bid,
-            until: None,
+            time_to_live_secs: None,
         };
         let placed = self.world.command(node, Command::Boost(order));
         // One of the two may be complete before the other.

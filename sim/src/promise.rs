@@ -102,7 +102,7 @@ impl Cell {
                 torrent_id,
                 max: BOOST_MAX,
                 bid: Rate::new(2 * Rate::PAR.get()),
-                until: None,
+                time_to_live_secs: None,
             };
             let boosted = world.command(PAYER, Command::Boost(order));
             boosted.map_err(|error| format!("the boost was refused: {error}"))?;

@@ -4,6 +4,7 @@ use seedbank_engine::interface::config::Network;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::ledger::OpenError;
+use seedbank_ledger::settlement::envelope::Envelope;
 use seedbank_ledger::settlement::{
     Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
 };
@@ -82,17 +83,19 @@ impl SimSettlement {
         granted.expect("issuers may grant, and memory does not fail");
     }
 
-    /// Answers a member. Time passes first, as it does every few seconds in a daemon.
-    pub fn answer(
-        &mut self,
-        account: NodeId,
-        request: SettlementRequest,
-        now: UnixTime,
-    ) -> SettlementAnswer {
+    /// The sealed answer to a member. Time passes first, as it does every few seconds in a daemon.
+    pub fn answer(&mut self, request: &SettlementRequest, now: UnixTime) -> Envelope {
         self.node.tick(now).expect("memory does not fail");
-        let answers = self.node.answer(now, &[(account, request)]);
-        let answer = answers.into_iter().next().expect("one answer each");
-        answer.expect("memory does not fail").answer
+        let sealer = self.node.sealer();
+        let answer = match request.check(sealer.scheme(), sealer.network_id()) {
+            Ok(()) => {
+                let answers = self.node.answer(now, std::slice::from_ref(request));
+                let answer = answers.into_iter().next().expect("one answer each");
+                answer.expect("memory does not fail").answer
+            }
+            Err(refusal) => SettlementAnswer::refused(now, refusal),
+        };
+        sealer.seal(request.hash(), 0, &answer)
     }
 
     /// The ledger itself.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::content::metainfo::build::{DraftContent, MetainfoDraft};
+use seedbank_engine::discovery::reach::Zone;
 use seedbank_engine::interface::command::{AddTorrent, Command, TorrentSource};
 use seedbank_engine::interface::config::{Policy, SessionConfig};
 use seedbank_engine::session::Session;
-use seedbank_engine::units::{ClientId, TorrentId};
+use seedbank_engine::units::TorrentId;
 use seedbank_ledger::identity::{Ed25519, SignatureScheme};
 use seedbank_ledger::{Duration, Identity, Instant, MicroCredits};
 
@@ -62,23 +63,21 @@ pub fn public_ip(number: u64) -> IpAddr {
 
 /// A session's settings that depend on nothing but a number.
 pub fn config(number: u64, rng_seed: u64) -> SessionConfig {
-    let mut client_id = *b"-Sb0001-000000000000";
-    client_id[12..].copy_from_slice(&number.to_be_bytes());
     SessionConfig {
-        client_id: ClientId(client_id),
         listen_port: 6881,
+        home: Zone::Public,
         rng_seed: rng_seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         network: None,
         receipts: true,
+        receipts_private: false,
         connections_max: 200,
         lease_bytes_max: 64 << 20,
     }
 }
 
-/// Starts a node: the number gives its key, its name on the wire and its choices; it signs as its
-/// books are signed.
+/// Starts a node, whose place in the world gives its key; it signs as its books are signed.
 pub fn start(world: &mut World, node: NodeIndex, config: SessionConfig, policy: Policy) {
-    let number = u64::from_be_bytes(config.client_id.0[12..].try_into().expect("8 bytes"));
+    let number = u64::try_from(node.0).expect("a place fits 64 bits");
     let books = &world.node(node).books;
     let identity = identity_by(Arc::clone(&books.scheme), number);
     let session = Session::new(config, identity, &books.book(), world.now());
@@ -148,6 +147,7 @@ mod tests {
     use crate::books::SimBooks;
     use crate::recording::{Recording, replay, unix};
     use crate::world::{RunEnd, START};
+    use seedbank_engine::credit::receipts::limits::SUMMARY_DELAY_MAX;
     use seedbank_engine::credit::wallet::WalletBook;
     use seedbank_engine::interface::view::TorrentState;
 
@@ -269,7 +269,7 @@ mod tests {
     fn what_one_side_acknowledged_stands_in_both_ledgers() {
         let metainfo = torrent("acknowledged", 2 << 20, 64 << 10, Some(TRACKER));
         let mut world = run(3, &metainfo, 5);
-        world.run_for(Duration::from_secs(200));
+        world.run_for(SUMMARY_DELAY_MAX.times(2));
         let keys: Vec<_> = (0..=3).map(|number| identity(number).id()).collect();
         let mut total = 0;
         for (taker, taker_key) in world.nodes().iter().zip(&keys) {

@@ -86,7 +86,8 @@ fn l2_a_lost_or_older_folder_does_not_start_and_the_ways_out_are_named() {
             &["is empty, but it had 4, the last of 20", RESTORE, FOUND_NEW],
         )?;
         refused(&node, &["ledger", "check"], VERIFICATION)?;
-        refused(&node, &["network", "accept", "--entries", "0"], FAILED)?;
+        let said = refused(&node, &["network", "accept", "--entries", "0"], FAILED)?;
+        says(&said, &["is empty, but it had 4"])?;
         ensure!(!ledger.exists(), "looking founds nothing");
 
         copy(&backup, &ledger)?;

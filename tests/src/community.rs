@@ -108,7 +108,7 @@ impl Community {
     #[must_use]
     pub fn member_config(&self) -> String {
         format!(
-            "[network]\ngenesis = {:?}\nsettlement = {:?}\n",
+            "[network]\ngenesis = {:?}\nsettlement = {:?}\nplaintext = true\n",
             self.file("genesis"),
             self.settlement_uri(),
         )

@@ -1,15 +1,16 @@
 //! A member of a network in the hands of a test: a key of its own, and orders it gives itself.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use seedbank_ledger::genesis::Genesis;
+use seedbank_ledger::settlement::codec::{AnswerBody, SettlementRequest};
+use seedbank_ledger::settlement::envelope::Envelope;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::SignedLock;
-use seedbank_ledger::signed::order::{Order, OrderKind};
+use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
-use seedbank_ledger::statement::StatementLine;
-use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, NodeId, UnixTime};
-use seedbank_proto::v1;
-use seedbank_proto::v1::settlement_service_client::SettlementServiceClient;
+use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, NodeId, Signature, UnixTime};
+use seedbank_proto::settlement_v1::AskRequest;
+use seedbank_proto::settlement_v1::settlement_service_client::SettlementServiceClient;
 
 use crate::community::Community;
 
@@ -63,12 +64,12 @@ impl Member {
             },
             memo_hash: [0; 32],
         };
-        let answer = self.submit(&order.sign(&self.identity).to_bytes())?;
-        let statement = answer.statement.context("no statement")?;
-        let refusal = v1::Refusal::try_from(answer.refusal);
-        let newest = statement.lines.last().context("no lines")?;
-        let line = StatementLine::from_bytes(newest)?;
-        ensure!(line.refusal.is_none(), "refused: {refusal:?}");
+        let signed = order.sign(&self.identity);
+        let AnswerBody::Operation(answer) = self.submit(signed)? else {
+            bail!("no answer to an order");
+        };
+        ensure!(answer.refusal.is_none(), "refused: {:?}", answer.refusal);
+        let line = answer.line.context("no line")?;
         Ok(line.lock.context("no lock")?.lock)
     }
 
@@ -84,21 +85,28 @@ impl Member {
         receipt.sign(&self.identity)
     }
 
-    fn submit(&self, signed_order: &[u8]) -> Result<v1::SubmitResponse> {
-        let request = v1::SubmitRequest {
-            signed_order: signed_order.to_vec(),
-            after_sequence: None,
+    fn submit(&self, order: SignedOrder) -> Result<AnswerBody> {
+        let question = SettlementRequest::Submit {
+            random: [7; 16],
+            order,
+        };
+        let request = AskRequest {
+            request: question.to_bytes(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(async {
+        let answer = runtime.block_on(async {
             let mut service = SettlementServiceClient::connect(self.uri.clone()).await?;
-            let mut answers = service
-                .submit(tokio_stream::once(request))
-                .await?
-                .into_inner();
-            answers.message().await?.context("no answer")
-        })
+            anyhow::Ok(service.ask(request).await?.into_inner())
+        })?;
+        let signature = answer.signature.try_into();
+        let envelope = Envelope {
+            answer: answer.answer,
+            signature: Signature::from_bytes(signature.ok().context("a seal has 64 bytes")?),
+        };
+        let (scheme, hash) = (self.identity.scheme(), question.hash());
+        let answer = envelope.open(scheme, self.network, &self.settlement, hash, 0)?;
+        Ok(answer.body)
     }
 }

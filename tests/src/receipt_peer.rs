@@ -165,7 +165,7 @@ impl ReceiptPeer {
                         nonce: own_nonce,
                         node_id: member.identity.id(),
                         network_id: member.network,
-                        issuers: vec![member.settlement],
+                        settlement_keys: vec![member.settlement],
                         rate_min: (has == Has::Everything).then_some(Rate::new(1)),
                         window: Bytes::new(1 << 20),
                     }))?;

@@ -168,6 +168,9 @@ pub(super) struct Add {
     /// Address of a peer known beforehand
     #[arg(long = "peer", value_name = "ADDR")]
     pub(super) peers: Vec<String>,
+    /// Tracker to ask beside its own; may be at a private address, as its own may not
+    #[arg(long = "tracker", value_name = "URL")]
+    pub(super) trackers: Vec<String>,
     /// Spend up to this much on each to be served first
     #[arg(long, value_name = "CR", value_parser = parse_credit)]
     pub(super) boost: Option<i64>,

@@ -29,7 +29,7 @@ pub(super) async fn create(app: &mut App<'_>, args: Create) -> Result<(), Client
     let mut client = app.client().await?;
     let request = v1::CreateMetainfoRequest {
         path: path.clone(),
-        trackers: args.trackers,
+        trackers: args.trackers.clone(),
         private: args.private,
         comment: args.comment.unwrap_or_default(),
         piece_bytes: args.piece.unwrap_or_default(),
@@ -37,7 +37,7 @@ pub(super) async fn create(app: &mut App<'_>, args: Create) -> Result<(), Client
     let made = hash(app, &mut client, request).await?;
     write(&out, &made.metainfo, args.force)?;
     if args.seed {
-        seed(&mut client, &path, made.metainfo.clone()).await?;
+        seed(&mut client, &path, made.metainfo.clone(), args.trackers).await?;
     }
     let document = json!({
         "info_hash": made.info_hash,
@@ -74,7 +74,13 @@ async fn hash(
     Ok(last)
 }
 
-async fn seed(client: &mut Client, path: &str, metainfo: Vec<u8>) -> Result<(), ClientError> {
+/// The owner named its trackers: they may be anywhere.
+async fn seed(
+    client: &mut Client,
+    path: &str,
+    metainfo: Vec<u8>,
+    trackers: Vec<String>,
+) -> Result<(), ClientError> {
     let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
     let request = v1::AddTorrentRequest {
         request_id: request_id()?,
@@ -82,6 +88,7 @@ async fn seed(client: &mut Client, path: &str, metainfo: Vec<u8>) -> Result<(), 
         download_dir: absolute(parent)?,
         stopped: false,
         initial_peers: Vec::new(),
+        trackers,
     };
     client.torrents.add_torrent(request).await?;
     Ok(())

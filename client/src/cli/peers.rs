@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::args::Peers;
+use super::show::unreached;
 use super::table::{Align, TextTable};
-use super::torrent::short;
+use super::torrent::{get, short};
 use crate::connection::Client;
 use crate::error::ClientError;
 use crate::json::to_value;
@@ -41,15 +42,34 @@ pub(super) async fn run(app: &mut App<'_>, args: Peers) -> Result<(), ClientErro
         });
     }
     let peers = list(&mut client, info_hash.as_deref()).await?;
+    let torrents = match info_hash {
+        Some(info_hash) => Vec::from_iter(get(&mut client, info_hash).await?.torrent),
+        None => client.list_torrents().await?,
+    };
     let documents: Vec<Value> = peers.iter().map(to_value).collect();
-    app.printer
-        .document(&json!({ "peers": documents }), |page| {
-            if peers.is_empty() {
-                page.line("no peers");
-                return;
-            }
+    let document = json!({ "peers": documents, "unreached": unreached_documents(&torrents) });
+    app.printer.document(&document, |page| {
+        if peers.is_empty() {
+            page.line("no peers");
+        } else {
             page.fitted(table(&peers), &DROPPABLE, "address", ADDRESS_MIN);
+        }
+        if let Some(unreached) = unreached(&torrents) {
+            page.line(format!("not reached: {unreached}"));
+        }
+    })
+}
+
+/// What was dialled in vain, each line with its torrent.
+fn unreached_documents(torrents: &[v1::Torrent]) -> Vec<Value> {
+    let lines = torrents.iter().flat_map(|torrent| {
+        torrent.unreached.iter().map(|one| {
+            let mut line = to_value(one);
+            line["info_hash"] = json!(torrent.info_hash);
+            line
         })
+    });
+    lines.collect()
 }
 
 async fn list(client: &mut Client, of: Option<&str>) -> Result<Vec<v1::Peer>, ClientError> {

@@ -1,5 +1,8 @@
 //! `ls` and `show`: torrents as a table, and one with all that is known of it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use seedbank_proto::v1;
 use seedbank_proto::v1::TorrentState;
 use serde_json::{Value, json};
@@ -165,6 +168,9 @@ fn put_torrent(page: &mut Page, torrent: &v1::Torrent) {
     page.fact("wasted", bytes(torrent.wasted_bytes));
     let (peers, seeds) = (torrent.peer_count, torrent.seed_count);
     page.fact("peers", format!("{peers}, {seeds} of them seeds"));
+    if let Some(unreached) = unreached(std::slice::from_ref(torrent)) {
+        page.fact("not reached", unreached);
+    }
     page.fact("folder", &torrent.download_dir);
     if torrent.complete_time.is_some() {
         page.fact("completed", time::minute(torrent.complete_time));
@@ -182,11 +188,37 @@ fn put_torrent(page: &mut Page, torrent: &v1::Torrent) {
     }
 }
 
+/// The addresses that were dialled in vain: `14 addresses: 9 refused, 5 timed out`; `None` without
+/// any.
+pub(super) fn unreached(torrents: &[v1::Torrent]) -> Option<String> {
+    let mut counts = BTreeMap::<&str, i32>::new();
+    for one in torrents.iter().flat_map(|torrent| &torrent.unreached) {
+        *counts.entry(&one.message).or_default() += one.address_count;
+    }
+    let count: i32 = counts.values().sum();
+    let mut reasons: Vec<(&str, i32)> = counts.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| Reverse(*count));
+    let words: Vec<String> = reasons
+        .iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    let noun = if count == 1 { "address" } else { "addresses" };
+    (count > 0).then(|| format!("{count} {noun}: {}", words.join(", ")))
+}
+
 fn put_files(page: &mut Page, files: &[v1::TorrentFile], count: i32) {
     if files.is_empty() {
         return;
     }
     page.fact("files", count);
+    page.fitted(file_table(files), &[], "file", NAME_MIN);
+    let shown = i32::try_from(files.len()).unwrap_or(count);
+    if shown < count {
+        page.line(format!("and {} more", count - shown));
+    }
+}
+
+fn file_table(files: &[v1::TorrentFile]) -> TextTable {
     let mut table = TextTable::new(&[
         ("done", Align::Right),
         ("size", Align::Right),
@@ -198,12 +230,13 @@ fn put_files(page: &mut Page, files: &[v1::TorrentFile], count: i32) {
             total => percent(file.have_bytes, total),
         };
         table.row([done, bytes(file.total_bytes), file.path.clone()]);
+        if !file.original_path.is_empty() {
+            // Escaped by the node.
+            let original = format!("  named {}", file.original_path);
+            table.row([String::new(), String::new(), original]);
+        }
     }
-    page.fitted(table, &[], "file", NAME_MIN);
-    let shown = i32::try_from(files.len()).unwrap_or(count);
-    if shown < count {
-        page.line(format!("and {} more", count - shown));
-    }
+    table
 }
 
 /// A state in a word that leaves room for the name.
@@ -297,6 +330,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_its_torrent_calls_otherwise_says_so() {
+        let file = |path: &str, original: &str| v1::TorrentFile {
+            path: path.into(),
+            total_bytes: 10,
+            original_path: original.into(),
+            ..v1::TorrentFile::default()
+        };
+        let files = [file("plain", ""), file("a_b", r"a\x01b")];
+        let text = file_table(&files).to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[2].ends_with(" a_b"), "{text}");
+        assert_eq!(lines[3], r"named a\x01b");
+    }
+
+    #[test]
     fn a_ratio_is_per_byte_received_or_else_per_byte_there() {
         let mut torrent = torrents().remove(0);
         assert_eq!(ratio_of(&torrent), "0.05");
@@ -306,5 +355,28 @@ mod tests {
         assert_eq!(ratio_of(&v1::Torrent::default()), "-");
         assert_eq!(eta_of(&torrents()[0]), "5h52m");
         assert_eq!(eta_of(&torrents()[1]), "∞");
+    }
+
+    #[test]
+    fn i2_addresses_that_were_not_reached_are_counted_by_reason() {
+        let unreached_for = |message: &str, address_count| v1::UnreachedPeers {
+            message: message.into(),
+            address_count,
+            ..v1::UnreachedPeers::default()
+        };
+        let with = |unreached| v1::Torrent {
+            unreached,
+            ..v1::Torrent::default()
+        };
+        let all = [
+            with(vec![
+                unreached_for("timed out", 3),
+                unreached_for("refused", 4),
+            ]),
+            with(vec![unreached_for("refused", 5)]),
+        ];
+        let told = unreached(&all).unwrap();
+        assert_eq!(told, "12 addresses: 9 refused, 3 timed out");
+        assert_eq!(unreached(&[]), None);
     }
 }

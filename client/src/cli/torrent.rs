@@ -73,6 +73,7 @@ async fn add_one(
         download_dir: dir.unwrap_or_default().to_owned(),
         stopped: args.stopped,
         initial_peers: args.peers.clone(),
+        trackers: args.trackers.clone(),
     };
     let answer = client.torrents.add_torrent(request).await?.into_inner();
     let torrent = answer.torrent.clone().unwrap_or_default();

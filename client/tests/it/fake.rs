@@ -293,14 +293,15 @@ impl TorrentService for Fake {
         &self,
         request: Request<v1::ListTorrentFilesRequest>,
     ) -> Answer<v1::ListTorrentFilesResponse> {
-        let (path, next) = match request.get_ref().page_token.as_str() {
-            "" => ("disc/1.flac", "1"),
-            _ => ("disc/2.flac", ""),
+        let (path, original, next) = match request.get_ref().page_token.as_str() {
+            "" => ("disc/1.flac", "", "1"),
+            _ => ("disc/2.flac", "disc/2\\x1b.flac", ""),
         };
         let file = v1::TorrentFile {
             path: path.into(),
             total_bytes: 1 << 19,
             have_bytes: 1 << 18,
+            original_path: original.into(),
         };
         answer(v1::ListTorrentFilesResponse {
             files: vec![file],

@@ -104,7 +104,7 @@ async fn requests_carry_what_the_line_says() {
     let file = folder.path().join("x.torrent");
     std::fs::write(&file, b"d4:infode").unwrap();
     let line = format!(
-        "add {} --dir /data --stopped --peer 127.0.0.1:1 --boost 2",
+        "add {} --dir /data --stopped --peer 127.0.0.1:1 --tracker udp://10.0.0.1:6969 --boost 2",
         file.display()
     );
     assert_eq!(run(&server, &line).await.code, 0);
@@ -112,6 +112,7 @@ async fn requests_carry_what_the_line_says() {
     assert_eq!(added.download_dir, "/data");
     assert!(added.stopped);
     assert_eq!(added.initial_peers, ["127.0.0.1:1"]);
+    assert_eq!(added.trackers, ["udp://10.0.0.1:6969"]);
     assert_eq!(added.request_id.len(), 32);
     let boost = server.seen().boosts.pop().unwrap();
     assert_eq!(boost.max_microcredits, 2_000_000);

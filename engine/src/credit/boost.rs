@@ -37,13 +37,13 @@ pub use waiting::WaitReason;
 
 use crate::credit::event::CreditEvent;
 use crate::credit::output::CreditOutput;
-use crate::credit::policy::{CreditError, CreditPolicy};
+use crate::credit::policy::{CreditError, CreditPolicy, check_request_id};
 use crate::credit::receipts::limits::Window;
 use crate::credit::wallet::Purse;
 use crate::units::{PeerIndex, TorrentId};
 use bid::{Bidder, Pauses};
 use book::Book;
-use config::{ACTIVE_MAX, ENDED_MAX, REQUEST_ID_LEN_MAX};
+use config::{ACTIVE_MAX, ENDED_MAX, TIME_TO_LIVE_SECS_MAX};
 use day::Day;
 use payee::{PayeeSight, least, payees_of};
 use places::{PayeeRecord, Place};
@@ -65,7 +65,7 @@ pub struct TorrentRow {
     /// Bytes per second that are fast enough; `None` for "as fast as can be".
     pub target_rate: Option<Bytes>,
     /// Its peers are not shown the key that pays.
-    pub is_private: bool,
+    pub hides_key: bool,
     /// Length of its pieces, once known.
     pub piece_len: Option<Bytes>,
     /// Connections.
@@ -86,7 +86,7 @@ impl TorrentRow {
             left: None,
             active: true,
             target_rate: None,
-            is_private: false,
+            hides_key: false,
             piece_len: None,
             peer_count: 0,
             leecher_count: 0,
@@ -100,7 +100,7 @@ impl TorrentRow {
         if self.left == Some(Bytes::ZERO) {
             return Some(WaitReason::TorrentComplete);
         }
-        self.is_private.then_some(WaitReason::TorrentPrivate)
+        self.hides_key.then_some(WaitReason::TorrentPrivate)
     }
 
     /// Whether its pieces are longer than any window, so that none can be paid for (S2).
@@ -258,9 +258,6 @@ impl Boosts {
             None => {}
         }
         let bad = |field, problem| Err(CreditError::BadValue { field, problem });
-        if order.until.is_some_and(|until| until <= time) {
-            return bad("until", "is past");
-        }
         let Some(purse) = purse else {
             return Err(CreditError::NoSettlement);
         };
@@ -435,7 +432,7 @@ impl Boosts {
             locked: boost.locked(),
             free: boost.free(),
             created_at: boost.created_at,
-            until: boost.order.until,
+            until: boost.until(),
             payees: boost.shares.iter().filter_map(payee).collect(),
             report: boost.report,
         }
@@ -521,9 +518,7 @@ impl Boosts {
 
 fn check_order(order: &BoostOrder) -> Result<(), CreditError> {
     let bad = |field, problem| Err(CreditError::BadValue { field, problem });
-    if order.request_id.is_empty() || order.request_id.len() > REQUEST_ID_LEN_MAX {
-        return bad("request_id", "must be 1 to 64 bytes long");
-    }
+    check_request_id(&order.request_id)?;
     if order.max.is_zero() {
         return bad("max", "must be more than zero");
     }
@@ -532,6 +527,10 @@ fn check_order(order: &BoostOrder) -> Result<(), CreditError> {
     }
     if order.bid > crate::credit::receipts::limits::RATE_MAX {
         return bad("bid", "is more than anybody takes");
+    }
+    let secs = order.time_to_live_secs;
+    if secs.is_some_and(|secs| !(1..=TIME_TO_LIVE_SECS_MAX).contains(&secs)) {
+        return bad("time_to_live", "must be a second to a hundred years");
     }
     Ok(())
 }

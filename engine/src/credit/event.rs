@@ -74,6 +74,12 @@ pub enum CreditEvent {
         /// What contradicts.
         what: String,
     },
+    /// Answers come that the settlement node did not give to our questions: they are not used.
+    /// Told once until one is.
+    AnswerUnusable {
+        /// What is wrong with the first of them.
+        why: String,
+    },
     /// The settlement node refused an order or a claim.
     SettlementRefused {
         /// What was asked, for people.

@@ -14,7 +14,7 @@ pub use serving::{PeerCredit, UnderWay};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use seedbank_ledger::settlement::SettlementAnswer;
+use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Rate, Sequence, UnixTime};
 
 use crate::credit::boost::{BoostView, Boosts};
@@ -24,7 +24,7 @@ use crate::credit::policy::{CreditError, CreditPolicy};
 use crate::credit::receipts::earning::Earning;
 use crate::credit::receipts::exchange::{Exchange, Setup, Terms};
 use crate::credit::receipts::limits::{BOOK_GAP, Window};
-use crate::credit::settlement::Unreachable;
+use crate::credit::settlement::{Envelope, Unreachable};
 use crate::credit::wallet::{Wallet, WalletBook, WalletView};
 use crate::wire::extended::{RECEIPT_VERSION, ReceiptOffer};
 
@@ -37,7 +37,7 @@ pub struct MarketSetup {
     pub network: Option<Network>,
     /// Speak the receipt protocol at all.
     pub receipts: bool,
-    /// Another number at every start, so that no nonce is ever used twice.
+    /// Another number at every start, so that no nonce or question is ever used twice.
     pub nonce_salt: u64,
 }
 
@@ -74,7 +74,10 @@ impl Market {
             window: Window::V1,
             nonce_salt: setup.nonce_salt,
         };
-        let wallet = |network| Wallet::new(network, Arc::clone(&identity), book, now);
+        let wallet = |network| {
+            let identity = Arc::clone(&identity);
+            Wallet::new(network, identity, book, setup.nonce_salt, now)
+        };
         Self {
             exchange: Exchange::new(exchange, &book.rows, now, UnixTime::ZERO),
             wallet: setup.network.map(wallet),
@@ -149,12 +152,7 @@ impl Market {
     }
 
     /// The settlement node's answer to `request`.
-    pub fn settled(
-        &mut self,
-        request: u64,
-        answer: Result<SettlementAnswer, Unreachable>,
-        now: Instant,
-    ) {
+    pub fn settled(&mut self, request: u64, answer: Result<Envelope, Unreachable>, now: Instant) {
         let unix = self.unix(now);
         if let Some(wallet) = &mut self.wallet {
             wallet.answer(request, answer, now, unix);
@@ -167,6 +165,20 @@ impl Market {
     /// The settlement node is said to have entered this line of our account.
     pub fn line_entered(&mut self, line: Sequence, now: Instant) {
         self.tell_wallet(now, |wallet| wallet.line_entered(line, now));
+        self.route(now);
+    }
+
+    /// This node's own ledger refused a settled line and ends at `newest`.
+    pub fn line_refused(
+        &mut self,
+        line: Sequence,
+        refusal: Refusal,
+        newest: Option<Sequence>,
+        now: Instant,
+    ) {
+        self.tell_wallet(now, |wallet| {
+            wallet.line_refused(line, refusal, newest, now);
+        });
         self.route(now);
     }
 

@@ -1,6 +1,7 @@
 //! What the owner decides about credit, and why a wish about credit is refused.
 
 use seedbank_ledger::charts::node::Available;
+use seedbank_ledger::settlement::REQUEST_ID_LEN_MAX;
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 
 use crate::credit::network::Network;
@@ -38,6 +39,19 @@ impl CreditPolicy {
     pub fn ask(&self, network: Option<&Network>) -> Rate {
         let par = network.map_or(Rate::PAR, |network| network.par_price);
         self.rate_min.unwrap_or(par)
+    }
+}
+
+const _: () = assert!(REQUEST_ID_LEN_MAX == 128, "the message below says so");
+
+/// Refuses a request id that nobody could store.
+pub(crate) fn check_request_id(id: &str) -> Result<(), CreditError> {
+    match id.len() {
+        1..=REQUEST_ID_LEN_MAX => Ok(()),
+        _ => Err(CreditError::BadValue {
+            field: "request_id",
+            problem: "must be 1 to 128 bytes long",
+        }),
     }
 }
 

@@ -7,12 +7,15 @@
 //! its claims in here and takes every `LockTold` back.
 
 mod answers;
+mod book;
 mod clock;
 pub mod config;
 mod errands;
+mod lines;
 mod link;
 mod orders;
 mod questions;
+mod randoms;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,47 +25,26 @@ use std::sync::Arc;
 
 use seedbank_ledger::charts::node::Available;
 use seedbank_ledger::signed::claim::SignedClaim;
+use seedbank_ledger::signed::head::SignedHead;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
 use seedbank_ledger::statement::AccountStatus;
 use seedbank_ledger::tally::{OrderRow, TallyRow};
 use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTime};
 
-use crate::credit::boost::{BoostRowError, Boosts};
 use crate::credit::event::CreditEvent;
 use crate::credit::network::Network;
 use crate::credit::output::CreditOutput;
-use crate::credit::policy::CreditError;
+use crate::credit::policy::{CreditError, check_request_id};
 use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
-use crate::credit::settlement::{SettlementAnswer, Unreachable};
-use clock::SettlementClock;
-use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX, REQUEST_ID_LEN_MAX};
+use crate::credit::settlement::{Envelope, Unreachable};
+pub use book::WalletBook;
+use clock::SettlementTime;
+use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX};
 use errands::Errands;
 use link::SettlementLink;
 use orders::{Orders, Transfer, Wanted};
-
-/// What the wallet of an earlier run left behind.
-#[derive(Clone, Debug, Default)]
-pub struct WalletBook {
-    /// Tally rows; only orders and locks are read.
-    pub rows: Vec<TallyRow>,
-    /// The newest settled line in the node ledger and its time; `None` for none, which asks for
-    /// every line again.
-    pub as_of: Option<(Sequence, UnixTime)>,
-    /// Available credit as of that line.
-    pub available: MicroCredits,
-    /// Newest transfers of ours in the node ledger, oldest first, so that their request ids keep
-    /// their meaning; only the last [`config::REQUEST_IDS_MAX`] count.
-    pub transfers: Vec<SignedOrder>,
-}
-
-impl WalletBook {
-    /// Whether every row reads back, before a session is made of them: rows are kept as bytes that
-    /// only the engine knows, and a damaged one is the owner's to hear of. The error names the row.
-    pub fn check(&self) -> Result<(), BoostRowError> {
-        Boosts::restore(&self.rows).map(|_| ())
-    }
-}
+use randoms::Randoms;
 
 /// What can be spent, and where operations are under way; for [`crate::credit::boost::Boosts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,6 +127,14 @@ pub struct Wallet {
     retired: bool,
     /// The account's nonce fell behind one that is known to be used, and somebody was told.
     nonce_lost: bool,
+    /// The newest head that the settlement node signed in this run.
+    head: Option<SignedHead>,
+    /// One that says less than was known: it orders and locks nothing more in this run.
+    rollback: Option<SignedHead>,
+    /// A line that this node's ledger refused, as told.
+    refused_line: Option<Sequence>,
+    /// Somebody was told that answers are not the settlement node's.
+    told_unusable: bool,
     was_sound: bool,
     draining: bool,
     awaits_return: bool,
@@ -152,6 +142,8 @@ pub struct Wallet {
     told_at: Option<Instant>,
     /// A line that was entered and is not here, and when we heard of it.
     hint: Option<(Sequence, Instant)>,
+    /// The order was answered by this entry before our newest line, which says what it is.
+    look_at: Option<Sequence>,
     /// The unanswered order is not repeated before.
     order_at: Instant,
     orders: Orders,
@@ -159,14 +151,21 @@ pub struct Wallet {
     /// Payees of our open locks.
     payees: BTreeMap<LockId, NodeId>,
     link: SettlementLink,
-    clock: SettlementClock,
+    randoms: Randoms,
+    clock: SettlementTime,
     outputs: VecDeque<CreditOutput>,
 }
 
 impl Wallet {
-    /// A wallet as the book left it. At the first `tick` it repeats the unanswered order, if any,
-    /// asks for its statement and for its own open locks.
-    pub fn new(network: Network, identity: Arc<Identity>, book: &WalletBook, now: Instant) -> Self {
+    /// A wallet as the book left it; `salt` is another number at every start. At the first `tick`
+    /// it repeats the unanswered order, if any, asks for its statement and for its own open locks.
+    pub fn new(
+        network: Network,
+        identity: Arc<Identity>,
+        book: &WalletBook,
+        salt: u64,
+        now: Instant,
+    ) -> Self {
         let own = identity.id();
         let mut orders = Orders::default();
         for transfer in &book.transfers {
@@ -186,7 +185,8 @@ impl Wallet {
                 TallyRow::Lock(_)
                 | TallyRow::Receipt(_)
                 | TallyRow::Pair(_)
-                | TallyRow::Boost { .. } => {}
+                | TallyRow::Boost { .. }
+                | TallyRow::Gone(_) => {}
             }
         }
         let account = AccountStatus {
@@ -197,6 +197,7 @@ impl Wallet {
         };
         let (seen, as_of) = book.as_of.unzip();
         Self {
+            randoms: Randoms::new(&identity, salt),
             identity,
             network,
             account,
@@ -205,17 +206,22 @@ impl Wallet {
             synced: false,
             retired: false,
             nonce_lost: false,
+            head: None,
+            rollback: None,
+            refused_line: None,
+            told_unusable: false,
             was_sound: true,
             draining: false,
             awaits_return: false,
             told_at: None,
             hint: None,
+            look_at: None,
             order_at: now,
             orders,
             errands,
             payees,
             link: SettlementLink::default(),
-            clock: SettlementClock::default(),
+            clock: SettlementTime::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -233,14 +239,15 @@ impl Wallet {
             self.send_main(now, unix);
         }
         self.send_claims(now);
-        self.send_questions(now);
+        self.send_questions(now, unix);
     }
 
-    /// The settlement node's answer to `request`. Late and doubled answers are ignored.
+    /// The settlement node's answer to `request`, opened here and nowhere before. Late and doubled
+    /// answers are ignored; one that is not sealed for this question is as none.
     pub fn answer(
         &mut self,
         request: u64,
-        answer: Result<SettlementAnswer, Unreachable>,
+        answer: Result<Envelope, Unreachable>,
         now: Instant,
         unix: UnixTime,
     ) {
@@ -248,14 +255,17 @@ impl Wallet {
         let Some(asked) = self.link.answered(request) else {
             return;
         };
-        let Ok(answer) = answer else {
+        let Ok(envelope) = answer else {
             self.link.failed(now);
             return;
         };
-        match self.take_answer(&asked, answer, now, unix) {
-            Ok(()) => self.link.succeeded(),
-            Err(what) => {
-                self.conflict(what.to_owned());
+        match self.take_envelope(&asked, &envelope, now, unix) {
+            Ok(()) => {
+                self.told_unusable = false;
+                self.link.succeeded();
+            }
+            Err(fault) => {
+                self.not_used(fault);
                 self.link.failed(now);
             }
         }
@@ -276,9 +286,7 @@ impl Wallet {
         now: Instant,
     ) -> Result<u64, CreditError> {
         let bad = |field, problem| Err(CreditError::BadValue { field, problem });
-        if request_id.is_empty() || request_id.len() > REQUEST_ID_LEN_MAX {
-            return bad("request_id", "must be 1 to 64 bytes long");
-        }
+        check_request_id(request_id)?;
         let memo_hash = memo_hash(request_id);
         if let Some(known) = self.orders.transfer(&memo_hash) {
             return if (known.to, known.amount) == (to, amount) {
@@ -427,9 +435,10 @@ impl Wallet {
         self.link.is_quiet() && !waits
     }
 
-    /// Whether locks may be opened and topped up: not with a clock off by more than 10 minutes.
+    /// Whether locks may be opened, topped up and taken: not with a clock off by more than 10
+    /// minutes, and not of a settlement node whose ledger went back.
     pub fn takes_locks(&self) -> bool {
-        self.clock.is_sound() && !self.retired && !self.draining
+        self.clock.is_sound() && !self.retired && !self.draining && self.rollback.is_none()
     }
 
     /// Settlement time, as far as known; what the exchange is told as its clock.

@@ -116,23 +116,30 @@ impl Addresses {
     ///
     /// The owner's come first, then those that failed less often, then as drawn. Whoever listens
     /// at one of `here` is connected to us: it would hang up on a second connection, and some
-    /// clients ban for one.
+    /// clients ban for one. Where `may_dial` says no, nobody is to be met now.
     pub(crate) fn take_due(
         &mut self,
         here: &BTreeSet<SocketAddr>,
+        may_dial: impl Fn(SocketAddr) -> bool,
         now: Instant,
     ) -> Option<SocketAddr> {
         let due = |address: &Address| matches!(address.state, AddressState::Idle(at) if at <= now);
         let next = self
             .known
             .iter()
-            .filter(|(addr, address)| due(address) && !here.contains(addr))
+            .filter(|(addr, address)| due(address) && !here.contains(addr) && may_dial(**addr))
             .min_by_key(|(_, address)| (Reverse(address.source), address.failures, address.turn))
             .map(|(addr, _)| *addr)?;
         self.set(next, AddressState::Dialling);
         assert_ne!(next.port(), 0, "an address that is dialled has a port");
         assert!(!here.contains(&next), "nobody who is here is dialled");
         Some(next)
+    }
+
+    /// Whether any address may be dialled by now.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        let due = |address: &Address| matches!(address.state, AddressState::Idle(at) if at <= now);
+        self.known.values().any(due)
     }
 
     /// A dial succeeded.
@@ -216,6 +223,10 @@ mod tests {
         BTreeSet::new()
     }
 
+    fn anywhere(_: SocketAddr) -> bool {
+        true
+    }
+
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
@@ -227,16 +238,20 @@ mod tests {
         let mut now = Instant::ZERO;
         let mut waits = Vec::new();
         for _ in 0..4 {
-            let next = addresses.take_due(&nobody(), now).unwrap();
+            let next = addresses.take_due(&nobody(), anywhere, now).unwrap();
             assert_eq!(
-                addresses.take_due(&nobody(), now),
+                addresses.take_due(&nobody(), anywhere, now),
                 None,
                 "it is being dialled"
             );
             addresses.failed(next, now);
             let second = Duration::from_secs(1);
             let start = now;
-            while addresses.clone().take_due(&nobody(), now).is_none() {
+            while addresses
+                .clone()
+                .take_due(&nobody(), anywhere, now)
+                .is_none()
+            {
                 now = now.after(second);
             }
             waits.push(now.since(start).as_secs());
@@ -252,7 +267,7 @@ mod tests {
                 let addr = SocketAddr::from(([127, 0, 0, 1], port));
                 addresses.add(addr, PeerSource::Tracker);
             }
-            let due = || addresses.take_due(&nobody(), Instant::ZERO);
+            let due = || addresses.take_due(&nobody(), anywhere, Instant::ZERO);
             std::iter::from_fn(due).map(|addr| addr.port()).collect()
         };
         let [first, second]: [Vec<u16>; 2] = [order(1), order(2)];
@@ -279,10 +294,10 @@ mod tests {
             addresses.failed(addr("127.0.0.1:2"), Instant::ZERO);
         }
         assert_eq!(
-            addresses.take_due(&nobody(), Instant::MAX),
+            addresses.take_due(&nobody(), anywhere, Instant::MAX),
             Some(addr("127.0.0.1:1"))
         );
-        assert_eq!(addresses.take_due(&nobody(), Instant::MAX), None);
+        assert_eq!(addresses.take_due(&nobody(), anywhere, Instant::MAX), None);
     }
 
     #[test]
@@ -292,12 +307,12 @@ mod tests {
         addresses.add(addr("127.0.0.1:7"), PeerSource::Tracker);
         addresses.add(addr("127.0.0.1:0"), PeerSource::Tracker);
         assert_eq!(
-            addresses.take_due(&nobody(), Instant::ZERO),
+            addresses.take_due(&nobody(), anywhere, Instant::ZERO),
             Some(addr("127.0.0.1:7"))
         );
-        assert_eq!(addresses.take_due(&nobody(), Instant::ZERO), None);
+        assert_eq!(addresses.take_due(&nobody(), anywhere, Instant::ZERO), None);
         addresses.is_own(addr("127.0.0.1:7"));
         addresses.failed(addr("127.0.0.1:7"), Instant::ZERO);
-        assert_eq!(addresses.take_due(&nobody(), Instant::MAX), None);
+        assert_eq!(addresses.take_due(&nobody(), anywhere, Instant::MAX), None);
     }
 }

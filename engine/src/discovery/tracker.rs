@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Instant};
 
+use crate::discovery::reach::ReachError;
 use crate::units::{ClientId, InfoHash};
 
 pub use tiers::{Announce, HURRY_INTERVAL, RETRY_FIRST, RETRY_LONGEST, Trackers};
@@ -22,8 +23,8 @@ pub use tiers::{Announce, HURRY_INTERVAL, RETRY_FIRST, RETRY_LONGEST, Trackers};
 pub const PEERS_MAX: usize = 1000;
 /// Time between announces if the tracker names none.
 pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(30 * 60);
-/// Shortest time between announces, whatever the tracker says.
-pub const INTERVAL_SHORTEST: Duration = Duration::from_secs(10);
+/// Shortest time between regular announces, whatever the tracker says.
+pub const INTERVAL_SHORTEST: Duration = Duration::from_secs(60);
 /// Longest time between announces, whatever the tracker says.
 pub const INTERVAL_LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Most characters of a tracker's text that are kept.
@@ -94,6 +95,9 @@ pub enum AnnounceError {
     /// Nobody there.
     #[error("cannot reach it: {0}")]
     Unreachable(String),
+    /// Whoever named it may not lead us there.
+    #[error(transparent)]
+    Forbidden(#[from] ReachError),
 }
 
 /// Seconds that a tracker named, held within [`INTERVAL_SHORTEST`] and [`INTERVAL_LONGEST`].

@@ -79,6 +79,8 @@ pub struct AddTorrent {
     pub download_dir: Option<PathBuf>,
     /// Peers known beforehand (`initial_peers`, `x.pe`).
     pub peers: Vec<SocketAddr>,
+    /// Trackers that the owner named, asked before the torrent's own: they may be anywhere.
+    pub trackers: Vec<String>,
     /// Start at once.
     pub start: bool,
     /// Bytes per second for this torrent alone; `None` for no limit of its own.
@@ -125,6 +127,7 @@ impl AddTorrent {
             source,
             download_dir: None,
             peers: Vec::new(),
+            trackers: Vec::new(),
             start: true,
             upload_limit: None,
             download_limit: None,

@@ -2,22 +2,24 @@
 
 pub use crate::credit::network::Network;
 pub use crate::credit::policy::CreditPolicy;
+use crate::discovery::reach::Zone;
 pub use crate::transfer::choker::PaidRule;
-use crate::units::ClientId;
 
 /// What a session needs to know about its node; fixed for its life.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// Name for this run (BEP 20), `-Sb0001-` and twelve drawn characters.
-    pub client_id: ClientId,
     /// Port we listen on, as told to trackers and peers.
     pub listen_port: u16,
+    /// Where the addresses are that we listen at: what strangers name may be as near as that.
+    pub home: Zone,
     /// Seed of every random choice.
     pub rng_seed: u64,
     /// The network this node belongs to, if any.
     pub network: Option<Network>,
     /// Speak the receipt protocol at all. Off: plain BitTorrent.
     pub receipts: bool,
+    /// Speak it to peers of private torrents too, which links them to our key.
+    pub receipts_private: bool,
     /// Most connections at once.
     pub connections_max: usize,
     /// Most bytes in leased piece buffers.

@@ -1,8 +1,11 @@
 //! What happened, for users and logs; nothing depends on these.
 
+use std::net::SocketAddr;
+
 use seedbank_ledger::Instant;
 
 pub use crate::credit::event::CreditEvent;
+pub use crate::discovery::failures::FailureReason;
 use crate::transfer::choker::Reason;
 use crate::units::{PeerIndex, PieceIndex, TorrentId};
 
@@ -35,6 +38,16 @@ pub enum SessionEvent {
         peer: PeerIndex,
         /// What it did.
         what: String,
+    },
+    /// A peer that we dialled could not be reached, or its handshake was of no use. Told again only
+    /// for another reason, or once it was reached.
+    PeerUnreached {
+        /// For which torrent.
+        torrent_id: TorrentId,
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        reason: FailureReason,
     },
     /// A tracker could not be reached or refused.
     TrackerFailed {

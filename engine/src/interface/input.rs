@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use seedbank_ledger::settlement::SettlementAnswer;
+use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::{Sequence, UnixTime};
 
 pub use crate::asked::BlockFate;
-pub use crate::credit::settlement::Unreachable;
+pub use crate::credit::settlement::{Envelope, Unreachable};
 use crate::discovery::ResolveError;
+pub use crate::discovery::failures::FailureReason;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
 pub use crate::transfer::uplink::UplinkSample;
@@ -50,6 +51,8 @@ pub enum Input {
         torrent_id: TorrentId,
         /// Where to.
         addr: SocketAddr,
+        /// Why.
+        reason: FailureReason,
     },
     /// The peer's 68 bytes, well formed.
     Handshake {
@@ -80,6 +83,8 @@ pub enum Input {
         peer: PeerIndex,
         /// Why, for people.
         reason: String,
+        /// What was wrong with it, if it ended before its handshake was here.
+        failure: Option<FailureReason>,
     },
     /// A leased piece matched its hash and is written.
     PieceVerified {
@@ -153,12 +158,22 @@ pub enum Input {
     Settled {
         /// Number of the request in [`Output::Settle`](super::output::Output::Settle).
         request: u64,
-        /// Its answer.
-        answer: Result<SettlementAnswer, Unreachable>,
+        /// Its answer as it came: the session opens it.
+        answer: Result<Envelope, Unreachable>,
     },
     /// The settlement node has entered this line of our account. A hint: it costs a question at
     /// most, and without it the next regular statement says the same.
     LineEntered(Sequence),
+    /// The node ledger refused the settled line that
+    /// [`Output::Append`](super::output::Output::Append) brought it.
+    LineRefused {
+        /// Its sequence in the network's ledger.
+        line: Sequence,
+        /// Why.
+        refusal: Refusal,
+        /// Newest line of the node ledger after that.
+        newest: Option<Sequence>,
+    },
     /// How connections fare on their way out: every
     /// [`MEASURE_EVERY`](super::output::MEASURE_EVERY) while
     /// [`Output::Measure`](super::output::Output::Measure) says so, all of them together that sent

@@ -9,6 +9,7 @@ use seedbank_ledger::tally::TallyRow;
 
 use crate::content::metainfo::Metainfo;
 use crate::credit::settlement::SettlementRequest;
+use crate::discovery::reach::Reach;
 use crate::discovery::tracker::AnnounceRequest;
 use crate::interface::command::{AddTorrent, TorrentTotals};
 use crate::interface::event::SessionEvent;
@@ -127,11 +128,15 @@ pub enum Output {
         tracker: String,
         /// What to say.
         request: AnnounceRequest,
+        /// Where it may be. The driver holds every address that it connects to against this, and
+        /// the peers that the tracker names.
+        reach: Reach,
     },
     /// Write rows before anything after this output happens: into the store's write-ahead log and
     /// handed to the kernel, not fsynced.
     Tally(Vec<TallyRow>),
-    /// Append an entry to the node ledger.
+    /// Append an entry to the node ledger. Of a settled line that it refuses it is told by
+    /// [`Input::LineRefused`](super::input::Input::LineRefused).
     Append(NodeCommand),
     /// Ask the settlement node; answered by `Settled`.
     Settle {

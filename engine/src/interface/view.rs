@@ -8,6 +8,7 @@ pub use crate::credit::boost::{
     BoostEstimate, BoostQuote, BoostReport, BoostState, BoostView, PayeeView, WaitReason,
 };
 pub use crate::credit::wallet::WalletView;
+pub use crate::discovery::failures::{FailureReason, UnreachedView};
 pub use crate::discovery::tracker::TrackerView;
 use crate::interface::input::Transport;
 use crate::transfer::choker::Reason;
@@ -65,6 +66,8 @@ pub struct TorrentView {
     pub seed_count: u32,
     /// Where it announces, and what the last announce said.
     pub trackers: Vec<TrackerView>,
+    /// Addresses that it dialled in vain last time, by reason.
+    pub unreached: Vec<UnreachedView>,
     /// When it was completed in this session.
     pub completed_at: Option<Instant>,
 }
@@ -85,6 +88,8 @@ pub struct FileView {
     pub index: usize,
     /// Components below the torrent's folder, or the name of a single file.
     pub path: Vec<String>,
+    /// The same as the torrent has it, in whatever encoding; `None` if that is `path`.
+    pub original: Option<Vec<Vec<u8>>>,
     /// All bytes.
     pub total: Bytes,
     /// Bytes of it in verified pieces.

@@ -4,6 +4,7 @@
 use seedbank_ledger::Instant;
 
 use crate::discovery::addresses::PeerSource;
+use crate::discovery::reach::Reach;
 use crate::discovery::tracker::udp::client::UdpQuestion;
 use crate::discovery::tracker::url::TrackerUrl;
 use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, AnnounceRequest};
@@ -43,7 +44,7 @@ impl Session {
                 let (uploaded, downloaded) = torrent.announced();
                 let request = AnnounceRequest {
                     info_hash: torrent.info_hash,
-                    client_id: self.config.client_id,
+                    client_id: torrent.own_name.client_id,
                     port: self.config.listen_port,
                     uploaded,
                     downloaded,
@@ -54,7 +55,7 @@ impl Session {
                     } else {
                         NUM_WANT
                     },
-                    key: self.announce_key,
+                    key: torrent.own_name.announce_key,
                 };
                 announces.push((torrent.torrent_id, announce.url, request));
             }
@@ -64,6 +65,9 @@ impl Session {
 
     /// Over UDP ourselves; anything else is the driver's.
     fn ask_tracker(&mut self, torrent_id: TorrentId, tracker: String, request: AnnounceRequest) {
+        let torrent = self.torrents.get(&torrent_id);
+        let typed = torrent.is_some_and(|torrent| torrent.record.trackers.contains(&tracker));
+        let reach = Reach::new(self.config.home).typed(typed);
         match TrackerUrl::parse(&tracker) {
             Ok(TrackerUrl::Udp(target)) => {
                 let question = UdpQuestion {
@@ -71,12 +75,13 @@ impl Session {
                     tracker,
                 };
                 let ids = [(); 2].map(|()| self.transaction_ids.draw());
-                self.udp_trackers.ask(question, target, request, ids);
+                self.udp_trackers.ask(question, target, request, reach, ids);
             }
             Ok(TrackerUrl::Http(_)) | Err(_) => self.emit(Output::Announce {
                 torrent_id,
                 tracker,
                 request,
+                reach,
             }),
         }
     }

@@ -1,13 +1,17 @@
-//! Who is connected: accepted and dialled connections, handshakes, duplicates, redial.
+//! Who is connected: accepted and dialled connections, handshakes, places, redial.
 
 use std::net::SocketAddr;
 
-use seedbank_ledger::Instant;
+use seedbank_ledger::{Duration, Instant};
 
+use crate::discovery::failures::FailureReason;
+use crate::discovery::host::Host;
 use crate::interface::input::Transport;
 use crate::interface::output::Output;
 use crate::rate::RateMeter;
 use crate::session::Session;
+use crate::session::entrance::{Room, Usefulness, least_useful};
+use crate::session::identity::Meeting;
 use crate::session::peer::{Download, EarlyPieces, Link, Peer, Upload};
 use crate::session::torrent::Content;
 use crate::transfer::pipeline::Pipeline;
@@ -18,18 +22,26 @@ use seedbank_ledger::Bytes;
 
 /// Connections of one torrent that we dial ourselves.
 const DIALLED_PER_TORRENT_MAX: usize = 50;
+/// Of these, so many are dialled however many peers of the torrent have come by themselves.
+const DIALLED_PER_TORRENT_MIN: usize = DIALLED_PER_TORRENT_MAX / 4;
 /// Dials of one torrent under way at once.
 const DIALLING_MAX: usize = 10;
+/// How often somebody who is idle goes so that another address can be tried.
+const TURNOVER: Duration = Duration::from_secs(30);
+/// Addresses kept of those who sent payload and left.
+const DEPARTED_MAX: usize = 256;
 
 impl Session {
     /// Somebody connected to us.
-    pub(super) fn accepted(&mut self, peer: PeerIndex, way: (SocketAddr, Transport)) {
-        let full = self.peers.len() >= self.config.connections_max;
+    pub(super) fn accepted(&mut self, peer: PeerIndex, way: (SocketAddr, Transport), now: Instant) {
         self.insert_peer(peer, way, None);
+        let goes = self.entrance.knocked(peer, Host::of(way.0.ip()));
         if self.finishing.is_some() {
             self.close(peer, "shutting down");
-        } else if full {
-            self.close(peer, "connection limit reached");
+        } else if self.bans.is_banned(way.0, now) {
+            self.close(peer, "banned");
+        } else if let Some(goes) = goes {
+            self.close(goes, "too many connections without a handshake");
         }
     }
 
@@ -41,6 +53,7 @@ impl Session {
         way: (SocketAddr, Transport),
     ) {
         self.insert_peer(peer, way, Some(torrent_id));
+        let has_place = self.entrance.dialled(peer, Host::of(way.0.ip()));
         let Some(torrent) = self
             .torrents
             .get_mut(&torrent_id)
@@ -50,6 +63,9 @@ impl Session {
         };
         torrent.addresses.connected(way.0);
         torrent.peers.insert(peer);
+        if !has_place {
+            return self.close(peer, "connection limit reached");
+        }
         self.send_handshake(peer, torrent_id);
     }
 
@@ -68,6 +84,7 @@ impl Session {
             torrent_id,
             link: None,
             closing: false,
+            failure: None,
             faulty: false,
         };
         let before = self.peers.insert(peer, entry);
@@ -78,10 +95,17 @@ impl Session {
     }
 
     /// A dial of ours failed.
-    pub(super) fn dial_failed(&mut self, torrent_id: TorrentId, addr: SocketAddr, now: Instant) {
+    pub(super) fn dial_failed(
+        &mut self,
+        torrent_id: TorrentId,
+        addr: SocketAddr,
+        reason: FailureReason,
+        now: Instant,
+    ) {
         if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             torrent.addresses.failed(addr, now);
         }
+        self.not_reached(torrent_id, addr, reason);
     }
 
     /// A peer's 68 bytes arrived.
@@ -95,7 +119,8 @@ impl Session {
         }
         let named = self.by_info_hash.get(&theirs.info_hash).copied();
         if entry.torrent_id.is_some() && entry.torrent_id != named {
-            return self.close(peer, "answered for another torrent");
+            let failure = FailureReason::WrongTorrent;
+            return self.close_for(peer, failure, "answered for another torrent");
         }
         let torrent = named.and_then(|torrent_id| self.torrents.get_mut(&torrent_id));
         let Some(torrent) = torrent else {
@@ -105,53 +130,71 @@ impl Session {
         if !torrent.is_active() {
             return self.close(peer, "torrent is not running");
         }
-        if theirs.client_id == self.config.client_id {
+        if theirs.client_id == torrent.own_name.client_id {
             match incoming {
                 // Without an answer our dialling end would not learn whom it reached.
                 true => self.send_handshake(peer, torrent_id),
                 false => torrent.addresses.is_own(addr),
             }
-            return self.close(peer, "connected to ourselves");
+            return self.close_for(peer, FailureReason::Own, "connected to ourselves");
         }
-        if let Some(loser) = self.duplicate_of(peer, torrent_id, &theirs) {
-            self.close(loser, "connected twice");
-            if loser == peer {
-                return;
+        let named = (theirs.client_id, theirs.extended);
+        let (replaced, prove_until) = match self.meets(peer, torrent_id, named, now) {
+            Meeting::Comes(replaced) => (replaced, None),
+            Meeting::MustProve(until) => (Vec::new(), Some(until)),
+            Meeting::Goes => {
+                return self.close_for(peer, FailureReason::Duplicate, "connected twice");
             }
+        };
+        let takes_place = !replaced.is_empty();
+        for older in replaced {
+            self.close_for(older, FailureReason::Duplicate, "connected twice");
         }
-        self.establish(peer, torrent_id, &theirs, now);
+        if incoming && !takes_place && !self.make_place(addr, now) {
+            return self.close(peer, "connection limit reached");
+        }
+        self.entrance.met(peer);
+        self.establish(peer, torrent_id, (&theirs, prove_until), now);
     }
 
-    /// Of two connections to one client, the one to close. Both sides must choose the same, so this
-    /// is libtorrent's rule: the new one replaces the old if the larger client id dialled it.
-    fn duplicate_of(
-        &self,
-        peer: PeerIndex,
-        torrent_id: TorrentId,
-        theirs: &Handshake,
-    ) -> Option<PeerIndex> {
-        let torrent = &self.torrents[&torrent_id];
-        let same = |other: &&Peer| {
-            other.index != peer
-                && other
-                    .live()
-                    .is_some_and(|link| link.client_id == theirs.client_id)
+    /// Whether there is a place for one more that came from `addr`, maybe because somebody goes.
+    fn make_place(&mut self, addr: SocketAddr, now: Instant) -> bool {
+        let crowd = self.entrance.crowd(Host::of(addr.ip()));
+        match self.entrance.room() {
+            Room::Free => true,
+            Room::ForIncoming => self.send_away(crowd, now, |peer| peer.incoming),
+            Room::ForAny => self.send_away(crowd, now, |_| true),
+        }
+    }
+
+    /// Closes whoever of these is of least use; `false` if all of them stay.
+    fn send_away(&mut self, crowd: usize, now: Instant, may_go: impl Fn(&Peer) -> bool) -> bool {
+        let usefulness = |peer: &Peer| {
+            let link = peer.live()?;
+            let is_wanted = link.interesting;
+            let wants = link.interested_since.is_some() && !link.is_seed;
+            Some(Usefulness {
+                peer: peer.index,
+                crowd: self.entrance.crowd(Host::of(peer.addr.ip())),
+                idle: now.since(link.moved_at),
+                is_useless: !is_wanted && !wants,
+                is_wanted,
+            })
         };
-        let mut peers = torrent
-            .peers
-            .iter()
-            .filter_map(|index| self.peers.get(index));
-        let other = peers.find(same)?;
-        let theirs_is_larger = theirs.client_id.0 > self.config.client_id.0;
-        let replaces = self.peers[&peer].incoming == theirs_is_larger;
-        Some(if replaces { other.index } else { peer })
+        let peers = self.peers.values().filter(|peer| may_go(peer));
+        let peers = peers.filter(|peer| !self.market.is_valued(peer.index, now));
+        let goes = least_useful(peers.filter_map(usefulness), crowd);
+        if let Some(goes) = goes {
+            self.close(goes, "made room for another");
+        }
+        goes.is_some()
     }
 
     fn establish(
         &mut self,
         peer: PeerIndex,
         torrent_id: TorrentId,
-        theirs: &Handshake,
+        (theirs, prove_until): (&Handshake, Option<Instant>),
         now: Instant,
     ) {
         let entry = self.peers.get_mut(&peer).expect("the caller found it");
@@ -162,6 +205,9 @@ impl Session {
             .get_mut(&torrent_id)
             .expect("the caller found it");
         torrent.peers.insert(peer);
+        if !incoming {
+            torrent.failures.reached(entry.addr);
+        }
         let early = match torrent.open_mut() {
             Some(open) => {
                 open.picker.join(peer);
@@ -175,6 +221,7 @@ impl Session {
             extended: theirs.extended,
             remote: crate::wire::extended::ExtendedHandshake::default(),
             early,
+            early_hello: None,
             metadata_sent: 0,
             is_seed: false,
             choking_us: true,
@@ -189,6 +236,10 @@ impl Session {
                 rate: RateMeter::new(),
             },
             last_sent: now,
+            met_at: now,
+            heard_at: now,
+            moved_at: now,
+            prove_until,
         }));
         if incoming {
             self.send_handshake(peer, torrent_id);
@@ -197,10 +248,10 @@ impl Session {
     }
 
     fn send_handshake(&mut self, peer: PeerIndex, torrent_id: TorrentId) {
-        let client_id = self.config.client_id;
+        let torrent = &self.torrents[&torrent_id];
         let handshake = Handshake {
-            info_hash: self.torrents[&torrent_id].info_hash,
-            client_id,
+            info_hash: torrent.info_hash,
+            client_id: torrent.own_name.client_id,
             extended: true,
             fast: true,
         };
@@ -246,6 +297,7 @@ impl Session {
             return;
         };
         if !std::mem::replace(&mut entry.closing, true) {
+            self.entrance.left(peer);
             self.uploads.remove_peer(peer);
             self.flush_serving(peer);
             self.emit(Output::Close {
@@ -256,13 +308,15 @@ impl Session {
     }
 
     /// A connection is gone.
-    pub(super) fn closed(&mut self, peer: PeerIndex, now: Instant) {
+    pub(super) fn closed(&mut self, peer: PeerIndex, failure: Option<FailureReason>, now: Instant) {
         self.note_leaving(peer, now);
+        self.entrance.left(peer);
         let Some(mut entry) = self.peers.remove(&peer) else {
             return;
         };
         let sent = entry.live().map(|link| link.upload.sent.get());
         let sent = sent.filter(|_| self.is_served_as_paid(peer));
+        self.ended_early(&entry, failure);
         self.choker.disconnected(peer);
         self.measured_peer_gone(peer, sent, now);
         let Some(torrent_id) = entry.torrent_id else {
@@ -289,6 +343,11 @@ impl Session {
         {
             torrent.addresses.useful(entry.addr);
         }
+        let received = |link: &Link| !link.download.received.is_zero();
+        if entry.link.as_deref().is_some_and(received) {
+            self.departed.push_front((peer, entry.addr));
+            self.departed.truncate(DEPARTED_MAX);
+        }
         if !entry.incoming {
             torrent.addresses.failed(entry.addr, now);
         }
@@ -303,20 +362,32 @@ impl Session {
             .torrents
             .values()
             .map(|torrent| torrent.addresses.dialling_count());
-        let taken = self.peers.len() + dialling.sum::<usize>();
-        let mut free = self.config.connections_max.saturating_sub(taken);
+        let free = self.entrance.free_count();
+        let mut free = free.saturating_sub(dialling.sum::<usize>());
         let mut dials = Vec::new();
+        // Whose addresses wait for a place.
+        let mut crowded = Vec::new();
         for torrent in self
             .torrents
             .values_mut()
             .filter(|torrent| torrent.is_active())
         {
             let dialling = torrent.addresses.dialling_count();
-            let room = DIALLED_PER_TORRENT_MAX.saturating_sub(torrent.peers.len() + dialling);
             let peers = torrent.peers.iter().filter_map(|peer| self.peers.get(peer));
+            let dialled = peers.clone().filter(|peer| !peer.incoming).count();
+            let room = DIALLED_PER_TORRENT_MAX.saturating_sub(torrent.peers.len() + dialling);
+            let reserved = DIALLED_PER_TORRENT_MIN.saturating_sub(dialled + dialling);
+            let room = room.max(reserved);
             let here = peers.filter_map(Peer::listens_at).collect();
+            let (entrance, bans) = (&self.entrance, &self.bans);
+            let may_dial = |addr: SocketAddr| {
+                entrance.may_join(Host::of(addr.ip())) && !bans.is_banned(addr, now)
+            };
+            if room.min(free) == 0 && !torrent.is_seed() {
+                crowded.extend(torrent.addresses.is_due(now).then_some(torrent.torrent_id));
+            }
             for _ in 0..room.min(DIALLING_MAX.saturating_sub(dialling)).min(free) {
-                let Some(addr) = torrent.addresses.take_due(&here, now) else {
+                let Some(addr) = torrent.addresses.take_due(&here, may_dial, now) else {
                     break;
                 };
                 let torrent_id = torrent.torrent_id;
@@ -325,5 +396,19 @@ impl Session {
             }
         }
         dials.into_iter().for_each(|dial| self.emit(dial));
+        if let Some(torrent_id) = crowded.first()
+            && now >= self.turnover_at
+        {
+            self.turn_over(*torrent_id, now);
+        }
+    }
+
+    /// Addresses of this torrent wait for a place: who is idle goes for one, if anybody.
+    fn turn_over(&mut self, torrent_id: TorrentId, now: Instant) {
+        self.turnover_at = now.after(TURNOVER);
+        let is_full = self.entrance.free_count() == 0;
+        self.send_away(usize::MAX, now, |peer| {
+            is_full || peer.torrent_id == Some(torrent_id)
+        });
     }
 }

@@ -74,10 +74,13 @@ impl Session {
         self.collect_credit();
         while let Some(notice) = self.notices.pop_front() {
             match notice {
-                Notice::Proven { .. }
-                | Notice::Ready(_)
-                | Notice::Suspended(_)
-                | Notice::LockChanged(_) => self.choke_soon(now),
+                Notice::Proven { peer, key } => {
+                    self.proved(peer, key);
+                    self.choke_soon(now);
+                }
+                Notice::Ready(_) | Notice::Suspended(_) | Notice::LockChanged(_) => {
+                    self.choke_soon(now);
+                }
                 Notice::Relieved(key) => self.serve_waiting(key, now),
                 Notice::Quoted { peer, .. } => self.refill_peer(peer, now),
                 Notice::Bidding { peer, paid } => self.mark_paid(peer, paid),
@@ -98,14 +101,21 @@ impl Session {
         }
     }
 
-    /// What we say of receipts to peers of this torrent; `None` if they are not spoken. Peers of a
-    /// private torrent are not shown the key that receipts are signed with.
+    /// What we say of receipts to peers of this torrent; `None` if they are not spoken. It shows no
+    /// key.
     pub(super) fn receipt_offer(&self, torrent: &Torrent) -> Option<ReceiptOffer> {
-        let is_private = torrent.metainfo().is_some_and(|metainfo| metainfo.private);
-        self.market.offer().filter(|_| !is_private)
+        self.market.offer().filter(|_| !self.hides_key(torrent))
     }
 
-    /// An extended handshake arrived: if both ends offer receipts, the exchange begins.
+    /// Peers of a private torrent are not shown the key that receipts are signed with, unless the
+    /// owner wants it.
+    fn hides_key(&self, torrent: &Torrent) -> bool {
+        let is_private = torrent.metainfo().is_some_and(|metainfo| metainfo.private);
+        is_private && !self.config.receipts_private
+    }
+
+    /// An extended handshake arrived, or it is known since what the torrent is: if both ends offer
+    /// receipts, the exchange begins. While a torrent may turn out to be private nothing is said.
     pub(super) fn open_receipts(&mut self, peer: PeerIndex, now: Instant) {
         let Some(entry) = self.peers.get(&peer) else {
             return;
@@ -118,21 +128,43 @@ impl Session {
             return;
         };
         let torrent = self.torrents.get(&torrent_id);
-        if torrent.is_none_or(|torrent| self.receipt_offer(torrent).is_none()) {
+        let speaking = torrent.filter(|torrent| self.receipt_offer(torrent).is_some());
+        let Some(metainfo) = speaking.and_then(Torrent::metainfo) else {
             return;
-        }
-        let metainfo = torrent.and_then(Torrent::metainfo);
+        };
         let opened = Opened {
             peer,
             torrent_id,
-            piece_len: metainfo.map(|metainfo| metainfo.geometry.piece_len()),
+            piece_len: metainfo.geometry.piece_len(),
             offer,
             fast: link.fast,
         };
         self.market.opened(opened, now);
     }
 
+    /// The metainfo of a torrent is known now, and its connections are older: they hear HELLO, and
+    /// theirs is heeded.
+    pub(super) fn open_receipts_late(&mut self, torrent_id: TorrentId, now: Instant) {
+        let Some(torrent) = self.torrents.get(&torrent_id) else {
+            return;
+        };
+        for peer in torrent.peers.clone() {
+            self.open_receipts(peer, now);
+            let link = self.peers.get_mut(&peer).and_then(Peer::live_mut);
+            if let Some(hello) = link.and_then(|link| link.early_hello.take()) {
+                self.receipt_arrived(peer, &hello, now);
+            }
+        }
+    }
+
     pub(super) fn receipt_arrived(&mut self, peer: PeerIndex, payload: &[u8], now: Instant) {
+        if let Some((link, torrent)) = self.link_and_torrent(peer)
+            && torrent.metainfo().is_none()
+        {
+            // Nothing else comes before our own HELLO.
+            link.early_hello.get_or_insert_with(|| payload.to_vec());
+            return;
+        }
         if let Err(what) = self.market.received(peer, payload, now) {
             return self.misbehaved(peer, format!("Sb_receipt: {what}"));
         }
@@ -168,17 +200,6 @@ impl Session {
             .set_service(decision.peer, service, is_choked, now);
     }
 
-    /// The metainfo of a torrent is known now, and its connections are older.
-    pub(super) fn tell_piece_len(&mut self, torrent_id: TorrentId, now: Instant) {
-        if let Some(torrent) = self.torrents.get(&torrent_id)
-            && let Some(metainfo) = torrent.metainfo()
-        {
-            let piece_len = metainfo.geometry.piece_len();
-            let peers = torrent.peers.iter().copied();
-            self.market.set_piece_len(peers, piece_len, now);
-        }
-    }
-
     /// Plans bids and locks.
     pub(super) fn plan_boosts(&mut self, now: Instant) {
         if self.market.is_planning() {
@@ -212,7 +233,7 @@ impl Session {
         TorrentRow {
             left: torrent.open().map(|_| Bytes::new(torrent.left())),
             active: torrent.is_active() || (torrent.record.start && waits),
-            is_private: metainfo.is_some_and(|metainfo| metainfo.private),
+            hides_key: self.hides_key(torrent),
             piece_len: metainfo.map(|metainfo| Bytes::new(metainfo.geometry.piece_len().into())),
             peer_count: peers,
             leecher_count: leechers,

@@ -4,6 +4,7 @@ use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::asked::BlockFate;
 use crate::credit::receipts::Delivered;
+use crate::discovery::bans::BAN;
 use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
 use crate::session::Session;
@@ -99,6 +100,7 @@ impl Session {
         let totals = &mut torrent.counters.totals;
         totals.downloaded = totals.downloaded.saturating_add(len);
         if fate == BlockFate::Stored {
+            link.moved_at = now;
             link.download.needed = link.download.needed.saturating_add(len);
         } else {
             totals.wasted = totals.wasted.saturating_add(len);
@@ -413,13 +415,23 @@ impl Session {
         self.market.discarded(torrent_id, piece, now);
         if blame.certain {
             for peer in blame.contributors {
-                self.misbehaved(
-                    peer,
-                    format!("piece {} does not match its hash", piece.get()),
-                );
+                self.sent_false_data(peer, piece, now);
             }
         }
         self.refill_torrent(torrent_id, now);
+    }
+
+    /// All of a piece that does not match its hash came from this peer, which may be gone.
+    fn sent_false_data(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
+        let departed = || self.departed.iter().find(|(gone, _)| *gone == peer);
+        let here = self.peers.get(&peer).map(|entry| entry.addr);
+        let Some(addr) = here.or_else(|| departed().map(|(_, addr)| *addr)) else {
+            return;
+        };
+        self.bans.ban(addr, now);
+        let (piece, minutes) = (piece.get(), BAN.as_secs() / 60);
+        let what = format!("piece {piece} does not match its hash, banned for {minutes} min");
+        self.misbehaved(peer, what);
     }
 
     /// A connection from before the metainfo was known: what was said then is checked now.

@@ -6,6 +6,7 @@ use crate::content::metainfo::Metainfo;
 use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
 use crate::session::Session;
+use crate::session::metadata::MetadataArrival;
 use crate::session::peer::{Peer, QUEUE_ADVERTISED};
 use crate::session::torrent::{Content, Torrent};
 use crate::units::PeerIndex;
@@ -119,7 +120,8 @@ impl Session {
     }
 
     fn extended_handshaken(&mut self, peer: PeerIndex, said: ExtendedHandshake, now: Instant) {
-        let Some((link, torrent)) = self.link_and_torrent(peer) else {
+        let ip = self.peers.get(&peer).map(|entry| entry.addr.ip());
+        let (Some((link, torrent)), Some(ip)) = (self.link_and_torrent(peer), ip) else {
             return;
         };
         link.remote.merge(said);
@@ -128,7 +130,7 @@ impl Session {
         }
         let metadata_size = link.remote.metadata_size;
         if let (Content::Unknown(fetch), Some(size)) = (&mut torrent.content, metadata_size) {
-            fetch.offered(peer, size);
+            fetch.offered(peer, ip, size);
         }
         self.ask_metadata(peer, now);
         self.update_interest(peer, now);
@@ -179,8 +181,11 @@ impl Session {
                     return;
                 };
                 match fetch.arrived(peer, piece, data) {
-                    Some(info) => self.metadata_complete(torrent_id, &info, now),
-                    None => self.ask_metadata(peer, now),
+                    MetadataArrival::Whole(info) => self.metadata_complete(torrent_id, &info, now),
+                    MetadataArrival::More => self.ask_metadata(peer, now),
+                    MetadataArrival::False => {
+                        self.misbehaved(peer, "metadata does not match its hash".to_owned());
+                    }
                 }
             }
         }

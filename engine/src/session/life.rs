@@ -10,8 +10,10 @@ use seedbank_ledger::{Duration, Instant};
 
 use crate::content::bitfield::Bitfield;
 use crate::content::files::Placed;
-use crate::content::metainfo::Metainfo;
+use crate::content::metainfo::{Metainfo, TRACKERS_MAX};
 use crate::discovery::addresses::{Addresses, PeerSource};
+use crate::discovery::failures::Failures;
+use crate::discovery::reach::Reach;
 use crate::discovery::tracker::Trackers;
 use crate::interface::command::{
     AddError, AddTorrent, Added, CommandError, CommandReply, TORRENTS_MAX, TorrentSource,
@@ -37,7 +39,7 @@ impl Session {
         add: AddTorrent,
         now: Instant,
     ) -> Result<CommandReply, AddError> {
-        if let Some(reply) = self.meets_again(&add)? {
+        if let Some(reply) = self.meets_again(&add, now)? {
             return Ok(reply);
         }
         if let TorrentSource::Metainfo(metainfo) = &add.source {
@@ -61,7 +63,7 @@ impl Session {
         add: AddTorrent,
         now: Instant,
     ) -> Result<CommandReply, AddError> {
-        if let Some(reply) = self.meets_again(&add)? {
+        if let Some(reply) = self.meets_again(&add, now)? {
             return Ok(reply);
         }
         let torrent_id = self.insert_torrent(add, now);
@@ -72,13 +74,28 @@ impl Session {
         }))
     }
 
-    /// A torrent that is here already learns of the peers; one more than there may be is refused.
-    fn meets_again(&mut self, add: &AddTorrent) -> Result<Option<CommandReply>, AddError> {
+    /// A torrent that is here already learns of the peers and trackers; one more than there may be
+    /// is refused.
+    fn meets_again(
+        &mut self,
+        add: &AddTorrent,
+        now: Instant,
+    ) -> Result<Option<CommandReply>, AddError> {
         let torrent_id = add.torrent_id();
         if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             add.peers
                 .iter()
                 .for_each(|addr| torrent.addresses.add(*addr, PeerSource::Owner));
+            if !add.trackers.is_empty() {
+                let known = &torrent.record.trackers;
+                let fresh = add.trackers.iter().filter(|url| !known.contains(url));
+                let fresh: Vec<String> = fresh.cloned().collect();
+                torrent.record.trackers.extend(fresh);
+                torrent.record.trackers.truncate(TRACKERS_MAX);
+                torrent.trackers.add(&add.trackers, now);
+                self.remember(torrent_id);
+                self.announce_due(now);
+            }
             return Ok(Some(CommandReply::Torrent(Added {
                 torrent_id,
                 existed: true,
@@ -92,16 +109,24 @@ impl Session {
 
     fn insert_torrent(&mut self, mut record: AddTorrent, now: Instant) -> TorrentId {
         record.peers.truncate(PEERS_REMEMBERED_MAX);
+        record.trackers.truncate(TRACKERS_MAX);
+        if let TorrentSource::Magnet(magnet) = &mut record.source {
+            // Whoever wrote the link is a stranger.
+            let reach = Reach::new(self.config.home);
+            magnet.peers.retain(|addr| reach.peer(*addr).is_ok());
+        }
         let (torrent_id, info_hash) = (record.torrent_id(), record.info_hash());
         let mut addresses = Addresses::new(self.rng.fork());
         record
             .peers
             .iter()
             .for_each(|addr| addresses.add(*addr, PeerSource::Owner));
-        let (name, tiers, content) = match &record.source {
+        let mut tiers = vec![record.trackers.clone()];
+        let (name, content) = match &record.source {
             TorrentSource::Metainfo(metainfo) => {
-                let (name, tiers) = (metainfo.name.clone(), metainfo.trackers.clone());
-                (name, tiers, Content::Unchecked(Arc::clone(metainfo)))
+                tiers.extend(metainfo.trackers.iter().cloned());
+                let name = metainfo.name.clone();
+                (name, Content::Unchecked(Arc::clone(metainfo)))
             }
             TorrentSource::Magnet(magnet) => {
                 magnet
@@ -110,9 +135,9 @@ impl Session {
                     .for_each(|addr| addresses.add(*addr, PeerSource::Owner));
                 let name = magnet.name.clone();
                 let name = name.unwrap_or_else(|| info_hash.to_string());
-                let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]);
+                tiers.extend(magnet.trackers.iter().map(|url| vec![url.clone()]));
                 let content = Content::Unknown(MetadataFetch::new(info_hash));
-                (name, tiers.collect(), content)
+                (name, content)
             }
         };
         self.uploads
@@ -124,13 +149,15 @@ impl Session {
             torrent_id,
             info_hash,
             name,
+            own_name: self.names.draw(),
             content,
             earlier: record.totals,
             record,
             failure: None,
             peers: Default::default(),
             addresses,
-            trackers: Trackers::new(tiers, self.rng.next_u64()),
+            failures: Failures::default(),
+            trackers: Trackers::new(&tiers, self.rng.next_u64()),
             counters: Counters::new(),
             completed_at: None,
         };
@@ -259,6 +286,7 @@ impl Session {
             return;
         };
         torrent.addresses.reset();
+        torrent.failures = Failures::default();
         torrent.counters.at_start = torrent.counters.totals;
         torrent.trackers.start(now);
         self.announce_due(now);
@@ -278,7 +306,10 @@ impl Session {
                 return self.fail_torrent(torrent_id, reason, now);
             }
         };
-        metainfo.trackers = torrent.trackers.tiers();
+        if let TorrentSource::Magnet(magnet) = &torrent.record.source {
+            let urls = magnet.trackers.iter();
+            metainfo.trackers = urls.map(|url| vec![url.clone()]).collect();
+        }
         torrent.name.clone_from(&metainfo.name);
         let metainfo = Arc::new(metainfo);
         let source = TorrentSource::Metainfo(Arc::clone(&metainfo));
@@ -292,6 +323,7 @@ impl Session {
             self.places.insert(placed);
         }
         self.remember(torrent_id);
+        self.open_receipts_late(torrent_id, now);
         self.check_files(torrent_id, Trust::Nothing, now);
     }
 
@@ -367,7 +399,6 @@ impl Session {
         for peer in torrent.peers.clone() {
             self.introduce(peer, now);
         }
-        self.tell_piece_len(torrent_id, now);
         self.dial_due(now);
         self.announce_due(now);
     }
@@ -399,12 +430,16 @@ impl Session {
     /// Open storage failed. One failure is enough: trying again is up to the owner, and begins with
     /// a check.
     pub(super) fn storage_failed(&mut self, torrent_id: TorrentId, reason: String, now: Instant) {
-        let torrent = self.torrents.get_mut(&torrent_id);
-        let Some(open) = torrent.and_then(|torrent| torrent.open_mut()) else {
+        let Some(torrent) = self.torrents.get_mut(&torrent_id) else {
+            return;
+        };
+        let is_running = torrent.is_running();
+        let Some(open) = torrent.open_mut() else {
             // A check begins with files as they are now.
             return;
         };
-        if !std::mem::replace(&mut open.stale, true) {
+        // One that is stopped has nothing to fail at, and is checked when it starts.
+        if !std::mem::replace(&mut open.stale, true) && is_running {
             self.fail_torrent(torrent_id, reason, now);
         }
     }

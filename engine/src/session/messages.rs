@@ -13,6 +13,9 @@ use crate::wire::message::Message;
 impl Session {
     /// Everything one socket read brought.
     pub(super) fn received(&mut self, peer: PeerIndex, events: Vec<PeerEvent>, now: Instant) {
+        if let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) {
+            link.heard_at = now;
+        }
         for event in events {
             let is_live = self.peers.get(&peer).and_then(Peer::live).is_some();
             match (event, is_live) {

@@ -7,6 +7,7 @@ use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::content::bitfield::{Bitfield, BitfieldError};
 use crate::credit::market::UnderWay;
+use crate::discovery::failures::FailureReason;
 use crate::interface::input::Transport;
 use crate::rate::RateMeter;
 use crate::transfer::pipeline::Pipeline;
@@ -37,6 +38,8 @@ pub(crate) struct Peer {
     pub(crate) link: Option<Box<Link>>,
     /// We asked the driver to close it; what still comes is ignored.
     pub(crate) closing: bool,
+    /// What its handshake was of no use for.
+    pub(crate) failure: Option<FailureReason>,
     /// It broke a rule: whatever it sent, it was of no use.
     pub(crate) faulty: bool,
 }
@@ -53,6 +56,8 @@ pub(crate) struct Link {
     pub(crate) remote: ExtendedHandshake,
     /// Which pieces it said it has while nobody could check it; the picker knows them since.
     pub(crate) early: Option<EarlyPieces>,
+    /// Its HELLO, which came before it was known whether the torrent is private.
+    pub(crate) early_hello: Option<Vec<u8>>,
     /// Metadata pieces sent to it.
     pub(crate) metadata_sent: u32,
     /// It has every piece, or says that it wants none (BEP 21).
@@ -66,6 +71,14 @@ pub(crate) struct Link {
     pub(crate) upload: Upload,
     pub(crate) download: Download,
     pub(crate) last_sent: Instant,
+    /// When its handshake came.
+    pub(crate) met_at: Instant,
+    /// When it said something last.
+    pub(crate) heard_at: Instant,
+    /// When payload that somebody wanted moved last, either way; before, when its handshake came.
+    pub(crate) moved_at: Instant,
+    /// It names a client id that was here, and has to prove a key until then.
+    pub(crate) prove_until: Option<Instant>,
 }
 
 /// What a peer said before anybody could check it.

@@ -35,6 +35,7 @@ impl Session {
             peer_count: count(links.clone()),
             seed_count: count(links.filter(|link| link.is_seed)),
             trackers: torrent.trackers.views(),
+            unreached: torrent.failures.views(),
             completed_at: torrent.completed_at,
         }
     }
@@ -89,6 +90,7 @@ pub(super) fn files_view(torrent: &Torrent, from: usize, limit: usize) -> FilesV
             .map(|(index, file)| FileView {
                 index,
                 path: file.path.clone(),
+                original: file.original.clone(),
                 total: Bytes::new(file.len),
                 have: Bytes::new(open.map_or(0, |open| have_of(open, file))),
             })

@@ -9,12 +9,14 @@ use seedbank_ledger::{Bytes, Instant};
 use crate::content::files::Placed;
 use crate::content::metainfo::Metainfo;
 use crate::discovery::addresses::Addresses;
+use crate::discovery::failures::Failures;
 use crate::discovery::tracker::Trackers;
 use crate::interface::command::{AddTorrent, TorrentSource, TorrentTotals};
 use crate::interface::view::TorrentState;
 use crate::rate::RateMeter;
 use crate::rng::Rng;
 use crate::session::metadata::MetadataFetch;
+use crate::session::names::OwnName;
 use crate::transfer::picker::Picker;
 use crate::transfer::suggest::Suggester;
 use crate::units::{InfoHash, PeerIndex, TorrentId};
@@ -27,6 +29,8 @@ pub(crate) struct Torrent {
     pub(crate) info_hash: InfoHash,
     /// The metainfo's name, or the magnet's, or the info hash.
     pub(crate) name: String,
+    /// What we are called in it.
+    pub(crate) own_name: OwnName,
     pub(crate) content: Content,
     /// What adds it again as it is. `record.start`: the owner wants it to run; `record.totals`:
     /// what it came to when that was last put on record.
@@ -37,6 +41,8 @@ pub(crate) struct Torrent {
     pub(crate) failure: Option<String>,
     pub(crate) peers: BTreeSet<PeerIndex>,
     pub(crate) addresses: Addresses,
+    /// Of these, the ones that were dialled in vain.
+    pub(crate) failures: Failures,
     pub(crate) trackers: Trackers,
     pub(crate) counters: Counters,
     pub(crate) completed_at: Option<Instant>,
@@ -206,6 +212,7 @@ impl Torrent {
     /// Stops the program if the state contradicts itself.
     pub(crate) fn check_invariants(&self) {
         self.trackers.check_invariants();
+        self.failures.check_invariants();
         let failed = self.failure.is_some();
         match &self.content {
             Content::Unknown(_) => assert!(
@@ -222,7 +229,7 @@ impl Torrent {
                     "a failed torrent leases no buffer"
                 );
                 assert!(
-                    failed || !open.stale,
+                    !self.is_running() || !open.stale,
                     "failed storage is checked before use"
                 );
             }

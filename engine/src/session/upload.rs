@@ -105,6 +105,7 @@ impl Session {
         link.upload.sent = link.upload.sent.saturating_add(Bytes::new(bytes));
         link.upload.rate.add(bytes, now);
         link.last_sent = now;
+        link.moved_at = now;
         if let Some(torrent) = self.torrents.get_mut(&torrent_id) {
             let counters = &mut torrent.counters;
             let uploaded = &mut counters.totals.uploaded;

@@ -5,8 +5,10 @@
 //! next), or *had*. `picker/pick.rs` decides, this file records. How many blocks to ask for at once
 //! is decided in `pipeline.rs`.
 
+mod askers;
 mod invariants;
 mod open;
+mod parole;
 mod pick;
 mod rarity;
 mod seed;
@@ -34,7 +36,7 @@ pub const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
 /// How long a peer that took part in a failed piece is not asked for it again, while another has
 /// it.
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(60);
-/// Peers asked for one block in end game.
+/// Peers asked for one block in end game, of those that count (`picker/askers.rs`).
 pub const COPIES_MAX: usize = 3;
 /// Pieces for which refusals and failures are remembered.
 pub const BARS_MAX: usize = 4_096;
@@ -84,6 +86,8 @@ pub struct Picker {
     waiting: BTreeSet<PieceIndex>,
     peers: BTreeMap<PeerIndex, Source>,
     bars: BTreeMap<PieceIndex, Bar>,
+    /// Who shared a piece that failed: each fetches whole pieces alone until one matches.
+    parole: BTreeSet<PeerIndex>,
 }
 
 /// A peer as a source of pieces.
@@ -93,6 +97,8 @@ struct Source {
     counted_as_seed: bool,
     /// It is paid for what it sends.
     paid: bool,
+    /// When it sent a block that was missing, last.
+    brought_at: Option<Instant>,
     /// Pieces that it advised, oldest first.
     suggested: VecDeque<PieceIndex>,
     /// Pieces it has and we do not.
@@ -144,6 +150,7 @@ impl Picker {
             waiting: BTreeSet::new(),
             peers: BTreeMap::new(),
             bars: BTreeMap::new(),
+            parole: BTreeSet::new(),
         }
     }
 
@@ -153,6 +160,7 @@ impl Picker {
             has: Bitfield::none(self.geometry.piece_count()),
             counted_as_seed: false,
             paid: false,
+            brought_at: None,
             suggested: VecDeque::new(),
             wanted_count: 0,
             unopened_count: 0,
@@ -166,6 +174,7 @@ impl Picker {
         let released = self.release(peer);
         self.forget_pieces(peer);
         self.peers.remove(&peer);
+        self.parole.remove(&peer);
         for bar in self.bars.values_mut() {
             bar.peers.remove(&peer);
         }
@@ -261,6 +270,9 @@ impl Picker {
         };
         open.withdraw(peer, index);
         arrival.piece_is_full = open.is_full();
+        if let Some(source) = self.peers.get_mut(&peer).filter(|_| others.is_some()) {
+            source.brought_at = Some(now);
+        }
         self.note_involvement(peer, block.piece);
         for other in others.into_iter().flatten() {
             self.note_involvement(other, block.piece);
@@ -313,6 +325,7 @@ impl Picker {
         if piece.get() >= self.geometry.piece_count() || self.have.get(piece) {
             return;
         }
+        self.end_parole(piece);
         self.close(piece);
         self.bars.remove(&piece);
         self.rarity.remove(piece);
@@ -343,6 +356,9 @@ impl Picker {
             bar.whole = true;
         }
         let certain = contributors.len() == 1;
+        if !certain {
+            self.put_on_parole(&contributors);
+        }
         Some(Blame {
             contributors,
             certain,
@@ -504,7 +520,8 @@ impl Picker {
     }
 
     fn open_at(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
-        let whole = self.bars.get(&piece).is_some_and(|bar| bar.whole);
+        let is_suspect = self.bars.get(&piece).is_some_and(|bar| bar.whole);
+        let whole = is_suspect || self.parole.contains(&peer);
         let open = OpenPiece::new(piece, &self.geometry, peer, whole, now);
         self.lease_len += u64::from(open.len);
         let known = self.open.insert(piece, open);

@@ -1,14 +1,15 @@
 //! `Sb_receipt` messages: the receipt protocol as it travels (docs/PROTOCOL.md §3).
 //!
 //! Each is one bencoded dictionary of at most 16 KiB, sent under the id that the receiver gave for
-//! `Sb_receipt`. The integer `t` names the message; keys it does not have are ignored, so that
-//! later versions may add some. Signed objects travel as the fixed byte strings of
-//! `seedbank_ledger::signed`, body and signature: a receipt is 144 bytes, a lock 220. Rates are
-//! micro-credits per GiB, windows are bytes. A question mark follows a key that may be absent.
+//! `Sb_receipt`. The integer `t` names the message; keys and types that are not known are ignored
+//! by whoever reads them, so that later versions may add some. Signed objects travel as the fixed
+//! byte strings of `seedbank_ledger::signed`, body and signature: a receipt is 144 bytes, a lock
+//! 220. Rates are micro-credits per GiB, windows are bytes. A question mark follows a key that may
+//! be absent.
 //!
 //! - `t` 0, HELLO: `v` version; `no` nonce, 16 bytes; `pk` key and `net` network id, 32 bytes each;
-//!   `is` list of issuer keys, 32 bytes each, at most 16; `ra`? lowest rate, absent if it takes no
-//!   payment; `wi` window of a key that it does not know.
+//!   `is` list of settlement keys, 32 bytes each, at most 16; `ra`? lowest rate, absent if it takes
+//!   no payment; `wi` window of a key that it does not know.
 //! - `t` 1, AUTH: `sg` signature, 64 bytes.
 //! - `t` 2, BID: `ra` rate.
 //! - `t` 3, QUOTE: `st` state, 0 open, 1 queued, 2 paid; `ra`? rate, absent for no cap, and
@@ -35,8 +36,8 @@ pub use codec::ReceiptMessageError;
 
 /// Most bytes in a message; no client known refuses a shorter one.
 pub const MESSAGE_LEN_MAX: usize = 16 * 1024;
-/// Most issuer keys in a HELLO.
-pub const ISSUERS_MAX: usize = 16;
+/// Most settlement keys in a HELLO.
+pub const SETTLEMENT_KEYS_MAX: usize = 16;
 /// Most channels in a SYNC; more go into another one.
 pub const SYNC_ENTRIES_MAX: usize = 24;
 /// Most bytes in the note of a TIP.
@@ -95,8 +96,8 @@ pub struct Hello {
     pub node_id: NodeId,
     /// The sender's network; all zero if it belongs to none.
     pub network_id: NetworkId,
-    /// Settlement keys whose locks the sender accepts, at most [`ISSUERS_MAX`].
-    pub issuers: Vec<NodeId>,
+    /// Settlement keys whose locks the sender accepts, at most [`SETTLEMENT_KEYS_MAX`].
+    pub settlement_keys: Vec<NodeId>,
     /// The lowest rate that the sender serves as paid; `None` if it takes no payment.
     pub rate_min: Option<Rate>,
     /// The unpaid bytes that the sender allows a key it does not know.

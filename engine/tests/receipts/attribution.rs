@@ -73,7 +73,7 @@ fn open_service_is_the_torrents_too_on_both_sides() {
     duo.nodes[PAYEE].exchange.set_quote(peer, Service::Open);
     duo.pump();
     assert_eq!(duo.piece(peer, 0), 0);
-    duo.pass(120);
+    duo.pass(3_700);
     for node in [PAYER, PAYEE] {
         assert_eq!(attributed(&duo, node), (bytes(4), MicroCredits::ZERO));
     }
@@ -135,12 +135,9 @@ fn claims_of_what_was_never_served_make_no_entries() {
     duo.pass(600);
     assert_eq!(summaries(&duo, PAYEE), Vec::<&ChannelSummary>::new());
     assert_eq!(duo.violations, []);
-    // The newest is kept all the same, and told when the node stops.
     duo.nodes[PAYEE].exchange.finish(duo.now);
     duo.pump();
-    let told = summaries(&duo, PAYEE);
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].receipt.body.bytes, Bytes::new(3_000 * (64 << 20)));
+    assert_eq!(summaries(&duo, PAYEE), Vec::<&ChannelSummary>::new());
 }
 
 #[test]
@@ -152,6 +149,8 @@ fn claims_hurry_nothing_that_was_served() {
     let channel = acknowledgements(&duo);
     claims_much(&mut duo, peer, &channel, MicroCredits::ZERO);
     duo.pass(600);
+    assert_eq!(summaries(&duo, PAYEE), Vec::<&ChannelSummary>::new());
+    duo.pass(3_000);
     let told = summaries(&duo, PAYEE);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].served, bytes(1));
@@ -161,7 +160,8 @@ fn claims_hurry_nothing_that_was_served() {
 fn claims_on_a_lock_make_no_entries_before_a_line_about_it() {
     let (mut duo, peer, lock_id) = Duo::paid(10_000);
     duo.piece(peer, 0);
-    duo.pass(61);
+    duo.nodes[PAYEE].exchange.book_receipts(duo.now);
+    duo.pump();
     assert_eq!(summaries(&duo, PAYEE).len(), 1);
     let channel = duo.settlement.locks[&lock_id].lock.body.channel();
     claims_much(&mut duo, peer, &channel, MicroCredits::new(PIECE_COST));
@@ -178,12 +178,32 @@ fn what_was_served_is_told_after_a_minute() {
     let (mut duo, peer, _) = Duo::paid(10_000);
     duo.nodes[PAYEE].exchange.set_quote(peer, Service::Open);
     duo.pump();
-    duo.piece(peer, 0);
+    let pieces = 16;
+    for piece in 0..pieces {
+        duo.piece(peer, piece);
+    }
+    let all = bytes(4 * u64::from(pieces));
     // Acknowledged within a second, verified within another.
     duo.pass(59);
     assert_eq!(attributed(&duo, PAYEE).0, Bytes::ZERO);
     duo.pass(3);
-    assert_eq!(attributed(&duo, PAYEE).0, bytes(4));
+    assert_eq!(attributed(&duo, PAYEE).0, all);
+}
+
+/// An entry is for ever, and each key costs nothing: one about little waits for more, or an hour.
+#[test]
+fn m10_an_entry_about_little_waits_an_hour() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.nodes[PAYEE].exchange.set_quote(peer, Service::Open);
+    duo.pump();
+    for piece in 0..14 {
+        duo.piece(peer, piece);
+        duo.pass(250);
+    }
+    assert_eq!(summaries(&duo, PAYEE), Vec::<&ChannelSummary>::new());
+    duo.pass(250);
+    assert_eq!(summaries(&duo, PAYEE).len(), 1);
+    assert_eq!(attributed(&duo, PAYEE).0, bytes(4 * 14));
 }
 
 /// What was written off and is paid late after all: the credit is new, the bytes are not.
@@ -203,7 +223,9 @@ fn bytes_that_are_paid_late_are_counted_once() {
         bytes(4)
     );
     duo.verify(0);
-    duo.pass(61);
+    duo.pass(2);
+    duo.nodes[PAYEE].exchange.book_receipts(duo.now);
+    duo.pump();
     assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
     assert_eq!(duo.payee().lost, Bytes::ZERO);
     let told = summaries(&duo, PAYEE);
@@ -214,7 +236,9 @@ fn bytes_that_are_paid_late_are_counted_once() {
     assert_eq!(attributed(&duo, PAYEE), credit);
     // The next piece counts as ever.
     assert_eq!(duo.piece(peer, 1), 4);
-    duo.pass(61);
+    duo.pass(2);
+    duo.nodes[PAYEE].exchange.book_receipts(duo.now);
+    duo.pump();
     let both = (bytes(4), MicroCredits::new(2 * PIECE_COST));
     assert_eq!(attributed(&duo, PAYEE), both);
 }

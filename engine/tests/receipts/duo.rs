@@ -129,7 +129,7 @@ impl Duo {
             let opened = Opened {
                 peer,
                 torrent_id,
-                piece_len: Some(piece_len),
+                piece_len,
                 offer: ReceiptOffer { version: 1 },
                 fast: true,
             };

@@ -19,12 +19,15 @@ mod chaos;
 mod checks;
 mod copies;
 mod duo;
+mod forgetting;
 mod node;
+mod questions;
 mod scheme;
 mod settlement;
 mod storm;
 mod traces;
 mod traffic;
+mod vectors;
 mod windows;
 mod world;
 

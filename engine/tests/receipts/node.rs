@@ -14,7 +14,7 @@ use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::signed::channel::Channel;
 use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::tally::TallyRow;
+use seedbank_ledger::tally::{TallyKey, TallyRow};
 use seedbank_ledger::{Identity, Instant, NodeId, Rate, UnixTime};
 
 use crate::copies::Owed;
@@ -204,8 +204,15 @@ impl Node {
                 TallyRow::Pair(row) => RowKey::Pair(row.peer),
                 TallyRow::Receipt(row) => RowKey::Receipt(row.channel),
                 TallyRow::Lock(row) => RowKey::Lock(row.lock.body.lock_id),
+                TallyRow::Gone(TallyKey::Pair(peer)) => RowKey::Pair(*peer),
+                TallyRow::Gone(TallyKey::Receipt(channel)) => RowKey::Receipt(*channel),
+                TallyRow::Gone(TallyKey::Lock(lock_id)) => RowKey::Lock(*lock_id),
                 TallyRow::Order(_) | TallyRow::Boost { .. } => continue,
             };
+            if matches!(row, TallyRow::Gone(_)) {
+                self.store.remove(&key);
+                continue;
+            }
             if let (Some(TallyRow::Receipt(before)), TallyRow::Receipt(after)) =
                 (self.store.get(&key), &row)
             {

@@ -175,7 +175,7 @@ impl Scene {
             let opened = Opened {
                 peer: PEER,
                 torrent_id: TORRENT,
-                piece_len: Some(PIECE_LEN),
+                piece_len: PIECE_LEN,
                 offer: ReceiptOffer { version: 1 },
                 fast: true,
             };

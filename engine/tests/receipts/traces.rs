@@ -4,6 +4,8 @@
 //! An ignored trace named for a row of the review (`l1_`, `m4_`) shows a hole that is known and not
 //! closed yet: it passes while the hole is there, and who closes the hole turns it round.
 
+use std::sync::Arc;
+
 use seedbank_engine::asked::BlockFate;
 use seedbank_engine::credit::event::CreditEvent;
 use seedbank_engine::credit::output::Notice;
@@ -13,7 +15,11 @@ use seedbank_engine::units::{BLOCK_LEN, PeerIndex, PieceIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
 use seedbank_engine::wire::receipt::{ErrorCode, Hello, LockFault, ReceiptMessage, SyncEntry};
 use seedbank_ledger::charts::node::NodeCommand;
+use seedbank_ledger::identity::Ed25519;
+use seedbank_ledger::settlement::envelope::{Envelope, Sealer};
+use seedbank_ledger::settlement::{AnswerBody, SettlementAnswer};
 use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::answer::RequestHash;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
@@ -874,7 +880,7 @@ fn opened(peer: PeerIndex) -> Opened {
     Opened {
         peer,
         torrent_id: TORRENT,
-        piece_len: Some(PIECE_LEN),
+        piece_len: PIECE_LEN,
         offer: ReceiptOffer { version: 1 },
         fast: true,
     }
@@ -886,7 +892,7 @@ fn hello(duo: &Duo, node_id: NodeId) -> ReceiptMessage {
         nonce: [1; 16],
         node_id,
         network_id: duo.settlement.network.id,
-        issuers: Vec::new(),
+        settlement_keys: Vec::new(),
         rate_min: None,
         window: Bytes::ZERO,
     })
@@ -961,7 +967,7 @@ fn an_acknowledgement_with_an_amount_is_a_violation() {
 }
 
 #[test]
-fn a_lock_of_an_unknown_issuer_is_a_violation() {
+fn a_lock_of_another_settlement_key_is_a_violation() {
     let (mut duo, peer, lock_id) = Duo::paid(10_000);
     let mut lock = duo.settlement.locks[&lock_id].lock;
     lock.body.amount = MicroCredits::new(1_000_000);
@@ -1138,31 +1144,47 @@ fn a_payer_at_its_limit_who_goes_on_paying_is_never_suspended() {
     assert!(!suspended);
 }
 
-/// `claimed` in a lock's status is signed by nobody. After one forged answer the payee never
-/// claims, closes the lock itself, and its payer has everything back.
+/// What a lock has paid out is signed by nobody but the seal of the answer it comes in. When it was
+/// believed, its payee never claimed, closed the lock itself, and its payer had everything back.
 #[test]
-#[ignore = "L1 (R9), open: `claimed` is unsigned; passes while it is believed"]
-fn l1_one_forged_claimed_gives_the_payer_its_credit_back() {
+fn l1_a_forged_claimed_does_not_open_and_the_payee_is_paid() {
     let (mut duo, peer, lock_id) = Duo::paid(10_000);
     duo.piece(peer, 0);
     assert_eq!(duo.payee().paid, MicroCredits::new(PIECE_COST));
-    let mut forged = duo.settlement.locks[&lock_id];
+    let network = duo.settlement.network;
+    let settlement = Arc::new(Identity::from_secret(duo.settlement.identity.secret()));
+    let asked = RequestHash::of(b"a question about the lock");
+    let mut answer = SettlementAnswer {
+        time: duo.settlement.locks[&lock_id].lock.body.expires_at,
+        body: AnswerBody::Lock(Some(duo.settlement.locks[&lock_id])),
+    };
+    let given = Sealer::new(settlement, network.id).seal(asked, 0, &answer);
+    let AnswerBody::Lock(Some(forged)) = &mut answer.body else {
+        unreachable!("it is a lock's");
+    };
     forged.claimed = MicroCredits::new(10_000); // the certificate stays as signed
-    duo.tell(PAYEE, &forged);
+    let forged = Envelope {
+        answer: answer.to_bytes(),
+        signature: given.signature,
+    };
+    for envelope in [forged, given] {
+        let opened = envelope.open(&Ed25519, network.id, &network.settlement, asked, 0);
+        if let Ok(AnswerBody::Lock(Some(status))) = opened.map(|answer| answer.body) {
+            duo.tell(PAYEE, &status);
+        }
+    }
     duo.close(peer);
     duo.pass(2 * 3_600);
-    let peer = duo.connect();
-    duo.pass(2 * 3_600);
-    duo.close(peer);
     let now = duo.now;
     duo.nodes[PAYEE].exchange.finish(now);
     duo.pump();
     duo.restart(PAYEE);
     duo.pass(30 * 3_600);
-    assert_eq!(duo.settlement.locks[&lock_id].claimed, MicroCredits::ZERO);
+    let claimed = duo.settlement.locks[&lock_id].claimed;
+    assert_eq!(claimed, MicroCredits::new(PIECE_COST));
     let (payer, payee) = (duo.id(PAYER), duo.id(PAYEE));
-    assert_eq!(duo.settlement.available(payee), 0);
-    assert_eq!(duo.settlement.available(payer), 1_000_000_000);
+    assert_eq!(duo.settlement.available(payee), PIECE_COST);
+    assert_eq!(duo.settlement.available(payer), 1_000_000_000 - PIECE_COST);
 }
 
 /// A drip of one micro-credit every 5 s ends lateness each time, but buys nothing: what the window

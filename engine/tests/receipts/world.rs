@@ -360,7 +360,7 @@ impl World {
             let opened = Opened {
                 peer,
                 torrent_id,
-                piece_len: Some(piece_len),
+                piece_len,
                 offer: ReceiptOffer { version: 1 },
                 fast,
             };

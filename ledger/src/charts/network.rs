@@ -12,6 +12,8 @@ mod order;
 mod overview;
 mod rows;
 
+use std::sync::Arc;
+
 use crate::account::AccountId;
 use crate::entry::{Entry, EntryHash};
 use crate::genesis::Genesis;
@@ -146,13 +148,18 @@ impl<S: Store> NetworkLedger<S> {
     }
 
     /// The settlement node's word for how far the ledger goes: signed with the newest group, and
-    /// what every answer may carry. [`LedgerHead::check_line`] is what its reader does with it.
-    ///
-    /// [`LedgerHead::check_line`]: crate::signed::head::LedgerHead::check_line
+    /// what every answer that speaks of an account carries.
+    /// [`LedgerHead::check_line`](crate::signed::head::LedgerHead::check_line) is what its reader
+    /// does with it.
     pub fn signed_head(&self) -> Result<SignedHead, LedgerError> {
         let key = sequence_key(self.head().next);
         let missing = || LedgerError::missing(Table::SignedHead, &key);
         self.ledger.signed_head()?.ok_or_else(missing)
+    }
+
+    /// The key that certifies its lines, for whoever seals answers that speak of them.
+    pub fn share_key(&self) -> Arc<Identity> {
+        self.ledger.chart().share_settlement()
     }
 
     /// Why nothing can be appended any more.

@@ -16,8 +16,8 @@ use crate::store::{Batch, Durability, Store, Table, for_each};
 use crate::time::UnixTime;
 use crate::units::{MicroCredits, Sequence};
 
-/// Longest request id in bytes.
-const REQUEST_ID_LEN_MAX: usize = 128;
+/// Longest request id in bytes, of whatever is asked for under one.
+pub const REQUEST_ID_LEN_MAX: usize = 128;
 
 /// Most orders kept; the oldest give way.
 const REQUESTS_MAX: u64 = 10_000;

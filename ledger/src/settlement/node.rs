@@ -1,25 +1,24 @@
 //! The service: questions of many accounts, answered from one network ledger.
 
-use crate::charts::network::{self, Audit, GrantSummary, NetworkLedger};
+use crate::charts::network::{Audit, GrantSummary, NetworkLedger};
 use crate::entry::EntryHash;
 use crate::identity::NodeId;
 use crate::ledger::check::CheckError;
 use crate::ledger::{LedgerError, Outcome};
 use crate::refusal::Refusal;
-use crate::settlement::{
-    Answered, GrantOutcome, IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest,
-    Statement,
+use crate::settlement::codec::{
+    AccountAnswer, AnswerBody, OperationAnswer, PAGE_LINES_MAX, READ_VALID_SECS_MAX,
+    SettlementAnswer, SettlementRequest, Statement,
 };
+use crate::settlement::envelope::Sealer;
+use crate::settlement::{Answered, GrantOutcome, IssueError, Issuing, NewGrant};
 use crate::signed::lock::LockId;
 use crate::signed::order::{OrderKind, SignedOrder};
+use crate::signed::read::{ReadKind, ReadRequest};
 use crate::statement::{LockStatus, Operation, StatementLine};
 use crate::store::{Store, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
-
-/// Most lines in one answer: one less than the ledger reads at once, to know whether there are
-/// more.
-pub const PAGE_LINES_MAX: usize = network::LINES_MAX - 1;
 
 /// A settlement node: a network ledger, and the issuer's key if it is kept here.
 #[derive(Debug)]
@@ -43,21 +42,21 @@ impl<S: Store> SettlementNode<S> {
         Self { ledger, issuing }
     }
 
-    /// Answers a group of questions, each of the account beside it, in their order.
+    /// Answers a group of questions in their order.
     ///
     /// All orders and claims of the group, at most [`GROUP_MAX`](crate::ledger::GROUP_MAX), are
     /// entered in one append that is fsynced once; every answer is what is true after that. A
     /// question that enters nothing does not let time pass, and is answered whatever becomes of the
     /// others.
+    ///
+    /// A read's signature is not looked at: whoever lets questions in has asked
+    /// [`SettlementRequest::check`], off the thread that writes. All else about it is checked here.
     pub fn answer(
         &mut self,
         now: UnixTime,
-        group: &[(NodeId, SettlementRequest)],
+        group: &[SettlementRequest],
     ) -> Vec<Result<Answered, LedgerError>> {
-        let operations: Vec<Operation> = group
-            .iter()
-            .filter_map(|(_, request)| operation(request))
-            .collect();
+        let operations: Vec<Operation> = group.iter().filter_map(operation).collect();
         let entered = match operations.as_slice() {
             [] => Ok(Vec::new()),
             some => self.ledger.append(now, some),
@@ -70,25 +69,21 @@ impl<S: Store> SettlementNode<S> {
             );
         }
         let mut outcomes = entered.map(Vec::into_iter);
+        let time = self.time(now);
         let answers: Vec<_> = group
             .iter()
-            .map(|(account, request)| match request {
-                SettlementRequest::Submit { after, .. }
-                | SettlementRequest::Claim { after, .. } => {
-                    let outcomes = outcomes.as_mut().map_err(|error| error.clone())?;
-                    let outcome = outcomes.next().expect("one outcome for each operation");
-                    let entered = matches!(outcome, Outcome::Entered { .. });
-                    let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
-                    let answer = SettlementAnswer::Statement(told(outcome, statement));
-                    Ok(Answered { answer, entered })
-                }
-                SettlementRequest::Statement { after } => {
-                    let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
-                    Ok(read(SettlementAnswer::Statement(statement)))
-                }
-                SettlementRequest::Lock(lock_id) => {
-                    Ok(read(SettlementAnswer::Lock(self.lock(*lock_id)?)))
-                }
+            .map(|request| {
+                let (body, entered) = match request {
+                    SettlementRequest::Submit { .. } | SettlementRequest::Claim { .. } => {
+                        let outcomes = outcomes.as_mut().map_err(|error| error.clone())?;
+                        let outcome = outcomes.next().expect("one outcome for each operation");
+                        let entered = matches!(outcome, Outcome::Entered { .. });
+                        (self.told(&request.account(), outcome)?, entered)
+                    }
+                    SettlementRequest::Read(read) => (self.read(time, &read.body)?, false),
+                };
+                let answer = SettlementAnswer { time, body };
+                Ok(Answered { answer, entered })
             })
             .collect();
         assert_eq!(answers.len(), group.len(), "one answer for each question");
@@ -96,6 +91,18 @@ impl<S: Store> SettlementNode<S> {
             assert_eq!(left.len(), 0, "every outcome answers a question");
         }
         answers
+    }
+
+    /// A further message of a watch, whose reader has the lines up to `after`.
+    pub fn watched(
+        &self,
+        now: UnixTime,
+        account: &NodeId,
+        after: Option<Sequence>,
+    ) -> Result<SettlementAnswer, LedgerError> {
+        let body = AnswerBody::Statement(self.statement(account, after, PAGE_LINES_MAX)?);
+        let time = self.time(now);
+        Ok(SettlementAnswer { time, body })
     }
 
     /// Creates credit, signed by the issuer's key; durable when this returns. The same request
@@ -152,17 +159,10 @@ impl<S: Store> SettlementNode<S> {
         for line in &mut lines {
             self.tell_reason(line)?;
         }
-        let status = self.ledger.account(account)?;
-        assert_eq!(
-            status.account, *account,
-            "an account is told what is its own"
-        );
         Ok(Statement {
-            refusal: None,
-            used_by: None,
-            lines,
-            account: status,
+            account: self.account(account)?,
             more,
+            lines,
         })
     }
 
@@ -174,6 +174,11 @@ impl<S: Store> SettlementNode<S> {
     /// Makes the whole ledger again from its entries and sums it up; O(entries).
     pub fn audit(&self) -> Result<Audit, CheckError> {
         self.ledger.audit()
+    }
+
+    /// What seals its answers, on whatever thread sends them.
+    pub fn sealer(&self) -> Sealer {
+        Sealer::new(self.ledger.share_key(), self.ledger.network_id())
     }
 
     /// The ledger that it answers from.
@@ -211,6 +216,82 @@ impl<S: Store> SettlementNode<S> {
         self.issuing.is_some()
     }
 
+    /// Settlement time: never before that of an entry.
+    fn time(&self, now: UnixTime) -> UnixTime {
+        now.max(self.ledger.head().time)
+    }
+
+    fn account(&self, account: &NodeId) -> Result<AccountAnswer, LedgerError> {
+        let status = self.ledger.account(account)?;
+        assert_eq!(
+            status.account, *account,
+            "an account is told what is its own"
+        );
+        let head = self.ledger.signed_head()?;
+        Ok(AccountAnswer { status, head })
+    }
+
+    /// What a signed question is told: nothing but what its signer is party to.
+    fn read(&self, time: UnixTime, read: &ReadRequest) -> Result<AnswerBody, LedgerError> {
+        let latest = time.plus_secs(READ_VALID_SECS_MAX);
+        if read.network_id != self.ledger.network_id() {
+            return Ok(AnswerBody::Refused(Refusal::WrongNetwork));
+        }
+        if !(time..=latest).contains(&read.valid_until) {
+            return Ok(AnswerBody::Refused(Refusal::Expired));
+        }
+        let account = &read.account;
+        Ok(match read.kind {
+            ReadKind::Account => AnswerBody::Account(self.account(account)?),
+            ReadKind::Lock(lock_id) => {
+                let is_party = |status: &LockStatus| {
+                    let lock = &status.lock.body;
+                    lock.payer == *account || lock.payee == *account
+                };
+                AnswerBody::Lock(self.lock(lock_id)?.filter(is_party))
+            }
+            ReadKind::Statement { after, count } => {
+                let limit = usize::try_from(count).unwrap_or(usize::MAX);
+                AnswerBody::Statement(self.statement(account, after, limit)?)
+            }
+            ReadKind::Watch { after } => {
+                AnswerBody::Statement(self.statement(account, after, PAGE_LINES_MAX)?)
+            }
+        })
+    }
+
+    /// What the signer of an operation is told of its outcome.
+    fn told(&self, account: &NodeId, outcome: Outcome) -> Result<AnswerBody, LedgerError> {
+        let (refusal, sequence) = (outcome.refusal(), outcome.sequence());
+        let (used_by, line) = match outcome {
+            Outcome::Entered { sequence, .. } => (None, self.line(account, sequence)?),
+            Outcome::NonceUsed { order, .. } => (Some(*order), None),
+            Outcome::Known { .. } | Outcome::Refused(_) => (None, None),
+        };
+        Ok(AnswerBody::Operation(Box::new(OperationAnswer {
+            refusal,
+            used_by,
+            sequence,
+            line,
+        })))
+    }
+
+    /// The line of an entry in an account's statement, if it touched it.
+    fn line(
+        &self,
+        account: &NodeId,
+        sequence: Sequence,
+    ) -> Result<Option<StatementLine>, LedgerError> {
+        let before = sequence.get().checked_sub(1).map(Sequence::new);
+        let mut lines = self.ledger.statement(account, before, 1)?;
+        let line = lines.pop();
+        let mut line = line.filter(|line| line.certificate.body.sequence == sequence);
+        if let Some(line) = &mut line {
+            self.tell_reason(line)?;
+        }
+        Ok(line)
+    }
+
     fn granted(&self, sequence: Sequence, nonce: u64) -> Result<GrantOutcome, IssueError> {
         let entries = self.ledger.entries(sequence, 1)?;
         let missing = || LedgerError::missing(Table::Entry, &sequence.get().to_be_bytes());
@@ -238,28 +319,6 @@ fn operation(request: &SettlementRequest) -> Option<Operation> {
     match request {
         SettlementRequest::Submit { order, .. } => Some(Operation::Order(*order)),
         SettlementRequest::Claim { claim, .. } => Some(Operation::Claim(*claim)),
-        SettlementRequest::Statement { .. } | SettlementRequest::Lock(_) => None,
-    }
-}
-
-/// What is read enters nothing.
-fn read(answer: SettlementAnswer) -> Answered {
-    Answered {
-        answer,
-        entered: false,
-    }
-}
-
-/// The statement that answers an operation.
-fn told(outcome: Outcome, statement: Statement) -> Statement {
-    let refusal = outcome.refusal();
-    let used_by = match outcome {
-        Outcome::NonceUsed { order, .. } => Some(order),
-        Outcome::Entered { .. } | Outcome::Known { .. } | Outcome::Refused(_) => None,
-    };
-    Statement {
-        refusal,
-        used_by,
-        ..statement
+        SettlementRequest::Read(_) => None,
     }
 }

@@ -9,19 +9,21 @@ use crate::entry::{Entry, EntryHash};
 use crate::genesis::Genesis;
 use crate::identity::{Identity, NodeId};
 use crate::ledger::{LedgerError, is_empty};
+use crate::refusal::Refusal;
 use crate::signed::Body as _;
 use crate::signed::claim::Claim;
-use crate::signed::order::{Order, OrderKind};
+use crate::signed::lock::LockId;
+use crate::signed::order::{Order, OrderKind, SignedOrder};
+use crate::signed::read::{ReadKind, ReadRequest};
 use crate::signed::receipt::Receipt;
+use crate::statement::Operation;
 use crate::store::{Batch, Durability, KeyValue, Memory, Store, StoreError, Table};
 use crate::time::UnixTime;
-use crate::units::{Bytes, MicroCredits};
+use crate::units::{Bytes, MicroCredits, Sequence};
 
 const SETTLEMENT: u8 = 201;
 const ISSUER: u8 = 202;
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
-
-type Question = (NodeId, SettlementRequest);
 
 fn key(byte: u8) -> Identity {
     Identity::from_secret([byte; 32])
@@ -81,20 +83,49 @@ fn transfer(to: u8, amount: u64) -> OrderKind {
     }
 }
 
-fn submit(order: SignedOrder) -> Question {
-    let after = None;
-    (
-        order.body.account,
-        SettlementRequest::Submit { order, after },
-    )
+fn submit(order: SignedOrder) -> SettlementRequest {
+    let random = [0; 16];
+    SettlementRequest::Submit { random, order }
 }
 
-fn one(node: &mut SettlementNode<Memory>, question: Question) -> SettlementAnswer {
-    node.answer(NOW, &[question]).remove(0).unwrap().answer
+fn read_at(byte: u8, kind: ReadKind, valid_until: UnixTime) -> SettlementRequest {
+    let read = ReadRequest {
+        network_id: open(&Memory::new(), None).ledger().network_id(),
+        account: key(byte).id(),
+        kind,
+        random: [0; 16],
+        valid_until,
+    };
+    SettlementRequest::Read(read.sign(&key(byte)))
 }
 
-fn told(node: &mut SettlementNode<Memory>, question: Question) -> Statement {
-    one(node, question).statement().unwrap()
+fn read(byte: u8, kind: ReadKind) -> SettlementRequest {
+    read_at(byte, kind, NOW.plus_secs(60))
+}
+
+fn lines_after(byte: u8, after: Option<Sequence>) -> SettlementRequest {
+    let count = u32::MAX;
+    read(byte, ReadKind::Statement { after, count })
+}
+
+fn one(node: &mut SettlementNode<Memory>, question: SettlementRequest) -> AnswerBody {
+    let answered = node.answer(NOW, &[question]).remove(0).unwrap();
+    assert_eq!(answered.answer.time, NOW);
+    answered.answer.body
+}
+
+fn told(node: &mut SettlementNode<Memory>, question: SettlementRequest) -> OperationAnswer {
+    match one(node, question) {
+        AnswerBody::Operation(told) => *told,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn page(node: &mut SettlementNode<Memory>, question: SettlementRequest) -> Statement {
+    match one(node, question) {
+        AnswerBody::Statement(statement) => statement,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn entries(node: &SettlementNode<Memory>) -> Vec<Entry> {
@@ -103,7 +134,7 @@ fn entries(node: &SettlementNode<Memory>) -> Vec<Entry> {
 }
 
 /// A lock of 300 from 1 to 2, and a claim of `amount` on it.
-fn lock_and_claim(node: &mut SettlementNode<Memory>, amount: u64) -> (LockId, Question) {
+fn lock_and_claim(node: &mut SettlementNode<Memory>, amount: u64) -> (LockId, SettlementRequest) {
     let open = OrderKind::OpenLock {
         payee: key(2).id(),
         amount: MicroCredits::new(300),
@@ -111,7 +142,7 @@ fn lock_and_claim(node: &mut SettlementNode<Memory>, amount: u64) -> (LockId, Qu
     };
     let opened = submit(order(node, 1, 1, open));
     let opened = told(node, opened);
-    let lock = opened.lines.last().unwrap().lock.unwrap().lock.body;
+    let lock = opened.line.unwrap().lock.unwrap().lock.body;
     let receipt = Receipt {
         network_id: lock.network_id,
         channel_id: lock.channel().id(),
@@ -125,12 +156,12 @@ fn lock_and_claim(node: &mut SettlementNode<Memory>, amount: u64) -> (LockId, Qu
         receipt: receipt.sign(&key(1)),
     };
     let claim = claim.sign(&key(2));
-    let question = SettlementRequest::Claim { claim, after: None };
-    (lock.lock_id, (key(2).id(), question))
+    let random = [0; 16];
+    (lock.lock_id, SettlementRequest::Claim { random, claim })
 }
 
 /// Orders and claims of several accounts, some of which are refused, with reads among them.
-fn questions(node: &mut SettlementNode<Memory>) -> Vec<Question> {
+fn questions(node: &mut SettlementNode<Memory>) -> Vec<SettlementRequest> {
     let (lock_id, claim) = lock_and_claim(node, 120);
     let first = order(node, 3, 1, transfer(4, 100));
     let forged = SignedOrder {
@@ -140,12 +171,12 @@ fn questions(node: &mut SettlementNode<Memory>) -> Vec<Question> {
     vec![
         submit(first),
         claim.clone(),
-        (key(2).id(), SettlementRequest::Lock(lock_id)),
+        read(2, ReadKind::Lock(lock_id)),
         submit(forged),
         // On a nonce that was used in the same group.
         submit(order(node, 3, 1, transfer(2, 7))),
         claim,
-        (key(4).id(), SettlementRequest::Statement { after: None }),
+        lines_after(4, None),
         submit(order(node, 3, 2, transfer(4, 9_999))),
         submit(order(node, 2, 1, transfer(1, 600))),
     ]
@@ -161,15 +192,17 @@ fn a_group_is_answered_and_entered_as_its_questions_are_one_at_a_time() {
     let mut refusals = Vec::new();
     for (answer, question) in answers.into_iter().zip(group) {
         let one = one(&mut alone, question);
-        match (answer.unwrap().answer, one) {
-            (SettlementAnswer::Statement(grouped), SettlementAnswer::Statement(one)) => {
-                assert_eq!(grouped.refusal, one.refusal);
-                assert_eq!(grouped.used_by, one.used_by);
-                // What came later in the group may be told already.
-                assert_eq!(grouped.lines[..one.lines.len()], one.lines);
+        match (answer.unwrap().answer.body, one) {
+            (AnswerBody::Operation(grouped), AnswerBody::Operation(one)) => {
+                assert_eq!(grouped, one);
                 refusals.push(grouped.refusal);
             }
-            (SettlementAnswer::Lock(Some(grouped)), SettlementAnswer::Lock(Some(one))) => {
+            (AnswerBody::Statement(grouped), AnswerBody::Statement(one)) => {
+                // What came later in the group may be told already.
+                assert_eq!(grouped.lines[..one.lines.len()], one.lines);
+                refusals.push(None);
+            }
+            (AnswerBody::Lock(Some(grouped)), AnswerBody::Lock(Some(one))) => {
                 assert_eq!(grouped, one);
             }
             other => panic!("{other:?}"),
@@ -203,14 +236,110 @@ fn a_group_is_answered_and_entered_as_its_questions_are_one_at_a_time() {
 fn a_used_nonce_is_answered_with_the_order_that_used_it() {
     let mut node = funded();
     let first = order(&node, 1, 1, transfer(2, 200));
-    assert_eq!(told(&mut node, submit(first)).refusal, None);
-    let again = told(&mut node, submit(first));
-    assert_eq!((again.refusal, again.used_by), (None, None));
+    let entered = told(&mut node, submit(first));
+    let line = entered.line.expect("this question entered it");
+    assert_eq!((entered.refusal, entered.used_by), (None, None));
+    assert_eq!(entered.sequence, Some(line.certificate.body.sequence));
+    assert_eq!(line.operation, Operation::Order(first));
+    assert_eq!(line.certificate.body.account, key(1).id());
     let rival = submit(order(&node, 1, 1, transfer(3, 200)));
     let rival = told(&mut node, rival);
     assert_eq!(rival.refusal, Some(Refusal::WrongNonce));
-    assert_eq!(rival.used_by, Some(Box::new(first)));
-    assert_eq!(rival.account.available, MicroCredits::new(300));
+    assert_eq!(rival.used_by, Some(first));
+    assert_eq!((rival.sequence, rival.line), (entered.sequence, None));
+    let account = node.ledger().account(&key(1).id()).unwrap();
+    assert_eq!(account.available, MicroCredits::new(300));
+}
+
+/// Who has an order or a claim of somebody else's, as its receiver or on the way, and repeats it
+/// reads nothing of that account.
+#[test]
+fn l10_repeating_what_somebody_signed_reads_nothing() {
+    let mut node = funded();
+    let order = order(&node, 4, 1, transfer(2, 200));
+    let (_, claim) = lock_and_claim(&mut node, 120);
+    for question in [submit(order), claim] {
+        let entered = told(&mut node, question.clone());
+        assert!(entered.line.is_some());
+        let again = told(&mut node, question);
+        let known = OperationAnswer {
+            line: None,
+            ..entered
+        };
+        assert_eq!(again, known);
+    }
+}
+
+/// Nobody but payer and payee is told that there is such a lock, and nobody but its owner of an
+/// account.
+#[test]
+fn l10_a_lock_is_told_to_its_parties_and_to_nobody_else() {
+    let mut node = funded();
+    let (lock_id, _) = lock_and_claim(&mut node, 120);
+    let status = node.lock(lock_id).unwrap();
+    assert!(status.is_some());
+    for (byte, told) in [(1, status), (2, status), (3, None), (ISSUER, None)] {
+        let asked = read(byte, ReadKind::Lock(lock_id));
+        assert_eq!(one(&mut node, asked), AnswerBody::Lock(told), "{byte}");
+    }
+    let AnswerBody::Account(account) = one(&mut node, read(1, ReadKind::Account)) else {
+        panic!("an account");
+    };
+    assert_eq!(account.status.account, key(1).id());
+    assert_eq!(account.status.reserved, MicroCredits::new(300));
+    let head = node.ledger().head();
+    assert_eq!(account.head.body.size, head.next.get());
+    assert_eq!(account.head.body.entry_hash, head.hash);
+    assert!(account.head.verify(&key(SETTLEMENT).id()).is_ok());
+}
+
+#[test]
+fn a_read_is_good_for_ten_minutes_of_settlement_time_and_for_one_network() {
+    let mut node = funded();
+    let (from, until) = (NOW, NOW.plus_secs(600));
+    for (valid_until, is_good) in [
+        (from.minus_secs(1), false),
+        (from, true),
+        (until, true),
+        (until.plus_secs(1), false),
+    ] {
+        let told = one(&mut node, read_at(1, ReadKind::Account, valid_until));
+        let is_refused = told == AnswerBody::Refused(Refusal::Expired);
+        assert_eq!(is_refused, !is_good, "{valid_until}");
+    }
+    let SettlementRequest::Read(mut other) = read(1, ReadKind::Account) else {
+        panic!("a read");
+    };
+    other.body.network_id = crate::identity::NetworkId::from_bytes([7; 32]);
+    let told = one(&mut node, SettlementRequest::Read(other));
+    assert_eq!(told, AnswerBody::Refused(Refusal::WrongNetwork));
+}
+
+/// Settlement time is never before an entry's, whatever the clock says.
+#[test]
+fn an_answer_is_dated_by_settlement_time() {
+    let mut node = funded();
+    let early = NOW.minus_secs(100);
+    let asked = read(1, ReadKind::Account);
+    let answered = node.answer(early, &[asked]).remove(0).unwrap();
+    assert_eq!(answered.answer.time, NOW);
+    assert!(!answered.entered);
+}
+
+#[test]
+fn a_watch_is_told_a_page_and_then_what_is_new() {
+    let mut node = funded();
+    let first = page(&mut node, read(1, ReadKind::Watch { after: None }));
+    assert_eq!(first.lines.len(), 1);
+    let transfer = submit(order(&node, 1, 1, transfer(2, 200)));
+    told(&mut node, transfer);
+    let later = node.watched(NOW, &key(1).id(), first.newest()).unwrap();
+    let AnswerBody::Statement(later) = later.body else {
+        panic!("a statement");
+    };
+    assert_eq!(later.lines.len(), 1);
+    assert_eq!(later.lines[0].previous, first.newest());
+    assert_eq!(later.account.status.nonce, 1);
 }
 
 #[test]
@@ -223,15 +352,11 @@ fn a_statement_longer_than_a_page_says_more_and_its_pages_make_the_whole() {
     let answers = node.answer(NOW, &group);
     assert!(answers.iter().all(Result::is_ok));
     let receiver = key(5).id();
-    let first = SettlementRequest::Statement { after: None };
-    let first = told(&mut node, (receiver, first));
+    let first = page(&mut node, lines_after(5, None));
     assert!(first.more);
     assert_eq!(first.lines.len(), PAGE_LINES_MAX);
     let after = first.newest();
-    let rest = told(
-        &mut node,
-        (receiver, SettlementRequest::Statement { after }),
-    );
+    let rest = page(&mut node, lines_after(5, after));
     assert!(!rest.more);
     assert_eq!(rest.lines.len(), 3);
     assert_eq!(rest.lines[0].previous, after);
@@ -266,7 +391,11 @@ fn a_grant_is_made_once_for_each_request_id() {
     let entry = entries(&again).pop().unwrap();
     assert_eq!(first.sequence, entry.sequence);
     assert_eq!(first.entry_hash, EntryHash::of(&entry.to_bytes()));
-    let account = again.statement(&key(1).id(), None, 1).unwrap().account;
+    let account = again
+        .statement(&key(1).id(), None, 1)
+        .unwrap()
+        .account
+        .status;
     assert_eq!(account.available, MicroCredits::new(500));
 }
 
@@ -326,7 +455,11 @@ fn a_grant_cut_off_by_a_crash_is_made_although_another_has_its_nonce() {
     let made = node.grant(NOW, &grant("a", 1, 500)).unwrap();
     assert_eq!((other.nonce, made.nonce), (1, 2));
     assert_eq!(node.grant(NOW, &grant("a", 1, 500)), Ok(made));
-    let account = node.statement(&key(1).id(), None, 1).unwrap().account;
+    let account = node
+        .statement(&key(1).id(), None, 1)
+        .unwrap()
+        .account
+        .status;
     assert_eq!(account.available, MicroCredits::new(500));
 }
 
@@ -446,13 +579,15 @@ fn time_passes_with_a_tick_and_an_expired_lock_returns() {
     told(&mut node, claim);
     let late = NOW.plus_secs(200_000);
     let payer = key(1).id();
-    let read = [(payer, SettlementRequest::Statement { after: None })];
-    let unchanged = node.answer(late, &read).remove(0).unwrap();
+    let asked = read_at(1, ReadKind::Account, late);
+    let unchanged = node.answer(late, &[asked]).remove(0).unwrap();
     assert!(!unchanged.entered);
-    let unchanged = unchanged.answer.statement();
-    assert_eq!(unchanged.unwrap().account.reserved, MicroCredits::new(180));
+    let AnswerBody::Account(unchanged) = unchanged.answer.body else {
+        panic!("an account");
+    };
+    assert_eq!(unchanged.status.reserved, MicroCredits::new(180));
     node.tick(late).unwrap();
-    let account = node.statement(&payer, None, 1).unwrap().account;
+    let account = node.statement(&payer, None, 1).unwrap().account.status;
     assert_eq!(account.available, MicroCredits::new(380));
     assert_eq!(account.reserved, MicroCredits::ZERO);
     assert!(node.lock(lock_id).unwrap().unwrap().closed);
@@ -478,10 +613,12 @@ fn what_enters_nothing_is_answered_whatever_becomes_of_the_rest_of_its_group() {
     let mut node = funded();
     let rival = submit(order(&node, 1, 1, transfer(2, 200)));
     let mut group = vec![rival; crate::ledger::GROUP_MAX + 1];
-    group.push((key(1).id(), SettlementRequest::Statement { after: None }));
+    group.push(read(1, ReadKind::Account));
     let mut answers = node.answer(NOW, &group);
-    let read = answers.pop().unwrap().unwrap().answer.statement().unwrap();
-    assert_eq!(read.account.available, MicroCredits::new(500));
+    let AnswerBody::Account(read) = answers.pop().unwrap().unwrap().answer.body else {
+        panic!("an account");
+    };
+    assert_eq!(read.status.available, MicroCredits::new(500));
     let is_too_long = |answer: &_| matches!(answer, Err(LedgerError::GroupTooLong { .. }));
     assert!(answers.iter().all(is_too_long));
 }

@@ -5,7 +5,7 @@ use crate::layout::{LayoutError, Reader, Writer};
 use crate::signed::Signed;
 use crate::signed::channel::Channel;
 use crate::store::Table;
-use crate::tally::{BOOST_LEN_MAX, ChannelRow, LockRow, OrderRow, PairRow, TallyRow};
+use crate::tally::{BOOST_LEN_MAX, ChannelRow, LockRow, OrderRow, PairRow, TallyKey, TallyRow};
 use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits, RawCost};
 
@@ -25,12 +25,10 @@ impl TallyRow {
     /// The table and key of this row.
     pub(super) fn place(&self) -> (Table, Vec<u8>) {
         match self {
-            Self::Receipt(row) => (Table::TallyReceipt, row.channel.id().as_bytes().to_vec()),
-            Self::Pair(row) => (Table::TallyPair, row.peer.as_bytes().to_vec()),
-            Self::Lock(row) => {
-                let lock_id = row.lock.body.lock_id.get();
-                (Table::TallyLock, lock_id.to_be_bytes().to_vec())
-            }
+            Self::Receipt(row) => TallyKey::Receipt(row.channel).place(),
+            Self::Pair(row) => TallyKey::Pair(row.peer).place(),
+            Self::Lock(row) => TallyKey::Lock(row.lock.body.lock_id).place(),
+            Self::Gone(key) => key.place(),
             Self::Order(_) => (Table::TallyOrder, ORDER_KEY.to_vec()),
             Self::Boost { id, .. } => (Table::TallyBoost, id.to_be_bytes().to_vec()),
         }
@@ -62,6 +60,7 @@ impl TallyRow {
                 }
                 bytes.clone()
             }
+            Self::Gone(_) => None,
         }
     }
 
@@ -98,6 +97,16 @@ impl TallyRow {
                 field: "key of a row",
                 value: 1,
             })
+        }
+    }
+}
+
+impl TallyKey {
+    fn place(&self) -> (Table, Vec<u8>) {
+        match self {
+            Self::Receipt(channel) => (Table::TallyReceipt, channel.id().as_bytes().to_vec()),
+            Self::Pair(peer) => (Table::TallyPair, peer.as_bytes().to_vec()),
+            Self::Lock(lock_id) => (Table::TallyLock, lock_id.get().to_be_bytes().to_vec()),
         }
     }
 }

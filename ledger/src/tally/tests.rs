@@ -99,6 +99,28 @@ fn a_removed_boost_is_gone() {
 }
 
 #[test]
+fn l12_what_is_gone_leaves_no_row() {
+    let tally = Tally::new(Memory::new());
+    tally.write(&rows()).unwrap();
+    let key_of = |row: &TallyRow| match row {
+        TallyRow::Receipt(row) => Some(TallyKey::Receipt(row.channel)),
+        TallyRow::Pair(row) => Some(TallyKey::Pair(row.peer)),
+        TallyRow::Lock(row) => Some(TallyKey::Lock(row.lock.body.lock_id)),
+        TallyRow::Order(_) | TallyRow::Boost { .. } | TallyRow::Gone(_) => None,
+    };
+    let gone: Vec<TallyRow> = rows()
+        .iter()
+        .filter_map(key_of)
+        .map(TallyRow::Gone)
+        .collect();
+    assert_eq!(gone.len(), 3);
+    tally.write(&gone).unwrap();
+    let left = tally.load().unwrap();
+    assert!(left.iter().all(|row| key_of(row).is_none()), "{left:?}");
+    assert_eq!(left.len(), rows().len() - 3);
+}
+
+#[test]
 fn a_row_under_another_key_or_cut_short_does_not_load() {
     for row in rows() {
         let (table, key) = row.place();

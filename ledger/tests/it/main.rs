@@ -5,6 +5,7 @@
 mod attacks;
 mod codecs;
 mod laws;
+mod link;
 mod network;
 #[cfg(feature = "rocksdb")]
 mod rocks;

@@ -4,6 +4,8 @@
 //! `vectors/make.rs`; that they are what it makes is a test of its own, so neither drifts.
 
 mod history;
+mod lines;
+mod link;
 mod make;
 
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ use seedbank_ledger::signed::order::{Order, OrderHash};
 use seedbank_ledger::signed::read::ReadRequest;
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::signed::{Body, Signed};
-use seedbank_ledger::{NetworkId, NodeId, Signature};
+use seedbank_ledger::{Identity, NetworkId, NodeId, Signature};
 use serde_json::Value;
 
 /// Cargo runs tests in the folder of their package.
@@ -52,6 +54,7 @@ fn judge<B: Body>(name: &str) -> [usize; 3] {
     let file = load(name);
     assert_eq!(text(&file, "tag"), B::TAG);
     assert_eq!(file["body_len"], B::LEN);
+    let seed = Identity::from_secret(array(&file, "seed"));
     let mut counts = [0; 3];
     for vector in file["vectors"].as_array().unwrap() {
         let named = text(vector, "name");
@@ -75,6 +78,11 @@ fn judge<B: Body>(name: &str) -> [usize; 3] {
                 };
                 let verified = signed.verify(&key).is_ok();
                 assert_eq!(verified, verdict == "valid", "{named}: {verdict}");
+                if verified {
+                    // Deterministic, RFC 8032: who signs the same gets the same bytes.
+                    assert_eq!(seed.id(), key, "{named}");
+                    assert_eq!(seed.sign(&bytes(vector, "signing_bytes")), signature);
+                }
                 counts[if verified { 2 } else { 1 }] += 1;
             }
         }
@@ -102,6 +110,11 @@ fn every_vector_is_judged_as_it_says() {
 }
 
 #[test]
+fn questions_and_sealed_answers_are_judged_as_they_say() {
+    assert_eq!(link::judge_link(&load("link")), [10, 6, 13]);
+}
+
+#[test]
 fn channel_ids_are_as_the_vectors_say() {
     for vector in load("channel")["vectors"].as_array().unwrap() {
         let kind = match vector["kind"].as_u64() {
@@ -120,6 +133,31 @@ fn channel_ids_are_as_the_vectors_say() {
         };
         assert_eq!(channel.id().to_string(), text(vector, "channel_id"));
     }
+}
+
+/// Acknowledgements are those of no network.
+#[test]
+fn p1_acknowledgement_channels_are_of_the_network_of_zeros() {
+    let file = load("channel");
+    let vectors = file["vectors"].as_array().unwrap().iter();
+    let acknowledgements: Vec<_> = vectors.filter(|vector| vector["kind"] == 0).collect();
+    assert!(acknowledgements.len() >= 2);
+    for vector in acknowledgements {
+        assert_eq!(text(vector, "network_id"), "00".repeat(32));
+    }
+}
+
+#[test]
+fn p3_lines_and_the_entries_they_certify_are_as_their_vectors_say() {
+    let [malformed, uncertified, certified] = lines::judge(&load("line"));
+    assert!(malformed >= 5, "{malformed} malformed");
+    assert!(uncertified >= 5, "{uncertified} without a certificate");
+    assert!(certified >= 15, "{certified} certified");
+}
+
+#[test]
+fn p15_genesis_files_are_as_their_vectors_say() {
+    lines::judge_genesis(&load("genesis"));
 }
 
 #[test]

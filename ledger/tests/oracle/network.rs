@@ -1,5 +1,6 @@
 //! Random schedules over a network ledger, judged step by step by `book.rs`.
 
+mod service;
 pub(crate) mod signing;
 mod tally;
 mod wishes;

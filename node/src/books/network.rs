@@ -279,14 +279,14 @@ impl<'a> NetworkBook<'a> {
         let folder = self.data_dir.network_ledger();
         // RocksDB would make a database where there is none.
         if !has_files(&folder) {
-            return Err(self.empty(at_least));
+            return Err(self.empty());
         }
         let store = open_store(self.kind, &folder)?;
         let genesis = self.genesis.clone();
         let ledger = NetworkLedger::open(AnyStore::clone(&store), genesis, settlement, at_least);
         match ledger {
             Ok(ledger) => Ok((ledger, store)),
-            Err(OpenError::Empty { .. }) => Err(self.empty(at_least)),
+            Err(OpenError::Empty { .. }) => Err(self.empty()),
             Err(OpenError::BelowMark { size, mark }) => {
                 Err(NetworkBookError::Lost { folder, size, mark })
             }
@@ -297,13 +297,13 @@ impl<'a> NetworkBook<'a> {
         }
     }
 
-    fn empty(&self, mark: Option<&SignedHead>) -> NetworkBookError {
-        match mark {
-            Some(mark) => NetworkBookError::Emptied {
+    fn empty(&self) -> NetworkBookError {
+        match self.read_mark() {
+            Ok(Some(mark)) => NetworkBookError::Emptied {
                 folder: self.data_dir.network_ledger(),
-                mark: mark.body,
+                mark: mark.head.body,
             },
-            None => NetworkBookError::NotFounded(self.data_dir.root().to_owned()),
+            Ok(None) | Err(_) => NetworkBookError::NotFounded(self.data_dir.root().to_owned()),
         }
     }
 

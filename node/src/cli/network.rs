@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::CliFailure;
 use crate::books::network::{self, Accepted, NetworkBook, shown};
-use crate::host::config::{Config, StoreKind};
+use crate::host::config::{Config, StoreKind, is_private};
 use crate::host::datadir::DataDir;
 use crate::host::founding::{self, Founded};
 use crate::host::keys;
@@ -104,6 +104,13 @@ fn describe(
     writeln!(out, "[settlement]\nenabled = true\nlisten = {listen:?}")?;
     writeln!(out, "key = {}", quoted(&settlement_key))?;
     writeln!(out, "issuer_key = {}", quoted(&issuer_key))?;
+    if url.starts_with("https://") {
+        writeln!(
+            out,
+            "tls_cert = \"cert.pem\"  # the chain that the host of {url} shows"
+        )?;
+        writeln!(out, "tls_key = \"key.pem\"")?;
+    }
     writeln!(out, "\nOn every member's node, in config.toml:\n")?;
     writeln!(out, "[network]")?;
     writeln!(
@@ -112,10 +119,16 @@ fn describe(
         quoted(&genesis_file)
     )?;
     writeln!(out, "settlement = {url:?}")?;
+    if !is_private(url) {
+        writeln!(
+            out,
+            "plaintext = true  # who carries it reads who pays whom: better https://"
+        )?;
+    }
     if url == LOCAL_URL {
         writeln!(
             out,
-            "# That URL is good on this machine only; `--url http://HOST:4621` names another."
+            "# That URL is good on this machine only; `--url https://HOST:4621` names another."
         )?;
     }
     writeln!(
@@ -139,8 +152,10 @@ fn quoted(path: &impl std::fmt::Display) -> String {
 
 /// Where the settlement node listens so that `url` reaches it.
 fn listen_address(url: &str) -> Result<String, CliFailure> {
-    let wrong = || CliFailure::usage(format!("--url {url}: write it as http://HOST:PORT"));
-    let address = url.strip_prefix("http://").ok_or_else(wrong)?;
+    let wrong = || CliFailure::usage(format!("--url {url}: write it as https://HOST:PORT"));
+    let address = url.strip_prefix("https://");
+    let address = address.or_else(|| url.strip_prefix("http://"));
+    let address = address.ok_or_else(wrong)?;
     let (host, port) = address
         .trim_end_matches('/')
         .rsplit_once(':')

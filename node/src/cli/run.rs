@@ -11,7 +11,7 @@ use crate::NodeOptions;
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::driver::Ended;
 use crate::host::config::{Config, StoreKind};
-use crate::host::logs;
+use crate::host::{logs, umask};
 use crate::rpc::ApiConfig;
 
 /// Open files a node needs at most: connections, torrents, the ledger.
@@ -22,6 +22,7 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), CliFailur
     logs::start(&config.log_filter, config.log_format)
         .map_err(|error| CliFailure::usage(format!("log.filter: {error}")))?;
     raise_open_files();
+    umask::keep_private();
     if config.store == StoreKind::Memory {
         tracing::warn!("the ledger is in memory only and ends with this process");
     }
@@ -68,6 +69,7 @@ fn daemon_options(config: &Config) -> Result<DaemonOptions, CliFailure> {
     Ok(DaemonOptions {
         genesis: config.read_genesis()?,
         settlement_uri: config.settlement.clone(),
+        settlement_ca: config.settlement_ca.clone(),
         role: config.settlement_role.clone(),
         api: ApiConfig {
             unix,
@@ -86,6 +88,7 @@ pub(super) fn options(config: &Config) -> Result<NodeOptions, CliFailure> {
         listen: config.listen.clone(),
         connections_max: config.max_peers,
         receipts: config.receipts,
+        receipts_private: config.receipts_private,
         policy: config.policy.clone(),
         network,
         store: config.store,

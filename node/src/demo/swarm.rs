@@ -66,10 +66,12 @@ impl Credit {
         let daemon = DaemonOptions {
             genesis: Some(founded.genesis.clone()),
             settlement_uri: None,
+            settlement_ca: None,
             role: Some(SettlementRole {
                 listen: LOOPBACK,
                 key: founded.settlement_key.clone(),
                 issuer_key: Some(founded.issuer_key.clone()),
+                tls: None,
             }),
             api: api(folder, "settlement"),
             policy: None,
@@ -131,6 +133,7 @@ impl Swarm {
             let daemon = DaemonOptions {
                 genesis: Some(genesis.clone()),
                 settlement_uri: Some(format!("http://{settlement}")),
+                settlement_ca: None,
                 role: None,
                 api: api(folder, &name),
                 policy: None,

@@ -18,6 +18,8 @@ use crate::pool::Pool;
 
 /// Threads that read and write files; more than disks have heads, few enough to be idle cheaply.
 const DISK_THREADS: usize = 4;
+/// Files without bytes that are made at a time, before others get their turn.
+const EMPTY_FILES_MAX: usize = 1_000;
 /// Most threads that hash, whatever the machine.
 const HASH_THREADS_MAX: usize = 4;
 
@@ -96,6 +98,17 @@ impl DataPlane {
     pub(crate) async fn verify(self: &Arc<Self>, full: FullPiece) {
         let plane = Arc::clone(self);
         self.hash.submit(move || plane.verify_now(full)).await;
+    }
+
+    /// Makes the files of a complete torrent that have no bytes, a number at a time.
+    pub(crate) async fn make_empty_files(&self, of: &Arc<TorrentData>) -> Result<(), StorageError> {
+        loop {
+            let data = Arc::clone(of);
+            let made = self.disk.run(move || data.make_empty_files());
+            if made.await? {
+                return Ok(());
+            }
+        }
     }
 
     fn verify_now(&self, full: FullPiece) {
@@ -183,9 +196,26 @@ impl TorrentData {
             return Ok(false);
         }
         self.storage.write_piece(full.piece, &full.bytes)?;
-        self.lock().set(full.piece);
+        let is_complete = {
+            let mut have = self.lock();
+            have.set(full.piece);
+            have.is_complete()
+        };
         self.unsynced.store(true, Ordering::Relaxed);
+        if is_complete {
+            // All of them, but for torrents with thousands, whose record then waits for the rest.
+            self.storage.make_empty_files(EMPTY_FILES_MAX)?;
+        }
         Ok(true)
+    }
+
+    /// Makes some of the files without bytes; says whether none is left to make.
+    fn make_empty_files(&self) -> Result<bool, StorageError> {
+        let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
+        match *gone {
+            true => Ok(true),
+            false => self.storage.make_empty_files(EMPTY_FILES_MAX),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Bitfield> {

@@ -9,21 +9,22 @@ pub(crate) mod files;
 pub(crate) mod layout;
 mod ownership;
 pub(crate) mod resume;
+mod scattered;
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
 
 use rustix::io::{Errno, ReadWriteFlags};
 use seedbank_engine::content::bitfield::Bitfield;
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::units::{PieceIndex, TorrentId};
 
-use files::FilePool;
+use files::{FilePool, Walk};
 use layout::Segment;
 use ownership::{FoundFile, Matches, Recorded};
 use resume::ResumeData;
@@ -40,6 +41,8 @@ pub(crate) struct Storage {
     owned: Vec<AtomicBool>,
     /// Held while a file is made.
     making: Mutex<()>,
+    /// The first file that may be without bytes and is not made.
+    next_empty: Mutex<usize>,
 }
 
 /// Why bytes could not be read or written; names the file.
@@ -93,6 +96,7 @@ impl Storage {
             root: download_dir.to_owned(),
             owned: paths.iter().map(|_| AtomicBool::new(false)).collect(),
             making: Mutex::default(),
+            next_empty: Mutex::default(),
             paths,
             id: pool.storage_id(),
             pool,
@@ -108,13 +112,13 @@ impl Storage {
         record: Option<&ResumeData>,
     ) -> Result<(), StorageError> {
         let record = record.filter(|record| record.files.len() == self.paths.len());
+        let mut walk = Walk::default();
         for index in self.files_on_disk() {
-            let file = match self.file(index, false) {
+            let len = match self.look(&mut walk, index) {
                 Err(error) if error.is_not_found() => continue,
-                other => other?,
+                looked => looked?.size,
             };
-            let metadata = file.metadata();
-            let len = metadata.map_err(|source| self.error(index, source))?.len();
+            let file = self.open_apart(&mut walk, index)?;
             let found = FoundFile {
                 len,
                 expected_len: self.metainfo.files[index].len,
@@ -134,14 +138,23 @@ impl Storage {
         Ok(())
     }
 
-    /// Makes the files that have no bytes: no piece would.
-    pub(crate) fn make_empty_files(&self) -> Result<(), StorageError> {
-        for index in self.files_on_disk() {
-            if self.metainfo.files[index].len == 0 && !self.owns(index) {
-                self.file(index, true)?;
+    /// Makes at most `max` of the files that have no bytes, which no piece would; says whether they
+    /// are all there. Torrents get them when they are complete: a description alone makes no file.
+    pub(crate) fn make_empty_files(&self, max: usize) -> Result<bool, StorageError> {
+        let next = self.next_empty.lock();
+        let mut next = next.unwrap_or_else(PoisonError::into_inner);
+        let mut made = 0;
+        while let Some(file) = self.metainfo.files.get(*next) {
+            if file.len == 0 && !file.pad && !self.owns(*next) {
+                if made == max {
+                    return Ok(false);
+                }
+                self.make(*next)?;
+                made += 1;
             }
+            *next += 1;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What the files are.
@@ -170,19 +183,34 @@ impl Storage {
         Ok(())
     }
 
-    /// Reads `bytes.len()` bytes from `offset` of the torrent on; waits for the disk.
+    /// Reads `bytes.len()` bytes from `offset` of the torrent on, which lie in pieces that are
+    /// there; waits for the disk.
     pub(crate) fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), StorageError> {
+        match self.is_scattered(offset, bytes.len()) {
+            true => self.read_scattered(offset, bytes),
+            false => self.read_files(offset, bytes),
+        }
+    }
+
+    /// The same, past the blocks that are kept.
+    fn read_files(&self, offset: u64, bytes: &mut [u8]) -> Result<(), StorageError> {
+        let mut walk = Walk::default();
+        let apart = self.is_scattered(offset, bytes.len());
         let mut left = bytes;
         for segment in layout::segments(&self.metainfo.files, offset, left.len()) {
             let (here, rest) = left.split_at_mut(segment.len);
             left = rest;
             if segment.pad {
                 here.fill(0);
-            } else {
-                self.file(segment.file, false)?
-                    .read_exact_at(here, segment.offset)
-                    .map_err(|source| self.error(segment.file, source))?;
+                continue;
             }
+            // So many files would only push each other, and all others, out of the pool.
+            let file = match apart {
+                true => Arc::new(self.open_apart(&mut walk, segment.file)?),
+                false => self.file(segment.file, false)?,
+            };
+            file.read_exact_at(here, segment.offset)
+                .map_err(|source| self.error(segment.file, source))?;
         }
         Ok(())
     }
@@ -190,6 +218,9 @@ impl Storage {
     /// Reads like `read` if everything is in memory already; `false` if a disk would be waited
     /// for, and then `bytes` hold nothing of use.
     pub(crate) fn read_now(&self, offset: u64, bytes: &mut [u8]) -> Result<bool, StorageError> {
+        if self.is_scattered(offset, bytes.len()) {
+            return Ok(false);
+        }
         let mut left = bytes;
         for segment in layout::segments(&self.metainfo.files, offset, left.len()) {
             let (here, rest) = left.split_at_mut(segment.len);
@@ -219,7 +250,7 @@ impl Storage {
 
     /// Makes everything written so far survive a loss of power.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
-        for index in self.files_on_disk() {
+        for index in self.files_on_disk().filter(|index| self.owns(*index)) {
             match self.file(index, false) {
                 Ok(file) => file
                     .sync_data()
@@ -233,16 +264,10 @@ impl Storage {
 
     /// How every file looks now; `None` for one that is not there, and for pad files.
     pub(crate) fn stamps(&self) -> Vec<Option<FileStamp>> {
+        let mut walk = Walk::default();
         let stamp = |index: usize| {
-            if self.metainfo.files[index].pad {
-                return None;
-            }
-            let metadata = self.file(index, false).ok()?.metadata().ok()?;
-            let age = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-            Some(FileStamp {
-                size: metadata.len(),
-                mtime_ns: u64::try_from(age.as_nanos()).ok()?,
-            })
+            let wanted = !self.metainfo.files[index].pad;
+            wanted.then(|| self.look(&mut walk, index).ok()).flatten()
         };
         (0..self.metainfo.files.len()).map(stamp).collect()
     }
@@ -253,6 +278,22 @@ impl Storage {
         stamps
             .map(|(index, stamp)| stamp.filter(|_| self.owns(index)))
             .collect()
+    }
+
+    /// Looks whether some of the files still hold the pieces that are there.
+    pub(crate) fn look_for(
+        &self,
+        have: &Bitfield,
+        files: Range<usize>,
+    ) -> Result<(), StorageError> {
+        let mut walk = Walk::default();
+        for index in files {
+            let needed = self.len_needed(index, have);
+            if needed > 0 && self.look(&mut walk, index)?.size < needed {
+                return Err(self.error(index, io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        Ok(())
     }
 
     /// Removes every file that is the torrent's own and the folders left empty.
@@ -277,19 +318,11 @@ impl Storage {
 
     /// How many of the pieces in a file are among these.
     fn matches(&self, index: usize, have: &Bitfield) -> Matches {
-        let (file, geometry) = (&self.metainfo.files[index], &self.metainfo.geometry);
-        if file.len == 0 {
+        if self.metainfo.files[index].len == 0 {
             return Matches::None;
         }
-        let piece_len = u64::from(geometry.piece_len());
-        let (first, last) = (
-            file.offset / piece_len,
-            (file.offset + file.len - 1) / piece_len,
-        );
         let (mut any, mut all) = (false, true);
-        for raw in first..=last {
-            let raw = u32::try_from(raw).expect("a piece index fits u32");
-            let piece = PieceIndex::new(raw, geometry).expect("a file lies in its torrent");
+        for piece in self.pieces_of(index) {
             any |= have.get(piece);
             all &= have.get(piece);
         }
@@ -298,6 +331,30 @@ impl Storage {
             (true, false) => Matches::Some,
             (false, false) => Matches::None,
         }
+    }
+
+    /// How long a file must be to hold its part of these pieces; 0 for a pad file.
+    fn len_needed(&self, index: usize, have: &Bitfield) -> u64 {
+        let (file, geometry) = (&self.metainfo.files[index], &self.metainfo.geometry);
+        let mut pieces = self.pieces_of(index).rev();
+        let last = pieces.find(|piece| have.get(*piece) && !file.pad);
+        last.map_or(0, |piece| {
+            let end = geometry.piece_offset(piece) + u64::from(geometry.len_of(piece));
+            end.min(file.offset + file.len) - file.offset
+        })
+    }
+
+    /// The pieces that a file has a part in, in order.
+    fn pieces_of(&self, index: usize) -> impl DoubleEndedIterator<Item = PieceIndex> + '_ {
+        let (file, geometry) = (&self.metainfo.files[index], &self.metainfo.geometry);
+        let piece_len = u64::from(geometry.piece_len());
+        let end = (file.offset + file.len).div_ceil(piece_len);
+        let first = (file.offset / piece_len).min(end);
+        let pieces = (first..end).filter(|_| file.len > 0);
+        pieces.map(|raw| {
+            let raw = u32::try_from(raw).expect("a piece index fits u32");
+            PieceIndex::new(raw, geometry).expect("a file lies in its torrent")
+        })
     }
 
     fn file(&self, index: usize, writable: bool) -> Result<Arc<File>, StorageError> {
@@ -330,7 +387,7 @@ impl Storage {
             if writable {
                 files::open_for_writing(&self.root, path, self.metainfo.files[index].len)
             } else {
-                files::open_for_reading(&self.root, path)
+                Walk::default().open_for_reading(&self.root, path)
             }
         };
         self.pool
@@ -338,7 +395,19 @@ impl Storage {
             .map_err(|source| self.error(index, source))
     }
 
-    fn segments(&self, piece: PieceIndex) -> Vec<Segment> {
+    /// How a file looks.
+    fn look<'a>(&'a self, walk: &mut Walk<'a>, index: usize) -> Result<FileStamp, StorageError> {
+        walk.look(&self.root, &self.paths[index])
+            .map_err(|source| self.error(index, source))
+    }
+
+    /// Opens a file for reading once, outside the pool.
+    fn open_apart<'a>(&'a self, walk: &mut Walk<'a>, index: usize) -> Result<File, StorageError> {
+        walk.open_for_reading(&self.root, &self.paths[index])
+            .map_err(|source| self.error(index, source))
+    }
+
+    fn segments(&self, piece: PieceIndex) -> impl Iterator<Item = Segment> {
         let geometry = &self.metainfo.geometry;
         let len = usize::try_from(geometry.len_of(piece)).expect("a piece fits memory");
         layout::segments(&self.metainfo.files, geometry.piece_offset(piece), len)

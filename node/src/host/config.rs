@@ -6,6 +6,7 @@
 
 pub mod kept;
 pub mod layers;
+mod settlement;
 pub mod values;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use seedbank_ledger::{Genesis, MicroCredits, NodeId, Rate};
 
 use kept::{PolicyField, PolicySources};
 use layers::{ConfigError, Key, Layers, Origin};
+pub use settlement::{SettlementRole, TlsFiles, is_private};
 
 use crate::host::datadir::POLICY_FILE;
 use crate::host::logs;
@@ -34,15 +36,20 @@ const KEYS: &[Key] = &[
     one("earn.min_price_per_gib", "par"),
     one("earn.rule", "top_k"),
     one("earn.receipts", "true"),
+    one("earn.receipts_private", "false"),
     list("earn.friends", ""),
     one("spend.enabled", "true"),
     one("spend.max_per_day", "unlimited"),
     one("network.genesis", ""),
     one("network.settlement", ""),
+    one("network.settlement_ca", ""),
+    one("network.plaintext", "false"),
     one("settlement.enabled", "false"),
     one("settlement.listen", "127.0.0.1:4621"),
     one("settlement.key", ""),
     one("settlement.issuer_key", ""),
+    one("settlement.tls_cert", ""),
+    one("settlement.tls_key", ""),
     one("ledger.store", DEFAULT_STORE),
     one("api.unix", "auto"),
     list("api.listen", "127.0.0.1:4620"),
@@ -73,10 +80,14 @@ pub struct Config {
     pub policy_sources: PolicySources,
     /// Speak the receipt protocol at all.
     pub receipts: bool,
+    /// Speak it to peers of private torrents too.
+    pub receipts_private: bool,
     /// Genesis file of the network, if any.
     pub genesis: Option<PathBuf>,
     /// URL of the settlement node, if any.
     pub settlement: Option<String>,
+    /// Certificates (PEM) that it is known by; without them the public ones.
+    pub settlement_ca: Option<PathBuf>,
     /// The settlement role, if this node has it.
     pub settlement_role: Option<SettlementRole>,
     /// What holds the ledger.
@@ -89,17 +100,6 @@ pub struct Config {
     pub log_filter: String,
     /// How they look.
     pub log_format: LogFormat,
-}
-
-/// The role of a network's settlement node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettlementRole {
-    /// Where `SettlementService` listens.
-    pub listen: SocketAddr,
-    /// The key that signs locks and certificates.
-    pub key: PathBuf,
-    /// The key that grants credit, if it is kept here.
-    pub issuer_key: Option<PathBuf>,
 }
 
 /// Most connections to peers: file descriptors are as many.
@@ -278,6 +278,11 @@ impl Config {
                 listen: layers.parse("settlement.listen", address)?,
                 key: path("settlement.key")?,
                 issuer_key: optional("settlement.issuer_key")?,
+                tls: settlement::tls_files(
+                    layers,
+                    optional("settlement.tls_cert")?,
+                    optional("settlement.tls_key")?,
+                )?,
             }),
         };
         let policy_sources = PolicySources::new(policy(layers)?, policy(kept)?, |field| {
@@ -291,8 +296,10 @@ impl Config {
             policy: policy_sources.in_force(),
             policy_sources,
             receipts: layers.parse("earn.receipts", truth)?,
+            receipts_private: layers.parse("earn.receipts_private", truth)?,
             genesis: optional("network.genesis")?,
-            settlement: layers.parse("network.settlement", url)?,
+            settlement: settlement::url(layers)?,
+            settlement_ca: optional("network.settlement_ca")?,
             settlement_role: role,
             store: layers.parse("ledger.store", store)?,
             api_unix: sources.socket(layers, &data_dir)?,
@@ -417,17 +424,6 @@ fn peer_count(text: &str) -> Result<usize, &'static str> {
 fn positive(text: &str) -> Result<usize, &'static str> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or("is no whole number above 0")
-}
-
-fn url(text: &str) -> Result<Option<String>, &'static str> {
-    match text {
-        "" => Ok(None),
-        url if url.starts_with("http://") => Ok(Some(url.to_owned())),
-        url if url.starts_with("https://") => {
-            Err("is not spoken yet: write it as http://HOST:PORT, and carry it through a tunnel")
-        }
-        _ => Err("is no URL: write it as http://HOST:PORT"),
-    }
 }
 
 /// A price, or the network's par price.
@@ -574,10 +570,7 @@ mod tests {
                 "not a loopback address",
             ),
             ("[node]\nmax_peers = 100000000000000\n", "more than 65000"),
-            (
-                "[network]\nsettlement = \"https://x:1\"\n",
-                "not spoken yet",
-            ),
+            ("[network]\nsettlement = \"http://x:1\"\n", "in plain text"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains("config.toml:2: "), "{error}");

@@ -2,14 +2,19 @@
 //! second daemon out.
 //!
 //! `identity.key`, `lock`, `ledger/`, `network-ledger/`, `network-ledger.mark`,
-//! `torrents/HASH.{torrent,resume}`, `torrents/removed`, `policy.toml`, `events`, `api.token`.
+//! `torrents/HASH.{torrent,resume}`, `torrents/removed`, `policy.toml`, `events`, `api.token`,
+//! `origin`.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::host::durable::SECRET_MODE;
 
 /// What `seedbank policy set` keeps, in a data folder.
 pub const POLICY_FILE: &str = "policy.toml";
@@ -55,6 +60,7 @@ impl DataDir {
                 .mode(0o700)
                 .create(&folder)
                 .map_err(io_error(&folder))?;
+            close_to_others(&folder);
         }
         let path = root.join("lock");
         let mut file = OpenOptions::new()
@@ -62,7 +68,7 @@ impl DataDir {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o644)
+            .mode(SECRET_MODE)
             .open(&path)
             .map_err(io_error(&path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -88,6 +94,36 @@ impl DataDir {
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether the folder was copied or restored since it was last opened: `origin` holds its own
+    /// inode number, which a copy does not have. What takes back whole file systems goes unnoticed.
+    pub fn is_copy(&self) -> Result<bool, DataDirError> {
+        let path = self.root.join("origin");
+        let read = || -> io::Result<bool> {
+            let file = File::open(&path)?;
+            let mut text = String::new();
+            (&file).take(32).read_to_string(&mut text)?;
+            Ok(text.trim().parse() != Ok(file.metadata()?.ino()))
+        };
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            result => result.map_err(|source| DataDirError::Io { path, source }),
+        }
+    }
+
+    /// The folder is at home here from now.
+    pub fn settle(&self) -> Result<(), DataDirError> {
+        let path = self.root.join("origin");
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(true);
+            let mut file = options.mode(0o600).open(&path)?;
+            let inode = file.metadata()?.ino();
+            file.write_all(format!("{inode}\n").as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|source| DataDirError::Io { path, source })
     }
 
     /// This node's key.
@@ -126,6 +162,22 @@ impl DataDir {
     }
 }
 
+/// Takes a folder that was open to others, made by an older version or by hand, from them.
+fn close_to_others(folder: &Path) {
+    let Ok(found) = std::fs::metadata(folder) else {
+        return;
+    };
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return;
+    }
+    let (path, mode) = (folder.display(), format!("{mode:04o}"));
+    match std::fs::set_permissions(folder, Permissions::from_mode(0o700)) {
+        Ok(()) => tracing::info!(%path, mode, "a folder was open to others and is closed"),
+        Err(error) => tracing::warn!(%path, mode, %error, "a folder is open to others"),
+    }
+}
+
 /// The pid in a lock file that somebody else holds.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
@@ -141,6 +193,38 @@ fn holder(file: &mut File) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn m7_a_copied_folder_is_told_from_the_one_it_was_copied_from() {
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let folder = DataDir::open(one.path()).unwrap();
+        assert!(!folder.is_copy().unwrap(), "it is new");
+        folder.settle().unwrap();
+        assert!(!folder.is_copy().unwrap());
+        std::fs::copy(one.path().join("origin"), other.path().join("origin")).unwrap();
+        let copy = DataDir::open(other.path()).unwrap();
+        assert!(copy.is_copy().unwrap());
+        copy.settle().unwrap();
+        assert!(!copy.is_copy().unwrap());
+        std::fs::write(one.path().join("origin"), "torn").unwrap();
+        assert!(folder.is_copy().unwrap(), "if in doubt it is a copy");
+    }
+
+    #[test]
+    fn n10_a_folder_that_was_open_to_others_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("data");
+        std::fs::create_dir_all(root.join("torrents")).unwrap();
+        for open in [root.clone(), root.join("torrents")] {
+            std::fs::set_permissions(open, Permissions::from_mode(0o755)).unwrap();
+        }
+        let opened = DataDir::open(&root).unwrap();
+        for path in [root.clone(), root.join("torrents"), root.join("lock")] {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}", path.display());
+        }
+        drop(opened);
+    }
 
     #[test]
     fn a_second_daemon_is_refused_and_told_the_pid() {

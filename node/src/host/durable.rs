@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-/// Mode of files that hold secrets.
+/// Mode of files that are nobody else's business.
 pub const SECRET_MODE: u32 = 0o600;
-/// Mode of ordinary files, before the umask.
+/// Mode of files that are made to be handed on, before the umask.
 pub const PLAIN_MODE: u32 = 0o644;
 
 /// Puts `bytes` at `path`, whole or not at all, and durable on return.

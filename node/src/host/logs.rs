@@ -1,4 +1,7 @@
-//! Log lines: text on a terminal, JSON elsewhere, on stderr; `log.filter` says which.
+//! Log lines: text on a terminal, JSON elsewhere, on stderr; `log.filter` says which, and
+//! `logs/budget.rs` how many strangers can cause.
+
+pub(crate) mod budget;
 
 use std::io::IsTerminal as _;
 

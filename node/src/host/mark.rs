@@ -61,8 +61,8 @@ struct MarkFile {
     file: File,
     slot: MarkSlot,
     clock: LogClock,
-    /// Whether log time is behind the wall clock and its owner was told.
-    is_behind: bool,
+    /// Whether the wall clock is off, and its owner was told.
+    is_off: bool,
     failure: Option<StoreError>,
 }
 
@@ -93,7 +93,7 @@ impl KeptMark {
             file,
             slot,
             clock,
-            is_behind: false,
+            is_off: false,
             failure: None,
         }))))
     }
@@ -130,18 +130,25 @@ impl MarkFile {
                 tracing::error!(%error, "settlement time cannot be kept");
             }
         }
-        self.tell_behind(wall.secs_since(time));
+        self.tell_off(wall, time);
         time
     }
 
-    fn tell_behind(&mut self, secs: u64) {
-        if secs > SPARE_SECS && !self.is_behind {
+    fn tell_off(&mut self, wall: UnixTime, time: UnixTime) {
+        let ahead = wall.secs_since(time);
+        let back = self.clock.state().reached.secs_since(wall);
+        let is_off = ahead.max(back) > SPARE_SECS;
+        if is_off && !self.is_off && ahead > 0 {
             tracing::warn!(
-                "the clock is {secs} s ahead of settlement time, which follows it by 10 min a day: \
-                 set it, or, if it is right, restart: a start believes 24 h"
+                "the clock is {ahead} s ahead of settlement time, which follows it by 10 min a \
+                 day: set it, or, if it is right, restart: a start believes 24 h"
+            );
+        } else if is_off && !self.is_off {
+            tracing::warn!(
+                "the clock is {back} s behind settlement time, which waits for it: set it"
             );
         }
-        self.is_behind = secs > SPARE_SECS;
+        self.is_off = is_off;
     }
 
     /// Writes over the older slot. The file has its length: what is synced is this one page.

@@ -9,7 +9,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::interface::input::Input;
+use seedbank_engine::interface::input::{FailureReason, Input};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
@@ -31,40 +31,52 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a buffer that is not used is kept.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Serves one connection to its end.
-///
-/// `first` says how it came about (`Accepted` or `Dialled`). `pending` is held until the peer's
-/// handshake is here. The last thing the session hears of it is `Closed`.
-pub(crate) async fn run(
-    plane: Arc<DataPlane>,
-    link: Arc<PeerLink>,
-    stream: impl PeerStream,
+/// Tells the session of a connection; `first` says how it came about (`Accepted` or `Dialled`).
+/// False once the session has ended.
+pub(crate) async fn begin(
+    plane: &DataPlane,
+    link: &Arc<PeerLink>,
+    stream: &impl PeerStream,
     first: Input,
-    pending: OwnedSemaphorePermit,
-) {
+) -> bool {
     match stream.probe() {
         Ok(probe) => link.set_probe(Some(probe)),
         Err(error) => tracing::debug!(%error, "a connection that cannot be measured"),
     }
     let connected = ToSession::Connected {
-        link: Arc::clone(&link),
+        link: Arc::clone(link),
         input: first,
     };
-    if !plane.inbox.send(connected).await {
-        return;
-    }
-    match stream.into_halves() {
+    plane.inbox.send(connected).await
+}
+
+/// Serves one connection, which the session knows of, to its end.
+///
+/// `pending` is held until the peer's handshake is here. The last thing the session hears of the
+/// connection is `Closed`.
+pub(crate) async fn run(
+    plane: Arc<DataPlane>,
+    link: Arc<PeerLink>,
+    stream: impl PeerStream,
+    pending: Option<OwnedSemaphorePermit>,
+) {
+    let failure = match stream.into_halves() {
         Ok((read_half, write_half)) => {
             let reader = StreamReader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
             let writer = StreamWriter::new(Arc::clone(&plane), Arc::clone(&link), write_half);
-            tokio::join!(reader.run(pending), writer.run(), deadline(&link));
+            let ends = tokio::join!(reader.run(pending), writer.run(), deadline(&link));
+            ends.0
         }
-        Err(error) => link.end(error.to_string()),
-    }
+        Err(error) => {
+            link.end(error.to_string());
+            Some(FailureReason::Local)
+        }
+    };
     link.set_probe(None);
     let closed = Input::Closed {
         peer: link.index(),
         reason: link.ended().await,
+        failure,
     };
     plane.inbox.input(closed).await;
 }

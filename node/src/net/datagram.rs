@@ -12,12 +12,10 @@ use seedbank_engine::discovery::{DATAGRAM_LEN_MAX, ResolveError};
 use seedbank_engine::interface::input::Input;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
 
 use crate::inbox::Inbox;
+use crate::net::lookup::Lookups;
 
-/// Most hosts looked up at once; the rest wait.
-const LOOKUPS_MAX: usize = 32;
 /// Most addresses of one host that the session is told.
 const ADDRS_MAX: usize = 16;
 /// Pause after the system refused to read: it might refuse again at once.
@@ -29,14 +27,14 @@ pub(crate) struct Datagrams {
     v4: Option<Socket>,
     v6: Option<Socket>,
     inbox: Inbox,
-    lookups: Semaphore,
+    lookups: Arc<Lookups>,
 }
 
 impl Datagrams {
     /// Sockets at `source`, or one of each family at any address of ours; ports are the system's
     /// choice. What comes goes to the session until that ends. A family that this machine does not
     /// have is left out.
-    pub(crate) fn start(inbox: Inbox, source: Option<IpAddr>) -> Arc<Self> {
+    pub(crate) fn start(inbox: Inbox, source: Option<IpAddr>, lookups: Arc<Lookups>) -> Arc<Self> {
         let open = |any: IpAddr| {
             let local = source.unwrap_or(any);
             if local.is_ipv4() != any.is_ipv4() {
@@ -59,7 +57,7 @@ impl Datagrams {
             v4,
             v6,
             inbox,
-            lookups: Semaphore::new(LOOKUPS_MAX),
+            lookups,
         })
     }
 
@@ -73,21 +71,14 @@ impl Datagrams {
 
     /// Looks a host up and tells the session where datagrams to it can go.
     pub(crate) async fn resolve(self: Arc<Self>, host: String, port: u16) {
-        let permit = self.lookups.acquire().await;
-        let result = match tokio::net::lookup_host((host.as_str(), port)).await {
-            Ok(addrs) => self.usable(addrs),
-            Err(error) => Err(ResolveError(error.to_string())),
-        };
-        drop(permit);
+        let found = self.lookups.find(&host, port).await;
+        let result = found.and_then(|addrs| self.usable(addrs));
         let resolved = Input::Resolved { host, port, result };
         self.inbox.input(resolved).await;
     }
 
-    fn usable(
-        &self,
-        addrs: impl Iterator<Item = SocketAddr>,
-    ) -> Result<Vec<SocketAddr>, ResolveError> {
-        let addrs = addrs.map(canonical);
+    fn usable(&self, addrs: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ResolveError> {
+        let addrs = addrs.into_iter().map(canonical);
         let usable = addrs.filter(|addr| self.socket(*addr).is_some());
         let usable: Vec<SocketAddr> = usable.take(ADDRS_MAX).collect();
         if usable.is_empty() {

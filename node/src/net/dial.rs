@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seedbank_engine::interface::input::{Input, Transport};
+use seedbank_engine::interface::input::{FailureReason, Input, Transport};
 use seedbank_engine::units::TorrentId;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
@@ -52,13 +52,22 @@ impl Dialler {
                     addr,
                     transport: Transport::Tcp,
                 };
-                connection::run(Arc::clone(&self.plane), link, stream, first, permit).await;
+                if connection::begin(&self.plane, &link, &stream, first).await {
+                    connection::run(Arc::clone(&self.plane), link, stream, Some(permit)).await;
+                }
             }
-            Ok(Err(_)) | Err(_) => {
-                let failed = Input::DialFailed { torrent_id, addr };
-                self.plane.inbox.input(failed).await;
-            }
+            Ok(Err(error)) => self.failed(torrent_id, addr, reason_of(&error)).await,
+            Err(_) => self.failed(torrent_id, addr, FailureReason::TimedOut).await,
         }
+    }
+
+    async fn failed(&self, torrent_id: TorrentId, addr: SocketAddr, reason: FailureReason) {
+        let failed = Input::DialFailed {
+            torrent_id,
+            addr,
+            reason,
+        };
+        self.plane.inbox.input(failed).await;
     }
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
@@ -74,5 +83,18 @@ impl Dialler {
             socket.bind(SocketAddr::new(source, 0))?;
         }
         socket.connect(addr).await
+    }
+}
+
+/// What a failed dial says of the address, or of us.
+fn reason_of(error: &io::Error) -> FailureReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => FailureReason::Refused,
+        io::ErrorKind::TimedOut => FailureReason::TimedOut,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => FailureReason::Closed,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            FailureReason::Unreachable
+        }
+        _ => FailureReason::Local,
     }
 }

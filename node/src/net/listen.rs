@@ -14,8 +14,9 @@ use crate::disk::plane::DataPlane;
 use crate::link::PeerLink;
 use crate::net::connection;
 
-/// Most accepted connections whose handshake is not here yet; more wait in the kernel.
-const PENDING_MAX: usize = 256;
+/// Sockets beside twice the peers there may be: pending ones, and those on their way out. Who of
+/// them stays is the session's to say; more wait in the kernel.
+const SOCKETS_SPARE: usize = 256;
 /// Connections that wait in the kernel.
 const BACKLOG: i32 = 256;
 /// Pause after the system refused to accept (no descriptors left): it would refuse again at once.
@@ -49,12 +50,18 @@ fn bind_one(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts connections for ever, each in a task of its own.
-pub(crate) async fn accept(plane: Arc<DataPlane>, listener: TcpListener) {
-    let pending = Arc::new(Semaphore::new(PENDING_MAX));
+/// Places for accepted sockets where so many peers are allowed, over all listeners.
+pub(crate) fn places(connections_max: usize) -> Arc<Semaphore> {
+    let count = connections_max.saturating_mul(2) + SOCKETS_SPARE;
+    Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)))
+}
+
+/// Accepts connections for ever, each in a task of its own. The session hears of one before the
+/// next is accepted, so that a flood waits in the kernel and not in memory.
+pub(crate) async fn accept(plane: Arc<DataPlane>, listener: TcpListener, places: Arc<Semaphore>) {
     loop {
-        let permit = Arc::clone(&pending).acquire_owned().await;
-        let permit = permit.expect("this semaphore is never closed");
+        let place = Arc::clone(&places).acquire_owned().await;
+        let place = place.expect("this semaphore is never closed");
         match listener.accept().await {
             Ok((stream, addr)) => {
                 // An IPv4 peer of a dual-stack socket is an IPv4 peer everywhere else.
@@ -66,13 +73,48 @@ pub(crate) async fn accept(plane: Arc<DataPlane>, listener: TcpListener) {
                     addr,
                     transport: Transport::Tcp,
                 };
+                if !connection::begin(&plane, &link, &stream, first).await {
+                    return;
+                }
                 let plane = Arc::clone(&plane);
-                tokio::spawn(connection::run(plane, link, stream, first, permit));
+                tokio::spawn(async move {
+                    connection::run(plane, link, stream, None).await;
+                    drop(place);
+                });
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a connection");
                 tokio::time::sleep(REFUSED_PAUSE).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::inbox::{Inbox, ToSession};
+
+    #[tokio::test]
+    async fn n3_sockets_that_say_nothing_do_not_stop_the_listener() {
+        let (inbox, mut inputs) = Inbox::new();
+        let plane = DataPlane::start(inbox).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let accepting = tokio::spawn(accept(plane, listener, places(200)));
+        let mut silent = Vec::new();
+        for _ in 0..260 {
+            silent.push(TcpStream::connect(addr).await.unwrap());
+            let heard = timeout(Duration::from_secs(5), inputs.recv()).await;
+            assert!(
+                matches!(heard, Ok(Some(ToSession::Connected { .. }))),
+                "{heard:?} after {} sockets",
+                silent.len()
+            );
+        }
+        accepting.abort();
     }
 }

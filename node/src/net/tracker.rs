@@ -1,54 +1,54 @@
 //! Announces over HTTP: the engine says what to ask and reads the answer, this carries the bytes.
 //! UDP trackers are asked by the session itself, with datagrams.
 
+mod hosts;
 mod http;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use seedbank_engine::discovery::reach::Reach;
 use seedbank_engine::discovery::tracker::url::TrackerUrl;
 use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply, AnnounceRequest};
 use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::TorrentId;
-use tokio::sync::Semaphore;
 
 use crate::inbox::Inbox;
-
-/// Most announces on their way at once; the rest wait.
-const ANNOUNCES_MAX: usize = 32;
+use crate::net::lookup::Lookups;
+use hosts::Hosts;
+use http::Http;
 
 /// Carries announces of one node.
 #[derive(Debug)]
 pub(crate) struct Announcer {
-    http: Option<reqwest::Client>,
+    http: Option<Http>,
     inbox: Inbox,
-    running: Semaphore,
+    hosts: Hosts,
 }
 
 impl Announcer {
     /// `source` is the address to speak from; `None` for any.
-    pub(crate) fn new(inbox: Inbox, source: Option<IpAddr>) -> Arc<Self> {
-        let http = http::client(source);
+    pub(crate) fn new(inbox: Inbox, source: Option<IpAddr>, lookups: Arc<Lookups>) -> Arc<Self> {
+        let http = Http::new(source, lookups);
         if let Err(error) = &http {
             tracing::warn!(%error, "HTTP trackers cannot be asked");
         }
         Arc::new(Self {
             http: http.ok(),
             inbox,
-            running: Semaphore::new(ANNOUNCES_MAX),
+            hosts: Hosts::new(),
         })
     }
 
-    /// Asks a tracker and tells the session what it said.
+    /// Asks a tracker, if it is where it may be, and tells the session what it said.
     pub(crate) async fn announce(
         self: Arc<Self>,
-        torrent_id: TorrentId,
-        tracker: String,
+        (torrent_id, tracker): (TorrentId, String),
         request: AnnounceRequest,
+        reach: Reach,
     ) {
-        let running = self.running.acquire().await;
-        let result = self.ask(&tracker, request).await;
-        drop(running);
+        let asking = self.ask(&tracker, request, reach);
+        let result = self.hosts.in_turn(&tracker, asking).await;
         let announced = Input::Announced {
             torrent_id,
             tracker,
@@ -61,10 +61,11 @@ impl Announcer {
         &self,
         tracker: &str,
         request: AnnounceRequest,
+        reach: Reach,
     ) -> Result<AnnounceReply, AnnounceError> {
         let url = TrackerUrl::parse(tracker).map_err(|error| unreachable(&error))?;
         match (url, &self.http) {
-            (TrackerUrl::Http(_), Some(client)) => http::ask(client, tracker, &request).await,
+            (TrackerUrl::Http(_), Some(http)) => http.ask(tracker, &request, reach).await,
             (TrackerUrl::Http(_), None) => Err(unreachable(&"HTTP is not available")),
             (TrackerUrl::Udp(_), _) => Err(unreachable(&"not an HTTP tracker")),
         }

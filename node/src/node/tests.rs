@@ -184,6 +184,29 @@ async fn seed(folder: &Path, torrent: &[u8], bytes: &[u8]) -> NodeHandle {
     seed
 }
 
+/// I6: it stayed "seeding 100 %", and was served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_whose_file_was_deleted_stops_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (torrent_id, bytes, torrent) = torrent();
+    let seed = seed(folder.path(), &torrent, &bytes).await;
+    assert_eq!(seed.inner.torrents.watch(None).await, None);
+    assert_eq!(view(&seed, torrent_id).await.error, None);
+    let file = folder.path().join("seed/files/file");
+    std::fs::remove_file(&file).unwrap();
+    seed.inner.torrents.watch(None).await;
+    reaches(&seed, torrent_id, TorrentState::Failed).await;
+    let reason = view(&seed, torrent_id).await.error.unwrap();
+    assert!(
+        reason.ends_with("/seed/files/file: no such file"),
+        "{reason}"
+    );
+    let start = Command::StartTorrent(torrent_id);
+    seed.command(start).await.unwrap();
+    reaches(&seed, torrent_id, TorrentState::Downloading).await;
+    seed.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torrent_whose_disk_failed_goes_on_when_started_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,9 @@
 //! `BoostService`.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use seedbank_engine::interface::command::{BoostOrder, Command, CommandReply};
-use seedbank_ledger::{Rate, UnixTime};
+use seedbank_ledger::Rate;
 use seedbank_proto::v1::boost_service_server::BoostService;
 use seedbank_proto::{Failure, v1};
 use tonic::{Request, Response, Status};
@@ -71,7 +70,7 @@ impl BoostService for BoostsApi {
             torrent_id: field::torrent_id(&request.info_hash)?,
             max: field::amount("max_microcredits", request.max_microcredits)?,
             bid: self.bid(request.bid_microcredits_per_gib)?,
-            until: request.time_to_live.map(|ttl| until(&ttl)).transpose()?,
+            time_to_live_secs: request.time_to_live.as_ref().map(secs_of).transpose()?,
         };
         let CommandReply::Boost(id) = self.command(Command::Boost(order)).await? else {
             return Err(Status::internal("the session gave no boost"));
@@ -129,13 +128,9 @@ impl BoostService for BoostsApi {
     }
 }
 
-fn until(time_to_live: &prost_types::Duration) -> Result<UnixTime, Failure> {
-    let secs = u64::try_from(time_to_live.seconds)
+fn secs_of(time_to_live: &prost_types::Duration) -> Result<u64, Failure> {
+    u64::try_from(time_to_live.seconds)
         .ok()
         .filter(|secs| *secs > 0)
-        .ok_or_else(|| field::bad("time_to_live", "must be at least a second"))?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Ok(UnixTime::from_secs(now.as_secs()).plus_secs(secs))
+        .ok_or_else(|| field::bad("time_to_live", "must be at least a second"))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use seedbank_engine::content::metainfo::build::{PIECE_LEN_LARGEST, PIECE_LEN_SMALLEST};
 use seedbank_engine::units::TorrentId;
+use seedbank_ledger::settlement::REQUEST_ID_LEN_MAX;
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 use seedbank_proto::Failure;
 use seedbank_proto::v1::ErrorReason;
@@ -14,8 +15,6 @@ use crate::host::hex;
 
 /// Most addresses in one request.
 pub(super) const ADDRS_MAX: usize = 100;
-/// Longest request id in bytes.
-pub(super) const REQUEST_ID_LEN_MAX: usize = 128;
 /// Longest free text in bytes.
 pub(super) const TEXT_LEN_MAX: usize = 4_096;
 /// Most characters of a bad value that a message repeats.

@@ -3,9 +3,10 @@
 use prost_types::Timestamp;
 use seedbank_engine::interface::config::{PaidRule, Policy};
 use seedbank_engine::interface::view::{
-    BoostQuote, BoostState, BoostView, FileView, PayeeView, PeerView, TorrentState, TrackerView,
-    WaitReason,
+    BoostQuote, BoostState, BoostView, FailureReason, FileView, PayeeView, PeerView, TorrentState,
+    TrackerView, UnreachedView, WaitReason,
 };
+use seedbank_engine::text::escaped;
 use seedbank_engine::transfer::choker::Reason;
 use seedbank_ledger::charts::network::Supply;
 use seedbank_ledger::refusal::Refusal;
@@ -14,6 +15,9 @@ use seedbank_proto::v1;
 
 pub(super) use crate::number::{bytes, count, credit, number, rate, small_count};
 use crate::rpc::backend::{BalanceSheet, PlacedTorrent};
+
+/// Most characters of a path as its torrent has it.
+const ORIGINAL_PATH_MAX: usize = 512;
 
 /// The wall-clock time at the driver's instant zero, to show instants as times.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +63,31 @@ pub(super) fn torrent(row: &PlacedTorrent, clock: WallTime) -> v1::Torrent {
         download_dir: row.download_dir.display().to_string(),
         complete_time: view.completed_at.map(|at| clock.time_of(at)),
         ratio_thousandths: ratio(view.uploaded, view.downloaded, view.have),
+        unreached: view.unreached.iter().map(unreached).collect(),
+    }
+}
+
+fn unreached(view: &UnreachedView) -> v1::UnreachedPeers {
+    v1::UnreachedPeers {
+        reason: peer_failure(view.reason).into(),
+        message: view.reason.to_string(),
+        address_count: small_count(view.count),
+        newest_addresses: view.newest.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn peer_failure(reason: FailureReason) -> v1::PeerFailure {
+    match reason {
+        FailureReason::Refused => v1::PeerFailure::Refused,
+        FailureReason::TimedOut => v1::PeerFailure::TimedOut,
+        FailureReason::Unreachable => v1::PeerFailure::Unreachable,
+        FailureReason::Closed => v1::PeerFailure::Closed,
+        FailureReason::Silent => v1::PeerFailure::Silent,
+        FailureReason::WrongProtocol => v1::PeerFailure::WrongProtocol,
+        FailureReason::WrongTorrent => v1::PeerFailure::WrongTorrent,
+        FailureReason::Own => v1::PeerFailure::Own,
+        FailureReason::Duplicate => v1::PeerFailure::Duplicate,
+        FailureReason::Local => v1::PeerFailure::Local,
     }
 }
 
@@ -80,8 +109,20 @@ pub(super) fn ratio(uploaded: Bytes, downloaded: Bytes, have: Bytes) -> Option<i
 pub(super) fn file(view: &FileView) -> v1::TorrentFile {
     v1::TorrentFile {
         path: view.path.join("/"),
+        original_path: original_path(view),
         total_bytes: bytes(view.total),
         have_bytes: bytes(view.have),
+    }
+}
+
+/// A path as its torrent has it, safe for a terminal; empty if the file is called so.
+fn original_path(view: &FileView) -> String {
+    let names = view.original.as_deref().unwrap_or_default();
+    let names = names.iter().map(|name| escaped(name, ORIGINAL_PATH_MAX));
+    let path = names.collect::<Vec<_>>().join("/");
+    match path.char_indices().nth(ORIGINAL_PATH_MAX) {
+        Some((end, _)) => format!("{}…", &path[..end]),
+        None => path,
     }
 }
 

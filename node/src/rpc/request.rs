@@ -53,6 +53,7 @@ impl RecentRequests {
 
 #[cfg(test)]
 mod tests {
+    use seedbank_ledger::settlement::REQUEST_ID_LEN_MAX;
     use seedbank_proto::v1;
 
     use super::*;
@@ -69,7 +70,7 @@ mod tests {
         requests.admit("a", &body).unwrap();
         let failure = requests.admit("a", &other).unwrap_err();
         assert_eq!(failure.reason, ErrorReason::RequestIdReused);
-        let long = "x".repeat(field::REQUEST_ID_LEN_MAX + 1);
+        let long = "x".repeat(REQUEST_ID_LEN_MAX + 1);
         assert!(requests.admit(&long, &body).is_err());
         for number in 0..REQUESTS_MAX {
             requests.admit(&number.to_string(), &body).unwrap();

@@ -280,7 +280,7 @@ async fn adding_a_torrent_is_idempotent_and_an_id_stands_for_one_body() {
         change(&mut request);
         request
     };
-    let cases: [(v1::AddTorrentRequest, ErrorReason); 5] = [
+    let cases: [(v1::AddTorrentRequest, ErrorReason); 6] = [
         (bad(|request| request.source = None), ErrorReason::BadField),
         (
             bad(|request| request.download_dir = "downloads".into()),
@@ -288,6 +288,10 @@ async fn adding_a_torrent_is_idempotent_and_an_id_stands_for_one_body() {
         ),
         (
             bad(|request| request.initial_peers = vec!["example.org:1".into()]),
+            ErrorReason::BadField,
+        ),
+        (
+            bad(|request| request.trackers = vec!["wss://example.org".into()]),
             ErrorReason::BadField,
         ),
         (
@@ -365,7 +369,17 @@ async fn boosts_are_made_once_listed_newest_first_and_refused_with_reasons() {
     assert_eq!(first.bid_microcredits_per_gib, 6_000_000, "twice par");
     let again = boosts.create_boost(create("a", 5)).await.unwrap();
     assert_eq!(again.into_inner().boost.unwrap().boost_id, first.boost_id);
-    boosts.create_boost(create("b", 6)).await.unwrap();
+    let brief = v1::CreateBoostRequest {
+        time_to_live: Some(prost_types::Duration {
+            seconds: 60,
+            nanos: 0,
+        }),
+        ..create("b", 6)
+    };
+    let brief = boosts.create_boost(brief).await.unwrap();
+    let brief = brief.into_inner().boost.unwrap();
+    let lasts = brief.expire_time.unwrap().seconds - brief.create_time.unwrap().seconds;
+    assert_eq!(lasts, 60, "by the session's clock");
     let list = boosts.list_boosts(v1::ListBoostsRequest {
         page_size: 1,
         ..v1::ListBoostsRequest::default()

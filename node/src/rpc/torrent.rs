@@ -27,7 +27,7 @@ use super::watching::Watches;
 use super::{error, field, message};
 use crate::number;
 
-/// Most trackers of a new torrent.
+/// Most trackers that a call names.
 const TRACKERS_MAX: usize = 100;
 
 /// Adds, drives and removes torrents.
@@ -277,6 +277,7 @@ fn new_torrent(request: v1::AddTorrentRequest) -> Result<AddTorrent, Failure> {
         download_dir,
         start: !request.stopped,
         peers: field::addrs("initial_peers", &request.initial_peers)?,
+        trackers: trackers(&request.trackers)?,
         ..AddTorrent::new(source)
     })
 }
@@ -284,14 +285,25 @@ fn new_torrent(request: v1::AddTorrentRequest) -> Result<AddTorrent, Failure> {
 fn new_metainfo(request: v1::CreateMetainfoRequest) -> Result<NewMetainfo, Failure> {
     let path: PathBuf = field::absolute_path("path", &request.path)?;
     let piece_len = field::piece_len(request.piece_bytes)?;
-    if request.trackers.len() > TRACKERS_MAX {
-        let count = request.trackers.len();
+    let comment = field::text("comment", &request.comment)?;
+    Ok(NewMetainfo {
+        path,
+        trackers: trackers(&request.trackers)?,
+        private: request.private,
+        comment: (!comment.is_empty()).then(|| comment.to_owned()),
+        piece_len,
+    })
+}
+
+fn trackers(urls: &[String]) -> Result<Vec<String>, Failure> {
+    if urls.len() > TRACKERS_MAX {
+        let count = urls.len();
         return Err(field::bad(
             "trackers",
             format!("must be at most {TRACKERS_MAX}, not {count}"),
         ));
     }
-    for tracker in &request.trackers {
+    for tracker in urls {
         let url = TrackerUrl::parse(field::text("trackers", tracker)?);
         url.map_err(|error| {
             let tracker = field::quoted(tracker);
@@ -301,14 +313,7 @@ fn new_metainfo(request: v1::CreateMetainfoRequest) -> Result<NewMetainfo, Failu
             field::bad("trackers", problem)
         })?;
     }
-    let comment = field::text("comment", &request.comment)?;
-    Ok(NewMetainfo {
-        path,
-        trackers: request.trackers.clone(),
-        private: request.private,
-        comment: (!comment.is_empty()).then(|| comment.to_owned()),
-        piece_len,
-    })
+    Ok(urls.to_vec())
 }
 
 fn verify_step(step: VerifyStep) -> v1::VerifyTorrentResponse {

@@ -99,6 +99,10 @@ impl EventFollower {
                 () = self.sender.closed() => return,
                 next = self.stream.next() => match next {
                     Ok(Some(record)) => {
+                        // What was newest may be gone meanwhile.
+                        if self.until.is_some_and(|until| record.sequence > until) {
+                            return;
+                        }
                         let event = event(&record);
                         if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
                             continue;
@@ -181,6 +185,16 @@ fn event(record: &EventRecord) -> WatchEventsResponse {
             peer_id: peer.0.to_string(),
             ..shell
         },
+        SessionEvent::PeerUnreached {
+            torrent_id,
+            addr,
+            reason,
+        } => WatchEventsResponse {
+            kind: EventKind::PeerUnreached.into(),
+            message: format!("{addr}: {reason}"),
+            info_hash: torrent_id.to_string(),
+            ..shell
+        },
         SessionEvent::TrackerFailed {
             torrent_id,
             tracker,
@@ -231,6 +245,11 @@ fn credit_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsR
         CreditEvent::SettlementRefused { what, refusal } => WatchEventsResponse {
             kind: EventKind::SettlementRefused.into(),
             message: format!("{what}: {refusal}"),
+            ..shell
+        },
+        CreditEvent::AnswerUnusable { why } => WatchEventsResponse {
+            kind: EventKind::AnswerUnusable.into(),
+            message: format!("an answer of the settlement node cannot be used: {why}"),
             ..shell
         },
         CreditEvent::ClockSkewed { secs, is_sound } => WatchEventsResponse {
@@ -303,6 +322,7 @@ fn boost_event(event: &CreditEvent, shell: WatchEventsResponse) -> WatchEventsRe
         | CreditEvent::WrittenOff { .. }
         | CreditEvent::Conflict { .. }
         | CreditEvent::SettlementRefused { .. }
+        | CreditEvent::AnswerUnusable { .. }
         | CreditEvent::ClockSkewed { .. } => shell,
     }
 }

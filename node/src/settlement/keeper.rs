@@ -2,20 +2,19 @@
 //! questions that wait are answered as one group, fsynced once.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use seedbank_ledger::charts::network::{AccountSummary, Audit, NetworkLedger, Overview, Supply};
 use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
+use seedbank_ledger::settlement::codec::{SettlementAnswer, SettlementRequest};
+use seedbank_ledger::settlement::envelope::Sealer;
 use seedbank_ledger::settlement::{
     Answered, GrantOutcome, GrantPage, IssueError, Issuing, NewGrant, SettlementNode,
-    SettlementRequest, Statement,
 };
-use seedbank_ledger::signed::claim::SignedClaim;
-use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::SignedOrder;
-use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::store::Store;
 use seedbank_ledger::{NodeId, Sequence, UnixTime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,6 +32,8 @@ pub struct Keeper {
     head: watch::Receiver<Sequence>,
     failure: watch::Receiver<Option<LedgerError>>,
     limits: Limits,
+    sealer: Sealer,
+    time: Arc<AtomicU64>,
 }
 
 /// Why the ledger did not answer.
@@ -65,15 +66,10 @@ type ReplyTo<T> = oneshot::Sender<Result<T, KeeperError>>;
 #[derive(Debug)]
 enum Job {
     Ask(Box<Waiting>),
-    Statement {
+    Watched {
         account: NodeId,
         after: Option<Sequence>,
-        limit: usize,
-        reply: ReplyTo<Statement>,
-    },
-    Lock {
-        lock_id: LockId,
-        reply: ReplyTo<Option<LockStatus>>,
+        reply: ReplyTo<SettlementAnswer>,
     },
     Grant {
         grant: NewGrant,
@@ -99,7 +95,7 @@ enum Job {
 /// A question and who waits for its answer.
 #[derive(Debug)]
 struct Waiting {
-    question: (NodeId, SettlementRequest),
+    question: SettlementRequest,
     reply: ReplyTo<Answered>,
 }
 
@@ -115,9 +111,13 @@ impl Keeper {
         let (head_is, head) = watch::channel(ledger.head().next);
         let (failed, failure) = watch::channel(None);
         let limits = ledger.genesis().limits;
+        let node = SettlementNode::new(ledger, issuing);
+        let sealer = node.sealer();
+        let time = Arc::new(AtomicU64::new(clock().as_secs()));
         let thread = Thread {
-            node: SettlementNode::new(ledger, issuing),
+            node,
             clock,
+            time: Arc::clone(&time),
             head: head_is,
             failed,
         };
@@ -128,6 +128,8 @@ impl Keeper {
             head,
             failure,
             limits,
+            sealer,
+            time,
         };
         Ok((keeper, handle))
     }
@@ -137,71 +139,34 @@ impl Keeper {
         &self.limits
     }
 
-    /// Asks on behalf of `account`.
-    pub async fn ask(
-        &self,
-        account: NodeId,
-        request: SettlementRequest,
-    ) -> Result<Answered, KeeperError> {
-        let question = (account, request);
+    /// What seals its answers: signing is done by whoever sends one, not by the ledger's thread.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Settlement time as the thread read it last: a few seconds behind at most.
+    pub fn time(&self) -> UnixTime {
+        UnixTime::from_secs(self.time.load(Ordering::Relaxed))
+    }
+
+    /// Asks what [`SettlementRequest::check`] has passed.
+    pub async fn ask(&self, question: SettlementRequest) -> Result<Answered, KeeperError> {
         self.send(|reply| Job::Ask(Box::new(Waiting { question, reply })))
             .await
     }
 
-    /// Carries out an order and answers with its account's lines after `after`; also whether
-    /// anything was entered.
-    pub async fn submit(
-        &self,
-        order: SignedOrder,
-        after: Option<Sequence>,
-    ) -> Result<(Statement, bool), KeeperError> {
-        let account = order.body.account;
-        self.operate(account, SettlementRequest::Submit { order, after })
-            .await
-    }
-
-    /// Pays a claim and answers with the payee's lines after `after`; also whether anything was
-    /// entered.
-    pub async fn claim(
-        &self,
-        claim: SignedClaim,
-        after: Option<Sequence>,
-    ) -> Result<(Statement, bool), KeeperError> {
-        let account = claim.body.payee;
-        self.operate(account, SettlementRequest::Claim { claim, after })
-            .await
-    }
-
-    async fn operate(
-        &self,
-        account: NodeId,
-        request: SettlementRequest,
-    ) -> Result<(Statement, bool), KeeperError> {
-        let Answered { answer, entered } = self.ask(account, request).await?;
-        let statement = answer.statement();
-        let statement = statement.expect("an order or a claim is answered by a statement");
-        Ok((statement, entered))
-    }
-
-    /// At most `limit` lines of `account` after `after`.
-    pub async fn statement(
+    /// The lines of `account` after `after`, for somebody whose watch was let in.
+    pub async fn watched(
         &self,
         account: NodeId,
         after: Option<Sequence>,
-        limit: usize,
-    ) -> Result<Statement, KeeperError> {
-        let statement = |reply| Job::Statement {
+    ) -> Result<SettlementAnswer, KeeperError> {
+        let watched = |reply| Job::Watched {
             account,
             after,
-            limit,
             reply,
         };
-        self.send(statement).await
-    }
-
-    /// One lock; `None` if there is none of that number.
-    pub async fn lock(&self, lock_id: LockId) -> Result<Option<LockStatus>, KeeperError> {
-        self.send(|reply| Job::Lock { lock_id, reply }).await
+        self.send(watched).await
     }
 
     /// Creates credit, signed by the issuer's key. The same request again gives the same answer.
@@ -293,6 +258,7 @@ struct Thread<S, C> {
     clock: C,
     head: watch::Sender<Sequence>,
     failed: watch::Sender<Option<LedgerError>>,
+    time: Arc<AtomicU64>,
 }
 
 impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
@@ -326,7 +292,7 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
             .into_iter()
             .map(|Waiting { question, reply }| (question, reply))
             .unzip();
-        let answers = self.node.answer((self.clock)(), &questions);
+        let answers = self.node.answer(self.now(), &questions);
         self.tell_head();
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Whoever asked may be gone; what was done is done.
@@ -337,17 +303,13 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
     fn carry_out(&mut self, job: Job) {
         match job {
             Job::Ask(asked) => self.answer(vec![*asked]),
-            Job::Statement {
+            Job::Watched {
                 account,
                 after,
-                limit,
                 reply,
             } => {
-                let statement = self.node.statement(&account, after, limit);
-                let _ = reply.send(statement.map_err(KeeperError::from));
-            }
-            Job::Lock { lock_id, reply } => {
-                let _ = reply.send(self.node.lock(lock_id).map_err(KeeperError::from));
+                let answer = self.node.watched(self.now(), &account, after);
+                let _ = reply.send(answer.map_err(KeeperError::from));
             }
             Job::Grant { grant, reply } => {
                 let _ = reply.send(self.grant(&grant).map_err(GrantError::from));
@@ -380,10 +342,16 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
             }
             Job::Tick => {
                 // Why it failed, if it did, is told below.
-                let _ = self.node.tick((self.clock)());
+                let _ = self.node.tick(self.now());
                 self.tell_head();
             }
         }
+    }
+
+    fn now(&self) -> UnixTime {
+        let now = (self.clock)();
+        self.time.store(now.as_secs(), Ordering::Relaxed);
+        now
     }
 
     fn overview(&self) -> Result<NetworkOverview, LedgerError> {
@@ -396,7 +364,7 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
     }
 
     fn grant(&mut self, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
-        let outcome = self.node.grant((self.clock)(), grant);
+        let outcome = self.node.grant(self.now(), grant);
         self.tell_head();
         let (to, amount, reason) = (grant.to, grant.amount, &grant.reason);
         tracing::info!(%to, %amount, reason, ?outcome, "grant");

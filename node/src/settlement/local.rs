@@ -1,11 +1,10 @@
 //! A node's way to the settlement node of the same process: straight to its keeper.
 
 use seedbank_engine::credit::settlement::Unreachable;
-use seedbank_ledger::settlement::{PAGE_LINES_MAX, SettlementAnswer, SettlementRequest, Statement};
+use seedbank_ledger::settlement::codec::{AnswerBody, SettlementRequest};
 use seedbank_ledger::{NodeId, Sequence};
 
-use super::keeper::{Keeper, KeeperError};
-use super::pages::complete;
+use super::keeper::Keeper;
 use crate::settlement::{BoxFuture, Reply, Settlement};
 
 /// The settlement node of this very process.
@@ -16,31 +15,30 @@ pub struct Local {
 }
 
 impl Local {
-    /// The keeper in this process, asked about the account `own`.
+    /// The keeper in this process, watched for the account `own`.
     pub fn new(keeper: Keeper, own: NodeId) -> Self {
         Self { keeper, own }
     }
 
-    async fn answer(&self, request: SettlementRequest) -> Result<SettlementAnswer, KeeperError> {
-        match self.keeper.ask(self.own, request).await?.answer {
-            SettlementAnswer::Statement(first) => {
-                let whole = complete(first, |after| self.page(after)).await?;
-                Ok(SettlementAnswer::Statement(whole))
-            }
-            SettlementAnswer::Lock(lock) => Ok(SettlementAnswer::Lock(lock)),
+    async fn newest(&self, after: Option<Sequence>) -> Option<Option<Sequence>> {
+        let answer = self.keeper.watched(self.own, after).await.ok()?;
+        match answer.body {
+            AnswerBody::Statement(statement) => Some(statement.newest()),
+            AnswerBody::Refused(_)
+            | AnswerBody::Operation(_)
+            | AnswerBody::Account(_)
+            | AnswerBody::Lock(_) => None,
         }
-    }
-
-    async fn page(&self, after: Option<Sequence>) -> Result<Statement, KeeperError> {
-        self.keeper.statement(self.own, after, PAGE_LINES_MAX).await
     }
 }
 
 impl Settlement for Local {
     fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            let answer = self.answer(request).await;
-            answer.map_err(|error| Unreachable(error.to_string()))
+            let hash = request.hash();
+            let answered = self.keeper.ask(request).await;
+            let answered = answered.map_err(|error| Unreachable(error.to_string()))?;
+            Ok(self.keeper.sealer().seal(hash, 0, &answered.answer))
         })
     }
 
@@ -49,8 +47,7 @@ impl Settlement for Local {
             let mut head = self.keeper.head();
             loop {
                 head.borrow_and_update();
-                let statement = self.page(after).await.ok()?;
-                if let Some(line) = statement.newest() {
+                if let Some(line) = self.newest(after).await? {
                     return Some(line);
                 }
                 head.changed().await.ok()?;

@@ -1,45 +1,68 @@
 //! A node's way to a settlement node somewhere else, over gRPC.
 //!
 //! Every question is answered in bounded time, if need be with `Unreachable`; the session repeats
-//! it, so nothing is retried here but the connection.
+//! it, so nothing is retried here but the connection. Whoever carries an answer can keep it and
+//! nothing else: it is handed on sealed, and the lines of a watch are believed by their seals.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use seedbank_engine::credit::settlement::Unreachable;
-use seedbank_ledger::settlement::{PAGE_LINES_MAX, SettlementAnswer, SettlementRequest, Statement};
-use seedbank_ledger::signed::Signed;
-use seedbank_ledger::signed::claim::SignedClaim;
-use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::SignedOrder;
-use seedbank_ledger::statement::LockStatus;
-use seedbank_ledger::{NodeId, Sequence};
-use seedbank_proto::v1;
-use seedbank_proto::v1::settlement_service_client::SettlementServiceClient;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use seedbank_ledger::refusal::Refusal;
+use seedbank_ledger::settlement::codec::{ANSWER_LEN_MAX, AnswerBody, SettlementRequest};
+use seedbank_ledger::settlement::envelope::{Envelope, EnvelopeError};
+use seedbank_ledger::signed::Body as _;
+use seedbank_ledger::signed::read::{ReadKind, ReadRequest};
+use seedbank_ledger::{Identity, NetworkId, NodeId, Sequence, Signature, UnixTime};
+use seedbank_proto::settlement_v1::settlement_service_client::SettlementServiceClient;
+use seedbank_proto::settlement_v1::{AskRequest, WatchRequest};
+use tonic::Status;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use super::convert::{self, AnswerError};
-use super::pages::complete;
+use crate::host::clock::unix_now;
+use crate::host::keys;
 use crate::settlement::{BoxFuture, Reply, Settlement};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for an answer, all its pages together.
+/// Longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest silence of somebody who tells of new lines: two heartbeats and a half.
 const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// Between two signs of life on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// Largest answer: a page of lines of about 700 bytes each.
-const ANSWER_LEN_MAX: usize = 2 << 20;
+/// How long the question for new lines is good, in seconds of settlement time.
+const WATCH_VALID_SECS: u64 = 300;
+/// What a message adds to an answer's bytes, at most.
+const FRAME_LEN_MAX: usize = 1 << 10;
 
 /// Why an address of a settlement node cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// It is no URL of the kind we speak.
-    #[error("settlement {0:?} is not of the form http://HOST:PORT")]
+    #[error("settlement {0:?} is not of the form https://HOST:PORT or http://HOST:PORT")]
     BadUri(String),
+    /// The certificates that it may be known by are none.
+    #[error("settlement {uri:?}: {source}")]
+    Tls {
+        /// Of which address.
+        uri: String,
+        /// What is wrong.
+        source: tonic::transport::Error,
+    },
+}
+
+/// A member of a network: who asks, and whose seal it believes.
+#[derive(Clone, Debug)]
+pub struct AccountKeys {
+    /// The account's key.
+    pub identity: Arc<Identity>,
+    /// Its network.
+    pub network_id: NetworkId,
+    /// The key that seals that network's answers.
+    pub settlement: NodeId,
 }
 
 /// A settlement node somewhere else. Connects when it is first asked, and again after failures.
@@ -47,7 +70,9 @@ pub enum RemoteError {
 pub struct Remote {
     uri: String,
     channel: Channel,
-    own: NodeId,
+    member: AccountKeys,
+    /// Settlement time minus ours, in seconds, as far as a refusal told.
+    clock_ahead: Arc<AtomicI64>,
 }
 
 /// Why there is no answer.
@@ -55,25 +80,47 @@ pub struct Remote {
 enum AskError {
     #[error("{}", .0.message())]
     Call(Box<Status>),
-    #[error("its answer makes no sense: {0}")]
-    Answer(#[from] AnswerError),
+    #[error("its answer has no seal of 64 bytes")]
+    NoSeal,
+    #[error("its answer is {0}")]
+    Envelope(#[from] EnvelopeError),
+    #[error("it refuses: {0:?}")]
+    Refused(Refusal),
+    #[error("its answer is to another question")]
+    OtherQuestion,
     #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
     TimedOut,
     #[error("it ended the stream without an answer")]
     Ended,
     #[error("it said nothing for {} s", SILENCE_MAX.as_secs())]
     Silent,
+    #[error("no random numbers: {0}")]
+    Random(std::io::Error),
 }
 
 impl Remote {
-    /// The settlement node at `uri` (`http://HOST:PORT`), asked about the account `own`. Does not
-    /// connect yet; needs a tokio runtime.
-    pub fn new(uri: &str, own: NodeId) -> Result<Self, RemoteError> {
+    /// The settlement node at `uri` (`https://HOST:PORT`, or without a tunnel `http://HOST:PORT`),
+    /// asked on behalf of `member`. With `https`, it is known by the certificates in `ca` (PEM),
+    /// or if there are none by the public ones. Does not connect yet; needs a tokio runtime.
+    pub fn new(uri: &str, ca: Option<&[u8]>, member: AccountKeys) -> Result<Self, RemoteError> {
         let bad = || RemoteError::BadUri(uri.to_owned());
-        if !uri.starts_with("http://") {
+        let is_tls = uri.starts_with("https://");
+        if !is_tls && !uri.starts_with("http://") {
             return Err(bad());
         }
-        let endpoint = Endpoint::from_shared(uri.to_owned()).map_err(|_| bad())?;
+        let mut endpoint = Endpoint::from_shared(uri.to_owned()).map_err(|_| bad())?;
+        if is_tls {
+            let tls = ClientTlsConfig::new();
+            let tls = match ca {
+                Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+                None => tls.with_webpki_roots(),
+            };
+            let failed = |source| RemoteError::Tls {
+                uri: uri.to_owned(),
+                source,
+            };
+            endpoint = endpoint.tls_config(tls).map_err(failed)?;
+        }
         let channel = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -82,127 +129,113 @@ impl Remote {
         Ok(Self {
             uri: uri.to_owned(),
             channel,
-            own,
+            member,
+            clock_ahead: Arc::default(),
         })
     }
 
     fn service(&self) -> SettlementServiceClient<Channel> {
-        SettlementServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LEN_MAX)
+        SettlementServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_LEN_MAX + FRAME_LEN_MAX)
     }
 
-    async fn answer(&self, request: SettlementRequest) -> Result<SettlementAnswer, AskError> {
-        let first = match request {
-            SettlementRequest::Submit { order, after } => self.submit(&order, after).await?,
-            SettlementRequest::Claim { claim, after } => self.claim(&claim, after).await?,
-            SettlementRequest::Statement { after } => self.page(after).await?,
-            SettlementRequest::Lock(lock_id) => {
-                return Ok(SettlementAnswer::Lock(self.lock(lock_id).await?));
-            }
+    async fn answer(&self, request: &SettlementRequest) -> Result<Envelope, AskError> {
+        let request = AskRequest {
+            request: request.to_bytes(),
         };
-        let whole = complete(first, |after| self.page(after)).await?;
-        Ok(SettlementAnswer::Statement(whole))
-    }
-
-    async fn submit(
-        &self,
-        order: &SignedOrder,
-        after: Option<Sequence>,
-    ) -> Result<Statement, AskError> {
-        let request = v1::SubmitRequest {
-            signed_order: order.to_bytes(),
-            after_sequence: convert::after(after),
-        };
-        let mut answers = self
-            .service()
-            .submit(tokio_stream::once(request))
-            .await?
-            .into_inner();
-        let answer = answers.message().await?.ok_or(AskError::Ended)?;
-        let used_by = match answer.used_by_order.as_slice() {
-            [] => None,
-            bytes => Some(Box::new(Signed::from_bytes(bytes).map_err(|source| {
-                AnswerError::Layout {
-                    what: "order",
-                    source,
-                }
-            })?)),
-        };
-        Ok(Statement {
-            refusal: convert::read_refusal(answer.refusal)?,
-            used_by,
-            ..convert::read_statement(answer.statement, self.own)?
-        })
-    }
-
-    async fn claim(
-        &self,
-        claim: &SignedClaim,
-        after: Option<Sequence>,
-    ) -> Result<Statement, AskError> {
-        let request = v1::ClaimRequest {
-            signed_claim: claim.to_bytes(),
-            after_sequence: convert::after(after),
-        };
-        let answer = self.service().claim(request).await?.into_inner();
-        Ok(Statement {
-            refusal: convert::read_refusal(answer.refusal)?,
-            ..convert::read_statement(answer.statement, self.own)?
-        })
-    }
-
-    async fn lock(&self, lock_id: LockId) -> Result<Option<LockStatus>, AskError> {
-        let request = v1::GetLockRequest {
-            lock_id: crate::number::number(lock_id.get()),
-        };
-        match self.service().get_lock(request).await {
-            Ok(answer) => {
-                let lock = answer.into_inner().lock.ok_or(AnswerError::Field("lock"))?;
-                Ok(Some(convert::read_lock(&lock)?))
-            }
-            Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(status.into()),
-        }
-    }
-
-    async fn page(&self, after: Option<Sequence>) -> Result<Statement, AskError> {
-        let request = v1::GetStatementRequest {
-            account: self.own.to_string(),
-            after_sequence: convert::after(after),
-            page_size: crate::number::count(PAGE_LINES_MAX),
-        };
-        let answer = self.service().get_statement(request).await?.into_inner();
-        Ok(convert::read_statement(answer.statement, self.own)?)
+        let answer = self.service().ask(request).await?.into_inner();
+        envelope(answer.answer, &answer.signature)
     }
 
     async fn watch(&self, after: Option<Sequence>) -> Result<Sequence, AskError> {
-        let request = v1::WatchRequest {
-            account: self.own.to_string(),
-            after_sequence: convert::after(after),
+        let read = ReadRequest {
+            network_id: self.member.network_id,
+            account: self.member.identity.id(),
+            kind: ReadKind::Watch { after },
+            random: keys::random_bytes().map_err(AskError::Random)?,
+            valid_until: self.settlement_time().plus_secs(WATCH_VALID_SECS),
         };
-        let mut stream = self.service().watch(request).await?.into_inner();
-        loop {
+        let question = SettlementRequest::Read(read.sign(&self.member.identity));
+        let request = WatchRequest {
+            request: question.to_bytes(),
+        };
+        let hash = question.hash();
+        let opened = tokio::time::timeout(ANSWER_TIMEOUT, async {
+            self.service().watch(request).await
+        });
+        let opened = opened.await.map_err(|_| AskError::TimedOut)?;
+        let mut stream = opened?.into_inner();
+        for index in 0.. {
             let next = tokio::time::timeout(SILENCE_MAX, stream.message()).await;
             let message = next.map_err(|_| AskError::Silent)??;
             let message = message.ok_or(AskError::Ended)?;
-            let statement = convert::read_statement(message.statement, self.own)?;
-            if let Some(line) = statement.newest() {
-                return Ok(line);
+            let envelope = envelope(message.answer, &message.signature)?;
+            let AccountKeys {
+                identity,
+                network_id,
+                settlement,
+            } = &self.member;
+            let answer = envelope.open(identity.scheme(), *network_id, settlement, hash, index)?;
+            match answer.body {
+                AnswerBody::Statement(statement) => {
+                    if let Some(line) = statement.newest() {
+                        return Ok(line);
+                    }
+                }
+                AnswerBody::Refused(refusal) => {
+                    self.note_time(answer.time);
+                    return Err(AskError::Refused(refusal));
+                }
+                AnswerBody::Operation(_) | AnswerBody::Account(_) | AnswerBody::Lock(_) => {
+                    return Err(AskError::OtherQuestion);
+                }
             }
         }
+        Err(AskError::Ended)
     }
+
+    /// Settlement time as far as known: the question for lines is good for minutes, no more.
+    fn settlement_time(&self) -> UnixTime {
+        let ahead = self.clock_ahead.load(Ordering::Relaxed);
+        let now = unix_now().as_secs();
+        UnixTime::from_secs(now.saturating_add_signed(ahead))
+    }
+
+    fn note_time(&self, settlement: UnixTime) {
+        let [theirs, ours] = [settlement, unix_now()].map(|time| time.as_secs());
+        let ahead = i128::from(theirs) - i128::from(ours);
+        let ahead = i64::try_from(ahead).unwrap_or_default();
+        self.clock_ahead.store(ahead, Ordering::Relaxed);
+    }
+}
+
+fn envelope(answer: Vec<u8>, signature: &[u8]) -> Result<Envelope, AskError> {
+    let signature = <[u8; 64]>::try_from(signature).map_err(|_| AskError::NoSeal)?;
+    Ok(Envelope {
+        answer,
+        signature: Signature::from_bytes(signature),
+    })
 }
 
 impl Settlement for Remote {
     fn ask(&self, request: SettlementRequest) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.answer(request)).await;
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.answer(&request)).await;
             let answer = answer.unwrap_or(Err(AskError::TimedOut));
             answer.map_err(|error| Unreachable(format!("{}: {error}", self.uri)))
         })
     }
 
     fn next_line(&self, after: Option<Sequence>) -> BoxFuture<'_, Option<Sequence>> {
-        Box::pin(async move { self.watch(after).await.ok() })
+        Box::pin(async move {
+            let mut line = self.watch(after).await;
+            if let Err(AskError::Refused(Refusal::Expired)) = line {
+                // It has told its time.
+                line = self.watch(after).await;
+            }
+            let why = |error| tracing::debug!(uri = self.uri, %error, "settlement: watch");
+            line.map_err(why).ok()
+        })
     }
 }
 

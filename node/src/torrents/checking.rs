@@ -153,9 +153,10 @@ impl Torrents {
         }
         // From here on these files are known for ours, whenever the node may be killed.
         self.save(torrent_id).await.map_err(unrecorded)?;
-        let storage = Arc::clone(&data.storage);
-        let made = self.plane.disk.run(move || storage.make_empty_files());
-        made.await.map_err(|error| error.to_string())?;
+        if have.is_complete() {
+            let made = self.plane.make_empty_files(&data);
+            made.await.map_err(|error| error.to_string())?;
+        }
         // Only now: nothing is served from, or written to, storage that was not checked.
         let opened = self.opens(torrent_id, progress, data);
         Ok(opened.then(|| have.to_wire()))

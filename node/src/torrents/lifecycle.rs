@@ -354,14 +354,7 @@ impl Torrents {
         if !is_known || !(data.take_dirty() || sync) {
             return;
         }
-        let made = self.plane.disk.run(move || {
-            let have = data.have();
-            if sync || have.is_complete() {
-                data.sync()?;
-            }
-            Ok::<_, StorageError>(ResumeData::of(&data.storage, &have))
-        });
-        match made.await {
+        match self.record_of(data, sync).await {
             Ok(resume) => {
                 // A check that began meanwhile knows better.
                 if let Some(kept) = kept(&mut self.table(), torrent_id).filter(|kept| kept.known) {
@@ -370,6 +363,25 @@ impl Torrents {
             }
             Err(error) => tracing::warn!(%torrent_id, %error, "data is not synced"),
         }
+    }
+
+    /// A record of a torrent as it is now; with `sync`, or complete, it survives a loss of power.
+    async fn record_of(
+        &self,
+        data: Arc<TorrentData>,
+        sync: bool,
+    ) -> Result<ResumeData, StorageError> {
+        let have = data.have();
+        if have.is_complete() {
+            self.plane.make_empty_files(&data).await?;
+        }
+        let made = self.plane.disk.run(move || {
+            if sync || have.is_complete() {
+                data.sync()?;
+            }
+            Ok(ResumeData::of(&data.storage, &have))
+        });
+        made.await
     }
 
     /// The check of a torrent that is running, if one is.

@@ -55,6 +55,9 @@ struct Record {
     download_limit: Option<u64>,
     /// Peers known beforehand.
     peers: Vec<SocketAddr>,
+    /// Trackers that the owner named.
+    #[serde(default)]
+    trackers: Vec<String>,
     /// The link, until the metainfo is here.
     magnet: Option<String>,
     /// What it came to.
@@ -118,6 +121,7 @@ impl Record {
             upload_limit: add.upload_limit,
             download_limit: add.download_limit,
             peers: add.peers.clone(),
+            trackers: add.trackers.clone(),
             magnet: match &add.source {
                 TorrentSource::Metainfo(_) => None,
                 TorrentSource::Magnet(magnet) => Some(magnet.to_string()),
@@ -136,6 +140,7 @@ impl Record {
             upload_limit: None,
             download_limit: None,
             peers: Vec::new(),
+            trackers: Vec::new(),
             magnet: None,
             totals: TotalsRecord {
                 uploaded: 0,
@@ -152,6 +157,7 @@ impl Record {
                 source,
                 download_dir: self.download_dir,
                 peers: self.peers,
+                trackers: self.trackers,
                 start: !self.stopped,
                 upload_limit: self.upload_limit,
                 download_limit: self.download_limit,
@@ -220,10 +226,10 @@ impl Registry {
         let torrent_id = entry.add.torrent_id();
         if let Some(metainfo) = metainfo {
             let bytes = metainfo.to_bytes();
-            durable::replace(&self.torrent(torrent_id), &bytes, durable::PLAIN_MODE)?;
+            durable::replace(&self.torrent(torrent_id), &bytes, durable::SECRET_MODE)?;
         }
         let text = serde_json::to_vec(&Record::of(entry)).map_err(io::Error::other)?;
-        durable::replace(&self.record(torrent_id), &text, durable::PLAIN_MODE)
+        durable::replace(&self.record(torrent_id), &text, durable::SECRET_MODE)
     }
 
     /// Forgets a torrent, and counts what it came to among the removed: once, also if the node is
@@ -271,7 +277,7 @@ impl Registry {
 
     fn save_removed(&self, removed: &RemovedRecord) -> io::Result<()> {
         let text = serde_json::to_vec(removed).map_err(io::Error::other)?;
-        durable::replace(&self.removed(), &text, durable::PLAIN_MODE)
+        durable::replace(&self.removed(), &text, durable::SECRET_MODE)
     }
 
     fn removed(&self) -> PathBuf {
@@ -363,6 +369,7 @@ mod tests {
         let source = TorrentSource::from_bytes(&bytes).unwrap();
         let add = AddTorrent {
             download_dir: Some("/somewhere".into()),
+            trackers: vec!["udp://192.168.0.1:6969".to_owned()],
             ..AddTorrent::new(source)
         };
         (hash_of(INFO).into(), TorrentEntry { add, resume: None })

@@ -116,6 +116,15 @@ impl Daemon {
         mask >> (signal.as_raw() - 1) & 1 == 1
     }
 
+    /// The most memory it has had so far, in MiB.
+    pub(crate) fn memory_max(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id().as_raw_nonzero());
+        let status = std::fs::read_to_string(path).unwrap();
+        let max = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = max.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() / 1024
+    }
+
     /// Waits until it has left, which closes the stream that is read here.
     pub(crate) fn left(&mut self) -> ExitStatus {
         loop {
@@ -150,9 +159,15 @@ pub(crate) fn announced(out: impl Read) -> SocketAddr {
 
 /// Leaves a torrent in the data folder of a daemon to be started in `folder`; gives its info hash.
 pub(crate) fn leave_torrent(folder: &Path) -> [u8; 20] {
+    leave_torrent_of(folder, 1, 16_384, 1)
+}
+
+/// The same with a file of `len` bytes in `pieces` pieces of `piece_len`.
+pub(crate) fn leave_torrent_of(folder: &Path, len: u64, piece_len: u32, pieces: usize) -> [u8; 20] {
+    let hashes_len = 20 * pieces;
     let info = format!(
-        "d6:lengthi1e4:name4:file12:piece lengthi16384e6:pieces20:{}e",
-        "x".repeat(20)
+        "d6:lengthi{len}e4:name4:file12:piece lengthi{piece_len}e6:pieces{hashes_len}:{}e",
+        "x".repeat(hashes_len)
     );
     let info_hash: [u8; 20] = Sha1::digest(&info).into();
     let hex: String = info_hash.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -51,9 +52,32 @@ fn a_stranger_that_breaks_the_protocol_is_logged() {
     command.arg(QUIET).stdout(said);
     let mut daemon = Daemon::spawn_logging(command);
     break_protocol(announced(out), info_hash);
-    daemon.said("PeerMisbehaved");
+    daemon.said("peer misbehaved");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.left().code(), Some(0));
+}
+
+#[test]
+fn n2_a_stranger_that_goes_on_breaking_the_protocol_fills_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let info_hash = leave_torrent(folder.path());
+    let log = folder.path().join("log");
+    let mut command = seedbankd(folder.path(), &RUN);
+    command.arg(QUIET).stderr(File::create(&log).unwrap());
+    let begin = Instant::now();
+    let mut daemon = Daemon::spawn(command);
+    let addr = daemon.peer_addr();
+    for _ in 0..40 {
+        break_protocol(addr, info_hash);
+    }
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.left().code(), Some(0));
+    let minutes = usize::try_from(1 + begin.elapsed().as_secs() / 60).unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines = |words: &str| text.lines().filter(|line| line.contains(words)).count();
+    let told = lines("misbehaved") - lines("so many more");
+    assert!((3..=3 * minutes).contains(&told), "{text}");
+    assert!(lines("so many more") >= 1, "{text}");
 }
 
 #[test]

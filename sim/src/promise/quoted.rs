@@ -46,7 +46,7 @@ impl Cell {
                 torrent_id,
                 max: BOOST_MAX,
                 bid,
-                until: None,
+                time_to_live_secs: None,
             };
             let boosted = world.command(PAYER, Command::Boost(order));
             boosted.map_err(|error| format!("the boost was refused: {error}"))?;

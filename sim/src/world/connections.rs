@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use seedbank_engine::interface::input::{Input, PeerEvent, Transport};
+use seedbank_engine::interface::input::{FailureReason, Input, PeerEvent, Transport};
 use seedbank_engine::interface::output::MEASURE_EVERY;
 use seedbank_engine::units::{Block, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
@@ -39,7 +39,14 @@ impl World {
         let now = self.queue.now();
         let listening = |node: &&NodeIndex| self.nodes[node.0].session.is_some();
         let Some(to) = self.by_addr.get(&addr).filter(listening).copied() else {
-            return self.input(from, Input::DialFailed { torrent_id, addr });
+            return self.input(
+                from,
+                Input::DialFailed {
+                    torrent_id,
+                    addr,
+                    reason: FailureReason::Refused,
+                },
+            );
         };
         let dialler_addr = self.nodes[from.0].addr;
         let ours = End {
@@ -189,6 +196,7 @@ impl World {
             let closed = Input::Closed {
                 peer: end.peer,
                 reason: reason.to_owned(),
+                failure: None,
             };
             self.input(end.node, closed);
         }

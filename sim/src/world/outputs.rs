@@ -8,6 +8,7 @@ use seedbank_engine::interface::output::{MEASURE_EVERY, Output, StorageCheck};
 use seedbank_engine::units::{Block, TorrentId};
 use seedbank_engine::wire::message::Message;
 use seedbank_ledger::Duration;
+use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::settlement::SettlementRequest;
 
 use super::{Event, World};
@@ -68,6 +69,7 @@ impl World {
                 torrent_id,
                 tracker,
                 request,
+                ..
             } => {
                 let asking = Asking {
                     node,
@@ -80,10 +82,7 @@ impl World {
             Output::Resolve { host, port } => self.resolve(node, host, port),
             Output::Datagram { to, bytes } => self.datagram(node, to, bytes),
             Output::Tally(rows) => self.nodes[node.0].books.tally(&rows),
-            Output::Append(command) => {
-                let unix = self.unix();
-                self.nodes[node.0].books.append(unix, command);
-            }
+            Output::Append(command) => self.append(node, command),
             Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
             Output::Measure(on) => self.set_measuring(node, on),
             Output::Event(event) => {
@@ -160,6 +159,14 @@ impl World {
         }
     }
 
+    fn append(&mut self, node: NodeIndex, command: NodeCommand) {
+        let unix = self.unix();
+        if let Some(refused) = self.nodes[node.0].books.append(unix, command) {
+            let refused = Event::Input(node, Box::new(refused));
+            self.queue.push(self.queue.now(), refused);
+        }
+    }
+
     fn settle_later(&mut self, node: NodeIndex, request: u64, what: Box<SettlementRequest>) {
         let settle = Event::Settle {
             node,
@@ -171,13 +178,9 @@ impl World {
     }
 
     pub(super) fn settle(&mut self, node: NodeIndex, request: u64, what: SettlementRequest) {
-        let account = match &self.nodes[node.0].session {
-            Some(session) => session.node_id(),
-            None => return,
-        };
         let unix = self.unix();
         let answer = match &mut self.settlement {
-            Some(settlement) => Ok(settlement.answer(account, what, unix)),
+            Some(settlement) => Ok(settlement.answer(&what, unix)),
             None => Err(Unreachable("no settlement node".to_owned())),
         };
         let settled = Box::new(Input::Settled { request, answer });

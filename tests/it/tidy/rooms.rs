@@ -12,7 +12,7 @@ use super::{assert_none, lines_before_tests, read, with_extension};
 type Arrows = &'static [(&'static str, &'static [&'static str])];
 
 /// What any room of the engine stands on; these four name no room themselves.
-const GROUND: [&str; 4] = ["units", "rng", "text", "rate"];
+const GROUND: [&str; 5] = ["units", "rng", "secret", "text", "rate"];
 
 /// Beside the ground.
 const ENGINE: Arrows = &[

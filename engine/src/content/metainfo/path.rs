@@ -5,7 +5,7 @@
 //! unchanged, those that Windows reserves among them.
 
 use crate::content::metainfo::{MetainfoError, PATH_COMPONENT_MAX, PATH_DEPTH_MAX};
-use crate::text::printable;
+use crate::text::{is_unseen, printable};
 
 /// A component that has come this far ends here, but for its extension; what is appended to tell
 /// two files apart still fits [`PATH_COMPONENT_MAX`].
@@ -124,19 +124,9 @@ fn first_char(bytes: &[u8]) -> (Option<char>, usize) {
     (text.and_then(|text| text.chars().next()), len)
 }
 
-/// Separators, NUL, and characters without width: they make a name look like another.
+/// Separators, NUL, and characters that nobody sees.
 fn is_left_out(c: char) -> bool {
-    matches!(
-        c,
-        '/' | '\\'
-            | '\0'
-            | '\u{061c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2064}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{feff}'
-    )
+    matches!(c, '/' | '\\' | '\0') || is_unseen(c)
 }
 
 /// Where the extension of a name begins, if it lies behind the character at `at` and is short.

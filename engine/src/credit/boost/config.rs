@@ -11,8 +11,8 @@ pub const SHARES_MAX: usize = 20;
 pub const ACTIVE_MAX: usize = 64;
 /// Boosts that are remembered after their end, newest last.
 pub const ENDED_MAX: usize = 256;
-/// Longest request id, in bytes.
-pub const REQUEST_ID_LEN_MAX: usize = 64;
+/// Longest life that a boost can be given, in seconds: a hundred years.
+pub const TIME_TO_LIVE_SECS_MAX: u64 = 100 * 365 * 24 * 3_600;
 /// A lock reserves this much at the bid.
 pub const LOCK_BYTES: Bytes = Bytes::new(64 << 20);
 /// A new lock covers so many windows if the budget allows it, and one at least.

@@ -17,8 +17,9 @@ pub struct BoostOrder {
     pub max: MicroCredits,
     /// Highest bid.
     pub bid: Rate,
-    /// When it ends by itself.
-    pub until: Option<UnixTime>,
+    /// After how many seconds it ends by itself: not when, or a request that is repeated a second
+    /// later would have another body.
+    pub time_to_live_secs: Option<u64>,
 }
 
 /// What a boost is doing.

@@ -179,7 +179,7 @@ impl Boosts {
         if torrent.is_some_and(|row| row.left == Some(Bytes::ZERO)) {
             return Some((BoostState::Completed, "torrent complete"));
         }
-        if boost.order.until.is_some_and(|until| round.time >= until) {
+        if boost.until().is_some_and(|until| round.time >= until) {
             return Some((BoostState::Expired, "its time ran out"));
         }
         let rest = boost.free().saturating_add(boost.locked());
@@ -529,7 +529,7 @@ impl Boosts {
         let rate = funded.fold(Bytes::ZERO, |sum, payee| {
             sum.saturating_add(payee.rate_to_us)
         });
-        let until = self.book.boosts[&turn.boost].order.until;
+        let until = self.book.boosts[&turn.boost].until();
         let deadline = until.map(|until| {
             let secs = until.secs_since(time).max(1);
             Bytes::new(turn.left.get().div_ceil(secs))

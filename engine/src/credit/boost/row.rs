@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use seedbank_ledger::layout::{LayoutError, Reader, Writer};
+use seedbank_ledger::settlement::REQUEST_ID_LEN_MAX;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate, UnixTime};
 
-use super::config::{PAYEES_MAX, REQUEST_ID_LEN_MAX, SHARES_MAX};
+use super::config::{PAYEES_MAX, SHARES_MAX};
 use super::order::{BoostOrder, BoostReport, BoostState};
 use crate::units::TorrentId;
 
@@ -54,6 +55,12 @@ impl Boost {
             pending: BTreeMap::new(),
             report: BoostReport::default(),
         }
+    }
+
+    /// When it ends by itself.
+    pub(super) fn until(&self) -> Option<UnixTime> {
+        let secs = self.order.time_to_live_secs;
+        secs.map(|secs| self.created_at.plus_secs(secs))
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -113,7 +120,7 @@ impl Boost {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         self.check_invariants();
         let order = &self.order;
-        let until = order.until.map_or(0, |until| until.as_secs());
+        let until = self.until().map_or(0, UnixTime::as_secs);
         let shares = u8::try_from(self.shares.len()).expect("shares are bounded");
         let pending = u8::try_from(self.pending.len()).expect("payees are bounded");
         let out = Writer::new()
@@ -122,7 +129,7 @@ impl Boost {
             .bytes(&order.torrent_id.0)
             .u64(order.max.get())
             .u64(order.bid.get())
-            .u8(u8::from(order.until.is_some()))
+            .u8(u8::from(order.time_to_live_secs.is_some()))
             .u64(until)
             .u64(self.created_at.as_secs())
             .u64(self.settled.get())
@@ -172,7 +179,7 @@ impl Boost {
                 torrent_id,
                 max,
                 bid,
-                until,
+                time_to_live_secs: lasts(created_at, until)?,
             },
             created_at,
             state,
@@ -236,6 +243,18 @@ fn read_until(from: &mut Reader<'_>) -> Result<Option<UnixTime>, LayoutError> {
             value,
         }),
     }
+}
+
+/// How many seconds after `begin` it ends.
+fn lasts(begin: UnixTime, end: Option<UnixTime>) -> Result<Option<u64>, LayoutError> {
+    let Some(end) = end else {
+        return Ok(None);
+    };
+    let secs = end.as_secs().checked_sub(begin.as_secs());
+    secs.map(Some).ok_or(LayoutError::Value {
+        field: "until",
+        value: end.as_secs(),
+    })
 }
 
 fn read_shares(from: &mut Reader<'_>) -> Result<BTreeMap<LockId, Share>, LayoutError> {
@@ -363,11 +382,11 @@ mod tests {
 
     prop_compose! {
         fn boosts()(
-            request_id in "[ -~]{0,64}",
+            request_id in "[ -~]{0,128}",
             hash in any::<[u8; 20]>(),
             (bid, max, created, settled) in
-                (any::<u64>(), 20_000_u64.., any::<u64>(), 0..1_000_u64),
-            until in any::<Option<u64>>(),
+                (any::<u64>(), 20_000_u64.., 0..u64::MAX / 2, 0..1_000_u64),
+            time_to_live_secs in proptest::option::of(0..u64::MAX / 2),
             state in 0..5_usize,
             shares in shares(),
             pending in btree_map(any::<[u8; 32]>(), 0..1_000_u64, 0..=PAYEES_MAX),
@@ -382,7 +401,7 @@ mod tests {
                     torrent_id: TorrentId(hash),
                     max: MicroCredits::new(max),
                     bid: Rate::new(bid),
-                    until: until.map(UnixTime::from_secs),
+                    time_to_live_secs,
                 },
                 created_at: UnixTime::from_secs(created),
                 state: states[state],
@@ -441,17 +460,22 @@ mod tests {
                 torrent_id: TorrentId([1; 20]),
                 max: MicroCredits::MAX,
                 bid: Rate::MAX,
-                until: Some(UnixTime::from_secs(u64::MAX)),
+                time_to_live_secs: Some(1),
             },
-            created_at: UnixTime::from_secs(u64::MAX),
+            created_at: UnixTime::from_secs(u64::MAX - 1),
             state: BoostState::Active,
             settled: MicroCredits::ZERO,
-            shares: (0..6).map(|id| (LockId::new(id), share)).collect(),
+            shares: (0..20).map(|id| (LockId::new(id), share)).collect(),
             pending: (0..4)
                 .map(|id| (NodeId::from_bytes([id; 32]), MicroCredits::new(1)))
                 .collect(),
             report: BoostReport::default(),
         };
-        assert_eq!(boost.to_bytes().len(), 516);
+        assert_eq!(
+            (boost.shares.len(), boost.pending.len()),
+            (SHARES_MAX, PAYEES_MAX)
+        );
+        assert_eq!(boost.to_bytes().len(), 1_028);
+        assert!(boost.to_bytes().len() <= BOOST_LEN_MAX);
     }
 }

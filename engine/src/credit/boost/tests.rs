@@ -4,6 +4,7 @@
 mod schedules;
 mod waiting;
 
+use seedbank_ledger::settlement::REQUEST_ID_LEN_MAX;
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::lock::Lock;
 use seedbank_ledger::signed::order::OrderHash;
@@ -100,7 +101,7 @@ impl Scene {
             torrent_id: torrent(1),
             max: cr(max),
             bid: PAR,
-            until: None,
+            time_to_live_secs: None,
         }
     }
 
@@ -359,6 +360,29 @@ fn the_same_request_is_the_same_boost_and_another_body_is_refused() {
 }
 
 #[test]
+fn n14_a_request_repeated_later_is_the_same_boost_and_ends_when_it_did() {
+    let mut scene = Scene::new();
+    let order = BoostOrder {
+        request_id: "x".repeat(REQUEST_ID_LEN_MAX),
+        time_to_live_secs: Some(1_000),
+        ..scene.order("a", CREDIT)
+    };
+    let ends = Some(scene.time.plus_secs(1_000));
+    assert_eq!(scene.create(&order), Ok(1));
+    scene.run(100);
+    assert_eq!(scene.create(&order), Ok(1));
+    scene.restart();
+    assert_eq!(scene.create(&order), Ok(1), "and after a restart");
+    assert_eq!(scene.view(1).until, ends);
+    let longer = BoostOrder {
+        time_to_live_secs: Some(1_001),
+        ..order.clone()
+    };
+    let refused = Err(CreditError::RequestIdReused(order.request_id));
+    assert_eq!(scene.create(&longer), refused);
+}
+
+#[test]
 fn a_boost_is_refused_with_the_reason() {
     let mut scene = Scene::new();
     let good = scene.order("a", CREDIT);
@@ -386,10 +410,10 @@ fn a_boost_is_refused_with_the_reason() {
         ),
         (
             BoostOrder {
-                until: Some(UnixTime::from_secs(NOON)),
+                time_to_live_secs: Some(0),
                 ..good.clone()
             },
-            "until",
+            "time_to_live",
         ),
         (
             BoostOrder {
@@ -400,7 +424,7 @@ fn a_boost_is_refused_with_the_reason() {
         ),
         (
             BoostOrder {
-                request_id: "x".repeat(65),
+                request_id: "x".repeat(REQUEST_ID_LEN_MAX + 1),
                 ..good.clone()
             },
             "request_id",
@@ -608,7 +632,7 @@ fn completion_ends_the_bids_and_returns_what_is_locked() {
 fn a_boost_ends_when_its_time_runs_out_or_its_torrent_goes() {
     let mut scene = Scene::new();
     let order = BoostOrder {
-        until: Some(UnixTime::from_secs(NOON + 10)),
+        time_to_live_secs: Some(10),
         ..scene.order("a", CREDIT)
     };
     scene.create(&order).unwrap();
@@ -864,7 +888,7 @@ fn a_deadline_says_how_fast_is_fast_enough() {
     scene.seed(2);
     scene.serves(2, MIB);
     let order = BoostOrder {
-        until: Some(scene.time.plus_secs(1_000)),
+        time_to_live_secs: Some(1_000),
         ..scene.order("a", 9 * CREDIT)
     };
     scene.create(&order).unwrap();

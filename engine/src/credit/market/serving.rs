@@ -5,7 +5,7 @@ use seedbank_ledger::{Bytes, Instant, NodeId, Rate};
 use crate::credit::market::Market;
 use crate::credit::receipts::{Granted, Opened, Service};
 use crate::units::{Block, PeerIndex};
-use crate::wire::receipt::ReceiptMessage;
+use crate::wire::receipt::{ReceiptMessage, ReceiptMessageError};
 
 /// A peer as the market sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,14 +54,23 @@ impl Market {
         }
     }
 
-    /// A message of the protocol came. An error says how it breaks the rules.
+    /// A message of the protocol came. An error says how it breaks the rules. One of a type that we
+    /// do not know is a later version's, and one on a connection that is plain means nothing: both
+    /// are ignored.
     pub fn received(
         &mut self,
         peer: PeerIndex,
         payload: &[u8],
         now: Instant,
     ) -> Result<(), String> {
-        let message = ReceiptMessage::decode(payload).map_err(|error| error.to_string())?;
+        if !self.exchange.is_listening(peer) {
+            return Ok(());
+        }
+        let message = match ReceiptMessage::decode(payload) {
+            Ok(message) => message,
+            Err(ReceiptMessageError::Type(_)) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
         let outcome = self.exchange.handle(peer, message, now);
         self.route(now);
         outcome.map_err(|violation| violation.to_string())
@@ -81,19 +90,6 @@ impl Market {
             }
         }
         self.exchange.close(peer, under_way.unanswered, now);
-        self.route(now);
-    }
-
-    /// The metainfo of these connections' torrent is known.
-    pub fn set_piece_len(
-        &mut self,
-        peers: impl IntoIterator<Item = PeerIndex>,
-        piece_len: u32,
-        now: Instant,
-    ) {
-        for peer in peers {
-            self.exchange.set_piece_len(peer, piece_len, now);
-        }
         self.route(now);
     }
 
@@ -119,6 +115,14 @@ impl Market {
             is_late: pair.is_late,
             backing_off: pair.backing_off,
         }
+    }
+
+    /// Whether a connection is worth more than its place: its key is a friend's, pays or is paid,
+    /// or gave us more than it got. A bid alone costs nothing and counts for nothing.
+    pub fn is_valued(&self, peer: PeerIndex, now: Instant) -> bool {
+        let credit = self.peer(peer);
+        let trades = !credit.own_bid.is_zero() || self.may_pay(peer, now);
+        credit.friend || trades || credit.has_paid || credit.standing > 0
     }
 
     /// A peer's bid in force: kept with each request that it sends.

@@ -31,6 +31,13 @@ pub struct Acknowledgements {
     pub their_summary: Summary,
     /// Bytes served to the peer for nothing that no summary tells of.
     pub unbooked: Bytes,
+    /// Bytes served to the peer for nothing that it has not acknowledged: it cannot acknowledge
+    /// more. After a start, as many as a summary waits for may be unknown.
+    unacknowledged: Bytes,
+    /// What it acknowledged, of what it was served.
+    acknowledged: Bytes,
+    /// The peer's newest receipt is kept.
+    is_theirs_kept: bool,
 }
 
 /// The channel on which we sign.
@@ -66,6 +73,9 @@ impl Acknowledgements {
             theirs: Incoming::default(),
             their_summary: Summary::default(),
             unbooked: Bytes::ZERO,
+            unacknowledged: Bytes::ZERO,
+            acknowledged: Bytes::ZERO,
+            is_theirs_kept: false,
         }
     }
 
@@ -80,6 +90,9 @@ impl Acknowledgements {
         self.ours.summary = Summary::stored(ours.as_ref(), now);
         self.ours.receipt = ours;
         self.their_summary = Summary::stored(theirs.as_ref(), now);
+        self.acknowledged = totals(theirs.as_ref()).0;
+        self.is_theirs_kept = theirs.is_some();
+        self.unacknowledged = SUMMARY_STEP;
         self.theirs = Incoming::stored(theirs);
         self.unbooked = SUMMARY_STEP;
         self
@@ -88,8 +101,34 @@ impl Acknowledgements {
     /// Open-class bytes were served to the peer, which may acknowledge them.
     pub fn served(&mut self, torrent_id: TorrentId, bytes: Bytes) {
         self.unbooked = self.unbooked.saturating_add(bytes);
+        self.unacknowledged = self.unacknowledged.saturating_add(bytes);
         self.their_summary
             .attribute(torrent_id, bytes, RawCost::ZERO);
+    }
+
+    /// The peer's newer receipt, whose signature holds. It counts as far as it was served, and is
+    /// kept once any of it counts.
+    pub fn accept(&mut self, receipt: SignedReceipt, now: Instant) {
+        let (before, _) = totals(self.theirs.held());
+        let grown = receipt.body.bytes.saturating_sub(before);
+        let counted = grown.min(self.unacknowledged);
+        self.unacknowledged = self.unacknowledged.saturating_sub(counted);
+        self.acknowledged = self.acknowledged.saturating_add(counted);
+        self.theirs.accept(receipt, now);
+        self.their_summary.changed(now);
+        self.is_theirs_kept |= !counted.is_zero();
+    }
+
+    /// The peer's newest receipt, if it is kept.
+    pub fn theirs_kept(&self) -> Option<&SignedReceipt> {
+        self.theirs.held().filter(|_| self.is_theirs_kept)
+    }
+
+    /// Whether neither side ever had anything of the other, as far as is known.
+    pub fn is_blank(&self) -> bool {
+        let nothing_had = self.ours.receipt.is_none() && self.ours.unsigned.is_none();
+        let served = self.acknowledged.saturating_add(self.unacknowledged);
+        nothing_had && served.is_zero()
     }
 
     /// Their channel, for its summary.
@@ -101,12 +140,11 @@ impl Acknowledgements {
         }
     }
 
-    /// Bytes I acknowledged to it minus bytes it acknowledged to me: what ranks it in my open
-    /// classes. Held at the ends of its range.
+    /// Bytes I acknowledged to it minus bytes of mine that it acknowledged to me: what ranks it in
+    /// my open classes. Held at the ends of its range.
     pub fn standing(&self) -> i64 {
         let (ours, _) = totals(self.ours.receipt.as_ref());
-        let (theirs, _) = totals(self.theirs.held());
-        let standing = i128::from(ours.get()) - i128::from(theirs.get());
+        let standing = i128::from(ours.get()) - i128::from(self.acknowledged.get());
         let bound = i128::from(i64::MAX);
         i64::try_from(standing.clamp(-bound, bound)).expect("clamped to its range")
     }

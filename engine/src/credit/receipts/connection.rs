@@ -16,8 +16,8 @@ use crate::wire::receipt::{Hello, ReceiptMessage};
 pub struct Opening {
     /// Torrent of the connection.
     pub torrent_id: TorrentId,
-    /// Its piece length, once the metainfo is known.
-    pub piece_len: Option<u32>,
+    /// Its piece length.
+    pub piece_len: u32,
     /// Both ends have the Fast Extension.
     pub fast: bool,
     /// Our nonce.
@@ -44,8 +44,8 @@ pub struct Connection {
     pub key: NodeId,
     /// Torrent of the connection.
     pub torrent_id: TorrentId,
-    /// Its piece length, once the metainfo is known.
-    pub piece_len: Option<u32>,
+    /// Its piece length.
+    pub piece_len: u32,
     /// Both ends have the Fast Extension: the paid class is possible.
     pub fast: bool,
     /// Both ends belong to one network: locks are possible.

@@ -3,10 +3,11 @@
 //! The session drives it: it tells what happened, takes out what is to be done before it emits
 //! anything of its own, and asks for views. The parts are in the folder: `opening` (HELLO, AUTH and
 //! the dispatch of messages), `syncing` (SYNC and receipts), `locking` (LOCK, CLOSE and the
-//! settlement node's word), `serving` (we are the payee), `buying` (we are the payer), `turning`
-//! (what time asks for).
+//! settlement node's word), `forgetting`, `serving` (we are the payee), `buying` (we are the
+//! payer), `turning` (what time asks for).
 
 mod buying;
+mod forgetting;
 mod locking;
 mod opening;
 mod serving;
@@ -209,7 +210,7 @@ impl Exchange {
             }
             let acks = &pair.acks;
             rows.extend(receipt_row(acks.ours.channel, acks.ours.receipt.as_ref()));
-            rows.extend(receipt_row(acks.their_channel, acks.theirs.held()));
+            rows.extend(receipt_row(acks.their_channel, acks.theirs_kept()));
         }
         rows
     }
@@ -259,7 +260,8 @@ impl Exchange {
                 TallyRow::Pair(_)
                 | TallyRow::Lock(_)
                 | TallyRow::Order(_)
-                | TallyRow::Boost { .. } => None,
+                | TallyRow::Boost { .. }
+                | TallyRow::Gone(_) => None,
             })
             .collect();
         for row in rows {
@@ -268,7 +270,10 @@ impl Exchange {
                 TallyRow::Receipt(row) => {
                     self.load_acknowledgement(me, &row.channel, &receipts, at);
                 }
-                TallyRow::Lock(_) | TallyRow::Order(_) | TallyRow::Boost { .. } => {}
+                TallyRow::Lock(_)
+                | TallyRow::Order(_)
+                | TallyRow::Boost { .. }
+                | TallyRow::Gone(_) => {}
             }
         }
         for row in rows {
@@ -280,7 +285,8 @@ impl Exchange {
                 TallyRow::Pair(_)
                 | TallyRow::Receipt(_)
                 | TallyRow::Order(_)
-                | TallyRow::Boost { .. } => {}
+                | TallyRow::Boost { .. }
+                | TallyRow::Gone(_) => {}
             }
         }
         let keys: Vec<NodeId> = self.pairs.keys().copied().collect();
@@ -294,6 +300,7 @@ impl Exchange {
         let pair = self.pair_entry(row.peer, at);
         pair.payer = Payer::stored(row.due, row.signed);
         pair.payee = Payee::stored(row, window, at);
+        pair.is_stored = true;
     }
 
     fn load_acknowledgement(
@@ -363,6 +370,13 @@ impl Exchange {
     }
 
     fn tally(&mut self, rows: Vec<TallyRow>) {
+        for row in &rows {
+            if let TallyRow::Pair(row) = row
+                && let Some(pair) = self.pairs.get_mut(&row.peer)
+            {
+                pair.is_stored = true;
+            }
+        }
         if !rows.is_empty() {
             self.outputs.push_back(CreditOutput::Tally(rows));
         }

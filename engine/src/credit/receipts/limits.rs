@@ -32,8 +32,11 @@ pub const EXPOSURE_BLOCKS_MAX: usize = 8_192;
 /// Highest rate in a bid or a quote: a billion credits per GiB.
 pub const RATE_MAX: Rate = Rate::new(1 << 50);
 
-/// Most pairs in memory; past it the longest unseen without credit are forgotten.
+/// Most pairs that are remembered while nobody is connected; of more, those are forgotten whose
+/// loss is the least.
 pub const PAIRS_MAX: usize = 16_384;
+/// Most pairs in memory, those with locks and connections included: none is added beyond.
+pub const PAIRS_BUSY_MAX: usize = 2 * PAIRS_MAX;
 /// Most locks of one pair and role that are not closed; a peer's further ones are refused.
 pub const LOCKS_OPEN_MAX: usize = 8;
 /// Most closed locks of one pair and role that are remembered until their credit has returned.
@@ -110,8 +113,15 @@ pub const LOCK_IDLE: Duration = Duration::from_secs(600);
 /// A pair is looked at once in this time at most because time passed.
 pub const TURN_GAP: Duration = Duration::from_millis(10);
 
-/// A channel that changed is summarised in the ledger after this long…
+/// A channel that changed is summarised in the ledger after this long, if its change is worth an
+/// entry…
 pub const SUMMARY_DELAY: Duration = Duration::from_secs(60);
+/// …which so many bytes of an acknowledgement are…
+pub const SUMMARY_BYTES_MIN: Bytes = Bytes::new(1 << 20);
+/// …and this part of what a lock holds…
+pub const SUMMARY_SHARE: u64 = 64;
+/// …or after this long whatever it is worth…
+pub const SUMMARY_DELAY_MAX: Duration = Duration::from_secs(3_600);
 /// …or after this many bytes.
 pub const SUMMARY_STEP: Bytes = Bytes::new(64 * 1024 * 1024);
 /// …or when the owner asks for the balance, though no more often than this.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::tally::PairRow;
+use seedbank_ledger::tally::{PairRow, TallyKey};
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, RawCost, UnixTime};
 
 use crate::credit::receipts::acknowledgement::Acknowledgements;
@@ -32,6 +32,21 @@ pub struct Pair {
     pub waits: bool,
     /// When its last connection was opened or closed.
     pub seen_at: Instant,
+    /// A row of it was written, and not removed since.
+    pub is_stored: bool,
+}
+
+/// What would be lost with a pair, least first: of two that nobody needs now, the lower yields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worth {
+    /// Nothing ever moved.
+    Nothing,
+    /// It had so many bytes more of us in the open class than we of it: its loss alone.
+    Taken(Bytes),
+    /// We had so many bytes more of it in the open class.
+    Given(Bytes),
+    /// So much was paid either way, or was taken and not paid.
+    Money(MicroCredits),
 }
 
 /// A pair as the session and its user see it.
@@ -77,6 +92,7 @@ impl Pair {
             acks: Acknowledgements::new(me, key),
             waits: false,
             seen_at: now,
+            is_stored: false,
         }
     }
 
@@ -97,12 +113,38 @@ impl Pair {
         row
     }
 
-    /// Whether nothing would be missed if this pair were read from its rows again, or never.
+    /// Whether nobody is connected, nothing is owed, and no lock stands between us.
     pub fn is_forgettable(&self) -> bool {
         self.connections.is_empty()
             && self.payer.locks.is_empty()
             && self.payee.locks.is_empty()
             && self.payer.owed().is_zero()
+    }
+
+    /// What would be lost with it.
+    pub fn worth(&self) -> Worth {
+        let row = self.row();
+        let unpaid = !row.lost.is_zero() || row.backoff_level > 0;
+        if unpaid || row.due > RawCost::ZERO || row.paid > MicroCredits::ZERO {
+            return Worth::Money(row.signed.max(row.paid));
+        }
+        let standing = self.acks.standing();
+        let bytes = Bytes::new(standing.unsigned_abs());
+        match standing {
+            0 if self.acks.is_blank() => Worth::Nothing,
+            ..0 => Worth::Taken(bytes),
+            0.. => Worth::Given(bytes),
+        }
+    }
+
+    /// What is kept of it in the tally beside its locks.
+    pub fn stored_keys(&self) -> impl Iterator<Item = TallyKey> {
+        let pair = self.is_stored.then_some(TallyKey::Pair(self.key));
+        let acks = &self.acks;
+        let ours = acks.ours.receipt.map(|_| acks.ours.channel);
+        let theirs = acks.theirs_kept().map(|_| acks.their_channel);
+        let receipts = [ours, theirs].into_iter().flatten().map(TallyKey::Receipt);
+        pair.into_iter().chain(receipts)
     }
 
     /// As the session and its user see it.
@@ -131,8 +173,7 @@ impl Pair {
     }
 }
 
-/// A pair's row as a backup carries it: without unsigned due, which could be signed twice after a
-/// restore (S4, F19a).
+/// A pair's row as a copy of it carries it: without unsigned due, which both could sign (S4, F19a).
 pub fn without_unsigned_due(row: PairRow) -> PairRow {
     PairRow {
         due: RawCost::of(row.signed),
@@ -145,6 +186,21 @@ mod tests {
     use super::*;
     use seedbank_ledger::Identity;
 
+    #[test]
+    fn m9_worth_grows_from_nothing_to_money() {
+        let [few, many] = [1, 2].map(Bytes::new);
+        let [little, much] = [0, 9].map(MicroCredits::new);
+        let all = [
+            Worth::Nothing,
+            Worth::Taken(few),
+            Worth::Taken(many),
+            Worth::Given(few),
+            Worth::Given(many),
+            Worth::Money(little),
+            Worth::Money(much),
+        ];
+        assert!(all.is_sorted_by(|one, other| one < other));
+    }
     #[test]
     fn f19a_a_backup_carries_no_unsigned_due() {
         let [me, peer] = [1, 2].map(|secret| Identity::from_secret([secret; 32]).id());

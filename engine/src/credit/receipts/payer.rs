@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Bytes, Identity, MicroCredits, Rate, RawCost};
 
@@ -172,21 +172,30 @@ impl Payer {
         self.forgotten.is_none_or(|forgotten| lock_id > forgotten)
     }
 
-    /// Forgets locks whose credit has returned, and the oldest closed ones past a bound.
-    pub fn forget_old_locks(&mut self, now: Now) {
+    /// Forgets the oldest closed locks past a bound, whose rows stay, and locks whose credit has
+    /// returned, which it gives back: nothing of them is wanted ever again.
+    pub fn forget_old_locks(&mut self, now: Now) -> Vec<Lock> {
         let mut closed = self.locks.values().filter(|lock| !lock.is_open()).count();
-        let mut gone = Vec::new();
+        let mut over = Vec::new();
+        let mut returned = Vec::new();
         for (id, lock) in &self.locks {
-            let over = !lock.is_open() && closed > LOCKS_CLOSED_MAX;
-            if now.unix > lock.lock.body.returns_at() || over {
-                gone.push(*id);
-                closed = closed.saturating_sub(usize::from(!lock.is_open()));
+            if now.unix > lock.lock.body.returns_at() {
+                returned.push(lock.lock.body);
+            } else if !lock.is_open() && closed > LOCKS_CLOSED_MAX {
+                over.push(*id);
+            } else {
+                continue;
             }
+            closed = closed.saturating_sub(usize::from(!lock.is_open()));
         }
-        for id in gone {
+        for id in over
+            .into_iter()
+            .chain(returned.iter().map(|lock| lock.lock_id))
+        {
             self.locks.remove(&id);
             self.forgotten = self.forgotten.max(Some(id));
         }
+        returned
     }
 
     /// Σ bytes × rate of everything verified that it served in the paid class.
@@ -234,7 +243,6 @@ impl Payer {
 mod tests {
     use super::*;
     use seedbank_ledger::signed::Body as _;
-    use seedbank_ledger::signed::lock::Lock;
     use seedbank_ledger::signed::order::OrderHash;
     use seedbank_ledger::{Instant, NetworkId, UnixTime};
 

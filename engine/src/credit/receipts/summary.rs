@@ -12,7 +12,10 @@ use seedbank_ledger::signed::receipt::SignedReceipt;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, RawCost};
 
 use crate::credit::receipts::incoming::totals;
-use crate::credit::receipts::limits::{ATTRIBUTION_MAX, SUMMARY_DELAY, SUMMARY_STEP};
+use crate::credit::receipts::limits::{
+    ATTRIBUTION_MAX, SUMMARY_BYTES_MIN, SUMMARY_DELAY, SUMMARY_DELAY_MAX, SUMMARY_SHARE,
+    SUMMARY_STEP,
+};
 use crate::units::TorrentId;
 
 /// Change of one channel since its last summary.
@@ -88,7 +91,8 @@ impl Summary {
     }
 
     /// When the change is due in the ledger; `None` while it would book nothing. A payer may claim
-    /// any number of bytes, so that of those it claims only what was served hurries an entry.
+    /// any number of bytes, so that of those it claims only what was served hurries an entry; and
+    /// an entry is for ever, so that one about little waits for more.
     pub fn due_at(&self, of: Summarised) -> Option<Instant> {
         let since = self.since?;
         let (bytes, rise) = self.growth(of);
@@ -99,7 +103,12 @@ impl Summary {
         if bytes >= SUMMARY_STEP {
             return Some(since);
         }
-        Some(since.after(SUMMARY_DELAY))
+        let is_worth_it = bytes >= SUMMARY_BYTES_MIN || is_share(rise, of.lock_amount);
+        let delay = match is_worth_it || self.is_unsure {
+            true => SUMMARY_DELAY,
+            false => SUMMARY_DELAY_MAX,
+        };
+        Some(since.after(delay))
     }
 
     /// Whether an entry is to be made at `at`; at `None`, whenever there is a newer receipt, also
@@ -179,6 +188,11 @@ fn part(share: Bytes, grown: Bytes, waiting: Bytes) -> Bytes {
     Bytes::new(part.unwrap_or_default())
 }
 
+/// Whether credit is as much of what a lock holds as is worth an entry.
+fn is_share(rise: MicroCredits, lock_amount: MicroCredits) -> bool {
+    !rise.is_zero() && rise.get() >= lock_amount.get() / SUMMARY_SHARE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,7 +258,12 @@ mod tests {
         assert_eq!(due(step, 0, step - 1), delayed);
         assert_eq!(due(step - 1, 0, step), delayed);
         assert_eq!(due(u64::MAX, 0, 0), None, "it would book nothing");
-        assert_eq!(due(0, 1, 0), delayed);
+        let put_off = Some(Instant::ZERO.after(SUMMARY_DELAY_MAX));
+        let least = SUMMARY_BYTES_MIN.get();
+        assert_eq!(due(least, 0, least), delayed);
+        assert_eq!(due(least, 0, least - 1), put_off, "little is not worth it");
+        assert_eq!(due(0, LOCK.get() / SUMMARY_SHARE, 0), delayed);
+        assert_eq!(due(0, LOCK.get() / SUMMARY_SHARE - 1, 0), put_off);
         // More than the lock holds is worth nothing more.
         let mut summary = Summary::default();
         told(&mut summary, 0, LOCK.get());

@@ -1,7 +1,7 @@
 //! Rules of the receipt protocol that only a broken or hostile peer breaks.
 
-/// A rule that only a broken or hostile peer breaks. The connection is plain BitTorrent from then
-/// on; the session may close it.
+/// A rule that only a broken or hostile peer breaks. The connection means nothing to receipts from
+/// then on, and the session closes it (docs/PROTOCOL.md §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A message that is not legal in this phase.

@@ -1,109 +1,128 @@
 //! Taking over what the settlement node said, or none of it.
 
-use seedbank_ledger::charts::node::NodeCommand;
+use std::slice;
+
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::settlement::{SettlementAnswer, Statement};
+use seedbank_ledger::settlement::{AnswerBody, OperationAnswer, SettlementAnswer, Statement};
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
 use seedbank_ledger::statement::{LockStatus, Operation, StatementLine};
 use seedbank_ledger::{Instant, MicroCredits, Sequence, UnixTime};
 
 use super::Wallet;
-use super::config::{FRESH, LOCKS_MAX, RETRY_MAX};
+use super::config::{FRESH, RETRY_MAX};
 use super::link::{Asked, Question};
-use super::orders::{self, Answer, Told, Wanted};
+use super::orders::{self, Answer, Wanted};
 use crate::credit::event::CreditEvent;
-use crate::credit::output::{CreditOutput, Errand};
+use crate::credit::settlement::Envelope;
+
+/// Why an answer is not used.
+pub(super) enum Fault {
+    /// It is no word of the settlement node's on this question.
+    Unusable(String),
+    /// It says that we asked too late, or too early; settlement time is known better now.
+    Late,
+    /// The settlement node's ledger went back, which was told.
+    RolledBack,
+    /// The settlement node contradicts itself, or us.
+    Contradiction(&'static str),
+}
+
+impl From<&'static str> for Fault {
+    fn from(what: &'static str) -> Self {
+        Self::Contradiction(what)
+    }
+}
 
 impl Wallet {
-    /// Checks an answer and takes it over. An error says what is wrong with it; nothing was used.
-    pub(super) fn take_answer(
+    /// Opens an envelope, checks what is in it and takes it over. After an error nothing was used
+    /// but the time that the settlement node sealed.
+    pub(super) fn take_envelope(
+        &mut self,
+        asked: &Asked,
+        envelope: &Envelope,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<(), Fault> {
+        let (scheme, network) = (self.identity.scheme(), &self.network);
+        let answer = envelope
+            .open(scheme, network.id, &network.settlement, asked.hash, 0)
+            .map_err(|error| Fault::Unusable(error.to_string()))?;
+        let waited = now.since(asked.at);
+        if waited <= FRESH {
+            self.clock.answered(answer.time, waited.as_secs(), unix);
+        } else {
+            self.clock.not_before(answer.time, unix);
+        }
+        self.take_answer(asked, answer, now, unix)
+    }
+
+    /// Says why an answer was not used. What anybody on the way can bring about is told once until
+    /// an answer is used.
+    pub(super) fn not_used(&mut self, fault: Fault) {
+        match fault {
+            Fault::Unusable(why) if !self.told_unusable => {
+                self.told_unusable = true;
+                self.event(CreditEvent::AnswerUnusable { why });
+            }
+            Fault::Unusable(_) | Fault::Late | Fault::RolledBack => {}
+            Fault::Contradiction(what) => self.conflict(what.to_owned()),
+        }
+    }
+
+    fn take_answer(
         &mut self,
         asked: &Asked,
         answer: SettlementAnswer,
         now: Instant,
         unix: UnixTime,
-    ) -> Result<(), &'static str> {
-        match (asked.question, answer) {
-            (Question::Lock(lock_id), SettlementAnswer::Lock(status)) => {
-                self.lock_told(lock_id, status)
+    ) -> Result<(), Fault> {
+        match (asked.question, answer.body) {
+            (Question::Order, AnswerBody::Operation(told)) => self.order_told(*told, now, unix),
+            (Question::Order, AnswerBody::Refused(refusal)) => {
+                self.order_told(refused(refusal), now, unix)
+            }
+            (Question::Claim { lock_id, amount }, AnswerBody::Operation(told)) => {
+                self.claim_told((lock_id, amount), *told, unix)
+            }
+            (Question::Claim { lock_id, amount }, AnswerBody::Refused(refusal)) => {
+                self.claim_told((lock_id, amount), refused(refusal), unix)
+            }
+            (Question::Lock(lock_id), AnswerBody::Lock(status)) => self.lock_told(lock_id, status),
+            (Question::Statement, AnswerBody::Statement(statement)) => {
+                self.statement_told(asked, statement, now, unix)
+            }
+            (Question::Line(line), AnswerBody::Statement(statement)) => {
+                self.line_told(asked, line, statement, now, unix)
             }
             (
-                Question::Order { .. } | Question::Claim { .. } | Question::Statement,
-                SettlementAnswer::Statement(statement),
-            ) => {
-                self.check_statement(asked.after, &statement)?;
-                let told = Told {
-                    to_order: matches!(asked.question, Question::Order { .. }),
-                    statement: &statement,
-                };
-                self.statement_told(asked, &told, now, unix);
-                Ok(())
-            }
-            (Question::Lock(_), SettlementAnswer::Statement(_))
+                Question::Lock(_) | Question::Statement | Question::Line(_),
+                AnswerBody::Refused(Refusal::Expired),
+            ) => Err(Fault::Late),
+            (
+                Question::Lock(_) | Question::Statement | Question::Line(_),
+                AnswerBody::Refused(refusal),
+            ) => Err(Fault::Unusable(format!("a question is refused: {refusal}"))),
+            (
+                Question::Order | Question::Claim { .. },
+                AnswerBody::Account(_) | AnswerBody::Lock(_) | AnswerBody::Statement(_),
+            )
             | (
-                Question::Order { .. } | Question::Claim { .. } | Question::Statement,
-                SettlementAnswer::Lock(_),
-            ) => Err("an answer to another question"),
+                Question::Lock(_),
+                AnswerBody::Operation(_) | AnswerBody::Account(_) | AnswerBody::Statement(_),
+            )
+            | (
+                Question::Statement | Question::Line(_),
+                AnswerBody::Operation(_) | AnswerBody::Account(_) | AnswerBody::Lock(_),
+            ) => Err("an answer to another question".into()),
         }
     }
 
-    /// Nothing of an answer is used unless all of it holds.
-    fn check_statement(
-        &self,
-        after: Option<Sequence>,
-        statement: &Statement,
-    ) -> Result<(), &'static str> {
-        let own = self.identity.id();
-        if statement.account.account != own {
-            return Err("an account that is not ours");
-        }
-        // Or it would be asked for the next one at once, and for ever.
-        let last = statement.lines.last();
-        let last = last.map(|line| line.certificate.body.sequence);
-        if statement.more && last <= after {
-            return Err("a page that brings nothing and is not the last");
-        }
-        let mut newest = self.seen;
-        let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;
-        for line in statement.lines.iter().filter(is_new) {
-            let body = &line.certificate.body;
-            if body.account != own || body.network_id != self.network.id {
-                return Err("a certificate that is not for us");
-            }
-            if line.previous != newest || Some(body.sequence) <= newest {
-                return Err("lines that do not follow ours");
-            }
-            newest = Some(body.sequence);
-            let certified = line
-                .certificate
-                .verify_by(self.identity.scheme(), &self.network.settlement);
-            if certified.is_err() {
-                return Err("a certificate with a wrong signature");
-            }
-            if let Some(status) = &line.lock {
-                self.check_lock(status)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_lock(&self, status: &LockStatus) -> Result<(), &'static str> {
-        let lock = &status.lock;
-        if lock.body.network_id != self.network.id {
-            return Err("a lock of another network");
-        }
-        lock.verify_by(self.identity.scheme(), &self.network.settlement)
-            .map_err(|_| "a lock with a wrong signature")
-    }
-
-    fn lock_told(
-        &mut self,
-        lock_id: LockId,
-        status: Option<LockStatus>,
-    ) -> Result<(), &'static str> {
+    fn lock_told(&mut self, lock_id: LockId, status: Option<LockStatus>) -> Result<(), Fault> {
         match status {
-            Some(status) if status.lock.body.lock_id != lock_id => return Err("another lock"),
+            Some(status) if status.lock.body.lock_id != lock_id => {
+                return Err("another lock".into());
+            }
             Some(status) => {
                 self.check_lock(&status)?;
                 self.lock_changed(&status);
@@ -114,98 +133,198 @@ impl Wallet {
         Ok(())
     }
 
-    fn lock_changed(&mut self, status: &LockStatus) {
-        let lock = &status.lock.body;
-        if status.closed {
-            self.payees.remove(&lock.lock_id);
-        } else if lock.payer == self.identity.id() && self.payees.len() < LOCKS_MAX {
-            self.payees.insert(lock.lock_id, lock.payee);
-            assert!(self.payees.len() <= LOCKS_MAX, "own locks are bounded");
+    /// A page of lines, and the account as it stands.
+    fn statement_told(
+        &mut self,
+        asked: &Asked,
+        mut statement: Statement,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<(), Fault> {
+        self.check_account(asked, &statement.account)?;
+        if asked.after > self.seen {
+            // Lines that we had then were refused since: from there again.
+            self.told_at = Some(now);
+            return Ok(());
         }
-        self.outputs.push_back(Errand::LockTold(*status).into());
-    }
-
-    /// Takes over an answer that was checked: orders first, then each line's lock and its entry, so
-    /// that a crash between them reads the line again.
-    fn statement_told(&mut self, asked: &Asked, told: &Told<'_>, now: Instant, unix: UnixTime) {
-        let statement = told.statement;
-        let last = statement
+        // Or it would be asked for the next one at once, and for ever.
+        let newest = statement.newest();
+        if statement.more && newest <= asked.after {
+            return Err("a page that brings nothing and is not the last".into());
+        }
+        let seen = self.seen;
+        statement
             .lines
-            .last()
-            .map(|line| line.certificate.body.sequence);
-        let version = last.or(asked.after);
-        let is_new = |line: &&StatementLine| Some(line.certificate.body.sequence) > self.seen;
-        let lines: Vec<&StatementLine> = statement.lines.iter().filter(is_new).collect();
+            .retain(|line| Some(line.certificate.body.sequence) > seen);
+        let lines: Vec<StatementLine> = statement.lines.into_iter().map(signed_only).collect();
+        self.check_lines(&lines)?;
+        self.check_ends(&statement.account.head, &lines)?;
         self.take_lines(&lines, unix);
-        if version >= self.seen {
-            self.seen = version;
-            self.account = statement.account;
+        if newest.or(asked.after) >= self.seen {
+            self.account = statement.account.status;
             self.synced |= !statement.more;
         }
-        let answer = self.orders.current.map_or(Answer::Open, |current| {
-            orders::read_answer(self.identity.scheme(), &current.order, told)
-        });
-        self.date_clock(asked, &statement.lines, now, unix);
-        self.settle_order(answer, now, unix);
-        if let Question::Claim {
-            lock_id, amount, ..
-        } = asked.question
-        {
-            self.claim_told(lock_id, amount, statement);
-        }
+        lines
+            .iter()
+            .for_each(|line| self.settle_by(line, now, unix));
         self.watch_nonce();
-        for line in &lines {
-            if let Some(status) = &line.lock {
-                self.lock_changed(status);
-            }
-            let line = Box::new((*line).clone().with_signed_reason_only());
-            self.outputs
-                .push_back(CreditOutput::Append(NodeCommand::Settled(line)));
-        }
+        self.book_lines(lines);
         self.told_at = (!statement.more).then_some(now);
         // An answer to a later question has the line, or there is none.
         let seen = self.seen;
         self.hint
             .take_if(|(line, at)| Some(*line) <= seen || asked.at >= *at);
+        Ok(())
     }
 
-    fn take_lines(&mut self, lines: &[&StatementLine], unix: UnixTime) {
-        for line in lines {
-            let body = &line.certificate.body;
-            self.as_of = self.as_of.max(body.time);
-            self.clock.not_before(body.time, unix);
-            if let Operation::Order(order) = &line.operation
-                && order.body.account == self.identity.id()
-            {
-                self.orders.note(&order.body);
-                self.orders.forget_queued(&order.body);
-                let is_rotation = matches!(order.body.kind, OrderKind::RotateKey { .. });
-                self.retired |= is_rotation && line.refusal.is_none();
-            }
-        }
+    /// The one line of an entry that answered the order and that is older than our newest: a crash
+    /// kept the line and not what became of the order.
+    fn line_told(
+        &mut self,
+        asked: &Asked,
+        sequence: Sequence,
+        statement: Statement,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<(), Fault> {
+        self.check_account(asked, &statement.account)?;
+        self.look_at = None;
+        let mut lines = statement.lines.into_iter();
+        let line = lines.find(|line| line.certificate.body.sequence == sequence);
+        let line = signed_only(line.ok_or("a line that is spoken of and not there")?);
+        self.check_line(&line)?;
+        self.check_ends(&statement.account.head, slice::from_ref(&line))?;
+        self.note_own(&line);
+        self.settle_by(&line, now, unix);
+        Ok(())
     }
 
-    /// An order or claim that was carried out while we waited tells settlement time.
-    fn date_clock(&mut self, asked: &Asked, lines: &[StatementLine], now: Instant, unix: UnixTime) {
-        let first = match asked.question {
-            Question::Order { first } | Question::Claim { first, .. } => first,
-            Question::Statement | Question::Lock(_) => false,
+    /// What became of the order, which only a certified line says for good.
+    fn order_told(
+        &mut self,
+        told: OperationAnswer,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<(), Fault> {
+        let Some(current) = self.orders.current else {
+            return Ok(());
         };
-        let own = |line: &&StatementLine| match (&line.operation, asked.question) {
-            (Operation::Order(order), Question::Order { .. }) => self
-                .orders
-                .current
-                .is_some_and(|current| current.order.body == order.body),
-            (Operation::Claim(claim), Question::Claim { lock_id, .. }) => {
-                claim.body.lock_id == lock_id
+        if let Some(line) = told.line {
+            let line = signed_only(line);
+            if orders::read_line(self.identity.scheme(), &current.order, &line).is_none() {
+                return Err("a line of another order".into());
             }
-            (Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_), _) => false,
-        };
-        if !first || now.since(asked.at) > FRESH {
-            return;
+            return self.operation_line(line, now, unix);
         }
-        if let Some(line) = lines.iter().rev().find(own) {
-            self.clock.sample(line.certificate.body.time, unix);
+        let answer = match (told.used_by, told.sequence, told.refusal) {
+            (Some(other), _, refusal) => {
+                self.told_at = None;
+                orders::compare(self.identity.scheme(), &current.order, &other, refusal)
+            }
+            (None, Some(sequence), _) => {
+                self.look_for(sequence, now);
+                Answer::Open
+            }
+            (None, None, Some(refusal)) => Answer::NotTaken(refusal),
+            (None, None, None) => return Err("an answer that says nothing".into()),
+        };
+        // Without its line it is not done yet.
+        let answer = match answer {
+            Answer::Done(_) => Answer::Open,
+            other => other,
+        };
+        self.settle_order(answer, now, unix);
+        Ok(())
+    }
+
+    fn claim_told(
+        &mut self,
+        (lock_id, amount): (LockId, MicroCredits),
+        told: OperationAnswer,
+        unix: UnixTime,
+    ) -> Result<(), Fault> {
+        let is_told = told.line.is_some();
+        if let Some(line) = told.line {
+            let line = signed_only(line);
+            let is_ours = match &line.operation {
+                Operation::Claim(claim) => claim.body.lock_id == lock_id,
+                Operation::Order(_) | Operation::Expiry(_) => false,
+            };
+            if !is_ours {
+                return Err("a line of another claim".into());
+            }
+            self.claim_line(line, unix)?;
+        }
+        self.errands.claim_answered(lock_id, amount);
+        if !is_told {
+            // Paid earlier than we knew, or refused: the lock itself tells.
+            self.errands.ask(lock_id);
+        }
+        let refusal = told
+            .refusal
+            .filter(|refusal| *refusal != Refusal::AlreadyDone);
+        if let Some(refusal) = refusal {
+            let what = format!("claim on lock {lock_id}");
+            self.event(CreditEvent::SettlementRefused { what, refusal });
+        }
+        Ok(())
+    }
+
+    /// The line of the order, which settles it; taken over if it is the next one, else what is
+    /// between is asked for.
+    fn operation_line(
+        &mut self,
+        line: StatementLine,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<(), Fault> {
+        self.check_line(&line)?;
+        self.note_own(&line);
+        let lines = self.take_next(line.clone(), unix);
+        self.settle_by(&line, now, unix);
+        self.book_lines(lines);
+        Ok(())
+    }
+
+    fn claim_line(&mut self, line: StatementLine, unix: UnixTime) -> Result<(), Fault> {
+        self.check_line(&line)?;
+        let lines = self.take_next(line, unix);
+        self.book_lines(lines);
+        Ok(())
+    }
+
+    /// Takes over a line that follows our newest. One that leaves a gap is asked for with what is
+    /// before it.
+    fn take_next(&mut self, line: StatementLine, unix: UnixTime) -> Vec<StatementLine> {
+        let sequence = Some(line.certificate.body.sequence);
+        if sequence <= self.seen {
+            return Vec::new();
+        }
+        if line.previous != self.seen {
+            self.told_at = None;
+            return Vec::new();
+        }
+        let lines = vec![line];
+        self.take_lines(&lines, unix);
+        lines
+    }
+
+    /// The entry that answers the order was there before: its line says what it is.
+    fn look_for(&mut self, sequence: Sequence, now: Instant) {
+        if Some(sequence) <= self.seen {
+            self.look_at = Some(sequence);
+        } else {
+            self.told_at = None;
+        }
+        self.order_at = now.after(RETRY_MAX);
+    }
+
+    /// A certified line settles the order whose nonce it is about.
+    fn settle_by(&mut self, line: &StatementLine, now: Instant, unix: UnixTime) {
+        if let Some(current) = self.orders.current
+            && let Some(answer) = orders::read_line(self.identity.scheme(), &current.order, line)
+        {
+            self.settle_order(answer, now, unix);
         }
     }
 
@@ -269,25 +388,6 @@ impl Wallet {
         self.write_order(order, true);
     }
 
-    fn claim_told(&mut self, lock_id: LockId, amount: MicroCredits, statement: &Statement) {
-        self.errands.claim_answered(lock_id, amount);
-        let shows = |line: &StatementLine| {
-            let lock = line.lock.as_ref();
-            lock.is_some_and(|status| status.lock.body.lock_id == lock_id)
-        };
-        if !statement.lines.iter().any(shows) {
-            // Paid earlier than we knew, or refused: the lock itself tells.
-            self.errands.ask(lock_id);
-        }
-        let refusal = statement
-            .refusal
-            .filter(|refusal| *refusal != Refusal::AlreadyDone);
-        if let Some(refusal) = refusal {
-            let what = format!("claim on lock {lock_id}");
-            self.event(CreditEvent::SettlementRefused { what, refusal });
-        }
-    }
-
     /// A nonce that was used cannot become free again, unless the settlement node lost entries.
     fn watch_nonce(&mut self) {
         let lost = self.orders.is_ahead_of(self.account.nonce);
@@ -309,4 +409,19 @@ impl Wallet {
         let signer = self.network.settlement;
         self.event(CreditEvent::Conflict { signer, what });
     }
+}
+
+/// A refusal without an entry.
+fn refused(refusal: Refusal) -> OperationAnswer {
+    OperationAnswer {
+        refusal: Some(refusal),
+        used_by: None,
+        sequence: None,
+        line: None,
+    }
+}
+
+/// A line without a reason that nobody signed.
+fn signed_only(line: StatementLine) -> StatementLine {
+    line.with_signed_reason_only()
 }

@@ -6,13 +6,13 @@ use super::config::{JUMP_SECS, SKEW_MAX_SECS};
 
 /// An estimate of settlement time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SettlementClock {
+pub(super) struct SettlementTime {
     /// Settlement time minus ours, in seconds.
     skew_secs: i64,
     last: Option<(Instant, UnixTime)>,
 }
 
-impl SettlementClock {
+impl SettlementTime {
     /// Notes the time. A wall clock that somebody set makes the estimate worthless.
     pub(super) fn observe(&mut self, now: Instant, unix: UnixTime) {
         if let Some((then, unix_then)) = self.last {
@@ -24,8 +24,18 @@ impl SettlementClock {
         self.last = Some((now, unix));
     }
 
-    /// A certificate made just now.
-    pub(super) fn sample(&mut self, certified: UnixTime, unix: UnixTime) {
+    /// An answer of this time came, to a question asked so many seconds ago: settlement time is
+    /// between the two. An estimate that is so stays, so that who holds answers up moves nothing.
+    pub(super) fn answered(&mut self, time: UnixTime, waited_secs: u64, unix: UnixTime) {
+        let latest = time.plus_secs(waited_secs);
+        // A second more, as all of them are cut to whole ones.
+        if self.settlement(unix) > latest.plus_secs(1) {
+            self.sample(latest, unix);
+        }
+        self.not_before(time, unix);
+    }
+
+    fn sample(&mut self, certified: UnixTime, unix: UnixTime) {
         self.skew_secs = difference(certified, unix);
     }
 
@@ -78,7 +88,7 @@ mod tests {
 
     #[test]
     fn eleven_minutes_off_is_unsound_either_way() {
-        let mut clock = SettlementClock::default();
+        let mut clock = SettlementTime::default();
         clock.sample(NOON, NOON.plus_secs(660));
         assert_eq!(clock.skew_secs(), -660);
         assert!(!clock.is_sound());
@@ -90,8 +100,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_was_held_up_moves_a_good_estimate_nowhere() {
+        let mut clock = SettlementTime::default();
+        for waited in [0, 1, 29] {
+            clock.answered(NOON, waited, NOON.plus_secs(waited));
+            assert_eq!(clock.skew_secs(), 0);
+        }
+        clock.answered(NOON, 29, NOON.plus_secs(700));
+        assert_eq!(clock.skew_secs(), -671);
+        clock.answered(NOON.plus_secs(50), 3, NOON);
+        assert_eq!(clock.skew_secs(), 50);
+    }
+
+    #[test]
     fn an_old_certificate_moves_the_estimate_forwards_only() {
-        let mut clock = SettlementClock::default();
+        let mut clock = SettlementTime::default();
         clock.not_before(NOON, NOON.plus_secs(86_400));
         assert_eq!(clock.skew_secs(), 0);
         clock.not_before(NOON, NOON.minus_secs(900));
@@ -100,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_is_measured_anew() {
-        let mut clock = SettlementClock::default();
+        let mut clock = SettlementTime::default();
         clock.observe(at(0), NOON);
         clock.sample(NOON.plus_secs(900), NOON);
         clock.observe(at(10), NOON.plus_secs(10));
@@ -111,7 +134,7 @@ mod tests {
 
     #[test]
     fn times_at_the_ends_do_not_overflow() {
-        let mut clock = SettlementClock::default();
+        let mut clock = SettlementTime::default();
         clock.sample(UnixTime::ZERO, UnixTime::from_secs(u64::MAX));
         assert!(!clock.is_sound());
         assert_eq!(clock.settlement(UnixTime::ZERO), UnixTime::ZERO);

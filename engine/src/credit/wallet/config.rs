@@ -6,8 +6,6 @@ use seedbank_ledger::Duration;
 pub const QUEUE_MAX: usize = 32;
 /// Request ids of transfers that are remembered, newest last.
 pub const REQUEST_IDS_MAX: usize = 256;
-/// Longest request id, in bytes.
-pub const REQUEST_ID_LEN_MAX: usize = 64;
 /// Locks of ours that are open at once.
 pub const LOCKS_MAX: usize = 4096;
 /// Claims, questions about locks and closes that wait at once, of each.
@@ -37,12 +35,18 @@ pub const FRESH: Duration = Duration::from_secs(60);
 pub const ORDER_VALID_SECS: u64 = 600;
 /// A transfer is good for this long, in seconds.
 pub const TRANSFER_VALID_SECS: u64 = 86_400;
+/// A signed read is good for this long, in seconds.
+pub const READ_VALID_SECS: u64 = 300;
 /// An operation about a lock that could not be signed for this long is dropped; plans change.
 pub const WANTED_FOR: Duration = Duration::from_secs(600);
 
 const _: () = assert!(
     RETRY_MIN.as_nanos() < RETRY_MAX.as_nanos(),
     "pauses grow towards their bound"
+);
+const _: () = assert!(
+    READ_VALID_SECS <= seedbank_ledger::settlement::codec::READ_VALID_SECS_MAX,
+    "a settlement node takes our reads"
 );
 const _: () = assert!(
     FRESH.as_secs() < SKEW_MAX_SECS,

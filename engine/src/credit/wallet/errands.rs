@@ -22,8 +22,6 @@ pub(super) struct Errands {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingClaim {
     pub(super) claim: SignedClaim,
-    /// It went out at least once.
-    pub(super) sent: bool,
 }
 
 impl Errands {
@@ -33,8 +31,7 @@ impl Errands {
         let known = self.claims.get(&lock_id);
         let larger = known.is_none_or(|known| amount(&claim) > amount(&known.claim));
         if larger && (known.is_some() || self.claims.len() < ERRANDS_MAX) {
-            let sent = false;
-            self.claims.insert(lock_id, PendingClaim { claim, sent });
+            self.claims.insert(lock_id, PendingClaim { claim });
         }
         assert!(self.claims.len() <= ERRANDS_MAX, "claims are bounded");
     }
@@ -74,13 +71,6 @@ impl Errands {
             "a lock is claimed before it is closed"
         );
         Some(lock_id)
-    }
-
-    /// A claim went out.
-    pub(super) fn claim_sent(&mut self, lock_id: LockId) {
-        if let Some(errand) = self.claims.get_mut(&lock_id) {
-            errand.sent = true;
-        }
     }
 
     /// A claim up to `claimed` was answered, whatever the answer.

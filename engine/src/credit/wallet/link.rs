@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use seedbank_ledger::signed::answer::RequestHash;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::{Instant, MicroCredits, Sequence};
 
@@ -10,26 +11,41 @@ use super::config::{BESIDE_MAX, REPLY_WAIT, RETRY_MAX, RETRY_MIN};
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
-    /// The one unanswered order; whether it was sent for the first time.
-    Order { first: bool },
-    /// A claim up to this receipt; whether it was sent for the first time.
+    /// The one unanswered order.
+    Order,
+    /// A claim up to this receipt.
     Claim {
         lock_id: LockId,
         amount: MicroCredits,
-        first: bool,
     },
     /// My lines.
     Statement,
+    /// One line of mine, of an entry that answered the order.
+    Line(Sequence),
     /// One lock.
     Lock(LockId),
+}
+
+impl Question {
+    /// Whether it is of those of which one at a time is under way.
+    fn is_main(self) -> bool {
+        match self {
+            Self::Order | Self::Statement | Self::Line(_) => true,
+            Self::Claim { .. } | Self::Lock(_) => false,
+        }
+    }
 }
 
 /// A question without an answer yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) question: Question,
+    /// What an answer to it is sealed to.
+    pub(super) hash: RequestHash,
     /// Newest line I had.
     pub(super) after: Option<Sequence>,
+    /// Entries that the network's ledger was known to have.
+    pub(super) size_min: u64,
     pub(super) at: Instant,
 }
 
@@ -45,8 +61,8 @@ pub(super) struct SettlementLink {
 
 impl SettlementLink {
     /// A number for a question that goes out now.
-    pub(super) fn ask(&mut self, question: Question, after: Option<Sequence>, at: Instant) -> u64 {
-        let is_main = matches!(question, Question::Order { .. } | Question::Statement);
+    pub(super) fn ask(&mut self, asked: Asked) -> u64 {
+        let is_main = asked.question.is_main();
         assert!(
             !is_main || !self.main_is_busy(),
             "one order or statement is under way at a time"
@@ -57,11 +73,6 @@ impl SettlementLink {
         );
         let request = self.next_request;
         self.next_request += 1;
-        let asked = Asked {
-            question,
-            after,
-            at,
-        };
         let known = self.asked.insert(request, asked);
         assert!(known.is_none(), "every question has a number of its own");
         self.check_invariants();
@@ -126,9 +137,7 @@ impl SettlementLink {
 
     /// Whether an order or a statement, of which there is one at a time, is under way.
     pub(super) fn main_is_busy(&self) -> bool {
-        let main =
-            |asked: &Asked| matches!(asked.question, Question::Order { .. } | Question::Statement);
-        self.asked.values().any(main)
+        self.asked.values().any(|asked| asked.question.is_main())
     }
 
     /// How many claims and questions about locks may go out now.
@@ -140,7 +149,7 @@ impl SettlementLink {
     pub(super) fn concerns(&self, lock_id: LockId) -> bool {
         self.asked.values().any(|asked| match asked.question {
             Question::Claim { lock_id: id, .. } | Question::Lock(id) => id == lock_id,
-            Question::Order { .. } | Question::Statement => false,
+            Question::Order | Question::Statement | Question::Line(_) => false,
         })
     }
 
@@ -183,7 +192,13 @@ mod tests {
     #[test]
     fn a_lost_answer_counts_as_unreachable_after_30_seconds() {
         let mut link = SettlementLink::default();
-        let request = link.ask(Question::Statement, None, Instant::ZERO);
+        let request = link.ask(Asked {
+            question: Question::Statement,
+            hash: RequestHash::of(&[]),
+            after: None,
+            size_min: 0,
+            at: Instant::ZERO,
+        });
         let later = Instant::ZERO.after(Duration::from_secs(30));
         link.expire(later);
         assert!(link.answered(request).is_none());

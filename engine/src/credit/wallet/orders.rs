@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use seedbank_ledger::identity::SignatureScheme;
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::settlement::Statement;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
 use seedbank_ledger::statement::{Operation, StatementLine};
@@ -233,47 +232,22 @@ impl Orders {
     }
 }
 
-/// An answer as far as it can concern an order.
-pub(super) struct Told<'a> {
-    /// Whether the answer is to this order, not to another question.
-    pub(super) to_order: bool,
-    pub(super) statement: &'a Statement,
-}
-
-/// Reads what became of `order` out of an answer. A line decides before the answer's own fields.
-pub(super) fn read_answer(
+/// What a line says became of `order`; `None` if it is about another nonce or account.
+pub(super) fn read_line(
     scheme: &dyn SignatureScheme,
     order: &SignedOrder,
-    told: &Told<'_>,
-) -> Answer {
-    let statement = told.statement;
-    let mine = |line: &StatementLine| match line.operation {
-        Operation::Order(other)
-            if other.body.account == order.body.account && other.body.nonce == order.body.nonce =>
-        {
-            Some((other, line.refusal))
-        }
-        Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => None,
+    line: &StatementLine,
+) -> Option<Answer> {
+    let Operation::Order(other) = &line.operation else {
+        return None;
     };
-    if let Some((other, refusal)) = statement.lines.iter().find_map(mine) {
-        return compare(scheme, order, &other, refusal);
-    }
-    if !told.to_order {
-        return Answer::Open;
-    }
-    if let Some(other) = &statement.used_by {
-        return compare(scheme, order, other, statement.refusal);
-    }
-    if statement.account.nonce >= order.body.nonce {
-        let about_order =
-            |refusal: &Refusal| !matches!(refusal, Refusal::WrongNonce | Refusal::AlreadyDone);
-        return Answer::Done(statement.refusal.filter(about_order));
-    }
-    statement.refusal.map_or(Answer::Open, Answer::NotTaken)
+    let is_about_it =
+        other.body.account == order.body.account && other.body.nonce == order.body.nonce;
+    is_about_it.then(|| compare(scheme, order, other, line.refusal))
 }
 
 /// `order` against the one that used its nonce.
-fn compare(
+pub(super) fn compare(
     scheme: &dyn SignatureScheme,
     order: &SignedOrder,
     used_by: &SignedOrder,

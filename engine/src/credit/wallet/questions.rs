@@ -1,28 +1,40 @@
 //! What goes to the settlement node next.
 
+use seedbank_ledger::settlement::PAGE_LINES_MAX;
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::signed::read::{ReadKind, ReadRequest};
 use seedbank_ledger::tally::{OrderRow, TallyRow};
-use seedbank_ledger::{Instant, Sequence, UnixTime};
+use seedbank_ledger::{Instant, UnixTime};
 
 use super::Wallet;
-use super::config::{ORDER_VALID_SECS, TRANSFER_VALID_SECS};
+use super::config::{ORDER_VALID_SECS, READ_VALID_SECS, TRANSFER_VALID_SECS};
 use super::errands::PendingClaim;
-use super::link::Question;
+use super::link::{Asked, Question};
 use super::orders::{self, Wanted};
 use crate::credit::output::CreditOutput;
 use crate::credit::settlement::SettlementRequest;
 
 impl Wallet {
-    /// The unanswered order, else a statement that is due, else the next order.
+    /// A line that the order's answer spoke of, the unanswered order, a statement that is due, or
+    /// the next order: the first of them that may go out.
     pub(super) fn send_main(&mut self, now: Instant, unix: UnixTime) {
-        if self.orders.current.is_some() && now >= self.order_at {
+        if let Some(line) = self.look_at {
+            let after = line.get().checked_sub(1).filter(|before| *before > 0);
+            let kind = ReadKind::Statement {
+                after: after.map(seedbank_ledger::Sequence::new),
+                count: 1,
+            };
+            self.send_read(Question::Line(line), kind, now, unix);
+        } else if self.orders.current.is_some() && now >= self.order_at && self.rollback.is_none() {
             self.send_order(now);
         } else if now >= self.statement_at() && !self.draining {
-            self.send(Question::Statement, now, |after| {
-                SettlementRequest::Statement { after }
-            });
+            let kind = ReadKind::Statement {
+                after: self.seen,
+                count: u32::try_from(PAGE_LINES_MAX).expect("a page of lines is bounded"),
+            };
+            self.send_read(Question::Statement, kind, now, unix);
         } else if self.may_sign()
             && let Some(wanted) = self.next_wanted(now)
         {
@@ -46,7 +58,8 @@ impl Wallet {
         let free = self.orders.current.is_none() && self.synced && !self.nonce_lost;
         // The settlement node says which nonce is the last, and may say anything.
         let has_next = self.account.nonce < u64::MAX;
-        free && has_next && !self.retired && !self.draining
+        let is_open = !self.retired && !self.draining && self.rollback.is_none();
+        free && has_next && is_open
     }
 
     /// Signs the next order and has it written.
@@ -86,9 +99,9 @@ impl Wallet {
             !first || self.is_written_last(&order),
             "an order is written before it is sent"
         );
-        self.send(Question::Order { first }, now, |after| {
-            SettlementRequest::Submit { order, after }
-        });
+        let random = self.randoms.draw();
+        let what = SettlementRequest::Submit { random, order };
+        self.send(Question::Order, what, now);
     }
 
     /// Whether the last output writes this order as unanswered.
@@ -109,22 +122,15 @@ impl Wallet {
             .filter(|(id, _)| !self.link.concerns(*id))
             .take(room)
             .collect();
-        for (lock_id, errand) in due {
-            self.errands.claim_sent(lock_id);
-            let claim = errand.claim;
-            let question = Question::Claim {
-                lock_id,
-                amount: claim.body.receipt.body.amount,
-                first: !errand.sent,
-            };
-            self.send(question, now, |after| SettlementRequest::Claim {
-                claim,
-                after,
-            });
+        for (lock_id, PendingClaim { claim }) in due {
+            let amount = claim.body.receipt.body.amount;
+            let random = self.randoms.draw();
+            let what = SettlementRequest::Claim { random, claim };
+            self.send(Question::Claim { lock_id, amount }, what, now);
         }
     }
 
-    pub(super) fn send_questions(&mut self, now: Instant) {
+    pub(super) fn send_questions(&mut self, now: Instant, unix: UnixTime) {
         let room = self.link.room_beside();
         let due: Vec<LockId> = self
             .errands
@@ -133,20 +139,31 @@ impl Wallet {
             .take(room)
             .collect();
         for lock_id in due {
-            self.send(Question::Lock(lock_id), now, |_| {
-                SettlementRequest::Lock(lock_id)
-            });
+            let kind = ReadKind::Lock(lock_id);
+            self.send_read(Question::Lock(lock_id), kind, now, unix);
         }
     }
 
-    fn send(
-        &mut self,
-        question: Question,
-        now: Instant,
-        what: impl FnOnce(Option<Sequence>) -> SettlementRequest,
-    ) {
-        let request = self.link.ask(question, self.seen, now);
-        let what = what(self.seen);
+    fn send_read(&mut self, question: Question, kind: ReadKind, now: Instant, unix: UnixTime) {
+        let read = ReadRequest {
+            network_id: self.network.id,
+            account: self.identity.id(),
+            kind,
+            random: self.randoms.draw(),
+            valid_until: self.clock.settlement(unix).plus_secs(READ_VALID_SECS),
+        };
+        let read = read.sign(&self.identity);
+        self.send(question, SettlementRequest::Read(read), now);
+    }
+
+    fn send(&mut self, question: Question, what: SettlementRequest, now: Instant) {
+        let request = self.link.ask(Asked {
+            question,
+            hash: what.hash(),
+            after: self.seen,
+            size_min: self.size_min(),
+            at: now,
+        });
         self.outputs
             .push_back(CreditOutput::Settle { request, what });
     }

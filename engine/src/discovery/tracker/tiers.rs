@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use seedbank_ledger::{Duration, Instant};
 
 use crate::content::metainfo::TRACKERS_MAX;
-use crate::discovery::tracker::url::TrackerUrl;
-use crate::discovery::tracker::{AnnounceError, AnnounceEvent, AnnounceReply, TrackerView};
+use crate::discovery::tracker::url::{TrackerUrl, UrlError};
+use crate::discovery::tracker::{
+    AnnounceError, AnnounceEvent, AnnounceReply, TEXT_MAX, TrackerView,
+};
 use crate::rng::Rng;
+use crate::text::printable;
 
 /// Wait after a tracker's first failure; doubles with every further one.
 pub const RETRY_FIRST: Duration = Duration::from_secs(15);
@@ -33,8 +36,8 @@ pub struct Announce {
 #[derive(Clone, Debug)]
 pub struct Trackers {
     tiers: Vec<Vec<Tracker>>,
-    /// As given, for the torrent file.
-    original: Vec<Vec<String>>,
+    /// Those that cannot be asked, and why.
+    unusable: Vec<(String, UrlError)>,
     phase: AnnouncePhase,
     /// A completion that no tracker has been told yet.
     completed: bool,
@@ -67,18 +70,22 @@ struct Tracker {
 }
 
 impl Trackers {
-    /// From the tiers of a torrent; each is shuffled. URLs that cannot be asked, that come again or
-    /// that are past [`TRACKERS_MAX`] are left out.
-    pub fn new(tiers: Vec<Vec<String>>, rng_seed: u64) -> Self {
+    /// From the tiers of a torrent; each is shuffled. URLs that cannot be asked are only shown,
+    /// those that come again or are past [`TRACKERS_MAX`] are left out.
+    pub fn new(tiers: &[Vec<String>], rng_seed: u64) -> Self {
         let mut rng = Rng::new(rng_seed);
         let mut seen = BTreeSet::new();
         let mut ours: Vec<Vec<Tracker>> = Vec::new();
-        for tier in &tiers {
-            let urls = tier.iter().filter(|url| TrackerUrl::parse(url).is_ok());
+        let mut unusable = Vec::new();
+        for tier in tiers {
             let mut trackers = Vec::new();
-            for url in urls {
-                if seen.len() < TRACKERS_MAX && seen.insert(url) {
-                    trackers.push(Tracker::new(url));
+            for url in tier {
+                if seen.len() >= TRACKERS_MAX || !seen.insert(url) {
+                    continue;
+                }
+                match TrackerUrl::parse(url) {
+                    Ok(_) => trackers.push(Tracker::new(url)),
+                    Err(error) => unusable.push((printable(url.as_bytes(), TEXT_MAX), error)),
                 }
             }
             rng.shuffle(&mut trackers);
@@ -88,7 +95,7 @@ impl Trackers {
         }
         Self {
             tiers: ours,
-            original: tiers,
+            unusable,
             phase: AnnouncePhase::Idle,
             completed: false,
             due: Instant::ZERO,
@@ -108,6 +115,28 @@ impl Trackers {
         for tracker in self.tiers.iter_mut().flatten() {
             tracker.retry_at = now;
         }
+    }
+
+    /// The owner names trackers: they are asked at once and before all others, also those that
+    /// failed so far. URLs that cannot be asked, or past [`TRACKERS_MAX`], are left out.
+    pub fn add(&mut self, urls: &[String], now: Instant) {
+        let mut first = Vec::new();
+        for url in urls {
+            let known = self.tracker(url).map(|tracker| {
+                tracker.retry_at = now;
+                tracker.failures = 0;
+            });
+            let count = self.tiers.iter().flatten().count() + first.len();
+            let is_new = known.is_none() && count < TRACKERS_MAX;
+            let is_twice = first.iter().any(|one: &Tracker| one.url == *url);
+            if is_new && !is_twice && TrackerUrl::parse(url).is_ok() {
+                first.push(Tracker::new(url));
+            }
+        }
+        if !first.is_empty() {
+            self.tiers.insert(0, first);
+        }
+        self.due = now;
     }
 
     /// The last piece was verified, and it was downloaded by us: tell a tracker, once.
@@ -179,12 +208,8 @@ impl Trackers {
         }
     }
 
-    /// Tiers as they were given.
-    pub fn tiers(&self) -> Vec<Vec<String>> {
-        self.original.clone()
-    }
-
-    /// What each tracker said last, in the order in which they are asked.
+    /// What each tracker said last, in the order in which they are asked, and then those that
+    /// cannot be asked.
     pub fn views(&self) -> Vec<TrackerView> {
         let next = self
             .next_timeout()
@@ -200,7 +225,12 @@ impl Trackers {
             },
             next_announce: next.map(|due| due.max(tracker.retry_at)),
         });
-        views.collect()
+        let unusable = self.unusable.iter().map(|(url, error)| TrackerView {
+            url: url.clone(),
+            status: format!("never asked: {error}"),
+            next_announce: None,
+        });
+        views.chain(unusable).collect()
     }
 
     /// Asserts what always holds of the tiers.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::rig::{OWN_ID, adding, config, draft, finish, millis, piece};
+use super::rig::{adding, config, draft, finish, millis, piece};
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
@@ -18,7 +18,7 @@ use crate::discovery::addresses::ADDRESSES_MAX;
 use crate::discovery::tracker::{AnnounceError, AnnounceReply};
 use crate::interface::command::Command;
 use crate::interface::config::{PaidRule, Policy, SessionConfig};
-use crate::interface::input::{Input, PeerEvent};
+use crate::interface::input::{FailureReason, Input, PeerEvent};
 use crate::interface::output::Output;
 use crate::rng::Rng;
 use crate::session::peer::QUEUE_MAX;
@@ -173,7 +173,7 @@ impl Chaos {
             false => dialled_for.unwrap_or_else(|| self.any_torrent().torrent_id()),
         };
         let client_id = match self.draw.below(40) {
-            0 => OWN_ID,
+            0 => self.rig.own_id(torrent_id),
             1 => ClientId([0xff; 20]),
             // Few enough that some come twice.
             _ => Remote::modern(u8::try_from(self.draw.below(30)).expect("small")).client_id,
@@ -435,7 +435,11 @@ impl Chaos {
             }
             1 if !self.rig.plane.dials.is_empty() => {
                 let (torrent_id, addr) = self.rig.plane.dials.remove(0);
-                self.rig.input(Input::DialFailed { torrent_id, addr });
+                self.rig.input(Input::DialFailed {
+                    torrent_id,
+                    addr,
+                    reason: FailureReason::Refused,
+                });
             }
             2 | 3 if !self.rig.plane.resolving.is_empty() => {
                 let (host, port) = self.rig.plane.resolving.remove(0);

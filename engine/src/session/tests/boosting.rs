@@ -23,7 +23,7 @@ fn order(torrent_id: TorrentId, max: u64) -> BoostOrder {
         torrent_id,
         max: MicroCredits::new(max),
         bid: Rate::PAR,
-        until: None,
+        time_to_live_secs: None,
     }
 }
 

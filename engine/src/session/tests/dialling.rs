@@ -9,8 +9,10 @@ use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::discovery::tracker::{AnnounceEvent, AnnounceReply};
 use crate::interface::command::Command;
 use crate::interface::config::SessionConfig;
-use crate::interface::input::Input;
+use crate::interface::event::SessionEvent;
+use crate::interface::input::{FailureReason, Input};
 use crate::interface::output::Output;
+use crate::units::TorrentId;
 use crate::wire::extended::ExtendedHandshake;
 use crate::wire::message::Message;
 
@@ -77,12 +79,131 @@ fn a_dial_that_fails_is_tried_ever_later() {
         &mut rig,
         |rig| {
             let (torrent_id, addr) = rig.plane.dials.remove(0);
-            rig.input(Input::DialFailed { torrent_id, addr });
+            rig.input(Input::DialFailed {
+                torrent_id,
+                addr,
+                reason: FailureReason::Refused,
+            });
         },
         12,
     );
     assert!(waits.is_sorted(), "{waits:?}");
     assert!((2..=3).contains(&waits[0]) && waits[11] >= 600, "{waits:?}");
+}
+
+/// What is shown of the addresses that were dialled in vain: reason and count.
+fn unreached(rig: &Rig, torrent_id: TorrentId) -> Vec<(FailureReason, u32)> {
+    let views = rig.torrent(torrent_id).unreached;
+    views.iter().map(|view| (view.reason, view.count)).collect()
+}
+
+fn told(outputs: &[Output]) -> Vec<(SocketAddr, FailureReason)> {
+    let told = outputs.iter().filter_map(|output| match output {
+        Output::Event(SessionEvent::PeerUnreached { addr, reason, .. }) => Some((*addr, *reason)),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn i2_dials_and_handshakes_in_vain_are_shown_and_told_with_their_reason() {
+    let mut rig = Rig::new();
+    let torrent_id = rig.leech(&metainfo("t", 2, 2));
+    let other = rig.leech(&metainfo("u", 2, 2));
+    let peers: Vec<_> = (7_000..7_007).map(addr).collect();
+    rig.command(Command::AddPeers { torrent_id, peers });
+    rig.take();
+    for reason in [FailureReason::Refused, FailureReason::TimedOut] {
+        let (torrent_id, addr) = rig.plane.dials.remove(0);
+        rig.input(Input::DialFailed {
+            torrent_id,
+            addr,
+            reason,
+        });
+    }
+    // Closed by the peer, with and without a word from the driver.
+    for failure in [None, Some(FailureReason::Silent)] {
+        let peer = rig.dialled();
+        rig.plane.wires.remove(&peer);
+        rig.input(Input::Closed {
+            peer,
+            reason: "ended".to_owned(),
+            failure,
+        });
+    }
+    let own = rig.own_id(torrent_id);
+    let ourselves = rig.dialled();
+    rig.shake(
+        ourselves,
+        torrent_id,
+        Remote {
+            client_id: own,
+            ..Remote::modern(1)
+        },
+    );
+    let wrong = rig.dialled();
+    rig.shake(wrong, other, Remote::modern(2));
+    let good = rig.dialled();
+    rig.shake(good, torrent_id, Remote::modern(3));
+    rig.close_closing();
+    let expected = [
+        FailureReason::Refused,
+        FailureReason::TimedOut,
+        FailureReason::Closed,
+        FailureReason::Silent,
+        FailureReason::WrongTorrent,
+        FailureReason::Own,
+    ];
+    assert_eq!(
+        unreached(&rig, torrent_id),
+        expected.map(|reason| (reason, 1))
+    );
+    assert!(unreached(&rig, other).is_empty());
+    let told = told(&rig.take());
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    assert!(
+        expected
+            .iter()
+            .all(|reason| told.iter().any(|it| it.1 == *reason))
+    );
+    // What worked once and ended then is no failure.
+    rig.close(good);
+    assert_eq!(unreached(&rig, torrent_id).len(), expected.len());
+}
+
+#[test]
+fn i2_an_address_that_fails_again_is_told_once_and_forgotten_once_it_is_reached() {
+    let mut rig = Rig::new();
+    let torrent_id = rig.leech(&metainfo("t", 2, 2));
+    rig.command(Command::AddPeers {
+        torrent_id,
+        peers: vec![addr(7_000)],
+    });
+    rig.take();
+    for _ in 0..5 {
+        while rig.plane.dials.is_empty() {
+            rig.advance(secs(1));
+        }
+        let (torrent_id, addr) = rig.plane.dials.remove(0);
+        rig.input(Input::DialFailed {
+            torrent_id,
+            addr,
+            reason: FailureReason::Refused,
+        });
+    }
+    assert_eq!(told(&rig.take()), [(addr(7_000), FailureReason::Refused)]);
+    assert_eq!(unreached(&rig, torrent_id), [(FailureReason::Refused, 1)]);
+    while rig.plane.dials.is_empty() {
+        rig.advance(secs(1));
+    }
+    // What the session closes for reasons of its own is nobody's failure.
+    rig.command(Command::StopTorrent(torrent_id));
+    let peer = rig.dialled();
+    assert!(rig.is_closing(peer));
+    rig.close_closing();
+    assert_eq!(unreached(&rig, torrent_id), [(FailureReason::Refused, 1)]);
+    rig.command(Command::StartTorrent(torrent_id));
+    assert!(unreached(&rig, torrent_id).is_empty(), "it starts anew");
 }
 
 #[test]
@@ -126,7 +247,7 @@ fn no_more_is_dialled_than_connections_are_allowed() {
 }
 
 #[test]
-fn a_connection_past_the_limit_is_closed_at_once() {
+fn a_connection_past_the_limit_is_closed_unless_somebody_goes_for_it() {
     let mut rig = Rig::with(SessionConfig {
         connections_max: 2,
         ..config()
@@ -136,9 +257,8 @@ fn a_connection_past_the_limit_is_closed_at_once() {
         rig.join(torrent, Remote::modern(1)),
         rig.join(torrent, Remote::modern(2)),
     ];
-    let third = rig.accept();
+    let third = rig.join(torrent, Remote::modern(3));
     assert!(rig.is_closing(third));
-    rig.shake(third, torrent, Remote::modern(3));
     rig.close(third);
     assert!(kept.iter().all(|peer| !rig.is_closing(*peer)));
     rig.close(kept[0]);
@@ -186,7 +306,11 @@ fn addresses_without_end_are_not_all_kept_and_the_owners_go_first() {
         if addr == mine {
             return;
         }
-        rig.input(Input::DialFailed { torrent_id, addr });
+        rig.input(Input::DialFailed {
+            torrent_id,
+            addr,
+            reason: FailureReason::Refused,
+        });
         rig.advance(millis(500));
     }
     panic!("the owner's peer is dialled soon");

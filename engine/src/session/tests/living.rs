@@ -53,6 +53,20 @@ fn add(rig: &mut Rig, add: &AddTorrent) -> Result<(), CommandError> {
     rig.try_command(Command::AddTorrent(Box::new(add.clone())))
 }
 
+/// Its files may have been moved: nothing is wrong before it is started.
+#[test]
+fn a_stopped_torrent_whose_files_are_gone_does_not_fail_and_is_checked_when_it_starts() {
+    let mut rig = Rig::new();
+    let torrent_id = rig.seed(&metainfo("t", 3, 1));
+    rig.command(Command::StopTorrent(torrent_id));
+    trusts(&mut rig);
+    storage_fails(&mut rig, torrent_id);
+    assert_eq!(rig.state(torrent_id), TorrentState::Stopped);
+    rig.command(Command::StartTorrent(torrent_id));
+    assert_eq!(rig.state(torrent_id), TorrentState::Checking);
+    assert_eq!(trusts(&mut rig), [Trust::Record]);
+}
+
 #[test]
 fn a_torrent_is_on_record_before_its_files_are_looked_at() {
     let mut rig = Rig::new();

@@ -307,6 +307,47 @@ fn a_peer_that_lies_about_the_size_and_goes_silent_does_not_stop_the_fetch() {
     }
 }
 
+/// Each says another size, and sends a piece whenever it is about to be late.
+#[test]
+fn n5_liars_about_the_size_that_drip_cost_no_time() {
+    for liars in [1, 3, 20] {
+        let mut rig = Rig::new();
+        let whole = large();
+        let torrent = add_magnet(&mut rig, &whole);
+        let liars: Vec<PeerIndex> = (1..=liars)
+            .map(|name| offer(&mut rig, torrent, name, 9_000_000 + usize::from(name)))
+            .collect();
+        let honest = offer(&mut rig, torrent, 99, whole.info_bytes.len());
+        let begun = rig.now;
+        let mut outputs = rig.take();
+        let mut due = Vec::new();
+        while !has_metadata(&outputs) {
+            for piece in asked(&outputs, honest) {
+                give(&mut rig, honest, &whole, piece, true);
+            }
+            for liar in &liars {
+                let pieces = asked(&outputs, *liar).into_iter();
+                due.extend(pieces.map(|piece| (rig.now.after(secs(19)), *liar, piece)));
+            }
+            let now = rig.now;
+            for (_, liar, piece) in due.extract_if(.., |(at, ..)| *at <= now) {
+                let data = vec![0; usize::try_from(METADATA_PIECE_LEN).expect("small")];
+                let total_size = 9_000_000;
+                let data = MetadataMessage::Data {
+                    piece,
+                    total_size,
+                    data,
+                };
+                say(&mut rig, liar, &data);
+            }
+            rig.advance(secs(1));
+            let took = rig.now.since(begun);
+            assert!(took < secs(5), "{} liars: {took:?}", liars.len());
+            outputs = rig.take();
+        }
+    }
+}
+
 #[test]
 fn a_peer_that_lies_about_the_size_and_leaves_does_not_stop_the_fetch() {
     let mut rig = Rig::new();

@@ -1,12 +1,20 @@
 //! A session that sells or buys, with receipts and a network on, and remotes that are played by
 //! hand.
 
+use std::sync::Arc;
+
+use seedbank_ledger::entry::EntryHash;
 use seedbank_ledger::genesis::Limits;
-use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest, Statement};
+use seedbank_ledger::settlement::envelope::{Envelope, Sealer};
+use seedbank_ledger::settlement::{
+    AccountAnswer, AnswerBody, SettlementAnswer, SettlementRequest, Statement,
+};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::auth::Auth;
+use seedbank_ledger::signed::head::LedgerHead;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::OrderHash;
+use seedbank_ledger::signed::read::ReadKind;
 use seedbank_ledger::statement::{AccountStatus, LockStatus};
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, NetworkId, Rate, UnixTime};
 
@@ -167,30 +175,47 @@ impl Market {
         }
     }
 
-    fn answer(&mut self, what: &SettlementRequest, available: MicroCredits) -> SettlementAnswer {
-        let account = self.rig.session.node_id();
+    fn answer(&mut self, what: &SettlementRequest, available: MicroCredits) -> Envelope {
+        let up = self.rig.now.since(self.started_at);
+        let time = unix(up.as_secs(), self.clock_off_secs);
         if let Some(ledger) = &mut self.ledger {
-            let up = self.rig.now.since(self.started_at);
-            ledger.time = unix(up.as_secs(), self.clock_off_secs);
-            return ledger.handle(account, what);
+            ledger.time = time;
+            return ledger.handle(what);
         }
-        match what {
-            SettlementRequest::Lock(id) => {
-                let mut locks = self.locks.iter();
-                SettlementAnswer::Lock(locks.find(|lock| lock.lock.body.lock_id == *id).copied())
-            }
-            _ => SettlementAnswer::Statement(Statement {
-                refusal: None,
-                used_by: None,
-                lines: Vec::new(),
-                account: AccountStatus {
-                    account,
+        let body = match what {
+            SettlementRequest::Read(read) => match read.body.kind {
+                ReadKind::Lock(id) => {
+                    let mut locks = self.locks.iter();
+                    AnswerBody::Lock(locks.find(|lock| lock.lock.body.lock_id == id).copied())
+                }
+                _ => AnswerBody::Statement(self.no_lines(available)),
+            },
+            other => unreachable!("it orders nothing: {other:?}"),
+        };
+        let answer = SettlementAnswer { time, body };
+        Sealer::new(Arc::new(issuer()), self.network.id).seal(what.hash(), 0, &answer)
+    }
+
+    /// The statement of an account without lines in a ledger without entries.
+    fn no_lines(&self, available: MicroCredits) -> Statement {
+        let head = LedgerHead {
+            network_id: self.network.id,
+            size: 0,
+            entry_hash: EntryHash::NONE,
+            time: UnixTime::ZERO,
+        };
+        Statement {
+            account: AccountAnswer {
+                status: AccountStatus {
+                    account: self.rig.session.node_id(),
                     available,
                     reserved: MicroCredits::ZERO,
                     nonce: 0,
                 },
-                more: false,
-            }),
+                head: head.sign(&issuer()),
+            },
+            more: false,
+            lines: Vec::new(),
         }
     }
 
@@ -220,7 +245,7 @@ impl Market {
     }
 
     /// A remote proves the key of its number, and asks `rate_min` as payee.
-    fn prove(&mut self, peer: PeerIndex, number: u32, rate_min: Option<Rate>) {
+    pub(super) fn prove(&mut self, peer: PeerIndex, number: u32, rate_min: Option<Rate>) {
         let identity = identity_of(number);
         self.rig.says_extended(peer, &offer());
         let outputs = self.rig.take();
@@ -246,7 +271,7 @@ impl Market {
                 nonce,
                 node_id: identity.id(),
                 network_id: self.network.id,
-                issuers: Vec::new(),
+                settlement_keys: Vec::new(),
                 rate_min,
                 window: Bytes::ZERO,
             }),

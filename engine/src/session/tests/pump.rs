@@ -9,7 +9,7 @@ use crate::interface::input::PeerEvent;
 use crate::interface::output::Output;
 use crate::interface::view::TorrentState;
 use crate::rng::Rng;
-use crate::units::{Block, ClientId, PeerIndex, TorrentId};
+use crate::units::{Block, PeerIndex, TorrentId};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
 
@@ -38,13 +38,12 @@ struct Pair {
 impl Pair {
     fn new(rng_seed: u64) -> Self {
         let whole = draft("shared", 1_500_007, 70_001);
-        let config = |name: u8| SessionConfig {
-            client_id: ClientId([name; 20]),
+        let config = |rng_seed| SessionConfig {
             rng_seed,
             lease_bytes_max: 300_000,
             ..config()
         };
-        let mut rigs = [Rig::with(config(b'a')), Rig::with(config(b'b'))];
+        let mut rigs = [rng_seed, !rng_seed].map(|seed| Rig::with(config(seed)));
         let torrent = rigs[0].seed(&whole);
         rigs[1].leech(&whole);
         Self {

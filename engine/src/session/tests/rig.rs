@@ -9,6 +9,7 @@ use super::plane::{Plane, Wire};
 use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::credit::wallet::WalletBook;
+use crate::discovery::reach::Zone;
 use crate::interface::command::{AddTorrent, Command, TorrentSource};
 use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::event::SessionEvent;
@@ -20,8 +21,6 @@ use crate::units::{BLOCK_LEN, Block, ClientId, InfoHash, PeerIndex, PieceIndex, 
 use crate::wire::extended::{ExtendedHandshake, HANDSHAKE_ID};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
-
-pub(super) const OWN_ID: ClientId = ClientId(*b"-Sb0001-mmmmmmmmmmmm");
 
 /// Bytes of leased buffers that a rig's session may hold.
 pub(super) const LEASE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -78,6 +77,12 @@ impl Rig {
             outputs: Vec::new(),
             next_peer: 0,
         }
+    }
+
+    /// What it is called in a torrent; in one that it has not, by nobody.
+    pub(super) fn own_id(&self, torrent_id: TorrentId) -> ClientId {
+        let torrent = self.session.torrents.get(&torrent_id);
+        torrent.map_or(ClientId([0; 20]), |torrent| torrent.own_name.client_id)
     }
 
     /// Hands an input over, carries out what comes of it, and looks for contradictions.
@@ -282,7 +287,11 @@ impl Rig {
     pub(super) fn close(&mut self, peer: PeerIndex) {
         self.plane.wires.remove(&peer).expect("connected");
         let reason = "ended".to_owned();
-        self.input(Input::Closed { peer, reason });
+        self.input(Input::Closed {
+            peer,
+            reason,
+            failure: None,
+        });
     }
 
     /// Carries out every close that the session asked for.
@@ -400,11 +409,12 @@ impl Rig {
 
 pub(super) fn config() -> SessionConfig {
     SessionConfig {
-        client_id: OWN_ID,
         listen_port: 6881,
+        home: Zone::Loopback,
         rng_seed: 1,
         network: None,
         receipts: false,
+        receipts_private: false,
         connections_max: 50,
         lease_bytes_max: LEASE_BYTES_MAX,
     }

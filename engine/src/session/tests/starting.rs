@@ -73,8 +73,9 @@ fn a_node_whose_clock_is_off_takes_no_locks_until_it_is_right() {
     );
     while let Some(output) = session.poll_output() {
         if let Output::Settle { request, what } = output {
-            let answers = node.answer(RIGHT, &[(own_id, what)]);
-            let answer = Ok(answers.into_iter().next().unwrap().unwrap().answer);
+            let answers = node.answer(RIGHT, std::slice::from_ref(&what));
+            let answer = answers.into_iter().next().unwrap().unwrap().answer;
+            let answer = Ok(node.sealer().seal(what.hash(), 0, &answer));
             session.handle(Input::Settled { request, answer }, now);
         }
     }

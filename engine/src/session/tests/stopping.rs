@@ -4,7 +4,7 @@ use super::rig::{adding, metainfo, secs};
 use super::{Remote, Rig};
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::interface::command::{Command, CommandError};
-use crate::interface::input::Input;
+use crate::interface::input::{FailureReason, Input};
 use crate::interface::output::Output;
 use crate::interface::view::TorrentState;
 use crate::units::{PeerIndex, TorrentId};
@@ -312,6 +312,7 @@ fn a_late_word_about_a_gone_peer_or_torrent_means_nothing() {
     rig.input(Input::Closed {
         peer: seed,
         reason: String::new(),
+        failure: None,
     });
     rig.input(Input::Sent {
         peer: seed,
@@ -339,6 +340,7 @@ fn a_late_word_about_a_gone_peer_or_torrent_means_nothing() {
     rig.input(Input::DialFailed {
         torrent_id: strange,
         addr: "127.0.0.1:1".parse().expect("one"),
+        reason: FailureReason::Refused,
     });
     assert!(!rig.is_closing(leecher));
     still_completes(&mut rig, torrent);

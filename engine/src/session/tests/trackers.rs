@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use seedbank_ledger::Instant;
 
 use super::Rig;
-use super::rig::{events, finish, secs};
+use super::rig::{adding, config, events, finish, secs};
+use crate::content::magnet::Magnet;
 use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::discovery::ResolveError;
-use crate::interface::command::Command;
+use crate::discovery::reach::Zone;
+use crate::interface::command::{Command, TorrentSource};
+use crate::interface::config::SessionConfig;
 use crate::interface::event::SessionEvent;
 use crate::interface::input::Input;
 use crate::units::TorrentId;
@@ -245,4 +248,82 @@ fn a_shutdown_does_not_wait_for_a_tracker_that_has_not_heard_of_us() {
     assert!(is_connect(&sent(&mut rig)));
     rig.command(Command::Shutdown);
     assert!(rig.session.is_finished());
+}
+
+/// A session that listens for all the world.
+fn in_the_open() -> Rig {
+    Rig::with(SessionConfig {
+        home: Zone::Public,
+        ..config()
+    })
+}
+
+#[test]
+fn n7_a_tracker_nearby_is_refused_until_the_owner_names_it() {
+    let mut rig = in_the_open();
+    let torrent_id = rig.leech(&tracked("one"));
+    resolve(&mut rig);
+    assert!(rig.plane.datagrams.is_empty(), "nothing is sent there");
+    let advice = "refused: 127.0.0.9 is a loopback address; add it with --tracker to allow it";
+    assert_eq!(status(&rig, torrent_id), advice);
+    let mut again = adding(&tracked("one"));
+    again.trackers = vec![URL.to_owned()];
+    rig.command(Command::AddTorrent(Box::new(again)));
+    resolve(&mut rig);
+    assert!(is_connect(&sent(&mut rig)));
+    assert_eq!(rig.plane.records[&torrent_id].trackers, [URL], "for good");
+}
+
+#[test]
+fn n7_the_first_address_in_reach_is_asked_whatever_else_a_name_says() {
+    let mut rig = in_the_open();
+    rig.leech(&tracked("one"));
+    let (host, port) = rig.plane.resolving.remove(0);
+    let open = SocketAddr::from(([8, 8, 8, 8], 6969));
+    let result = Ok(vec![tracker(), open]);
+    rig.input(Input::Resolved { host, port, result });
+    let (to, connect) = rig.plane.datagrams.remove(0);
+    assert_eq!(to, open);
+    // It names nobody nearby, and no service of a machine.
+    hear(&mut rig, open, answer(0, &connect, &[9; 8]));
+    let (_, announce) = rig.plane.datagrams.remove(0);
+    hear(&mut rig, open, reply(&announce, 7_000));
+    assert_eq!(rig.plane.dials, []);
+}
+
+#[test]
+fn n7_no_tracker_names_the_services_of_a_machine() {
+    let mut rig = Rig::new();
+    let torrent_id = rig.leech(&tracked("one"));
+    resolve(&mut rig);
+    let connect = sent(&mut rig);
+    hear(&mut rig, tracker(), answer(0, &connect, &[9; 8]));
+    let announce = sent(&mut rig);
+    hear(&mut rig, tracker(), reply(&announce, 22));
+    assert_eq!(rig.plane.dials, []);
+    // The owner may.
+    let ssh = SocketAddr::from(([127, 0, 0, 1], 22));
+    rig.command(Command::AddPeers {
+        torrent_id,
+        peers: vec![ssh],
+    });
+    assert_eq!(rig.plane.dials, [(torrent_id, ssh)]);
+}
+
+#[test]
+fn n7_a_magnet_names_peers_in_the_open_only() {
+    let mut rig = in_the_open();
+    let open = SocketAddr::from(([8, 8, 8, 8], 6881));
+    let ssh = SocketAddr::from(([8, 8, 8, 8], 22));
+    let near = SocketAddr::from(([192, 168, 0, 1], 6881));
+    let mut add = adding(&tracked("one"));
+    add.source = TorrentSource::Magnet(Box::new(Magnet {
+        info_hash: add.info_hash(),
+        name: None,
+        trackers: Vec::new(),
+        peers: vec![near, ssh, open],
+    }));
+    let torrent_id = add.torrent_id();
+    rig.command(Command::AddTorrent(Box::new(add)));
+    assert_eq!(rig.plane.dials, [(torrent_id, open)]);
 }

@@ -92,11 +92,15 @@ impl OpenPiece {
         self.check_counts();
     }
 
-    /// Asks `peer` too for a block that fewer than `copies_max` others are asked for; whether it
-    /// did.
-    pub(super) fn ask_again(&mut self, peer: PeerIndex, index: usize, copies_max: usize) -> bool {
+    /// Asks `peer` too for a block that others are asked for, if they let it; whether it did.
+    pub(super) fn ask_again(
+        &mut self,
+        peer: PeerIndex,
+        index: usize,
+        may: impl Fn(&[PeerIndex]) -> bool,
+    ) -> bool {
         match &mut self.blocks[index] {
-            BlockState::Asked(askers) if !askers.contains(&peer) && askers.len() < copies_max => {
+            BlockState::Asked(askers) if !askers.contains(&peer) && may(askers) => {
                 askers.push(peer);
                 true
             }

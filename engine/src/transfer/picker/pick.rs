@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use seedbank_ledger::Instant;
 
+use super::askers::CopyRule;
 use super::open::OpenPiece;
 use super::{COPIES_MAX, Picker, RANDOM_FIRST_COUNT, STALL};
 use crate::units::{Block, PeerIndex, PieceIndex};
@@ -30,7 +31,8 @@ pub struct PickLimits {
     /// Bytes of further buffers that may be leased.
     pub lease_len_max: u64,
     /// Blocks that others were asked for and that may be asked for again in end game: few, and none
-    /// while this peer still owes us an answer, or end game costs more than it saves.
+    /// while this peer still owes us an answer, or end game costs more than it saves. With any,
+    /// a peer that sends may be asked for all that silent ones were asked for.
     pub copies_max: usize,
 }
 
@@ -50,20 +52,20 @@ pub struct Picked {
 }
 
 /// A pick in progress.
-struct Draft {
-    peer: PeerIndex,
-    now: Instant,
+pub(super) struct Draft {
+    pub(super) peer: PeerIndex,
+    pub(super) now: Instant,
     blocks_left: usize,
     open_len_left: u64,
     counted: BTreeMap<PieceIndex, u64>,
-    lease_len_left: u64,
+    pub(super) lease_len_left: u64,
     copies_left: usize,
     /// A piece was not opened because no buffer is left for it.
     lacks_buffer: bool,
     /// It is the only seed, not paid, and has pieces that nobody else has: what others have is for
     /// others to send.
     is_spared: bool,
-    picked: Picked,
+    pub(super) picked: Picked,
 }
 
 impl Picker {
@@ -88,7 +90,8 @@ impl Picker {
         }
         self.continue_leases(&mut draft);
         while draft.blocks_left > 0 {
-            if !self.take_over_waiting(&mut draft) && !self.open_next(&mut draft) {
+            let goes_on = self.take_over_waiting(&mut draft) || self.open_next(&mut draft);
+            if !goes_on && !self.restart_waiting(&mut draft) {
                 break;
             }
         }
@@ -249,7 +252,7 @@ impl Picker {
                 .cancels
                 .extend(block.map(|block| (other, block)));
         }
-        if open.whole {
+        if open.whole || self.parole.contains(&draft.peer) {
             // What is in it came from the other one: all of it again, from this one.
             self.close(piece);
             draft.picked.dropped.push(piece);
@@ -279,26 +282,38 @@ impl Picker {
                 self.ask_missing(*piece, draft);
             }
         }
+        // What silent peers were asked for is as good as missing: no bound but the pipeline's.
+        if draft.copies_left > 0 {
+            for piece in &pieces {
+                let left = draft.blocks_left;
+                self.ask_copies(*piece, left, draft, |rule, askers| {
+                    rule.is_abandoned(askers)
+                });
+            }
+        }
         let mut copies_left = draft.blocks_left.min(draft.copies_left);
         // Least asked first, so that copies spread before they pile up.
         for copies_max in 2..=COPIES_MAX {
             for piece in &pieces {
-                copies_left -= self.ask_copies(*piece, copies_max, copies_left, draft);
+                copies_left -= self.ask_copies(*piece, copies_left, draft, |rule, askers| {
+                    rule.is_below(askers, copies_max)
+                });
             }
         }
     }
 
-    /// Asks for up to `max` blocks of a piece that fewer than `copies_max` are asked for.
+    /// Asks for up to `max` blocks of a piece that others are asked for, as far as those let it.
     fn ask_copies(
         &mut self,
         piece: PieceIndex,
-        copies_max: usize,
         max: usize,
         draft: &mut Draft,
+        may: impl Fn(&CopyRule<'_>, &[PeerIndex]) -> bool,
     ) -> usize {
         if max == 0 || !draft.fits_window(self, piece) {
             return 0;
         }
+        let rule = CopyRule::new(&self.peers, draft.peer, draft.now);
         let open = self
             .open
             .get_mut(&piece)
@@ -307,7 +322,7 @@ impl Picker {
         let mut count = 0;
         for step in 0..open.blocks.len() {
             let index = (start + step) % open.blocks.len();
-            if count < max && open.ask_again(draft.peer, index, copies_max) {
+            if count < max && open.ask_again(draft.peer, index, |askers| may(&rule, askers)) {
                 count += 1;
                 let index = u32::try_from(index).expect("a piece has fewer blocks than bytes");
                 draft
@@ -343,7 +358,7 @@ impl Picker {
         }
     }
 
-    fn ask_missing(&mut self, piece: PieceIndex, draft: &mut Draft) {
+    pub(super) fn ask_missing(&mut self, piece: PieceIndex, draft: &mut Draft) {
         let Some(open) = self.open.get_mut(&piece) else {
             return;
         };
@@ -358,7 +373,7 @@ impl Picker {
         self.peers.get(&peer).is_some_and(|source| source.paid)
     }
 
-    fn has_piece(&self, peer: PeerIndex, piece: PieceIndex) -> bool {
+    pub(super) fn has_piece(&self, peer: PeerIndex, piece: PieceIndex) -> bool {
         self.peers
             .get(&peer)
             .is_some_and(|source| source.has.get(piece))
@@ -374,6 +389,7 @@ impl Picker {
             others.any(|other| other != draft.peer && is_paid(&other))
         };
         self.has_piece(draft.peer, piece)
+            && !self.parole.contains(&draft.peer)
             && self.may_ask(draft.peer, piece, draft.now)
             && (self.is_end_game() || !is_paid(&draft.peer) || !paid_elsewhere())
     }
@@ -381,7 +397,7 @@ impl Picker {
 
 impl Draft {
     /// Whether a piece is counted at the peer, or may be opened there.
-    fn fits_window(&mut self, picker: &Picker, piece: PieceIndex) -> bool {
+    pub(super) fn fits_window(&mut self, picker: &Picker, piece: PieceIndex) -> bool {
         let len = u64::from(picker.geometry.len_of(piece));
         let fits = self.needed(piece, len) <= self.open_len_left;
         self.picked.is_limited |= !fits;
@@ -393,7 +409,7 @@ impl Draft {
         len.saturating_sub(self.counted.get(&piece).copied().unwrap_or(0))
     }
 
-    fn fits_buffers(&mut self, len: u64) -> bool {
+    pub(super) fn fits_buffers(&mut self, len: u64) -> bool {
         let fits = len <= self.lease_len_left;
         self.picked.is_limited |= !fits;
         self.lacks_buffer |= !fits;

@@ -1,5 +1,6 @@
 //! Tests of `picker.rs`.
 
+use super::askers::SILENT_AFTER;
 use super::{
     Bitfield, Block, BlockFate, COPIES_MAX, Duration, FAILURE_PAUSE, Geometry, Instant, PeerIndex,
     PickLimits, Picked, Picker, PieceIndex, REFUSAL_PAUSE, Rng, STALL,
@@ -14,6 +15,7 @@ const BLOCKS_PER_PIECE: u32 = 4;
 const A: PeerIndex = PeerIndex(0);
 const B: PeerIndex = PeerIndex(1);
 const C: PeerIndex = PeerIndex(2);
+const D: PeerIndex = PeerIndex(3);
 const NO_LIMIT: PickLimits = PickLimits {
     blocks_max: usize::MAX,
     open_len_max: u64::MAX,
@@ -206,6 +208,48 @@ fn copies_of_a_block_are_bounded() {
         .map(|peer| picker.pick(*peer, NO_LIMIT, at(0)).blocks.len())
         .sum();
     assert_eq!(asked, 4 * COPIES_MAX);
+}
+
+/// Of four blocks D sends one; A, B and C never answer, and are asked for the other three.
+fn three_silent_peers() -> Picker {
+    let mut picker = picker(1, &[A, B, C, D]);
+    let from_d = picker.pick(D, blocks(1), at(0)).blocks;
+    for peer in [A, B, C] {
+        assert!(picker.pick(peer, NO_LIMIT, at(0)).blocks.len() >= 3);
+    }
+    store(&mut picker, D, &from_d, at(1));
+    picker
+}
+
+fn two_copies() -> PickLimits {
+    PickLimits {
+        copies_max: 2,
+        ..NO_LIMIT
+    }
+}
+
+#[test]
+fn silent_peers_keep_no_block_from_one_that_sends() {
+    let mut picker = three_silent_peers();
+    let from_d = picker.pick(D, two_copies(), at(1)).blocks;
+    assert_eq!(from_d.len(), 3, "as good as missing");
+    picker.check_invariants();
+}
+
+#[test]
+fn who_is_silent_is_one_copy_too_many_as_ever() {
+    let mut picker = three_silent_peers();
+    let late = at(1).after(SILENT_AFTER);
+    assert_eq!(picker.pick(D, two_copies(), late).blocks, []);
+}
+
+#[test]
+fn who_is_paid_takes_over_two_at_a_time_from_another_that_is() {
+    let mut picker = three_silent_peers();
+    picker.set_paid(A, true);
+    assert_eq!(picker.clone().pick(D, two_copies(), at(1)).blocks.len(), 3);
+    picker.set_paid(D, true);
+    assert_eq!(picker.pick(D, two_copies(), at(1)).blocks.len(), 2);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use seedbank_ledger::{Bytes, MicroCredits, NetworkId, NodeId, Rate, Signature};
 use crate::content::bencode::{self, DecodeError, Dict, Element, Value};
 use crate::text::printable;
 use crate::wire::receipt::{
-    ErrorCode, Hello, ISSUERS_MAX, LockFault, MESSAGE_LEN_MAX, NOTE_LEN_MAX, Quote, QuoteState,
-    ReceiptMessage, SYNC_ENTRIES_MAX, SyncEntry,
+    ErrorCode, Hello, LockFault, MESSAGE_LEN_MAX, NOTE_LEN_MAX, Quote, QuoteState, ReceiptMessage,
+    SETTLEMENT_KEYS_MAX, SYNC_ENTRIES_MAX, SyncEntry,
 };
 
 /// Why a payload is no `Sb_receipt` message.
@@ -25,7 +25,7 @@ pub enum ReceiptMessageError {
     /// Not bencoded.
     #[error("receipt message {0}")]
     Bencode(#[from] DecodeError),
-    /// A type that we do not know: a later version's.
+    /// A type that we do not know: a later version's, and no fault of its sender.
     #[error("receipt message of unknown type {0}")]
     Type(u64),
     /// A key is missing, or holds a value of another type, length or range.
@@ -152,30 +152,30 @@ impl ReceiptMessage {
 
 impl Hello {
     fn extend(&self, dict: Dict) -> Dict {
-        assert!(self.issuers.len() <= ISSUERS_MAX, "issuers are bounded");
-        let issuers = self.issuers.iter();
-        let issuers = issuers.map(|issuer| Value::from(&issuer.as_bytes()[..]));
+        let keys = &self.settlement_keys;
+        assert!(keys.len() <= SETTLEMENT_KEYS_MAX, "keys are bounded");
+        let keys = keys.iter().map(|key| Value::from(&key.as_bytes()[..]));
         dict.with("v", self.version)
             .with("no", &self.nonce[..])
             .with("pk", &self.node_id.as_bytes()[..])
             .with("net", &self.network_id.as_bytes()[..])
-            .with("is", issuers.collect::<Vec<_>>())
+            .with("is", keys.collect::<Vec<_>>())
             .with_some("ra", self.rate_min.map(Rate::get))
             .with("wi", self.window.get())
     }
 
     fn read(dict: Element<'_>) -> Result<Self> {
-        let mut issuers = Vec::new();
-        for item in list(dict, "is", ISSUERS_MAX)? {
+        let mut settlement_keys = Vec::new();
+        for item in list(dict, "is", SETTLEMENT_KEYS_MAX)? {
             let key = item.as_array().ok_or(ReceiptMessageError::Field("is"))?;
-            issuers.push(NodeId::from_bytes(key));
+            settlement_keys.push(NodeId::from_bytes(key));
         }
         Ok(Self {
             version: narrow(dict, "v")?,
             nonce: array(dict, "no")?,
             node_id: NodeId::from_bytes(array(dict, "pk")?),
             network_id: NetworkId::from_bytes(array(dict, "net")?),
-            issuers,
+            settlement_keys,
             rate_min: rate(dict)?,
             window: Bytes::new(number(dict, "wi")?),
         })

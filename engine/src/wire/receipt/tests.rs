@@ -80,17 +80,17 @@ fn syncs() -> impl Strategy<Value = Vec<SyncEntry>> {
 }
 
 fn messages() -> impl Strategy<Value = ReceiptMessage> {
-    let issuers = prop::collection::vec(any::<[u8; 32]>(), 0..=16);
+    let keys = prop::collection::vec(any::<[u8; 32]>(), 0..=16);
     let names = any::<([u8; 32], [u8; 32])>();
-    let hello = (any::<(u32, [u8; 16], Option<u64>, u64)>(), names, issuers);
+    let hello = (any::<(u32, [u8; 16], Option<u64>, u64)>(), names, keys);
     prop_oneof![
-        hello.prop_map(|((version, nonce, rate, window), names, issuers)| {
+        hello.prop_map(|((version, nonce, rate, window), names, keys)| {
             ReceiptMessage::Hello(Hello {
                 version,
                 nonce,
                 node_id: NodeId::from_bytes(names.0),
                 network_id: NetworkId::from_bytes(names.1),
-                issuers: issuers.into_iter().map(NodeId::from_bytes).collect(),
+                settlement_keys: keys.into_iter().map(NodeId::from_bytes).collect(),
                 rate_min: rate.map(Rate::new),
                 window: Bytes::new(window),
             })

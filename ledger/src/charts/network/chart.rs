@@ -72,6 +72,10 @@ impl NetworkChart {
         &self.settlement
     }
 
+    pub(super) fn share_settlement(&self) -> Arc<Identity> {
+        Arc::clone(&self.settlement)
+    }
+
     pub(super) fn scheme(&self) -> &dyn SignatureScheme {
         self.settlement.scheme()
     }

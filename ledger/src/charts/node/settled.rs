@@ -87,7 +87,13 @@ struct Copy<'a> {
 impl Copy<'_> {
     fn run(&self, state: &mut State<'_>) -> Result<Verdict, LineStop> {
         let certificate = &self.line.certificate.body;
-        self.check_signatures()?;
+        let membership = &self.membership;
+        self.line.verify(
+            self.scheme,
+            membership.network_id,
+            &membership.settlement,
+            &self.owner,
+        )?;
         let cursor: Option<CursorRow> = state.row(CURSOR_KEY)?;
         if let Some(cursor) = cursor
             && certificate.sequence <= cursor.sequence
@@ -153,41 +159,6 @@ impl Copy<'_> {
             }
             Some(_) | None => Err(Refusal::OutOfOrder.into()),
         }
-    }
-
-    fn check_signatures(&self) -> Result<(), LineStop> {
-        let network_id = self.membership.network_id;
-        let settlement = &self.membership.settlement;
-        let certificate = &self.line.certificate;
-        let is_other = match &self.line.operation {
-            Operation::Order(order) => order.body.network_id != network_id,
-            Operation::Claim(claim) => claim.body.network_id != network_id,
-            Operation::Expiry(_) => false,
-        };
-        if is_other || certificate.body.network_id != network_id {
-            return Err(Refusal::WrongNetwork.into());
-        }
-        let genuine = match &self.line.operation {
-            Operation::Order(order) => order.verify_by(self.scheme, &order.body.account),
-            Operation::Claim(claim) => claim.verify_by(self.scheme, &claim.body.payee),
-            Operation::Expiry(_) => Ok(()),
-        };
-        if genuine.is_err() {
-            return Err(Refusal::BadSignature.into());
-        }
-        let lock_certified = self.line.lock.is_none_or(|status| {
-            status.lock.body.network_id == network_id
-                && status.lock.verify_by(self.scheme, settlement).is_ok()
-        });
-        if !lock_certified
-            || certificate.body.account != self.owner
-            || certificate.verify_by(self.scheme, settlement).is_err()
-            || !self.line.is_certified_entry()
-            || !self.line.reason_bytes.is_empty() && self.line.reason().is_none()
-        {
-            return Err(Refusal::BadCertificate.into());
-        }
-        Ok(())
     }
 
     fn effect(&self, state: &State<'_>) -> Result<Effect, LineStop> {

@@ -40,10 +40,16 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ("answer", answers()),
         ("read", reads()),
         ("channel", channels()),
+        ("link", super::link::link()),
+        ("line", super::lines::lines()),
+        ("genesis", super::lines::genesis()),
         ("settlement", super::history::settlement()),
         ("booking", super::history::booking()),
     ]
 }
+
+/// That of acknowledgements, and of nodes that belong to none.
+const NO_NETWORK: NetworkId = NetworkId::from_bytes([0; 32]);
 
 fn signer() -> Identity {
     Identity::from_secret([1; 32])
@@ -58,7 +64,8 @@ fn network_id() -> NetworkId {
 }
 
 fn file<B: Body>(vectors: Vec<Value>) -> Value {
-    json!({ "tag": B::TAG, "body_len": B::LEN, "vectors": vectors })
+    let seed = hex::encode(signer().secret());
+    json!({ "tag": B::TAG, "body_len": B::LEN, "seed": seed, "vectors": vectors })
 }
 
 fn vector(name: &str, tag: &str, body: &[u8], key: NodeId, signature: &Signature) -> Value {
@@ -212,7 +219,7 @@ fn auths() -> Value {
         peer_key: id(2),
     };
     let no_network = Auth {
-        network_id: NetworkId::from_bytes([0; 32]),
+        network_id: NO_NETWORK,
         ..auth
     };
     let mut vectors = vec![valid("plain", &auth), valid("of no network", &no_network)];
@@ -240,10 +247,17 @@ fn receipts() -> Value {
         amount: MicroCredits::ZERO,
         ..receipt()
     };
+    let acknowledgement = Receipt {
+        network_id: NO_NETWORK,
+        channel_id: channel(ChannelKind::Acknowledgement, 1, 2).id(),
+        bytes: Bytes::new(8 << 20),
+        amount: MicroCredits::ZERO,
+    };
     let mut vectors = vec![
         valid("plain", &receipt()),
         valid("largest", &largest),
         valid("nothing yet", &nothing),
+        valid("an acknowledgement", &acknowledgement),
     ];
     vectors.extend(invalid(&receipt()));
     let small_order = Signature::from_hex(SMALL_ORDER_R).expect("64 bytes of hex");
@@ -466,14 +480,22 @@ fn reads() -> Value {
     file::<ReadRequest>(vectors)
 }
 
+/// Acknowledgements are those of no network, whatever networks their sides belong to.
+fn channel(kind: ChannelKind, payer: u8, payee: u8) -> Channel {
+    Channel {
+        network_id: match kind {
+            ChannelKind::Acknowledgement => NO_NETWORK,
+            ChannelKind::Lock(..) => network_id(),
+        },
+        kind,
+        payer: id(payer),
+        payee: id(payee),
+    }
+}
+
 fn channels() -> Value {
     let of = |kind, payer: u8, payee: u8| {
-        let channel = Channel {
-            network_id: network_id(),
-            kind,
-            payer: id(payer),
-            payee: id(payee),
-        };
+        let channel = channel(kind, payer, payee);
         let (number, reference) = match kind {
             ChannelKind::Acknowledgement => (0, [0; 32]),
             ChannelKind::Lock(_, order) => (1, *order.as_bytes()),

@@ -9,6 +9,7 @@ use seedbank_engine::units::PieceIndex;
 use sha1::{Digest as _, Sha1};
 use tokio::sync::watch;
 
+use crate::disk::storage::files::Walk;
 use crate::disk::storage::{Storage, StorageError};
 use crate::pool::Pool;
 use seedbank_engine::content::bitfield::Bitfield;
@@ -17,6 +18,8 @@ use seedbank_engine::content::bitfield::Bitfield;
 const JOB_LEN: u64 = 16 * 1024 * 1024;
 /// Most jobs of one check in the pool at a time.
 const JOBS_MAX: usize = 4;
+/// Bytes read at a time, however long a piece says it is.
+const READ_LEN: u32 = 256 * 1024;
 
 /// How far a check is, and whether it is still wanted.
 #[derive(Debug, Default)]
@@ -42,9 +45,11 @@ impl CheckProgress {
 
 /// SHA-1 of a piece's bytes against its torrent's word (BEP 3).
 pub(crate) fn matches(metainfo: &Metainfo, piece: PieceIndex, bytes: &[u8]) -> bool {
-    let expected = metainfo.piece_hashes.get(piece.as_usize());
-    let found: [u8; 20] = Sha1::digest(bytes).into();
-    expected.is_some_and(|expected| *expected == found)
+    is_hash_of(metainfo, piece, Sha1::digest(bytes).into())
+}
+
+fn is_hash_of(metainfo: &Metainfo, piece: PieceIndex, hash: [u8; 20]) -> bool {
+    metainfo.piece_hashes.get(piece.as_usize()) == Some(&hash)
 }
 
 /// Hashes every piece that `trusted` does not vouch for; gives the pieces that are there.
@@ -101,19 +106,15 @@ fn check_batch(
     progress: &CheckProgress,
 ) -> Result<Vec<PieceIndex>, StorageError> {
     let geometry = storage.metainfo().geometry;
-    let mut bytes = Vec::new();
+    let mut buffer = Vec::new();
     let mut found = Vec::new();
     for &piece in batch {
         if progress.cancelled.load(Ordering::Relaxed) {
             break;
         }
-        bytes.resize(
-            usize::try_from(geometry.len_of(piece)).expect("a piece fits memory"),
-            0,
-        );
         let good = is_present(storage, piece)?
-            && match storage.read(geometry.piece_offset(piece), &mut bytes) {
-                Ok(()) => matches(storage.metainfo(), piece, &bytes),
+            && match hash(storage, piece, &mut buffer, progress) {
+                Ok(hash) => is_hash_of(storage.metainfo(), piece, hash),
                 Err(error) if is_absence(&error) => false,
                 Err(error) => return Err(error),
             };
@@ -125,21 +126,35 @@ fn check_batch(
     Ok(found)
 }
 
+/// SHA-1 of what is on disk of a piece; of part of it, if the check is cancelled meanwhile.
+fn hash(
+    storage: &Storage,
+    piece: PieceIndex,
+    buffer: &mut Vec<u8>,
+    progress: &CheckProgress,
+) -> Result<[u8; 20], StorageError> {
+    let geometry = storage.metainfo().geometry;
+    let (mut at, mut left) = (geometry.piece_offset(piece), geometry.len_of(piece));
+    let mut hasher = Sha1::new();
+    while left > 0 && !progress.cancelled.load(Ordering::Relaxed) {
+        let len = left.min(READ_LEN);
+        buffer.resize(usize::try_from(len).expect("a part fits memory"), 0);
+        storage.read_files(at, buffer)?;
+        hasher.update(&buffer);
+        at += u64::from(len);
+        left -= len;
+    }
+    Ok(hasher.finalize().into())
+}
+
 /// Whether the files of a piece are there and long enough; much cheaper than reading it.
 fn is_present(storage: &Storage, piece: PieceIndex) -> Result<bool, StorageError> {
-    for segment in storage
-        .segments(piece)
-        .iter()
-        .filter(|segment| !segment.pad)
-    {
-        let file = match storage.file(segment.file, false) {
+    let mut walk = Walk::default();
+    for segment in storage.segments(piece).filter(|segment| !segment.pad) {
+        let len = match storage.look(&mut walk, segment.file) {
             Err(error) if is_absence(&error) => return Ok(false),
-            other => other?,
+            looked => looked?.size,
         };
-        let len = file
-            .metadata()
-            .map_err(|source| storage.error(segment.file, source))?
-            .len();
         let end = segment.offset + u64::try_from(segment.len).expect("a length fits u64");
         if len < end {
             return Ok(false);

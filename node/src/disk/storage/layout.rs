@@ -19,28 +19,34 @@ pub(crate) struct Segment {
 ///
 /// # Panics
 /// If the range ends past the last file; callers hold checked pieces and blocks.
-pub(crate) fn segments(files: &[FileEntry], offset: u64, len: usize) -> Vec<Segment> {
-    let mut segments = Vec::with_capacity(1);
+pub(crate) fn segments(
+    files: &[FileEntry],
+    offset: u64,
+    len: usize,
+) -> impl Iterator<Item = Segment> {
     let mut index = files.partition_point(|file| file.offset + file.len <= offset);
     let mut at = offset;
     let mut left = len;
-    while left > 0 {
-        let file = files.get(index).expect("a range lies inside its torrent");
-        let inside = at - file.offset;
-        let here = usize::try_from(file.len - inside).map_or(left, |here| here.min(left));
-        if here > 0 {
-            segments.push(Segment {
+    std::iter::from_fn(move || {
+        while left > 0 {
+            let file = files.get(index).expect("a range lies inside its torrent");
+            let inside = at - file.offset;
+            let here = usize::try_from(file.len - inside).map_or(left, |here| here.min(left));
+            let segment = Segment {
                 file: index,
                 offset: inside,
                 len: here,
                 pad: file.pad,
-            });
+            };
+            at += u64::try_from(here).expect("a length fits u64");
+            left -= here;
+            index += 1;
+            if here > 0 {
+                return Some(segment);
+            }
         }
-        at += u64::try_from(here).expect("a length fits u64");
-        left -= here;
-        index += 1;
-    }
-    segments
+        None
+    })
 }
 
 #[cfg(test)]
@@ -64,9 +70,8 @@ mod tests {
         files
     }
 
-    fn flat(segments: &[Segment]) -> Vec<(usize, u64, usize, bool)> {
+    fn flat(segments: impl Iterator<Item = Segment>) -> Vec<(usize, u64, usize, bool)> {
         segments
-            .iter()
             .map(|segment| (segment.file, segment.offset, segment.len, segment.pad))
             .collect()
     }
@@ -75,7 +80,7 @@ mod tests {
     fn a_range_crosses_files_pads_and_empty_files() {
         let files = files(&[10, 0, -6, 0, 5, 20]);
         assert_eq!(
-            flat(&segments(&files, 8, 15)),
+            flat(segments(&files, 8, 15)),
             [
                 (0, 8, 2, false),
                 (2, 0, 6, true),
@@ -83,10 +88,10 @@ mod tests {
                 (5, 0, 2, false)
             ]
         );
-        assert_eq!(flat(&segments(&files, 10, 1)), [(2, 0, 1, true)]);
-        assert_eq!(flat(&segments(&files, 0, 10)), [(0, 0, 10, false)]);
-        assert_eq!(flat(&segments(&files, 40, 1)), [(5, 19, 1, false)]);
-        assert_eq!(flat(&segments(&files, 40, 0)), []);
+        assert_eq!(flat(segments(&files, 10, 1)), [(2, 0, 1, true)]);
+        assert_eq!(flat(segments(&files, 0, 10)), [(0, 0, 10, false)]);
+        assert_eq!(flat(segments(&files, 40, 1)), [(5, 19, 1, false)]);
+        assert_eq!(flat(segments(&files, 40, 0)), []);
     }
 
     #[test]
@@ -95,7 +100,6 @@ mod tests {
         for start in 0..17 {
             for len in 0..=(17 - start) {
                 let total: usize = segments(&files, start, usize::try_from(len).unwrap())
-                    .iter()
                     .map(|segment| segment.len)
                     .sum();
                 assert_eq!(u64::try_from(total).unwrap(), len);

@@ -46,7 +46,7 @@ impl ResumeData {
         }
         for piece in geometry.pieces() {
             let changed = have.get(piece)
-                && storage.segments(piece).iter().any(|segment| {
+                && storage.segments(piece).any(|segment| {
                     !segment.pad
                         && (now[segment.file].is_none()
                             || now[segment.file] != self.files[segment.file])

@@ -6,6 +6,8 @@ use seedbank_engine::content::metainfo::FileEntry;
 use seedbank_engine::units::Geometry;
 use sha1::{Digest as _, Sha1};
 
+mod many;
+
 use super::check::{CheckProgress, check};
 use super::resume::ResumeData;
 use super::*;
@@ -76,7 +78,7 @@ async fn pieces_cross_files_and_pads_and_come_back() {
     assert!(!root.exists(), "nothing is made before the check");
     let empty = Bitfield::none(metainfo.geometry.piece_count());
     storage.claim(&empty, None).unwrap();
-    storage.make_empty_files().unwrap();
+    assert!(storage.make_empty_files(10).unwrap());
     assert_eq!(std::fs::metadata(root.join("empty")).unwrap().len(), 0);
     assert!(!root.join("a").exists(), "made with its first piece");
 
@@ -125,7 +127,7 @@ async fn resume_trusts_only_files_that_look_the_same() {
 
     // A file that changed behind our back; its stamp is set, so that no clock is relied on.
     let path = folder.path().join("torrent/a");
-    let long_ago = UNIX_EPOCH + std::time::Duration::from_secs(1);
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
     File::options()
         .write(true)
         .open(&path)
@@ -145,6 +147,41 @@ async fn resume_trusts_only_files_that_look_the_same() {
         ..resume
     };
     assert_eq!(other.trusted(&reopened).count(), 0, "wrong length");
+}
+
+/// I6: a file that was deleted was served on.
+#[test]
+fn files_are_missed_that_hold_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let (metainfo, bytes) = torrent();
+    let storage = open(&metainfo, folder.path());
+    let mut have = Bitfield::none(metainfo.geometry.piece_count());
+    let look = |have: &Bitfield| {
+        let looked = storage.look_for(have, 0..4);
+        looked.map_err(|error| error.to_string())
+    };
+    assert_eq!(look(&have), Ok(()), "nothing is there to be missed");
+    write(&storage, &bytes, &[0, 3]);
+    have.set(piece(&metainfo, 0));
+    have.set(piece(&metainfo, 3));
+    assert_eq!(look(&have), Ok(()));
+    // As long as the pieces need it, though not complete.
+    let b = folder.path().join("torrent/sub/b");
+    let file = File::options().write(true).open(&b).unwrap();
+    file.set_len(2000).unwrap();
+    assert_eq!(look(&have), Ok(()));
+    file.set_len(1999).unwrap();
+    let reason = format!("{}: file is shorter than the torrent says", b.display());
+    assert_eq!(look(&have), Err(reason));
+    let mut read = [0; 10];
+    std::fs::rename(folder.path().join("torrent"), folder.path().join("away")).unwrap();
+    assert!(storage.read(0, &mut read).is_ok(), "it is open");
+    let a = folder.path().join("torrent/a");
+    assert_eq!(look(&have), Err(format!("{}: no such file", a.display())));
+    assert!(
+        storage.look_for(&have, 1..3).is_ok(),
+        "neither is to be there"
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use seedbank_engine::asked::{BlockFate, Found};
-use seedbank_engine::interface::input::{Input, PeerEvent};
+use seedbank_engine::interface::input::{FailureReason, Input, PeerEvent};
 use seedbank_engine::units::Block;
 use seedbank_engine::wire::codec::{self, Decoded, FrameLimits, WireError};
 use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};
@@ -71,10 +71,13 @@ impl<R: IncomingHalf> StreamReader<R> {
         }
     }
 
-    /// Reads until the connection is over.
-    pub(crate) async fn run(mut self, pending: OwnedSemaphorePermit) {
+    /// Reads until the connection is over. What was wrong with it, if no handshake came.
+    pub(crate) async fn run(
+        mut self,
+        pending: Option<OwnedSemaphorePermit>,
+    ) -> Option<FailureReason> {
         let link = Arc::clone(&self.link);
-        let reason = match timeout(HANDSHAKE_TIMEOUT, self.read_handshake()).await {
+        let (failure, reason) = match timeout(HANDSHAKE_TIMEOUT, self.read_handshake()).await {
             Ok(Ok(Some(handshake))) => {
                 drop(pending);
                 link.received_handshake(&handshake);
@@ -82,24 +85,32 @@ impl<R: IncomingHalf> StreamReader<R> {
                 let input = Input::Handshake { peer, handshake };
                 self.plane.inbox.input(input).await;
                 match self.read_messages().await {
-                    Ok(()) => "closed by the peer".to_owned(),
-                    Err(error) => error,
+                    Ok(()) => (None, "closed by the peer".to_owned()),
+                    Err(error) => (None, error),
                 }
             }
-            Ok(Ok(None)) => "closed by the peer before its handshake".to_owned(),
-            Ok(Err(error)) => error,
-            Err(_) => "no handshake in time".to_owned(),
+            Ok(Ok(None)) => {
+                let reason = "closed by the peer before its handshake".to_owned();
+                (Some(FailureReason::Closed), reason)
+            }
+            Ok(Err((failure, error))) => (Some(failure), error),
+            Err(_) => {
+                let reason = "no handshake in time".to_owned();
+                (Some(FailureReason::Silent), reason)
+            }
         };
         link.end(reason);
+        failure
     }
 
     /// The first 68 bytes; `None` at the end of the stream. What follows them stays in the buffer.
-    async fn read_handshake(&mut self) -> Result<Option<Handshake>, String> {
+    async fn read_handshake(&mut self) -> Result<Option<Handshake>, (FailureReason, String)> {
         let link = Arc::clone(&self.link);
         let mut ended = pin!(link.ended());
         loop {
             if let Some(bytes) = self.buffer.filled().first_chunk::<HANDSHAKE_LEN>() {
-                let handshake = Handshake::decode(bytes).map_err(|error| error.to_string())?;
+                let handshake = Handshake::decode(bytes)
+                    .map_err(|error| (FailureReason::WrongProtocol, error.to_string()))?;
                 self.buffer.consume(HANDSHAKE_LEN);
                 return Ok(Some(handshake));
             }
@@ -109,7 +120,7 @@ impl<R: IncomingHalf> StreamReader<R> {
                 len = read => match len {
                     Ok(0) => return Ok(None),
                     Ok(_) => {}
-                    Err(error) => return Err(error.to_string()),
+                    Err(error) => return Err((FailureReason::Closed, error.to_string())),
                 }
             }
         }

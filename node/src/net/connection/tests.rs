@@ -9,7 +9,7 @@ use seedbank_engine::wire::handshake::{HANDSHAKE_LEN, Handshake};
 use seedbank_engine::wire::message::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::disk::plane::TorrentData;
@@ -52,14 +52,8 @@ impl Rig {
             addr,
             transport: Transport::Tcp,
         };
-        let pending = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        tokio::spawn(run(
-            Arc::clone(&plane),
-            Arc::clone(&link),
-            stream,
-            first,
-            pending,
-        ));
+        assert!(begin(&plane, &link, &stream, first).await);
+        tokio::spawn(run(Arc::clone(&plane), Arc::clone(&link), stream, None));
         let mut rig = Self {
             plane,
             link,
@@ -158,7 +152,7 @@ impl Rig {
 
     async fn closed(&mut self) -> String {
         loop {
-            if let Input::Closed { peer, reason } = self.input().await {
+            if let Input::Closed { peer, reason, .. } = self.input().await {
                 assert_eq!(peer, PeerIndex(0));
                 return reason;
             }
@@ -429,6 +423,16 @@ async fn idle_stream() -> TcpStream {
     TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn n3_who_was_told_nothing_is_closed_at_once() {
+    let mut rig = Rig::new().await;
+    let start = tokio::time::Instant::now();
+    rig.link.close("banned".to_owned());
+    // The remote end stays open and is not waited for.
+    assert_eq!(rig.closed().await, "banned");
+    assert!(start.elapsed() < LINGER);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Datagrams on loopback, with a UDP tracker's client on our side of the inbox.
 
+use seedbank_engine::discovery::reach::{Reach, Zone};
 use seedbank_engine::discovery::tracker::udp::client::{UdpClient, UdpOutput, UdpQuestion};
 use seedbank_engine::discovery::tracker::url::TrackerUrl;
 use seedbank_engine::discovery::tracker::{AnnounceError, AnnounceReply};
@@ -20,7 +21,7 @@ async fn next(inputs: &mut mpsc::Receiver<ToSession>) -> Input {
 /// Asks as a session does, without its timers.
 async fn announce(url: &str, source: Option<IpAddr>) -> Result<AnnounceReply, AnnounceError> {
     let (inbox, mut inputs) = Inbox::new();
-    let datagrams = Datagrams::start(inbox, source);
+    let datagrams = Datagrams::start(inbox, source, Lookups::new());
     let clock = Clock::start();
     let mut client = UdpClient::default();
     let question = UdpQuestion {
@@ -30,7 +31,13 @@ async fn announce(url: &str, source: Option<IpAddr>) -> Result<AnnounceReply, An
     let Ok(TrackerUrl::Udp(target)) = TrackerUrl::parse(url) else {
         panic!("{url}");
     };
-    client.ask(question, target, request(), [1, 2]);
+    client.ask(
+        question,
+        target,
+        request(),
+        Reach::new(Zone::Loopback),
+        [1, 2],
+    );
     loop {
         while let Some(output) = client.poll_output() {
             match output {

@@ -1,78 +1,97 @@
 //! `SettlementService`: anybody may ask, only signatures are believed, nobody may ask too often.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use seedbank_ledger::layout::LayoutError;
-use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::settlement::{PAGE_LINES_MAX, Statement};
-use seedbank_ledger::signed::Signed;
-use seedbank_ledger::signed::claim::SignedClaim;
-use seedbank_ledger::signed::lock::LockId;
-use seedbank_ledger::signed::order::SignedOrder;
+use seedbank_ledger::settlement::codec::{
+    AnswerBody, REQUEST_LEN_MAX, SettlementAnswer, SettlementRequest,
+};
+use seedbank_ledger::settlement::envelope::Envelope;
+use seedbank_ledger::signed::answer::RequestHash;
+use seedbank_ledger::signed::read::ReadKind;
 use seedbank_ledger::{NodeId, Sequence};
+use seedbank_proto::Failure;
+use seedbank_proto::settlement_v1::settlement_service_server::{
+    SettlementService, SettlementServiceServer,
+};
+use seedbank_proto::settlement_v1::{AskRequest, AskResponse, WatchRequest, WatchResponse};
 use seedbank_proto::v1::ErrorReason;
-use seedbank_proto::v1::settlement_service_server::{SettlementService, SettlementServiceServer};
-use seedbank_proto::{Failure, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::transport::{Server, ServerTlsConfig};
+use tonic::{Request, Response, Status};
 
 use super::admission::Door;
 use super::limit::CallerLimiter;
-use crate::rpc::{GRACE, KEEPALIVE, ServeError, field, message, stopped};
-use crate::settlement::{Keeper, KeeperError, convert};
+use crate::host::address_group::AddressGroup;
+use crate::rpc::door::{CrowdPlace, Crowds};
+use crate::rpc::{GRACE, KEEPALIVE, ServeError, stopped};
+use crate::settlement::{Keeper, KeeperError};
 
-/// Largest request: a signed object and a few fields.
-const REQUEST_LEN_MAX: usize = 16 << 10;
+/// What a message adds to a question's bytes, at most.
+const FRAME_LEN_MAX: usize = 64;
 /// Calls at once on one connection; more wait.
 const CALLS_MAX: usize = 32;
 /// Streams of `Watch` at once.
-const WATCHES_MAX: usize = 512;
+const WATCHES_MAX: usize = 4_096;
+/// Of these from one address, or one IPv6 /64.
+const WATCHES_OF_ONE_GROUP_MAX: usize = 32;
 /// Longest silence on such a stream.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How often time is let pass when nobody asks.
 const TICK: Duration = Duration::from_secs(10);
 /// Answers that a slow reader may leave lying.
-const BACKLOG_MAX: usize = 8;
+const BACKLOG_MAX: usize = 2;
 
 /// Requests that one address may send at once, and the time in which one comes back.
 const ADDR_BURST: u64 = 2_000;
 const ADDR_REFILL: Duration = Duration::from_millis(2);
+/// Signed reads that one key may send at once, and the time in which one comes back.
+const READ_BURST: u64 = 500;
+const READ_REFILL: Duration = Duration::from_millis(20);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Lines of an answer that cost as much as a request of its own.
 const LINES_PER_TOKEN: usize = 8;
 
-/// Serves the ledger until `stop` holds true, then lets calls finish for a few seconds.
+/// Serves the ledger until `stop` holds true, then lets calls finish for a few seconds. With
+/// `tls`, nobody is spoken to without.
 pub async fn serve(
     door: Door,
     keeper: Keeper,
+    tls: Option<ServerTlsConfig>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let limits = *keeper.limits();
     let service = SettlementApi {
-        shared: Arc::new(StreamState {
+        shared: Arc::new(Shared {
             keeper: keeper.clone(),
-            keys: CallerLimiter::new(
+            orders: CallerLimiter::new(
                 u64::from(limits.order_budget),
                 HOUR / limits.orders_per_hour,
             ),
+            reads: CallerLimiter::new(READ_BURST, READ_REFILL),
             addrs: CallerLimiter::new(ADDR_BURST, ADDR_REFILL),
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            watchers: Crowds::new(WATCHES_OF_ONE_GROUP_MAX),
             stop: stop.clone(),
         }),
-        watches: Arc::new(Semaphore::new(WATCHES_MAX)),
     };
-    let service = SettlementServiceServer::new(service).max_decoding_message_size(REQUEST_LEN_MAX);
-    let served = Server::builder()
+    let service = SettlementServiceServer::new(service)
+        .max_decoding_message_size(REQUEST_LEN_MAX + FRAME_LEN_MAX);
+    let mut server = Server::builder();
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    let served = server
         .concurrency_limit_per_connection(CALLS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(door.incoming(), stopped(stop.clone()));
+        .serve_with_incoming_shutdown(door.incoming(stop.clone()), stopped(stop.clone()));
     let grace_over = async {
         stopped(stop).await;
         tokio::time::sleep(GRACE).await;
@@ -93,308 +112,235 @@ pub async fn serve(
 
 /// The shared ledger of a network.
 struct SettlementApi {
-    shared: Arc<StreamState>,
-    watches: Arc<Semaphore>,
+    shared: Arc<Shared>,
 }
 
 /// What streams keep when the call has returned.
-struct StreamState {
+struct Shared {
     keeper: Keeper,
-    keys: CallerLimiter<NodeId>,
-    addrs: CallerLimiter<IpAddr>,
+    orders: CallerLimiter<NodeId>,
+    reads: CallerLimiter<NodeId>,
+    addrs: CallerLimiter<AddressGroup>,
+    watches: Arc<Semaphore>,
+    watchers: Crowds,
     stop: watch::Receiver<bool>,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl SettlementService for SettlementApi {
-    type SubmitStream = Messages<v1::SubmitResponse>;
-
-    async fn submit(
-        &self,
-        request: Request<Streaming<v1::SubmitRequest>>,
-    ) -> Answer<Self::SubmitStream> {
+    async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
         let from = addr_of(&request);
-        let mut orders = request.into_inner();
-        let shared = self.shared.clone();
-        let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
-        tokio::spawn(async move {
-            loop {
-                let next = tokio::select! {
-                    next = orders.message() => next,
-                    () = sender.closed() => return,
-                    () = stopped(shared.stop.clone()) => return,
-                };
-                let answer = match next {
-                    Ok(Some(order)) => shared.submit(from, order).await.map_err(Status::from),
-                    Ok(None) => return,
-                    Err(status) => Err(status),
-                };
-                let ended = answer.is_err();
-                if sender.send(answer).await.is_err() || ended {
-                    return;
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let question = self.shared.read(from, &request.get_ref().request)?;
+        let hash = question.hash();
+        let answer = self.shared.answer(from, question).await?;
+        let Envelope { answer, signature } = self.shared.seal(hash, 0, &answer);
+        Ok(Response::new(AskResponse {
+            answer,
+            signature: signature.as_bytes().to_vec(),
+        }))
     }
 
-    async fn claim(&self, request: Request<v1::ClaimRequest>) -> Answer<v1::ClaimResponse> {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let from = addr_of(&request);
-        let request = request.into_inner();
-        self.shared.admit_addr(from)?;
-        let claim: SignedClaim =
-            Signed::from_bytes(&request.signed_claim).map_err(|error| bad_bytes("claim", error))?;
-        let payee = claim.body.payee;
-        let after = sequence(request.after_sequence)?;
-        let answered = match claim.verify(&payee) {
-            Ok(()) => {
-                let asked = self.shared.keeper.claim(claim, after);
-                self.shared.carry_out(payee, asked).await?
-            }
-            Err(_) => self.shared.disbelieved(payee, after).await,
+        let question = self.shared.read(from, &request.get_ref().request)?;
+        let Some(after) = watched_after(&question) else {
+            let message = "only a signed read of kind Watch is watched";
+            return Err(Failure::new(ErrorReason::BadSignedBytes, message).into());
         };
-        let answered = self.shared.charge(from, answered)?;
-        Ok(Response::new(v1::ClaimResponse {
-            refusal: message::refusal(answered.refusal).into(),
-            statement: Some(convert::statement(&answered)),
-        }))
-    }
-
-    async fn get_account(
-        &self,
-        request: Request<v1::GetAccountRequest>,
-    ) -> Answer<v1::GetAccountResponse> {
-        let from = addr_of(&request);
-        let account = field::node_id("account", &request.get_ref().account)?;
-        let statement = self.shared.statement(from, account, None, 1).await?;
-        Ok(Response::new(v1::GetAccountResponse {
-            account: Some(convert::account(&statement.account)),
-        }))
-    }
-
-    async fn get_lock(&self, request: Request<v1::GetLockRequest>) -> Answer<v1::GetLockResponse> {
-        self.shared.admit_addr(addr_of(&request))?;
-        let raw = request.get_ref().lock_id;
-        let lock_id = u64::try_from(raw).map_err(|_| field::bad("lock_id", "is below zero"))?;
-        let lock = self.shared.keeper.lock(LockId::new(lock_id)).await;
-        let lock = lock.map_err(|error| of_keeper(&error))?.ok_or_else(|| {
-            Failure::new(ErrorReason::LockUnknown, format!("no lock {lock_id}"))
-                .with("lock_id", lock_id)
-        })?;
-        Ok(Response::new(v1::GetLockResponse {
-            lock: Some(convert::lock(&lock)),
-        }))
-    }
-
-    async fn get_statement(
-        &self,
-        request: Request<v1::GetStatementRequest>,
-    ) -> Answer<v1::GetStatementResponse> {
-        let from = addr_of(&request);
-        let request = request.into_inner();
-        let account = field::node_id("account", &request.account)?;
-        let after = sequence(request.after_sequence)?;
-        let limit = field::page_size(request.page_size)?;
-        let statement = self.shared.statement(from, account, after, limit).await?;
-        Ok(Response::new(v1::GetStatementResponse {
-            statement: Some(convert::statement(&statement)),
-        }))
-    }
-
-    type WatchStream = Messages<v1::WatchResponse>;
-
-    async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
-        let from = addr_of(&request);
-        let request = request.into_inner();
-        self.shared.admit_addr(from)?;
-        let place = self.watches.clone().try_acquire_owned().map_err(|_| {
-            let message = format!("{WATCHES_MAX} streams are open, that is all");
+        let full = |max: usize, whose: &str| {
+            let message = format!("{max} streams {whose}are open, that is all");
             Failure::new(ErrorReason::TooManyWatches, message)
-        })?;
-        let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
+        };
+        let crowd = self.shared.watchers.enter(from);
+        let crowd = crowd.ok_or_else(|| full(WATCHES_OF_ONE_GROUP_MAX, "of this address "))?;
+        let place = self.shared.watches.clone().try_acquire_owned();
+        let place = place.map_err(|_| full(WATCHES_MAX, ""))?;
         let follower = LineFollower {
             head: self.shared.keeper.head(),
+            hash: question.hash(),
+            account: question.account(),
+            next_index: 0,
+            after,
+            is_refused: false,
             shared: self.shared.clone(),
-            account: field::node_id("account", &request.account)?,
-            after: sequence(request.after_sequence)?,
-            sender,
-            _place: place,
+            _places: (place, crowd),
         };
-        tokio::spawn(follower.run());
+        let first = self.shared.answer(from, question).await?;
+        let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
+        tokio::spawn(follower.run(first, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
-impl StreamState {
-    async fn submit(
-        &self,
-        from: IpAddr,
-        request: v1::SubmitRequest,
-    ) -> Result<v1::SubmitResponse, Failure> {
-        self.admit_addr(from)?;
-        let order: SignedOrder =
-            Signed::from_bytes(&request.signed_order).map_err(|error| bad_bytes("order", error))?;
-        let account = order.body.account;
-        let after = sequence(request.after_sequence)?;
-        // Signatures are checked off the ledger's thread.
-        let answered = match order.verify(&account) {
-            Ok(()) => {
-                let asked = self.keeper.submit(order, after);
-                self.carry_out(account, asked).await?
-            }
-            Err(_) => self.disbelieved(account, after).await,
-        };
-        let answered = self.charge(from, answered)?;
-        let used_by = answered.used_by.as_ref();
-        Ok(v1::SubmitResponse {
-            refusal: message::refusal(answered.refusal).into(),
-            used_by_order: used_by.map(|order| order.to_bytes()).unwrap_or_default(),
-            statement: Some(convert::statement(&answered)),
-        })
-    }
-
-    /// Carries out what `signer` signed. It counts against the key once it is entered: nobody can
-    /// use up another's share by repeating what it signed, which everybody can read.
-    async fn carry_out(
-        &self,
-        signer: NodeId,
-        asked: impl Future<Output = Result<(Statement, bool), KeeperError>>,
-    ) -> Result<Result<Statement, KeeperError>, Failure> {
-        let admitted = self.keys.admit(&signer, Instant::now());
-        admitted.map_err(|wait| too_often("this key", wait))?;
-        Ok(asked.await.map(|(statement, entered)| {
-            if entered {
-                self.keys.charge(signer, 1, Instant::now());
-            }
-            statement
-        }))
-    }
-
-    /// The answer to what `signer` did not sign: refused, and nothing is entered.
-    async fn disbelieved(
-        &self,
-        signer: NodeId,
-        after: Option<Sequence>,
-    ) -> Result<Statement, KeeperError> {
-        Ok(Statement {
-            refusal: Some(Refusal::BadSignature),
-            ..self.keeper.statement(signer, after, PAGE_LINES_MAX).await?
-        })
-    }
-
-    async fn statement(
-        &self,
-        from: IpAddr,
-        account: NodeId,
-        after: Option<Sequence>,
-        limit: usize,
-    ) -> Result<Statement, Failure> {
-        self.admit_addr(from)?;
-        let statement = self.keeper.statement(account, after, limit).await;
-        self.charge(from, statement)
-    }
-
-    fn admit_addr(&self, from: IpAddr) -> Result<(), Failure> {
+impl Shared {
+    /// A question as it came; it counts against its address before anything is verified.
+    fn read(&self, from: AddressGroup, bytes: &[u8]) -> Result<SettlementRequest, Failure> {
         let admitted = self.addrs.take(from, 1, Instant::now());
-        admitted.map_err(|wait| too_often("this address", wait))
+        admitted.map_err(|wait| too_often("this address", wait))?;
+        SettlementRequest::from_bytes(bytes).map_err(bad_bytes)
+    }
+
+    /// Answers a question of whoever signed it. Signatures are checked here, off the ledger's
+    /// thread; who did not sign is refused, and nothing is entered.
+    async fn answer(
+        &self,
+        from: AddressGroup,
+        question: SettlementRequest,
+    ) -> Result<SettlementAnswer, Failure> {
+        let sealer = self.keeper.sealer();
+        if let Err(refusal) = question.check(sealer.scheme(), sealer.network_id()) {
+            return Ok(SettlementAnswer::refused(self.keeper.time(), refusal));
+        }
+        let signer = question.account();
+        let now = Instant::now();
+        let is_read = matches!(question, SettlementRequest::Read(_));
+        let admitted = if is_read {
+            self.reads.take(signer, 1, now)
+        } else {
+            self.orders.admit(&signer, now)
+        };
+        admitted.map_err(|wait| too_often("this key", wait))?;
+        let answered = self.keeper.ask(question).await;
+        let answered = answered.map_err(|error| of_keeper(&error))?;
+        // It counts against the key once it is entered: nobody can use up another's share by
+        // repeating what it signed.
+        if answered.entered {
+            self.orders.charge(signer, 1, Instant::now());
+        }
+        self.charge_lines(from, &answered.answer);
+        Ok(answered.answer)
     }
 
     /// Every line costs two signatures: long answers count for more.
-    fn charge(
-        &self,
-        from: IpAddr,
-        answered: Result<Statement, KeeperError>,
-    ) -> Result<Statement, Failure> {
-        let answered = answered.map_err(|error| of_keeper(&error))?;
-        let tokens = answered.lines.len() / LINES_PER_TOKEN;
+    fn charge_lines(&self, from: AddressGroup, answer: &SettlementAnswer) {
+        let tokens = lines_of(answer) / LINES_PER_TOKEN;
         let tokens = u64::try_from(tokens).unwrap_or(u64::MAX);
         self.addrs.charge(from, tokens, Instant::now());
-        Ok(answered)
+    }
+
+    fn seal(&self, request: RequestHash, index: u64, answer: &SettlementAnswer) -> Envelope {
+        self.keeper.sealer().seal(request, index, answer)
     }
 }
 
 /// One stream of `Watch`.
 struct LineFollower {
-    shared: Arc<StreamState>,
+    shared: Arc<Shared>,
     head: watch::Receiver<Sequence>,
+    hash: RequestHash,
     account: NodeId,
+    next_index: u64,
     after: Option<Sequence>,
-    sender: mpsc::Sender<Result<v1::WatchResponse, Status>>,
-    _place: OwnedSemaphorePermit,
+    is_refused: bool,
+    _places: (OwnedSemaphorePermit, CrowdPlace),
 }
 
 impl LineFollower {
-    async fn run(mut self) {
+    async fn run(
+        mut self,
+        first: SettlementAnswer,
+        sender: mpsc::Sender<Result<WatchResponse, Status>>,
+    ) {
         let mut is_due = true;
+        let mut answer = first;
         loop {
+            let more = self.note(&answer);
+            if is_due || lines_of(&answer) > 0 {
+                let response = self.sealed(&answer);
+                if sender.send(Ok(response)).await.is_err() {
+                    return;
+                }
+            }
+            if self.is_refused {
+                return;
+            }
+            if !more {
+                tokio::select! {
+                    changed = self.head.changed() => {
+                        is_due = false;
+                        if changed.is_err() {
+                            return;
+                        }
+                    }
+                    () = tokio::time::sleep(HEARTBEAT) => is_due = true,
+                    () = sender.closed() => return,
+                    () = stopped(self.shared.stop.clone()) => return,
+                }
+            }
             self.head.borrow_and_update();
             let keeper = &self.shared.keeper;
-            let statement = keeper
-                .statement(self.account, self.after, PAGE_LINES_MAX)
-                .await;
-            let statement = match statement {
-                Ok(statement) => statement,
+            answer = match keeper.watched(self.account, self.after).await {
+                Ok(answer) => answer,
                 Err(error) => {
                     let status = of_keeper(&error).into();
                     // A reader that is gone has no use for the reason.
-                    let _ = self.sender.send(Err(status)).await;
+                    let _ = sender.send(Err(status)).await;
                     return;
                 }
             };
-            self.after = statement.newest().or(self.after);
-            if is_due || !statement.lines.is_empty() {
-                let response = v1::WatchResponse {
-                    statement: Some(convert::statement(&statement)),
-                };
-                if self.sender.send(Ok(response)).await.is_err() {
-                    return;
-                }
+        }
+    }
+
+    /// Notes how far an answer goes; whether there is more behind it.
+    fn note(&mut self, answer: &SettlementAnswer) -> bool {
+        match &answer.body {
+            AnswerBody::Statement(statement) => {
+                self.after = statement.newest().or(self.after);
+                statement.more
             }
-            if statement.more {
-                continue;
+            AnswerBody::Refused(_)
+            | AnswerBody::Operation(_)
+            | AnswerBody::Account(_)
+            | AnswerBody::Lock(_) => {
+                self.is_refused = true;
+                false
             }
-            tokio::select! {
-                changed = self.head.changed() => {
-                    is_due = false;
-                    if changed.is_err() {
-                        return;
-                    }
-                }
-                () = tokio::time::sleep(HEARTBEAT) => is_due = true,
-                () = self.sender.closed() => return,
-                () = stopped(self.shared.stop.clone()) => return,
-            }
+        }
+    }
+
+    fn sealed(&mut self, answer: &SettlementAnswer) -> WatchResponse {
+        let index = self.next_index;
+        self.next_index += 1;
+        let Envelope { answer, signature } = self.shared.seal(self.hash, index, answer);
+        WatchResponse {
+            answer,
+            signature: signature.as_bytes().to_vec(),
         }
     }
 }
 
-/// The caller's address; of an IPv6 address the /64 that one subscriber gets.
-fn addr_of<T>(request: &Request<T>) -> IpAddr {
-    match request.remote_addr().map(|addr| addr.ip()) {
-        Some(IpAddr::V6(addr)) => {
-            let [a, b, c, d, ..] = addr.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        Some(addr) => addr,
-        None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+/// Behind which line a watch begins; `None` if the question is none.
+fn watched_after(question: &SettlementRequest) -> Option<Option<Sequence>> {
+    let SettlementRequest::Read(read) = question else {
+        return None;
+    };
+    match read.body.kind {
+        ReadKind::Watch { after } => Some(after),
+        ReadKind::Account | ReadKind::Lock(_) | ReadKind::Statement { .. } => None,
     }
 }
 
-fn sequence(raw: Option<i64>) -> Result<Option<Sequence>, Failure> {
-    raw.map(u64::try_from)
-        .transpose()
-        .map(|raw| raw.map(Sequence::new))
-        .map_err(|_| field::bad("after_sequence", "is below zero"))
+fn lines_of(answer: &SettlementAnswer) -> usize {
+    match &answer.body {
+        AnswerBody::Statement(statement) => statement.lines.len(),
+        AnswerBody::Operation(operation) => usize::from(operation.line.is_some()),
+        AnswerBody::Refused(_) | AnswerBody::Account(_) | AnswerBody::Lock(_) => 0,
+    }
 }
 
-fn bad_bytes(what: &str, error: LayoutError) -> Failure {
-    Failure::new(
-        ErrorReason::BadSignedBytes,
-        format!("not a signed {what}: {error}"),
-    )
+/// Whom the caller counts to.
+fn addr_of<T>(request: &Request<T>) -> AddressGroup {
+    let addr = request.remote_addr().map(|addr| addr.ip());
+    AddressGroup::of(addr.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
+fn bad_bytes(error: LayoutError) -> Failure {
+    Failure::new(ErrorReason::BadSignedBytes, format!("no question: {error}"))
 }
 
 fn too_often(who: &str, wait: Duration) -> Failure {

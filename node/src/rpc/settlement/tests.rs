@@ -8,25 +8,31 @@ use seedbank_engine::credit::settlement::Unreachable;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::settlement::{
-    IssueError, Issuing, NewGrant, SettlementAnswer, SettlementRequest, Statement,
+use seedbank_ledger::settlement::codec::{
+    AnswerBody, OperationAnswer, SettlementAnswer, SettlementRequest, Statement,
 };
+use seedbank_ledger::settlement::envelope::Envelope;
+use seedbank_ledger::settlement::{IssueError, Issuing, NewGrant};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::signed::read::{ReadKind, ReadRequest};
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::store::Memory;
-use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, NodeId, Sequence, UnixTime};
+use seedbank_ledger::{
+    Bytes, Identity, MicroCredits, NetworkId, NodeId, Sequence, Signature, UnixTime,
+};
 use seedbank_proto::Failure;
-use seedbank_proto::v1::settlement_service_client::SettlementServiceClient;
-use seedbank_proto::v1::{self, ErrorReason};
+use seedbank_proto::settlement_v1::settlement_service_client::SettlementServiceClient;
+use seedbank_proto::settlement_v1::{AskRequest, WatchRequest};
+use seedbank_proto::v1::ErrorReason;
 use tokio::sync::watch;
 use tonic::Code;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, ServerTlsConfig};
 
 use super::{Door, serve};
-use crate::settlement::{GrantError, Keeper, Local, Remote, Reply, Settlement};
+use crate::settlement::{AccountKeys, GrantError, Keeper, Local, Remote, Settlement};
 
 struct Network {
     id: NetworkId,
@@ -51,6 +57,10 @@ impl Network {
     }
 
     async fn start_at(addr: SocketAddr) -> Self {
+        Self::start_with(addr, None).await
+    }
+
+    async fn start_with(addr: SocketAddr, tls: Option<ServerTlsConfig>) -> Self {
         let store = Memory::new();
         let genesis = genesis();
         let id = genesis.network_id();
@@ -64,7 +74,7 @@ impl Network {
         let door = Door::open(addr).await.unwrap();
         let addr = door.addr().unwrap();
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(serve(door, keeper.clone(), stopping));
+        tokio::spawn(serve(door, keeper.clone(), tls, stopping));
         Self {
             id,
             store,
@@ -76,12 +86,27 @@ impl Network {
     }
 
     fn remote(&self, byte: u8) -> Remote {
-        Remote::new(&format!("http://{}", self.addr), key(byte).id()).unwrap()
+        Remote::new(&format!("http://{}", self.addr), None, member(byte)).unwrap()
     }
 
     async fn service(&self) -> SettlementServiceClient<Channel> {
         let uri = format!("http://{}", self.addr);
         SettlementServiceClient::connect(uri).await.unwrap()
+    }
+
+    /// Asks over the wire and opens what comes back.
+    async fn ask(&self, byte: u8, question: SettlementRequest) -> AnswerBody {
+        opened(&self.remote(byte), question).await.body
+    }
+
+    async fn submit(&self, byte: u8, order: SignedOrder) -> OperationAnswer {
+        operation(self.ask(byte, submit(order)).await)
+    }
+
+    async fn statement(&self, byte: u8, after: Option<Sequence>) -> Statement {
+        let count = 255;
+        let kind = ReadKind::Statement { after, count };
+        statement(self.ask(byte, read(byte, kind)).await)
     }
 
     async fn grant(&self, byte: u8, amount: u64) {
@@ -129,23 +154,53 @@ fn grant(request_id: &str, byte: u8, amount: u64) -> NewGrant {
     }
 }
 
+/// A question of this account's, good for a while.
+fn read(byte: u8, kind: ReadKind) -> SettlementRequest {
+    let read = ReadRequest {
+        network_id: genesis().network_id(),
+        account: key(byte).id(),
+        kind,
+        random: [3; 16],
+        valid_until: UnixTime::from_secs(START + 300),
+    };
+    SettlementRequest::Read(read.sign(&key(byte)))
+}
+
+fn submit(order: SignedOrder) -> SettlementRequest {
+    let random = [4; 16];
+    SettlementRequest::Submit { random, order }
+}
+
+fn member(byte: u8) -> AccountKeys {
+    AccountKeys {
+        identity: Arc::new(key(byte)),
+        network_id: genesis().network_id(),
+        settlement: key(SETTLEMENT).id(),
+    }
+}
+
+async fn opened(way: &dyn Settlement, question: SettlementRequest) -> SettlementAnswer {
+    let hash = question.hash();
+    let envelope = way.ask(question).await.unwrap();
+    let (id, settlement) = (genesis().network_id(), key(SETTLEMENT).id());
+    let scheme = key(1).share_scheme();
+    envelope.open(&*scheme, id, &settlement, hash, 0).unwrap()
+}
+
 #[track_caller]
-fn said(reply: Reply) -> Statement {
-    match reply {
-        Ok(SettlementAnswer::Statement(statement)) => statement,
+fn operation(answer: AnswerBody) -> OperationAnswer {
+    match answer {
+        AnswerBody::Operation(operation) => *operation,
         other => panic!("{other:?}"),
     }
 }
 
-fn request(order: &SignedOrder) -> v1::SubmitRequest {
-    v1::SubmitRequest {
-        signed_order: order.to_bytes(),
-        after_sequence: None,
+#[track_caller]
+fn statement(answer: AnswerBody) -> Statement {
+    match answer {
+        AnswerBody::Statement(statement) => statement,
+        other => panic!("{other:?}"),
     }
-}
-
-fn submit(order: SignedOrder) -> SettlementRequest {
-    SettlementRequest::Submit { order, after: None }
 }
 
 #[tokio::test]
@@ -162,10 +217,8 @@ async fn a_grant_is_made_once_whatever_the_repeats() {
         ),
         "{other:?}"
     );
-    let receiver = network.remote(1);
-    let reply = receiver.ask(SettlementRequest::Statement { after: None });
-    let said = said(reply.await);
-    assert_eq!(said.account.available, MicroCredits::new(500));
+    let said = network.statement(1, None).await;
+    assert_eq!(said.account.status.available, MicroCredits::new(500));
     assert_eq!(said.lines.len(), 1);
     assert_eq!(said.lines[0].certificate.body.sequence, first.sequence);
     assert_eq!(said.lines[0].certificate.body.entry_hash, first.entry_hash);
@@ -194,33 +247,37 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
     let (keeper, _) = Keeper::start(ledger, Some(issuing), move || now).unwrap();
     keeper.grant(grant("a", 1, 500)).await.unwrap();
     keeper.grant(grant("a", 1, 500)).await.unwrap();
-    let statement = keeper.statement(key(1).id(), None, 10).await.unwrap();
-    assert_eq!(statement.account.available, MicroCredits::new(501));
+    let way = Local::new(keeper, key(1).id());
+    let (after, count) = (None, 10);
+    let asked = read(1, ReadKind::Statement { after, count });
+    let said = statement(opened(&way, asked).await.body);
+    assert_eq!(said.account.status.available, MicroCredits::new(501));
 }
 
 #[tokio::test]
 async fn an_order_moves_credit_once_and_a_second_order_on_its_nonce_is_told_which_was_first() {
     let network = Network::start().await;
     network.grant(1, 500).await;
-    let payer = network.remote(1);
     let order = network.transfer(1, 1, 2, 200);
-    let first = said(payer.ask(submit(order)).await);
-    assert_eq!(first.refusal, None);
-    assert_eq!(first.account.available, MicroCredits::new(300));
-    assert_eq!(first.lines.len(), 2);
-    let again = said(payer.ask(submit(order)).await);
+    let first = network.submit(1, order).await;
+    assert_eq!((first.refusal, first.used_by), (None, None));
+    let line = first.line.unwrap();
+    assert_eq!(
+        line.certificate.body.available_after,
+        MicroCredits::new(300)
+    );
+    let again = network.submit(1, order).await;
     assert_eq!((again.refusal, again.used_by), (None, None));
-    assert_eq!(again.account, first.account);
-    assert_eq!(again.lines, first.lines);
+    assert_eq!(again.sequence, first.sequence);
+    assert_eq!(again.line, None, "who repeats an order learns no credit");
+    assert_eq!(network.statement(1, None).await.lines.len(), 2);
 
     let rival = network.transfer(1, 1, 3, 200);
-    let told = said(payer.ask(submit(rival)).await);
+    let told = network.submit(1, rival).await;
     assert_eq!(told.refusal, Some(Refusal::WrongNonce));
-    assert_eq!(told.used_by, Some(Box::new(order)));
-    let receiver = network.remote(2);
-    let after = Some(Sequence::ZERO);
-    let received = said(receiver.ask(SettlementRequest::Statement { after }).await);
-    assert_eq!(received.account.available, MicroCredits::new(200));
+    assert_eq!(told.used_by, Some(order));
+    let received = network.statement(2, Some(Sequence::ZERO)).await;
+    assert_eq!(received.account.status.available, MicroCredits::new(200));
     assert_eq!(received.lines.len(), 1);
 }
 
@@ -234,10 +291,39 @@ async fn a_forged_order_is_refused_and_leaves_no_entry() {
         signature: order.body.sign(&key(9)).signature,
         ..order
     };
-    let told = said(network.remote(1).ask(submit(forged)).await);
-    assert_eq!(told.refusal, Some(Refusal::BadSignature));
-    assert_eq!(told.account.available, MicroCredits::new(500));
+    let told = network.ask(1, submit(forged)).await;
+    assert_eq!(told, AnswerBody::Refused(Refusal::BadSignature));
     assert_eq!(*network.keeper.head().borrow(), before);
+}
+
+/// Row L10: an account, its locks and its lines are told to whoever is party to them.
+#[tokio::test]
+async fn l10_nobody_reads_what_is_not_its_own() {
+    let network = Network::start().await;
+    network.grant(1, 500).await;
+    let open = OrderKind::OpenLock {
+        payee: key(2).id(),
+        amount: MicroCredits::new(300),
+        ttl_secs: 3_600,
+    };
+    let opened = network.submit(1, network.order(1, 1, open)).await;
+    let lock_id = opened.line.unwrap().lock.unwrap().lock.body.lock_id;
+    for (byte, is_party) in [(1, true), (2, true), (3, false)] {
+        let asked = read(byte, ReadKind::Lock(lock_id));
+        let AnswerBody::Lock(told) = network.ask(byte, asked).await else {
+            panic!("a lock was asked for");
+        };
+        assert_eq!(told.is_some(), is_party, "{byte}");
+    }
+    let SettlementRequest::Read(mut stolen) = read(3, ReadKind::Account) else {
+        unreachable!()
+    };
+    stolen.body.account = key(1).id();
+    let told = network.ask(3, SettlementRequest::Read(stolen)).await;
+    assert_eq!(told, AnswerBody::Refused(Refusal::BadSignature));
+    network.clock.store(START + 301, Ordering::SeqCst);
+    let told = network.ask(1, read(1, ReadKind::Account)).await;
+    assert_eq!(told, AnswerBody::Refused(Refusal::Expired));
 }
 
 #[tokio::test]
@@ -249,13 +335,8 @@ async fn a_lock_pays_its_claim_once_and_returns_the_rest_when_its_time_has_passe
         amount: MicroCredits::new(300),
         ttl_secs: 3_600,
     };
-    let opened = said(
-        network
-            .remote(1)
-            .ask(submit(network.order(1, 1, open)))
-            .await,
-    );
-    let lock: Lock = opened.lines[1].lock.unwrap().lock.body;
+    let opened = network.submit(1, network.order(1, 1, open)).await;
+    let lock: Lock = opened.line.unwrap().lock.unwrap().lock.body;
     let receipt = Receipt {
         network_id: network.id,
         channel_id: lock.channel().id(),
@@ -269,52 +350,65 @@ async fn a_lock_pays_its_claim_once_and_returns_the_rest_when_its_time_has_passe
         receipt: receipt.sign(&key(1)),
     };
     let claim = claim.sign(&key(2));
-    let payee = network.remote(2);
-    for _ in 0..2 {
-        let told = said(
-            payee
-                .ask(SettlementRequest::Claim { claim, after: None })
-                .await,
-        );
-        assert_eq!(told.account.available, MicroCredits::new(120));
+    for is_new in [true, false] {
+        let random = [u8::from(is_new); 16];
+        let asked = SettlementRequest::Claim { random, claim };
+        let told = operation(network.ask(2, asked).await);
+        assert_eq!(told.line.is_some(), is_new);
+        let said = network.statement(2, None).await;
+        assert_eq!(said.account.status.available, MicroCredits::new(120));
     }
-    let reply = payee.ask(SettlementRequest::Lock(lock.lock_id)).await;
-    let Ok(SettlementAnswer::Lock(Some(status))) = reply else {
-        panic!("{reply:?}");
+    let asked = read(2, ReadKind::Lock(lock.lock_id));
+    let AnswerBody::Lock(Some(status)) = network.ask(2, asked).await else {
+        panic!("there is a lock");
     };
     assert_eq!(status.claimed, MicroCredits::new(120));
     assert!(!status.closed);
-    let none = payee.ask(SettlementRequest::Lock(LockId::new(77))).await;
-    assert_eq!(none, Ok(SettlementAnswer::Lock(None)));
+    let none = network
+        .ask(2, read(2, ReadKind::Lock(LockId::new(77))))
+        .await;
+    assert_eq!(none, AnswerBody::Lock(None));
 
     network.clock.store(START + 200_000, Ordering::SeqCst);
     network.keeper.tick();
-    let after = SettlementRequest::Statement { after: None };
-    let payer = said(network.remote(1).ask(after).await);
-    assert_eq!(payer.account.available, MicroCredits::new(380));
-    assert_eq!(payer.account.reserved, MicroCredits::ZERO);
+    let late = ReadRequest {
+        network_id: network.id,
+        account: key(1).id(),
+        kind: ReadKind::Account,
+        random: [0; 16],
+        valid_until: UnixTime::from_secs(START + 200_100),
+    };
+    let asked = SettlementRequest::Read(late.sign(&key(1)));
+    let AnswerBody::Account(account) = network.ask(1, asked).await else {
+        panic!("an account was asked for");
+    };
+    assert_eq!(account.status.available, MicroCredits::new(380));
+    assert_eq!(account.status.reserved, MicroCredits::ZERO);
 }
 
 #[tokio::test]
-async fn a_long_statement_comes_whole_over_its_pages() {
+async fn a_long_statement_comes_page_by_page_without_a_gap() {
     let network = Network::start().await;
     network.grant(1, 1_000).await;
     for nonce in 1..=300 {
         let order = network.transfer(1, nonce, 2, 1);
-        let newest = Some(*network.keeper.head().borrow());
-        network.keeper.submit(order, newest).await.unwrap();
+        network.keeper.ask(submit(order)).await.unwrap();
     }
-    let ask = SettlementRequest::Statement { after: None };
-    let remote = said(network.remote(2).ask(ask.clone()).await);
-    assert_eq!(remote.lines.len(), 300);
-    assert_eq!(remote.account.available, MicroCredits::new(300));
-    let local = Local::new(network.keeper.clone(), key(2).id());
-    assert_eq!(said(local.ask(ask).await).lines, remote.lines);
+    let mut lines = Vec::new();
     let mut previous = None;
-    for line in &remote.lines {
-        assert_eq!(line.previous, previous);
-        previous = Some(line.certificate.body.sequence);
+    loop {
+        let page = network.statement(2, previous).await;
+        for line in &page.lines {
+            assert_eq!(line.previous, previous);
+            previous = Some(line.certificate.body.sequence);
+        }
+        assert_eq!(page.account.status.available, MicroCredits::new(300));
+        lines.extend(page.lines);
+        if !page.more {
+            break;
+        }
     }
+    assert_eq!(lines.len(), 300);
 }
 
 #[tokio::test]
@@ -336,8 +430,9 @@ async fn whoever_waits_for_a_line_is_told_of_the_next_and_of_nobody_elses() {
         };
         let (told, ()) = tokio::join!(waits, enters);
         assert!(told > seen);
-        let after = SettlementRequest::Statement { after: seen };
-        let said = said(way.ask(after).await);
+        let count = 10;
+        let asked = read(1, ReadKind::Statement { after: seen, count });
+        let said = statement(opened(&**way, asked).await.body);
         let lines: Vec<Sequence> = said
             .lines
             .iter()
@@ -352,13 +447,16 @@ async fn an_unreachable_node_says_so_and_is_found_again_when_it_is_back() {
     let door = Door::open(([127, 0, 0, 1], 0).into()).await.unwrap();
     let addr = door.addr().unwrap();
     drop(door);
-    let remote = Remote::new(&format!("http://{addr}"), key(1).id()).unwrap();
-    let ask = SettlementRequest::Statement { after: None };
-    let reply = remote.ask(ask.clone()).await;
+    let remote = Remote::new(&format!("http://{addr}"), None, member(1)).unwrap();
+    let asked = read(1, ReadKind::Account);
+    let reply = remote.ask(asked.clone()).await;
     assert!(matches!(reply, Err(Unreachable(_))), "{reply:?}");
     let _network = Network::start_at(addr).await;
-    assert_eq!(said(remote.ask(ask).await).account.nonce, 0);
-    assert!(Remote::new("https://example.org", key(1).id()).is_err());
+    assert!(matches!(
+        opened(&remote, asked).await.body,
+        AnswerBody::Account(_)
+    ));
+    assert!(Remote::new("ftp://example.org", None, member(1)).is_err());
 }
 
 #[tokio::test]
@@ -371,12 +469,8 @@ async fn what_is_not_durable_is_not_acknowledged() {
     let reply = remote.ask(submit(order)).await;
     assert!(matches!(reply, Err(Unreachable(_))), "{reply:?}");
     let mut service = network.service().await;
-    let request = v1::SubmitRequest {
-        signed_order: order.to_bytes(),
-        after_sequence: None,
-    };
-    let mut answers = service.submit(tokio_stream::once(request)).await.unwrap();
-    let status = answers.get_mut().message().await.unwrap_err();
+    let request = submit(order).to_bytes();
+    let status = service.ask(AskRequest { request }).await.unwrap_err();
     let failure = Failure::of(&status).unwrap();
     assert_eq!(failure.reason, ErrorReason::LedgerPoisoned);
 }
@@ -385,26 +479,16 @@ async fn what_is_not_durable_is_not_acknowledged() {
 async fn malformed_and_oversized_requests_are_refused_at_the_door() {
     let network = Network::start().await;
     let mut service = network.service().await;
-    let request = v1::ClaimRequest {
-        signed_claim: vec![1; 10],
-        after_sequence: None,
-    };
-    let status = service.claim(request).await.unwrap_err();
-    assert_eq!(
-        Failure::of(&status).unwrap().reason,
-        ErrorReason::BadSignedBytes
-    );
-    let request = v1::ClaimRequest {
-        signed_claim: vec![1; 100_000],
-        after_sequence: None,
-    };
-    let status = service.claim(request).await.unwrap_err();
+    let request = vec![1; 10];
+    let status = service.ask(AskRequest { request }).await.unwrap_err();
+    let reason = |status| Failure::of(&status).unwrap().reason;
+    assert_eq!(reason(status), ErrorReason::BadSignedBytes);
+    let request = vec![1; 100_000];
+    let status = service.ask(AskRequest { request }).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange);
-    let request = v1::GetAccountRequest {
-        account: "somebody".into(),
-    };
-    let status = service.get_account(request).await.unwrap_err();
-    assert_eq!(Failure::of(&status).unwrap().reason, ErrorReason::BadField);
+    let request = read(1, ReadKind::Account).to_bytes();
+    let status = service.watch(WatchRequest { request }).await.unwrap_err();
+    assert_eq!(reason(status), ErrorReason::BadSignedBytes);
 }
 
 #[tokio::test]
@@ -412,45 +496,38 @@ async fn a_key_that_asks_too_often_waits_and_others_do_not() {
     let network = Network::start().await;
     network.grant(1, 1_000).await;
     let mut service = network.service().await;
-    let requests: Vec<_> = (1..=1_000)
-        .map(|nonce| v1::SubmitRequest {
-            // The answers tell of no lines, which would count against the address.
-            after_sequence: Some(1_000_000),
-            ..request(&network.transfer(1, nonce, 2, 1))
-        })
-        .collect();
-    let flood = tokio_stream::iter(requests);
-    let mut answers = service.submit(flood).await.unwrap().into_inner();
     let mut answered = 0;
     let status = loop {
-        match answers.message().await {
-            Ok(Some(_)) => answered += 1,
-            Ok(None) => panic!("never refused, {answered} answers"),
+        let order = network.transfer(1, answered + 1, 2, 1);
+        let request = submit(order).to_bytes();
+        match service.ask(AskRequest { request }).await {
+            Ok(_) => answered += 1,
             Err(status) => break status,
         }
+        assert!(answered < 1_000, "never refused");
     };
     assert!(answered >= 200, "{answered}");
     let failure = Failure::of(&status).unwrap();
     assert_eq!(failure.reason, ErrorReason::RateLimited);
     assert!(failure.retry_after.is_some());
-    let other = network.transfer(3, 1, 2, 1);
-    said(network.remote(3).ask(submit(other)).await);
+    network.submit(3, network.transfer(3, 1, 2, 1)).await;
+    // Its reads have a share of their own.
+    network.statement(1, None).await;
 }
 
-/// Statements are anybody's to read, and with them what an account has signed.
+/// Who was paid has what its payer has signed.
 #[tokio::test]
 async fn what_a_key_signed_before_uses_up_nothing_of_it_however_often_it_is_repeated() {
     let network = Network::start().await;
     network.grant(1, 2).await;
     let mut service = network.service().await;
-    let old = request(&network.transfer(1, 1, 2, 1));
-    let flood = tokio_stream::iter(std::iter::repeat_n(old, 1_000));
-    let mut answers = service.submit(flood).await.unwrap().into_inner();
+    let old = submit(network.transfer(1, 1, 2, 1)).to_bytes();
     for _ in 0..1_000 {
-        answers.message().await.unwrap().unwrap();
+        let request = old.clone();
+        service.ask(AskRequest { request }).await.unwrap();
     }
     let new = network.transfer(1, 2, 2, 1);
-    assert_eq!(said(network.remote(1).ask(submit(new)).await).refusal, None);
+    assert_eq!(network.submit(1, new).await.refusal, None);
 }
 
 #[tokio::test]
@@ -458,20 +535,31 @@ async fn a_watcher_sees_what_is_there_and_then_what_comes() {
     let network = Network::start().await;
     network.grant(1, 500).await;
     let mut service = network.service().await;
-    let account = key(2).id().to_string();
-    let request = v1::WatchRequest {
-        account,
-        after_sequence: None,
+    let question = read(2, ReadKind::Watch { after: None });
+    let hash = question.hash();
+    let request = question.to_bytes();
+    let mut news = service
+        .watch(WatchRequest { request })
+        .await
+        .unwrap()
+        .into_inner();
+    let (scheme, settlement) = (key(1).share_scheme(), key(SETTLEMENT).id());
+    let mut next = async |index| {
+        let message = news.message().await.unwrap().unwrap();
+        let envelope = Envelope {
+            answer: message.answer,
+            signature: Signature::from_bytes(message.signature.try_into().unwrap()),
+        };
+        let answer = envelope.open(&*scheme, network.id, &settlement, hash, index);
+        statement(answer.unwrap().body)
     };
-    let mut news = service.watch(request).await.unwrap().into_inner();
-    let first = news.message().await.unwrap().unwrap().statement.unwrap();
-    assert!(first.lines.is_empty());
+    assert!(next(0).await.lines.is_empty());
     network.grant(3, 5).await;
     let order = network.transfer(1, 1, 2, 200);
-    network.keeper.submit(order, None).await.unwrap();
-    let next = news.message().await.unwrap().unwrap().statement.unwrap();
-    assert_eq!(next.lines.len(), 1);
-    assert_eq!(next.account.unwrap().available_microcredits, 200);
+    network.keeper.ask(submit(order)).await.unwrap();
+    let told = next(1).await;
+    assert_eq!(told.lines.len(), 1);
+    assert_eq!(told.account.status.available, MicroCredits::new(200));
 }
 
 #[tokio::test]
@@ -485,13 +573,14 @@ async fn orders_that_arrive_together_are_each_answered_and_conserve_credit() {
     for payer in payers.clone() {
         let keeper = network.keeper.clone();
         let order = network.transfer(payer, 1, 100, 10);
-        asking.spawn(async move { keeper.submit(order, None).await });
+        asking.spawn(async move { keeper.ask(submit(order)).await });
     }
     while let Some(answer) = asking.join_next().await {
-        assert_eq!(answer.unwrap().unwrap().0.refusal, None);
+        let answer = answer.unwrap().unwrap().answer;
+        assert_eq!(operation(answer.body).refusal, None);
     }
-    let total = network.keeper.statement(key(100).id(), None, 1).await;
-    assert_eq!(total.unwrap().account.available, MicroCredits::new(500));
+    let total = network.statement(100, None).await;
+    assert_eq!(total.account.status.available, MicroCredits::new(500));
 }
 
 /// A keeper without the issuer's key grants nothing.
@@ -507,9 +596,31 @@ async fn only_the_issuer_grants() {
         "{refused:?}"
     );
     let nobody: NodeId = key(1).id();
-    assert_eq!(keeper.statement(nobody, None, 1).await.unwrap().lines, []);
+    let watched = keeper.watched(nobody, None).await.unwrap();
+    assert_eq!(statement(watched.body).lines, []);
     drop(keeper);
     thread.join().unwrap();
+}
+
+/// Over TLS with a private certificate: known by it, and by it alone.
+#[tokio::test]
+async fn l1_a_settlement_node_is_asked_over_tls() {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pem = certified.cert.pem();
+    let tls_key = certified.signing_key.serialize_pem();
+    let identity = tonic::transport::Identity::from_pem(&pem, tls_key);
+    let tls = ServerTlsConfig::new().identity(identity);
+    let network = Network::start_with(([127, 0, 0, 1], 0).into(), Some(tls)).await;
+    let uri = format!("https://localhost:{}", network.addr.port());
+    let known = Remote::new(&uri, Some(pem.as_bytes()), member(1)).unwrap();
+    let asked = read(1, ReadKind::Account);
+    let told = opened(&known, asked.clone()).await.body;
+    assert!(matches!(told, AnswerBody::Account(_)), "{told:?}");
+    let stranger = Remote::new(&uri, None, member(1)).unwrap();
+    let reply = stranger.ask(asked.clone()).await;
+    assert!(matches!(reply, Err(Unreachable(_))), "{reply:?}");
+    let plain = network.remote(1).ask(asked).await;
+    assert!(matches!(plain, Err(Unreachable(_))), "{plain:?}");
 }
 
 /// A ledger that cannot write any more does not go on answering as if it could (row L12).

@@ -185,7 +185,7 @@ impl Fake {
             locked: MicroCredits::ZERO,
             free: order.max,
             created_at: NOW,
-            until: order.until,
+            until: order.time_to_live_secs.map(|secs| NOW.plus_secs(secs)),
             payees: Vec::new(),
             report: BoostReport::default(),
         };
@@ -260,6 +260,11 @@ impl Backend for Fake {
         let file = |index: usize| FileView {
             index,
             path: vec!["disc".to_owned(), format!("{index}.flac")],
+            original: (index == 1).then(|| {
+                [&b"di/sc"[..], b"1\x1b\xff.flac"]
+                    .map(<[u8]>::to_vec)
+                    .into()
+            }),
             total: Bytes::new(u64::try_from(index).unwrap() + 1),
             have: Bytes::new(1),
         };
@@ -411,6 +416,7 @@ fn torrent(torrent_id: TorrentId) -> TorrentView {
         peer_count: 2,
         seed_count: 0,
         trackers: Vec::new(),
+        unreached: Vec::new(),
         completed_at: Some(Instant::ZERO),
     }
 }

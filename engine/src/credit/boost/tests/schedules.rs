@@ -75,7 +75,13 @@ impl World {
         let spend_per_day_max = rng.chance(1, 2).then_some(cr(DAY_MAX));
         let book = WalletBook::default();
         Self {
-            wallet: Wallet::new(settlement.network(), identity.clone(), &book, Instant::ZERO),
+            wallet: Wallet::new(
+                settlement.network(),
+                identity.clone(),
+                &book,
+                0,
+                Instant::ZERO,
+            ),
             boosts: Boosts::default(),
             disk: Disk::default(),
             run: 0,
@@ -312,6 +318,7 @@ impl World {
             self.settlement.network(),
             self.identity.clone(),
             &book,
+            u64::from(self.run) + 1,
             self.now,
         );
         self.candidates.clear();
@@ -325,12 +332,11 @@ impl World {
         self.wire = later;
         for (_, run, request, what) in due {
             let lost = !self.calm && self.rng.chance(1, 8);
-            let own = self.identity.id();
             // Half of what is lost is lost on the way back.
             let answer = if lost && self.rng.chance(1, 2) {
                 None
             } else {
-                Some(self.settlement.handle(own, &what))
+                Some(self.settlement.handle(&what))
             };
             if run != self.run {
                 continue;
@@ -401,10 +407,7 @@ impl World {
                 torrent_id: torrent(u8::try_from(self.rng.below(TORRENTS.into())).unwrap()),
                 max: cr(1 + self.rng.below(400_000)),
                 bid: Rate::new(1 + self.rng.below(3 * CREDIT)),
-                until: self
-                    .rng
-                    .chance(1, 4)
-                    .then(|| self.time.plus_secs(1 + self.rng.below(5_000))),
+                time_to_live_secs: self.rng.chance(1, 4).then(|| 1 + self.rng.below(5_000)),
             }
         };
         let purse = self.wallet.purse();
@@ -506,11 +509,7 @@ impl World {
             payee: body.payee,
             receipt: receipt.sign(&self.identity),
         };
-        let question = SettlementRequest::Claim {
-            claim: claim.sign(payee),
-            after: None,
-        };
-        self.settlement.handle(body.payee, &question);
+        self.settlement.claim(claim.sign(payee));
     }
 
     /// CLOSE reaches payees: they claim what they hold and close.
@@ -535,11 +534,7 @@ impl World {
                 kind: OrderKind::CloseLock { lock_id: lock.id() },
                 memo_hash: [0; 32],
             };
-            let question = SettlementRequest::Submit {
-                order: order.sign(payee),
-                after: None,
-            };
-            self.settlement.handle(payee.id(), &question);
+            self.settlement.submit(order.sign(payee));
         }
     }
 

@@ -128,10 +128,10 @@ fn cases_of_torrents_and_peers(case: MakeCase<'_>) -> Vec<Case> {
         ),
         case(
             "the torrent turned out to be private",
-            |scene| scene.torrents[0].is_private = true,
+            |scene| scene.torrents[0].hides_key = true,
             WaitReason::TorrentPrivate,
             |scene| {
-                scene.torrents[0].is_private = false;
+                scene.torrents[0].hides_key = false;
                 scene.seed(1);
                 scene.serves(1, MIB);
             },
@@ -408,14 +408,14 @@ fn what_lasts_is_shown_by_the_first_plan() {
 fn a_boost_of_a_complete_or_private_torrent_is_refused() {
     let mut scene = Scene::new();
     let order = scene.order("a", CREDIT);
-    scene.torrents[0].is_private = true;
+    scene.torrents[0].hides_key = true;
     let refused = Err(CreditError::TorrentPrivate(torrent(1)));
     assert_eq!(scene.create(&order), refused);
     scene.torrents[0].left = Some(Bytes::ZERO);
     let refused = Err(CreditError::TorrentComplete(torrent(1)));
     assert_eq!(scene.create(&order), refused);
     scene.torrents[0].left = Some(Bytes::new(1));
-    scene.torrents[0].is_private = false;
+    scene.torrents[0].hides_key = false;
     assert_eq!(scene.create(&order), Ok(1));
     scene.torrents[0].left = Some(Bytes::ZERO);
     assert_eq!(scene.create(&order), Ok(1), "a repeat is answered");

@@ -74,7 +74,7 @@ impl Exchange {
             return;
         }
         // A piece that no window holds is asked for in the open class only (S2).
-        let piece_len = Bytes::new(connection.piece_len.map_or(0, u64::from));
+        let piece_len = Bytes::new(connection.piece_len.into());
         let fits = piece_len <= self.setup.window.max;
         connection.wanted_bid = if spend && fits {
             rate.min(RATE_MAX)
@@ -325,15 +325,6 @@ impl Exchange {
         };
         lock.keep();
         lock.state == Paying::Open
-    }
-
-    /// Payees who may not hold our newest receipt: worth another connection before we go.
-    pub fn undelivered(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let owing = self.pairs.values().filter(|pair| {
-            let mut open = pair.payer.locks.values().filter(|lock| lock.is_open());
-            open.any(PayingLock::is_undelivered)
-        });
-        owing.map(|pair| pair.key)
     }
 
     pub(super) fn send_bid(&mut self, peer: PeerIndex, at: Instant) {

@@ -148,9 +148,10 @@ impl Exchange {
     ) -> Result<Novelty, Violation> {
         let key = self.connection_mut(peer).key;
         self.check_parties(&lock.body, self.id(), key)?;
+        let stands = self.clock.now(at).unix <= lock.body.returns_at();
         let payer = &self.pair_mut(key).payer;
         let open = payer.locks.values().filter(|lock| lock.is_open()).count();
-        let may_learn = payer.may_learn(lock.body.lock_id) && open < LOCKS_OPEN_MAX;
+        let may_learn = stands && payer.may_learn(lock.body.lock_id) && open < LOCKS_OPEN_MAX;
         let known = payer.locks.get(&lock.body.lock_id);
         let known = known.map(|known| known.lock.body);
         match self.novelty_shown(peer, lock, (known, may_learn), at)? {
@@ -194,7 +195,8 @@ impl Exchange {
         self.check_parties(&lock.body, key, self.id())?;
         let payee = &self.pair_mut(key).payee;
         let open = payee.locks.values().filter(|lock| lock.is_open()).count();
-        let may_learn = payee.may_learn(lock_id) && open < LOCKS_OPEN_MAX;
+        let stands = now.unix <= lock.body.returns_at();
+        let may_learn = stands && payee.may_learn(lock_id) && open < LOCKS_OPEN_MAX;
         let known = payee.locks.get(&lock_id).map(|known| known.lock.body);
         let novelty = match self.novelty_shown(peer, lock, (known, may_learn), at)? {
             novelty @ (Novelty::First | Novelty::Newer) => novelty,
@@ -316,7 +318,7 @@ impl Exchange {
             }
             Novelty::First | Novelty::Newer | Novelty::Contradicts => {}
         }
-        self.check_issuer(lock)?;
+        self.check_settlement_key(lock)?;
         if novelty == Novelty::Contradicts {
             self.two_locks(&lock.body);
             // A channel that another lock has is not refused with it.
@@ -374,7 +376,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn check_issuer(&self, lock: &SignedLock) -> Result<(), Violation> {
+    fn check_settlement_key(&self, lock: &SignedLock) -> Result<(), Violation> {
         let network = self.setup.network.ok_or(Violation::ForeignLock)?;
         let verified = lock.verify_by(self.scheme(), &network.settlement);
         verified.map_err(|_| Violation::ForgedLock)

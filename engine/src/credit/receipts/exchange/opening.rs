@@ -10,7 +10,7 @@ use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
 use crate::credit::receipts::connection::{Connection, Opening, OpeningPhase};
 use crate::credit::receipts::exchange::Exchange;
-use crate::credit::receipts::limits::{PAIRS_MAX, RATE_MAX};
+use crate::credit::receipts::limits::{PAIRS_BUSY_MAX, RATE_MAX};
 use crate::credit::receipts::service::Service;
 use crate::credit::receipts::violation::Violation;
 use crate::units::{PeerIndex, TorrentId};
@@ -24,8 +24,8 @@ pub struct Opened {
     pub peer: PeerIndex,
     /// Its torrent.
     pub torrent_id: TorrentId,
-    /// Piece length of the torrent, if the metainfo is known.
-    pub piece_len: Option<u32>,
+    /// Piece length of the torrent.
+    pub piece_len: u32,
     /// What the other end offered.
     pub offer: ReceiptOffer,
     /// Both ends have the Fast Extension.
@@ -53,31 +53,29 @@ impl Exchange {
         self.openings.insert(opened.peer, Some(opening));
         let network = self.setup.network;
         let terms = self.setup.terms;
-        let piece_len = Bytes::new(opened.piece_len.map_or(0, u64::from));
+        let piece_len = Bytes::new(opened.piece_len.into());
         let hello = Hello {
             version: RECEIPT_VERSION,
             nonce,
             node_id: self.id(),
             network_id: network.map_or(NO_NETWORK, |network| network.id),
-            issuers: network.iter().map(|network| network.settlement).collect(),
+            settlement_keys: network.iter().map(|network| network.settlement).collect(),
             rate_min: (terms.earn && network.is_some()).then_some(terms.rate_min),
             window: self.setup.window.of(piece_len, Bytes::ZERO),
         };
         self.send(opened.peer, ReceiptMessage::Hello(hello));
     }
 
-    /// The metainfo of this connection's torrent is known now.
-    pub fn set_piece_len(&mut self, peer: PeerIndex, piece_len: u32, now: Instant) {
-        if let Some(Some(opening)) = self.openings.get_mut(&peer) {
-            opening.piece_len = Some(piece_len);
+    /// Whether messages of this connection mean anything: not where HELLO was never said, nor where
+    /// no key will be proven any more.
+    pub fn is_listening(&self, peer: PeerIndex) -> bool {
+        match self.openings.get(&peer) {
+            Some(opening) => opening.is_some(),
+            None => {
+                let connection = self.connections.get(&peer);
+                connection.is_some_and(Connection::is_synced_by_us)
+            }
         }
-        let Some(connection) = self.connections.get_mut(&peer) else {
-            return;
-        };
-        connection.piece_len = Some(piece_len);
-        let key = connection.key;
-        self.measure_pieces(key);
-        self.requote(key, now);
     }
 
     /// Takes a message. After an error the connection is plain BitTorrent; messages on a plain one
@@ -222,7 +220,8 @@ impl Exchange {
         self.openings.insert(peer, Some(opening));
     }
 
-    /// AUTH: from here there is a pair, unless no further one can be remembered.
+    /// AUTH: from here there is a pair, unless so many have locks or connections that no further
+    /// one can be remembered.
     fn auth(
         &mut self,
         peer: PeerIndex,
@@ -243,7 +242,7 @@ impl Exchange {
         signed
             .verify_by(self.scheme(), &key)
             .map_err(|_| Violation::BadAuth)?;
-        if !self.pairs.contains_key(&key) && !self.make_room() {
+        if !self.pairs.contains_key(&key) && self.pairs.len() >= PAIRS_BUSY_MAX {
             return Ok(());
         }
         self.openings.remove(&peer);
@@ -296,7 +295,7 @@ impl Exchange {
         let live = self.live(key, |_| true);
         let lens = live
             .iter()
-            .filter_map(|peer| self.connections.get(peer)?.piece_len);
+            .filter_map(|peer| Some(self.connections.get(peer)?.piece_len));
         if let Some(len) = lens.max() {
             self.pair_mut(key).piece_len = Bytes::new(u64::from(len));
         }
@@ -323,25 +322,6 @@ impl Exchange {
             .as_bytes()
             .first_chunk()
             .expect("a signature is longer than 16 bytes")
-    }
-
-    /// Forgets the longest unseen pair that nothing depends on, if there are too many.
-    fn make_room(&mut self) -> bool {
-        if self.pairs.len() < PAIRS_MAX {
-            return true;
-        }
-        let old = self
-            .pairs
-            .values()
-            .filter(|pair| pair.is_forgettable())
-            .min_by_key(|pair| pair.seen_at)
-            .map(|pair| pair.key);
-        let Some(key) = old else {
-            return false;
-        };
-        self.pairs.remove(&key);
-        self.wakes.set(key, None);
-        true
     }
 }
 

@@ -270,9 +270,9 @@ impl Exchange {
         let pair = self.pair_mut(key);
         match source {
             ReceiptSource::Acknowledgement => {
-                pair.acks.theirs.accept(pending.receipt, at);
-                pair.acks.their_summary.changed(at);
-                let row = receipt_row(pair.acks.their_channel, pair.acks.theirs.held());
+                pair.acks.accept(pending.receipt, at);
+                // What acknowledges nothing that was served is worth no row.
+                let row = receipt_row(pair.acks.their_channel, pair.acks.theirs_kept());
                 self.tally(row.into_iter().collect());
             }
             ReceiptSource::Lock(lock_id) => {

@@ -73,6 +73,7 @@ impl Exchange {
         self.measure_pieces(key);
         self.resend(key);
         self.turn(key, at);
+        self.forget_what_is_least(key);
     }
 
     /// Closes every lock of ours that is not needed, writes every summary: before the node stops.
@@ -109,8 +110,9 @@ impl Exchange {
         self.requote(key, at);
         self.ask_closes(key);
         let pair = self.pair_mut(key);
-        pair.payer.forget_old_locks(now);
-        pair.payee.forget_old_locks(now);
+        let mut gone = pair.payer.forget_old_locks(now);
+        gone.extend(pair.payee.forget_old_locks(now));
+        self.gone(gone);
         // What is due and cannot be done yet must not spin the driver.
         let wake = self.wake_of(key, self.clock.now(at));
         self.wakes
@@ -259,7 +261,7 @@ impl Exchange {
             lock.state = Earning::Closing { ordered: false };
             let row = TallyRow::Lock(lock.row());
             self.tally(vec![row]);
-            self.summarise(key, None);
+            self.summarise_locks(key, None);
             for peer in self.live(key, Connection::is_synced_by_us) {
                 self.send_sync(peer, now.at);
             }
@@ -356,20 +358,22 @@ impl Exchange {
         }
     }
 
-    /// Appends what channels came to, if it is time; at `None`, whatever has changed.
+    /// Appends what channels came to, if it is time; at `None`, whatever has changed on locks, and
+    /// of acknowledgements what books anything.
     fn summarise(&mut self, key: NodeId, at: Option<Instant>) {
         let Some(pair) = self.pairs.get_mut(&key) else {
             return;
         };
         let mut taken = Vec::new();
         let acks = &mut pair.acks;
+        let acks_at = at.or(Some(Instant::MAX));
         let of = acks.ours.summarised();
-        if acks.ours.summary.is_due(of, at) {
+        if acks.ours.summary.is_due(of, acks_at) {
             let summary = acks.ours.summary.take(acks.ours.channel, of);
             taken.extend(summary.map(|(summary, _)| summary));
         }
         let of = acks.summarised();
-        if acks.their_summary.is_due(of, at)
+        if acks.their_summary.is_due(of, acks_at)
             && let Some((summary, grown)) = acks.their_summary.take(acks.their_channel, of)
         {
             acks.unbooked = acks.unbooked.saturating_sub(grown);

@@ -7,6 +7,7 @@ use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::Body;
 use seedbank_ledger::signed::claim::Claim;
 use seedbank_ledger::signed::lock::Lock;
+use seedbank_ledger::signed::read::ReadKind;
 use seedbank_ledger::signed::receipt::Receipt;
 use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::tally::LockRow;
@@ -15,7 +16,7 @@ use seedbank_ledger::{Bytes, Duration};
 use super::settlement::Settlement;
 use super::*;
 use crate::credit::output::Errand;
-use crate::credit::settlement::SettlementRequest;
+use crate::credit::settlement::{SettlementAnswer, SettlementRequest};
 
 /// What becomes of the next questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,8 @@ impl Stored {
             TallyRow::Lock(_)
             | TallyRow::Receipt(_)
             | TallyRow::Pair(_)
-            | TallyRow::Boost { .. } => panic!("not a row of the wallet"),
+            | TallyRow::Boost { .. }
+            | TallyRow::Gone(_) => panic!("not a row of the wallet"),
         }
     }
 
@@ -56,6 +58,11 @@ impl Stored {
             close_asked: false,
         };
         self.locks.insert(id, row);
+    }
+
+    /// What was told of a lock.
+    pub(super) fn lock(&self, id: LockId) -> Option<LockRow> {
+        self.locks.get(&id).copied()
     }
 
     /// Own locks that are open, as far as this node knows.
@@ -99,7 +106,7 @@ struct Node {
     identity: Arc<Identity>,
     wallet: Wallet,
     store: Stored,
-    held: VecDeque<u64>,
+    held: VecDeque<(u64, SettlementRequest)>,
     submissions: Vec<SignedOrder>,
     claims: u32,
     asked: u32,
@@ -131,7 +138,13 @@ impl Bench {
             let identity = Arc::new(Identity::from_secret([secret; 32]));
             let book = WalletBook::default();
             Node {
-                wallet: Wallet::new(settlement.network(), identity.clone(), &book, Instant::ZERO),
+                wallet: Wallet::new(
+                    settlement.network(),
+                    identity.clone(),
+                    &book,
+                    0,
+                    Instant::ZERO,
+                ),
                 identity,
                 store: Stored::default(),
                 held: VecDeque::new(),
@@ -208,6 +221,12 @@ impl Bench {
         &self.nodes[node].events
     }
 
+    /// How often the settlement node contradicted itself or us.
+    pub(super) fn conflicts(&self, node: usize) -> usize {
+        let conflict = |event: &&CreditEvent| matches!(event, CreditEvent::Conflict { .. });
+        self.events(node).iter().filter(conflict).count()
+    }
+
     pub(super) fn with<T>(
         &mut self,
         node: usize,
@@ -224,7 +243,8 @@ impl Bench {
         let node = &mut self.nodes[node];
         let book = node.store.book(node.identity.id());
         node.held.clear();
-        node.wallet = Wallet::new(network, node.identity.clone(), &book, self.now);
+        let salt = self.now.as_nanos();
+        node.wallet = Wallet::new(network, node.identity.clone(), &book, salt, self.now);
     }
 
     pub(super) fn run(&mut self, secs: u64) {
@@ -250,17 +270,33 @@ impl Bench {
         );
     }
 
-    /// Answers the newest question that was held.
-    pub(super) fn answer_newest(&mut self, node: usize, answer: SettlementAnswer) {
-        let request = self.nodes[node].held.pop_back().expect("one is held");
+    /// The settlement node answers the newest question that was held, as it is told to.
+    pub(super) fn answer_newest(
+        &mut self,
+        node: usize,
+        answer: impl FnOnce(&mut Settlement, &SettlementRequest) -> SettlementAnswer,
+    ) {
+        let (_, what) = self.nodes[node].held.back().expect("one is held").clone();
+        let answer = answer(&mut self.settlement, &what);
+        let envelope = self.settlement.seal(&what, &answer);
+        self.deliver_newest(node, envelope);
+    }
+
+    /// The newest question that was held.
+    pub(super) fn newest(&self, node: usize) -> SettlementRequest {
+        self.nodes[node].held.back().expect("one is held").1.clone()
+    }
+
+    /// These bytes come as the answer to the newest question that was held.
+    pub(super) fn deliver_newest(&mut self, node: usize, envelope: Envelope) {
+        let (request, _) = self.nodes[node].held.pop_back().expect("one is held");
         self.nodes[node]
             .wallet
-            .answer(request, Ok(answer), self.now, self.unix);
+            .answer(request, Ok(envelope), self.now, self.unix);
         self.drain(node);
     }
 
     fn drain(&mut self, index: usize) {
-        let own = self.id(index);
         let node = &mut self.nodes[index];
         while let Some(output) = node.wallet.poll_output() {
             match output {
@@ -277,14 +313,16 @@ impl Bench {
                             node.submissions.push(*order);
                         }
                         SettlementRequest::Claim { .. } => node.claims += 1,
-                        SettlementRequest::Lock(_) => node.lock_questions += 1,
-                        SettlementRequest::Statement { .. } => {}
+                        SettlementRequest::Read(read) => {
+                            let is_lock = matches!(read.body.kind, ReadKind::Lock(_));
+                            node.lock_questions += u32::from(is_lock);
+                        }
                     }
                     let answer = match self.fate {
-                        Fate::Delivered => Ok(self.settlement.handle(own, &what)),
+                        Fate::Delivered => Ok(self.settlement.handle(&what)),
                         Fate::Unreachable => Err(Unreachable("down".to_owned())),
                         Fate::Held => {
-                            node.held.push_back(request);
+                            node.held.push_back((request, what));
                             continue;
                         }
                     };

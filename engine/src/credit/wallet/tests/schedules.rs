@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbank_ledger::Duration;
 
 use super::bench::{Stored, signed_claim};
+use super::middle::{Middle, REWRITES};
 use super::settlement::Settlement;
 use super::*;
 use crate::credit::output::Errand;
-use crate::credit::settlement::{SettlementAnswer, SettlementRequest, Unreachable};
+use crate::credit::settlement::{Envelope, SettlementRequest, Unreachable};
 use crate::rng::Rng;
 
 const NODES: usize = 3;
 const GRANT: u64 = 5_000;
 
 enum Parcel {
-    Question(SettlementRequest),
-    Answer(Result<SettlementAnswer, Unreachable>),
+    Question(Box<SettlementRequest>),
+    Answer(Result<Envelope, Unreachable>),
 }
 
 struct Sent {
@@ -50,6 +51,13 @@ struct World {
     unix: UnixTime,
     calm: bool,
     restores: bool,
+    /// Whoever carries what passes; `None`: a wire that loses and doubles things.
+    middle: Option<Middle>,
+    /// Parcels are under way for less than this, in seconds.
+    delay_max: u64,
+    /// What was told of the settlement node contradicting itself, and of answers not its own.
+    conflicts: Vec<String>,
+    unusable: u32,
 }
 
 impl World {
@@ -61,7 +69,13 @@ impl World {
             settlement.grant(identity.id(), GRANT);
             let book = WalletBook::default();
             Node {
-                wallet: Wallet::new(settlement.network(), identity.clone(), &book, Instant::ZERO),
+                wallet: Wallet::new(
+                    settlement.network(),
+                    identity.clone(),
+                    &book,
+                    0,
+                    Instant::ZERO,
+                ),
                 identity,
                 run: 0,
                 store: Stored::default(),
@@ -80,6 +94,10 @@ impl World {
             unix,
             calm: false,
             restores,
+            middle: None,
+            delay_max: 45,
+            conflicts: Vec::new(),
+            unusable: 0,
         }
     }
 
@@ -182,7 +200,8 @@ impl World {
             node.store = node.backup.clone();
         }
         let book = node.store.book(node.identity.id());
-        node.wallet = Wallet::new(network, node.identity.clone(), &book, self.now);
+        let salt = u64::from(node.run) + 1;
+        node.wallet = Wallet::new(network, node.identity.clone(), &book, salt, self.now);
         for claim in node.claims.values() {
             node.wallet.claim(*claim);
         }
@@ -201,10 +220,14 @@ impl World {
                 CreditOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
                 CreditOutput::Append(command) => node.store.append(&command),
                 CreditOutput::Errand(Errand::LockTold(status)) => node.store.write_lock(&status),
+                CreditOutput::Event(CreditEvent::Conflict { what, .. }) => {
+                    self.conflicts.push(what);
+                }
+                CreditOutput::Event(CreditEvent::AnswerUnusable { .. }) => self.unusable += 1,
                 CreditOutput::Event(_) => {}
                 CreditOutput::Settle { request, what } => {
                     let run = node.run;
-                    self.post(index, run, request, Parcel::Question(what));
+                    self.post(index, run, request, Parcel::Question(Box::new(what)));
                 }
                 other => unreachable!("a wallet asks for nothing else: {other:?}"),
             }
@@ -216,7 +239,11 @@ impl World {
     }
 
     fn post(&mut self, node: usize, run: u32, request: u64, parcel: Parcel) {
-        let delay = if self.calm { 0 } else { self.dice.below(45) };
+        let delay = if self.calm {
+            0
+        } else {
+            self.dice.below(self.delay_max)
+        };
         let at = self.now.after(Duration::from_secs(delay));
         self.wire.push(Sent {
             at,
@@ -251,8 +278,18 @@ impl World {
     }
 
     fn answer(&mut self, node: usize, run: u32, request: u64, what: &SettlementRequest) {
-        let own = self.nodes[node].identity.id();
-        let mut answer = Ok(self.settlement.handle(own, what));
+        if let Some(mut middle) = self.middle.take_if(|_| !self.calm) {
+            let questions = middle.questions(&mut self.dice, what);
+            let given = questions.iter().map(|what| self.settlement.handle(what));
+            if let Some(given) = given.last() {
+                for answer in middle.answers(&mut self.dice, given) {
+                    self.post(node, run, request, Parcel::Answer(Ok(answer)));
+                }
+            }
+            self.middle = Some(middle);
+            return;
+        }
+        let mut answer = Ok(self.settlement.handle(what));
         if !self.calm && self.dice.chance(1, 8) {
             answer = Err(Unreachable("lost".to_owned()));
         }
@@ -294,7 +331,49 @@ impl World {
             let lines = self.settlement.statement(own).lines;
             assert_eq!(node.store.lines, lines, "every line is booked, once");
             self.check_transfers(own, &node.asked_ids);
+            assert_eq!(account.available.get(), self.available(own), "as summed up");
         }
+        if self.middle.is_some() {
+            let none: [String; 0] = [];
+            assert_eq!(
+                self.conflicts, none,
+                "nobody speaks for the settlement node"
+            );
+        }
+    }
+
+    /// Available credit of an account, from what was ordered and claimed and nothing else.
+    fn available(&self, own: NodeId) -> u64 {
+        let mut available = GRANT;
+        let done = self.settlement.orders.iter();
+        let done = done.filter(|((account, _), (_, refusal))| {
+            refusal.is_none() && self.nodes.iter().any(|node| node.identity.id() == *account)
+        });
+        let mut taken = 0;
+        for ((account, _), (order, _)) in done {
+            match order.body.kind {
+                OrderKind::Transfer { to, amount } => {
+                    available += if to == own { amount.get() } else { 0 };
+                    taken += if *account == own { amount.get() } else { 0 };
+                }
+                OrderKind::OpenLock { amount, .. } | OrderKind::TopUp { amount, .. } => {
+                    taken += if *account == own { amount.get() } else { 0 };
+                }
+                OrderKind::CloseLock { .. } => {}
+                other => unreachable!("nobody orders that: {other:?}"),
+            }
+        }
+        for status in self.settlement.locks.values() {
+            let (lock, claimed) = (status.lock.body, status.claimed.get());
+            available += if lock.payee == own { claimed } else { 0 };
+            let is_back = lock.payer == own && status.closed;
+            available += if is_back {
+                lock.amount.get() - claimed
+            } else {
+                0
+            };
+        }
+        available - taken
     }
 
     fn check_transfers(&self, own: NodeId, ids: &[String]) {
@@ -326,6 +405,39 @@ fn no_schedule_signs_a_nonce_or_spends_a_credit_twice() {
         println!("seed {seed}");
         run(seed, false);
     }
+}
+
+/// Everything is dropped, delayed, replayed, reordered and rewritten by somebody who carries it.
+/// When he stops, every order is settled, and nothing has moved that nobody ordered.
+#[test]
+fn l1_a_man_in_the_middle_delays_and_does_nothing_else() {
+    let (mut rewritten, mut replayed, mut unusable) = ([0; REWRITES], 0, 0);
+    let (mut orders, mut locks) = (0, 0);
+    for seed in 2000..2060 {
+        println!("seed {seed}");
+        let mut world = World::new(seed, false);
+        world.middle = Some(Middle::new(world.settlement.network().id));
+        // Or next to nothing would get through, and he had little to rewrite.
+        world.delay_max = 12;
+        for _ in 0..400 {
+            world.act();
+            world.step();
+        }
+        world.finish();
+        let middle = world.middle.as_ref().unwrap();
+        let counts = rewritten.iter_mut().zip(middle.rewritten);
+        counts.for_each(|(sum, count)| *sum += count);
+        replayed += middle.replayed;
+        unusable += world.unusable;
+        orders += world.settlement.orders.len();
+        locks += world.settlement.locks.len();
+    }
+    println!("{orders} orders, {locks} locks, {rewritten:?}, {replayed} replays, told {unusable}");
+    assert!(orders > 1_000, "{orders}");
+    assert!(locks > 200, "{locks}");
+    assert!(rewritten.iter().all(|count| *count > 50), "{rewritten:?}");
+    assert!(replayed > 500, "{replayed}");
+    assert!(unusable > 500, "{unusable}");
 }
 
 #[test]

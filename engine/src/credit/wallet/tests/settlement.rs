@@ -3,20 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use seedbank_ledger::charts::network::{LINES_MAX, NetworkLedger};
+use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
-use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::refusal::Refusal;
-use seedbank_ledger::settlement::Statement;
+use seedbank_ledger::settlement::envelope::Sealer;
+use seedbank_ledger::settlement::{AnswerBody, OperationAnswer, SettlementNode, Statement};
 use seedbank_ledger::signed::Body;
+use seedbank_ledger::signed::claim::SignedClaim;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
-use seedbank_ledger::statement::{AccountStatus, LockStatus, Operation};
+use seedbank_ledger::statement::{AccountStatus, LockStatus};
 use seedbank_ledger::store::Memory;
-use seedbank_ledger::{Identity, MicroCredits, NodeId, Sequence, UnixTime};
+use seedbank_ledger::{Identity, MicroCredits, NodeId, UnixTime};
 
 use crate::credit::network::Network;
-use crate::credit::settlement::{SettlementAnswer, SettlementRequest};
+use crate::credit::settlement::{Envelope, SettlementAnswer, SettlementRequest};
 
 /// Steps between two checks of every row.
 const CHECK_EVERY: u32 = 300;
@@ -24,7 +25,8 @@ const CHECK_EVERY: u32 = 300;
 /// A settlement node.
 #[derive(Debug)]
 pub(crate) struct Settlement {
-    ledger: NetworkLedger<Memory>,
+    node: SettlementNode<Memory>,
+    sealer: Sealer,
     network: Network,
     issuer: Identity,
     issued: u64,
@@ -56,8 +58,11 @@ impl Settlement {
         );
         let genesis = Genesis::parse(&change(text)).unwrap();
         let network = Network::of(&genesis);
+        let ledger = NetworkLedger::found(Memory::new(), genesis, key, time).unwrap();
+        let node = SettlementNode::new(ledger, None);
         Self {
-            ledger: NetworkLedger::found(Memory::new(), genesis, key, time).unwrap(),
+            sealer: node.sealer(),
+            node,
             network,
             issuer,
             issued: 0,
@@ -88,27 +93,50 @@ impl Settlement {
             },
             memo_hash: [0; 32],
         };
-        let order = order.sign(&self.issuer);
-        let outcome = self.append(Operation::Order(order));
-        assert_eq!(outcome.refusal(), None, "grants are good");
+        let told = self.submit(order.sign(&self.issuer));
+        assert_eq!(told.refusal, None, "grants are good");
     }
 
-    /// The answer to `what`, asked by `account`.
-    pub(crate) fn handle(&mut self, account: NodeId, what: &SettlementRequest) -> SettlementAnswer {
-        match what {
-            SettlementRequest::Submit { order, after } => {
-                let (refusal, used_by) = self.submit(order);
-                SettlementAnswer::Statement(self.page(account, *after, refusal, used_by))
-            }
-            SettlementRequest::Claim { claim, after } => {
-                let refusal = self.append(Operation::Claim(*claim)).refusal();
-                SettlementAnswer::Statement(self.page(account, *after, refusal, None))
-            }
-            SettlementRequest::Statement { after } => {
-                SettlementAnswer::Statement(self.page(account, *after, None, None))
-            }
-            SettlementRequest::Lock(id) => SettlementAnswer::Lock(self.ledger.lock(*id).unwrap()),
+    /// The sealed answer to `what`.
+    pub(crate) fn handle(&mut self, what: &SettlementRequest) -> Envelope {
+        let answer = self.answer(what);
+        self.seal(what, &answer)
+    }
+
+    /// The answer to `what`, as the settlement node would seal it.
+    pub(crate) fn answer(&mut self, what: &SettlementRequest) -> SettlementAnswer {
+        if let Err(refusal) = what.check(self.sealer.scheme(), self.network.id) {
+            return SettlementAnswer::refused(self.time, refusal);
         }
+        if let SettlementRequest::Submit { order, .. } = what {
+            let slot = (order.body.account, order.body.nonce);
+            if self.seen.entry(slot).or_insert(*order).body != order.body {
+                self.equivocations += 1;
+            }
+        }
+        let answers = self.node.answer(self.time, std::slice::from_ref(what));
+        let answered = answers.into_iter().next().unwrap().unwrap();
+        if answered.entered {
+            self.entered(what, &answered.answer);
+        }
+        answered.answer
+    }
+
+    /// Any answer with the settlement node's seal.
+    pub(crate) fn seal(&self, what: &SettlementRequest, answer: &SettlementAnswer) -> Envelope {
+        self.sealer.seal(what.hash(), 0, answer)
+    }
+
+    /// What becomes of an order that is given elsewhere.
+    pub(crate) fn submit(&mut self, order: SignedOrder) -> OperationAnswer {
+        let random = [0; 16];
+        operation(self.answer(&SettlementRequest::Submit { random, order }))
+    }
+
+    /// What becomes of a claim that is made elsewhere.
+    pub(crate) fn claim(&mut self, claim: SignedClaim) -> OperationAnswer {
+        let random = [0; 16];
+        operation(self.answer(&SettlementRequest::Claim { random, claim }))
     }
 
     /// Closes what is past expiry and grace.
@@ -118,92 +146,68 @@ impl Settlement {
         if open.filter(|status| over(status)).count() == 0 {
             return;
         }
-        self.ledger.append(self.time, &[]).unwrap();
+        self.node.tick(self.time).unwrap();
         let ids: Vec<LockId> = self.locks.keys().copied().collect();
         ids.into_iter().for_each(|id| self.refresh(id));
     }
 
     /// All lines of an account, up to a page.
     pub(crate) fn statement(&self, account: NodeId) -> Statement {
-        self.page(account, None, None, None)
+        let statement = self.node.statement(&account, None, usize::MAX);
+        statement.unwrap()
     }
 
     pub(crate) fn account(&self, account: NodeId) -> AccountStatus {
-        self.ledger.account(&account).unwrap()
+        self.node.ledger().account(&account).unwrap()
     }
 
     /// Checks every row now and then.
     pub(crate) fn check(&mut self) {
         self.checks += 1;
         if self.checks.is_multiple_of(CHECK_EVERY) {
-            self.ledger.check_invariants().unwrap();
+            self.node.ledger().check_invariants().unwrap();
         }
     }
 
     /// Makes the ledger again from its entries and compares.
     pub(crate) fn check_all(&self) {
-        self.ledger.check_invariants().unwrap();
-        self.ledger.check().unwrap();
+        self.node.ledger().check_invariants().unwrap();
+        self.node.ledger().check().unwrap();
     }
 
-    fn submit(&mut self, order: &SignedOrder) -> (Option<Refusal>, Option<Box<SignedOrder>>) {
-        let slot = (order.body.account, order.body.nonce);
-        if self.seen.entry(slot).or_insert(*order).body != order.body {
-            self.equivocations += 1;
-        }
-        let outcome = self.append(Operation::Order(*order));
-        let refusal = outcome.refusal();
-        match outcome {
-            Outcome::NonceUsed { order, .. } => (refusal, Some(order)),
-            Outcome::Entered { sequence, .. } => {
-                self.orders.insert(slot, (*order, refusal));
-                if let (OrderKind::OpenLock { .. }, None) = (order.body.kind, refusal) {
-                    let id = LockId::new(sequence.get());
-                    self.locks
-                        .insert(id, self.ledger.lock(id).unwrap().unwrap());
+    /// Notes what a question changed.
+    fn entered(&mut self, what: &SettlementRequest, answer: &SettlementAnswer) {
+        match what {
+            SettlementRequest::Submit { order, .. } => {
+                let told = operation(answer.clone());
+                let slot = (order.body.account, order.body.nonce);
+                self.orders.insert(slot, (*order, told.refusal));
+                match order.body.kind {
+                    OrderKind::OpenLock { .. } if told.refusal.is_none() => {
+                        let id = LockId::new(told.sequence.unwrap().get());
+                        self.locks.insert(id, self.node.lock(id).unwrap().unwrap());
+                    }
+                    OrderKind::TopUp { lock_id, .. } | OrderKind::CloseLock { lock_id } => {
+                        self.refresh(lock_id);
+                    }
+                    _ => {}
                 }
-                (refusal, None)
             }
-            Outcome::Known { .. } | Outcome::Refused(_) => (refusal, None),
+            SettlementRequest::Claim { claim, .. } => self.refresh(claim.body.lock_id),
+            SettlementRequest::Read(_) => unreachable!("a read enters nothing"),
         }
-    }
-
-    fn append(&mut self, operation: Operation) -> Outcome {
-        let touched = match &operation {
-            Operation::Claim(claim) => Some(claim.body.lock_id),
-            Operation::Order(order) => match order.body.kind {
-                OrderKind::TopUp { lock_id, .. } | OrderKind::CloseLock { lock_id } => {
-                    Some(lock_id)
-                }
-                _ => None,
-            },
-            Operation::Expiry(_) => None,
-        };
-        let outcomes = self.ledger.append(self.time, &[operation]).unwrap();
-        touched.into_iter().for_each(|id| self.refresh(id));
-        outcomes.into_iter().next().expect("one outcome each")
     }
 
     fn refresh(&mut self, id: LockId) {
         if let Some(status) = self.locks.get_mut(&id).filter(|status| !status.closed) {
-            *status = self.ledger.lock(id).unwrap().unwrap();
+            *status = self.node.lock(id).unwrap().unwrap();
         }
     }
+}
 
-    fn page(
-        &self,
-        account: NodeId,
-        after: Option<Sequence>,
-        refusal: Option<Refusal>,
-        used_by: Option<Box<SignedOrder>>,
-    ) -> Statement {
-        let lines = self.ledger.statement(&account, after, LINES_MAX).unwrap();
-        Statement {
-            refusal,
-            used_by,
-            more: lines.len() == LINES_MAX,
-            lines,
-            account: self.account(account),
-        }
-    }
+fn operation(answer: SettlementAnswer) -> OperationAnswer {
+    let AnswerBody::Operation(told) = answer.body else {
+        unreachable!("an operation is answered as one: {answer:?}");
+    };
+    *told
 }

@@ -122,8 +122,11 @@ fn peers_as_dictionaries_are_read_and_bad_ones_left_out() {
 
 #[test]
 fn intervals_and_peers_are_bounded() {
+    // I6: asked twice in 12 s.
+    assert_eq!(INTERVAL_SHORTEST, Duration::from_secs(60));
     for (secs, expected) in [
         (Value::Int(0), INTERVAL_SHORTEST),
+        (Value::Int(59), INTERVAL_SHORTEST),
         (Value::from(u64::MAX), INTERVAL_LONGEST),
         (Value::Int(-5), INTERVAL_DEFAULT),
         (Value::Int(i128::MAX), INTERVAL_DEFAULT),

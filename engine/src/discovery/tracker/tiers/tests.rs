@@ -9,7 +9,7 @@ use super::*;
 fn trackers(tiers: &[&[&str]]) -> Trackers {
     let tier = |urls: &&[&str]| urls.iter().map(|url| (*url).to_owned()).collect();
     let tiers: Vec<Vec<String>> = tiers.iter().map(tier).collect();
-    let mut trackers = Trackers::new(tiers, 1);
+    let mut trackers = Trackers::new(&tiers, 1);
     trackers.start(at(0));
     trackers
 }
@@ -66,7 +66,7 @@ fn announces_follow_the_interval() {
 
 #[test]
 fn nothing_is_said_before_the_start_or_without_trackers() {
-    let mut idle = Trackers::new(vec![vec!["http://a/".to_owned()]], 1);
+    let mut idle = Trackers::new(&[vec!["http://a/".to_owned()]], 1);
     assert_eq!(idle.poll(at(0)), None);
     assert_eq!(idle.next_timeout(), None);
     let mut none = trackers(&[]);
@@ -99,7 +99,7 @@ fn who_answers_moves_to_the_front_of_its_tier() {
 fn tiers_are_shuffled_by_the_seed() {
     let urls: Vec<String> = (0..20).map(|i| format!("http://{i}/")).collect();
     let order = |rng_seed| {
-        let trackers = Trackers::new(vec![urls.clone()], rng_seed);
+        let trackers = Trackers::new(std::slice::from_ref(&urls), rng_seed);
         let views = trackers.views().into_iter();
         views.map(|view| view.url).collect::<Vec<_>>()
     };
@@ -209,18 +209,20 @@ fn hurrying_does_not_shorten_a_back_off() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_left_out_but_kept_for_the_torrent_file() {
+fn what_cannot_be_asked_is_shown_with_the_reason() {
     let mut few = trackers(&[
         &["wss://x/", "http://a/"],
         &["dht://y"],
         &["http://a/", "udp://b:1"],
     ]);
     let order: Vec<String> = few.views().into_iter().map(|view| view.url).collect();
-    assert_eq!(order, ["http://a/", "udp://b:1"]);
-    assert_eq!(few.tiers().len(), 3);
+    assert_eq!(order, ["http://a/", "udp://b:1", "wss://x/", "dht://y"]);
+    let shown = few.views().pop().expect("four");
+    let status = "never asked: tracker URL is neither http, https nor udp";
+    assert_eq!((&*shown.status, shown.next_announce), (status, None));
     assert_eq!(succeeds(&mut few, 0), is("http://a/", Started));
     let many: Vec<String> = (0..1000).map(|i| format!("http://{i}/")).collect();
-    assert_eq!(Trackers::new(vec![many], 1).views().len(), TRACKERS_MAX);
+    assert_eq!(Trackers::new(&[many], 1).views().len(), TRACKERS_MAX);
 }
 
 #[test]

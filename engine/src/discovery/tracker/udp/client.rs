@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use seedbank_ledger::Instant;
 
+use crate::discovery::reach::Reach;
 use crate::discovery::tracker::udp::{
     CachedConnection, Family, RETRIES_DEFAULT, Step, UdpAnnounce, UdpParameters, transaction_id,
 };
@@ -82,12 +83,15 @@ enum Stage {
     Resolving {
         target: UdpTarget,
         request: AnnounceRequest,
+        reach: Reach,
         transaction_ids: [u32; 2],
     },
     /// The tracker is being asked.
     Talking {
         to: SocketAddr,
         exchange: UdpAnnounce,
+        /// Of the peers that it names.
+        reach: Reach,
     },
 }
 
@@ -100,6 +104,7 @@ impl UdpClient {
         question: UdpQuestion,
         target: UdpTarget,
         request: AnnounceRequest,
+        reach: Reach,
         transaction_ids: [u32; 2],
     ) {
         let event = request.event;
@@ -123,12 +128,14 @@ impl UdpClient {
         let stage = Stage::Resolving {
             target,
             request,
+            reach,
             transaction_ids,
         };
         self.asked.insert(question, UdpAsking { event, stage });
     }
 
-    /// A host's addresses are known, the best first, or there are none.
+    /// A host's addresses are known, the best first, or there are none. Each announce goes to the
+    /// first that its torrent may reach.
     pub fn resolved(
         &mut self,
         host: &str,
@@ -139,25 +146,14 @@ impl UdpClient {
         if !self.resolving.remove(&(host.to_owned(), port)) {
             return;
         }
-        let to = match result {
-            Ok(addrs) => addrs
-                .first()
-                .copied()
-                .ok_or("host has no address".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        let waiting = self
-            .asked
-            .iter()
-            .filter(|(_, asked)| asked.waits_for(host, port));
-        let waiting: Vec<UdpQuestion> = waiting.map(|(question, _)| question.clone()).collect();
-        for question in waiting {
-            match &to {
-                Ok(to) => self.talk(question, *to, now),
-                Err(problem) => {
-                    let problem = AnnounceError::Unreachable(problem.clone());
-                    self.answered(question, Err(problem));
-                }
+        let waiting = self.asked.iter().filter_map(|(question, asked)| {
+            let reach = asked.waits_for(host, port)?;
+            Some((question.clone(), first_reached(result, reach)))
+        });
+        for (question, to) in waiting.collect::<Vec<_>>() {
+            match to {
+                Ok(to) => self.talk(question, to, now),
+                Err(error) => self.answered(question, Err(error)),
             }
         }
         self.update_wake();
@@ -173,7 +169,7 @@ impl UdpClient {
         };
         let mut asked = self.asked.iter_mut();
         let found = asked.find_map(|(question, asked)| match &mut asked.stage {
-            Stage::Talking { to, exchange } if *to == from && exchange.awaited_id() == id => {
+            Stage::Talking { to, exchange, .. } if *to == from && exchange.awaited_id() == id => {
                 Some((question.clone(), exchange))
             }
             Stage::Talking { .. } | Stage::Resolving { .. } => None,
@@ -248,6 +244,7 @@ impl UdpClient {
         let Stage::Resolving {
             target,
             request,
+            reach,
             transaction_ids,
         } = &asked.stage
         else {
@@ -264,14 +261,19 @@ impl UdpClient {
             retries: RETRIES_DEFAULT,
             connection: connection.filter(|connection| connection.is_live(now)),
         });
-        asked.stage = Stage::Talking { to, exchange };
+        let reach = reach.behind(to);
+        asked.stage = Stage::Talking {
+            to,
+            exchange,
+            reach,
+        };
         self.step(question, now);
     }
 
     /// Whatever an exchange has to say now.
     fn step(&mut self, question: UdpQuestion, now: Instant) {
         let stage = self.asked.get_mut(&question).map(|asked| &mut asked.stage);
-        let Some(Stage::Talking { to, exchange }) = stage else {
+        let Some(Stage::Talking { to, exchange, .. }) = stage else {
             return;
         };
         match exchange.poll(now) {
@@ -281,8 +283,17 @@ impl UdpClient {
         }
     }
 
-    fn answered(&mut self, question: UdpQuestion, result: Result<AnnounceReply, AnnounceError>) {
-        self.asked.remove(&question);
+    fn answered(
+        &mut self,
+        question: UdpQuestion,
+        mut result: Result<AnnounceReply, AnnounceError>,
+    ) {
+        let asked = self.asked.remove(&question);
+        if let (Ok(reply), Some(Stage::Talking { reach, .. })) =
+            (&mut result, asked.map(|asked| asked.stage))
+        {
+            reply.peers.retain(|peer| reach.peer(*peer).is_ok());
+        }
         let answered = UdpOutput::Answered { question, result };
         self.outputs.push_back(answered);
     }
@@ -310,10 +321,13 @@ impl UdpClient {
 }
 
 impl UdpAsking {
-    fn waits_for(&self, host: &str, port: u16) -> bool {
+    /// What it may reach there, if it waits for this host.
+    fn waits_for(&self, host: &str, port: u16) -> Option<Reach> {
         match &self.stage {
-            Stage::Resolving { target, .. } => target.host == host && target.port == port,
-            Stage::Talking { .. } => false,
+            Stage::Resolving { target, reach, .. } => {
+                (target.host == host && target.port == port).then_some(*reach)
+            }
+            Stage::Talking { .. } => None,
         }
     }
 
@@ -332,6 +346,24 @@ impl UdpAsking {
             Stage::Talking { exchange, .. } => Some(exchange.next_timeout()),
         }
     }
+}
+
+/// The first of a host's addresses that may be asked.
+fn first_reached(
+    result: &Result<Vec<SocketAddr>, ResolveError>,
+    reach: Reach,
+) -> Result<SocketAddr, AnnounceError> {
+    let addrs = result
+        .as_ref()
+        .map_err(|error| AnnounceError::Unreachable(error.to_string()))?;
+    let mut refused = AnnounceError::Unreachable("host has no address".to_owned());
+    for addr in addrs {
+        match reach.tracker(*addr, None) {
+            Ok(()) => return Ok(*addr),
+            Err(error) => refused = error.into(),
+        }
+    }
+    Err(refused)
 }
 
 #[cfg(test)]

@@ -197,7 +197,7 @@ impl Buyer {
             torrent_id: self.torrent_id,
             max: MicroCredits::new(CREDIT / 2),
             bid: RATE,
-            until: None,
+            time_to_live_secs: None,
         };
         self.market.rig.command(Command::Boost(order));
         self.market.settle();

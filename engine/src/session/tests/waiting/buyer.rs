@@ -1,6 +1,5 @@
 //! A session with credit that wants a torrent: its account, its payees, its boost, and time.
 
-use seedbank_ledger::settlement::{SettlementAnswer, SettlementRequest};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::{Bytes, Identity, Instant, MicroCredits, Rate};
@@ -114,7 +113,7 @@ impl Buyer {
             torrent_id: self.torrent_id,
             max: MicroCredits::new(self.max),
             bid: Rate::PAR,
-            until: None,
+            time_to_live_secs: None,
         };
         self.begins();
         self.reply = self.market.rig.try_command(Command::Boost(order));
@@ -161,12 +160,8 @@ impl Buyer {
             kind,
             memo_hash: [0; 32],
         };
-        let order = order.sign(by);
-        let request = SettlementRequest::Submit { order, after: None };
-        let SettlementAnswer::Statement(answer) = ledger.handle(by.id(), &request) else {
-            unreachable!("an order is answered with a statement");
-        };
-        assert_eq!(answer.refusal, None, "the order is good");
+        let told = ledger.submit(order.sign(by));
+        assert_eq!(told.refusal, None, "the order is good");
     }
 
     pub(super) fn run(&mut self, ms: u64) {

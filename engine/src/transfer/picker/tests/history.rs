@@ -2,7 +2,7 @@
 
 use super::{
     BTreeSet, Bitfield, Block, BlockFate, COPIES_MAX, Duration, Instant, NO_LIMIT, PIECE_LEN,
-    PeerIndex, PickLimits, Picker, PieceIndex, Rng, STALL, geometry, piece,
+    PeerIndex, PickLimits, Picker, PieceIndex, Rng, SILENT_AFTER, STALL, geometry, piece,
 };
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ struct Swarm {
     asked: BTreeMap<Block, BTreeSet<PeerIndex>>,
     buffers: BTreeSet<PieceIndex>,
     stored: BTreeMap<PieceIndex, BTreeSet<u32>>,
+    /// When a peer sent a block last.
+    brought: BTreeMap<PeerIndex, Instant>,
     /// Who is connected; an index is never used again.
     peers: Vec<PeerIndex>,
     next_peer: u64,
@@ -91,6 +93,11 @@ impl Swarm {
             self.stored.remove(dropped);
         }
         self.buffers.extend(&picked.leased);
+        let (brought, now) = (&self.brought, self.now);
+        let sends = |peer: &PeerIndex| {
+            let at = brought.get(peer);
+            at.is_some_and(|at| now.since(*at) < SILENT_AFTER)
+        };
         for block in picked.blocks {
             assert!(self.buffers.contains(&block.piece), "no lease, no request");
             let stored = self.stored.get(&block.piece);
@@ -102,7 +109,8 @@ impl Swarm {
                 is_alone || self.picker.is_end_game() || picked.is_limited,
                 "a copy outside end game, and not for want of a buffer"
             );
-            assert!(askers.len() <= COPIES_MAX);
+            let counts = |asker: &&PeerIndex| !sends(&peer) || **asker == peer || sends(asker);
+            assert!(askers.iter().filter(counts).count() <= COPIES_MAX);
         }
     }
 
@@ -115,6 +123,7 @@ impl Swarm {
         let arrival = self
             .picker
             .received(peer, block, BlockFate::Stored, self.now);
+        self.brought.insert(peer, self.now);
         let others = self.asked.remove(&block).unwrap();
         let cancelled: BTreeSet<PeerIndex> = arrival.cancels.iter().map(|(who, _)| *who).collect();
         let expected: BTreeSet<_> = others.into_iter().filter(|other| *other != peer).collect();
@@ -188,6 +197,7 @@ proptest! {
             asked: BTreeMap::new(),
             buffers: BTreeSet::new(),
             stored: BTreeMap::new(),
+            brought: BTreeMap::new(),
             peers: (0..peer_count).map(PeerIndex).collect(),
             next_peer: peer_count,
         };

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use seedbank_ledger::Duration;
 
 use super::*;
+use crate::discovery::reach::Zone;
 use crate::rng::Rng;
 use crate::units::{ClientId, InfoHash};
 
@@ -47,7 +48,13 @@ fn ask(client: &mut UdpClient, torrent: u16, event: AnnounceEvent) {
     let stopped = u64::from(event == AnnounceEvent::Stopped);
     let mut rng = Rng::new(u64::from(torrent) * 2 + stopped);
     let ids = [(); 2].map(|()| u32::try_from(rng.below(1 << 32)).unwrap());
-    client.ask(question(torrent), target, request, ids);
+    client.ask(
+        question(torrent),
+        target,
+        request,
+        Reach::new(Zone::Loopback),
+        ids,
+    );
     client.check_invariants();
 }
 
@@ -150,7 +157,7 @@ fn announces_without_end_are_refused_at_the_bound() {
 fn leaves_to_announce_are_kept_up_to_a_bound() {
     let mut client = UdpClient::default();
     let max = u16::try_from(CONNECTIONS_MAX).unwrap();
-    for port in 1..=max + 9 {
+    for port in 1_024..max + 1_034 {
         ask(&mut client, 1, AnnounceEvent::Started);
         outputs(&mut client);
         let to = SocketAddr::from(([10, 0, 0, 1], port));

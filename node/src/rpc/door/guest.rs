@@ -1,0 +1,120 @@
+//! A connection that was let in, and when it has to go.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tonic::transport::server::Connected;
+
+use super::crowds::CrowdPlace;
+use super::opening::FirstRequest;
+use crate::rpc::{GRACE, stopped};
+
+/// Time for the first request.
+pub(super) const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Deadline = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A connection, and its place among those at once.
+pub(in crate::rpc) struct Admitted<S> {
+    stream: S,
+    /// Until its first request is here, and when it has to be.
+    opening: Option<(FirstRequest, Deadline)>,
+    /// The end of the grace after a stop.
+    end: Deadline,
+    is_over: bool,
+    _places: (OwnedSemaphorePermit, Option<CrowdPlace>),
+}
+
+impl<S> Admitted<S> {
+    /// Lets a connection in until `stop` holds true, and a grace longer if it has asked something.
+    pub(super) fn new(
+        stream: S,
+        places: (OwnedSemaphorePermit, Option<CrowdPlace>),
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let stopping = stopped(stop.clone());
+        let opened = Box::pin(async move {
+            tokio::select! {
+                () = stopping => {}
+                () = tokio::time::sleep(OPENING_TIMEOUT) => {}
+            }
+        });
+        let end = Box::pin(async move {
+            stopped(stop).await;
+            tokio::time::sleep(GRACE).await;
+        });
+        Self {
+            stream,
+            opening: Some((FirstRequest::new(), opened)),
+            end,
+            is_over: false,
+            _places: places,
+        }
+    }
+
+    /// Fails once the connection has to go; wakes the caller when that is.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if !self.is_over {
+            let opening = self.opening.as_mut();
+            let is_late = opening.is_some_and(|(_, by)| by.as_mut().poll(context).is_ready());
+            self.is_over = is_late || self.end.as_mut().poll(context).is_ready();
+        }
+        match self.is_over {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<S: Connected> Connected for Admitted<S> {
+    type ConnectInfo = S::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Admitted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_over(context)?;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let new = &buffer.filled()[before..];
+        if self
+            .opening
+            .as_mut()
+            .is_some_and(|(opening, _)| opening.saw(new))
+        {
+            self.opening = None;
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Admitted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_over(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_over(context)?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
