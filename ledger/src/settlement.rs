@@ -2,10 +2,12 @@
 //!
 //! [`SettlementNode`] is a state machine over a network ledger: questions go in as groups, answers
 //! come out once all of a group is durable. Threads, connections and clocks are its driver's, of
-//! which there are several. `settlement/grant.rs` holds how an issuer creates credit.
+//! which there are several. `settlement/grant.rs` holds how an issuer creates credit,
+//! `settlement/reader.rs` how answers are read and signed beside the thread that enters.
 
 mod grant;
 mod node;
+mod reader;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use crate::units::Sequence;
 
 pub use grant::{GrantOutcome, IssueError, Issuing, NewGrant};
 pub use node::{GrantPage, PAGE_LINES_MAX, SettlementNode};
+pub use reader::SettlementReader;
 
 /// A question. Each is idempotent and repeated until it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,18 +12,21 @@ mod order;
 mod overview;
 mod rows;
 
+use std::collections::BTreeSet;
+
 use crate::account::AccountId;
 use crate::entry::{Entry, EntryHash};
 use crate::genesis::Genesis;
 use crate::identity::{Identity, NetworkId, NodeId};
 use crate::ledger::check::{CheckError, CheckReport};
-use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
+use crate::ledger::{Head, Ledger, LedgerError, LedgerReader, OpenError, Outcome};
 use crate::signed::Body as _;
 use crate::signed::certificate::Certificate;
 use crate::signed::lock::LockId;
+use crate::signed::order::OrderKind;
 use crate::state::{Row as _, State};
 use crate::statement::{AccountStatus, LockStatus, Operation, StatementLine};
-use crate::store::{Store, Table};
+use crate::store::{Batch, Snapshot, Store, StoreRead, Table};
 use crate::time::UnixTime;
 use crate::units::{MicroCredits, Sequence};
 
@@ -42,8 +45,14 @@ pub const LINES_MAX: usize = 256;
 #[derive(Debug)]
 pub struct NetworkLedger<S> {
     ledger: Ledger<NetworkChart, S>,
-    settlement: Identity,
+    /// Accounts that got lines, until somebody asks which.
+    touched: BTreeSet<NodeId>,
 }
+
+/// Reads a network's ledger while its settlement node writes it. Cheap to clone; keeps the store
+/// open.
+#[derive(Clone, Debug)]
+pub struct NetworkReader(LedgerReader<NetworkChart>);
 
 /// Where all credit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +80,9 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
                 given: settlement.id(),
             });
         }
-        let chart = NetworkChart::new(genesis, settlement.share_scheme());
+        let chart = NetworkChart::new(genesis, settlement);
         let ledger = Ledger::open(store, chart, now)?;
-        Ok(Self { ledger, settlement })
+        Ok(Self::of(ledger))
     }
 }
 
@@ -90,9 +99,47 @@ impl<S: Store> NetworkLedger<S> {
             .iter()
             .map(|operation| NetworkCause::Operation(Box::new(operation.clone())))
             .collect();
-        self.ledger.append(now, &causes)
+        let touched = &mut self.touched;
+        self.ledger
+            .append_noting(now, &causes, &mut |batch| touched.extend(accounts(batch)))
     }
 
+    /// The accounts that got lines since this was asked last.
+    pub fn take_touched(&mut self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// A way to read this ledger from anywhere.
+    pub fn reader(&self) -> NetworkReader
+    where
+        S: Clone + 'static,
+    {
+        NetworkReader(self.ledger.reader())
+    }
+}
+
+impl NetworkReader {
+    /// The ledger as it stands by now, whoever goes on writing it.
+    pub fn now(&self) -> Result<NetworkLedger<Snapshot<'_>>, LedgerError> {
+        self.0.now().map(NetworkLedger::of)
+    }
+
+    /// Its genesis file.
+    pub fn genesis(&self) -> &Genesis {
+        self.0.chart().genesis_file()
+    }
+}
+
+impl<S> NetworkLedger<S> {
+    fn of(ledger: Ledger<NetworkChart, S>) -> Self {
+        Self {
+            ledger,
+            touched: BTreeSet::new(),
+        }
+    }
+}
+
+impl<S: StoreRead> NetworkLedger<S> {
     /// Which network.
     pub fn network_id(&self) -> NetworkId {
         self.ledger.chart().network_id()
@@ -181,6 +228,13 @@ impl<S: Store> NetworkLedger<S> {
         pair.map_or(Ok(None), |rows::NewestLockRow(lock_id)| self.lock(lock_id))
     }
 
+    /// The reason with this hash, if a grant had it and its issuer's key is kept beside this
+    /// ledger; its bytes are checked by whoever shows them.
+    pub fn reason(&self, memo_hash: &[u8; 32]) -> Result<Vec<u8>, LedgerError> {
+        let reason = self.ledger.state().get(Table::Reason, memo_hash)?;
+        Ok(reason.unwrap_or_default())
+    }
+
     /// Where all credit is.
     pub fn supply(&self) -> Result<Supply, LedgerError> {
         let state = self.ledger.state();
@@ -221,6 +275,12 @@ impl<S: Store> NetworkLedger<S> {
         let entry = state.entry(sequence)?.ok_or_else(missing)?;
         let operation = Operation::from_bytes(entry.kind, &entry.cause)
             .map_err(|error| LedgerError::row(Table::Entry, number, error))?;
+        let reason_bytes = match &operation {
+            Operation::Order(order) if matches!(order.body.kind, OrderKind::Grant { .. }) => {
+                self.reason(&order.body.memo_hash)?
+            }
+            Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => Vec::new(),
+        };
         let lock = match row.lock {
             Some(then) => Some(self.lock_then(state, then)?),
             None => None,
@@ -240,8 +300,8 @@ impl<S: Store> NetworkLedger<S> {
             lock,
             previous: row.previous,
             prev_hash: entry.prev_hash,
-            certificate: certificate.sign(&self.settlement),
-            reason_bytes: Vec::new(),
+            certificate: certificate.sign(self.ledger.chart().settlement()),
+            reason_bytes,
         })
     }
 
@@ -259,9 +319,17 @@ impl<S: Store> NetworkLedger<S> {
         }
         .body(self.network_id(), then.lock_id);
         LockStatus {
-            lock: body.sign(&self.settlement),
+            lock: body.sign(self.ledger.chart().settlement()),
             claimed: then.claimed,
             closed: then.closed,
         }
     }
+}
+
+/// Whose lines are in a batch.
+fn accounts(batch: &Batch) -> impl Iterator<Item = NodeId> {
+    let lines = batch
+        .iter()
+        .filter(|(table, ..)| *table == Table::Statement);
+    lines.filter_map(|(_, key, _)| key.first_chunk().copied().map(NodeId::from_bytes))
 }

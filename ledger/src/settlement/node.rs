@@ -1,5 +1,7 @@
 //! The service: questions of many accounts, answered from one network ledger.
 
+use std::collections::BTreeSet;
+
 use crate::charts::network::{self, Audit, GrantSummary, NetworkLedger};
 use crate::entry::EntryHash;
 use crate::identity::NodeId;
@@ -11,9 +13,9 @@ use crate::settlement::{
     Statement,
 };
 use crate::signed::lock::LockId;
-use crate::signed::order::{OrderKind, SignedOrder};
-use crate::statement::{LockStatus, Operation, StatementLine};
-use crate::store::{Store, Table};
+use crate::signed::order::SignedOrder;
+use crate::statement::{LockStatus, Operation};
+use crate::store::{Store, StoreRead, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 
@@ -37,18 +39,120 @@ pub struct GrantPage {
     pub next: Option<Sequence>,
 }
 
-impl<S: Store> SettlementNode<S> {
+impl<S: StoreRead> SettlementNode<S> {
     /// Answers from `ledger`, and grants if there is something to issue with.
     pub fn new(ledger: NetworkLedger<S>, issuing: Option<Issuing<S>>) -> Self {
         Self { ledger, issuing }
     }
 
+    /// Answers one question of `account`: by what is read here, and by what became of it if it
+    /// is [one to enter](SettlementRequest::operation). The only place where lines and locks are
+    /// signed: at any time after the entering, on any thread.
+    pub fn answer_one(
+        &self,
+        account: &NodeId,
+        request: &SettlementRequest,
+        outcome: Option<Outcome>,
+    ) -> Result<Answered, LedgerError> {
+        let entered = matches!(outcome, Some(Outcome::Entered { .. }));
+        let answer = match request {
+            SettlementRequest::Submit { after, .. } | SettlementRequest::Claim { after, .. } => {
+                let outcome = outcome.expect("what is to be entered has an outcome");
+                let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
+                SettlementAnswer::Statement(told(outcome, statement))
+            }
+            SettlementRequest::Statement { after } => {
+                SettlementAnswer::Statement(self.statement(account, *after, PAGE_LINES_MAX)?)
+            }
+            SettlementRequest::Lock(lock_id) => SettlementAnswer::Lock(self.lock(*lock_id)?),
+        };
+        Ok(Answered { answer, entered })
+    }
+
+    /// At most `limit` (and [`PAGE_LINES_MAX`], at least 1) lines of `account` after `after`, and
+    /// the account. Every line costs two signatures.
+    pub fn statement(
+        &self,
+        account: &NodeId,
+        after: Option<Sequence>,
+        limit: usize,
+    ) -> Result<Statement, LedgerError> {
+        let limit = limit.clamp(1, PAGE_LINES_MAX);
+        let mut lines = self
+            .ledger
+            .statement(account, after, limit.saturating_add(1))?;
+        let more = lines.len() > limit;
+        lines.truncate(limit);
+        assert!(lines.len() <= PAGE_LINES_MAX, "a page of lines is bounded");
+        let status = self.ledger.account(account)?;
+        assert_eq!(
+            status.account, *account,
+            "an account is told what is its own"
+        );
+        Ok(Statement {
+            refusal: None,
+            used_by: None,
+            lines,
+            account: status,
+            more,
+        })
+    }
+
+    /// One lock; `None` if there is none of that number.
+    pub fn lock(&self, lock_id: LockId) -> Result<Option<LockStatus>, LedgerError> {
+        self.ledger.lock(lock_id)
+    }
+
+    /// Makes the whole ledger again from its entries and sums it up; O(entries).
+    pub fn audit(&self) -> Result<Audit, CheckError> {
+        self.ledger.audit()
+    }
+
+    /// The ledger that it answers from.
+    pub fn ledger(&self) -> &NetworkLedger<S> {
+        &self.ledger
+    }
+
+    /// At most `limit` grants before `before`, newest first; see [`NetworkLedger::grants`].
+    pub fn grants(&self, before: Option<Sequence>, limit: usize) -> Result<GrantPage, LedgerError> {
+        let (grants, next) = self.ledger.grants(before, limit)?;
+        let with_reason = |grant: GrantSummary| {
+            let reason = self.ledger.reason(&grant.memo_hash)?;
+            Ok((grant, String::from_utf8_lossy(&reason).into_owned()))
+        };
+        let grants: Result<_, LedgerError> = grants.into_iter().map(with_reason).collect();
+        let grants = grants?;
+        Ok(GrantPage { grants, next })
+    }
+
+    /// Whether credit can be created here.
+    pub fn can_grant(&self) -> bool {
+        self.issuing.is_some()
+    }
+}
+
+impl<S: Store> SettlementNode<S> {
+    /// Enters orders and claims, at most [`GROUP_MAX`](crate::ledger::GROUP_MAX), in one append
+    /// that is fsynced when this returns; one outcome each. Reads and signs nothing for anybody.
+    pub fn enter(
+        &mut self,
+        now: UnixTime,
+        operations: &[Operation],
+    ) -> Result<Vec<Outcome>, LedgerError> {
+        let outcomes = self.ledger.append(now, operations)?;
+        assert_eq!(
+            outcomes.len(),
+            operations.len(),
+            "one outcome for each operation"
+        );
+        Ok(outcomes)
+    }
+
     /// Answers a group of questions, each of the account beside it, in their order.
     ///
-    /// All orders and claims of the group, at most [`GROUP_MAX`](crate::ledger::GROUP_MAX), are
-    /// entered in one append that is fsynced once; every answer is what is true after that. A
-    /// question that enters nothing does not let time pass, and is answered whatever becomes of the
-    /// others.
+    /// All orders and claims of the group are [entered](Self::enter) together; every answer is what
+    /// is true after that. A question that enters nothing does not let time pass, and is answered
+    /// whatever becomes of the others.
     pub fn answer(
         &mut self,
         now: UnixTime,
@@ -56,39 +160,24 @@ impl<S: Store> SettlementNode<S> {
     ) -> Vec<Result<Answered, LedgerError>> {
         let operations: Vec<Operation> = group
             .iter()
-            .filter_map(|(_, request)| operation(request))
+            .filter_map(|(_, request)| request.operation())
             .collect();
         let entered = match operations.as_slice() {
             [] => Ok(Vec::new()),
-            some => self.ledger.append(now, some),
+            some => self.enter(now, some),
         };
-        if let Ok(outcomes) = &entered {
-            assert_eq!(
-                outcomes.len(),
-                operations.len(),
-                "one outcome for each operation"
-            );
-        }
         let mut outcomes = entered.map(Vec::into_iter);
         let answers: Vec<_> = group
             .iter()
-            .map(|(account, request)| match request {
-                SettlementRequest::Submit { after, .. }
-                | SettlementRequest::Claim { after, .. } => {
-                    let outcomes = outcomes.as_mut().map_err(|error| error.clone())?;
-                    let outcome = outcomes.next().expect("one outcome for each operation");
-                    let entered = matches!(outcome, Outcome::Entered { .. });
-                    let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
-                    let answer = SettlementAnswer::Statement(told(outcome, statement));
-                    Ok(Answered { answer, entered })
-                }
-                SettlementRequest::Statement { after } => {
-                    let statement = self.statement(account, *after, PAGE_LINES_MAX)?;
-                    Ok(read(SettlementAnswer::Statement(statement)))
-                }
-                SettlementRequest::Lock(lock_id) => {
-                    Ok(read(SettlementAnswer::Lock(self.lock(*lock_id)?)))
-                }
+            .map(|(account, request)| {
+                let outcome = match request.operation() {
+                    Some(_) => {
+                        let outcomes = outcomes.as_mut().map_err(|error| error.clone())?;
+                        outcomes.next()
+                    }
+                    None => None,
+                };
+                self.answer_one(account, request, outcome)
             })
             .collect();
         assert_eq!(answers.len(), group.len(), "one answer for each question");
@@ -134,81 +223,9 @@ impl<S: Store> SettlementNode<S> {
         self.ledger.append(now, &[]).map(drop)
     }
 
-    /// At most `limit` (and [`PAGE_LINES_MAX`], at least 1) lines of `account` after `after`, and
-    /// the account. Every line costs two signatures.
-    pub fn statement(
-        &self,
-        account: &NodeId,
-        after: Option<Sequence>,
-        limit: usize,
-    ) -> Result<Statement, LedgerError> {
-        let limit = limit.clamp(1, PAGE_LINES_MAX);
-        let mut lines = self
-            .ledger
-            .statement(account, after, limit.saturating_add(1))?;
-        let more = lines.len() > limit;
-        lines.truncate(limit);
-        assert!(lines.len() <= PAGE_LINES_MAX, "a page of lines is bounded");
-        for line in &mut lines {
-            self.tell_reason(line)?;
-        }
-        let status = self.ledger.account(account)?;
-        assert_eq!(
-            status.account, *account,
-            "an account is told what is its own"
-        );
-        Ok(Statement {
-            refusal: None,
-            used_by: None,
-            lines,
-            account: status,
-            more,
-        })
-    }
-
-    /// One lock; `None` if there is none of that number.
-    pub fn lock(&self, lock_id: LockId) -> Result<Option<LockStatus>, LedgerError> {
-        self.ledger.lock(lock_id)
-    }
-
-    /// Makes the whole ledger again from its entries and sums it up; O(entries).
-    pub fn audit(&self) -> Result<Audit, CheckError> {
-        self.ledger.audit()
-    }
-
-    /// The ledger that it answers from.
-    pub fn ledger(&self) -> &NetworkLedger<S> {
-        &self.ledger
-    }
-
-    /// Adds to a grant's line why it was made, if that is known here.
-    fn tell_reason(&self, line: &mut StatementLine) -> Result<(), LedgerError> {
-        if let (Some(issuing), Operation::Order(order)) = (&self.issuing, &line.operation)
-            && matches!(order.body.kind, OrderKind::Grant { .. })
-        {
-            line.reason_bytes = issuing.reason(&order.body.memo_hash)?;
-        }
-        Ok(())
-    }
-
-    /// At most `limit` grants before `before`, newest first; see [`NetworkLedger::grants`].
-    pub fn grants(&self, before: Option<Sequence>, limit: usize) -> Result<GrantPage, LedgerError> {
-        let (grants, next) = self.ledger.grants(before, limit)?;
-        let with_reason = |grant: GrantSummary| {
-            let reason = match &self.issuing {
-                Some(issuing) => issuing.reason(&grant.memo_hash)?,
-                None => Vec::new(),
-            };
-            Ok((grant, String::from_utf8_lossy(&reason).into_owned()))
-        };
-        let grants: Result<_, LedgerError> = grants.into_iter().map(with_reason).collect();
-        let grants = grants?;
-        Ok(GrantPage { grants, next })
-    }
-
-    /// Whether credit can be created here.
-    pub fn can_grant(&self) -> bool {
-        self.issuing.is_some()
+    /// The accounts that got lines since this was asked last.
+    pub fn take_touched(&mut self) -> BTreeSet<NodeId> {
+        self.ledger.take_touched()
     }
 
     fn granted(&self, sequence: Sequence, nonce: u64) -> Result<GrantOutcome, IssueError> {
@@ -233,20 +250,14 @@ fn enter<S: Store>(
     Ok(outcomes.pop().expect("one outcome for each operation"))
 }
 
-/// What a question enters.
-fn operation(request: &SettlementRequest) -> Option<Operation> {
-    match request {
-        SettlementRequest::Submit { order, .. } => Some(Operation::Order(*order)),
-        SettlementRequest::Claim { claim, .. } => Some(Operation::Claim(*claim)),
-        SettlementRequest::Statement { .. } | SettlementRequest::Lock(_) => None,
-    }
-}
-
-/// What is read enters nothing.
-fn read(answer: SettlementAnswer) -> Answered {
-    Answered {
-        answer,
-        entered: false,
+impl SettlementRequest {
+    /// What it enters; `None` of a question that only reads.
+    pub fn operation(&self) -> Option<Operation> {
+        match self {
+            Self::Submit { order, .. } => Some(Operation::Order(*order)),
+            Self::Claim { claim, .. } => Some(Operation::Claim(*claim)),
+            Self::Statement { .. } | Self::Lock(_) => None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod attacks;
 mod codecs;
 mod laws;
 mod network;
+mod readers;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod settled;

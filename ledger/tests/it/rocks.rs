@@ -14,6 +14,7 @@ use seedbank_ledger::store::{Batch, Durability, Rocks, Store as _, StoreError, T
 use seedbank_ledger::tally::{Tally, TallyRow};
 
 use crate::laws::{attempts, replay, rows, run};
+use crate::readers::{assert_checks_while_written, assert_snapshots_stand, steps};
 use crate::world::{START, genesis, grant, identity, order};
 
 const FOLDER: &str = "ledger";
@@ -40,6 +41,18 @@ proptest! {
         prop_assert_eq!(reopened.head(), world.network.head());
         reopened.check().unwrap();
     }
+
+    #[test]
+    fn a_snapshot_in_rocksdb_stays_what_it_was(steps in steps()) {
+        let folder = tempfile::tempdir().unwrap();
+        assert_snapshots_stand(&Rocks::open(folder.path()).unwrap(), &steps);
+    }
+}
+
+#[test]
+fn a_live_ledger_in_rocksdb_checks_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_checks_while_written(Rocks::open(folder.path()).unwrap(), 60);
 }
 
 #[test]

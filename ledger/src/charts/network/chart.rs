@@ -11,7 +11,7 @@ use crate::charts::network::rows::{
 };
 use crate::entry::EntryKind;
 use crate::genesis::{Genesis, Limits};
-use crate::identity::{NetworkId, NodeId, SignatureScheme};
+use crate::identity::{Identity, NetworkId, NodeId, SignatureScheme};
 use crate::layout::LayoutError;
 use crate::ledger::check::{CheckError, for_each_account};
 use crate::ledger::{Chart, HEAD_KEY, Head, LedgerError, Outcome, Position, Verdict};
@@ -29,7 +29,7 @@ use crate::units::{MicroCredits, Sequence};
 pub struct NetworkChart {
     genesis: Genesis,
     network_id: NetworkId,
-    scheme: Arc<dyn SignatureScheme>,
+    settlement: Arc<Identity>,
 }
 
 /// What an entry of a network ledger is caused by.
@@ -42,12 +42,13 @@ pub enum NetworkCause {
 }
 
 impl NetworkChart {
-    /// The chart of the network of `genesis`, in which signatures are checked by `scheme`.
-    pub(super) fn new(genesis: Genesis, scheme: Arc<dyn SignatureScheme>) -> Self {
+    /// The chart of the network of `genesis`, whose settlement node has the key `settlement` and
+    /// checks signatures by its scheme.
+    pub(super) fn new(genesis: Genesis, settlement: Identity) -> Self {
         Self {
             network_id: genesis.network_id(),
             genesis,
-            scheme,
+            settlement: Arc::new(settlement),
         }
     }
 
@@ -65,8 +66,13 @@ impl NetworkChart {
         &self.genesis.limits
     }
 
+    /// What certifies lines and signs locks and heads.
+    pub(super) fn settlement(&self) -> &Identity {
+        &self.settlement
+    }
+
     pub(super) fn scheme(&self) -> &dyn SignatureScheme {
-        self.scheme.as_ref()
+        self.settlement.scheme()
     }
 
     /// A lock's time has passed: what is left returns to its payer.

@@ -215,10 +215,11 @@ impl SettlementService for SettlementApi {
             Failure::new(ErrorReason::TooManyWatches, message)
         })?;
         let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
+        let account = field::node_id("account", &request.account)?;
         let follower = LineFollower {
-            head: self.shared.keeper.head(),
+            lines: self.shared.keeper.lines(account),
             shared: self.shared.clone(),
-            account: field::node_id("account", &request.account)?,
+            account,
             after: sequence(request.after_sequence)?,
             sender,
             _place: place,
@@ -319,7 +320,7 @@ impl StreamState {
 /// One stream of `Watch`.
 struct LineFollower {
     shared: Arc<StreamState>,
-    head: watch::Receiver<Sequence>,
+    lines: watch::Receiver<()>,
     account: NodeId,
     after: Option<Sequence>,
     sender: mpsc::Sender<Result<v1::WatchResponse, Status>>,
@@ -330,7 +331,7 @@ impl LineFollower {
     async fn run(mut self) {
         let mut is_due = true;
         loop {
-            self.head.borrow_and_update();
+            self.lines.borrow_and_update();
             let keeper = &self.shared.keeper;
             let statement = keeper
                 .statement(self.account, self.after, PAGE_LINES_MAX)
@@ -357,7 +358,7 @@ impl LineFollower {
                 continue;
             }
             tokio::select! {
-                changed = self.head.changed() => {
+                changed = self.lines.changed() => {
                     is_due = false;
                     if changed.is_err() {
                         return;

@@ -186,7 +186,7 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
         matches!(failed, Err(GrantError::Issue(IssueError::Ledger(_)))),
         "{failed:?}"
     );
-    let survived = network.store.snapshot();
+    let survived = network.store.backup();
     let genesis = genesis();
     let now = UnixTime::from_secs(START + 5);
     let ledger = NetworkLedger::open(survived.clone(), genesis, key(SETTLEMENT), now).unwrap();
@@ -228,7 +228,7 @@ async fn an_order_moves_credit_once_and_a_second_order_on_its_nonce_is_told_whic
 async fn a_forged_order_is_refused_and_leaves_no_entry() {
     let network = Network::start().await;
     network.grant(1, 500).await;
-    let before = *network.keeper.head().borrow();
+    let before = network.keeper.overview().await.unwrap();
     let order = network.transfer(1, 1, 2, 200);
     let forged = SignedOrder {
         signature: order.body.sign(&key(9)).signature,
@@ -237,7 +237,7 @@ async fn a_forged_order_is_refused_and_leaves_no_entry() {
     let told = said(network.remote(1).ask(submit(forged)).await);
     assert_eq!(told.refusal, Some(Refusal::BadSignature));
     assert_eq!(told.account.available, MicroCredits::new(500));
-    assert_eq!(*network.keeper.head().borrow(), before);
+    assert_eq!(network.keeper.overview().await.unwrap(), before);
 }
 
 #[tokio::test]
@@ -288,7 +288,9 @@ async fn a_lock_pays_its_claim_once_and_returns_the_rest_when_its_time_has_passe
     assert_eq!(none, Ok(SettlementAnswer::Lock(None)));
 
     network.clock.store(START + 200_000, Ordering::SeqCst);
+    let mut lines = network.keeper.lines(key(1).id());
     network.keeper.tick();
+    lines.changed().await.unwrap();
     let after = SettlementRequest::Statement { after: None };
     let payer = said(network.remote(1).ask(after).await);
     assert_eq!(payer.account.available, MicroCredits::new(380));
@@ -301,7 +303,7 @@ async fn a_long_statement_comes_whole_over_its_pages() {
     network.grant(1, 1_000).await;
     for nonce in 1..=300 {
         let order = network.transfer(1, nonce, 2, 1);
-        let newest = Some(*network.keeper.head().borrow());
+        let newest = Some(Sequence::new(1 << 40));
         network.keeper.submit(order, newest).await.unwrap();
     }
     let ask = SettlementRequest::Statement { after: None };
