@@ -24,7 +24,9 @@ use seedbank_ledger::signed::head::SignedHead;
 use seedbank_ledger::signed::order::{Order, OrderKind};
 use seedbank_ledger::state::sequence_key;
 use seedbank_ledger::statement::Operation;
-use seedbank_ledger::store::{Batch, Durability, Rocks, Store as _, StoreError, Table};
+use seedbank_ledger::store::{
+    Batch, Durability, Rocks, Store as _, StoreError, StoreRead as _, Table,
+};
 use seedbank_ledger::{Genesis, Identity, MicroCredits, Sequence, UnixTime};
 
 /// Bytes of an entry: that of a receipt's line is near.

@@ -4,13 +4,15 @@
 //! chain, and writes entries, rows and head as one batch that is fsynced before anything is
 //! answered. How entries are made is the chart's business (`network.rs`,
 //! `node.rs`); `ledger/open.rs` founds and opens, `ledger/check.rs` makes all of it again and
-//! compares.
+//! compares, `ledger/reader.rs` is how others read meanwhile.
 
 pub mod check;
 mod open;
+mod reader;
 mod seal;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::account::AccountId;
 use crate::entry::{Entry, EntryHash, EntryKind};
@@ -20,11 +22,12 @@ use crate::refusal::Refusal;
 use crate::signed::head::HeadSigner;
 use crate::signed::order::SignedOrder;
 use crate::state::{Row, State, sequence_key};
-use crate::store::{Durability, KeyValue, Store, StoreError, Table};
+use crate::store::{Batch, Durability, KeyValue, Store, StoreError, StoreRead, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 use check::CheckError;
 pub use open::{OpenError, is_empty};
+pub use reader::LedgerReader;
 use seal::seal;
 
 /// Most causes in one group.
@@ -298,15 +301,15 @@ impl Row for Head {
     }
 }
 
-/// A chart's ledger in a store. One writer; readers see what is written.
-pub struct Ledger<C: Chart, S> {
-    chart: C,
+/// A chart's ledger in a store. One writer; others read by a [`LedgerReader`].
+pub struct Ledger<C, S> {
+    chart: Arc<C>,
     store: S,
     head: Head,
     poison: Option<LedgerError>,
 }
 
-impl<C: Chart + fmt::Debug, S> fmt::Debug for Ledger<C, S> {
+impl<C: fmt::Debug, S> fmt::Debug for Ledger<C, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ledger")
             .field("chart", &self.chart)
@@ -326,6 +329,16 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         now: UnixTime,
         group: &[C::Cause],
     ) -> Result<Vec<Outcome>, LedgerError> {
+        self.append_noting(now, group, &mut |_| ())
+    }
+
+    /// [`Self::append`], with every batch shown to `written` once it is fsynced.
+    pub(crate) fn append_noting(
+        &mut self,
+        now: UnixTime,
+        group: &[C::Cause],
+        written: &mut dyn FnMut(&Batch),
+    ) -> Result<Vec<Outcome>, LedgerError> {
         if group.len() > GROUP_MAX {
             return Err(LedgerError::GroupTooLong {
                 len: group.len(),
@@ -335,10 +348,12 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         if let Some(first) = &self.poison {
             return Err(first.clone());
         }
-        let outcomes = self.append_at(now.max(self.head.time), group);
+        let outcomes = self.append_at(now.max(self.head.time), group, written);
         outcomes.map_err(|error| self.poison(error))
     }
+}
 
+impl<C: Chart, S: StoreRead> Ledger<C, S> {
     /// Where the ledger ends.
     pub fn head(&self) -> Head {
         self.head
@@ -382,11 +397,14 @@ impl<C: Chart, S: Store> Ledger<C, S> {
     pub(crate) fn poison(&mut self, error: LedgerError) -> LedgerError {
         self.poison.get_or_insert(error).clone()
     }
+}
 
+impl<C: Chart, S: Store> Ledger<C, S> {
     fn append_at(
         &mut self,
         time: UnixTime,
         group: &[C::Cause],
+        written: &mut dyn FnMut(&Batch),
     ) -> Result<Vec<Outcome>, LedgerError> {
         if self.head != Head::START {
             loop {
@@ -394,17 +412,22 @@ impl<C: Chart, S: Store> Ledger<C, S> {
                 if due.is_empty() {
                     break;
                 }
-                let outcomes = self.commit(time, &due)?;
+                let outcomes = self.commit(time, &due, written)?;
                 if let Some(refusal) = outcomes.iter().find_map(Outcome::refusal) {
                     return Err(LedgerError::DueRefused { refusal });
                 }
             }
         }
-        self.commit(time, group)
+        self.commit(time, group, written)
     }
 
     /// One group: one batch, one fsync. Nothing is visible before the write returns.
-    fn commit(&mut self, time: UnixTime, group: &[C::Cause]) -> Result<Vec<Outcome>, LedgerError> {
+    fn commit(
+        &mut self,
+        time: UnixTime,
+        group: &[C::Cause],
+        written: &mut dyn FnMut(&Batch),
+    ) -> Result<Vec<Outcome>, LedgerError> {
         let mut state = State::new(&self.store);
         let mut head = self.head;
         let mut outcomes = Vec::with_capacity(group.len());
@@ -434,6 +457,7 @@ impl<C: Chart, S: Store> Ledger<C, S> {
             seal::assert_batch(&batch, (self.head, head), signed, &outcomes);
             self.store.write(&batch, Durability::Synced)?;
             self.head = head;
+            written(&batch);
         } else {
             assert!(state.is_unchanged(), "what makes no entry changes nothing");
         }

@@ -4,12 +4,13 @@
 //! come out once all of a group is durable. Threads, connections and clocks are its driver's, of
 //! which there are several. `settlement/codec.rs` holds questions and answers as bytes,
 //! `settlement/envelope.rs` how an answer is sealed, `settlement/grant.rs` how an issuer creates
-//! credit.
+//! credit, `settlement/reader.rs` how answers are read and signed beside the thread that enters.
 
 pub mod codec;
 pub mod envelope;
 mod grant;
 mod node;
+mod reader;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use codec::{
 };
 pub use grant::{GrantOutcome, IssueError, Issuing, NewGrant, REQUEST_ID_LEN_MAX};
 pub use node::{GrantPage, SettlementNode};
+pub use reader::SettlementReader;
 
 /// An answer, and what its question came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::entry::Entry;
 use crate::layout::LayoutError;
 use crate::ledger::LedgerError;
 use crate::posting::Postings;
-use crate::store::{Batch, KeyValue, Store, Table};
+use crate::store::{Batch, KeyValue, StoreRead, Table};
 use crate::units::Sequence;
 
 /// A row with a layout of its own.
@@ -25,7 +25,7 @@ pub trait Row: Sized {
 
 /// Rows as they will be once the current group is written.
 pub struct State<'a> {
-    store: &'a dyn Store,
+    store: &'a dyn StoreRead,
     changes: Batch,
 }
 
@@ -39,7 +39,7 @@ impl std::fmt::Debug for State<'_> {
 
 impl<'a> State<'a> {
     /// What `store` holds, with no changes yet.
-    pub fn new(store: &'a dyn Store) -> Self {
+    pub fn new(store: &'a dyn StoreRead) -> Self {
         Self {
             store,
             changes: Batch::new(),
@@ -147,7 +147,7 @@ impl<'a> State<'a> {
     }
 
     /// The store below, without the changes.
-    pub fn store(&self) -> &'a dyn Store {
+    pub fn store(&self) -> &'a dyn StoreRead {
         self.store
     }
 

@@ -199,11 +199,8 @@ pub enum StoreError {
     },
 }
 
-/// Ordered tables with atomic batches.
-///
-/// After its first error every later call returns that error: a storage error is never retried,
-/// because the kernel may have dropped what it failed to write.
-pub trait Store: Send + Sync {
+/// Ordered tables to be read: a store as it is at each call, or a [`Snapshot`] of one.
+pub trait StoreRead: Send + Sync {
     /// The value under `key`.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -215,6 +212,19 @@ pub trait Store: Send + Sync {
         until: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<KeyValue>, StoreError>;
+}
+
+/// A store as it was at one moment, between two batches: what is written later is not in it.
+/// Clones are the same snapshot, and the store keeps what they need until the last is dropped.
+pub type Snapshot<'a> = Arc<dyn StoreRead + 'a>;
+
+/// Ordered tables with atomic batches.
+///
+/// After its first error every later call returns that error, also on a snapshot: a storage error
+/// is never retried, because the kernel may have dropped what it failed to write.
+pub trait Store: StoreRead {
+    /// What is written by now, whoever goes on writing. O(1); waits for no fsync.
+    fn snapshot(&self) -> Snapshot<'_>;
 
     /// Writes all of `batch` or none of it; returns when `durability` is reached.
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError>;
@@ -223,7 +233,7 @@ pub trait Store: Send + Sync {
     fn sync(&self) -> Result<(), StoreError>;
 }
 
-impl<S: Store + ?Sized> Store for Arc<S> {
+impl<S: StoreRead + ?Sized> StoreRead for Arc<S> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         S::get(self, table, key)
     }
@@ -237,6 +247,12 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     ) -> Result<Vec<KeyValue>, StoreError> {
         S::scan(self, table, from, until, limit)
     }
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn snapshot(&self) -> Snapshot<'_> {
+        S::snapshot(self)
+    }
 
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
         S::write(self, batch, durability)
@@ -249,7 +265,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
 /// Calls `row` for every row of `table` whose key starts with `prefix`, in key order.
 pub(crate) fn for_each<E: From<StoreError>>(
-    store: &dyn Store,
+    store: &dyn StoreRead,
     table: Table,
     prefix: &[u8],
     mut row: impl FnMut(&[u8], &[u8]) -> Result<(), E>,

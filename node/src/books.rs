@@ -7,8 +7,10 @@
 
 pub mod network;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -20,7 +22,9 @@ use seedbank_engine::credit::receipts::pair::without_unsigned_due;
 use seedbank_engine::credit::wallet::WalletBook;
 use seedbank_engine::credit::wallet::config::REQUEST_IDS_MAX;
 use seedbank_engine::interface::input::Input;
-use seedbank_ledger::charts::node::{Balance, Membership, NodeCause, NodeCommand, NodeLedger};
+use seedbank_ledger::charts::node::{
+    Balance, Membership, NodeCause, NodeCommand, NodeLedger, NodeReader,
+};
 use seedbank_ledger::entry::EntryKind;
 use seedbank_ledger::ledger::{ENTRIES_MAX, GROUP_MAX, Head, LedgerError, OpenError, Outcome};
 use seedbank_ledger::refusal::Refusal;
@@ -63,34 +67,6 @@ pub fn open_store(kind: StoreKind, folder: &Path) -> Result<AnyStore, StoreError
     }
 }
 
-/// A node's ledger as it stood when this was taken, to be read and nothing else. It keeps the store
-/// open.
-pub struct LedgerView {
-    ledger: NodeLedger<AnyStore>,
-    store: AnyStore,
-}
-
-impl LedgerView {
-    fn open(store: &AnyStore, owner: NodeId) -> Result<Self, OpenError> {
-        let store = Arc::clone(store);
-        let ledger = NodeLedger::open(Arc::clone(&store), owner, None, unix_now())?;
-        Ok(Self { ledger, store })
-    }
-
-    /// The ledger as it stands by now, whether or not its node still runs.
-    pub fn again(&self) -> Result<Self, OpenError> {
-        Self::open(&self.store, self.ledger.owner())
-    }
-}
-
-impl Deref for LedgerView {
-    type Target = NodeLedger<AnyStore>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.ledger
-    }
-}
-
 /// The ledger and tally of one node.
 pub(crate) struct Books {
     shared: Arc<SharedBooks>,
@@ -108,8 +84,10 @@ enum BooksJob {
 
 struct SharedBooks {
     ledger: Mutex<NodeLedger<AnyStore>>,
+    reader: NodeReader,
     tally: Tally<AnyStore>,
-    store: AnyStore,
+    /// Rows were written since the newest sync of the tally began. Set behind a write, taken back
+    /// in [`Self::sync`] and nowhere else: whether entries are appended is no matter.
     unsynced: AtomicBool,
     inbox: Inbox,
     runtime: Handle,
@@ -124,15 +102,7 @@ impl Books {
         network: Option<Membership>,
         inbox: Inbox,
     ) -> Result<Self, OpenError> {
-        let ledger = NodeLedger::open(Arc::clone(&store), owner, network, unix_now())?;
-        let shared = Arc::new(SharedBooks {
-            ledger: Mutex::new(ledger),
-            tally: Tally::new(Arc::clone(&store)),
-            store,
-            unsynced: AtomicBool::new(false),
-            inbox: inbox.clone(),
-            runtime: Handle::current(),
-        });
+        let shared = Arc::new(SharedBooks::open(store, owner, network, inbox.clone())?);
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let books = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
@@ -187,9 +157,7 @@ impl Books {
 
     /// Writes tally rows: they survive the process when this returns, the power within a second.
     pub(crate) fn write(&self, rows: &[TallyRow]) -> Result<(), StoreError> {
-        self.shared.tally.write(rows)?;
-        self.shared.unsynced.store(true, Ordering::Release);
-        Ok(())
+        self.shared.write(rows)
     }
 
     /// Queues an entry. Waits only while the disk is more than a thousand entries behind.
@@ -207,11 +175,9 @@ impl Books {
         let _ = queue.map(|queue| queue.send(BooksJob::Tell(reply)));
     }
 
-    /// A reader of the ledger as it stands. O(1); what it is asked may take longer.
-    pub(crate) fn view(&self) -> Result<LedgerView, OpenError> {
-        // Under the writer's lock, so that head and entries are of one moment.
-        let ledger = self.shared.ledger();
-        LedgerView::open(&self.shared.store, ledger.owner())
+    /// A way to read the ledger, whether or not this node still runs; it keeps the store open.
+    pub(crate) fn reader(&self) -> NodeReader {
+        self.shared.reader.clone()
     }
 
     /// Appends and syncs what is queued and ends the thread. Blocks.
@@ -233,56 +199,83 @@ impl Drop for Books {
 }
 
 impl SharedBooks {
+    fn open(
+        store: AnyStore,
+        owner: NodeId,
+        network: Option<Membership>,
+        inbox: Inbox,
+    ) -> Result<Self, OpenError> {
+        let ledger = NodeLedger::open(Arc::clone(&store), owner, network, unix_now())?;
+        Ok(Self {
+            reader: ledger.reader(),
+            ledger: Mutex::new(ledger),
+            tally: Tally::new(store),
+            unsynced: AtomicBool::new(false),
+            inbox,
+            runtime: Handle::current(),
+        })
+    }
+
+    fn write(&self, rows: &[TallyRow]) -> Result<(), StoreError> {
+        self.tally.write(rows)?;
+        self.unsynced.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Appends whatever is queued until the queue ends.
     fn keep(&self, queue: &Receiver<BooksJob>) -> Result<(), LedgerError> {
         let mut synced_at = Instant::now();
         loop {
-            // However often something comes: what enters nothing does not sync.
-            if synced_at.elapsed() >= SYNC_EVERY {
-                self.sync()?;
-                synced_at = Instant::now();
-            }
-            let first = match queue.recv_timeout(SYNC_EVERY.saturating_sub(synced_at.elapsed())) {
-                Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => continue,
+            synced_at = self.sync_by(synced_at, Instant::now())?;
+            match queue.recv_timeout(SYNC_EVERY.saturating_sub(synced_at.elapsed())) {
+                Ok(first) => self.carry_out(first, queue)?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.sync()?;
                     return Ok(());
                 }
-            };
-            let mut group = Vec::new();
-            let mut job = Some(first);
-            while let Some(next) = job.take() {
-                match next {
-                    BooksJob::Append(command) => group.push(*command),
-                    BooksJob::Tell(reply) => {
-                        self.append(&std::mem::take(&mut group))?;
-                        let ledger = self.ledger();
-                        let told = ledger.balance().map(|balance| (balance, ledger.head()));
-                        // Whoever asked may have gone.
-                        let _ = reply.send(told);
-                    }
-                }
-                if group.len() < GROUP_MAX {
-                    job = queue.try_recv().ok();
+            }
+        }
+    }
+
+    /// Syncs the tally if the last sync is [`SYNC_EVERY`] ago or longer, whatever was appended
+    /// since; says when it was synced last.
+    fn sync_by(&self, synced_at: Instant, now: Instant) -> Result<Instant, StoreError> {
+        if now.saturating_duration_since(synced_at) < SYNC_EVERY {
+            return Ok(synced_at);
+        }
+        self.sync()?;
+        Ok(now)
+    }
+
+    /// Appends one group of what is queued; a question ends it.
+    fn carry_out(&self, first: BooksJob, queue: &Receiver<BooksJob>) -> Result<(), LedgerError> {
+        let mut group = Vec::new();
+        let mut job = Some(first);
+        while let Some(next) = job.take() {
+            match next {
+                BooksJob::Append(command) => group.push(*command),
+                BooksJob::Tell(reply) => {
+                    self.append(&group)?;
+                    let view = self.reader.now()?;
+                    let told = view.balance().map(|balance| (balance, view.head()));
+                    // Whoever asked may have gone.
+                    let _ = reply.send(told);
+                    return Ok(());
                 }
             }
-            self.append(&group)?;
+            if group.len() < GROUP_MAX {
+                job = queue.try_recv().ok();
+            }
         }
+        self.append(&group)
     }
 
     fn append(&self, group: &[NodeCommand]) -> Result<(), LedgerError> {
         if group.is_empty() {
             return Ok(());
         }
-        // Before the append: what is written meanwhile may miss its sync.
-        let was_unsynced = self.unsynced.swap(false, Ordering::AcqRel);
         let outcomes = self.ledger().append(unix_now(), group)?;
-        let is_entered = |outcome: &Outcome| matches!(outcome, Outcome::Entered { .. });
-        if was_unsynced && !outcomes.iter().any(is_entered) {
-            // Nothing was entered, nothing synced.
-            self.unsynced.store(true, Ordering::Release);
-        }
         for (command, outcome) in group.iter().zip(outcomes) {
             // A line that says that an order was refused is entered like any other.
             if let Outcome::Refused(refusal) = outcome {
@@ -309,7 +302,9 @@ impl SharedBooks {
         Ok(())
     }
 
+    /// Has every row that was written before survive the power.
     fn sync(&self) -> Result<(), StoreError> {
+        // Before the sync: a row that is written meanwhile waits for the next.
         if self.unsynced.swap(false, Ordering::AcqRel) {
             self.tally.sync()?;
         }
@@ -357,12 +352,6 @@ fn newest_transfers(ledger: &NodeLedger<AnyStore>) -> Result<Vec<SignedOrder>, L
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks leaves them half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl fmt::Debug for LedgerView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LedgerView").field(&self.head()).finish()
-    }
 }
 
 impl fmt::Debug for Books {

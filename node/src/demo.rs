@@ -19,14 +19,13 @@ use std::time::Duration;
 use seedbank_engine::content::metainfo::{Metainfo, MetainfoError};
 use seedbank_engine::interface::command::{AddError, CommandError};
 use seedbank_ledger::charts::network::Audit;
-use seedbank_ledger::charts::node::NodeLedger;
-use seedbank_ledger::ledger::OpenError;
+use seedbank_ledger::charts::node::NodeReader;
+use seedbank_ledger::ledger::LedgerError;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_sim::demo::{Accounts, Demo, DemoOutcome, PAYER, Prediction, SEEDER};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use crate::books::{AnyStore, LedgerView};
 use crate::daemon::DaemonError;
 use crate::host::config::StoreKind;
 use crate::host::founding::FoundError;
@@ -92,7 +91,7 @@ pub enum DemoError {
     Keeper(#[from] KeeperError),
     /// A ledger cannot be read.
     #[error(transparent)]
-    Ledger(#[from] OpenError),
+    Ledger(#[from] LedgerError),
     /// A node is gone.
     #[error("{0} has ended")]
     Ended(String),
@@ -207,21 +206,25 @@ impl Running {
     /// Ends every node, the settlement node last, and removes the folder; gives the accounts as
     /// they are when everybody has gone.
     pub async fn shutdown(self) -> Result<Accounts, DemoError> {
-        let views = self.paid.ledgers()?;
+        let readers = self.paid.ledgers()?;
         self.paid.shutdown().await;
         self.control.shutdown().await;
-        let again = views.iter().map(LedgerView::again).collect();
-        let again: Result<Vec<LedgerView>, OpenError> = again;
-        let accounts = accounts(&self.credit.audit().await?, &again?);
+        let accounts = accounts(&self.credit.audit().await?, &readers)?;
         self.credit.shutdown().await;
         self.folder.close()?;
         Ok(accounts)
     }
 }
 
-fn accounts(network: &Result<Audit, CheckError>, views: &[LedgerView]) -> Accounts {
-    let ledgers: Vec<&NodeLedger<AnyStore>> = views.iter().map(|view| &**view).collect();
-    Accounts::of(network, &ledgers)
+fn accounts(
+    network: &Result<Audit, CheckError>,
+    readers: &[NodeReader],
+) -> Result<Accounts, DemoError> {
+    let ledgers: Vec<_> = readers
+        .iter()
+        .map(NodeReader::now)
+        .collect::<Result<_, _>>()?;
+    Ok(Accounts::of(network, &ledgers.iter().collect::<Vec<_>>()))
 }
 
 /// Writes the seeder's file and makes a torrent of it.
@@ -261,7 +264,7 @@ fn seed_folder(folder: &Path) -> PathBuf {
 async fn settled(paid: &Swarm, credit: &Credit) -> Result<Accounts, DemoError> {
     let begin = Instant::now();
     loop {
-        let accounts = accounts(&credit.audit().await?, &paid.ledgers()?);
+        let accounts = accounts(&credit.audit().await?, &paid.ledgers()?)?;
         let equal = accounts.claimed == accounts.spent && accounts.spent == accounts.earned;
         let is_settled = accounts.locks_open == 0 && equal && !accounts.claimed.is_zero();
         if is_settled || begin.elapsed() > SETTLING_MAX {

@@ -18,7 +18,7 @@ use seedbank_engine::interface::config::{Network, Policy, SessionConfig};
 use seedbank_engine::interface::view::WalletView;
 use seedbank_engine::session::Session;
 use seedbank_engine::units::TorrentId;
-use seedbank_ledger::charts::node::{Balance, Membership};
+use seedbank_ledger::charts::node::{Balance, Membership, NodeReader};
 use seedbank_ledger::ledger::{Head, LedgerError, OpenError};
 use seedbank_ledger::store::StoreError;
 use seedbank_ledger::{Identity, NodeId};
@@ -26,7 +26,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::books::{Books, LedgerView, open_store};
+use crate::books::{Books, open_store};
 use crate::disk::plane::DataPlane;
 use crate::driver::{Driver, Ended, Observer};
 use crate::events::{Events, NumberingError};
@@ -356,14 +356,14 @@ impl NodeHandle {
         Some(told.map(|(balance, head)| (balance, head, view)))
     }
 
-    /// A reader of the ledger as it stands; `None` once the node has ended.
-    pub fn ledger(&self) -> Option<Result<LedgerView, OpenError>> {
+    /// A way to read the ledger, also when the node has ended; `None` once it has.
+    pub fn ledger(&self) -> Option<NodeReader> {
         let held = self
             .inner
             .held
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().map(|held| held.books.view())
+        held.as_ref().map(|held| held.books.reader())
     }
 
     /// Where everything that survives a restart lives.

@@ -15,8 +15,8 @@ use seedbank_engine::interface::output::Output;
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::session::Session;
 use seedbank_engine::units::TorrentId;
+use seedbank_ledger::charts::node::NodeReader;
 use seedbank_ledger::{Identity, Instant, Sequence};
-use seedbank_node::books::LedgerView;
 use seedbank_node::demo::{self, DemoOptions};
 use seedbank_node::driver::Observer;
 use seedbank_node::host::config::StoreKind;
@@ -80,10 +80,10 @@ async fn a_nodes_life_replays_to_the_same_outputs_and_the_same_ledger() {
     add(&leecher, &torrent, Some(&seed)).await.unwrap();
     complete(&leecher, metainfo.torrent_id()).await.unwrap();
 
-    let ledgers = [&leecher, &seed].map(|node| node.ledger().unwrap().unwrap());
+    let ledgers = [&leecher, &seed].map(|node| node.ledger().unwrap());
     leecher.shutdown().await;
     seed.shutdown().await;
-    let [leecher, seed] = ledgers.map(|ledger| ledger.again().unwrap());
+    let [leecher, seed] = ledgers;
     for (name, life, ledger) in [("seed", &lives[0], seed), ("leecher", &lives[1], leecher)] {
         let key = folder.path().join(name).join("identity.key");
         let identity = seedbank_node::host::keys::load(&key).unwrap();
@@ -92,7 +92,8 @@ async fn a_nodes_life_replays_to_the_same_outputs_and_the_same_ledger() {
 }
 
 /// Replays a life in the simulator and compares.
-fn repeats(life: &Life, identity: Identity, ledger: &LedgerView) -> Result<()> {
+fn repeats(life: &Life, identity: Identity, reader: &NodeReader) -> Result<()> {
+    let ledger = reader.now()?;
     let (config, now) = life.began.clone().context("it began")?;
     let page = |from| ledger.entries(Sequence::new(from), 1_000);
     let entries = page(0)?;

@@ -8,10 +8,12 @@ mod audit;
 mod change;
 mod chart;
 mod claim;
+mod marked;
 mod order;
 mod overview;
 mod rows;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::account::AccountId;
@@ -19,20 +21,22 @@ use crate::entry::{Entry, EntryHash};
 use crate::genesis::Genesis;
 use crate::identity::{Identity, NetworkId, NodeId};
 use crate::ledger::check::{CheckError, CheckReport};
-use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome};
+use crate::ledger::{Head, Ledger, LedgerError, LedgerReader, OpenError, Outcome};
 use crate::mark::HighWater;
 use crate::signed::Body as _;
 use crate::signed::certificate::Certificate;
 use crate::signed::head::SignedHead;
 use crate::signed::lock::LockId;
+use crate::signed::order::OrderKind;
 use crate::state::{Row as _, State, sequence_key};
 use crate::statement::{AccountStatus, LockStatus, Operation, StatementLine};
-use crate::store::{Store, Table};
+use crate::store::{Batch, Snapshot, Store, StoreRead, Table};
 use crate::time::UnixTime;
 use crate::units::{MicroCredits, Sequence};
 
 pub use audit::Audit;
 pub use chart::{NetworkCause, NetworkChart};
+use marked::Marked;
 pub use overview::{AccountSummary, GrantSummary, Overview};
 use rows::{EscrowRow, LockThen, StatementRow, lock_key, pair_key, statement_key};
 
@@ -48,6 +52,18 @@ pub struct NetworkLedger<S> {
     ledger: Ledger<NetworkChart, S>,
     /// Where its end is kept outside its store, if anywhere.
     mark: Option<Box<dyn HighWater>>,
+    /// How far that is, for readers.
+    marked: Arc<Marked>,
+    /// Accounts that got lines, until somebody asks which.
+    touched: BTreeSet<NodeId>,
+}
+
+/// Reads a network's ledger while its settlement node writes it. Cheap to clone; keeps the store
+/// open.
+#[derive(Clone, Debug)]
+pub struct NetworkReader {
+    ledger: LedgerReader<NetworkChart>,
+    marked: Arc<Marked>,
 }
 
 /// Where all credit is.
@@ -71,8 +87,7 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
         now: UnixTime,
     ) -> Result<Self, OpenError> {
         let chart = chart_of(genesis, settlement)?;
-        let ledger = Ledger::found(store, chart, now)?;
-        Ok(Self { ledger, mark: None })
+        Ok(Self::of(Ledger::found(store, chart, now)?))
     }
 
     /// Opens the ledger of the network of `genesis` in `store`, which was founded before and must
@@ -89,7 +104,7 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
         if let Some(mark) = at_least {
             ledger.check_mark(mark)?;
         }
-        Ok(Self { ledger, mark: None })
+        Ok(Self::of(ledger))
     }
 }
 
@@ -125,13 +140,75 @@ impl<S: Store> NetworkLedger<S> {
             .map(|operation| NetworkCause::Operation(Box::new(operation.clone())))
             .collect();
         let before = self.ledger.head();
-        let outcomes = self.ledger.append(now, &causes)?;
-        if self.ledger.head() != before {
-            self.raise_mark()?;
+        let touched = &mut self.touched;
+        let noting = &mut |batch: &Batch| touched.extend(accounts(batch));
+        let mut outcomes = self.ledger.append_noting(now, &causes, noting);
+        if self.ledger.head() != before && outcomes.is_ok() {
+            outcomes = self.raise_mark().and(outcomes);
         }
-        Ok(outcomes)
+        if let Some(error) = self.ledger.failure() {
+            self.marked.failed(error.clone());
+        }
+        outcomes
     }
 
+    /// The accounts that got lines since this was asked last.
+    pub fn take_touched(&mut self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// A way to read this ledger from anywhere.
+    pub fn reader(&self) -> NetworkReader
+    where
+        S: Clone + 'static,
+    {
+        NetworkReader {
+            ledger: self.ledger.reader(),
+            marked: Arc::clone(&self.marked),
+        }
+    }
+
+    /// The store is synced; what it holds is acknowledged once this returns.
+    fn raise_mark(&mut self) -> Result<(), LedgerError> {
+        let head = self.signed_head()?;
+        let Some(mark) = &mut self.mark else {
+            return Ok(());
+        };
+        match mark.raise(&head) {
+            Ok(()) => self.marked.raised(head.body.size),
+            Err(error) => return Err(self.ledger.poison(error.into())),
+        }
+        Ok(())
+    }
+}
+
+impl NetworkReader {
+    /// The ledger as it stands by now, whoever goes on writing it. If its newest group is in the
+    /// store and not yet marked, waits for the mark.
+    pub fn now(&self) -> Result<NetworkLedger<Snapshot<'_>>, LedgerError> {
+        let ledger = self.ledger.now()?;
+        self.marked.wait_for(ledger.head().next.get())?;
+        Ok(NetworkLedger::of(ledger))
+    }
+
+    /// Its genesis file.
+    pub fn genesis(&self) -> &Genesis {
+        self.ledger.chart().genesis_file()
+    }
+}
+
+impl<S> NetworkLedger<S> {
+    fn of(ledger: Ledger<NetworkChart, S>) -> Self {
+        Self {
+            ledger,
+            mark: None,
+            marked: Arc::default(),
+            touched: BTreeSet::new(),
+        }
+    }
+}
+
+impl<S: StoreRead> NetworkLedger<S> {
     /// Which network.
     pub fn network_id(&self) -> NetworkId {
         self.ledger.chart().network_id()
@@ -235,6 +312,13 @@ impl<S: Store> NetworkLedger<S> {
         pair.map_or(Ok(None), |rows::NewestLockRow(lock_id)| self.lock(lock_id))
     }
 
+    /// The reason with this hash, if a grant had it and its issuer's key is kept beside this
+    /// ledger; its bytes are checked by whoever shows them.
+    pub fn reason(&self, memo_hash: &[u8; 32]) -> Result<Vec<u8>, LedgerError> {
+        let reason = self.ledger.state().get(Table::Reason, memo_hash)?;
+        Ok(reason.unwrap_or_default())
+    }
+
     /// Where all credit is.
     pub fn supply(&self) -> Result<Supply, LedgerError> {
         let state = self.ledger.state();
@@ -253,15 +337,6 @@ impl<S: Store> NetworkLedger<S> {
     /// Checks rows against each other: L1, L2, L3, L6; O(rows).
     pub fn check_invariants(&self) -> Result<(), CheckError> {
         self.ledger.check_invariants()
-    }
-
-    /// The store is synced; what it holds is acknowledged once this returns.
-    fn raise_mark(&mut self) -> Result<(), LedgerError> {
-        let head = self.signed_head()?;
-        match self.mark.as_mut().map(|mark| mark.raise(&head)) {
-            None | Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(self.ledger.poison(error.into())),
-        }
     }
 
     fn line(
@@ -284,6 +359,12 @@ impl<S: Store> NetworkLedger<S> {
         let entry = state.entry(sequence)?.ok_or_else(missing)?;
         let operation = Operation::from_bytes(entry.kind, &entry.cause)
             .map_err(|error| LedgerError::row(Table::Entry, number, error))?;
+        let reason_bytes = match &operation {
+            Operation::Order(order) if matches!(order.body.kind, OrderKind::Grant { .. }) => {
+                self.reason(&order.body.memo_hash)?
+            }
+            Operation::Order(_) | Operation::Claim(_) | Operation::Expiry(_) => Vec::new(),
+        };
         let lock = match row.lock {
             Some(then) => Some(self.lock_then(state, then)?),
             None => None,
@@ -304,7 +385,7 @@ impl<S: Store> NetworkLedger<S> {
             previous: row.previous,
             prev_hash: entry.prev_hash,
             certificate: certificate.sign(self.ledger.chart().settlement()),
-            reason_bytes: Vec::new(),
+            reason_bytes,
         })
     }
 
@@ -327,4 +408,12 @@ impl<S: Store> NetworkLedger<S> {
             closed: then.closed,
         }
     }
+}
+
+/// Whose lines are in a batch.
+fn accounts(batch: &Batch) -> impl Iterator<Item = NodeId> {
+    let lines = batch
+        .iter()
+        .filter(|(table, ..)| *table == Table::Statement);
+    lines.filter_map(|(_, key, _)| key.first_chunk().copied().map(NodeId::from_bytes))
 }

@@ -21,13 +21,13 @@ use crate::account::AccountId;
 use crate::entry::Entry;
 use crate::identity::{Ed25519, NetworkId, NodeId, SignatureScheme};
 use crate::ledger::check::{CheckError, CheckReport, for_each_account};
-use crate::ledger::{Head, Ledger, LedgerError, OpenError, Outcome, is_empty};
+use crate::ledger::{Head, Ledger, LedgerError, LedgerReader, OpenError, Outcome, is_empty};
 use crate::signed::channel::Channel;
 use crate::signed::lock::LockId;
 use crate::signed::receipt::SignedReceipt;
 use crate::state::State;
 use crate::statement::StatementLine;
-use crate::store::Store;
+use crate::store::{Snapshot, Store, StoreRead};
 use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits, Sequence};
 
@@ -128,6 +128,10 @@ pub struct PeerBytes {
 #[derive(Debug)]
 pub struct NodeLedger<S>(Ledger<NodeChart, S>);
 
+/// Reads a node's ledger while the node writes it. Cheap to clone; keeps the store open.
+#[derive(Clone, Debug)]
+pub struct NodeReader(LedgerReader<NodeChart>);
+
 impl Balance {
     /// Everything that is the node's: available, locked and claimable. What is signed away is not.
     /// `None` past 2⁶⁴ − 1.
@@ -218,6 +222,23 @@ impl<S: Store> NodeLedger<S> {
         self.0.append(now, &causes)
     }
 
+    /// A way to read this ledger from anywhere.
+    pub fn reader(&self) -> NodeReader
+    where
+        S: Clone + 'static,
+    {
+        NodeReader(self.0.reader())
+    }
+}
+
+impl NodeReader {
+    /// The ledger as it stands by now, whoever goes on writing it.
+    pub fn now(&self) -> Result<NodeLedger<Snapshot<'_>>, LedgerError> {
+        self.0.now().map(NodeLedger)
+    }
+}
+
+impl<S: StoreRead> NodeLedger<S> {
     /// Whose ledger it is.
     pub fn owner(&self) -> NodeId {
         self.0.chart().owner()

@@ -7,7 +7,9 @@ use crate::layout::LayoutError;
 use crate::refusal::Refusal;
 use crate::signed::head::{LedgerHead, SignedHead};
 use crate::state::{State, sequence_key};
-use crate::store::{Durability, Memory, Store, StoreError, Table, for_each, key_after};
+use crate::store::{
+    Durability, Memory, Store as _, StoreError, StoreRead, Table, for_each, key_after,
+};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 
@@ -153,11 +155,11 @@ impl From<StoreError> for CheckError {
     }
 }
 
-impl<C: Chart, S: Store> Ledger<C, S> {
+impl<C: Chart, S: StoreRead> Ledger<C, S> {
     /// Replays every entry into fresh tables and compares hashes, outcomes, postings and rows, with
     /// every signature verified again. O(entries), 35 µs each.
     pub fn check(&self) -> Result<CheckReport, CheckError> {
-        let mut replay = Replay::new(&self.chart);
+        let mut replay = Replay::new(self.chart());
         loop {
             let from = sequence_key(replay.head.next);
             let page = self
@@ -329,7 +331,7 @@ impl<'a, C: Chart> Replay<'a, C> {
 }
 
 /// Compares every derived row of two stores; returns how many there are.
-fn compare_rows(kept: &dyn Store, made: &dyn Store) -> Result<u64, CheckError> {
+fn compare_rows(kept: &dyn StoreRead, made: &dyn StoreRead) -> Result<u64, CheckError> {
     const PAGE: usize = 1_024;
     let mut count: u64 = 0;
     for &table in Table::ALL.iter().filter(|table| table.is_derived()) {

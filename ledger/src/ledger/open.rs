@@ -3,11 +3,13 @@
 //! What founds never opens and what opens never founds, so that a store that was emptied is not
 //! taken for a new ledger. Next: `mark.rs`, what a network ledger must not end before.
 
+use std::sync::Arc;
+
 use super::{Chart, ENTRIES_MAX, HEAD_KEY, Head, Ledger, LedgerError};
 use crate::entry::{Entry, EntryHash};
 use crate::signed::head::{LedgerHead, SignedHead};
 use crate::state::{State, sequence_key};
-use crate::store::{Store, StoreError, Table};
+use crate::store::{Store, StoreError, StoreRead, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 
@@ -131,6 +133,13 @@ pub fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
     Ok(!has_head && entries.is_empty())
 }
 
+impl<C: Chart, S: StoreRead> Ledger<C, S> {
+    /// The newest signed head; `None` where nobody signs.
+    pub(crate) fn signed_head(&self) -> Result<Option<SignedHead>, LedgerError> {
+        self.state().row(&sequence_key(self.head.next))
+    }
+}
+
 impl<C: Chart, S: Store> Ledger<C, S> {
     /// Begins the ledger in `store`, which must be empty, at `now`; durable when this returns.
     pub fn found(store: S, chart: C, now: UnixTime) -> Result<Self, OpenError> {
@@ -181,14 +190,9 @@ impl<C: Chart, S: Store> Ledger<C, S> {
         }
     }
 
-    /// The newest signed head; `None` where nobody signs.
-    pub(crate) fn signed_head(&self) -> Result<Option<SignedHead>, LedgerError> {
-        self.state().row(&sequence_key(self.head.next))
-    }
-
     fn at(store: S, chart: C, head: Head) -> Self {
         Self {
-            chart,
+            chart: Arc::new(chart),
             store,
             head,
             poison: None,

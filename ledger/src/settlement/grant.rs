@@ -135,12 +135,6 @@ impl<S: Store> Issuing<S> {
         Ok(order)
     }
 
-    /// The reason with this hash, if a grant had it; its bytes are checked by whoever shows them.
-    pub(super) fn reason(&self, memo_hash: &[u8; 32]) -> Result<Vec<u8>, LedgerError> {
-        let reason = self.store.get(Table::Reason, memo_hash)?;
-        Ok(reason.unwrap_or_default())
-    }
-
     /// Keeps an order and its reason; they are fsynced when this returns. Where [`REQUESTS_MAX`]
     /// orders are kept, the oldest is forgotten; reasons stay, as the entries that have their
     /// hashes do. O(1).

@@ -1,5 +1,7 @@
 //! The service: questions of many accounts, answered from one network ledger.
 
+use std::collections::BTreeSet;
+
 use crate::charts::network::{Audit, GrantSummary, NetworkLedger};
 use crate::entry::EntryHash;
 use crate::identity::NodeId;
@@ -13,10 +15,10 @@ use crate::settlement::codec::{
 use crate::settlement::envelope::Sealer;
 use crate::settlement::{Answered, GrantOutcome, IssueError, Issuing, NewGrant};
 use crate::signed::lock::LockId;
-use crate::signed::order::{OrderKind, SignedOrder};
+use crate::signed::order::SignedOrder;
 use crate::signed::read::{ReadKind, ReadRequest};
 use crate::statement::{LockStatus, Operation, StatementLine};
-use crate::store::{Store, Table};
+use crate::store::{Store, StoreRead, Table};
 use crate::time::UnixTime;
 use crate::units::Sequence;
 
@@ -36,61 +38,35 @@ pub struct GrantPage {
     pub next: Option<Sequence>,
 }
 
-impl<S: Store> SettlementNode<S> {
+impl<S: StoreRead> SettlementNode<S> {
     /// Answers from `ledger`, and grants if there is something to issue with.
     pub fn new(ledger: NetworkLedger<S>, issuing: Option<Issuing<S>>) -> Self {
         Self { ledger, issuing }
     }
 
-    /// Answers a group of questions in their order.
-    ///
-    /// All orders and claims of the group, at most [`GROUP_MAX`](crate::ledger::GROUP_MAX), are
-    /// entered in one append that is fsynced once; every answer is what is true after that. A
-    /// question that enters nothing does not let time pass, and is answered whatever becomes of the
-    /// others.
+    /// Answers one question: by what is read here, and by what became of it if it is
+    /// [one to enter](SettlementRequest::operation). The only place where lines and locks are
+    /// signed: at any time after the entering, on any thread.
     ///
     /// A read's signature is not looked at: whoever lets questions in has asked
-    /// [`SettlementRequest::check`], off the thread that writes. All else about it is checked here.
-    pub fn answer(
-        &mut self,
+    /// [`SettlementRequest::check`]. All else about it is checked here.
+    pub fn answer_one(
+        &self,
         now: UnixTime,
-        group: &[SettlementRequest],
-    ) -> Vec<Result<Answered, LedgerError>> {
-        let operations: Vec<Operation> = group.iter().filter_map(operation).collect();
-        let entered = match operations.as_slice() {
-            [] => Ok(Vec::new()),
-            some => self.ledger.append(now, some),
-        };
-        if let Ok(outcomes) = &entered {
-            assert_eq!(
-                outcomes.len(),
-                operations.len(),
-                "one outcome for each operation"
-            );
-        }
-        let mut outcomes = entered.map(Vec::into_iter);
+        request: &SettlementRequest,
+        outcome: Option<Outcome>,
+    ) -> Result<Answered, LedgerError> {
         let time = self.time(now);
-        let answers: Vec<_> = group
-            .iter()
-            .map(|request| {
-                let (body, entered) = match request {
-                    SettlementRequest::Submit { .. } | SettlementRequest::Claim { .. } => {
-                        let outcomes = outcomes.as_mut().map_err(|error| error.clone())?;
-                        let outcome = outcomes.next().expect("one outcome for each operation");
-                        let entered = matches!(outcome, Outcome::Entered { .. });
-                        (self.told(&request.account(), outcome)?, entered)
-                    }
-                    SettlementRequest::Read(read) => (self.read(time, &read.body)?, false),
-                };
-                let answer = SettlementAnswer { time, body };
-                Ok(Answered { answer, entered })
-            })
-            .collect();
-        assert_eq!(answers.len(), group.len(), "one answer for each question");
-        if let Ok(left) = &outcomes {
-            assert_eq!(left.len(), 0, "every outcome answers a question");
-        }
-        answers
+        let entered = matches!(outcome, Some(Outcome::Entered { .. }));
+        let body = match request {
+            SettlementRequest::Submit { .. } | SettlementRequest::Claim { .. } => {
+                let outcome = outcome.expect("what is to be entered has an outcome");
+                self.told(&request.account(), outcome)?
+            }
+            SettlementRequest::Read(read) => self.read(time, &read.body)?,
+        };
+        let answer = SettlementAnswer { time, body };
+        Ok(Answered { answer, entered })
     }
 
     /// A further message of a watch, whose reader has the lines up to `after`.
@@ -103,42 +79,6 @@ impl<S: Store> SettlementNode<S> {
         let body = AnswerBody::Statement(self.statement(account, after, PAGE_LINES_MAX)?);
         let time = self.time(now);
         Ok(SettlementAnswer { time, body })
-    }
-
-    /// Creates credit, signed by the issuer's key; durable when this returns. The same request
-    /// again gives the same answer.
-    pub fn grant(&mut self, now: UnixTime, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
-        let issuing = self.issuing.as_ref().ok_or(IssueError::NotIssuer)?;
-        let issuer = issuing.issuer.id();
-        if !self.ledger.genesis().is_issuer(&issuer) {
-            return Err(IssueError::Refused(Refusal::NotIssuer));
-        }
-        let network_id = self.ledger.network_id();
-        let time = now.max(self.ledger.head().time);
-        let used = self.ledger.account(&issuer)?.nonce;
-        let sign = || issuing.sign(grant, network_id, used.saturating_add(1), time);
-        // One that was kept and then not entered, because of a crash, is refused for good once it
-        // is late or another order has its nonce. As no entry is its own, a new one may follow it.
-        let kept = issuing.kept(grant)?.filter(|order| {
-            let is_late = time > order.body.valid_until;
-            order.body.nonce <= used || !is_late
-        });
-        let mut order = kept.map_or_else(sign, Ok)?;
-        let mut outcome = enter(&mut self.ledger, now, order)?;
-        if matches!(outcome, Outcome::NonceUsed { .. }) {
-            order = sign()?;
-            outcome = enter(&mut self.ledger, now, order)?;
-        }
-        match (outcome.refusal(), outcome.sequence()) {
-            (None, Some(sequence)) => self.granted(sequence, order.body.nonce),
-            (Some(refusal), _) => Err(IssueError::Refused(refusal)),
-            (None, None) => unreachable!("what was not refused is an entry"),
-        }
-    }
-
-    /// Lets time pass: what has fallen due by `now` is entered.
-    pub fn tick(&mut self, now: UnixTime) -> Result<(), LedgerError> {
-        self.ledger.append(now, &[]).map(drop)
     }
 
     /// At most `limit` (and [`PAGE_LINES_MAX`], at least 1) lines of `account` after `after`, and
@@ -156,9 +96,6 @@ impl<S: Store> SettlementNode<S> {
         let more = lines.len() > limit;
         lines.truncate(limit);
         assert!(lines.len() <= PAGE_LINES_MAX, "a page of lines is bounded");
-        for line in &mut lines {
-            self.tell_reason(line)?;
-        }
         Ok(Statement {
             account: self.account(account)?,
             more,
@@ -186,24 +123,11 @@ impl<S: Store> SettlementNode<S> {
         &self.ledger
     }
 
-    /// Adds to a grant's line why it was made, if that is known here.
-    fn tell_reason(&self, line: &mut StatementLine) -> Result<(), LedgerError> {
-        if let (Some(issuing), Operation::Order(order)) = (&self.issuing, &line.operation)
-            && matches!(order.body.kind, OrderKind::Grant { .. })
-        {
-            line.reason_bytes = issuing.reason(&order.body.memo_hash)?;
-        }
-        Ok(())
-    }
-
     /// At most `limit` grants before `before`, newest first; see [`NetworkLedger::grants`].
     pub fn grants(&self, before: Option<Sequence>, limit: usize) -> Result<GrantPage, LedgerError> {
         let (grants, next) = self.ledger.grants(before, limit)?;
         let with_reason = |grant: GrantSummary| {
-            let reason = match &self.issuing {
-                Some(issuing) => issuing.reason(&grant.memo_hash)?,
-                None => Vec::new(),
-            };
+            let reason = self.ledger.reason(&grant.memo_hash)?;
             Ok((grant, String::from_utf8_lossy(&reason).into_owned()))
         };
         let grants: Result<_, LedgerError> = grants.into_iter().map(with_reason).collect();
@@ -285,11 +209,106 @@ impl<S: Store> SettlementNode<S> {
         let before = sequence.get().checked_sub(1).map(Sequence::new);
         let mut lines = self.ledger.statement(account, before, 1)?;
         let line = lines.pop();
-        let mut line = line.filter(|line| line.certificate.body.sequence == sequence);
-        if let Some(line) = &mut line {
-            self.tell_reason(line)?;
+        Ok(line.filter(|line| line.certificate.body.sequence == sequence))
+    }
+}
+
+impl<S: Store> SettlementNode<S> {
+    /// Enters orders and claims, at most [`GROUP_MAX`](crate::ledger::GROUP_MAX), in one append
+    /// that is fsynced and marked when this returns; one outcome each. Reads and signs nothing for
+    /// anybody.
+    pub fn enter(
+        &mut self,
+        now: UnixTime,
+        operations: &[Operation],
+    ) -> Result<Vec<Outcome>, LedgerError> {
+        let outcomes = self.ledger.append(now, operations)?;
+        assert_eq!(
+            outcomes.len(),
+            operations.len(),
+            "one outcome for each operation"
+        );
+        Ok(outcomes)
+    }
+
+    /// Answers a group of questions in their order.
+    ///
+    /// All orders and claims of the group are [entered](Self::enter) together; every answer is what
+    /// is true after that. A question that enters nothing does not let time pass, and is answered
+    /// whatever becomes of the others.
+    pub fn answer(
+        &mut self,
+        now: UnixTime,
+        group: &[SettlementRequest],
+    ) -> Vec<Result<Answered, LedgerError>> {
+        let operations: Vec<Operation> = group
+            .iter()
+            .filter_map(SettlementRequest::operation)
+            .collect();
+        let entered = match operations.as_slice() {
+            [] => Ok(Vec::new()),
+            some => self.enter(now, some),
+        };
+        let mut outcomes = entered.map(Vec::into_iter);
+        let answers: Vec<_> = group
+            .iter()
+            .map(|request| {
+                let outcome = match request.operation() {
+                    Some(_) => {
+                        let outcomes = outcomes.as_mut().map_err(|error| error.clone())?;
+                        outcomes.next()
+                    }
+                    None => None,
+                };
+                self.answer_one(now, request, outcome)
+            })
+            .collect();
+        assert_eq!(answers.len(), group.len(), "one answer for each question");
+        if let Ok(left) = &outcomes {
+            assert_eq!(left.len(), 0, "every outcome answers a question");
         }
-        Ok(line)
+        answers
+    }
+
+    /// Creates credit, signed by the issuer's key; durable when this returns. The same request
+    /// again gives the same answer.
+    pub fn grant(&mut self, now: UnixTime, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
+        let issuing = self.issuing.as_ref().ok_or(IssueError::NotIssuer)?;
+        let issuer = issuing.issuer.id();
+        if !self.ledger.genesis().is_issuer(&issuer) {
+            return Err(IssueError::Refused(Refusal::NotIssuer));
+        }
+        let network_id = self.ledger.network_id();
+        let time = now.max(self.ledger.head().time);
+        let used = self.ledger.account(&issuer)?.nonce;
+        let sign = || issuing.sign(grant, network_id, used.saturating_add(1), time);
+        // One that was kept and then not entered, because of a crash, is refused for good once it
+        // is late or another order has its nonce. As no entry is its own, a new one may follow it.
+        let kept = issuing.kept(grant)?.filter(|order| {
+            let is_late = time > order.body.valid_until;
+            order.body.nonce <= used || !is_late
+        });
+        let mut order = kept.map_or_else(sign, Ok)?;
+        let mut outcome = enter(&mut self.ledger, now, order)?;
+        if matches!(outcome, Outcome::NonceUsed { .. }) {
+            order = sign()?;
+            outcome = enter(&mut self.ledger, now, order)?;
+        }
+        match (outcome.refusal(), outcome.sequence()) {
+            (None, Some(sequence)) => self.granted(sequence, order.body.nonce),
+            (Some(refusal), _) => Err(IssueError::Refused(refusal)),
+            (None, None) => unreachable!("what was not refused is an entry"),
+        }
+    }
+
+    /// Lets time pass: what has fallen due by `now` is entered.
+    pub fn tick(&mut self, now: UnixTime) -> Result<(), LedgerError> {
+        self.ledger.append(now, &[]).map(drop)
+    }
+
+    /// The accounts that got lines since this was asked last.
+    pub fn take_touched(&mut self) -> BTreeSet<NodeId> {
+        self.ledger.take_touched()
     }
 
     fn granted(&self, sequence: Sequence, nonce: u64) -> Result<GrantOutcome, IssueError> {
@@ -314,11 +333,13 @@ fn enter<S: Store>(
     Ok(outcomes.pop().expect("one outcome for each operation"))
 }
 
-/// What a question enters.
-fn operation(request: &SettlementRequest) -> Option<Operation> {
-    match request {
-        SettlementRequest::Submit { order, .. } => Some(Operation::Order(*order)),
-        SettlementRequest::Claim { claim, .. } => Some(Operation::Claim(*claim)),
-        SettlementRequest::Read(_) => None,
+impl SettlementRequest {
+    /// What it enters; `None` of a question that only reads.
+    pub fn operation(&self) -> Option<Operation> {
+        match self {
+            Self::Submit { order, .. } => Some(Operation::Order(*order)),
+            Self::Claim { claim, .. } => Some(Operation::Claim(*claim)),
+            Self::Read(_) => None,
+        }
     }
 }

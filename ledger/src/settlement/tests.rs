@@ -17,7 +17,9 @@ use crate::signed::order::{Order, OrderKind, SignedOrder};
 use crate::signed::read::{ReadKind, ReadRequest};
 use crate::signed::receipt::Receipt;
 use crate::statement::Operation;
-use crate::store::{Batch, Durability, KeyValue, Memory, Store, StoreError, Table};
+use crate::store::{
+    Batch, Durability, KeyValue, Memory, Snapshot, Store, StoreError, StoreRead, Table,
+};
 use crate::time::UnixTime;
 use crate::units::{Bytes, MicroCredits, Sequence};
 
@@ -445,7 +447,7 @@ fn crashed_before_the_entry() -> Memory {
     store.fail_after(1);
     let cut = node.grant(NOW, &grant("a", 1, 500));
     assert!(matches!(cut, Err(IssueError::Ledger(_))), "{cut:?}");
-    store.snapshot()
+    store.backup()
 }
 
 #[test]
@@ -533,7 +535,7 @@ fn requests_kept_before_they_had_numbers_are_numbered_by_age() {
 #[derive(Clone)]
 struct ScanCounter(Memory, Arc<AtomicUsize>);
 
-impl Store for ScanCounter {
+impl StoreRead for ScanCounter {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.get(table, key)
     }
@@ -548,6 +550,12 @@ impl Store for ScanCounter {
         let rows = self.0.scan(table, from, until, limit)?;
         self.1.fetch_add(rows.len(), Ordering::Relaxed);
         Ok(rows)
+    }
+}
+
+impl Store for ScanCounter {
+    fn snapshot(&self) -> Snapshot<'_> {
+        self.0.snapshot()
     }
 
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Batch, Durability, KeyValue, Poison, Store, StoreError, Table};
+use super::{Batch, Durability, KeyValue, Poison, Snapshot, Store, StoreError, StoreRead, Table};
 
 /// A store that ends with the process. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug, Default)]
@@ -16,10 +16,14 @@ struct MemoryInner {
     poison: Poison,
 }
 
-type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+type Key = (Table, Vec<u8>);
+type Rows = BTreeMap<Key, Vec<u8>>;
 
 /// What undoes one batch: the values from before it.
-type Undo = Vec<((Table, Vec<u8>), Option<Vec<u8>>)>;
+type Undo = Vec<(Key, Option<Vec<u8>>)>;
+
+/// What undoes every batch since some moment: the values of then, of the keys that changed since.
+type Since = BTreeMap<Key, Option<Vec<u8>>>;
 
 #[derive(Clone, Debug, Default)]
 struct Tables {
@@ -28,6 +32,15 @@ struct Tables {
     writes: u64,
     /// How to undo what is written and not synced, oldest first; `None` if nobody asks.
     unsynced: Option<Vec<Undo>>,
+    /// Of each snapshot that is still held, what has changed since.
+    snapshots: BTreeMap<u64, Since>,
+    snapshot_next: u64,
+}
+
+/// The tables as they were at one moment: as they are, but for what has changed since.
+struct MemorySnapshot<'a> {
+    store: &'a Memory,
+    number: u64,
 }
 
 const PATH: &str = "memory";
@@ -38,9 +51,9 @@ impl Memory {
         Self::default()
     }
 
-    /// A separate copy of what is there now: a backup.
+    /// A separate copy of what is there now, O(rows).
     #[must_use]
-    pub fn snapshot(&self) -> Self {
+    pub fn backup(&self) -> Self {
         Self::of(self.content().rows.clone())
     }
 
@@ -128,6 +141,9 @@ impl Tables {
                 Some(value) => self.rows.insert(key.clone(), value.to_vec()),
                 None => self.rows.remove(&key),
             };
+            for since in self.snapshots.values_mut() {
+                since.entry(key.clone()).or_insert_with(|| before.clone());
+            }
             undo.push((key, before));
         }
         self.writes = self.writes.saturating_add(1);
@@ -137,9 +153,41 @@ impl Tables {
             (None, _) => {}
         }
     }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+        since: &Since,
+    ) -> Vec<KeyValue> {
+        let range = (Bound::Included((table, from.to_vec())), Bound::Unbounded);
+        let is_asked =
+            |key: &&Key| key.0 == table && until.is_none_or(|until| key.1.as_slice() < until);
+        let mut now = self.rows.range(range.clone()).peekable();
+        let mut then = since.range(range).peekable();
+        let merged = std::iter::from_fn(|| {
+            let changed = match (now.peek(), then.peek()) {
+                (Some((now, _)), Some((then, _))) => then <= now,
+                (_, then) => then.is_some(),
+            };
+            if !changed {
+                return now.next().map(|(key, value)| (key, Some(value)));
+            }
+            let (key, before) = then.next()?;
+            now.next_if(|(now, _)| *now == key);
+            Some((key, before.as_ref()))
+        });
+        merged
+            .take_while(|(key, _)| is_asked(key))
+            .filter_map(|(key, value)| Some((key.1.clone(), value?.clone())))
+            .take(limit)
+            .collect()
+    }
 }
 
-impl Store for Memory {
+impl StoreRead for Memory {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.poison.check()?;
         Ok(self.content().rows.get(&(table, key.to_vec())).cloned())
@@ -153,17 +201,57 @@ impl Store for Memory {
         limit: usize,
     ) -> Result<Vec<KeyValue>, StoreError> {
         self.0.poison.check()?;
-        let from = Bound::Included((table, from.to_vec()));
-        Ok(self
-            .content()
-            .rows
-            .range((from, Bound::Unbounded))
-            .take_while(|((in_table, key), _)| {
-                *in_table == table && until.is_none_or(|until| key.as_slice() < until)
-            })
-            .take(limit)
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect())
+        let content = self.content();
+        Ok(content.scan(table, from, until, limit, &Since::new()))
+    }
+}
+
+impl StoreRead for MemorySnapshot<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.0.poison.check()?;
+        let content = self.store.content();
+        let key = (table, key.to_vec());
+        let before = self.since(&content).get(&key).cloned();
+        Ok(before.unwrap_or_else(|| content.rows.get(&key).cloned()))
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        self.store.0.poison.check()?;
+        let content = self.store.content();
+        Ok(content.scan(table, from, until, limit, self.since(&content)))
+    }
+}
+
+impl MemorySnapshot<'_> {
+    fn since<'c>(&self, content: &'c Tables) -> &'c Since {
+        let since = content.snapshots.get(&self.number);
+        since.expect("what a snapshot needs is kept until it is dropped")
+    }
+}
+
+impl Drop for MemorySnapshot<'_> {
+    fn drop(&mut self) {
+        self.store.content().snapshots.remove(&self.number);
+    }
+}
+
+impl Store for Memory {
+    fn snapshot(&self) -> Snapshot<'_> {
+        let mut content = self.content();
+        let number = content.snapshot_next;
+        content.snapshot_next = number.saturating_add(1);
+        content.snapshots.insert(number, Since::new());
+        drop(content);
+        Arc::new(MemorySnapshot {
+            store: self,
+            number,
+        })
     }
 
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
@@ -263,7 +351,7 @@ mod tests {
     #[test]
     fn a_snapshot_is_apart() {
         let store = Memory::new();
-        let copy = store.snapshot();
+        let copy = store.backup();
         let shared = store.clone();
         store.write(&put(b"a"), Durability::Written).unwrap();
         assert_eq!(copy.get(Table::Meta, b"a"), Ok(None));

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBCompressionType,
-    DBRecoveryMode, DBWithThreadMode, Direction, ErrorKind, IteratorMode, LogLevel, MultiThreaded,
-    Options, ReadOptions, WriteBatch, WriteOptions,
+    DBIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, Direction, ErrorKind, IteratorMode,
+    LogLevel, MultiThreaded, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch,
+    WriteOptions,
 };
 
-use super::{Batch, Durability, KeyValue, Poison, Store, StoreError, Table};
+use super::{Batch, Durability, KeyValue, Poison, Snapshot, Store, StoreError, StoreRead, Table};
 
 type Db = DBWithThreadMode<MultiThreaded>;
 
@@ -74,7 +75,13 @@ impl RocksInner {
     }
 }
 
-impl Store for Rocks {
+/// A database as it was at one moment.
+struct RocksSnapshot<'a> {
+    inner: &'a RocksInner,
+    rows: SnapshotWithThreadMode<'a, Db>,
+}
+
+impl StoreRead for Rocks {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let inner = &self.0;
         inner.guard(|| inner.db.get_cf(&inner.family(table), key))
@@ -88,18 +95,47 @@ impl Store for Rocks {
         limit: usize,
     ) -> Result<Vec<KeyValue>, StoreError> {
         let inner = &self.0;
+        let mode = IteratorMode::From(from, Direction::Forward);
         inner.guard(|| {
-            let mut options = ReadOptions::default();
-            if let Some(until) = until {
-                options.set_iterate_upper_bound(until);
-            }
-            let mode = IteratorMode::From(from, Direction::Forward);
-            inner
-                .db
-                .iterator_cf_opt(&inner.family(table), options, mode)
-                .take(limit)
-                .map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())))
-                .collect()
+            let family = inner.family(table);
+            take(
+                inner.db.iterator_cf_opt(&family, bounded(until), mode),
+                limit,
+            )
+        })
+    }
+}
+
+impl StoreRead for RocksSnapshot<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let inner = self.inner;
+        inner.guard(|| self.rows.get_cf(&inner.family(table), key))
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        let inner = self.inner;
+        let mode = IteratorMode::From(from, Direction::Forward);
+        inner.guard(|| {
+            let family = inner.family(table);
+            take(
+                self.rows.iterator_cf_opt(&family, bounded(until), mode),
+                limit,
+            )
+        })
+    }
+}
+
+impl Store for Rocks {
+    fn snapshot(&self) -> Snapshot<'_> {
+        Arc::new(RocksSnapshot {
+            inner: &self.0,
+            rows: self.0.db.snapshot(),
         })
     }
 
@@ -123,6 +159,23 @@ impl Store for Rocks {
         let inner = &self.0;
         inner.guard(|| inner.db.flush_wal(true))
     }
+}
+
+fn bounded(until: Option<&[u8]>) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if let Some(until) = until {
+        options.set_iterate_upper_bound(until);
+    }
+    options
+}
+
+fn take(
+    rows: DBIteratorWithThreadMode<'_, Db>,
+    limit: usize,
+) -> Result<Vec<KeyValue>, rocksdb::Error> {
+    rows.take(limit)
+        .map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())))
+        .collect()
 }
 
 fn database_options() -> Options {

@@ -9,7 +9,7 @@ use seedbank_ledger::ledger::Outcome;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::statement::Operation;
-use seedbank_ledger::store::{Memory, Store, Table};
+use seedbank_ledger::store::{Memory, Store, StoreRead, Table};
 use seedbank_ledger::{Bytes, Sequence, UnixTime};
 
 use crate::world::{
@@ -231,7 +231,7 @@ pub(crate) fn replay<S: Store + Clone + 'static>(
 }
 
 /// Every row of every table, but for the signed heads: there is one for each group.
-pub(crate) fn rows(store: &impl Store) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
+pub(crate) fn rows(store: &impl StoreRead) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
     let table = |&table: &Table| {
         let rows = store.scan(table, &[], None, usize::MAX).unwrap();
         rows.into_iter()
@@ -352,7 +352,7 @@ fn random_histories_reach_every_rule() {
             refusals.extend(entry.refusal);
         }
         // What left no entry: ask again, at the end.
-        let mut network = open_network(world.store.snapshot());
+        let mut network = open_network(world.store.backup());
         for (now, operation) in history {
             let outcome = network.append(now, &[operation]).unwrap().remove(0);
             refusals.extend(outcome.refusal());

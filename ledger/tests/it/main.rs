@@ -7,6 +7,7 @@ mod codecs;
 mod laws;
 mod link;
 mod network;
+mod readers;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod settled;

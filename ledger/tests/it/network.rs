@@ -13,7 +13,9 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::state::{Row, sequence_key};
 use seedbank_ledger::statement::Operation;
-use seedbank_ledger::store::{Batch, Durability, KeyValue, Memory, Store, StoreError, Table};
+use seedbank_ledger::store::{
+    Batch, Durability, KeyValue, Memory, Snapshot, Store, StoreError, StoreRead, Table,
+};
 use seedbank_ledger::{Identity, NetworkId, Sequence, UnixTime};
 
 use crate::world::{
@@ -201,7 +203,7 @@ fn standing_without_a_line_or_a_lock_does_not_check() {
 #[derive(Clone)]
 struct ScanStarts(Memory, Arc<Mutex<Vec<Vec<u8>>>>);
 
-impl Store for ScanStarts {
+impl StoreRead for ScanStarts {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.get(table, key)
     }
@@ -217,6 +219,12 @@ impl Store for ScanStarts {
             self.1.lock().unwrap().push(from.to_vec());
         }
         self.0.scan(table, from, until, limit)
+    }
+}
+
+impl Store for ScanStarts {
+    fn snapshot(&self) -> Snapshot<'_> {
+        self.0.snapshot()
     }
 
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
@@ -284,7 +292,7 @@ fn what_fell_due_and_was_cut_off_is_entered_at_the_next_start() {
     world.now = world.now.plus_secs(GRACE + 10);
     world.store.fail_after(1);
     world.network.append(world.now, &[]).unwrap_err();
-    let store = world.store.snapshot();
+    let store = world.store.backup();
     let mut network = open_network(store);
     assert_eq!(network.account(&id(1)).unwrap().reserved, cr(44));
     assert_eq!(network.head().time, world.now);

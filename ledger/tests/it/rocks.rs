@@ -10,10 +10,13 @@ use proptest::prelude::*;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::ledger::{GROUP_MAX, OpenError};
 use seedbank_ledger::statement::Operation;
-use seedbank_ledger::store::{Batch, Durability, Rocks, Store as _, StoreError, Table};
+use seedbank_ledger::store::{
+    Batch, Durability, Rocks, Store as _, StoreError, StoreRead as _, Table,
+};
 use seedbank_ledger::tally::{Tally, TallyRow};
 
 use crate::laws::{attempts, replay, rows, run};
+use crate::readers::{assert_checks_while_written, assert_snapshots_stand, steps};
 use crate::world::{START, genesis, grant, identity, open_network, order};
 
 const FOLDER: &str = "ledger";
@@ -40,6 +43,18 @@ proptest! {
         prop_assert_eq!(reopened.head(), world.network.head());
         reopened.check().unwrap();
     }
+
+    #[test]
+    fn a_snapshot_in_rocksdb_stays_what_it_was(steps in steps()) {
+        let folder = tempfile::tempdir().unwrap();
+        assert_snapshots_stand(&Rocks::open(folder.path()).unwrap(), &steps);
+    }
+}
+
+#[test]
+fn a_live_ledger_in_rocksdb_checks_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_checks_while_written(Rocks::open(folder.path()).unwrap(), 60);
 }
 
 #[test]

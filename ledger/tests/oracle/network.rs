@@ -151,7 +151,7 @@ impl Schedule {
             self.tally.failed += 1;
             self.ledger.append(now, &[]).unwrap_err();
         }
-        self.store = self.store.snapshot();
+        self.store = self.store.backup();
         self.ledger = open(&self.store, &self.genesis, self.now);
         match outcomes {
             Ok(outcomes) => outcomes,

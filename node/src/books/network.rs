@@ -123,7 +123,7 @@ pub enum NetworkBookError {
 pub(crate) struct OpenNetwork {
     pub(crate) ledger: NetworkLedger<AnyStore>,
     pub(crate) store: AnyStore,
-    pub(crate) clock: Box<dyn Fn() -> UnixTime + Send>,
+    pub(crate) clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
 }
 
 /// What an owner accepted, for them to read.

@@ -13,11 +13,11 @@ use seedbank_ledger::entry::Entry;
 use seedbank_ledger::ledger::Head;
 use seedbank_ledger::ledger::check::CheckReport;
 use seedbank_ledger::settlement::{GrantOutcome, IssueError, NewGrant};
+use seedbank_ledger::store::Snapshot;
 use seedbank_ledger::{Rate, Sequence, UnixTime};
 use tokio::sync::{mpsc, watch};
 
 use crate::NodeHandle;
-use crate::books::AnyStore;
 use crate::events::Events;
 use crate::host::config::kept::KeptPolicy;
 use crate::rpc::Backend;
@@ -44,15 +44,15 @@ pub(crate) struct NodeBackend {
 }
 
 impl NodeBackend {
-    /// Reads the ledger on a thread that may block.
+    /// Reads the ledger as it stands, on a thread that may block.
     async fn books<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&NodeLedger<AnyStore>) -> Result<T, BooksError> + Send + 'static,
+        read: impl FnOnce(&NodeLedger<Snapshot<'_>>) -> Result<T, BooksError> + Send + 'static,
     ) -> Result<T, BooksError> {
         let node = self.node.clone();
         let reading = tokio::task::spawn_blocking(move || match node.ledger() {
-            Some(Ok(ledger)) => read(&ledger),
-            Some(Err(_)) | None => Err(Stopping.into()),
+            Some(reader) => read(&reader.now()?),
+            None => Err(Stopping.into()),
         });
         reading.await.unwrap_or(Err(Stopping.into()))
     }

@@ -12,6 +12,7 @@ use seedbank_engine::interface::config::Network;
 use seedbank_engine::interface::view::TorrentState;
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::charts::network::Audit;
+use seedbank_ledger::charts::node::NodeReader;
 use seedbank_ledger::ledger::check::CheckError;
 use seedbank_ledger::settlement::NewGrant;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId};
@@ -22,7 +23,6 @@ use tokio::time::{Instant, interval, sleep};
 use super::modem::{DemoModem, ModemPlan};
 use super::screen::{Screen, Shown};
 use super::{DemoError, DemoOptions, ask, seed_folder};
-use crate::books::LedgerView;
 use crate::books::network::NetworkBook;
 use crate::daemon::{Daemon, DaemonError, DaemonOptions};
 use crate::host::config::{SettlementRole, StoreKind};
@@ -225,10 +225,10 @@ impl Swarm {
         Ok(shown)
     }
 
-    pub(super) fn ledgers(&self) -> Result<Vec<LedgerView>, DemoError> {
+    pub(super) fn ledgers(&self) -> Result<Vec<NodeReader>, DemoError> {
         let view = |(position, node): (usize, &NodeHandle)| {
             let ended = || DemoError::Ended(Demo::name(position));
-            Ok(node.ledger().ok_or_else(ended)??)
+            node.ledger().ok_or_else(ended)
         };
         self.nodes.iter().enumerate().map(view).collect()
     }

@@ -53,17 +53,31 @@ fn read_slot(path: &Path) -> io::Result<Option<MarkSlot>> {
 
 /// A mark that is being kept. Clones keep the same one.
 #[derive(Clone, Debug)]
-pub struct KeptMark(Arc<Mutex<MarkFile>>);
+pub struct KeptMark(Arc<Kept>);
+
+/// The time is read while the file is written: of the two locks, the clock's is never held while
+/// the other is waited for.
+#[derive(Debug)]
+struct Kept {
+    file: Mutex<MarkFile>,
+    clock: Mutex<KeptClock>,
+}
 
 #[derive(Debug)]
 struct MarkFile {
     path: PathBuf,
     file: File,
     slot: MarkSlot,
+    failure: Option<StoreError>,
+}
+
+#[derive(Debug)]
+struct KeptClock {
     clock: LogClock,
+    /// What of it the file has.
+    kept: ClockState,
     /// Whether the wall clock is off, and its owner was told.
     is_off: bool,
-    failure: Option<StoreError>,
 }
 
 /// Why a mark is not kept any further.
@@ -88,50 +102,79 @@ impl KeptMark {
         let slot = read_slot(path)?.ok_or_else(missing)?;
         let clock = LogClock::start(slot.mark.clock, wall, boot)?;
         let file = OpenOptions::new().write(true).open(path)?;
-        Ok(Self(Arc::new(Mutex::new(MarkFile {
+        let clock = KeptClock {
+            clock,
+            kept: slot.mark.clock,
+            is_off: false,
+        };
+        let file = MarkFile {
             path: path.to_owned(),
             file,
             slot,
-            clock,
-            is_off: false,
             failure: None,
-        }))))
+        };
+        Ok(Self(Arc::new(Kept {
+            file: Mutex::new(file),
+            clock: Mutex::new(clock),
+        })))
     }
 
-    /// Settlement time.
+    /// Settlement time. Waits for the file only when the time is to be kept.
     pub fn now(&self) -> UnixTime {
-        self.file().now(unix_now(), boot_now())
-    }
-
-    fn file(&self) -> MutexGuard<'_, MarkFile> {
-        self.0
-            .lock()
-            .expect("nothing panics while it holds this lock")
+        self.0.now(unix_now(), boot_now())
     }
 }
 
 impl HighWater for KeptMark {
     fn raise(&mut self, head: &SignedHead) -> Result<(), StoreError> {
-        let mut file = self.file();
+        let mut file = locked(&self.0.file);
         let is_same = file.slot.mark.head == *head;
-        if is_same { Ok(()) } else { file.keep(*head) }
+        if is_same {
+            Ok(())
+        } else {
+            self.0.keep(&mut file, *head)
+        }
     }
 }
 
-impl MarkFile {
-    fn now(&mut self, wall: UnixTime, boot: Instant) -> UnixTime {
-        let time = self.clock.read(wall, boot);
-        let (is, kept) = (self.clock.state(), self.slot.mark.clock);
-        let is_due = is.reached.secs_since(kept.reached) >= KEPT_EVERY_SECS;
-        if (is_due || is.spare_secs != kept.spare_secs) && self.failure.is_none() {
-            let kept = self.keep(self.slot.mark.head);
-            if let Err(error) = kept {
+impl Kept {
+    fn now(&self, wall: UnixTime, boot: Instant) -> UnixTime {
+        let (time, is_due) = locked(&self.clock).read(wall, boot);
+        if is_due {
+            let mut file = locked(&self.file);
+            let head = file.slot.mark.head;
+            // Whoever came first has kept it, or said why not.
+            if locked(&self.clock).is_due()
+                && file.failure.is_none()
+                && let Err(error) = self.keep(&mut file, head)
+            {
                 // The next entry is refused for it.
                 tracing::error!(%error, "settlement time cannot be kept");
             }
         }
-        self.tell_off(wall, time);
         time
+    }
+
+    fn keep(&self, file: &mut MarkFile, head: SignedHead) -> Result<(), StoreError> {
+        let clock = locked(&self.clock).clock.state();
+        file.keep(Mark { head, clock })?;
+        locked(&self.clock).kept = clock;
+        Ok(())
+    }
+}
+
+impl KeptClock {
+    /// The time, and whether it is to be kept before it is used.
+    fn read(&mut self, wall: UnixTime, boot: Instant) -> (UnixTime, bool) {
+        let time = self.clock.read(wall, boot);
+        self.tell_off(wall, time);
+        (time, self.is_due())
+    }
+
+    fn is_due(&self) -> bool {
+        let is = self.clock.state();
+        is.spare_secs != self.kept.spare_secs
+            || is.reached.secs_since(self.kept.reached) >= KEPT_EVERY_SECS
     }
 
     fn tell_off(&mut self, wall: UnixTime, time: UnixTime) {
@@ -150,14 +193,15 @@ impl MarkFile {
         }
         self.is_off = is_off;
     }
+}
 
+impl MarkFile {
     /// Writes over the older slot. The file has its length: what is synced is this one page.
-    fn keep(&mut self, head: SignedHead) -> Result<(), StoreError> {
+    fn keep(&mut self, mark: Mark) -> Result<(), StoreError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        let clock = self.clock.state();
-        let slot = self.slot.followed_by(Mark { head, clock });
+        let slot = self.slot.followed_by(mark);
         let offset = u64::try_from(slot.offset()).expect("a file of two pages");
         let written = self.file.write_all_at(&slot.to_bytes(), offset);
         match written.and_then(|()| self.file.sync_data()) {
@@ -173,6 +217,12 @@ impl MarkFile {
             }
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .expect("nothing panics while it holds this lock")
 }
 
 /// A mark at the start of a network, or of what is left of one.
@@ -245,28 +295,24 @@ mod tests {
         replace(&path, starting(head(1), at(0))).unwrap();
         let kept = || read(&path).unwrap().unwrap().clock;
         let mark = KeptMark::open_at(&path, at(0), boot(9)).unwrap();
-        assert_eq!(mark.file().now(at(500), boot(509)), at(500));
+        assert_eq!(mark.0.now(at(500), boot(509)), at(500));
         assert_eq!(kept().reached, at(0), "not kept every second");
-        assert_eq!(mark.file().now(at(KEPT_EVERY_SECS), boot(609)), at(600));
+        assert_eq!(mark.0.now(at(KEPT_EVERY_SECS), boot(609)), at(600));
         assert_eq!(kept().reached, at(600));
         // A year ahead: ten minutes are believed, and kept before they are used.
-        let time = mark.file().now(at(365 * DAY), boot(610));
+        let time = mark.0.now(at(365 * DAY), boot(610));
         assert_eq!(time, at(601 + SPARE_SECS));
         assert_eq!(kept().reached, time);
         assert_eq!(kept().spare_secs, 0);
         // Back by a year: time waits.
         let back = UnixTime::from_secs(NOW - 365 * DAY);
-        assert_eq!(mark.file().now(back, boot(611)), time);
+        assert_eq!(mark.0.now(back, boot(611)), time);
         drop(mark);
 
         let ahead = KeptMark::open_at(&path, at(365 * DAY), boot(0)).unwrap_err();
         assert!(matches!(ahead, KeepError::Clock(_)), "{ahead}");
         assert_eq!(kept().reached, time, "nothing was changed");
         let again = KeptMark::open_at(&path, back, boot(0)).unwrap();
-        assert_eq!(
-            again.file().now(at(2_000), boot(0)),
-            time,
-            "nothing is spare"
-        );
+        assert_eq!(again.0.now(at(2_000), boot(0)), time, "nothing is spare");
     }
 }

@@ -385,7 +385,8 @@ async fn nothing_is_started_over_another_node_or_on_a_taken_port() {
         error.starts_with(&format!("cannot listen at {taken}")),
         "{error}"
     );
-    let ledger = node.ledger().unwrap().unwrap();
+    let reader = node.ledger().unwrap();
+    let ledger = reader.now().unwrap();
     assert_eq!(ledger.owner(), node.node_id());
     assert_eq!(ledger.check().unwrap().entry_count, 1);
     node.shutdown().await;

@@ -1,6 +1,16 @@
-//! One thread owns the settlement node's service. What asks for it waits in a bounded queue; all
-//! questions that wait are answered as one group, fsynced once.
+//! One thread enters everything in the network ledger. Orders and claims wait for it in a bounded
+//! queue; all that wait are entered as one group, fsynced once.
+//!
+//! Reads do not pass it: each takes a snapshot, and reads and signs beside the thread
+//! (`keeper/watchers.rs` says when there is something new to read). Who asked for something to be
+//! entered reads its answer the same way, once it is durable.
 
+mod watchers;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,31 +19,61 @@ use std::thread::JoinHandle;
 use seedbank_ledger::charts::network::{AccountSummary, Audit, NetworkLedger, Overview, Supply};
 use seedbank_ledger::genesis::Limits;
 use seedbank_ledger::ledger::check::CheckError;
-use seedbank_ledger::ledger::{GROUP_MAX, LedgerError};
+use seedbank_ledger::ledger::{GROUP_MAX, LedgerError, Outcome};
 use seedbank_ledger::settlement::codec::{SettlementAnswer, SettlementRequest};
 use seedbank_ledger::settlement::envelope::Sealer;
 use seedbank_ledger::settlement::{
     Answered, GrantOutcome, GrantPage, IssueError, Issuing, NewGrant, SettlementNode,
+    SettlementReader,
 };
-use seedbank_ledger::store::Store;
+use seedbank_ledger::statement::Operation;
+use seedbank_ledger::store::{Snapshot, Store};
 use seedbank_ledger::{NodeId, Sequence, UnixTime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::inbox::Stopping;
 use crate::settlement::grant::GrantError;
+use watchers::Watchers;
 
-/// Requests that wait at most; more are turned away.
+/// Operations, and reads, that wait at most; more are turned away.
 const QUEUE_MAX: usize = 4_096;
+/// What it is called.
+const THREAD: &str = "network-ledger";
+/// Reads at once, each on a thread that may block.
+const READS_MAX: usize = 16;
 
-/// The way to the thread. Cheap to clone; when the last one is gone, the thread ends.
+/// The way to the thread, and to what it has written. Cheap to clone; when the last one is gone,
+/// the thread ends.
 #[derive(Clone, Debug)]
 pub struct Keeper {
+    /// Given up before `jobs`, so that the store is closed when the thread has ended.
+    reader: SettlementReader,
     jobs: mpsc::Sender<Job>,
-    head: watch::Receiver<Sequence>,
+    /// Places for those who wait to read, and for those who do.
+    waiting: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
+    watchers: Arc<Watchers>,
     failure: watch::Receiver<Option<LedgerError>>,
-    limits: Limits,
+    can_grant: bool,
     sealer: Sealer,
+    clock: SettlementClock,
     time: Arc<AtomicU64>,
+}
+
+/// Settlement time, for the thread and for those who read beside it.
+#[derive(Clone)]
+struct SettlementClock(Arc<dyn Fn() -> UnixTime + Send + Sync>);
+
+impl SettlementClock {
+    fn now(&self) -> UnixTime {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for SettlementClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SettlementClock").field(&self.now()).finish()
+    }
 }
 
 /// Why the ledger did not answer.
@@ -65,78 +105,61 @@ type ReplyTo<T> = oneshot::Sender<Result<T, KeeperError>>;
 
 #[derive(Debug)]
 enum Job {
-    Ask(Box<Waiting>),
-    Watched {
-        account: NodeId,
-        after: Option<Sequence>,
-        reply: ReplyTo<SettlementAnswer>,
-    },
+    Enter(Box<Entering>),
     Grant {
         grant: NewGrant,
         reply: oneshot::Sender<Result<GrantOutcome, GrantError>>,
-    },
-    Audit(ReplyTo<Result<Audit, CheckError>>),
-    Supply(ReplyTo<Supply>),
-    Overview(ReplyTo<NetworkOverview>),
-    Members {
-        after: Option<NodeId>,
-        limit: usize,
-        reply: ReplyTo<Vec<AccountSummary>>,
-    },
-    Grants {
-        before: Option<Sequence>,
-        limit: usize,
-        reply: ReplyTo<GrantPage>,
     },
     /// Let time pass: what has fallen due is entered.
     Tick,
 }
 
-/// A question and who waits for its answer.
+/// An order or claim, and who waits for what becomes of it.
 #[derive(Debug)]
-struct Waiting {
-    question: SettlementRequest,
-    reply: ReplyTo<Answered>,
+struct Entering {
+    operation: Operation,
+    reply: ReplyTo<Outcome>,
 }
 
 impl Keeper {
-    /// Starts the thread. `clock` is read once per group. Join the handle to know that the store
+    /// Starts the thread. `clock` is read once per group and once per read. Join the handle to know that the store
     /// is closed.
-    pub fn start<S: Store + 'static>(
+    pub fn start<S: Store + Clone + 'static>(
         ledger: NetworkLedger<S>,
         issuing: Option<Issuing<S>>,
-        clock: impl Fn() -> UnixTime + Send + 'static,
+        clock: impl Fn() -> UnixTime + Send + Sync + 'static,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let (head_is, head) = watch::channel(ledger.head().next);
         let (failed, failure) = watch::channel(None);
-        let limits = ledger.genesis().limits;
+        let clock = SettlementClock(Arc::new(clock));
         let node = SettlementNode::new(ledger, issuing);
-        let sealer = node.sealer();
-        let time = Arc::new(AtomicU64::new(clock().as_secs()));
+        let keeper = Self {
+            reader: node.reader(),
+            jobs,
+            waiting: Arc::new(Semaphore::new(QUEUE_MAX)),
+            reading: Arc::new(Semaphore::new(READS_MAX)),
+            watchers: Arc::default(),
+            failure,
+            can_grant: node.can_grant(),
+            sealer: node.sealer(),
+            time: Arc::new(AtomicU64::new(clock.now().as_secs())),
+            clock,
+        };
         let thread = Thread {
             node,
-            clock,
-            time: Arc::clone(&time),
-            head: head_is,
+            clock: keeper.clock.clone(),
+            time: Arc::clone(&keeper.time),
+            watchers: Arc::clone(&keeper.watchers),
             failed,
         };
-        let builder = std::thread::Builder::new().name("network-ledger".to_owned());
+        let builder = std::thread::Builder::new().name(THREAD.to_owned());
         let handle = builder.spawn(move || thread.run(queue))?;
-        let keeper = Self {
-            jobs,
-            head,
-            failure,
-            limits,
-            sealer,
-            time,
-        };
         Ok((keeper, handle))
     }
 
     /// What bounds orders, by the genesis file.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.reader.genesis().limits
     }
 
     /// What seals its answers: signing is done by whoever sends one, not by the ledger's thread.
@@ -151,7 +174,13 @@ impl Keeper {
 
     /// Asks what [`SettlementRequest::check`] has passed.
     pub async fn ask(&self, question: SettlementRequest) -> Result<Answered, KeeperError> {
-        self.send(|reply| Job::Ask(Box::new(Waiting { question, reply })))
+        let Some(operation) = question.operation() else {
+            return self
+                .read(move |node, now| node.answer_one(now, &question, None))
+                .await;
+        };
+        let outcome = self.enter(operation).await?;
+        self.answer(move |node, now| node.answer_one(now, &question, Some(outcome)))
             .await
     }
 
@@ -161,12 +190,8 @@ impl Keeper {
         account: NodeId,
         after: Option<Sequence>,
     ) -> Result<SettlementAnswer, KeeperError> {
-        let watched = |reply| Job::Watched {
-            account,
-            after,
-            reply,
-        };
-        self.send(watched).await
+        self.read(move |node, now| node.watched(now, &account, after))
+            .await
     }
 
     /// Creates credit, signed by the issuer's key. The same request again gives the same answer.
@@ -179,19 +204,27 @@ impl Keeper {
         }
     }
 
-    /// Makes the whole ledger again from its entries and sums it up; nothing is entered meanwhile.
+    /// Makes the whole ledger again from its entries, as it stands now, and sums it up.
     pub async fn audit(&self) -> Result<Result<Audit, CheckError>, KeeperError> {
-        self.send(Job::Audit).await
+        self.read(|node, _| Ok(node.audit())).await
     }
 
     /// What was granted and burned so far.
     pub async fn supply(&self) -> Result<Supply, KeeperError> {
-        self.send(Job::Supply).await
+        self.read(|node, _| node.ledger().supply()).await
     }
 
-    /// Where all credit is. O(accounts and locks); nothing is entered meanwhile.
+    /// Where all credit is. O(accounts and locks).
     pub async fn overview(&self) -> Result<NetworkOverview, KeeperError> {
-        self.send(Job::Overview).await
+        let can_grant = self.can_grant;
+        let overview = move |node: &SettlementNode<Snapshot<'_>>, _| {
+            Ok(NetworkOverview {
+                sums: node.ledger().overview()?,
+                entry_count: node.ledger().head().next.get(),
+                can_grant,
+            })
+        };
+        self.read(overview).await
     }
 
     /// At most `limit` accounts behind `after`, by key.
@@ -200,12 +233,8 @@ impl Keeper {
         after: Option<NodeId>,
         limit: usize,
     ) -> Result<Vec<AccountSummary>, KeeperError> {
-        let members = |reply| Job::Members {
-            after,
-            limit,
-            reply,
-        };
-        self.send(members).await
+        self.read(move |node, _| node.ledger().members(after.as_ref(), limit))
+            .await
     }
 
     /// At most `limit` grants before `before`, newest first.
@@ -214,12 +243,7 @@ impl Keeper {
         before: Option<Sequence>,
         limit: usize,
     ) -> Result<GrantPage, KeeperError> {
-        let grants = |reply| Job::Grants {
-            before,
-            limit,
-            reply,
-        };
-        self.send(grants).await
+        self.read(move |node, _| node.grants(before, limit)).await
     }
 
     /// Lets time pass, so that expired locks return without anybody asking.
@@ -228,9 +252,9 @@ impl Keeper {
         let _ = self.jobs.try_send(Job::Tick);
     }
 
-    /// Sequence of the next entry; the value changes with every group.
-    pub fn head(&self) -> watch::Receiver<Sequence> {
-        self.head.clone()
+    /// Changes with every group that has a line of `account`; ends with the thread.
+    pub fn lines(&self, account: NodeId) -> watch::Receiver<()> {
+        self.watchers.watch(account)
     }
 
     /// Waits until the ledger cannot go on, and says why; for ever if it ends in peace.
@@ -243,136 +267,128 @@ impl Keeper {
         }
     }
 
-    async fn send<T>(&self, job: impl FnOnce(ReplyTo<T>) -> Job) -> Result<T, KeeperError> {
-        let (reply, answer) = oneshot::channel();
-        match self.jobs.try_send(job(reply)) {
-            Ok(()) => answer.await.unwrap_or(Err(KeeperError::Closed)),
+    /// Has an order or a claim entered; durable when this returns.
+    async fn enter(&self, operation: Operation) -> Result<Outcome, KeeperError> {
+        let (reply, outcome) = oneshot::channel();
+        let entering = Box::new(Entering { operation, reply });
+        match self.jobs.try_send(Job::Enter(entering)) {
+            Ok(()) => outcome.await.unwrap_or(Err(KeeperError::Closed)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(KeeperError::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(KeeperError::Closed),
         }
     }
+
+    /// Reads the ledger as it stands, unless too many wait to do so.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&SettlementNode<Snapshot<'_>>, UnixTime) -> Result<T, LedgerError>
+        + Send
+        + 'static,
+    ) -> Result<T, KeeperError> {
+        let place = self.waiting.try_acquire();
+        let _place = place.map_err(|_| KeeperError::Busy)?;
+        self.answer(read).await
+    }
+
+    /// Reads the ledger as it stands, on a thread that may block.
+    async fn answer<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&SettlementNode<Snapshot<'_>>, UnixTime) -> Result<T, LedgerError>
+        + Send
+        + 'static,
+    ) -> Result<T, KeeperError> {
+        let place = Arc::clone(&self.reading).acquire_owned().await;
+        let place = place.expect("nobody closes it");
+        // The keeper comes along: the thread does not end before what is read is given up.
+        let keeper = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let node = keeper.reader.now()?;
+            Ok(read(&node, keeper.clock.now())?)
+        });
+        reading.await.unwrap_or(Err(KeeperError::Closed))
+    }
 }
 
-struct Thread<S, C> {
+struct Thread<S> {
     node: SettlementNode<S>,
-    clock: C,
-    head: watch::Sender<Sequence>,
+    clock: SettlementClock,
+    watchers: Arc<Watchers>,
     failed: watch::Sender<Option<LedgerError>>,
     time: Arc<AtomicU64>,
 }
 
-impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
+impl<S: Store> Thread<S> {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut group = Vec::new();
         while let Some(first) = queue.blocking_recv() {
             let mut job = Some(first);
             while let Some(next) = job.take() {
                 match next {
-                    Job::Ask(asked) => group.push(*asked),
-                    other => {
-                        // In the order of arrival: a read sees what was asked for before it.
-                        self.answer(std::mem::take(&mut group));
-                        self.carry_out(other);
+                    Job::Enter(entering) => group.push(*entering),
+                    // In the order of arrival.
+                    Job::Grant { grant, reply } => {
+                        self.enter(std::mem::take(&mut group));
+                        // Whoever asked may be gone; what was done is done.
+                        let _ = reply.send(self.grant(&grant).map_err(GrantError::from));
+                    }
+                    // Time passes with the group.
+                    Job::Tick if !group.is_empty() => {}
+                    Job::Tick => {
+                        // Why it failed, if it did, is told below.
+                        let _ = self.node.tick(self.now());
+                        self.tell();
                     }
                 }
                 if group.len() < GROUP_MAX {
                     job = queue.try_recv().ok();
                 }
             }
-            self.answer(std::mem::take(&mut group));
+            self.enter(std::mem::take(&mut group));
         }
     }
 
-    /// Answers each of a group once all of it is durable.
-    fn answer(&mut self, group: Vec<Waiting>) {
+    /// Enters a group, and tells each of it once all of it is durable.
+    fn enter(&mut self, group: Vec<Entering>) {
         if group.is_empty() {
             return;
         }
-        let (questions, replies): (Vec<_>, Vec<_>) = group
+        let (operations, replies): (Vec<_>, Vec<_>) = group
             .into_iter()
-            .map(|Waiting { question, reply }| (question, reply))
+            .map(|Entering { operation, reply }| (operation, reply))
             .unzip();
-        let answers = self.node.answer(self.now(), &questions);
-        self.tell_head();
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            // Whoever asked may be gone; what was done is done.
-            let _ = reply.send(answer.map_err(KeeperError::from));
-        }
-    }
-
-    fn carry_out(&mut self, job: Job) {
-        match job {
-            Job::Ask(asked) => self.answer(vec![*asked]),
-            Job::Watched {
-                account,
-                after,
-                reply,
-            } => {
-                let answer = self.node.watched(self.now(), &account, after);
-                let _ = reply.send(answer.map_err(KeeperError::from));
+        let outcomes = self.node.enter(self.now(), &operations);
+        self.tell();
+        match outcomes {
+            Ok(outcomes) => {
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                    let _ = reply.send(Ok(outcome));
+                }
             }
-            Job::Grant { grant, reply } => {
-                let _ = reply.send(self.grant(&grant).map_err(GrantError::from));
-            }
-            Job::Audit(reply) => {
-                let _ = reply.send(Ok(self.node.audit()));
-            }
-            Job::Supply(reply) => {
-                let supply = self.node.ledger().supply();
-                let _ = reply.send(supply.map_err(KeeperError::from));
-            }
-            Job::Overview(reply) => {
-                let _ = reply.send(self.overview().map_err(KeeperError::from));
-            }
-            Job::Members {
-                after,
-                limit,
-                reply,
-            } => {
-                let members = self.node.ledger().members(after.as_ref(), limit);
-                let _ = reply.send(members.map_err(KeeperError::from));
-            }
-            Job::Grants {
-                before,
-                limit,
-                reply,
-            } => {
-                let page = self.node.grants(before, limit);
-                let _ = reply.send(page.map_err(KeeperError::from));
-            }
-            Job::Tick => {
-                // Why it failed, if it did, is told below.
-                let _ = self.node.tick(self.now());
-                self.tell_head();
+            Err(error) => {
+                for reply in replies {
+                    let _ = reply.send(Err(error.clone().into()));
+                }
             }
         }
     }
 
     fn now(&self) -> UnixTime {
-        let now = (self.clock)();
+        let now = self.clock.now();
         self.time.store(now.as_secs(), Ordering::Relaxed);
         now
     }
 
-    fn overview(&self) -> Result<NetworkOverview, LedgerError> {
-        let ledger = self.node.ledger();
-        Ok(NetworkOverview {
-            sums: ledger.overview()?,
-            entry_count: ledger.head().next.get(),
-            can_grant: self.node.can_grant(),
-        })
-    }
-
     fn grant(&mut self, grant: &NewGrant) -> Result<GrantOutcome, IssueError> {
         let outcome = self.node.grant(self.now(), grant);
-        self.tell_head();
+        self.tell();
         let (to, amount, reason) = (grant.to, grant.amount, &grant.reason);
         tracing::info!(%to, %amount, reason, ?outcome, "grant");
         outcome
     }
 
-    /// Wakes whoever waits for entries, if there are new ones, or for the end of the ledger.
-    fn tell_head(&self) {
+    /// Wakes whoever waits for lines that there are now, or for the end of the ledger.
+    fn tell(&mut self) {
         if let Some(error) = self.node.ledger().failure() {
             self.failed.send_if_modified(|failed| {
                 let is_first = failed.is_none();
@@ -380,11 +396,12 @@ impl<S: Store, C: Fn() -> UnixTime> Thread<S, C> {
                 is_first
             });
         }
-        let next = self.node.ledger().head().next;
-        self.head.send_if_modified(|head| {
-            let moved = *head != next;
-            *head = next;
-            moved
-        });
+        self.watchers.wake(&self.node.take_touched());
+    }
+}
+
+impl<S> Drop for Thread<S> {
+    fn drop(&mut self) {
+        self.watchers.close();
     }
 }

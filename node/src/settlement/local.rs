@@ -44,13 +44,13 @@ impl Settlement for Local {
 
     fn next_line(&self, after: Option<Sequence>) -> BoxFuture<'_, Option<Sequence>> {
         Box::pin(async move {
-            let mut head = self.keeper.head();
+            let mut lines = self.keeper.lines(self.own);
             loop {
-                head.borrow_and_update();
+                lines.borrow_and_update();
                 if let Some(line) = self.newest(after).await? {
                     return Some(line);
                 }
-                head.changed().await.ok()?;
+                lines.changed().await.ok()?;
             }
         })
     }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use seedbank_ledger::charts::network::Audit;
 use seedbank_ledger::charts::node::{BalanceReason, NodeLedger};
 use seedbank_ledger::ledger::check::CheckError;
-use seedbank_ledger::store::Store;
+use seedbank_ledger::store::StoreRead;
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, UnixTime};
 
 use super::SEEDER;
@@ -52,7 +52,7 @@ pub struct Accounts {
 
 impl Accounts {
     /// Audits the network's ledger and those of all nodes, in the order of their positions.
-    pub fn of<S: Store>(
+    pub fn of<S: StoreRead>(
         network: &Result<Audit, CheckError>,
         ledgers: &[impl Deref<Target = NodeLedger<S>>],
     ) -> Self {
@@ -69,7 +69,7 @@ impl Accounts {
         accounts
     }
 
-    fn channels<S: Store>(
+    fn channels<S: StoreRead>(
         &mut self,
         ledgers: &[impl Deref<Target = NodeLedger<S>>],
         owners: &[NodeId],
@@ -114,7 +114,7 @@ impl Accounts {
         }
     }
 
-    fn node<S: Store>(&mut self, position: usize, ledger: &NodeLedger<S>) {
+    fn node<S: StoreRead>(&mut self, position: usize, ledger: &NodeLedger<S>) {
         let name = super::Demo::name(position);
         match ledger.check() {
             Ok(_) => self.ledgers_checked += 1,

@@ -8,7 +8,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::identity::NodeId;
 use crate::ledger::check::{CheckError, CheckReport};
 use crate::ledger::{ENTRIES_MAX, LedgerError};
-use crate::store::Store;
+use crate::store::StoreRead;
 use crate::units::{MicroCredits, Sequence};
 
 /// Sums over every entry, in µcr.
@@ -43,7 +43,7 @@ impl Audit {
     }
 }
 
-impl<S: Store> NetworkLedger<S> {
+impl<S: StoreRead> NetworkLedger<S> {
     /// Makes the whole ledger again from its entries, compares, and sums up; O(entries).
     pub fn audit(&self) -> Result<Audit, CheckError> {
         let report = self.check()?;

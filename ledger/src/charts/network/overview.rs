@@ -10,7 +10,7 @@ use crate::ledger::{ENTRIES_MAX, LedgerError};
 use crate::signed::lock::LockId;
 use crate::signed::order::OrderKind;
 use crate::statement::Operation;
-use crate::store::{Store, Table, key_after};
+use crate::store::{StoreRead, Table, key_after};
 use crate::time::UnixTime;
 use crate::units::{MicroCredits, Sequence};
 
@@ -70,7 +70,7 @@ pub struct GrantSummary {
     pub memo_hash: [u8; 32],
 }
 
-impl<S: Store> NetworkLedger<S> {
+impl<S: StoreRead> NetworkLedger<S> {
     /// Sums over all accounts and locks; O(accounts and locks that ever were).
     pub fn overview(&self) -> Result<Overview, LedgerError> {
         let state = self.ledger.state();

@@ -12,7 +12,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::ledger::{ENTRIES_MAX, Ledger, LedgerError};
 use crate::posting::Posting;
 use crate::signed::channel::ChannelKind;
-use crate::store::Store;
+use crate::store::StoreRead;
 use crate::time::UnixTime;
 use crate::units::{Bytes, Sequence};
 
@@ -100,7 +100,7 @@ struct ReasonSums {
 }
 
 /// See [`NodeLedger::explain`](super::NodeLedger::explain).
-pub(super) fn explain<S: Store>(
+pub(super) fn explain<S: StoreRead>(
     ledger: &Ledger<NodeChart, S>,
     since: UnixTime,
 ) -> Result<Explanation, LedgerError> {
@@ -145,7 +145,7 @@ pub(super) fn explain<S: Store>(
 }
 
 /// The sum over entries is what the rows hold, or the ledger is corrupt (L8).
-fn check_closing<S: Store>(
+fn check_closing<S: StoreRead>(
     ledger: &Ledger<NodeChart, S>,
     closing: u128,
 ) -> Result<(), LedgerError> {
@@ -162,7 +162,7 @@ fn check_closing<S: Store>(
 
 /// The reason of each posting of an entry, with bytes and credit. Movements between the owner's own
 /// accounts have none.
-fn reasons<S: Store>(
+fn reasons<S: StoreRead>(
     ledger: &Ledger<NodeChart, S>,
     entry: &Entry,
 ) -> Result<Vec<(BalanceReason, u128, u128)>, LedgerError> {

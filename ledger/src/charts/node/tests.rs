@@ -141,7 +141,7 @@ fn a_failed_write_shows_nothing_and_poisons() {
     let first = ledger.append(NOW, &group).unwrap_err();
     assert_eq!(ledger.append(NOW, &[]), Err(first));
     assert_eq!(ledger.head(), head);
-    assert_eq!(open(&store.snapshot(), 1).head(), head);
+    assert_eq!(open(&store.backup(), 1).head(), head);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_changed_row_or_entry_is_found() {
     one(&mut ledger, command(acknowledgement(1, 2, 100)));
     ledger.check().unwrap();
     for table in [Table::Account, Table::Channel, Table::Entry] {
-        let store = store.snapshot();
+        let store = store.backup();
         let ledger = open(&store, 1);
         let (key, mut value) = store.scan(table, &[], None, 2).unwrap().remove(1);
         let middle = value.len() / 2;

@@ -161,7 +161,7 @@ impl SettlementService for SettlementApi {
         let place = self.shared.watches.clone().try_acquire_owned();
         let place = place.map_err(|_| full(WATCHES_MAX, ""))?;
         let follower = LineFollower {
-            head: self.shared.keeper.head(),
+            lines: self.shared.keeper.lines(question.account()),
             hash: question.hash(),
             account: question.account(),
             next_index: 0,
@@ -231,7 +231,7 @@ impl Shared {
 /// One stream of `Watch`.
 struct LineFollower {
     shared: Arc<Shared>,
-    head: watch::Receiver<Sequence>,
+    lines: watch::Receiver<()>,
     hash: RequestHash,
     account: NodeId,
     next_index: u64,
@@ -261,7 +261,7 @@ impl LineFollower {
             }
             if !more {
                 tokio::select! {
-                    changed = self.head.changed() => {
+                    changed = self.lines.changed() => {
                         is_due = false;
                         if changed.is_err() {
                             return;
@@ -272,7 +272,7 @@ impl LineFollower {
                     () = stopped(self.shared.stop.clone()) => return,
                 }
             }
-            self.head.borrow_and_update();
+            self.lines.borrow_and_update();
             let keeper = &self.shared.keeper;
             answer = match keeper.watched(self.account, self.after).await {
                 Ok(answer) => answer,

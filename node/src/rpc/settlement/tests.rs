@@ -239,7 +239,7 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
         matches!(failed, Err(GrantError::Issue(IssueError::Ledger(_)))),
         "{failed:?}"
     );
-    let survived = network.store.snapshot();
+    let survived = network.store.backup();
     let genesis = genesis();
     let now = UnixTime::from_secs(START + 5);
     let ledger = NetworkLedger::open(survived.clone(), genesis, key(SETTLEMENT), None).unwrap();
@@ -285,7 +285,7 @@ async fn an_order_moves_credit_once_and_a_second_order_on_its_nonce_is_told_whic
 async fn a_forged_order_is_refused_and_leaves_no_entry() {
     let network = Network::start().await;
     network.grant(1, 500).await;
-    let before = *network.keeper.head().borrow();
+    let before = network.keeper.overview().await.unwrap();
     let order = network.transfer(1, 1, 2, 200);
     let forged = SignedOrder {
         signature: order.body.sign(&key(9)).signature,
@@ -293,7 +293,7 @@ async fn a_forged_order_is_refused_and_leaves_no_entry() {
     };
     let told = network.ask(1, submit(forged)).await;
     assert_eq!(told, AnswerBody::Refused(Refusal::BadSignature));
-    assert_eq!(*network.keeper.head().borrow(), before);
+    assert_eq!(network.keeper.overview().await.unwrap(), before);
 }
 
 /// Row L10: an account, its locks and its lines are told to whoever is party to them.
@@ -370,7 +370,9 @@ async fn a_lock_pays_its_claim_once_and_returns_the_rest_when_its_time_has_passe
     assert_eq!(none, AnswerBody::Lock(None));
 
     network.clock.store(START + 200_000, Ordering::SeqCst);
+    let mut lines = network.keeper.lines(key(1).id());
     network.keeper.tick();
+    lines.changed().await.unwrap();
     let late = ReadRequest {
         network_id: network.id,
         account: key(1).id(),

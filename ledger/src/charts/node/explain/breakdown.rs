@@ -11,7 +11,7 @@ use crate::ledger::{ENTRIES_MAX, Ledger, LedgerError};
 use crate::posting::Posting;
 use crate::signed::order::{OrderKind, SignedOrder};
 use crate::statement::Operation;
-use crate::store::Store;
+use crate::store::StoreRead;
 use crate::time::UnixTime;
 use crate::units::Sequence;
 
@@ -154,7 +154,7 @@ fn receiver(order: &SignedOrder) -> Option<NodeId> {
 }
 
 /// See [`NodeLedger::explain_by`](super::super::NodeLedger::explain_by).
-pub(in crate::charts::node) fn explain_by<S: Store>(
+pub(in crate::charts::node) fn explain_by<S: StoreRead>(
     ledger: &Ledger<NodeChart, S>,
     grouping: Grouping,
     since: UnixTime,
