@@ -19,8 +19,8 @@ pub(crate) const GRANTED: u64 = 10_000_000;
 
 pub(crate) const TOTAL: u64 = 24 << 20;
 
-/// What the whole torrent costs at 3 cr/GiB.
-pub(crate) const COST: u64 = 3_000_000 * TOTAL / (1 << 30);
+/// What the whole torrent costs.
+pub(crate) const COST: u64 = cost(TOTAL);
 
 /// Eight seconds at the seeder's limit, and what a kill and a start cost.
 pub(crate) const TRANSFER_MAX: Duration = Duration::from_secs(60);
@@ -33,6 +33,11 @@ const GRANT_MAX: Duration = Duration::from_secs(10);
 
 const SEEDER: &str = "[limits]\nupload = \"3MiB/s\"\n[earn]\nmin_price_per_gib = \"3cr\"\n";
 const PAYER: &str = "[earn]\nenabled = false\n";
+
+/// What so many bytes cost at 3 cr/GiB.
+pub(crate) const fn cost(bytes: u64) -> u64 {
+    3_000_000 * bytes / (1 << 30)
+}
 
 /// One file of 24 MiB.
 pub(crate) fn plan() -> Plan {

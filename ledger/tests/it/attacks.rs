@@ -1,9 +1,7 @@
 //! Attacks on both ledgers, one test for each way in.
 //!
-//! A name starts with the row of the review that it shows (`l1_` is row L1). An ignored test passes
-//! while its hole is there; who closes the hole turns its last assertions round and takes the
-//! `ignore` away. To run them: `cargo test -p seedbank-ledger --test it -- --ignored
-//! attacks`. Next: `engine/src/session/tests/attacks.rs`.
+//! A name starts with the row of the review that it shows (`l1_` is row L1). Next:
+//! `engine/src/session/tests/attacks.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

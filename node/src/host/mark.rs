@@ -53,12 +53,12 @@ fn read_slot(path: &Path) -> io::Result<Option<MarkSlot>> {
 
 /// A mark that is being kept. Clones keep the same one.
 #[derive(Clone, Debug)]
-pub struct KeptMark(Arc<Kept>);
+pub struct KeptMark(Arc<MarkKeeper>);
 
 /// The time is read while the file is written: of the two locks, the clock's is never held while
 /// the other is waited for.
 #[derive(Debug)]
-struct Kept {
+struct MarkKeeper {
     file: Mutex<MarkFile>,
     clock: Mutex<KeptClock>,
 }
@@ -113,7 +113,7 @@ impl KeptMark {
             slot,
             failure: None,
         };
-        Ok(Self(Arc::new(Kept {
+        Ok(Self(Arc::new(MarkKeeper {
             file: Mutex::new(file),
             clock: Mutex::new(clock),
         })))
@@ -137,7 +137,7 @@ impl HighWater for KeptMark {
     }
 }
 
-impl Kept {
+impl MarkKeeper {
     fn now(&self, wall: UnixTime, boot: Instant) -> UnixTime {
         let (time, is_due) = locked(&self.clock).read(wall, boot);
         if is_due {

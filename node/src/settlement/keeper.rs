@@ -122,8 +122,8 @@ struct Entering {
 }
 
 impl Keeper {
-    /// Starts the thread. `clock` is read once per group and once per read. Join the handle to know that the store
-    /// is closed.
+    /// Starts the thread. `clock` is read once per group and once per read. Join the handle to know
+    /// that the store is closed.
     pub fn start<S: Store + Clone + 'static>(
         ledger: NetworkLedger<S>,
         issuing: Option<Issuing<S>>,

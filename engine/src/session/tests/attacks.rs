@@ -1,10 +1,8 @@
-//! Attacks on a session that succeed today, one test for each way in.
+//! Attacks on a session, one test for each way in.
 //!
-//! A name starts with the row of the review that it shows (`m2_` is row M2). A test is ignored and
-//! passes while its hole is there; who closes the hole turns the last assertions round and takes
-//! the `ignore` away. Others are beside what they attack: `wallet`, `boost`, `choker`,
-//! `engine/tests/receipts/traces.rs` and `ledger/tests/it/attacks.rs`. To run them:
-//! `cargo test -p seedbank-engine --no-fail-fast -- --ignored --skip long_form`.
+//! A name starts with the row of the review that it shows (`m2_` is row M2). Others are beside what
+//! they attack: `wallet`, `boost`, `choker`, `engine/tests/receipts/traces.rs` and
+//! `ledger/tests/it/attacks.rs`.
 
 use std::collections::VecDeque;
 

@@ -8,12 +8,12 @@ use crate::ledger::LedgerError;
 /// Raised by the writer, waited for by readers.
 #[derive(Debug, Default)]
 pub(super) struct Marked {
-    newest: Mutex<Newest>,
+    covered: Mutex<Covered>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-enum Newest {
+enum Covered {
     /// Nothing is kept outside the store.
     #[default]
     Unkept,
@@ -26,42 +26,42 @@ enum Newest {
 impl Marked {
     /// The mark covers `size` entries.
     pub(super) fn raised(&self, size: u64) {
-        *self.newest() = Newest::Covers(size);
+        *self.covered() = Covered::Covers(size);
         self.changed.notify_all();
     }
 
     /// It cannot be raised any more.
     pub(super) fn failed(&self, error: LedgerError) {
-        let mut newest = self.newest();
-        let covers = match &*newest {
-            Newest::Unkept => return,
-            Newest::Covers(covers) | Newest::Failed { covers, .. } => *covers,
+        let mut covered = self.covered();
+        let covers = match &*covered {
+            Covered::Unkept => return,
+            Covered::Covers(covers) | Covered::Failed { covers, .. } => *covers,
         };
-        *newest = Newest::Failed { covers, error };
+        *covered = Covered::Failed { covers, error };
         self.changed.notify_all();
     }
 
     /// Waits until the mark covers `size` entries, which are in the store: no longer than it takes
     /// to write it.
     pub(super) fn wait_for(&self, size: u64) -> Result<(), LedgerError> {
-        let mut newest = self.newest();
+        let mut covered = self.covered();
         loop {
-            match &*newest {
-                Newest::Unkept => return Ok(()),
-                Newest::Covers(covers) | Newest::Failed { covers, .. } if *covers >= size => {
+            match &*covered {
+                Covered::Unkept => return Ok(()),
+                Covered::Covers(covers) | Covered::Failed { covers, .. } if *covers >= size => {
                     return Ok(());
                 }
-                Newest::Failed { error, .. } => return Err(error.clone()),
-                Newest::Covers(_) => {}
+                Covered::Failed { error, .. } => return Err(error.clone()),
+                Covered::Covers(_) => {}
             }
-            let waited = self.changed.wait(newest);
-            newest = waited.unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait(covered);
+            covered = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn newest(&self) -> MutexGuard<'_, Newest> {
+    fn covered(&self) -> MutexGuard<'_, Covered> {
         // Nothing under this lock leaves it half done.
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.covered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
