@@ -50,19 +50,40 @@ const TRANSFER_PAGES_MAX: usize = 64;
 /// How long a tally row may stay unsynced.
 const SYNC_EVERY: Duration = Duration::from_millis(900);
 
-/// Opens the store of a ledger in `folder`.
+/// Opens the store of a ledger in `folder`, or makes one there.
 pub fn open_store(kind: StoreKind, folder: &Path) -> Result<AnyStore, StoreError> {
+    open_with(kind, folder, Access::Write)
+}
+
+/// Opens the store of a ledger in `folder` to look at it, and leaves it as it is. One in memory is
+/// empty.
+pub(crate) fn open_store_to_read(kind: StoreKind, folder: &Path) -> Result<AnyStore, StoreError> {
+    open_with(kind, folder, Access::Read)
+}
+
+enum Access {
+    Read,
+    Write,
+}
+
+#[cfg(feature = "rocksdb")]
+fn open_with(kind: StoreKind, folder: &Path, access: Access) -> Result<AnyStore, StoreError> {
+    use seedbank_ledger::store::Rocks;
+    Ok(match (kind, access) {
+        (StoreKind::Memory, _) => Arc::new(Memory::new()),
+        (StoreKind::RocksDb, Access::Read) => Arc::new(Rocks::open_to_read(folder)?),
+        (StoreKind::RocksDb, Access::Write) => Arc::new(Rocks::open(folder)?),
+    })
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn open_with(kind: StoreKind, folder: &Path, _: Access) -> Result<AnyStore, StoreError> {
     match kind {
         StoreKind::Memory => Ok(Arc::new(Memory::new())),
-        #[cfg(feature = "rocksdb")]
-        StoreKind::RocksDb => Ok(Arc::new(seedbank_ledger::store::Rocks::open(folder)?)),
-        #[cfg(not(feature = "rocksdb"))]
         StoreKind::RocksDb => {
             let path = folder.display().to_string();
-            Err(StoreError::Io {
-                path,
-                reason: "this build has no RocksDB".to_owned(),
-            })
+            let reason = "this build has no RocksDB".to_owned();
+            Err(StoreError::Io { path, reason })
         }
     }
 }

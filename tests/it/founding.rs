@@ -151,7 +151,7 @@ fn l2_a_flipped_bit_in_the_log_does_not_start() {
         let mut bytes = fs::read(&log)?;
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        fs::write(&log, bytes)?;
+        fs::write(&log, &bytes)?;
         let said = refused(&node, &["run"], FAILED)?;
         says(
             &said,
@@ -161,7 +161,14 @@ fn l2_a_flipped_bit_in_the_log_does_not_start() {
                 RESTORE,
             ],
         )?;
+        let before = fs::read(&log)?;
         refused(&node, &["ledger", "check"], VERIFICATION)?;
+        ensure!(fs::read(&log)? == before, "looking cuts nothing off");
+        bytes[middle] ^= 1;
+        fs::write(&log, bytes)?;
+        node.resume()?; // all of it was there
+        node.terminate()?;
+        ensure!(check_network(&node)?.granted == 12_000_000);
         Ok(())
     });
 }

@@ -83,10 +83,10 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
     pub fn found(
         store: S,
         genesis: Genesis,
-        settlement: Identity,
+        settlement: impl Into<Arc<Identity>>,
         now: UnixTime,
     ) -> Result<Self, OpenError> {
-        let chart = chart_of(genesis, settlement)?;
+        let chart = chart_of(genesis, settlement.into())?;
         Ok(Self::of(Ledger::found(store, chart, now)?))
     }
 
@@ -96,10 +96,10 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
     pub fn open(
         store: S,
         genesis: Genesis,
-        settlement: Identity,
+        settlement: impl Into<Arc<Identity>>,
         at_least: Option<&SignedHead>,
     ) -> Result<Self, OpenError> {
-        let chart = chart_of(genesis, settlement)?;
+        let chart = chart_of(genesis, settlement.into())?;
         let ledger = Ledger::open(store, chart)?;
         if let Some(mark) = at_least {
             ledger.check_mark(mark)?;
@@ -109,7 +109,7 @@ impl<S: Store + Clone + 'static> NetworkLedger<S> {
 }
 
 /// The rules of a network, if the key is that of its settlement node.
-fn chart_of(genesis: Genesis, settlement: Identity) -> Result<NetworkChart, OpenError> {
+fn chart_of(genesis: Genesis, settlement: Arc<Identity>) -> Result<NetworkChart, OpenError> {
     if settlement.id() != genesis.settlement {
         return Err(OpenError::OtherKey {
             needed: genesis.settlement,

@@ -45,21 +45,34 @@ impl std::fmt::Debug for Rocks {
 }
 
 impl Rocks {
-    /// Opens the database in `path`, or creates it there. One process at a time.
+    /// Opens the database in `path`, or creates it there. One process at a time. What recovery cuts
+    /// off is gone for good.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let shown = path.display().to_string();
-        let cache = Cache::new_lru_cache(CACHE_BYTES);
-        let families = Table::ALL
-            .iter()
-            .map(|table| ColumnFamilyDescriptor::new(table.name(), family_options(*table, &cache)));
-        let db = Db::open_cf_descriptors(&database_options(), path, families)
-            .map_err(|error| explain(&shown, &error))?;
-        Ok(Self(Arc::new(RocksInner {
-            db,
-            path: shown,
-            poison: Poison::default(),
-        })))
+        let db = Db::open_cf_descriptors(&database_options(), path, families());
+        Self::of(db, path)
     }
+
+    /// Opens the database in `path` to look at it: recovers what [`Rocks::open`] would, and leaves
+    /// the files as they are. Every write is refused. Nobody may be writing it meanwhile.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let options = database_options();
+        let db = Db::open_cf_descriptors_read_only(&options, path, families(), false);
+        Self::of(db, path)
+    }
+
+    fn of(db: Result<Db, rocksdb::Error>, path: &Path) -> Result<Self, StoreError> {
+        let path = path.display().to_string();
+        let db = db.map_err(|error| explain(&path, &error))?;
+        let poison = Poison::default();
+        Ok(Self(Arc::new(RocksInner { db, path, poison })))
+    }
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(CACHE_BYTES);
+    let family =
+        |table: &Table| ColumnFamilyDescriptor::new(table.name(), family_options(*table, &cache));
+    Table::ALL.iter().map(family).collect()
 }
 
 impl RocksInner {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::clock::{ClockAhead, ClockState};
@@ -16,7 +17,7 @@ use seedbank_ledger::signed::head::{LedgerHead, SignedHead};
 use seedbank_ledger::store::StoreError;
 use seedbank_ledger::{Genesis, Identity, UnixTime};
 
-use super::{AnyStore, open_store};
+use super::{AnyStore, open_store, open_store_to_read};
 use crate::host::clock::unix_now;
 use crate::host::config::StoreKind;
 use crate::host::datadir::DataDir;
@@ -182,12 +183,22 @@ impl<'a> NetworkBook<'a> {
                 clock,
             });
         }
+        // Looked at before it is opened to write, which cuts off for good what cannot be read.
+        let settlement = Arc::new(settlement);
+        let (looked_at, mark) = self.open_whole(&settlement)?;
+        drop(looked_at);
         let path = self.data_dir.network_mark();
-        let (mut ledger, store) = self.open_whole(settlement)?;
         let kept = KeptMark::open(&path).map_err(|error| match error {
             KeepError::Io(source) => NetworkBookError::Io { path, source },
             KeepError::Clock(ahead) => ahead.into(),
         })?;
+        let store = open_store(self.kind, &self.data_dir.network_ledger())?;
+        let mut ledger = NetworkLedger::open(
+            AnyStore::clone(&store),
+            self.genesis,
+            settlement,
+            Some(&mark),
+        )?;
         let keeping = ledger.keep_mark(Box::new(kept.clone()));
         keeping.map_err(OpenError::from)?;
         let clock = Box::new(move || kept.now());
@@ -203,7 +214,7 @@ impl<'a> NetworkBook<'a> {
         self,
         settlement: Identity,
     ) -> Result<NetworkLedger<AnyStore>, NetworkBookError> {
-        Ok(self.open_whole(settlement)?.0)
+        Ok(self.open_whole(&Arc::new(settlement))?.0)
     }
 
     /// Goes on with what there is: `entries` of the ledger, if they are given, whatever the mark
@@ -216,9 +227,10 @@ impl<'a> NetworkBook<'a> {
     ) -> Result<Accepted, NetworkBookError> {
         let data_dir = self.data_dir;
         let marked = self.read_mark();
-        let (ledger, _) = match entries {
-            Some(_) => self.open_any(settlement, None)?,
-            None => self.open_whole(settlement)?,
+        let settlement = Arc::new(settlement);
+        let ledger = match entries {
+            Some(_) => self.open_any(&settlement, None)?,
+            None => self.open_whole(&settlement)?.0,
         };
         let head = ledger.signed_head().map_err(OpenError::from)?;
         let size = head.body.size;
@@ -241,56 +253,45 @@ impl<'a> NetworkBook<'a> {
         })
     }
 
+    /// Opens the ledger to read it, if it goes as far as its mark; with the head there.
     fn open_whole(
-        self,
-        settlement: Identity,
-    ) -> Result<(NetworkLedger<AnyStore>, AnyStore), NetworkBookError> {
+        &self,
+        settlement: &Arc<Identity>,
+    ) -> Result<(NetworkLedger<AnyStore>, SignedHead), NetworkBookError> {
         let path = self.data_dir.network_mark();
-        let at_least = match self.read_mark() {
-            Ok(mark) => mark.map(|mark| mark.head),
-            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
-                let (ledger, _) = self.open_any(settlement, None)?;
-                let (is_there, size) = (true, ledger.head().next.get());
-                return Err(NetworkBookError::Unmarked {
-                    path,
-                    is_there,
-                    size,
-                });
+        let is_there = match self.read_mark() {
+            Ok(Some(mark)) => {
+                return Ok((self.open_any(settlement, Some(&mark.head))?, mark.head));
             }
+            Ok(None) => false,
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => true,
             Err(source) => return Err(NetworkBookError::Io { path, source }),
         };
-        let opened = self.open_any(settlement, at_least.as_ref())?;
-        if at_least.is_none() {
-            let (is_there, size) = (false, opened.0.head().next.get());
-            return Err(NetworkBookError::Unmarked {
-                path,
-                is_there,
-                size,
-            });
-        }
-        Ok(opened)
+        let ledger = self.open_any(settlement, None)?;
+        let size = ledger.head().next.get();
+        Err(NetworkBookError::Unmarked {
+            path,
+            is_there,
+            size,
+        })
     }
 
+    /// Opens the ledger to read it, if it goes as far as `at_least`.
     fn open_any(
-        self,
-        settlement: Identity,
+        &self,
+        settlement: &Arc<Identity>,
         at_least: Option<&SignedHead>,
-    ) -> Result<(NetworkLedger<AnyStore>, AnyStore), NetworkBookError> {
+    ) -> Result<NetworkLedger<AnyStore>, NetworkBookError> {
         let folder = self.data_dir.network_ledger();
-        // RocksDB would make a database where there is none.
         if !has_files(&folder) {
             return Err(self.empty());
         }
-        let store = open_store(self.kind, &folder)?;
-        let genesis = self.genesis.clone();
-        let ledger = NetworkLedger::open(AnyStore::clone(&store), genesis, settlement, at_least);
-        match ledger {
-            Ok(ledger) => Ok((ledger, store)),
+        let store = open_store_to_read(self.kind, &folder)?;
+        let (genesis, settlement) = (self.genesis.clone(), Arc::clone(settlement));
+        match NetworkLedger::open(store, genesis, settlement, at_least) {
+            Ok(ledger) => Ok(ledger),
             Err(OpenError::Empty { .. }) => Err(self.empty()),
-            Err(OpenError::BelowMark { size, mark }) => {
-                Err(NetworkBookError::Lost { folder, size, mark })
-            }
-            Err(OpenError::OtherThanMark { size, mark }) => {
+            Err(OpenError::BelowMark { size, mark } | OpenError::OtherThanMark { size, mark }) => {
                 Err(NetworkBookError::Lost { folder, size, mark })
             }
             Err(other) => Err(other.into()),

@@ -12,7 +12,7 @@ use seedbank_proto::v1::ExplainBalanceResponse;
 
 use super::CliFailure;
 use crate::books::network::NetworkBook;
-use crate::books::{AnyStore, open_store};
+use crate::books::{AnyStore, open_store_to_read};
 use crate::host::config::{Config, StoreKind};
 use crate::host::datadir::DataDir;
 use crate::host::keys;
@@ -71,7 +71,8 @@ fn open(config: &Config) -> Result<(DataDir, NodeLedger<AnyStore>), CliFailure> 
     }
     let data_dir = DataDir::open(folder)?;
     let identity = keys::load(&data_dir.identity_key()).map_err(CliFailure::failed)?;
-    let store = open_store(config.store, &data_dir.ledger()).map_err(CliFailure::failed)?;
+    let store = open_store_to_read(config.store, &data_dir.ledger());
+    let store = store.map_err(CliFailure::failed)?;
     let ledger = NodeLedger::open_to_read(store, identity.id());
     Ok((data_dir, ledger.map_err(CliFailure::verification)?))
 }

@@ -45,11 +45,11 @@ pub enum NetworkCause {
 impl NetworkChart {
     /// The chart of the network of `genesis`, whose settlement node has the key `settlement` and
     /// checks signatures by its scheme.
-    pub(super) fn new(genesis: Genesis, settlement: Identity) -> Self {
+    pub(super) fn new(genesis: Genesis, settlement: Arc<Identity>) -> Self {
         Self {
             network_id: genesis.network_id(),
             genesis,
-            settlement: Arc::new(settlement),
+            settlement,
         }
     }
 
