@@ -120,11 +120,16 @@ impl Sequence {
     /// After 2⁶⁴ − 1 entries, which no disk holds.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(
-            self.0
-                .checked_add(1)
-                .expect("a ledger holds fewer than 2^64 entries"),
-        )
+        self.checked_next()
+            .expect("a ledger holds fewer than 2^64 entries")
+    }
+
+    /// The next position; `None` after the last there can be, which anybody may name.
+    pub const fn checked_next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(next) => Some(Self(next)),
+            None => None,
+        }
     }
 }
 

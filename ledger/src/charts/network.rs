@@ -263,7 +263,11 @@ impl<S: StoreRead> NetworkLedger<S> {
         limit: usize,
     ) -> Result<Vec<StatementLine>, LedgerError> {
         let state = self.ledger.state();
-        let first = after.map_or(Sequence::ZERO, Sequence::next);
+        // Whoever asks says what it has, and may say anything.
+        let first = after.map_or(Some(Sequence::ZERO), Sequence::checked_next);
+        let Some(first) = first else {
+            return Ok(Vec::new());
+        };
         let from = statement_key(account, first);
         let until = statement_key(account, Sequence::MAX);
         let rows =

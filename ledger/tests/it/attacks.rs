@@ -90,6 +90,36 @@ fn l1_a_dropped_line_with_previous_rewritten_reaches_no_node_ledger() {
     ledger.check().unwrap();
 }
 
+/// Any key may sign a question, and say in it that it has the last line there can ever be.
+#[test]
+fn who_says_that_it_has_the_last_line_there_can_be_is_told_none() {
+    let world = World::funded(3);
+    let mut node = SettlementNode::new(world.network, None);
+    for after in [u64::MAX, u64::MAX - 1] {
+        let after = Some(Sequence::new(after));
+        for kind in [
+            ReadKind::Statement { after, count: 9 },
+            ReadKind::Watch { after },
+        ] {
+            let read = ReadRequest {
+                network_id: network_id(),
+                account: id(99),
+                kind,
+                random: [7; 16],
+                valid_until: START.plus_secs(60),
+            };
+            let asked = SettlementRequest::Read(read.sign(&identity(99)));
+            let answered = node.answer(START, &[asked]).remove(0).unwrap();
+            let AnswerBody::Statement(statement) = answered.answer.body else {
+                panic!("a statement is told");
+            };
+            assert_eq!((statement.lines.len(), statement.more), (0, false));
+        }
+        let watched = node.watched(START, &id(1), after).unwrap();
+        assert!(matches!(watched.body, AnswerBody::Statement(_)));
+    }
+}
+
 /// An order of a key that never had anything, late or in time, leaves no row at all, and no nonce
 /// is used: granted something, the key has the same order carried out.
 #[test]
