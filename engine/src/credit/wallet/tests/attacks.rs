@@ -405,3 +405,48 @@ fn a_line_that_leaves_a_gap_waits_for_what_is_before_it() {
     assert_eq!(bench.store(1).lines, bench.settlement.statement(own).lines);
     assert_eq!(bench.view(1).available, cr(1_009));
 }
+
+/// It denies an order of ours, then a line is refused and no statement comes: nothing is signed by
+/// the nonce of the order that it denies.
+#[test]
+fn l1_who_denies_an_order_gets_no_other_of_its_nonce() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    send(&mut bench, "first", 5);
+    bench.run(2);
+    bench.fate = Fate::Held;
+    send(&mut bench, "a", 7);
+    send(&mut bench, "b", 8);
+    bench.answer_newest(0, |settlement, what| {
+        let SettlementRequest::Submit { order, .. } = what else {
+            panic!("an order is asked for");
+        };
+        let mut other = order.body;
+        other.memo_hash = [9; 32];
+        let told = OperationAnswer {
+            refusal: None,
+            used_by: Some(other.sign(&Identity::from_secret([66; 32]))),
+            sequence: Some(Sequence::new(4)),
+            line: None,
+        };
+        SettlementAnswer {
+            time: settlement.time,
+            body: AnswerBody::Operation(Box::new(told)),
+        }
+    });
+    assert!(bench.store(0).order.unwrap().answered, "it is given up");
+    let newest = bench.store(0).lines.last().unwrap();
+    let line = newest.certificate.body.sequence;
+    bench.store_mut(0).lines.clear();
+    bench.with(0, |wallet, now| {
+        wallet.line_refused(line, Refusal::OutOfOrder, None, now);
+    });
+    bench.answer_newest(0, |settlement, _| {
+        SettlementAnswer::refused(settlement.time, Refusal::Expired)
+    });
+    bench.fate = Fate::Delivered;
+    bench.run(200);
+    let nonces = bench.submissions(0).iter().map(|order| order.body.nonce);
+    assert_eq!(nonces.collect::<Vec<_>>(), [1, 2]);
+    assert!(bench.conflicts(0) > 0, "its owner is told");
+}
