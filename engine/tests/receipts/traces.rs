@@ -20,10 +20,12 @@ use seedbank_ledger::settlement::envelope::{Envelope, Sealer};
 use seedbank_ledger::settlement::{AnswerBody, SettlementAnswer};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::answer::RequestHash;
+use seedbank_ledger::signed::channel::ChannelKind;
 use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
 use seedbank_ledger::statement::LockStatus;
+use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{
     Bytes, Duration, Identity, MicroCredits, NetworkId, NodeId, Rate, Signature,
 };
@@ -258,6 +260,34 @@ fn a_piece_that_came_after_a_long_silence_is_acknowledged_within_seconds() {
     let wakes = duo.nodes[PAYER].exchange.next_timeout();
     let soon = duo.now.after(Duration::from_secs(2));
     assert!(wakes.is_some_and(|at| at <= soon), "{wakes:?}");
+}
+
+/// A damaged row stops no node: what has an amount is no acknowledgement.
+#[test]
+fn a_stored_acknowledgement_with_an_amount_is_not_taken_up() {
+    let (mut duo, peer, _) = Duo::paid(10_000);
+    duo.nodes[PAYEE].exchange.set_quote(peer, Service::Open);
+    duo.pump();
+    duo.piece(peer, 0);
+    duo.pass(2);
+    let mut damaged = 0;
+    for row in duo.nodes[PAYER].store.values_mut() {
+        if let TallyRow::Receipt(row) = row
+            && row.channel.kind == ChannelKind::Acknowledgement
+        {
+            row.receipt.body.amount = MicroCredits::new(5);
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1);
+    duo.close(peer);
+    duo.restart(PAYER);
+    // What follows is compared with what is stored.
+    duo.nodes[PAYER].store.clear();
+    let peer = duo.connect();
+    duo.piece(peer, 1);
+    duo.pass(2);
+    assert!(duo.payer().standing > 0, "{:?}", duo.payer());
 }
 
 #[test]

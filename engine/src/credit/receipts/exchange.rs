@@ -316,8 +316,13 @@ impl Exchange {
             (ChannelKind::Acknowledgement | ChannelKind::Lock(..), _, _) => return,
         };
         let fresh = Acknowledgements::new(me, peer);
-        let ours = receipts.get(&fresh.ours.channel).copied();
-        let theirs = receipts.get(&fresh.their_channel).copied();
+        // What has an amount is no acknowledgement, whoever wrote it there.
+        let stored = |channel: &Channel| {
+            let receipt = receipts.get(channel).copied();
+            receipt.filter(|receipt| receipt.body.amount.is_zero())
+        };
+        let ours = stored(&fresh.ours.channel);
+        let theirs = stored(&fresh.their_channel);
         self.pair_entry(peer, at).acks = fresh.stored(ours, theirs, at);
     }
 
