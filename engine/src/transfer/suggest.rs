@@ -83,7 +83,8 @@ impl Suggester {
         self.pieces[piece.as_usize()].block_count += 1;
         let taker = self.takers.get_mut(&peer);
         if let Some(blocks) = taker.and_then(|taker| taker.asked.get_mut(&piece)) {
-            *blocks += 1;
+            // Whoever asks for one block again and again is sent it again and again.
+            *blocks = blocks.saturating_add(1);
         }
     }
 

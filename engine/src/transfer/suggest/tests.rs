@@ -41,6 +41,17 @@ fn each_leecher_is_suggested_a_piece_of_its_own() {
 }
 
 #[test]
+fn who_is_sent_a_piece_for_ever_stops_nobody() {
+    let mut suggester = suggester(3);
+    suggester.asked(PeerIndex(0), piece(1));
+    let taker = suggester.takers.get_mut(&PeerIndex(0)).unwrap();
+    taker.asked.insert(piece(1), u32::MAX);
+    suggester.granted(PeerIndex(0), piece(1));
+    assert_eq!(suggester.granted_count(PeerIndex(0), piece(1)), u32::MAX);
+    suggester.check_invariants();
+}
+
+#[test]
 fn the_next_piece_is_named_when_the_last_is_asked_for() {
     let mut suggester = suggester(3);
     for _ in 0..3 {
