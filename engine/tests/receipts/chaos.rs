@@ -5,7 +5,7 @@ use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::receipt::Receipt;
-use seedbank_ledger::{Bytes, Duration, MicroCredits, NetworkId, Rate, Signature};
+use seedbank_ledger::{Bytes, Duration, MicroCredits, NetworkId, NodeId, Rate, Signature};
 
 use crate::node::{Ask, Out, Play, Wire};
 use crate::world::World;
@@ -19,6 +19,9 @@ pub(crate) struct Roughness {
     pub(crate) expiry: bool,
     /// One request in so many asks again for what somebody else was asked for.
     pub(crate) end_game_of: u64,
+    /// One step in so many lets up to 100 s pass besides, so that who owes backs off and tries
+    /// again; none at zero.
+    pub(crate) waits_of: u64,
 }
 
 impl World {
@@ -81,6 +84,12 @@ impl World {
             993..996 => self.watch(index),
             _ => self.misbehave(index),
         }
+        if rough.waits_of > 0 && self.rng.chance(1, rough.waits_of) {
+            self.deliver_all();
+            let secs = 1 + self.rng.below(100);
+            self.pass(Duration::from_secs(secs));
+        }
+        self.whims_turn();
         self.check();
     }
 
@@ -314,9 +323,11 @@ impl World {
         for round in 0..rounds_max {
             self.drain_round(round, true);
             let honest = (0..self.nodes.len()).filter(|n| self.nodes[*n].play == Play::Honest);
+            let is_here = |key: NodeId| self.nodes.iter().any(|node| node.id() == key);
             let done = |index: usize| {
                 let mut pairs = self.nodes[index].exchange.pairs();
-                self.is_complete(index) && pairs.all(|(_, view)| view.owed.is_zero())
+                self.is_complete(index)
+                    && pairs.all(|(key, view)| view.owed.is_zero() || !is_here(key))
             };
             if honest.clone().all(done) {
                 return round;
@@ -381,6 +392,7 @@ impl World {
             self.deliver(peer, 0, 64);
             self.deliver(peer, 1, 64);
         }
+        self.whims_turn();
         self.pass(Duration::from_millis(200));
         self.check();
     }

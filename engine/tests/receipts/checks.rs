@@ -1,10 +1,10 @@
 //! What must hold after every step, and at the end.
 
-use seedbank_ledger::RawCost;
 use seedbank_ledger::tally::TallyRow;
+use seedbank_ledger::{NodeId, RawCost};
 
-use crate::node::{Play, RowKey};
-use crate::world::World;
+use crate::node::{Node, Play, RowKey};
+use crate::world::{PIECE_LEN_MAX, WINDOW, World};
 
 /// What a node may have served in the second in which it went down.
 const SERVED_UNACKNOWLEDGED_MAX: u32 = 1 << 20;
@@ -30,6 +30,10 @@ impl World {
         }
         self.check_charges();
         self.check_first_run();
+        assert_eq!(
+            self.truth.underpriced, 0,
+            "bytes left a paid seat below its price"
+        );
     }
 
     /// Of nodes that never went down: what is due is exactly what stream order says, and whatever
@@ -43,8 +47,8 @@ impl World {
                 };
                 let as_payer = (node.id(), row.peer);
                 let verified = self.truth.verified.get(&as_payer);
-                if node.play != Play::Forger {
-                    // A forger's due follows what it signed without owing it.
+                if !node.play.is_past_its_books() {
+                    // Otherwise its due follows what it signed without owing it.
                     let undue = self.truth.copies.undue.get(&as_payer);
                     let undue = undue.copied().unwrap_or_default();
                     let verified = verified.copied().unwrap_or_default();
@@ -60,38 +64,61 @@ impl World {
         }
     }
 
-    /// What a key that does not pay as it should got of an honest payee for nothing, at most: two
-    /// windows, one more for each back-off that fitted into the time, and what is forgiven of what
-    /// it paid for. For schedules in which nobody starts again. Returns the most that was gained,
-    /// in hundredths of a window.
+    /// What a key that does not pay as it should got of an honest payee for nothing, at most: what
+    /// is forgiven, one window, and one more for each back-off that is over (docs/RULES.md, what
+    /// others can gain). A key whose credit came back got no more than it paid for.
+    /// For schedules in which nobody starts again. Returns the most that was gained, in hundredths
+    /// of a window.
     pub(crate) fn check_gain(&self) -> u64 {
         let mut gained = 0;
-        let secs = self.now.as_nanos() / 1_000_000_000;
-        let mut back_offs = 0;
-        let (mut waited, mut wait) = (0, 60);
-        while waited + wait <= secs {
-            waited += wait;
-            wait = (wait * 2).min(3_600);
-            back_offs += 1;
-        }
         for payee in self.nodes.iter().filter(|node| node.play == Play::Honest) {
-            for payer in self.nodes.iter().filter(|node| node.play != Play::Honest) {
-                let pair = (payer.id(), payee.id());
+            let payers = self.nodes.iter().filter(|node| node.play != Play::Honest);
+            let keys = payers.flat_map(|node| node.ids().into_iter().map(|id| (node.play, id)));
+            for (play, key) in keys {
+                let pair = (key, payee.id());
                 let granted = self.truth.granted.get(&pair).copied().unwrap_or(0);
-                let window = self.truth.window_max.get(&pair).copied().unwrap_or(0);
-                let view = payee.exchange.pair(payer.id());
+                let back_offs = self.truth.back_offs.get(&pair);
+                let (is_backing_off, back_offs) = back_offs.copied().unwrap_or_default();
+                let view = payee.exchange.pair(key);
                 let cleared = view.map_or(0, |view| view.paid_bytes.get());
                 let unpaid = granted.saturating_sub(cleared);
-                let most = (2 + back_offs) * window + cleared / 32;
+                let window = self.window_most(cleared);
+                let forgiven = u64::from(PIECE_LEN_MAX) + cleared / 32;
+                let windows = back_offs + u64::from(!is_backing_off);
+                let most = forgiven + windows * window;
                 assert!(
                     unpaid <= most,
-                    "{:?} got {unpaid} bytes of {granted} for nothing, of at most {most}",
-                    payer.play
+                    "{play:?} got {unpaid} bytes of {granted} for nothing, of at most {most}"
+                );
+                let tries = back_offs * u64::from(PIECE_LEN_MAX);
+                assert!(
+                    !self.is_credit_back(pair) || unpaid <= cleared + tries,
+                    "{play:?} got {unpaid} bytes of {granted} for nothing and its credit back"
                 );
                 gained = gained.max(unpaid * 100 / window.max(1));
             }
         }
         gained
+    }
+
+    /// The most that P1 lets anybody owe who paid for so much; where a window fell, one piece more.
+    fn window_most(&self, cleared: u64) -> u64 {
+        let piece = u64::from(PIECE_LEN_MAX);
+        let full = (2 * piece).clamp(WINDOW.min.get(), WINDOW.max.get());
+        let bonus = (cleared / 16).min(WINDOW.bonus_max.get());
+        let fall = if cleared > 0 { piece } else { 0 };
+        (piece + cleared).min(full + bonus) + fall
+    }
+
+    /// Whether every lock of a payer for a payee was closed before its time.
+    fn is_credit_back(&self, (payer, payee): (NodeId, NodeId)) -> bool {
+        let unix = self.unix();
+        let locks = self.settlement.locks.values();
+        let mut locks = locks
+            .filter(|status| status.lock.body.payer == payer && status.lock.body.payee == payee)
+            .peekable();
+        locks.peek().is_some()
+            && locks.all(|status| status.closed && unix <= status.lock.body.returns_at())
     }
 
     /// L3: nothing is paid out above what was signed and what is locked.
@@ -109,9 +136,10 @@ impl World {
 
     /// Σ ever signed ≤ value of verified blocks, for every honest payer, restored or not.
     fn check_charges(&self) {
-        for payer in self.nodes.iter().filter(|node| node.play != Play::Forger) {
-            for payee in &self.nodes {
-                let pair = (payer.id(), payee.id());
+        let payers = self.nodes.iter();
+        for payer in payers.filter(|node| !node.play.is_past_its_books()) {
+            for payee in self.nodes.iter().flat_map(Node::ids) {
+                let pair = (payer.id(), payee);
                 let signed: u64 = self
                     .truth
                     .signed
@@ -134,15 +162,22 @@ impl World {
         let mut text = format!("at {}\n", self.now);
         for (index, node) in self.nodes.iter().enumerate() {
             text += &format!(
-                "node {index}, starts {}, {} asks\n",
+                "node {index}, starts {}, {} asks, {} pieces, holders {:?}\n",
                 node.starts,
-                node.asks.len()
+                node.asks.len(),
+                node.have.len(),
+                node.leases
+                    .iter()
+                    .map(|(k, l)| (k.1, l.holder, l.blocks.iter().flatten().count()))
+                    .collect::<Vec<_>>(),
             );
             for (peer, state) in &node.peers {
                 text += &format!(
-                    "  {peer:?} to {} fast {} quoted {:?} bid {}\n",
+                    "  {peer:?} to {} fast {} unchoked us {} asked {} quoted {:?} bid {}\n",
                     state.remote,
                     state.fast,
+                    state.unchoked_us,
+                    state.requested.len(),
                     node.exchange.quoted(*peer),
                     node.exchange.own_bid(*peer),
                 );

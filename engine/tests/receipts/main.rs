@@ -21,6 +21,7 @@ mod copies;
 mod duo;
 mod forgetting;
 mod node;
+mod plays;
 mod questions;
 mod scheme;
 mod settlement;
@@ -51,6 +52,11 @@ struct Totals {
     /// The most that a key which does not pay as it should got for nothing, in hundredths of a
     /// window.
     gained_max: u64,
+    /// The most of a schedule that honest nodes wrote off of one player, in bytes.
+    written_off_max: u64,
+    /// Keys that had whims.
+    keys: u64,
+    back_offs: u64,
 }
 
 /// One schedule, from its seed to its end.
@@ -58,8 +64,9 @@ fn run(rng_seed: u64, plays: &[Play], rough: Roughness) -> World {
     let mut world = World::new(rng_seed, plays, 16);
     world.seed(0, 0);
     world.seed(1, 1);
-    if plays.contains(&Play::Garbage) {
-        // Somebody else has what the garbage seeder has.
+    let serves_badly = |play: &Play| *play == Play::Garbage || play.serves_as_it_likes();
+    if plays.iter().any(serves_badly) {
+        // Somebody else has what the bad seeder has.
         world.seed(2, 1);
     }
     world.spoilt_per_mille = [0, 0, 5, 30][world.rng.index(4)];
@@ -120,7 +127,7 @@ fn dishonest(name: &str, plays: &[Play], seeds: Vec<u64>) {
 
 /// The same where nobody starts again, so that what was gained can be bounded.
 fn bounded(name: &str, plays: &[Play], seeds: Vec<u64>) {
-    schedules(name, plays, seeds, SMOOTH);
+    schedules(name, plays, seeds, SLOW);
 }
 
 fn schedules(name: &str, plays: &[Play], seeds: Vec<u64>, rough: Roughness) {
@@ -129,6 +136,9 @@ fn schedules(name: &str, plays: &[Play], seeds: Vec<u64>, rough: Roughness) {
         let _replay = Replay(name, seed);
         let mut world = run(seed, plays, rough);
         let rounds = world.drain_all(ROUNDS_MAX);
+        if rounds == ROUNDS_MAX {
+            println!("{}", world.describe());
+        }
         world.quiesce(QUIET_SECS);
         for (index, node) in world.nodes.iter().enumerate() {
             let complete = node.play != Play::Honest || world.is_complete(index);
@@ -158,6 +168,17 @@ impl Totals {
             self.misbehaved += node.misbehaved;
             self.written_off += node.written_off.values().sum::<u64>();
         }
+        let back_offs = world.truth.back_offs.values();
+        self.back_offs += back_offs.map(|(_, count)| count).sum::<u64>();
+        for rogue in world.nodes.iter().filter(|node| node.play.has_whims()) {
+            let keys = rogue.ids();
+            let honest = world.nodes.iter().filter(|node| node.play == Play::Honest);
+            let off = honest.flat_map(|node| &node.written_off);
+            let off = off.filter(|(key, _)| keys.contains(key));
+            let off = off.map(|(_, bytes)| bytes).sum();
+            self.written_off_max = self.written_off_max.max(off);
+            self.keys += u64::try_from(keys.len()).expect("few");
+        }
     }
 }
 
@@ -172,6 +193,7 @@ const SMOOTH: Roughness = Roughness {
     restores: false,
     expiry: false,
     end_game_of: 12,
+    waits_of: 0,
 };
 const ROUGH: Roughness = Roughness {
     steps: 600,
@@ -179,6 +201,12 @@ const ROUGH: Roughness = Roughness {
     restores: true,
     expiry: true,
     end_game_of: 12,
+    waits_of: 0,
+};
+/// Long enough for several back-offs.
+const SLOW: Roughness = Roughness {
+    waits_of: 20,
+    ..SMOOTH
 };
 
 #[test]
@@ -298,4 +326,43 @@ fn a_garbage_seeder_is_never_paid_for_garbage() {
 fn a_forger_is_found_out_and_harms_nobody() {
     let plays = [Play::Honest, Play::Forger, Play::Honest];
     dishonest("a_forger", &plays, seeds(25, 70_000));
+}
+
+const WHIMS_OF_PAYERS: [Play; 4] = [Play::Flips, Play::Drips, Play::Parks, Play::Rekeys];
+const WHIMS_OF_PAYEES: [Play; 4] = [
+    Play::Stalls,
+    Play::QuotesZero,
+    Play::QuotesNonsense,
+    Play::ChokesForGood,
+];
+
+/// One with whims among honest nodes, with starts and without, and two of a kind.
+fn whims(name: &str, play: Play, count: u64, first: u64) {
+    let alone = [Play::Honest, play, Play::Honest];
+    dishonest(name, &alone, seeds(count, first));
+    bounded(name, &alone, seeds(count, first + 3_000));
+    let many = [Play::Honest, play, Play::Honest, play];
+    bounded(name, &many, seeds(count, first + 6_000));
+}
+
+#[test]
+fn payers_with_whims_gain_windows_and_no_more() {
+    for (nth, play) in (13..).zip(WHIMS_OF_PAYERS) {
+        whims("payers_with_whims", play, 8, nth * 10_000);
+    }
+}
+
+#[test]
+fn payees_with_whims_are_paid_for_what_came_and_hold_nobody_up() {
+    for (nth, play) in (17..).zip(WHIMS_OF_PAYEES) {
+        whims("payees_with_whims", play, 8, nth * 10_000);
+    }
+}
+
+#[test]
+#[ignore = "the long form: minutes, with --release"]
+fn long_form_of_whims() {
+    for (nth, play) in (30..).zip(WHIMS_OF_PAYERS.into_iter().chain(WHIMS_OF_PAYEES)) {
+        whims("long_form_of_whims", play, 1_000, nth * 10_000);
+    }
 }

@@ -18,6 +18,7 @@ use seedbank_ledger::tally::{TallyKey, TallyRow};
 use seedbank_ledger::{Identity, Instant, NodeId, Rate, UnixTime};
 
 use crate::copies::Owed;
+use crate::plays::Whims;
 
 pub(crate) type PieceKey = (TorrentId, PieceIndex);
 pub(crate) type Store = BTreeMap<RowKey, TallyRow>;
@@ -49,6 +50,48 @@ pub(crate) enum Play {
     Garbage,
     /// Sends forged, foreign, replayed, crossed and overdrawn receipts and locks.
     Forger,
+    /// Another bid at every turn, from nothing to the highest; pays for some of what comes.
+    Flips,
+    /// Pays a block at a time, late.
+    Drips,
+    /// Has a lock and bids, and takes nothing; then takes what it can.
+    Parks,
+    /// Pays a micro-credit or two, takes a window, and comes back under another key with the same
+    /// credit.
+    Rekeys,
+    /// Takes a bid, lets its payer ask, and sends nothing, or a byte.
+    Stalls,
+    /// Quotes the paid class at nothing.
+    QuotesZero,
+    /// Quotes something else at every turn.
+    QuotesNonsense,
+    /// Chokes for ever who owes it something, or has paid.
+    ChokesForGood,
+}
+
+impl Play {
+    /// Whether it varies what it does as `plays.rs` says.
+    pub(crate) const fn has_whims(self) -> bool {
+        self.takes_as_it_likes() || self.serves_as_it_likes()
+    }
+
+    /// A payer with whims.
+    pub(crate) const fn takes_as_it_likes(self) -> bool {
+        matches!(self, Self::Flips | Self::Drips | Self::Parks | Self::Rekeys)
+    }
+
+    /// A payee with whims.
+    pub(crate) const fn serves_as_it_likes(self) -> bool {
+        matches!(
+            self,
+            Self::Stalls | Self::QuotesZero | Self::QuotesNonsense | Self::ChokesForGood
+        )
+    }
+
+    /// Whether what it signs and says goes past its own exchange.
+    pub(crate) const fn is_past_its_books(self) -> bool {
+        self.has_whims() || matches!(self, Self::Forger)
+    }
 }
 
 /// One message on a connection's stream, in one direction.
@@ -91,6 +134,8 @@ pub(crate) struct Lease {
 
 pub(crate) struct Peer {
     pub(crate) remote: usize,
+    /// The key that the remote had when it was connected.
+    pub(crate) key: NodeId,
     pub(crate) torrent_id: TorrentId,
     pub(crate) fast: bool,
     pub(crate) out: VecDeque<Out>,
@@ -98,6 +143,8 @@ pub(crate) struct Peer {
     pub(crate) bid_said: Rate,
     pub(crate) quote_said: Service,
     pub(crate) unchoked: bool,
+    /// As the choker of the model decided it: the bid at which it has a paid seat, and the cap.
+    pub(crate) seat: Option<(Rate, Rate)>,
     pub(crate) queue: VecDeque<(Block, Rate)>,
     pub(crate) unchoked_us: bool,
     pub(crate) requested: Vec<Block>,
@@ -128,6 +175,9 @@ pub(crate) struct Node {
     pub(crate) suspended: u64,
     pub(crate) misbehaved: u64,
     pub(crate) spent: u64,
+    pub(crate) whims: Whims,
+    /// Keys that it had before.
+    pub(crate) former: Vec<NodeId>,
 }
 
 pub(crate) fn terms() -> Terms {
@@ -171,6 +221,8 @@ impl Node {
             suspended: 0,
             misbehaved: 0,
             spent: 0,
+            whims: Whims::default(),
+            former: Vec::new(),
         }
     }
 
@@ -178,17 +230,32 @@ impl Node {
         self.identity.id()
     }
 
+    /// Its key and those that it had before.
+    pub(crate) fn ids(&self) -> Vec<NodeId> {
+        let former = self.former.iter().copied();
+        former.chain([self.id()]).collect()
+    }
+
     /// Starts again from the store: everything else is lost.
     pub(crate) fn start(&mut self, network: Network, window: Window, at: Instant, unix: UnixTime) {
         self.starts += 1;
+        let free = Rate::ZERO;
+        let rate_min = match self.play {
+            Play::QuotesZero => free,
+            _ => terms().rate_min,
+        };
         let setup = Setup {
             identity: self.identity.clone(),
             network: Some(network),
-            terms: terms(),
+            terms: Terms {
+                rate_min,
+                ..terms()
+            },
             window,
             nonce_salt: self.starts,
         };
         let rows: Vec<TallyRow> = self.store.values().cloned().collect();
+        let unix = self.whims.clock(unix);
         self.exchange = Exchange::new(setup, &rows, at, unix);
         self.leases.clear();
         self.avoid.clear();

@@ -50,6 +50,12 @@ impl Settlement {
         self.available.get(&of).copied().unwrap_or(0)
     }
 
+    /// All that one account has free goes to another.
+    pub(crate) fn hand_over(&mut self, from: NodeId, to: NodeId) {
+        let amount = self.available.remove(&from).unwrap_or(0);
+        *self.available.entry(to).or_default() += amount;
+    }
+
     /// Opens a lock, unless a live one of this pair exists.
     pub(crate) fn open(
         &mut self,

@@ -17,6 +17,7 @@ use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate, RawCost, UnixTime}
 
 use crate::copies::{Copies, Owed};
 use crate::node::{Ask, Node, Out, Peer, Play, Wire};
+use crate::plays::Whims;
 use crate::settlement::Settlement;
 
 /// A window small enough that a few pieces fill it.
@@ -25,6 +26,7 @@ pub(crate) const WINDOW: Window = Window {
     max: Bytes::new(64 << 20),
     bonus_max: Bytes::new(64 * 1024),
 };
+pub(crate) const PIECE_LEN_MAX: u32 = 49_152;
 pub(crate) const LOCK_TTL_SECS: u64 = 3_600;
 const STARTED_AT: u64 = 1_700_000_000;
 
@@ -53,8 +55,10 @@ pub(crate) struct Truth {
     pub(crate) signed: BTreeMap<LockId, (NodeId, NodeId, u64)>,
     /// Bytes granted in the paid class, less those taken back, since the payee's last start.
     pub(crate) granted: BTreeMap<(NodeId, NodeId), u64>,
-    /// The largest window that was allowed.
-    pub(crate) window_max: BTreeMap<(NodeId, NodeId), u64>,
+    /// Bytes that left a paid seat for less than its price.
+    pub(crate) underpriced: u64,
+    /// Times that a payer began to back off at a payee.
+    pub(crate) back_offs: BTreeMap<(NodeId, NodeId), (bool, u64)>,
 }
 
 pub(crate) struct World {
@@ -86,16 +90,17 @@ impl World {
         let mut rng = Rng::new(rng_seed);
         let mut settlement = Settlement::new();
         let network = settlement.network;
-        let nodes: Vec<Node> = (1..)
+        let mut nodes: Vec<Node> = (1..)
             .zip(plays)
             .map(|(secret, play)| Node::new(secret, *play, network, WINDOW))
             .collect();
-        for node in &nodes {
-            settlement.grant(node.id(), 50_000_000);
+        for node in &mut nodes {
+            node.whims = Whims::draw(&mut rng, plays, node.play);
+            settlement.grant(node.id(), node.whims.credit);
         }
         let torrents = (0..2)
             .map(|index| {
-                let piece_len = [32_768, 49_152][rng.index(2)];
+                let piece_len = [32_768, PIECE_LEN_MAX][rng.index(2)];
                 let half = pieces * u64::from(piece_len) / 2;
                 let len = half + 1 + rng.below(half);
                 Torrent {
@@ -170,6 +175,7 @@ impl World {
                 self.send_held(index);
                 self.drain(index);
             }
+            self.count_back_offs();
         }
         panic!("a node wakes for ever");
     }
@@ -255,6 +261,7 @@ impl World {
         self.note_signed(index, &message);
         let drop_it = self.rng.chance(1, 2);
         let (fate, wait) = match self.nodes[index].play {
+            Play::Flips if self.rng.chance(self.nodes[index].whims.keeps_percent, 100) => (0, 0),
             Play::Fickle => (self.rng.below(4), self.rng.below(100)),
             _ => (2, 0),
         };
@@ -278,13 +285,17 @@ impl World {
         assert!(encoded.len() <= MESSAGE_LEN_MAX);
         let decoded = ReceiptMessage::decode(&encoded).expect("an encoded message is one");
         assert_eq!(decoded, message);
+        let is_mute = matches!(
+            node.play,
+            Play::NeverPays | Play::Drips | Play::Parks | Play::Rekeys
+        );
         let message = match (node.play, message) {
-            (Play::NeverPays, ReceiptMessage::Receipt(_)) => return,
-            (Play::NeverPays, ReceiptMessage::Close { lock_id, .. }) => ReceiptMessage::Close {
+            (_, ReceiptMessage::Receipt(_)) if is_mute => return,
+            (_, ReceiptMessage::Close { lock_id, .. }) if is_mute => ReceiptMessage::Close {
                 lock_id,
                 newest: None,
             },
-            (Play::NeverPays | Play::LyingSync, ReceiptMessage::Sync(entries)) => {
+            (play, ReceiptMessage::Sync(entries)) if is_mute || play == Play::LyingSync => {
                 let entries = entries.into_iter().map(without_receipt).collect();
                 ReceiptMessage::Sync(entries)
             }
@@ -294,7 +305,7 @@ impl World {
                 node.late.push_back((at, peer, message));
                 return;
             }
-            (Play::Fickle, message @ ReceiptMessage::Receipt(_)) => match fate {
+            (Play::Fickle | Play::Flips, message @ ReceiptMessage::Receipt(_)) => match fate {
                 0 => return,
                 1 => {
                     let at = self.now.after(Duration::from_secs(wait));
@@ -355,8 +366,10 @@ impl World {
         let piece_len = self.geometry(torrent_id).piece_len();
         for side in 0..2 {
             let (index, remote) = (ends[side], ends[1 - side]);
+            let key = self.nodes[remote].id();
             let node = &mut self.nodes[index];
-            node.peers.insert(peer, Peer::new(remote, torrent_id, fast));
+            let state = Peer::new(remote, key, torrent_id, fast);
+            node.peers.insert(peer, state);
             let opened = Opened {
                 peer,
                 torrent_id,
@@ -400,8 +413,8 @@ impl World {
 
     /// A paid grant that did not leave.
     pub(crate) fn take_back(&mut self, index: usize, peer: PeerIndex, block: Block, rate: Rate) {
-        let remote = self.nodes[index].peers[&peer].remote;
-        let pair = (self.nodes[remote].id(), self.nodes[index].id());
+        let payer = self.nodes[index].peers[&peer].key;
+        let pair = (payer, self.nodes[index].id());
         let granted = self.truth.granted.entry(pair).or_default();
         *granted = granted.saturating_sub(u64::from(block.len));
         let node = &mut self.nodes[index];
@@ -443,7 +456,7 @@ impl World {
         self.restart(index);
     }
 
-    fn restart(&mut self, index: usize) {
+    pub(crate) fn restart(&mut self, index: usize) {
         let peers: Vec<PeerIndex> = self.nodes[index].peers.keys().copied().collect();
         for peer in peers {
             let Some(link) = self.links.get_mut(&peer) else {
@@ -500,15 +513,17 @@ fn without_receipt(entry: SyncEntry) -> SyncEntry {
 }
 
 impl Peer {
-    fn new(remote: usize, torrent_id: TorrentId, fast: bool) -> Self {
+    fn new(remote: usize, key: NodeId, torrent_id: TorrentId, fast: bool) -> Self {
         Self {
             remote,
+            key,
             torrent_id,
             fast,
             out: VecDeque::new(),
             bid_said: Rate::ZERO,
             quote_said: Service::Open,
             unchoked: false,
+            seat: None,
             queue: VecDeque::new(),
             unchoked_us: false,
             requested: Vec::new(),
