@@ -13,6 +13,7 @@ mod dialling;
 mod doorway;
 mod fetching;
 mod greeting;
+mod haggling;
 mod limits;
 mod linking;
 mod living;

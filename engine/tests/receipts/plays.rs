@@ -38,7 +38,7 @@ pub(crate) struct Whims {
     closes_one_in: u64,
     /// Of what it should sign it keeps back so much, or of blocks it serves so many.
     pub(crate) keeps_percent: u64,
-    /// What it does at the most before it is done.
+    /// Seconds for which it may keep a payment past its own books.
     late_secs_max: u64,
     /// What it bids and quotes.
     rates: Vec<Rate>,

@@ -18,6 +18,8 @@ const HOSTILE: [Script; 5] = [
 /// earned (docs/RULES.md, S1).
 const FOR_ANYBODY: u64 = 16;
 const SHARE: u64 = 16;
+/// An honest payee alone sends it all in 13 s.
+const BESIDE_SECS_MAX: u64 = 60;
 
 /// Every script and number of payees on torrents of these pieces and blocks, each once a seed.
 fn play(shapes: &[(u32, u32)], seeds: &[u64]) {
@@ -77,6 +79,51 @@ fn honest_payees_are_paid_for_every_block_they_send() {
         println!("honest: {count} payees: {outcome:?}");
         assert!(outcome.secs.is_some(), "{count} payees: {outcome:?}");
         assert!(outcome.gain >= outcome.sent, "{count} payees: {outcome:?}");
+    }
+}
+
+/// Payees that stall, quote nothing or nonsense, or choke for good, under one key after another,
+/// beside one that is honest: what is due to all of them together is what came, and the torrent is
+/// complete almost as soon as if they were not there.
+fn beside_an_honest_payee(count: usize, seeds: std::ops::Range<u64>) {
+    let mut faults = Vec::new();
+    for script in [
+        Script::Mute,
+        Script::Zero,
+        Script::Nonsense,
+        Script::ChokeForGood,
+    ] {
+        for rng_seed in seeds.clone() {
+            let swarm = Swarm {
+                pieces: 32,
+                blocks: 16,
+                count,
+                script,
+                rng_seed,
+            };
+            let outcome = Buyer::new(swarm).run();
+            println!("{script:?}, {count} payees, seed {rng_seed}: {outcome:?}");
+            let most = outcome.blocks / SHARE + FOR_ANYBODY;
+            let is_done = outcome.secs.is_some_and(|secs| secs <= BESIDE_SECS_MAX);
+            if outcome.gain > most || !is_done {
+                faults.push(format!("{swarm:?}: {outcome:?}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn payees_with_whims_are_owed_for_what_came_and_hold_nobody_up() {
+    beside_an_honest_payee(2, 1..4);
+    beside_an_honest_payee(5, 1..4);
+}
+
+#[test]
+#[ignore = "minutes, with --nocapture"]
+fn long_form_of_whims() {
+    for count in [2, 3, 5, 9] {
+        beside_an_honest_payee(count, 100..150);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::wire::message::Message;
 use crate::wire::receipt::ReceiptMessage;
 
 mod attack;
+mod whims;
 
 const MIB: u64 = 1 << 20;
 const ASK: u64 = 1_000;
@@ -162,8 +163,16 @@ impl Scene {
     }
 
     /// Lets time pass; somebody acts before each step.
-    fn run_with(&mut self, secs: u64, mut act: impl FnMut(&mut Self)) {
-        for step in 0..secs * STEPS_PER_SEC {
+    fn run_with(&mut self, secs: u64, act: impl FnMut(&mut Self)) {
+        self.run_steps_with(secs * STEPS_PER_SEC, act);
+    }
+
+    fn run_steps(&mut self, steps: u64) {
+        self.run_steps_with(steps, |_| {});
+    }
+
+    fn run_steps_with(&mut self, steps: u64, mut act: impl FnMut(&mut Self)) {
+        for step in 0..steps {
             act(self);
             for index in 0..self.players.len() {
                 self.play(index, step);

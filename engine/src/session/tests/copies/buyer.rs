@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use seedbank_ledger::{Bytes, Identity, MicroCredits, Rate, RawCost};
 
+use crate::asked::BlockFate;
 use crate::credit::wallet::tests::settlement::Settlement;
 use crate::interface::command::{BoostOrder, Command};
 use crate::interface::config::Policy;
+use crate::interface::input::PeerEvent;
 use crate::interface::view::TorrentState;
 use crate::rng::Rng;
 use crate::session::peer::Peer;
@@ -47,6 +49,24 @@ pub(super) enum Script {
     Stall,
     /// Whatever comes to its mind.
     Draw,
+    /// The first is honest, the others let us ask and send nothing, or a byte.
+    Mute,
+    /// The first is honest, the others quote the paid class at nothing, with any window.
+    Zero,
+    /// The first is honest, the others quote something else at every turn.
+    Nonsense,
+    /// The first is honest, the others choke for good once something was signed for them.
+    ChokeForGood,
+}
+
+impl Script {
+    /// Whether the first payee is honest and the others come back under other keys.
+    pub(super) const fn is_beside_an_honest_one(self) -> bool {
+        matches!(
+            self,
+            Self::Mute | Self::Zero | Self::Nonsense | Self::ChokeForGood
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +99,10 @@ struct Payee {
     granted: VecDeque<Block>,
     /// It keeps what it is asked for.
     holds: bool,
+    /// What a block that it sends costs at most, by its own word.
+    cap: Rate,
+    /// It chokes for good.
+    is_done: bool,
 }
 
 pub(super) struct Buyer {
@@ -217,6 +241,8 @@ impl Buyer {
             lets_us: false,
             granted: VecDeque::new(),
             holds: false,
+            cap: Rate::MAX,
+            is_done: false,
         };
         self.quote(peer);
         payee
@@ -240,11 +266,38 @@ impl Buyer {
             return;
         }
         let own = u64::try_from(index).expect("few");
-        if step == 0 || self.swarm.script != Script::Draw {
+        let is_done = self.payees[index].is_done;
+        if step == 0 || self.swarm.script != Script::Draw && !is_done {
             self.set_choking(index, false);
         }
         let script = self.swarm.script;
+        if index > 0 && script.is_beside_an_honest_one() && self.rng.chance(1, 400) {
+            return self.come_back(index);
+        }
         match script {
+            _ if index == 0 && script.is_beside_an_honest_one() => self.serve(0, step),
+            Script::Mute if self.rng.chance(1, 100) => self.send_a_byte(peer),
+            Script::Mute => {}
+            Script::Zero | Script::Nonsense => {
+                if self.rng.chance(1, 4) {
+                    self.quote_anything(index);
+                }
+                if self.rng.chance(1, 8) {
+                    self.send_some(peer, 4, false);
+                }
+            }
+            Script::ChokeForGood if is_done => {}
+            Script::ChokeForGood => {
+                self.send_some(peer, 1, false);
+                let key = self.market.rig.session.market.exchange().key_of(peer);
+                let exchange = self.market.rig.session.market.exchange();
+                let pair = key.and_then(|key| exchange.pair(key));
+                let is_paid = pair.is_some_and(|pair| !pair.signed.is_zero());
+                if is_paid && self.rng.chance(1, 10) || self.rng.chance(1, 300) {
+                    self.payees[index].is_done = true;
+                    self.set_choking(index, true);
+                }
+            }
             Script::Honest => self.serve(index, step),
             Script::Echo if index == 0 => self.send_some(peer, 4, false),
             Script::Hold if index == 0 => (0..4).for_each(|_| self.send_some(peer, 2, false)),
@@ -275,6 +328,48 @@ impl Buyer {
             }
             Script::Draw => self.improvise(index),
         }
+    }
+
+    /// Its connection ends, and it is there again, under another key or the same.
+    fn come_back(&mut self, index: usize) {
+        let Payee { peer, number, .. } = self.payees[index];
+        self.market.rig.close(peer);
+        self.payees[index] = match self.rng.chance(1, 2) || self.keys > 200 {
+            true => self.come(number),
+            false => self.join(),
+        };
+    }
+
+    /// The first byte of something that it was asked for.
+    fn send_a_byte(&mut self, peer: PeerIndex) {
+        if let Some(block) = self.owed(peer).first() {
+            let block = Block { len: 1, ..*block };
+            let fate = BlockFate::Unrequested;
+            let event = PeerEvent::Block { block, fate };
+            self.market.rig.hears(peer, vec![event]);
+        }
+    }
+
+    /// Of `Zero`, the paid class at nothing; of `Nonsense`, anything.
+    fn quote_anything(&mut self, index: usize) {
+        let numbers = [0, 1, 1 << 14, 1 << 40, u64::MAX - 1, u64::MAX];
+        let mut number = || numbers[self.rng.index(numbers.len())];
+        let (rate, window, written_off) = (number(), number(), number());
+        let states = [QuoteState::Open, QuoteState::Queued, QuoteState::Paid];
+        let (state, rate) = match (self.swarm.script, states[self.rng.index(3)]) {
+            (Script::Zero, _) => (QuoteState::Paid, 0),
+            (_, QuoteState::Paid) => (QuoteState::Paid, rate),
+            (_, state) => (state, 0),
+        };
+        let quote = Quote {
+            state,
+            rate: Rate::new(rate),
+            window: Bytes::new(window),
+            written_off: Bytes::new(written_off),
+        };
+        self.payees[index].cap = Rate::new(rate);
+        let peer = self.payees[index].peer;
+        self.market.say(peer, &ReceiptMessage::Quote(quote));
     }
 
     /// Whether a payee is asked for enough by now to keep it.
@@ -399,8 +494,13 @@ impl Buyer {
     }
 
     fn send(&mut self, peer: PeerIndex, block: Block) {
+        let mut payees = self.payees.iter();
+        let cap = payees
+            .find(|payee| payee.peer == peer)
+            .map(|payee| payee.cap);
         let cost = self
             .bid_for(peer, block)
+            .min(cap.unwrap_or(Rate::MAX))
             .raw_cost(Bytes::new(u64::from(block.len)));
         let sum = match self.is_there(&block) {
             true => &mut self.copies,

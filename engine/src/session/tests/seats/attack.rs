@@ -37,7 +37,7 @@ impl Scene {
     }
 
     /// The player's connection ends and it comes back at once.
-    fn reconnect(&mut self, index: usize) {
+    pub(super) fn reconnect(&mut self, index: usize) {
         self.market.settle();
         let Player {
             peer, secret, bid, ..
