@@ -263,7 +263,12 @@ impl<S: StoreRead> NetworkLedger<S> {
         limit: usize,
     ) -> Result<Vec<StatementLine>, LedgerError> {
         let state = self.ledger.state();
-        let first = after.map_or(Sequence::ZERO, Sequence::next);
+        // Whoever asks may name any line.
+        let first = match after.map(|after| after.get().checked_add(1)) {
+            None => Sequence::ZERO,
+            Some(Some(first)) => Sequence::new(first),
+            Some(None) => return Ok(Vec::new()),
+        };
         let from = statement_key(account, first);
         let until = statement_key(account, Sequence::MAX);
         let rows =
