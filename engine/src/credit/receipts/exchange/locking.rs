@@ -56,6 +56,8 @@ impl Exchange {
         }
         self.summarise_locks(key, None);
         self.turn(key, at);
+        // Anybody may open a lock for us and let it end.
+        self.forget_what_is_least(key);
     }
 
     fn own_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
