@@ -256,25 +256,6 @@ fn m9_of_too_many_pairs_the_one_worth_least_yields() {
     assert_eq!(exchange.pairs().count(), PAIRS_MAX);
 }
 
-/// Who took and acknowledged nothing is worth no more than who said what it took.
-#[test]
-fn who_took_in_silence_is_remembered_no_longer_than_who_acknowledged_it() {
-    let duo = Duo::new();
-    let now = duo.now;
-    let mut exchange = full(&duo, now);
-    let [silent, honest] = [1, 2].map(Stranger::new);
-    for stranger in [&silent, &honest] {
-        stranger.connects(&mut exchange, now);
-        let granted = exchange.grant(stranger.peer, BLOCK_LEN, Rate::ZERO, now);
-        assert_eq!(granted, Granted::Open);
-    }
-    honest.acknowledges(&mut exchange, bytes(1).get(), now);
-    exchange.tick(now.after(Duration::from_secs(2)));
-    silent.closes(&mut exchange, now);
-    honest.closes(&mut exchange, now);
-    assert_eq!(exchange.pair(silent.identity.id()), None);
-}
-
 /// A lock that a stranger opened and let end is a line of ours, and no pair.
 #[test]
 fn locks_that_strangers_let_end_leave_no_pairs() {
