@@ -42,6 +42,10 @@ pub(crate) struct Duo {
     pub(crate) held: BTreeSet<(PeerIndex, usize)>,
     /// Whether the settlement node answers the payee.
     pub(crate) reachable: bool,
+    /// Closes that are on their way to the settlement node; `None`: each is there at once.
+    pub(crate) closes: Option<Vec<LockId>>,
+    /// Claims that were made.
+    pub(crate) claims: u64,
     pub(crate) violations: Vec<Violation>,
     pub(crate) notices: Vec<(usize, Notice)>,
     pub(crate) events: Vec<(usize, CreditEvent)>,
@@ -67,6 +71,8 @@ impl Duo {
             wire: BTreeMap::new(),
             held: BTreeSet::new(),
             reachable: true,
+            closes: None,
+            claims: 0,
             violations: Vec::new(),
             notices: Vec::new(),
             events: Vec::new(),
@@ -323,6 +329,7 @@ impl Duo {
                 }
             }
             Errand::Claim(claim) => {
+                self.claims += 1;
                 if self.reachable
                     && let Some(status) = self.settlement.claim(&claim)
                 {
@@ -330,7 +337,9 @@ impl Duo {
                 }
             }
             Errand::CloseLock(lock_id) => {
-                if let Some(status) = self.settlement.close(me, lock_id) {
+                if let Some(closes) = &mut self.closes {
+                    closes.push(lock_id);
+                } else if let Some(status) = self.settlement.close(me, lock_id) {
                     for other in &mut self.nodes {
                         other.exchange.lock_status(&status, self.now);
                     }

@@ -3,7 +3,7 @@
 
 use seedbank_engine::credit::output::CreditOutput;
 use seedbank_engine::credit::receipts::exchange::{Exchange, Setup};
-use seedbank_engine::credit::receipts::limits::{PAIRS_MAX, Window};
+use seedbank_engine::credit::receipts::limits::{PAIRS_BUSY_MAX, PAIRS_MAX, Window};
 use seedbank_engine::credit::receipts::{Granted, Opened, Service};
 use seedbank_engine::units::{BLOCK_LEN, PeerIndex};
 use seedbank_engine::wire::extended::ReceiptOffer;
@@ -11,7 +11,10 @@ use seedbank_engine::wire::receipt::{Hello, ReceiptMessage};
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::auth::Auth;
 use seedbank_ledger::signed::channel::{Channel, ChannelKind};
+use seedbank_ledger::signed::lock::{Lock, LockId};
+use seedbank_ledger::signed::order::OrderHash;
 use seedbank_ledger::signed::receipt::Receipt;
+use seedbank_ledger::statement::LockStatus;
 use seedbank_ledger::tally::{PairRow, TallyKey, TallyRow};
 use seedbank_ledger::{
     Bytes, Duration, Identity, Instant, MicroCredits, NetworkId, NodeId, Rate, RawCost, UnixTime,
@@ -251,6 +254,72 @@ fn m9_of_too_many_pairs_the_one_worth_least_yields() {
     assert_eq!(gone(&outputs).len(), 1);
     assert_eq!(exchange.pair(node(1)), None);
     assert_eq!(exchange.pairs().count(), PAIRS_MAX);
+}
+
+/// A lock that a stranger opened and let end is a line of ours, and no pair.
+#[test]
+fn locks_that_strangers_let_end_leave_no_pairs() {
+    let mut duo = Duo::new();
+    let (me, now) = (duo.id(PAYEE), duo.now);
+    for number in 0..100 {
+        let stranger = node(number);
+        duo.settlement.grant(stranger, 1);
+        let unix = duo.unix();
+        let opened = duo.settlement.open(stranger, me, 1, 1, unix);
+        let lock_id = opened.expect("it has credit").lock.body.lock_id;
+        let ends = unix.plus_secs(2 * 86_400);
+        duo.settlement.expire(ends);
+        let ended = duo.settlement.status(lock_id).expect("it is known");
+        assert!(ended.closed);
+        duo.nodes[PAYEE].exchange.lock_status(&ended, now);
+    }
+    assert_eq!(duo.nodes[PAYEE].exchange.pairs().count(), 0);
+    duo.nodes[PAYEE].exchange.check_invariants();
+}
+
+/// The least lock from each of as many keys as fit, closed again, kept every new key out until the
+/// grace of the last was over.
+#[test]
+fn keys_whose_locks_were_closed_unused_keep_nobody_out() {
+    let duo = Duo::new();
+    let now = duo.now;
+    let mut exchange = full(&duo, now);
+    let (me, network) = (duo.nodes[PAYEE].id(), duo.settlement.network.id);
+    let free = PAIRS_BUSY_MAX - PAIRS_MAX;
+    for number in 1..=u64::try_from(free).unwrap() {
+        let mut order = [3; 32];
+        order[..8].copy_from_slice(&number.to_le_bytes());
+        let body = Lock {
+            network_id: network,
+            lock_id: LockId::new(number),
+            opening_order: OrderHash::from_bytes(order),
+            payer: Stranger::new(number).identity.id(),
+            payee: me,
+            amount: MicroCredits::new(1),
+            expires_at: duo.unix().plus_secs(7 * 86_400),
+            grace_secs: 86_400,
+        };
+        let open = LockStatus {
+            lock: body.sign(&duo.settlement.identity),
+            claimed: MicroCredits::ZERO,
+            closed: false,
+        };
+        exchange.lock_status(&open, now);
+        let closed = LockStatus {
+            closed: true,
+            ..open
+        };
+        exchange.lock_status(&closed, now);
+        drain(&mut exchange);
+    }
+    assert_eq!(exchange.pairs().count(), PAIRS_BUSY_MAX);
+    let newcomer = Stranger::new(1_000_000);
+    let outputs = newcomer.connects(&mut exchange, now);
+    assert!(exchange.pair(newcomer.identity.id()).is_some());
+    assert_eq!(exchange.pairs().count(), PAIRS_BUSY_MAX);
+    let lock_of_one = |key: &TallyKey| matches!(key, TallyKey::Lock(_));
+    assert_eq!(gone(&outputs).into_iter().filter(lock_of_one).count(), 1);
+    exchange.check_invariants();
 }
 
 /// A lock whose credit has returned leaves no row.

@@ -20,6 +20,7 @@ mod checks;
 mod copies;
 mod duo;
 mod forgetting;
+mod late;
 mod node;
 mod plays;
 mod questions;

@@ -126,9 +126,13 @@ impl Acknowledgements {
 
     /// Whether neither side ever had anything of the other, as far as is known.
     pub fn is_blank(&self) -> bool {
-        let nothing_had = self.ours.receipt.is_none() && self.ours.unsigned.is_none();
         let served = self.acknowledged.saturating_add(self.unacknowledged);
-        nothing_had && served.is_zero()
+        self.gave_nothing() && served.is_zero()
+    }
+
+    /// Whether we never had anything of the other side, as far as is known.
+    pub fn gave_nothing(&self) -> bool {
+        self.ours.receipt.is_none() && self.ours.unsigned.is_none()
     }
 
     /// Their channel, for its summary.

@@ -44,6 +44,8 @@ pub struct EarningLock {
     pub incoming: Incoming,
     /// Paid out, as far as we know.
     pub claimed: MicroCredits,
+    /// What of its receipts counts as paid.
+    counted: MicroCredits,
     /// Where it stands.
     pub state: Earning,
     /// It met P5 when we first saw it: long enough, large enough, grace enough.
@@ -68,6 +70,7 @@ impl EarningLock {
             lock,
             incoming: Incoming::default(),
             claimed: MicroCredits::ZERO,
+            counted: MicroCredits::ZERO,
             state: Earning::Provisional {
                 served: Bytes::ZERO,
             },
@@ -90,6 +93,8 @@ impl EarningLock {
         lock.summary = Summary::stored(receipt.as_ref(), now.at);
         lock.incoming = Incoming::stored(receipt);
         lock.claimed = row.claimed;
+        // Nobody knows whether the last of it counted: nothing counts twice.
+        lock.counted = lock.worth();
         lock.close_asked = row.close_asked;
         lock.claimed_at = None;
         lock
@@ -117,6 +122,27 @@ impl EarningLock {
     pub fn worth(&self) -> MicroCredits {
         let (_, amount) = totals(self.incoming.held());
         amount.min(self.lock.body.amount)
+    }
+
+    /// Counts what its receipts pay by now; returns by how much that has risen. Credit that can be
+    /// claimed in time counts at once, and all other when it was claimed: a receipt of the last
+    /// quarter of the grace may come too late, and a top-up of a lock that ends returns with it.
+    pub fn count(&mut self, now: Now) -> MicroCredits {
+        let three_quarters = u64::from(self.lock.body.grace_secs / 4 * 3);
+        let ends = self.lock.body.expires_at.plus_secs(three_quarters);
+        let is_sure = match self.state {
+            Earning::Provisional { .. }
+            | Earning::Confirmed
+            | Earning::Closing { ordered: false } => now.unix <= ends,
+            Earning::Closing { ordered: true } | Earning::Closed => false,
+        };
+        let counts = match is_sure {
+            true => self.worth(),
+            false => self.worth().min(self.claimed),
+        };
+        let rise = counts.saturating_sub(self.counted);
+        self.counted = self.counted.saturating_add(rise);
+        rise
     }
 
     /// What the lock can still pay for.
@@ -161,6 +187,10 @@ impl EarningLock {
             "a lock pays at most its amount"
         );
         assert!(
+            self.counted <= self.worth(),
+            "no more counts than was signed and is held"
+        );
+        assert!(
             self.claim_asked <= self.worth(),
             "no claim is above what was paid"
         );
@@ -190,14 +220,19 @@ impl EarningLock {
         (is_more && self.state != Earning::Closed).then_some(worth)
     }
 
-    /// When time alone asks for a claim.
+    /// When time alone asks for a claim: hourly, at half of the grace, and the oftener the less is
+    /// left after that. A claim for every receipt would be the payer's to cause.
     fn claim_time(&self) -> UnixTime {
-        let half_grace = u64::from(self.lock.body.grace_secs / 2);
-        let last_call = self.lock.body.expires_at.plus_secs(half_grace);
-        match self.claimed_at {
-            None => UnixTime::ZERO,
-            Some(at) => at.plus_secs(CLAIM_INTERVAL_SECS).min(last_call.max(at)),
+        let lock = &self.lock.body;
+        let last_call = lock.expires_at.plus_secs(u64::from(lock.grace_secs / 2));
+        let Some(at) = self.claimed_at else {
+            return UnixTime::ZERO;
+        };
+        let hourly = at.plus_secs(CLAIM_INTERVAL_SECS);
+        if at < last_call {
+            return hourly.min(last_call);
         }
+        hourly.min(at.plus_secs(lock.returns_at().secs_since(at) / 4))
     }
 
     fn is_used_up(&self, worth: MicroCredits) -> bool {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use seedbank_ledger::signed::lock::LockId;
+use seedbank_ledger::signed::lock::{Lock, LockId};
 use seedbank_ledger::tally::{PairRow, TallyKey};
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, RawCost, UnixTime};
 
 use crate::credit::receipts::acknowledgement::Acknowledgements;
+use crate::credit::receipts::earning::Earning;
 use crate::credit::receipts::exposure::LOAN;
 use crate::credit::receipts::limits::Window;
 use crate::credit::receipts::payee::Payee;
@@ -121,6 +122,19 @@ impl Pair {
             && self.payer.owed().is_zero()
     }
 
+    /// Whether it may be forgotten if there is no room for another key: nobody is connected, nothing
+    /// is owed, and every lock between us has been closed. The credit of such a lock has returned,
+    /// and who shows it again is served a window on it at most, until the settlement node answers.
+    pub fn may_yield(&self) -> bool {
+        let payer_is_done = self.payer.locks.values().all(|lock| !lock.is_open());
+        let mut earning = self.payee.locks.values();
+        self.connections.is_empty()
+            && payer_is_done
+            && earning.all(|lock| lock.state == Earning::Closed)
+            && self.payee.is_settled()
+            && self.payer.owed().is_zero()
+    }
+
     /// What would be lost with it.
     pub fn worth(&self) -> Worth {
         let row = self.row();
@@ -132,19 +146,24 @@ impl Pair {
         let bytes = Bytes::new(standing.unsigned_abs());
         match standing {
             0 if self.acks.is_blank() => Worth::Nothing,
+            // It may have acknowledged nothing of what it took.
+            0 if self.acks.gave_nothing() => Worth::Taken(bytes),
             ..0 => Worth::Taken(bytes),
             0.. => Worth::Given(bytes),
         }
     }
 
-    /// What is kept of it in the tally beside its locks.
+    /// What is kept of it in the tally.
     pub fn stored_keys(&self) -> impl Iterator<Item = TallyKey> {
+        let paying = self.payer.locks.values().map(|lock| lock.lock.body);
+        let earning = self.payee.locks.values().map(|lock| lock.lock.body);
+        let locks = paying.chain(earning).flat_map(lock_keys);
         let pair = self.is_stored.then_some(TallyKey::Pair(self.key));
         let acks = &self.acks;
         let ours = acks.ours.receipt.map(|_| acks.ours.channel);
         let theirs = acks.theirs_kept().map(|_| acks.their_channel);
         let receipts = [ours, theirs].into_iter().flatten().map(TallyKey::Receipt);
-        pair.into_iter().chain(receipts)
+        pair.into_iter().chain(receipts).chain(locks)
     }
 
     /// As the session and its user see it.
@@ -171,6 +190,14 @@ impl Pair {
         let mut open = self.payer.locks.iter().filter(|(_, lock)| lock.is_open());
         open.next_back().map(|(id, _)| *id)
     }
+}
+
+/// What is kept of a lock in the tally.
+pub fn lock_keys(lock: Lock) -> [TallyKey; 2] {
+    [
+        TallyKey::Lock(lock.lock_id),
+        TallyKey::Receipt(lock.channel()),
+    ]
 }
 
 /// A pair's row as a copy of it carries it: without unsigned due, which both could sign (S4, F19a).

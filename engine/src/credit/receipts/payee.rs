@@ -183,10 +183,10 @@ impl Payee {
         }
     }
 
-    /// A receipt whose signature holds is accepted; returns by how much the amount paid rose.
-    pub fn accept(&mut self, lock_id: LockId, receipt: SignedReceipt, now: Now) -> MicroCredits {
+    /// A receipt whose signature holds is accepted.
+    pub fn accept(&mut self, lock_id: LockId, receipt: SignedReceipt, now: Now) {
         let Some(lock) = self.locks.get_mut(&lock_id) else {
-            return MicroCredits::ZERO;
+            return;
         };
         let before = lock.worth();
         lock.incoming.accept(receipt, now.at);
@@ -196,9 +196,15 @@ impl Payee {
             lock.worth() <= lock.lock.body.amount,
             "a lock pays at most its amount"
         );
-        let rise = lock.worth().saturating_sub(before);
-        self.pay(lock_id, rise, now);
-        rise
+        self.count(lock_id, now);
+    }
+
+    /// Where a lock stands has changed: what of its receipts counts now is paid.
+    pub fn count(&mut self, lock_id: LockId, now: Now) {
+        if let Some(lock) = self.locks.get_mut(&lock_id) {
+            let rise = lock.count(now);
+            self.pay(lock_id, rise, now);
+        }
     }
 
     /// A newer certificate of a known lock. A receipt above the old amount is worth more now.
@@ -211,12 +217,10 @@ impl Payee {
             lock.body.amount >= known.lock.body.amount,
             "callers take a newer certificate only"
         );
-        let before = known.worth();
         known.lock = lock;
         known.serveable |= serveable;
         known.moved_at = now.at;
-        let rise = known.worth().saturating_sub(before);
-        self.pay(lock_id, rise, now);
+        self.count(lock_id, now);
     }
 
     /// A block was refused, or a close was asked for: late, if the payer owes anything.

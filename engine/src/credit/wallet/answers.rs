@@ -160,14 +160,18 @@ impl Wallet {
         self.check_lines(&lines)?;
         self.check_ends(&statement.account.head, &lines)?;
         self.take_lines(&lines, unix);
-        if newest.or(asked.after) >= self.seen {
+        // A claim's line may have overtaken it: of what is older nothing is known to be so.
+        let is_newest = newest.or(asked.after) >= self.seen;
+        if is_newest {
             self.account = statement.account.status;
             self.synced |= !statement.more;
         }
         lines
             .iter()
             .for_each(|line| self.settle_by(line, now, unix));
-        self.watch_nonce();
+        if is_newest {
+            self.watch_nonce();
+        }
         self.book_lines(lines);
         self.told_at = (!statement.more).then_some(now);
         // An answer to a later question has the line, or there is none.

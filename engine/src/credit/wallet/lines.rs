@@ -27,6 +27,8 @@ impl Wallet {
     ) {
         if newest < self.seen {
             self.seen = newest;
+            // Lines from there on may be older than the newest that was taken.
+            self.as_of = UnixTime::default();
             self.hint = None;
             self.told_at = Some(now);
         }

@@ -56,6 +56,8 @@ impl Exchange {
         }
         self.summarise_locks(key, None);
         self.turn(key, at);
+        // Anybody may open a lock for us and let it end.
+        self.forget_what_is_least(key);
     }
 
     fn own_lock_status(&mut self, key: NodeId, status: &LockStatus, at: Instant) {
@@ -113,8 +115,7 @@ impl Exchange {
                 let lock = EarningLock::new(status.lock, serveable, now);
                 pair.payee.locks.insert(body.lock_id, lock);
             }
-            Novelty::Newer => pair.payee.top_up(status.lock, serveable, now),
-            Novelty::NothingNew => {}
+            Novelty::Newer | Novelty::NothingNew => {}
             Novelty::Contradicts => {
                 self.serve_no_rival(&body);
                 return self.two_locks(&body);
@@ -123,8 +124,8 @@ impl Exchange {
         if novelty == Novelty::First {
             self.names.learn(&body);
         }
-        let pair = self.pair_mut(key);
-        let Some(lock) = pair.payee.locks.get_mut(&body.lock_id) else {
+        let payee = &mut self.pair_mut(key).payee;
+        let Some(lock) = payee.locks.get_mut(&body.lock_id) else {
             return;
         };
         lock.claimed = lock.claimed.max(status.claimed);
@@ -133,6 +134,15 @@ impl Exchange {
             (Earning::Provisional { .. }, false) => lock.state = Earning::Confirmed,
             (Earning::Confirmed | Earning::Closing { .. } | Earning::Closed, false) => {}
         }
+        // What a lock came to that is closed by now is not what a top-up makes of it.
+        match novelty {
+            Novelty::Newer => payee.top_up(status.lock, serveable, now),
+            Novelty::First | Novelty::NothingNew | Novelty::Contradicts => {
+                payee.count(body.lock_id, now);
+            }
+        }
+        let pair = self.pair_mut(key);
+        let lock = &pair.payee.locks[&body.lock_id];
         let rows = vec![TallyRow::Lock(lock.row()), TallyRow::Pair(pair.row())];
         self.tally(rows);
         self.relieve(key);

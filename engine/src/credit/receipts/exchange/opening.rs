@@ -10,7 +10,7 @@ use crate::credit::output::Notice;
 use crate::credit::receipts::acknowledgement::NO_NETWORK;
 use crate::credit::receipts::connection::{Connection, Opening, OpeningPhase};
 use crate::credit::receipts::exchange::Exchange;
-use crate::credit::receipts::limits::{PAIRS_BUSY_MAX, RATE_MAX};
+use crate::credit::receipts::limits::RATE_MAX;
 use crate::credit::receipts::service::Service;
 use crate::credit::receipts::violation::Violation;
 use crate::units::{PeerIndex, TorrentId};
@@ -242,7 +242,7 @@ impl Exchange {
         signed
             .verify_by(self.scheme(), &key)
             .map_err(|_| Violation::BadAuth)?;
-        if !self.pairs.contains_key(&key) && self.pairs.len() >= PAIRS_BUSY_MAX {
+        if !self.pairs.contains_key(&key) && !self.makes_room() {
             return Ok(());
         }
         self.openings.remove(&peer);

@@ -26,6 +26,8 @@ impl Exchange {
     pub fn tick(&mut self, at: Instant) {
         while let Some(key) = self.wakes.pop(at) {
             self.turn(key, at);
+            // Its last lock may be gone.
+            self.forget_what_is_least(key);
         }
     }
 

@@ -333,6 +333,76 @@ fn l12f_a_line_that_this_nodes_ledger_refuses_is_asked_for_again() {
     assert_eq!(bench.store(0).lines, bench.settlement.statement(own).lines);
 }
 
+/// A node that starts claims what it holds and asks for its lines at once. Where the claim's answer
+/// came first, the older one left the account as it was before anything was known of it, and the
+/// settlement node was said to have lost an order.
+#[test]
+fn an_answer_that_a_claim_overtook_blames_nobody_for_a_nonce() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let [payer, payee] = [0, 1].map(|node| bench.id(node));
+    bench
+        .with(0, |wallet, now| wallet.open_lock(payee, cr(CREDIT), now))
+        .unwrap();
+    bench.run(2);
+    let id = bench.lock();
+    bench.settlement.grant(payee, 100);
+    bench.run(61);
+    let sent = bench.with(1, |wallet, now| {
+        wallet.transfer("a", (payer, cr(7)), MicroCredits::ZERO, now)
+    });
+    assert_eq!(sent, Ok(1));
+    bench.run(5);
+    bench.fate = Fate::Held;
+    bench.restart(1);
+    let paid = claim(&bench, id, 1_000);
+    bench.with(1, |wallet, _| wallet.claim(paid));
+    let [asked, claimed] = [bench.oldest(1), bench.newest(1)];
+    assert!(matches!(asked, SettlementRequest::Read(_)));
+    assert!(matches!(claimed, SettlementRequest::Claim { .. }));
+    let [lines, line] = [asked, claimed].map(|what| bench.settlement.handle(&what));
+    bench.deliver_newest(1, line);
+    bench.deliver_oldest(1, lines);
+    assert_eq!(bench.conflicts(1), 0);
+    bench.fate = Fate::Delivered;
+    bench.run(61);
+    assert_eq!(bench.view(1).available, cr(1_093));
+    let sent = bench.with(1, |wallet, now| {
+        wallet.transfer("b", (payer, cr(1)), MicroCredits::ZERO, now)
+    });
+    assert_eq!(sent, Ok(2));
+}
+
+/// Two lines of one page: the second follows from the first, so both are refused. The first is older
+/// than the second, and was taken for one that does not follow, for ever.
+#[test]
+fn lines_of_a_page_that_was_refused_are_taken_again() {
+    let mut bench = Bench::new();
+    bench.run(1);
+    let own = bench.id(0);
+    bench.settlement.grant(own, 5);
+    bench.run(5);
+    bench.settlement.grant(own, 6);
+    bench.run(61);
+    let newest = bench.store(0).lines[0].certificate.body.sequence;
+    let refused = bench.store_mut(0).lines.split_off(1);
+    assert_eq!(refused.len(), 2);
+    for line in refused {
+        let line = line.certificate.body.sequence;
+        bench.with(0, |wallet, now| {
+            wallet.line_refused(line, Refusal::OutOfOrder, Some(newest), now);
+        });
+    }
+    let told = bench.conflicts(0);
+    bench.run(61);
+    assert_eq!(
+        bench.conflicts(0),
+        told,
+        "the settlement node says what it said"
+    );
+    assert_eq!(bench.store(0).lines, bench.settlement.statement(own).lines);
+}
+
 /// The line is fsynced with its entry, what became of the order a second later.
 #[test]
 fn a_crash_that_kept_the_line_and_not_the_answer_settles_the_order() {

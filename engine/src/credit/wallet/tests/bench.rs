@@ -287,6 +287,21 @@ impl Bench {
         self.nodes[node].held.back().expect("one is held").1.clone()
     }
 
+    /// The oldest question that was held.
+    pub(super) fn oldest(&self, node: usize) -> SettlementRequest {
+        let held = self.nodes[node].held.front();
+        held.expect("one is held").1.clone()
+    }
+
+    /// These bytes come as the answer to the oldest question that was held.
+    pub(super) fn deliver_oldest(&mut self, node: usize, envelope: Envelope) {
+        let (request, _) = self.nodes[node].held.pop_front().expect("one is held");
+        self.nodes[node]
+            .wallet
+            .answer(request, Ok(envelope), self.now, self.unix);
+        self.drain(node);
+    }
+
     /// These bytes come as the answer to the newest question that was held.
     pub(super) fn deliver_newest(&mut self, node: usize, envelope: Envelope) {
         let (request, _) = self.nodes[node].held.pop_back().expect("one is held");
