@@ -9,6 +9,7 @@ mod conformance;
 mod demo;
 mod founding;
 mod hostile_peers;
+mod independent;
 mod interop;
 mod kill;
 mod mixed_swarm;
