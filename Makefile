@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-memory test test-peers lint build bench-peers packages peers rocksdb env health promise
+.PHONY: help demo demo-memory test test-peers fuzz lint build bench-peers packages peers rocksdb env health promise
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/seedbank
 CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -24,6 +24,7 @@ LOCKED := --locked
 PURE := -p seedbank-ledger -p seedbank-engine -p seedbank-sim --no-default-features
 TIMES := $(CARGO_TARGET_DIR)/step-seconds
 ARGS :=
+FUZZ_SECONDS := 60
 
 # $(call step,NAME,COMMAND): says what runs, runs it, and notes how long it took.
 define step
@@ -67,6 +68,9 @@ test: rocksdb peers ## everything: format, lints, unit tests, real peers; then w
 test-peers: rocksdb peers ## the interop tests with real clients
 	$(CARGO) build $(LOCKED) --release --workspace --all-targets
 	$(CARGO) test $(LOCKED) --release -p seedbank-tests -- interop:: mixed_swarm::
+
+fuzz: ## every parser under libFuzzer, FUZZ_SECONDS each; needs cargo-fuzz and a C++ compiler
+	@.ci/fuzz $(FUZZ_SECONDS) $(CACHE)/fuzz $(ARGS)
 
 lint: rocksdb ## format and clippy of the whole workspace
 	$(CARGO) fmt --all -- --check

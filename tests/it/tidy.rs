@@ -13,7 +13,7 @@ use seedbank_tests::repository::{files, root};
 use toml::Table;
 
 /// Who may depend on which of our crates (docs/ARCHITECTURE.md).
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("proto", &[]),
     ("ledger", &[]),
     ("engine", &["ledger"]),
@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
         "tests",
         &["client", "engine", "ledger", "node", "proto", "sim"],
     ),
+    ("tests/bodies", &["engine", "ledger", "node"]),
 ];
 
 /// What the pure crates may not name as a dependency, the ledger's optional RocksDB apart.

@@ -22,7 +22,7 @@ impl DecodeLimits {
         depth_max: 16,
         tokens_max: 16 * 1024,
     };
-    /// For a torrent file of up to 10 MiB.
+    /// For an `info` dictionary of up to 10 MiB.
     pub const METAINFO: Self = Self {
         depth_max: 100,
         tokens_max: 3_000_000,
@@ -218,6 +218,11 @@ impl<'a> Element<'a> {
     pub fn get(&self, key: &str) -> Option<Self> {
         let (_, value) = self.entries()?.find(|(name, _)| *name == key.as_bytes())?;
         Some(value)
+    }
+
+    /// How many values this is: itself, what is inside it, and keys.
+    pub fn value_count(&self) -> usize {
+        index(self.token().size)
     }
 
     fn inside(&self) -> Items<'a> {

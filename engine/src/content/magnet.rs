@@ -67,7 +67,7 @@ pub enum MagnetError {
 
 impl Magnet {
     /// Reads a link. Parameters that we do not know are ignored, and so are trackers and peers that
-    /// are malformed or too many.
+    /// are malformed or too many, and trackers that a link of ours has no room for.
     pub fn parse(text: &str) -> Result<Self, MagnetError> {
         let len = text.len();
         if len > MAGNET_LEN_MAX {
@@ -101,7 +101,20 @@ impl Magnet {
             true => MagnetError::VersionTwoOnly,
             false => MagnetError::NoTopic,
         })?;
+        magnet.leave_out_trackers();
         Ok(magnet)
+    }
+
+    /// Keeps as many trackers as a link of ours has room for: escaped they are up to three times as
+    /// long as they may have come, and what was longer than a link could not be read again.
+    fn leave_out_trackers(&mut self) {
+        let trackers = std::mem::take(&mut self.trackers);
+        let mut len = self.to_string().len();
+        let fits = |url: &String| {
+            len += TrackerParameter(url).to_string().len();
+            len <= MAGNET_LEN_MAX
+        };
+        self.trackers = trackers.into_iter().take_while(fits).collect();
     }
 
     fn take(
@@ -134,6 +147,8 @@ impl Magnet {
             }
             "x.pe" if self.peers.len() < PEERS_MAX => {
                 let peer = text().and_then(|text| text.parse::<SocketAddr>().ok());
+                // A scope is an interface of whoever wrote the link.
+                let peer = peer.map(|peer| SocketAddr::new(peer.ip(), peer.port()));
                 self.peers.extend(peer.filter(|peer| peer.port() != 0));
             }
             _ => {}
@@ -150,11 +165,20 @@ impl fmt::Display for Magnet {
             write!(f, "&dn={}", Escaped(name))?;
         }
         for url in &self.trackers {
-            write!(f, "&tr={}", Escaped(url))?;
+            write!(f, "{}", TrackerParameter(url))?;
         }
         self.peers
             .iter()
             .try_for_each(|peer| write!(f, "&x.pe={peer}"))
+    }
+}
+
+/// A tracker as a parameter of a link.
+struct TrackerParameter<'a>(&'a str);
+
+impl fmt::Display for TrackerParameter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "&tr={}", Escaped(self.0))
     }
 }
 

@@ -19,8 +19,10 @@ use crate::units::{Geometry, InfoHash, TorrentId};
 pub use hybrid::HybridError;
 pub use path::PathError;
 
-/// Most bytes of an `info` dictionary, and of a torrent file.
+/// Most bytes of an `info` dictionary.
 pub const INFO_LEN_MAX: u32 = 10 * 1024 * 1024;
+/// Most bytes of a torrent file: what we write around the longest `info` dictionary, and more.
+pub const TORRENT_LEN_MAX: u32 = INFO_LEN_MAX + 1024 * 1024;
 /// Most pieces; 256 KiB of bitfield.
 pub const PIECES_MAX: u32 = 2 * 1024 * 1024;
 /// Most bytes in a piece.
@@ -94,11 +96,21 @@ pub struct FileEntry {
 /// Why a torrent cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetainfoError {
-    /// The file is too long.
-    #[error("torrent has {len} bytes, at most {INFO_LEN_MAX} allowed")]
+    /// The file or its `info` dictionary is too long.
+    #[error("torrent has {len} bytes, at most {max} allowed")]
     TooLong {
         /// Bytes found.
         len: usize,
+        /// Most allowed of the file, or of the dictionary.
+        max: u32,
+    },
+    /// The `info` dictionary has too many values.
+    #[error("torrent has {count} values, at most {max} allowed")]
+    TooManyValues {
+        /// Values found.
+        count: usize,
+        /// Most allowed.
+        max: usize,
     },
     /// Not bencoded.
     #[error("torrent is not bencoded: {0}")]

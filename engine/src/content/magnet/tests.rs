@@ -97,6 +97,29 @@ fn links_and_lists_are_bounded() {
     assert_eq!(magnet.name.unwrap().chars().count(), 255);
 }
 
+/// Escaped, the trackers of such a link would be three times as long as a link may be.
+#[test]
+fn the_longest_link_can_be_written_again() {
+    let mut link = format!("magnet:?xt=urn:btih:{HEX}&dn=x&x.pe=[::1]:6");
+    for number in 0.. {
+        let url = format!("&tr={number}{}", ":".repeat(2_000));
+        if link.len() + url.len() > MAGNET_LEN_MAX {
+            break;
+        }
+        link.push_str(&url);
+    }
+    let magnet = Magnet::parse(&link).unwrap();
+    assert_eq!(magnet.trackers.len(), 10, "as many as there is room for");
+    assert_eq!(Magnet::parse(&magnet.to_string()), Ok(magnet));
+}
+
+#[test]
+fn a_peer_has_no_interface_of_ours() {
+    let magnet = parse(&format!("xt=urn:btih:{HEX}&x.pe=[fe80::1%255]:80")).unwrap();
+    assert_eq!(magnet.peers, ["[fe80::1]:80".parse().unwrap()]);
+    assert_eq!(Magnet::parse(&magnet.to_string()), Ok(magnet));
+}
+
 proptest! {
     #[test]
     fn parsing_undoes_printing(

@@ -3,17 +3,26 @@
 use crate::content::bencode::{self, DecodeLimits, Element};
 use crate::content::metainfo::{
     INFO_LEN_MAX, Metainfo, MetainfoError, PIECE_LEN_MAX, PIECES_MAX, PathError, TEXT_MAX,
-    TRACKER_URL_MAX, TRACKERS_MAX, distinct, hash_of, hybrid, listing, path,
+    TORRENT_LEN_MAX, TRACKER_URL_MAX, TRACKERS_MAX, distinct, hash_of, hybrid, listing, path,
 };
 use crate::text::printable;
 use crate::units::Geometry;
 
 type Result<T> = std::result::Result<T, MetainfoError>;
 
+/// Of an `info` dictionary.
+const INFO: DecodeLimits = DecodeLimits::METAINFO;
+/// Of a torrent file: what peers sent as a dictionary within its limits is read again from the file
+/// that was written around it.
+const TORRENT: DecodeLimits = DecodeLimits {
+    depth_max: INFO.depth_max + 1,
+    tokens_max: INFO.tokens_max + 16 + 2 * TRACKERS_MAX,
+};
+
 pub(super) fn torrent(bytes: &[u8]) -> Result<Metainfo> {
-    check_len(bytes)?;
+    check_len(bytes, TORRENT_LEN_MAX)?;
     // What follows the dictionary is nobody's: editors leave a newline there, and others take it.
-    let document = bencode::decode_prefix(bytes, &DecodeLimits::METAINFO)?;
+    let document = bencode::decode_prefix(bytes, &TORRENT)?;
     let root = document.root();
     if root.entries().is_none() {
         return Err(MetainfoError::NotADictionary);
@@ -33,21 +42,27 @@ pub(super) fn torrent(bytes: &[u8]) -> Result<Metainfo> {
 }
 
 pub(super) fn info(bytes: &[u8]) -> Result<Metainfo> {
-    check_len(bytes)?;
-    let document = bencode::decode(bytes, &DecodeLimits::METAINFO)?;
+    check_len(bytes, INFO_LEN_MAX)?;
+    let document = bencode::decode(bytes, &INFO)?;
     info_node(document.root())
 }
 
-fn check_len(bytes: &[u8]) -> Result<()> {
-    match u32::try_from(bytes.len()) {
-        Ok(..=INFO_LEN_MAX) => Ok(()),
-        _ => Err(MetainfoError::TooLong { len: bytes.len() }),
+fn check_len(bytes: &[u8], max: u32) -> Result<()> {
+    let len = bytes.len();
+    match u32::try_from(len) {
+        Ok(found) if found <= max => Ok(()),
+        _ => Err(MetainfoError::TooLong { len, max }),
     }
 }
 
 fn info_node(info: Element<'_>) -> Result<Metainfo> {
     if info.entries().is_none() {
         return Err(MetainfoError::Malformed("info"));
+    }
+    check_len(info.raw(), INFO_LEN_MAX)?;
+    let (count, max) = (info.value_count(), INFO.tokens_max);
+    if count > max {
+        return Err(MetainfoError::TooManyValues { count, max });
     }
     let Some(hashes) = info.get("pieces") else {
         return Err(missing(info, "pieces"));

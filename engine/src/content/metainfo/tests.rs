@@ -169,7 +169,7 @@ fn what_is_missing_or_of_another_type_is_named() {
     assert_eq!(read(info(1)), Err(MetainfoError::Missing("length")));
     let both = multi(1, vec![file(&[b"a"], 5)]).with("length", 5_u8);
     assert_eq!(read(both), Err(MetainfoError::SingleAndMulti));
-    let long = vec![b'x'; 10 * 1024 * 1024 + 1];
+    let long = vec![b'x'; 11 * 1024 * 1024 + 1];
     let error = Metainfo::from_bytes(&long);
     assert!(matches!(error, Err(MetainfoError::TooLong { .. })));
 }
@@ -234,12 +234,45 @@ fn what_follows_the_file_is_left_out_and_nothing_may_follow_info() {
     }
     let before = [b"\n", &bytes[..]].concat();
     assert!(Metainfo::from_bytes(&before).is_err(), "but nothing before");
-    let room = usize::try_from(INFO_LEN_MAX).unwrap() - bytes.len();
+    let room = usize::try_from(TORRENT_LEN_MAX).unwrap() - bytes.len();
     let longest = [&bytes[..], &vec![b'\n'; room]].concat();
     assert!(Metainfo::from_bytes(&longest).is_ok());
     let longer = [&longest[..], b"\n"].concat();
     let error = Metainfo::from_bytes(&longer);
     assert!(matches!(error, Err(MetainfoError::TooLong { .. })));
+}
+
+/// What peers send to a magnet within its limits is kept in a torrent file, with all that may stand
+/// around it, and has to be read again from there.
+#[test]
+fn the_largest_dictionary_that_peers_may_send_is_read_again_from_its_file() {
+    let plain = || info(1).with("length", 5_u8);
+    let raw = |bytes: Vec<u8>| plain().with("x", Value::Raw(bytes));
+    let nested = |depth: usize| raw([vec![b'l'; depth], vec![b'e'; depth]].concat());
+    let many = |count: usize| raw([&b"l"[..], &b"0:".repeat(count), b"e"].concat());
+    let long = |len: usize| plain().with("x", &*vec![0; len]);
+    // Beside what is in the lists, the dictionary is one deep and has eleven values.
+    let room = usize::try_from(INFO_LEN_MAX).unwrap() - plain().encode().len() - 3 - 9;
+    for (largest, larger) in [
+        (nested(99), nested(100)),
+        (many(2_999_989), many(2_999_990)),
+        (long(room), long(room + 1)),
+    ] {
+        let info = largest.encode();
+        let metainfo = Metainfo {
+            trackers: vec![vec!["\u{e9}".repeat(TRACKER_URL_MAX / 2)]; TRACKERS_MAX],
+            comment: Some("\u{1f600}".repeat(TEXT_MAX)),
+            created_by: Some("\u{1f600}".repeat(TEXT_MAX)),
+            creation_date: Some(u64::MAX),
+            ..Metainfo::from_info(&info, hash_of(&info)).unwrap()
+        };
+        let again = Metainfo::from_bytes(&metainfo.to_bytes());
+        assert_eq!(again.as_ref().err(), None);
+        assert!(again == Ok(metainfo), "another torrent");
+        let info = larger.encode();
+        assert!(Metainfo::from_info(&info, hash_of(&info)).is_err());
+        assert!(read(larger).is_err(), "nor in a file");
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub enum Origin {
 }
 
 /// Makes the origin of a line of a file.
-type LineOf = fn(PathBuf, usize) -> Origin;
+pub type LineOf = fn(PathBuf, usize) -> Origin;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,8 +164,8 @@ impl Layers {
         self.read_text(path, &text, origin)
     }
 
-    /// Lays a file's text over what is there.
-    fn read_text(&mut self, path: &Path, text: &str, from: LineOf) -> Result<(), ConfigError> {
+    /// Lays the text of a file over what is there; `path` is for errors and `from` for origins.
+    pub fn read_text(&mut self, path: &Path, text: &str, from: LineOf) -> Result<(), ConfigError> {
         let line_at = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let document = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),

@@ -1,0 +1,5 @@
+//! The target `udp` of `seedbank_bodies`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| seedbank_fuzz::run("udp", bytes));
