@@ -86,6 +86,9 @@ pub struct Session {
     peers: BTreeMap<PeerIndex, Peer>,
     entrance: Entrance,
     bans: Bans,
+    /// Where those were who shared a piece that failed: whoever comes from there is on parole, or a
+    /// liar that leaves and comes back would be new each time.
+    suspects: Bans,
     /// Where those were who sent payload and left, the last first: they may turn out liars yet.
     departed: VecDeque<(PeerIndex, SocketAddr)>,
     /// When somebody idle may go next so that an address can be tried.
@@ -155,6 +158,7 @@ impl Session {
             peers: BTreeMap::new(),
             entrance: Entrance::new(config.connections_max),
             bans: Bans::default(),
+            suspects: Bans::default(),
             departed: VecDeque::new(),
             turnover_at: now,
             choke_due: None,

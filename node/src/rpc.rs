@@ -55,6 +55,8 @@ pub use listen::{ApiConfig, ListenError, Listening};
 const MESSAGE_LEN_MAX: usize = 32 << 20;
 /// Calls at once on one connection; more wait.
 const CALLS_MAX: usize = 128;
+/// Calls and streams that one connection may have open. What waits for its turn is in memory.
+const STREAMS_MAX: u32 = 512;
 /// Between two signs of life on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long calls may go on after a stop was asked for.
@@ -141,6 +143,7 @@ pub async fn serve(
 fn server() -> Server {
     Server::builder()
         .concurrency_limit_per_connection(CALLS_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
 }
 

@@ -20,7 +20,7 @@ const TRACKER_PATH: &str = "/announce";
 pub enum Zone {
     /// The open internet.
     Public,
-    /// A network of somebody's own (RFC 1918, 3927, 4193, 4291, 6598).
+    /// A network of somebody's own (RFC 1918, 3927, 4193, 4291, 6598), or not for the open.
     Private,
     /// This machine.
     Loopback,
@@ -82,7 +82,8 @@ impl Zone {
             [0 | 224..=255, ..] => None,
             _ if ip.is_documentation() => None,
             _ if ip.is_loopback() => Some(Self::Loopback),
-            [100, 64..=127, ..] => Some(Self::Private),
+            // Of carriers, of tunnels (RFC 6333, 7335), and of benchmarks (RFC 2544).
+            [100, 64..=127, ..] | [192, 0, 0, _] | [198, 18..=19, ..] => Some(Self::Private),
             _ if ip.is_private() || ip.is_link_local() => Some(Self::Private),
             _ => Some(Self::Public),
         }
@@ -99,11 +100,16 @@ impl Zone {
         match (a, b, c, d) {
             _ if ip.is_loopback() => Some(Self::Loopback),
             _ if ip.is_unspecified() || ip.is_multicast() => None,
-            // Documentation (RFC 3849, 9637).
-            (0x2001, 0x0db8, ..) | (0x3fff, 0..=0x0fff, ..) => None,
-            // IPv4 in other clothes: translated (RFC 6052), 6to4 (RFC 3056), compatible.
+            // Documentation (RFC 3849, 9637), and what is dropped (RFC 6666).
+            (0x2001, 0x0db8, ..) | (0x3fff, 0..=0x0fff, ..) | (0x0100, 0, 0, 0) => None,
+            // IPv4 in other clothes: translated (RFC 6052), 6to4 (RFC 3056), compatible, Teredo
+            // (RFC 4380, the client's address inverted).
             (0x0064, 0xff9b, 0, 0) | (0, 0, 0, 0) => within(y, z),
             (0x2002, high, low, _) => within(high, low),
+            (0x2001, 0, ..) => within(!y, !z),
+            // Translated by whoever runs this network, who says where the IPv4 address is in it
+            // (RFC 8215), and benchmarks (RFC 5180).
+            (0x0064, 0xff9b, 1, _) | (0x2001, 2, 0, _) => Some(Self::Private),
             // Local by link, by site, or unique.
             (0xfe80..=0xfeff | 0xfc00..=0xfdff, ..) => Some(Self::Private),
             _ => Some(Self::Public),
@@ -213,6 +219,30 @@ mod tests {
                 "0.0.0.0 0.1.2.3 224.0.0.1 255.255.255.255 240.0.0.1 192.0.2.1 198.51.100.1 \
                  203.0.113.1 :: ff02::1 2001:db8::1 3fff:fff::1 ::ffff:0.0.0.0 \
                  ::ffff:255.255.255.255",
+            ),
+        ];
+        for (zone, ips) in zones {
+            for ip in ips.split_whitespace() {
+                assert_eq!(Zone::of(ip.parse().unwrap()), zone, "{ip}");
+            }
+        }
+    }
+
+    /// Each of these was taken for the open internet.
+    #[test]
+    fn n7_translated_tunnelled_and_special_addresses_are_not_in_the_open() {
+        let zones = [
+            // A translator of the owner's network makes 10.0.0.1 and 127.0.0.1 of the first two.
+            (
+                Some(Zone::Private),
+                "64:ff9b:1::a00:1 64:ff9b:1:fffe::7f00:1 192.0.0.1 192.0.0.170 198.18.0.1 \
+                 198.19.255.255 2001:2::1 2001:0:808:808:0:0:f5ff:fffe 64:ff9b::c000:1",
+            ),
+            (Some(Zone::Loopback), "2001:0:808:808:0:0:80ff:fffe"),
+            (None, "100::1 2001:0:808:808:0:0:ffff:ffff"),
+            (
+                Some(Zone::Public),
+                "2001:0:808:808:0:0:f7f7:f7f7 192.0.1.1 198.17.0.1 198.20.0.1 2001:200::1",
             ),
         ];
         for (zone, ips) in zones {

@@ -199,6 +199,7 @@ impl Session {
     ) {
         let entry = self.peers.get_mut(&peer).expect("the caller found it");
         let incoming = entry.incoming;
+        let is_suspect = self.suspects.is_banned(entry.addr, now);
         entry.torrent_id = Some(torrent_id);
         let torrent = self
             .torrents
@@ -211,6 +212,9 @@ impl Session {
         let early = match torrent.open_mut() {
             Some(open) => {
                 open.picker.join(peer);
+                if is_suspect {
+                    open.picker.suspect(peer);
+                }
                 None
             }
             None => Some(EarlyPieces::default()),

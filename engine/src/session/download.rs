@@ -1,5 +1,7 @@
 //! Fetching: which blocks to ask whom for, and what becomes of those that come.
 
+use std::net::SocketAddr;
+
 use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::asked::BlockFate;
@@ -413,9 +415,14 @@ impl Session {
             piece,
         }));
         self.market.discarded(torrent_id, piece, now);
-        if blame.certain {
-            for peer in blame.contributors {
+        for peer in blame.contributors {
+            if blame.certain {
                 self.sent_false_data(peer, piece, now);
+            } else if let Some(addr) = self.addr_of(peer) {
+                self.suspects.ban(addr, now);
+            }
+            if blame.late {
+                self.close(peer, "answered late into a piece that failed");
             }
         }
         self.refill_torrent(torrent_id, now);
@@ -423,9 +430,7 @@ impl Session {
 
     /// All of a piece that does not match its hash came from this peer, which may be gone.
     fn sent_false_data(&mut self, peer: PeerIndex, piece: PieceIndex, now: Instant) {
-        let departed = || self.departed.iter().find(|(gone, _)| *gone == peer);
-        let here = self.peers.get(&peer).map(|entry| entry.addr);
-        let Some(addr) = here.or_else(|| departed().map(|(_, addr)| *addr)) else {
+        let Some(addr) = self.addr_of(peer) else {
             return;
         };
         self.bans.ban(addr, now);
@@ -434,8 +439,17 @@ impl Session {
         self.misbehaved(peer, what);
     }
 
+    /// Where somebody is, or was who sent payload and left lately.
+    fn addr_of(&self, peer: PeerIndex) -> Option<SocketAddr> {
+        let here = self.peers.get(&peer).map(|entry| entry.addr);
+        let departed = || self.departed.iter().find(|(gone, _)| *gone == peer);
+        here.or_else(|| departed().map(|(_, addr)| *addr))
+    }
+
     /// A connection from before the metainfo was known: what was said then is checked now.
     pub(super) fn introduce(&mut self, peer: PeerIndex, now: Instant) {
+        let addr = self.addr_of(peer);
+        let is_suspect = addr.is_some_and(|addr| self.suspects.is_banned(addr, now));
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
@@ -443,6 +457,9 @@ impl Session {
             return;
         };
         open.picker.join(peer);
+        if is_suspect {
+            open.picker.suspect(peer);
+        }
         let early = link.early.take().unwrap_or_default();
         match early.check(open.metainfo.geometry.piece_count()) {
             Ok(pieces) => open.picker.set_pieces(peer, pieces),

@@ -10,6 +10,7 @@ use seedbank_ledger::{Duration, Instant};
 use sha1::{Digest as _, Sha1};
 
 use crate::content::metainfo::INFO_LEN_MAX;
+use crate::discovery::host::Host;
 use crate::units::{InfoHash, PeerIndex};
 use crate::wire::metadata::{metadata_piece_count, metadata_piece_len};
 
@@ -140,8 +141,13 @@ impl MetadataFetch {
         {
             return attempt.ask(peer, now);
         }
-        if is_alone && !is_distrusted && self.alone_count(offer.len, now) >= ALONE_MAX {
-            return Vec::new();
+        if is_alone && !is_distrusted {
+            let hosts: Vec<_> = self.alone_at(offer.len, now).collect();
+            let host = Host::of(offer.ip);
+            // One host has one, or it alone could hold up all others.
+            if hosts.len() >= ALONE_MAX || host.is_some() && hosts.contains(&host) {
+                return Vec::new();
+            }
         }
         let mut attempt = Attempt::new(offer.len, source, now);
         let asked = attempt.ask(peer, now);
@@ -219,14 +225,15 @@ impl MetadataFetch {
         }
     }
 
-    /// How many fetch metadata of this size alone, and began so lately that they are waited for.
-    fn alone_count(&self, len: u32, now: Instant) -> usize {
-        let counts = |attempt: &&Attempt| {
-            let source = attempt.source.filter(|_| attempt.len == len);
-            let is_usable = source.is_some_and(|source| self.usable(source, now).is_some());
-            is_usable && now.since(attempt.begun_at) < ALONE_TIME
-        };
-        self.attempts.iter().filter(counts).count()
+    /// Where those are who fetch metadata of this size alone, and began so lately that they are
+    /// waited for.
+    fn alone_at(&self, len: u32, now: Instant) -> impl Iterator<Item = Option<Host>> {
+        let attempts = self
+            .attempts
+            .iter()
+            .filter(move |attempt| attempt.len == len && now.since(attempt.begun_at) < ALONE_TIME);
+        let sources = attempts.filter_map(move |attempt| self.usable(attempt.source?, now));
+        sources.map(|offer| Host::of(offer.ip))
     }
 
     /// Gives up the oldest, those that nobody offers any more before all others.
@@ -372,6 +379,28 @@ mod tests {
             (arrival != More).then_some(arrival)
         });
         assert_eq!(last, Some(Whole(info.clone())));
+    }
+
+    /// Three at a time are waited for. A host that has them all, and comes back when their time is
+    /// over, kept everybody else out for ever.
+    #[test]
+    fn n5_one_host_does_not_have_all_the_turns_alone() {
+        let info = vec![7_u8; 40_000];
+        let mut fetch = fetch_of(&info);
+        fetch.offered(BAD, ip(2), 40_000);
+        fetch.offered(GOOD, ip(1), 40_000);
+        assert_eq!(fetch.requests(BAD, Instant::ZERO), [0, 1, 2]);
+        assert_eq!(fetch.arrived(BAD, 0, vec![8; 16_384]), More);
+        fetch.gone(BAD);
+        assert_eq!(fetch.requests(GOOD, Instant::ZERO), [1, 2]);
+        assert_eq!(fetch.arrived(GOOD, 1, info[16_384..32_768].to_vec()), More);
+        assert_eq!(fetch.arrived(GOOD, 2, info[32_768..].to_vec()), More);
+        let back = [3, 4, 5].map(PeerIndex);
+        for peer in back {
+            fetch.offered(peer, ip(2), 40_000);
+            fetch.requests(peer, Instant::ZERO);
+        }
+        assert_eq!(fetch.requests(GOOD, Instant::ZERO), [0, 1, 2]);
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct Blame {
     pub contributors: Vec<PeerIndex>,
     /// There is only one: it sent bad data, or lied about what it has.
     pub certain: bool,
+    /// What they sent came late, into what others fetched, and counted for nothing.
+    pub late: bool,
 }
 
 /// The pieces of one torrent, and who is asked for what.
@@ -116,6 +118,8 @@ struct Bar {
     /// It failed: all of it must come from one peer.
     whole: bool,
     peers: BTreeMap<PeerIndex, (Instant, BarReason)>,
+    /// How often each has lost it for being slow (`picker/parole.rs`).
+    turns: BTreeMap<PeerIndex, u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +181,7 @@ impl Picker {
         self.parole.remove(&peer);
         for bar in self.bars.values_mut() {
             bar.peers.remove(&peer);
+            bar.turns.remove(&peer);
         }
         released
     }
@@ -257,11 +262,13 @@ impl Picker {
         now: Instant,
     ) -> Arrival {
         let mut arrival = Arrival::default();
+        let is_suspect = self.parole.contains(&peer);
         let Some((open, index)) = self.open_block(&block) else {
             return arrival;
         };
         let others = match fate {
             BlockFate::Unrequested => return arrival,
+            _ if open.came_late(peer, index, fate, is_suspect) => return arrival,
             BlockFate::Stored | BlockFate::Equal => open.store(peer, index, now),
             BlockFate::Different => {
                 open.contradicting.insert(peer);
@@ -346,7 +353,10 @@ impl Picker {
     /// A full piece did not match its hash; its buffer is gone. It will be fetched whole from one
     /// other peer, if there is one. `None` if the piece was not full.
     pub fn failed(&mut self, piece: PieceIndex, now: Instant) -> Option<Blame> {
-        let open = self.open.get(&piece).filter(|open| open.is_full())?;
+        let open = self.open.get(&piece)?;
+        if !open.is_full() {
+            return self.failed_for_what_came_late(piece, now);
+        }
         let contributors: Vec<PeerIndex> = open.contributors().into_iter().collect();
         self.close(piece);
         for peer in &contributors {
@@ -362,6 +372,7 @@ impl Picker {
         Some(Blame {
             contributors,
             certain,
+            late: false,
         })
     }
 
@@ -579,21 +590,5 @@ impl Picker {
             self.bars.len() <= BARS_MAX,
             "remembered refusals are bounded"
         );
-    }
-
-    /// Whether a peer may be asked for a piece in spite of what was between us.
-    fn may_ask(&self, peer: PeerIndex, piece: PieceIndex, now: Instant) -> bool {
-        let Some(bar) = self.bars.get(&piece) else {
-            return true;
-        };
-        match bar.peers.get(&peer) {
-            None => true,
-            Some((until, _)) if *until <= now => true,
-            Some((_, BarReason::Refused)) => false,
-            Some((_, BarReason::Failed)) => !self
-                .peers
-                .iter()
-                .any(|(other, source)| source.has.get(piece) && !bar.peers.contains_key(other)),
-        }
     }
 }

@@ -23,7 +23,7 @@ use tonic::transport::server::Connected;
 use crate::host::address_group::AddressGroup;
 
 pub(super) use crowds::{CrowdPlace, Crowds};
-pub(super) use guest::Admitted;
+pub(super) use guest::{Admitted, OPENING_TIMEOUT};
 
 /// Pause after the system could not accept (no descriptors left): it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

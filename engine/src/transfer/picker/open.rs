@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use seedbank_ledger::Instant;
 
+use crate::asked::BlockFate;
 use crate::units::{Block, Geometry, PeerIndex, PieceIndex};
 
 /// State of a block of an open piece.
@@ -32,10 +33,14 @@ pub(super) struct OpenPiece {
     missing_from: usize,
     /// It failed its hash before: all blocks must come from the one holder.
     pub(super) whole: bool,
+    /// When it was opened: one that is whole stays with one peer from then on.
+    pub(super) opened_at: Instant,
     /// When the lease began or a block came last.
     pub(super) progress_at: Instant,
     /// Sent a block that differs from what another peer sent.
     pub(super) contradicting: BTreeSet<PeerIndex>,
+    /// Sent a block late that counts for nothing, and is in the buffer.
+    pub(super) late: BTreeSet<PeerIndex>,
 }
 
 impl OpenPiece {
@@ -57,14 +62,36 @@ impl OpenPiece {
             missing_from: 0,
             blocks,
             whole,
+            opened_at: now,
             progress_at: now,
             contradicting: BTreeSet::new(),
+            late: BTreeSet::new(),
         }
     }
 
     /// Every block is there; the hash decides.
     pub(super) fn is_full(&self) -> bool {
         self.stored_count == self.blocks.len()
+    }
+
+    /// Whether this block counts for nothing, of which note is taken if it is in the buffer: who is
+    /// not asked for it sends it into what another fetches alone, or is on parole. The holder still
+    /// has to send the same.
+    pub(super) fn came_late(
+        &mut self,
+        peer: PeerIndex,
+        index: usize,
+        fate: BlockFate,
+        is_suspect: bool,
+    ) -> bool {
+        let asked = self.blocks.get(index);
+        let is_asked = matches!(asked, Some(BlockState::Asked(askers)) if askers.contains(&peer));
+        let is_foreign = (self.whole || is_suspect) && self.holder != Some(peer);
+        let is_late = is_foreign && !is_asked;
+        if is_late && fate == BlockFate::Stored {
+            self.late.insert(peer);
+        }
+        is_late
     }
 
     /// Asks `peer` for up to `max` missing blocks, in order.

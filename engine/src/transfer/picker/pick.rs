@@ -230,7 +230,9 @@ impl Picker {
     fn take_over_stalled(&mut self, draft: &mut Draft) {
         let is_stalled = |open: &&OpenPiece| {
             let is_old = draft.now.since(open.progress_at) >= STALL;
-            is_old && !open.is_full() && !open.asks(draft.peer)
+            (is_old || self.is_turn_over(open, draft.now))
+                && !open.is_full()
+                && !open.asks(draft.peer)
         };
         let stalled = self.open.values().filter(is_stalled).map(|open| open.piece);
         let stalled = stalled.filter(|piece| {
@@ -243,6 +245,7 @@ impl Picker {
         else {
             return;
         };
+        self.end_turn(piece, draft.now);
         let open = self.open.get_mut(&piece).expect("found in this map");
         let others: Vec<PeerIndex> = open.holder.into_iter().chain(open.askers()).collect();
         for (other, index) in open.withdraw_everybody() {

@@ -9,6 +9,7 @@ use crate::units::BLOCK_LEN;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod history;
+mod parole;
 mod seed;
 
 const BLOCKS_PER_PIECE: u32 = 4;

@@ -13,8 +13,8 @@ use super::crowds::CrowdPlace;
 use super::opening::FirstRequest;
 use crate::rpc::{GRACE, stopped};
 
-/// Time for the first request.
-pub(super) const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the first request, and for a handshake of TLS.
+pub(in crate::rpc) const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Deadline = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -8,7 +8,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::TcpSocket;
 use tokio_stream::StreamExt as _;
 
-use super::guest::OPENING_TIMEOUT;
 use super::*;
 use crate::rpc::GRACE;
 

@@ -29,7 +29,7 @@ use tonic::{Request, Response, Status};
 use super::admission::Door;
 use super::limit::CallerLimiter;
 use crate::host::address_group::AddressGroup;
-use crate::rpc::door::{CrowdPlace, Crowds};
+use crate::rpc::door::{CrowdPlace, Crowds, OPENING_TIMEOUT};
 use crate::rpc::{GRACE, KEEPALIVE, ServeError, stopped};
 use crate::settlement::{Keeper, KeeperError};
 
@@ -37,6 +37,12 @@ use crate::settlement::{Keeper, KeeperError};
 const FRAME_LEN_MAX: usize = 64;
 /// Calls at once on one connection; more wait.
 const CALLS_MAX: usize = 32;
+/// Calls and streams that one connection may have open. What waits for its turn, or for a reader,
+/// is in memory.
+const STREAMS_MAX: u32 = 64;
+/// Bytes that one connection may send of questions that nobody reads yet: the least that HTTP/2
+/// knows, and enough for a hundred.
+const WINDOW: u32 = 65_535;
 /// Streams of `Watch` at once.
 const WATCHES_MAX: usize = 4_096;
 /// Of these from one address, or one IPv6 /64.
@@ -85,10 +91,14 @@ pub async fn serve(
         .max_decoding_message_size(REQUEST_LEN_MAX + FRAME_LEN_MAX);
     let mut server = Server::builder();
     if let Some(tls) = tls {
-        server = server.tls_config(tls)?;
+        // Until it is over nobody asks for signs of life, and what the door counts may be anything.
+        server = server.tls_config(tls.timeout(OPENING_TIMEOUT))?;
     }
     let served = server
         .concurrency_limit_per_connection(CALLS_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(service)
         .serve_with_incoming_shutdown(door.incoming(stop.clone()), stopped(stop.clone()));

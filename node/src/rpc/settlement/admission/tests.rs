@@ -1,6 +1,7 @@
 //! What one address can take of a settlement node, and that it stops whoever is connected.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use seedbank_proto::v1::ErrorReason;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle as TaskHandle;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Identity as TlsIdentity, ServerTlsConfig};
 use tonic::{Status, Streaming};
 
 use super::*;
@@ -41,6 +42,10 @@ fn genesis() -> Genesis {
 }
 
 async fn keep() -> KeptLedger {
+    keep_with(None).await
+}
+
+async fn keep_with(tls: Option<ServerTlsConfig>) -> KeptLedger {
     let own = Identity::from_secret([1; 32]);
     let now = || UnixTime::from_secs(1_000_000);
     let ledger = NetworkLedger::found(Memory::new(), genesis(), own, now()).unwrap();
@@ -48,7 +53,7 @@ async fn keep() -> KeptLedger {
     let door = Door::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let addr = door.addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let served = tokio::spawn(serve(door, keeper, None, stopping));
+    let served = tokio::spawn(serve(door, keeper, tls, stopping));
     KeptLedger {
         addr,
         stop,
@@ -129,4 +134,73 @@ async fn l9_a_stop_waits_for_no_silent_connection() {
     ended.expect("it stops whoever is connected").unwrap();
     // Closed or reset.
     let _ = silent.read_to_end(&mut Vec::new()).await;
+}
+
+/// Where nothing else is said, a connection may have any number of calls open: 20 bytes each to
+/// send, and a task and up to 16 KiB of headers each to keep.
+#[tokio::test]
+async fn l9_one_connection_has_so_many_calls_and_bytes_waiting_and_no_more() {
+    let kept = keep().await;
+    let mut stream = TcpStream::connect(kept.addr).await.unwrap();
+    let begin = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(begin).await.unwrap();
+    let mut header = [0; 9];
+    stream.read_exact(&mut header).await.unwrap();
+    let [_, _, len, kind, ..] = header;
+    assert_eq!(kind, 4, "settings come first");
+    let mut settings = vec![0; usize::from(len)];
+    stream.read_exact(&mut settings).await.unwrap();
+    // RFC 9113, section 6.5.2.
+    let setting = |which: u16| {
+        let mut all = settings.chunks_exact(6);
+        all.find_map(|one| {
+            let [a, b, value @ ..] = <[u8; 6]>::try_from(one).unwrap();
+            (u16::from_be_bytes([a, b]) == which).then(|| u32::from_be_bytes(value))
+        })
+    };
+    let streams = setting(3).expect("the number of streams is bounded");
+    assert!((32..=256).contains(&streams), "{streams}");
+    let window = setting(4).unwrap_or(65_535);
+    assert!(window <= 65_535, "{window}");
+    // And the connection's own window, the same at first, is not made wider.
+    let mut more = [0; 9];
+    stream.read_exact(&mut more).await.unwrap();
+    assert_ne!(more[3], 8, "a window was made wider: {more:?}");
+}
+
+/// What begins a handshake of TLS: as a client says it.
+fn client_hello() -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// The door counts bytes of records that it cannot read: a record that never ends counts, and there
+/// the handshake stays. Nobody asks such a connection for signs of life.
+#[tokio::test]
+async fn l9_a_handshake_of_tls_that_never_ends_gives_its_place_back() {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls_key = certified.signing_key.serialize_pem();
+    let identity = TlsIdentity::from_pem(certified.cert.pem(), tls_key);
+    let kept = keep_with(Some(ServerTlsConfig::new().identity(identity))).await;
+    let mut stream = TcpStream::connect(kept.addr).await.unwrap();
+    // Of 4,096 bytes of data 400.
+    let begun = [client_hello(), vec![23, 3, 3, 16, 0], vec![7; 400]].concat();
+    stream.write_all(&begun).await.unwrap();
+    // The server has read it all once it answers.
+    stream.read_exact(&mut [0; 5]).await.unwrap();
+    // Time jumps from here on to the next timer whenever everybody waits.
+    tokio::time::pause();
+    let hour = Duration::from_secs(3_600);
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(hour, stream.read_to_end(&mut rest));
+    assert!(end.await.is_ok(), "it keeps its place for ever");
 }
