@@ -6,13 +6,16 @@
 mod bad_input;
 mod bad_receipts;
 mod conformance;
+mod crowd;
 mod demo;
 mod founding;
 mod hostile_peers;
+mod idle;
 mod independent;
 mod interop;
 mod kill;
 mod mixed_swarm;
+mod mute;
 mod numbers;
 mod paid;
 mod processes;
