@@ -1,5 +1,5 @@
-//! Receipts that come too late for their lock: what cannot be claimed pays for nothing, and what can
-//! is not claimed again and again.
+//! Receipts that come too late for their lock: what cannot be claimed pays for nothing, and what
+//! can is not claimed again and again.
 
 use seedbank_engine::credit::receipts::Granted;
 use seedbank_engine::units::{BLOCK_LEN, PeerIndex};

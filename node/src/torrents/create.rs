@@ -149,7 +149,7 @@ fn rehearse(draft: &MetainfoDraft, files: usize) -> Result<(), CreateError> {
     let hashes = vec![[0; 20]; usize::try_from(count).expect("pieces fit memory")];
     match draft.finish(&hashes) {
         Ok(_) => Ok(()),
-        Err(MetainfoError::TooLong { len }) => {
+        Err(MetainfoError::TooLong { len, .. }) => {
             let names = len.saturating_sub(hashes.as_flattened().len());
             Err(CreateError::TooLong {
                 len,

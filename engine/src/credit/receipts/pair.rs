@@ -122,9 +122,10 @@ impl Pair {
             && self.payer.owed().is_zero()
     }
 
-    /// Whether it may be forgotten if there is no room for another key: nobody is connected, nothing
-    /// is owed, and every lock between us has been closed. The credit of such a lock has returned,
-    /// and who shows it again is served a window on it at most, until the settlement node answers.
+    /// Whether it may be forgotten if there is no room for another key: nobody is connected,
+    /// nothing is owed, and every lock between us has been closed. The credit of such a lock has
+    /// returned, and who shows it again is served a window on it at most, until the settlement node
+    /// answers.
     pub fn may_yield(&self) -> bool {
         let payer_is_done = self.payer.locks.values().all(|lock| !lock.is_open());
         let mut earning = self.payee.locks.values();

@@ -33,8 +33,8 @@ impl Exchange {
         }
     }
 
-    /// Whether there is room for one more key. At the bound one that only took yields, if every lock
-    /// from it was closed: locks that nothing was paid on would keep all others out for days.
+    /// Whether there is room for one more key. At the bound one that only took yields, if every
+    /// lock from it was closed: locks that nothing was paid on would keep all others out for days.
     pub(super) fn makes_room(&mut self) -> bool {
         if self.pairs.len() < PAIRS_BUSY_MAX {
             return true;

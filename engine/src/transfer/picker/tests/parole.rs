@@ -48,7 +48,7 @@ fn i3_who_is_slow_has_a_piece_for_longer_each_time() {
         held = loop {
             now = now.after(Duration::from_secs(1));
             let secs = now.since(begin).as_secs();
-            if secs % 25 == 0 {
+            if secs.is_multiple_of(25) {
                 store(&mut picker, holder, &held.split_off(held.len() - 1), now);
             }
             let taken = picker.pick(other, NO_LIMIT, now).blocks;
