@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-memory test test-peers lint build bench-peers packages peers rocksdb env health promise
+.PHONY: help demo demo-memory test test-peers lint build bench bench-peers packages peers rocksdb env health promise
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/seedbank
 CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -100,6 +100,10 @@ rocksdb: packages # the archive, compiled at most once per version
 
 promise: peers build ## paid downloads behind shaped uplinks, every cell (forty minutes)
 	$(CARGO) test $(LOCKED) --release --workspace --test it -- --ignored --nocapture promise::every_cell promise::changes
+
+bench: bench-peers build ## idle connections and mute peers, beside a newer libtorrent (six minutes)
+	SEEDBANK_BENCH_PYTHON=$(CACHE)/bench/bin/python $(CARGO) test $(LOCKED) --release --workspace --test it -- \
+		--ignored --nocapture --test-threads=1 beside_libtorrent
 
 bench-peers: packages ## a newer libtorrent from PyPI in the cache, for the benchmark only
 	@.ci/packages bench

@@ -7,4 +7,5 @@
 
 pub(crate) mod lease;
 pub(crate) mod plane;
+pub(crate) mod rooms;
 pub(crate) mod storage;

@@ -10,6 +10,7 @@ use seedbank_engine::interface::command::{Command, CommandError, CommandReply};
 use seedbank_engine::interface::input::{BlockFate, Input, PeerEvent};
 use seedbank_engine::session::Session;
 use seedbank_engine::units::PeerIndex;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::link::PeerLink;
@@ -84,9 +85,9 @@ impl Inbox {
         (Self { sender }, receiver)
     }
 
-    /// Delivers an event. Nothing happens once the session thread has ended.
-    pub(crate) async fn input(&self, input: Input) {
-        self.send(ToSession::Input(input)).await;
+    /// Delivers an event; as [`Self::send`].
+    pub(crate) fn input(&self, input: Input) -> impl Future<Output = bool> + Send + use<> {
+        self.send(ToSession::Input(input))
     }
 
     /// Waits until the session thread has ended.
@@ -130,9 +131,25 @@ impl Inbox {
         answer.await.ok()
     }
 
-    /// Delivers anything; false once the session thread has ended.
-    pub(crate) async fn send(&self, message: ToSession) -> bool {
-        self.sender.send(message).await.is_ok()
+    /// Delivers anything, by the time of this call if there is room; false once the session thread
+    /// has ended. What is returned waits for room, and is small: connections by the thousand have
+    /// one each, and a message in it would be there several times over.
+    #[must_use = "a message for which there is no room is delivered by who waits"]
+    pub(crate) fn send(&self, message: ToSession) -> impl Future<Output = bool> + Send + use<> {
+        let waits = match self.sender.try_send(message) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Closed(_)) => Ok(false),
+            Err(TrySendError::Full(message)) => {
+                let sender = self.sender.clone();
+                Err(Box::pin(async move { sender.send(message).await.is_ok() }))
+            }
+        };
+        async move {
+            match waits {
+                Ok(sent) => sent,
+                Err(waits) => waits.await,
+            }
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use seedbank_engine::interface::input::UplinkSample;
 use seedbank_engine::units::{Block, PeerIndex, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
-use crate::link::outbox::{Outbox, OutboxItem};
+use crate::link::outbox::{Outbox, OutboxItem, WaitingBytes};
 use crate::link::probe::Probe;
 
 /// One connection, as seen from the session thread.
@@ -27,7 +27,9 @@ pub(crate) struct PeerLink {
     torrent: OnceLock<TorrentId>,
     fast_ours: AtomicBool,
     fast_theirs: AtomicBool,
-    phase: watch::Sender<Phase>,
+    phase: Mutex<Phase>,
+    /// Wakes whoever waits for another phase. Both together are a tenth of a `watch` channel.
+    phase_changed: Notify,
     /// While both halves run.
     probe: Mutex<Option<Probe>>,
 }
@@ -44,15 +46,17 @@ pub(crate) enum Phase {
 }
 
 impl PeerLink {
-    pub(crate) fn new(index: PeerIndex) -> Self {
+    /// A connection of which nothing is known; what waits for it is counted in `waiting`.
+    pub(crate) fn new(index: PeerIndex, waiting: &WaitingBytes) -> Self {
         Self {
             index,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(waiting.clone()),
             asked: Mutex::default(),
             torrent: OnceLock::new(),
             fast_ours: AtomicBool::new(false),
             fast_theirs: AtomicBool::new(false),
-            phase: watch::Sender::new(Phase::Open),
+            phase: Mutex::new(Phase::Open),
+            phase_changed: Notify::new(),
             probe: Mutex::default(),
         }
     }
@@ -105,26 +109,19 @@ impl PeerLink {
 
     /// Closes once everything queued has left.
     pub(crate) fn close(&self, reason: String) {
-        self.phase.send_if_modified(|phase| {
-            let open = *phase == Phase::Open;
-            if open {
-                *phase = Phase::Closing(reason);
-            }
-            open
+        self.go_on(|phase| match phase {
+            Phase::Open => Some(Phase::Closing(reason)),
+            Phase::Closing(_) | Phase::Ended(_) => None,
         });
         self.outbox.close();
     }
 
     /// Ends at once. The first reason stands, and one of the session's before any other.
     pub(crate) fn end(&self, reason: String) {
-        self.phase.send_if_modified(|phase| {
-            let reason = match phase {
-                Phase::Open => reason,
-                Phase::Closing(first) => std::mem::take(first),
-                Phase::Ended(_) => return false,
-            };
-            *phase = Phase::Ended(reason);
-            true
+        self.go_on(|phase| match phase {
+            Phase::Open => Some(Phase::Ended(reason)),
+            Phase::Closing(first) => Some(Phase::Ended(std::mem::take(first))),
+            Phase::Ended(_) => None,
         });
         self.outbox.close();
     }
@@ -149,24 +146,29 @@ impl PeerLink {
 
     /// Waits until the connection is over; gives the reason.
     pub(crate) async fn ended(&self) -> String {
-        let mut phase = self.phase.subscribe();
-        let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended(_)));
-        match ended.await.as_deref() {
-            Ok(Phase::Ended(reason)) => reason.clone(),
-            _ => unreachable!("the sender lives as long as this link"),
+        loop {
+            let changed = self.phase_changed.notified();
+            if let Phase::Ended(reason) = &*self.phase() {
+                return reason.clone();
+            }
+            changed.await;
         }
     }
 
     /// Waits until the session has closed the connection, or it is over.
     pub(crate) async fn closing(&self) {
-        let mut phase = self.phase.subscribe();
-        // The sender lives as long as this link.
-        let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
+        loop {
+            let changed = self.phase_changed.notified();
+            if *self.phase() != Phase::Open {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Whether the connection is over.
     pub(crate) fn is_ended(&self) -> bool {
-        matches!(*self.phase.borrow(), Phase::Ended(_))
+        matches!(*self.phase(), Phase::Ended(_))
     }
 
     /// Takes note of the peer's handshake.
@@ -189,6 +191,22 @@ impl PeerLink {
 
     fn is_fast(&self) -> bool {
         self.fast_ours.load(Ordering::Relaxed) && self.fast_theirs.load(Ordering::Relaxed)
+    }
+
+    /// Enters the phase that `next` makes of this one, if any.
+    fn go_on(&self, next: impl FnOnce(&mut Phase) -> Option<Phase>) {
+        let mut phase = self.phase();
+        let Some(next) = next(&mut phase) else {
+            return;
+        };
+        *phase = next;
+        drop(phase);
+        self.phase_changed.notify_waiters();
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        // Nothing under this lock leaves it half done.
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn probe(&self) -> MutexGuard<'_, Option<Probe>> {
@@ -217,7 +235,7 @@ mod tests {
     }
 
     fn link() -> PeerLink {
-        PeerLink::new(PeerIndex(0))
+        PeerLink::new(PeerIndex(0), &WaitingBytes::default())
     }
 
     fn handshake(fast: bool) -> Handshake {

@@ -8,6 +8,7 @@ mod bad_receipts;
 mod conformance;
 mod demo;
 mod hostile_peers;
+mod idle;
 mod interop;
 mod kill;
 mod mixed_swarm;

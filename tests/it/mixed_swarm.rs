@@ -18,6 +18,8 @@ const SWARM_MAX: Duration = Duration::from_secs(600);
 const SEED: LibtorrentOptions = LibtorrentOptions {
     upload_rate: 3 << 19,
     unchoke_slots: 2,
+    connections: 0,
+    newer: false,
 };
 
 /// Two slots for three leechers: somebody is always choked, and the slots go round.

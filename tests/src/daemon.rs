@@ -65,7 +65,16 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::start`].
     pub fn start_at(net: &Net, name: &str, addr: SocketAddrV4, config: &str) -> Result<Self> {
-        Self::start_on(net, name, (addr, None), config)
+        Self::start_on(net, name, (addr, None), "", config)
+    }
+
+    /// As [`Daemon::start`], with room for so many connections to peers.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_for(net: &Net, name: &str, peers_max: u16, config: &str) -> Result<Self> {
+        let node = format!("max_peers = {peers_max}\n");
+        Self::start_on(net, name, (net.listen_addr(), None), &node, config)
     }
 
     /// As [`Daemon::start`], on a machine behind a link of its own.
@@ -74,20 +83,21 @@ impl Daemon {
     /// As [`Daemon::start`].
     pub fn start_behind(net: &Net, name: &str, link: &Link, config: &str) -> Result<Self> {
         let addr = SocketAddrV4::new(link.address, PORT);
-        Self::start_on(net, name, (addr, Some(link.clone())), config)
+        Self::start_on(net, name, (addr, Some(link.clone())), "", config)
     }
 
     fn start_on(
         net: &Net,
         name: &str,
         (addr, link): (SocketAddrV4, Option<Link>),
+        node: &str,
         config: &str,
     ) -> Result<Self> {
         let folder = net.folder(name)?;
         let file = folder.join("config.toml");
         let socket = net.socket(name);
         let ours = format!(
-            "[node]\ndata_dir = {:?}\nlisten = [\"{addr}\"]\n\
+            "[node]\ndata_dir = {:?}\nlisten = [\"{addr}\"]\n{node}\
              [api]\nunix = {:?}\nlisten = [\"127.0.0.1:0\"]\n",
             folder.join("data"),
             socket,
@@ -166,6 +176,15 @@ impl Daemon {
     pub fn hold(&self, held: bool) -> Result<()> {
         let process = self.process.as_ref();
         process.context("the node is not running")?.hold(held)
+    }
+
+    /// The process, for what the system says of it.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn process_id(&self) -> Result<u32> {
+        let process = self.process.as_ref();
+        Ok(process.context("the node is not running")?.id())
     }
 
     /// Where the node keeps what outlives it.

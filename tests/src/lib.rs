@@ -16,6 +16,7 @@ pub mod community;
 pub mod content;
 pub mod daemon;
 pub mod http;
+pub mod limits;
 pub mod link;
 pub mod member;
 pub mod namespace;

@@ -1,7 +1,7 @@
 //! A peer made of single messages, for what no real client would send.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -73,8 +73,12 @@ impl RawPeer {
         stream.write_all(PROTOCOL)?;
         stream.write_all(&reserved)?;
         stream.write_all(&info_hash)?;
-        let port = stream.local_addr()?.port();
-        stream.write_all(format!("-XX0000-{port:012}").as_bytes())?;
+        let SocketAddr::V4(own) = stream.local_addr()? else {
+            bail!("a connection over IPv6");
+        };
+        // Nobody else's: many connections may have one port, each of another address.
+        let (ip, port) = (own.ip().to_bits(), own.port());
+        stream.write_all(format!("-XX0000-{ip:08x}{port:04x}").as_bytes())?;
         let mut theirs = [0; 68];
         stream.read_exact(&mut theirs).context("no handshake")?;
         ensure!(theirs[..20] == *PROTOCOL, "a handshake of another protocol");

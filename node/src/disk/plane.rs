@@ -10,10 +10,12 @@ use seedbank_engine::interface::input::Input;
 use seedbank_engine::units::{PeerIndex, PieceIndex, TorrentId};
 
 use crate::disk::lease::{FullPiece, Leases};
+use crate::disk::rooms::ReadRooms;
 use crate::disk::storage::check;
 use crate::disk::storage::files::FilePool;
 use crate::disk::storage::{Storage, StorageError};
 use crate::inbox::Inbox;
+use crate::link::outbox::WaitingBytes;
 use crate::pool::Pool;
 
 /// Threads that read and write files; more than disks have heads, few enough to be idle cheaply.
@@ -36,6 +38,10 @@ pub(crate) struct DataPlane {
     pub(crate) inbox: Inbox,
     /// Open files of all torrents.
     pub(crate) files: Arc<FilePool>,
+    /// What connections read into.
+    pub(crate) read_rooms: ReadRooms,
+    /// What waits to be sent to all peers.
+    pub(crate) waiting: WaitingBytes,
     torrents: Mutex<BTreeMap<TorrentId, Arc<TorrentData>>>,
     next_peer: AtomicU64,
 }
@@ -64,6 +70,8 @@ impl DataPlane {
             disk: Pool::start("disk", DISK_THREADS)?,
             inbox,
             files: Arc::new(FilePool::default()),
+            read_rooms: ReadRooms::default(),
+            waiting: WaitingBytes::default(),
             torrents: Mutex::default(),
             next_peer: AtomicU64::new(0),
         }))

@@ -2,10 +2,11 @@
 //! order on the wire.
 //!
 //! The session pushes and never waits; a peer that lets more pile up than the bounds allow is
-//! closed.
+//! closed. So is one that lets more than its share pile up while all peers together do.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seedbank_engine::units::{Block, PieceIndex};
 use seedbank_engine::wire::handshake::Handshake;
@@ -16,6 +17,10 @@ use tokio::sync::Notify;
 pub(crate) const ITEMS_MAX: usize = 8 * 1024;
 /// Most bytes of messages that wait; blocks to serve are not read yet and count nothing.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The same of all peers of a node: past it, nobody may have more waiting than a share.
+pub(crate) const ALL_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What a peer may have waiting in any case.
+pub(crate) const SHARE_BYTES: usize = 64 * 1024;
 
 /// One thing to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +42,12 @@ pub(crate) enum OutboxItem {
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     filled: Notify,
+    all: WaitingBytes,
 }
+
+/// Bytes of messages that wait in all outboxes of a node. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WaitingBytes(Arc<AtomicUsize>);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -48,10 +58,22 @@ struct Queue {
 
 /// The queue holds more than its bounds allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("does not read: more than {ITEMS_MAX} messages or {MESSAGE_BYTES_MAX} bytes wait")]
+#[error(
+    "does not read: more than {ITEMS_MAX} messages or {MESSAGE_BYTES_MAX} bytes wait, \
+     or {SHARE_BYTES} and more than {ALL_BYTES_MAX} of all peers"
+)]
 pub(crate) struct Overflow;
 
 impl Outbox {
+    /// An empty queue, counted in `all`.
+    pub(crate) fn new(all: WaitingBytes) -> Self {
+        Self {
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            all,
+        }
+    }
+
     /// Puts an item behind all others; ignored once the queue is closed.
     pub(crate) fn push(&self, item: OutboxItem) -> Result<(), Overflow> {
         let mut queue = self.lock();
@@ -67,11 +89,16 @@ impl Outbox {
                 queue.items.push_back(OutboxItem::Haves(vec![piece]));
             }
             (_, item) => {
-                queue.message_bytes += message_bytes(&item);
+                let bytes = message_bytes(&item);
+                queue.message_bytes += bytes;
+                self.all.0.fetch_add(bytes, Ordering::Relaxed);
                 queue.items.push_back(item);
             }
         }
-        let overflow = queue.items.len() > ITEMS_MAX || queue.message_bytes > MESSAGE_BYTES_MAX;
+        let is_crowded = || self.all.0.load(Ordering::Relaxed) > ALL_BYTES_MAX;
+        let overflow = queue.items.len() > ITEMS_MAX
+            || queue.message_bytes > MESSAGE_BYTES_MAX
+            || queue.message_bytes > SHARE_BYTES && is_crowded();
         drop(queue);
         if was_empty {
             self.filled.notify_one();
@@ -85,15 +112,17 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Waits until there is something to take, or the queue is closed. For one task only.
+    /// Waits until there is something to take, or the queue is closed. For one task only. While
+    /// it waits, the queue has no room of its own.
     pub(crate) async fn filled(&self) {
         loop {
             let notified = self.filled.notified();
             {
-                let queue = self.lock();
+                let mut queue = self.lock();
                 if queue.closed || !queue.items.is_empty() {
                     return;
                 }
+                queue.items = VecDeque::new();
             }
             notified.await;
         }
@@ -131,8 +160,10 @@ impl Outbox {
                     into.push(OutboxItem::Serve(serve));
                 }
                 Some(item) => {
-                    queue.message_bytes -= message_bytes(&item);
-                    messages += message_bytes(&item);
+                    let bytes = message_bytes(&item);
+                    queue.message_bytes -= bytes;
+                    self.all.0.fetch_sub(bytes, Ordering::Relaxed);
+                    messages += bytes;
                     into.push(item);
                 }
                 None => break,
@@ -147,6 +178,13 @@ impl Outbox {
     }
 }
 
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let bytes = self.lock().message_bytes;
+        self.all.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// Payload bytes of a block.
 pub(crate) fn len_of(block: &Block) -> usize {
     usize::try_from(block.len).expect("a block fits memory")
@@ -155,14 +193,14 @@ pub(crate) fn len_of(block: &Block) -> usize {
 /// About how many bytes an item holds in memory; exact enough for a bound. The same at push and
 /// take, so haves, which grow in between, count nothing: there are at most as many as pieces.
 fn message_bytes(item: &OutboxItem) -> usize {
-    match item {
-        OutboxItem::Handshake(_) => 68,
-        OutboxItem::Message(Message::Bitfield(bytes)) => 5 + bytes.len(),
-        OutboxItem::Message(Message::Extended { payload, .. }) => 6 + payload.len(),
-        OutboxItem::Message(_) => 17,
-        OutboxItem::Requests(blocks) => 17 * blocks.len(),
-        OutboxItem::Haves(_) | OutboxItem::Serve(_) => 0,
-    }
+    let inside = match item {
+        OutboxItem::Haves(_) | OutboxItem::Serve(_) => return 0,
+        OutboxItem::Message(Message::Bitfield(bytes)) => bytes.len(),
+        OutboxItem::Message(Message::Extended { payload, .. }) => payload.len(),
+        OutboxItem::Handshake(_) | OutboxItem::Message(_) => 0,
+        OutboxItem::Requests(blocks) => size_of_val(blocks.as_slice()),
+    };
+    size_of::<OutboxItem>() + inside
 }
 
 #[cfg(test)]
@@ -242,14 +280,36 @@ mod tests {
         assert_eq!(one_more, Err(Overflow));
 
         let outbox = Outbox::default();
-        let big = OutboxItem::Message(Message::Extended {
+        let pushed = (0..300).filter(|_| outbox.push(big()).is_ok()).count();
+        assert_eq!(pushed, MESSAGE_BYTES_MAX / message_bytes(&big()));
+    }
+
+    #[test]
+    fn peers_that_do_not_read_are_bounded_all_together() {
+        let all = WaitingBytes::default();
+        let mut outboxes: Vec<Outbox> = (0..150).map(|_| Outbox::new(all.clone())).collect();
+        let mut overflows = 0;
+        for _ in 0..MESSAGE_BYTES_MAX / message_bytes(&big()) {
+            outboxes.retain(|outbox| outbox.push(big()).is_ok());
+            overflows = 150 - outboxes.len();
+            let waiting = all.0.load(Ordering::Relaxed);
+            assert!(waiting <= ALL_BYTES_MAX + 150 * (SHARE_BYTES + message_bytes(&big())));
+        }
+        assert!(overflows > 100, "{overflows} of 150 were closed");
+        // Whoever reads may have as much as ever once the others are gone.
+        let reader = Outbox::new(all.clone());
+        drop(outboxes);
+        let pushed = (0..300).filter(|_| reader.push(big()).is_ok()).count();
+        assert_eq!(pushed, MESSAGE_BYTES_MAX / message_bytes(&big()));
+        drop(reader);
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+    }
+
+    fn big() -> OutboxItem {
+        OutboxItem::Message(Message::Extended {
             id: 1,
             payload: vec![0; 16 * 1024],
-        });
-        let pushed = (0..300)
-            .filter(|_| outbox.push(big.clone()).is_ok())
-            .count();
-        assert_eq!(pushed, MESSAGE_BYTES_MAX / (16 * 1024 + 6));
+        })
     }
 
     #[test]

@@ -62,8 +62,9 @@ pub(crate) async fn run(
 ) {
     let failure = match stream.into_halves() {
         Ok((read_half, write_half)) => {
-            let reader = StreamReader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
-            let writer = StreamWriter::new(Arc::clone(&plane), Arc::clone(&link), write_half);
+            // Here once, and not in each future once more: they are what a silent peer costs.
+            let mut reader = StreamReader::new(Arc::clone(&plane), Arc::clone(&link), read_half);
+            let mut writer = StreamWriter::new(Arc::clone(&plane), Arc::clone(&link), write_half);
             let ends = tokio::join!(reader.run(pending), writer.run(), deadline(&link));
             ends.0
         }
@@ -84,7 +85,8 @@ pub(crate) async fn run(
 /// Ends a connection that the session closed and whose peer does not take the rest.
 async fn deadline(link: &PeerLink) {
     link.closing().await;
-    if timeout(FLUSH_TIMEOUT, link.ended()).await.is_err() {
+    let flushed = Box::pin(timeout(FLUSH_TIMEOUT, link.ended()));
+    if flushed.await.is_err() {
         link.end("did not read the rest in time".to_owned());
     }
 }

@@ -45,7 +45,7 @@ impl Dialler {
         match timeout(DIAL_TIMEOUT, self.connect(addr)).await {
             Ok(Ok(stream)) => {
                 let peer = self.plane.next_peer();
-                let link = Arc::new(PeerLink::new(peer));
+                let link = Arc::new(PeerLink::new(peer, &self.plane.waiting));
                 let first = Input::Dialled {
                     peer,
                     torrent_id,

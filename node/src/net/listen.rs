@@ -67,7 +67,7 @@ pub(crate) async fn accept(plane: Arc<DataPlane>, listener: TcpListener, places:
                 // An IPv4 peer of a dual-stack socket is an IPv4 peer everywhere else.
                 let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
                 let peer = plane.next_peer();
-                let link = Arc::new(PeerLink::new(peer));
+                let link = Arc::new(PeerLink::new(peer, &plane.waiting));
                 let first = Input::Accepted {
                     peer,
                     addr,

@@ -56,7 +56,7 @@ const NODE: Arrows = &[
     ("link", &[]),
     ("inbox", &["link"]),
     ("books", &["inbox"]),
-    ("disk", &["inbox"]),
+    ("disk", &["inbox", "link"]),
     ("net", &["disk", "inbox", "link"]),
     ("torrents", &["disk"]),
     ("settlement", &["inbox"]),

@@ -42,12 +42,14 @@ def start(settings):
             "out_enc_policy": 2,  # plain text, as everything here
             "in_enc_policy": 2,
             "upload_rate_limit": settings["upload_rate"],
-            "unchoke_slots_limit": settings["unchoke_slots"],
             "allow_multiple_connections_per_ip": False,
             "alert_queue_size": 100000,
             "alert_mask": CATEGORIES,
         }
     )
+    limits = {"unchoke_slots_limit": "unchoke_slots", "connections_limit": "connections"}
+    limits = {key: settings[name] for key, name in limits.items() if settings[name]}
+    session.apply_settings(limits)
     # libtorrent exempts private addresses from slots and limits; here they stand for the internet.
     everybody = lt.ip_filter()
     everybody.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)

@@ -1,5 +1,6 @@
 //! libtorrent, through Debian's Python binding and a script of ours on its standard input.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
@@ -23,6 +24,9 @@ const SCRIPT: &str = include_str!("libtorrent.py");
 /// The interpreter that Debian's python3-libtorrent belongs to, whatever else is in the PATH.
 const PYTHON: &str = "/usr/bin/python3";
 
+/// Names the interpreter of a newer libtorrent, for measurements (`make bench`).
+const NEWER_PYTHON: &str = "SEEDBANK_BENCH_PYTHON";
+
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// Codes of libtorrent's own error category that mean: the peer broke the protocol. The others are
@@ -42,8 +46,12 @@ const PROTOCOL_CODES: [i64; 36] = [
 pub struct Options {
     /// Bytes per second; 0 is no limit.
     pub upload_rate: u32,
-    /// Peers unchoked at a time.
+    /// Peers unchoked at a time; 0 is libtorrent's own default.
     pub unchoke_slots: u32,
+    /// Connections; 0 is libtorrent's own default.
+    pub connections: u32,
+    /// The one that `make bench` installs, not Debian's.
+    pub newer: bool,
 }
 
 impl Default for Options {
@@ -51,6 +59,8 @@ impl Default for Options {
         Self {
             upload_rate: 0,
             unchoke_slots: 8,
+            connections: 0,
+            newer: false,
         }
     }
 }
@@ -60,6 +70,7 @@ impl Default for Options {
 pub struct Libtorrent {
     name: String,
     addr: SocketAddrV4,
+    version: String,
     process: Process,
     stdin: ChildStdin,
     events: Receiver<String>,
@@ -75,12 +86,16 @@ impl Libtorrent {
     pub fn start(net: &Net, name: &str, options: Options) -> Result<Self> {
         let addr = net.listen_addr();
         let log = net.folder("")?.join(format!("{name}.log"));
-        let mut command = Command::new(PYTHON);
+        let mut command = match options.newer {
+            true => Command::new(newer_python()?),
+            false => Command::new(PYTHON),
+        };
         command.args(["-c", SCRIPT]);
         let (process, stdin, stdout) = Process::spawn_piped(name, &mut command, &log)?;
         let mut client = Self {
             name: name.to_owned(),
             addr,
+            version: String::new(),
             process,
             stdin,
             events: read_lines(stdout),
@@ -92,11 +107,25 @@ impl Libtorrent {
             "port": addr.port(),
             "upload_rate": options.upload_rate,
             "unchoke_slots": options.unchoke_slots,
+            "connections": options.connections,
         }))?;
-        client
+        let ready = client
             .wait_for("ready")
             .context("is python3-libtorrent installed?")?;
+        client.version = ready["version"].as_str().unwrap_or_default().to_owned();
         Ok(client)
+    }
+
+    /// What it calls itself, such as `2.1.1.0`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The process, for what the system says of it.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Dials one more peer.
@@ -174,6 +203,11 @@ impl Libtorrent {
         self.send(&json!({"do": "stat"}))?;
         self.wait_for("stat")
     }
+}
+
+fn newer_python() -> Result<OsString> {
+    let python = std::env::var_os(NEWER_PYTHON);
+    python.with_context(|| format!("{NEWER_PYTHON} is not set: run `make bench`"))
 }
 
 fn is_protocol_error(event: &Value) -> bool {

@@ -1,7 +1,8 @@
 //! The reading half: one read, many messages, one `Received`.
 //!
 //! Blocks are copied into their lease as they are parsed; the session hears only what became of
-//! them. The buffer grows while reads fill it and is given back when the peer falls silent.
+//! them. A connection has no room of its own while nothing is half read: small rooms come from a
+//! stock that all share. One that reads fill grows, and is kept until the peer falls silent.
 
 use std::io;
 use std::pin::pin;
@@ -18,13 +19,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::disk::lease::FullPiece;
 use crate::disk::plane::DataPlane;
+use crate::disk::rooms::{ROOM_LEN, ReadRooms};
 use crate::inbox::{GivenUp, Received, ToSession};
 use crate::link::PeerLink;
 use crate::net::connection::stream::IncomingHalf;
 use crate::net::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
 
-/// Bytes of the first read, and of a slow peer's.
-const READ_MIN: usize = 16 * 1024;
 /// Bytes of the largest read.
 const READ_MAX: usize = 256 * 1024;
 /// Most events in one `Received`; the read that brought more is told in parts.
@@ -73,11 +73,13 @@ impl<R: IncomingHalf> StreamReader<R> {
 
     /// Reads until the connection is over. What was wrong with it, if no handshake came.
     pub(crate) async fn run(
-        mut self,
+        &mut self,
         pending: Option<OwnedSemaphorePermit>,
     ) -> Option<FailureReason> {
         let link = Arc::clone(&self.link);
-        let (failure, reason) = match timeout(HANDSHAKE_TIMEOUT, self.read_handshake()).await {
+        // What is waited for once is boxed, so that it takes no room afterwards.
+        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, self.read_handshake()));
+        let (failure, reason) = match handshake.await {
             Ok(Ok(Some(handshake))) => {
                 drop(pending);
                 link.received_handshake(&handshake);
@@ -114,7 +116,8 @@ impl<R: IncomingHalf> StreamReader<R> {
                 self.buffer.consume(HANDSHAKE_LEN);
                 return Ok(Some(handshake));
             }
-            let read = self.buffer.read(&mut self.stream, HANDSHAKE_LEN);
+            let rooms = &self.plane.read_rooms;
+            let read = self.buffer.read(&mut self.stream, HANDSHAKE_LEN, rooms);
             tokio::select! {
                 _ = &mut ended => return Ok(None),
                 len = read => match len {
@@ -138,10 +141,12 @@ impl<R: IncomingHalf> StreamReader<R> {
             if link.is_ended() {
                 return Ok(());
             }
+            let rooms = &self.plane.read_rooms;
+            self.buffer.give_back_small(rooms);
             loop {
                 tokio::select! {
                     _ = &mut ended => return Ok(()),
-                    len = self.buffer.read(&mut self.stream, need) => match len {
+                    len = self.buffer.read(&mut self.stream, need, rooms) => match len {
                         Ok(0) => return Ok(()),
                         Ok(_) => break,
                         Err(error) => return Err(error.to_string()),
@@ -167,7 +172,8 @@ impl<R: IncomingHalf> StreamReader<R> {
             let mut parsed = Parsed::default();
             let outcome = self.parse(&mut parsed);
             for (place, block, payload) in std::mem::take(&mut parsed.late) {
-                let fate = BlockFate::of(self.compare(block, payload).await);
+                let found = Box::pin(self.compare(block, payload)).await;
+                let fate = BlockFate::of(found);
                 parsed.events[place] = PeerEvent::Block { block, fate };
             }
             if !parsed.events.is_empty() {
@@ -181,7 +187,7 @@ impl<R: IncomingHalf> StreamReader<R> {
             }
             // Behind the event of their last block, so that the session hears of that first.
             for full in parsed.full {
-                self.plane.verify(full).await;
+                Box::pin(self.plane.verify(full)).await;
             }
             match outcome? {
                 Some(need) => return Ok(need),
@@ -284,13 +290,19 @@ impl ReadBuffer {
 
     /// Reads once, with room for at least `need` bytes in all; 0 at the end of the stream. Grows
     /// while reads fill the room; without room, waits for something to come before making any.
-    async fn read(&mut self, stream: &mut impl IncomingHalf, need: usize) -> io::Result<usize> {
+    async fn read(
+        &mut self,
+        stream: &mut impl IncomingHalf,
+        need: usize,
+        rooms: &ReadRooms,
+    ) -> io::Result<usize> {
         if self.bytes.is_empty() {
             stream.wait().await?;
+            self.bytes = rooms.take();
         }
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
-        let want = need.max(self.target).max(READ_MIN);
+        let want = need.max(self.target).max(ROOM_LEN);
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
         }
@@ -302,6 +314,13 @@ impl ReadBuffer {
             self.target = want / 2;
         }
         Ok(len)
+    }
+
+    /// Hands a room of the least size on to others if nothing is in it.
+    fn give_back_small(&mut self, rooms: &ReadRooms) {
+        if self.start == self.end && self.bytes.len() == ROOM_LEN {
+            rooms.put(std::mem::take(&mut self.bytes));
+        }
     }
 
     /// Frees the room if nothing is in it.

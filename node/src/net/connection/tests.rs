@@ -46,7 +46,7 @@ impl Rig {
         let peer = TcpStream::connect(listener.local_addr().unwrap());
         let (peer, accepted) = tokio::join!(peer, listener.accept());
         let (stream, addr) = accepted.unwrap();
-        let link = Arc::new(PeerLink::new(plane.next_peer()));
+        let link = Arc::new(PeerLink::new(plane.next_peer(), &plane.waiting));
         let first = Input::Accepted {
             peer: link.index(),
             addr,

@@ -13,7 +13,7 @@ use seedbank_engine::units::{Block, TorrentId};
 use seedbank_engine::wire::codec::piece_header;
 use seedbank_engine::wire::message::Message;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::disk::plane::{DataPlane, TorrentData};
 use crate::disk::storage::StorageError;
@@ -89,7 +89,7 @@ impl<W: AsyncWrite + Unpin> StreamWriter<W> {
     }
 
     /// Writes until the connection is over, or closed and flushed.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
         let link = Arc::clone(&self.link);
         let mut ended = pin!(link.ended());
         let stop = loop {
@@ -103,7 +103,7 @@ impl<W: AsyncWrite + Unpin> StreamWriter<W> {
             Stop::Flushed => {
                 // An error here means that the peer is gone already.
                 let _ = self.stream.shutdown().await;
-                linger(&link).await;
+                Box::pin(linger(&link)).await;
             }
             Stop::Ended => {}
             Stop::Socket(error) => link.end(error.to_string()),
@@ -129,13 +129,22 @@ impl<W: AsyncWrite + Unpin> StreamWriter<W> {
             return Err(Stop::Flushed);
         }
         if self.items.is_empty() {
-            let idle = timeout(IDLE, link.outbox().filled());
+            if !self.batch.has_payload_room() {
+                self.give_back();
+            }
+            // In the heap, where it is only while there is something to give back.
+            let has_room = self.batch.has_payload_room();
+            let mut pause = has_room.then(|| Box::pin(sleep(IDLE)));
+            let idle = async {
+                match &mut pause {
+                    Some(pause) => pause.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = ended.as_mut() => return Err(Stop::Ended),
-                filled = idle, if self.batch.has_room() => {
-                    filled.unwrap_or_else(|_| self.batch.give_back());
-                }
-                () = link.outbox().filled(), if !self.batch.has_room() => {}
+                () = link.outbox().filled() => {}
+                () = idle => self.give_back(),
             }
             return Ok(());
         }
@@ -156,6 +165,12 @@ impl<W: AsyncWrite + Unpin> StreamWriter<W> {
             told = self.tell_sent(told, written).await;
         }
         Ok(())
+    }
+
+    /// Frees every room while there is nothing to send.
+    fn give_back(&mut self) {
+        self.items = Vec::new();
+        self.batch = WriteBatch::default();
     }
 
     /// Turns the taken items into bytes.
@@ -179,7 +194,7 @@ impl<W: AsyncWrite + Unpin> StreamWriter<W> {
         self.items
             .drain(..)
             .for_each(|item| self.batch.put(item, offset));
-        let read = self.read_payload(torrent).await;
+        let read = Box::pin(self.read_payload(torrent)).await;
         read.map_err(|error| Stop::Storage(torrent_id, error))
     }
 
@@ -234,15 +249,9 @@ impl WriteBatch {
         self.runs.clear();
     }
 
-    /// Whether the payload has room of its own.
-    fn has_room(&self) -> bool {
+    /// Whether the payload has room of its own: it is large, and soon wanted again.
+    fn has_payload_room(&self) -> bool {
         !self.payload.is_empty()
-    }
-
-    /// Frees the payload's room while there is nothing to send.
-    fn give_back(&mut self) {
-        self.clear();
-        self.payload = Vec::new();
     }
 
     /// Appends an item; `offset` says where a block lies in the torrent.
