@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_receipts;
 mod conformance;
+mod crowd;
 mod demo;
 mod hostile_peers;
 mod idle;

@@ -109,6 +109,12 @@ impl Community {
         )
     }
 
+    /// Where the settlement node listens.
+    #[must_use]
+    pub fn settlement_addr(&self) -> SocketAddrV4 {
+        self.settlement
+    }
+
     /// Where members reach the settlement node.
     #[must_use]
     pub fn settlement_uri(&self) -> String {

@@ -7,6 +7,7 @@ use seedbank_ledger::settlement::envelope::Envelope;
 use seedbank_ledger::signed::Body as _;
 use seedbank_ledger::signed::lock::SignedLock;
 use seedbank_ledger::signed::order::{Order, OrderKind, SignedOrder};
+use seedbank_ledger::signed::read::{ReadKind, ReadRequest};
 use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
 use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, NodeId, Signature, UnixTime};
 use seedbank_proto::settlement_v1::AskRequest;
@@ -16,6 +17,8 @@ use crate::community::Community;
 
 /// Life of the locks it opens.
 const LOCK_SECS: u32 = 3600;
+/// What tells its questions apart is what is in them.
+const RANDOM: [u8; 16] = [7; 16];
 
 /// A key, and the network it belongs to.
 #[derive(Debug)]
@@ -50,13 +53,47 @@ impl Member {
     /// # Errors
     /// When the settlement node refuses or does not answer.
     pub fn open_lock(&mut self, payee: NodeId, amount: u64) -> Result<SignedLock> {
+        let order = self.order(payee, amount)?;
+        let AnswerBody::Operation(answer) = self.ask(&SettlementRequest::Submit {
+            random: RANDOM,
+            order,
+        })?
+        else {
+            bail!("no answer to an order");
+        };
+        ensure!(answer.refusal.is_none(), "refused: {:?}", answer.refusal);
+        let line = answer.line.context("no line")?;
+        Ok(line.lock.context("no lock")?.lock)
+    }
+
+    /// Asks about its own account.
+    ///
+    /// # Errors
+    /// When the settlement node refuses or does not answer.
+    pub fn read(&self, kind: ReadKind) -> Result<AnswerBody> {
+        let read = ReadRequest {
+            network_id: self.network,
+            account: self.identity.id(),
+            kind,
+            random: RANDOM,
+            valid_until: valid_until()?,
+        };
+        let answer = self.ask(&SettlementRequest::Read(read.sign(&self.identity)))?;
+        ensure!(!matches!(answer, AnswerBody::Refused(_)), "{answer:?}");
+        Ok(answer)
+    }
+
+    /// An order for a lock, under a nonce of its own, and not given yet.
+    ///
+    /// # Errors
+    /// When the clock stands before 1970.
+    pub fn order(&mut self, payee: NodeId, amount: u64) -> Result<SignedOrder> {
         self.nonce += 1;
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_secs();
         let order = Order {
             network_id: self.network,
             account: self.identity.id(),
             nonce: self.nonce,
-            valid_until: UnixTime::from_secs(now + 600),
+            valid_until: valid_until()?,
             kind: OrderKind::OpenLock {
                 payee,
                 amount: MicroCredits::new(amount),
@@ -64,13 +101,7 @@ impl Member {
             },
             memo_hash: [0; 32],
         };
-        let signed = order.sign(&self.identity);
-        let AnswerBody::Operation(answer) = self.submit(signed)? else {
-            bail!("no answer to an order");
-        };
-        ensure!(answer.refusal.is_none(), "refused: {:?}", answer.refusal);
-        let line = answer.line.context("no line")?;
-        Ok(line.lock.context("no lock")?.lock)
+        Ok(order.sign(&self.identity))
     }
 
     /// A receipt on one of its locks.
@@ -85,11 +116,7 @@ impl Member {
         receipt.sign(&self.identity)
     }
 
-    fn submit(&self, order: SignedOrder) -> Result<AnswerBody> {
-        let question = SettlementRequest::Submit {
-            random: [7; 16],
-            order,
-        };
+    fn ask(&self, question: &SettlementRequest) -> Result<AnswerBody> {
         let request = AskRequest {
             request: question.to_bytes(),
         };
@@ -109,4 +136,16 @@ impl Member {
         let answer = envelope.open(scheme, self.network, &self.settlement, hash, 0)?;
         Ok(answer.body)
     }
+}
+
+/// The bytes of a question that gives this order.
+#[must_use]
+pub fn submission(order: SignedOrder) -> Vec<u8> {
+    let random = RANDOM;
+    SettlementRequest::Submit { random, order }.to_bytes()
+}
+
+fn valid_until() -> Result<UnixTime> {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_secs();
+    Ok(UnixTime::from_secs(now + 600))
 }

@@ -1,5 +1,6 @@
 //! Listeners that bear strangers: so many connections at once, so many of one address, and none
-//! that stays without asking anything.
+//! that stays without asking anything. When all places are taken, a newcomer finds room at the cost
+//! of the addresses with the most connections (`house.rs`).
 //!
 //! A connection that has not sent its first request in time is closed, and so is every connection
 //! that is left when the grace after a stop is over: the server's tasks own their connections, and
@@ -7,6 +8,7 @@
 
 mod crowds;
 mod guest;
+mod house;
 mod opening;
 
 use std::io;
@@ -24,6 +26,7 @@ use crate::host::address_group::AddressGroup;
 
 pub(super) use crowds::{CrowdPlace, Crowds};
 pub(super) use guest::Admitted;
+use house::{House, NewcomerFate};
 
 /// Pause after the system could not accept (no descriptors left): it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,7 +36,7 @@ const COMPLAINT_EVERY: Duration = Duration::from_secs(60);
 /// What a listener bears.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DoorLimits {
-    /// Connections at once; more wait in the kernel's queue.
+    /// Connections at once; for more, somebody leaves, or they wait.
     pub(super) connections: usize,
     /// Of these from one group of addresses; more are closed.
     pub(super) of_one_group: usize,
@@ -91,11 +94,9 @@ async fn admit<L: Accepts>(
     sender: &mpsc::Sender<io::Result<Admitted<L::Stream>>>,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
-    let crowds = Crowds::new(limits.of_one_group);
+    let mut house = House::new(limits.of_one_group);
     let mut complained = None;
     loop {
-        let place = places.clone().acquire_owned().await;
-        let place = place.expect("nobody closes these places");
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -107,13 +108,21 @@ async fn admit<L: Accepts>(
                 continue;
             }
         };
-        let crowd = match from.map(|from| crowds.enter(AddressGroup::of(from))) {
-            Some(Some(crowd)) => Some(crowd),
+        // This machine's own stand for any number of people: they have no share, and none leaves.
+        let group = from.map(AddressGroup::of);
+        let group = group.filter(|group| !group.is_here());
+        if places.available_permits() == 0 && house.make_room(group) == NewcomerFate::IsClosed {
+            continue;
+        }
+        let place = places.clone().acquire_owned().await;
+        let place = place.expect("nobody closes these places");
+        let stay = match group.map(|group| house.enter(group)) {
+            Some(Some(stay)) => Some(stay),
             // Too many of them: this one is closed.
             Some(None) => continue,
             None => None,
         };
-        let guest = Admitted::new(stream, (place, crowd), stop.clone());
+        let guest = Admitted::new(stream, (place, stay), stop.clone());
         if sender.send(Ok(guest)).await.is_err() {
             return;
         }

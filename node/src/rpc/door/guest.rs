@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tonic::transport::server::Connected;
 
-use super::crowds::CrowdPlace;
+use super::house::{GuestMark, HousePlace};
 use super::opening::FirstRequest;
 use crate::rpc::{GRACE, stopped};
 
@@ -23,17 +24,19 @@ pub(in crate::rpc) struct Admitted<S> {
     stream: S,
     /// Until its first request is here, and when it has to be.
     opening: Option<(FirstRequest, Deadline)>,
-    /// The end of the grace after a stop.
+    /// The end of the grace after a stop, or when somebody else needs the place.
     end: Deadline,
     is_over: bool,
-    _places: (OwnedSemaphorePermit, Option<CrowdPlace>),
+    /// Who wants to know when it has asked something.
+    mark: Option<Arc<GuestMark>>,
+    _places: (OwnedSemaphorePermit, Option<HousePlace>),
 }
 
 impl<S> Admitted<S> {
     /// Lets a connection in until `stop` holds true, and a grace longer if it has asked something.
     pub(super) fn new(
         stream: S,
-        places: (OwnedSemaphorePermit, Option<CrowdPlace>),
+        places: (OwnedSemaphorePermit, Option<HousePlace>),
         stop: watch::Receiver<bool>,
     ) -> Self {
         let stopping = stopped(stop.clone());
@@ -43,15 +46,30 @@ impl<S> Admitted<S> {
                 () = tokio::time::sleep(OPENING_TIMEOUT) => {}
             }
         });
+        let mark = places.1.as_ref().map(HousePlace::mark);
+        let leaves = mark.clone();
         let end = Box::pin(async move {
-            stopped(stop).await;
-            tokio::time::sleep(GRACE).await;
+            let told = async {
+                match leaves {
+                    Some(mark) => mark.told_to_leave().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let grace_over = async {
+                stopped(stop).await;
+                tokio::time::sleep(GRACE).await;
+            };
+            tokio::select! {
+                () = told => {}
+                () = grace_over => {}
+            }
         });
         Self {
             stream,
             opening: Some((FirstRequest::new(), opened)),
             end,
             is_over: false,
+            mark,
             _places: places,
         }
     }
@@ -94,6 +112,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Admitted<S> {
             .is_some_and(|(opening, _)| opening.saw(new))
         {
             self.opening = None;
+            if let Some(mark) = &self.mark {
+                mark.set_asked();
+            }
         }
         read
     }

@@ -116,10 +116,16 @@ async fn l9_one_address_has_a_share_of_the_places() {
     let other = incoming.next().await.unwrap().unwrap();
     let from = other.connect_info().remote_addr().unwrap();
     assert_eq!(from.ip(), Ipv4Addr::new(127, 0, 0, 3));
-    // The places are taken; a fourth waits until one is free.
+    // The places are taken; one of those who have the most leaves for a fourth.
     let _fourth = connect([127, 0, 0, 4], addr).await;
-    drop(first);
+    leaves(first).await;
     let fourth = incoming.next().await.unwrap().unwrap();
     let from = fourth.connect_info().remote_addr().unwrap();
     assert_eq!(from.ip(), Ipv4Addr::new(127, 0, 0, 4));
+}
+
+/// Waits until a connection has to leave, as the task that serves it does.
+async fn leaves(mut guest: Admitted<TcpStream>) {
+    let error = guest.read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
