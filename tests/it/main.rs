@@ -13,6 +13,7 @@ mod idle;
 mod interop;
 mod kill;
 mod mixed_swarm;
+mod mute;
 mod numbers;
 mod paid;
 mod processes;
