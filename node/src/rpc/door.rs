@@ -30,6 +30,8 @@ use house::{House, NewcomerFate};
 
 /// Pause after the system could not accept (no descriptors left): it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// One place of so many is kept free, so that a newcomer need not wait for who leaves.
+const SPARE_SHARE: usize = 32;
 /// Between two lines that say so.
 const COMPLAINT_EVERY: Duration = Duration::from_secs(60);
 
@@ -111,7 +113,8 @@ async fn admit<L: Accepts>(
         // This machine's own stand for any number of people: they have no share, and none leaves.
         let group = from.map(AddressGroup::of);
         let group = group.filter(|group| !group.is_here());
-        if places.available_permits() == 0 && house.make_room(group) == NewcomerFate::IsClosed {
+        let is_full = places.available_permits() <= limits.connections / SPARE_SHARE;
+        if is_full && house.make_room(group) == NewcomerFate::IsClosed {
             continue;
         }
         let place = places.clone().acquire_owned().await;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -15,6 +15,9 @@ const LIMITS: DoorLimits = DoorLimits {
     of_one_group: 32,
 };
 
+/// Connections that wait in the kernel: past it a SYN is lost, and sent again after a second.
+const BACKLOG: u32 = 4_096;
+
 /// A bound listener that serves nobody yet.
 #[derive(Debug)]
 pub struct Door {
@@ -24,7 +27,13 @@ pub struct Door {
 impl Door {
     /// Binds. Port 0 lets the system choose.
     pub async fn open(addr: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(addr).await?;
+        let socket = match addr {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        let listener = socket.listen(BACKLOG)?;
         Ok(Self { listener })
     }
 

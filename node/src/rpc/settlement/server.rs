@@ -72,20 +72,8 @@ pub async fn serve(
     tls: Option<ServerTlsConfig>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let limits = *keeper.limits();
     let service = SettlementApi {
-        shared: Arc::new(Shared {
-            keeper: keeper.clone(),
-            orders: CallerLimiter::new(
-                u64::from(limits.order_budget),
-                HOUR / limits.orders_per_hour,
-            ),
-            reads: CallerLimiter::new(READ_BURST, READ_REFILL),
-            addrs: CallerLimiter::new(ADDR_BURST, ADDR_REFILL),
-            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
-            watchers: Crowds::new(WATCHES_OF_ONE_GROUP_MAX),
-            stop: stop.clone(),
-        }),
+        shared: Arc::new(Shared::new(keeper.clone(), stop.clone())),
     };
     let service = SettlementServiceServer::new(service)
         .max_decoding_message_size(REQUEST_LEN_MAX + FRAME_LEN_MAX);
@@ -126,7 +114,7 @@ struct SettlementApi {
 }
 
 /// What streams keep when the call has returned.
-struct Shared {
+pub(super) struct Shared {
     keeper: Keeper,
     orders: CallerLimiter<NodeId>,
     reads: CallerLimiter<NodeId>,
@@ -188,6 +176,20 @@ impl SettlementService for SettlementApi {
 }
 
 impl Shared {
+    pub(super) fn new(keeper: Keeper, stop: watch::Receiver<bool>) -> Self {
+        let limits = *keeper.limits();
+        let order_refill = HOUR / limits.orders_per_hour;
+        Self {
+            keeper,
+            orders: CallerLimiter::new(u64::from(limits.order_budget), order_refill),
+            reads: CallerLimiter::new(READ_BURST, READ_REFILL),
+            addrs: CallerLimiter::new(ADDR_BURST, ADDR_REFILL),
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            watchers: Crowds::new(WATCHES_OF_ONE_GROUP_MAX),
+            stop,
+        }
+    }
+
     /// A question as it came; it counts against its address before anything is verified.
     fn read(&self, from: AddressGroup, bytes: &[u8]) -> Result<SettlementRequest, Failure> {
         let admitted = self.addrs.take(from, 1, Instant::now());
@@ -197,8 +199,8 @@ impl Shared {
 
     /// Answers a question of whoever signed it. Signatures are checked here, off the ledger's
     /// thread; who did not sign is refused, and nothing is entered.
-    async fn answer(
-        &self,
+    pub(super) async fn answer(
+        self: &Arc<Self>,
         from: AddressGroup,
         question: SettlementRequest,
     ) -> Result<SettlementAnswer, Failure> {
@@ -215,6 +217,19 @@ impl Shared {
             self.orders.admit(&signer, now)
         };
         admitted.map_err(|wait| too_often("this key", wait))?;
+        // Who asked may be gone before it is answered: what was done for it counts all the same.
+        let shared = Arc::clone(self);
+        let asked = tokio::spawn(async move { shared.ask(from, signer, question).await });
+        let asked = asked.await;
+        asked.unwrap_or_else(|_| Err(of_keeper(&KeeperError::Closed)))
+    }
+
+    async fn ask(
+        &self,
+        from: AddressGroup,
+        signer: NodeId,
+        question: SettlementRequest,
+    ) -> Result<SettlementAnswer, Failure> {
         let answered = self.keeper.ask(question).await;
         let answered = answered.map_err(|error| of_keeper(&error))?;
         // It counts against the key once it is entered: nobody can use up another's share by

@@ -31,7 +31,9 @@ use tokio::sync::watch;
 use tonic::Code;
 use tonic::transport::{Channel, ServerTlsConfig};
 
+use super::server::Shared;
 use super::{Door, serve};
+use crate::host::address_group::AddressGroup;
 use crate::settlement::{AccountKeys, GrantError, Keeper, Local, Remote, Settlement};
 
 struct Network {
@@ -386,6 +388,36 @@ async fn a_lock_pays_its_claim_once_and_returns_the_rest_when_its_time_has_passe
     };
     assert_eq!(account.status.available, MicroCredits::new(380));
     assert_eq!(account.status.reserved, MicroCredits::ZERO);
+}
+
+/// Who hangs up before it is answered has its orders counted like any other.
+#[tokio::test]
+async fn l4_an_order_whose_sender_is_gone_counts_against_its_budget() {
+    let network = Network::start().await;
+    network.grant(1, 1_000).await;
+    let (_stop, stopping) = watch::channel(false);
+    let shared = Arc::new(Shared::new(network.keeper.clone(), stopping));
+    let from = AddressGroup::of([127, 0, 0, 2].into());
+    let budget = u64::from(network.keeper.limits().order_budget);
+    for nonce in 1..=budget {
+        let order = network.transfer(1, nonce, 2, 1);
+        tokio::select! {
+            biased;
+            _ = shared.answer(from, submit(order)) => panic!("answered at once"),
+            () = std::future::ready(()) => {}
+        }
+        while network.keeper.overview().await.unwrap().entry_count < nonce + 2 {}
+    }
+    // The last of them may be counted a moment after it is entered.
+    let mut nonces = budget + 1..;
+    while let Some(nonce) = nonces.next()
+        && shared
+            .answer(from, submit(network.transfer(1, nonce, 2, 1)))
+            .await
+            .is_ok()
+    {
+        assert!(nonce < budget + 8, "{nonce} orders of a budget of {budget}");
+    }
 }
 
 #[tokio::test]
