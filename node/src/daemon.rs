@@ -297,7 +297,7 @@ async fn settle(
         addr: role.listen,
         source,
     };
-    let door = Door::open(role.listen).await.map_err(listen)?;
+    let door = Door::open(role.listen).map_err(listen)?;
     let addr = door.addr().map_err(listen)?;
     let (keeper, thread) = Keeper::start(ledger, issuing, clock)?;
     Ok(StartedRole {

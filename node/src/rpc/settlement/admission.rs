@@ -26,7 +26,7 @@ pub struct Door {
 
 impl Door {
     /// Binds. Port 0 lets the system choose.
-    pub async fn open(addr: SocketAddr) -> io::Result<Self> {
+    pub fn open(addr: SocketAddr) -> io::Result<Self> {
         let socket = match addr {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,

@@ -73,7 +73,7 @@ impl Network {
         let time = clock.clone();
         let read = move || UnixTime::from_secs(time.load(Ordering::SeqCst));
         let (keeper, _) = Keeper::start(ledger, Some(issuing), read).unwrap();
-        let door = Door::open(addr).await.unwrap();
+        let door = Door::open(addr).unwrap();
         let addr = door.addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(serve(door, keeper.clone(), tls, stopping));
@@ -478,7 +478,7 @@ async fn whoever_waits_for_a_line_is_told_of_the_next_and_of_nobody_elses() {
 
 #[tokio::test]
 async fn an_unreachable_node_says_so_and_is_found_again_when_it_is_back() {
-    let door = Door::open(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let door = Door::open(([127, 0, 0, 1], 0).into()).unwrap();
     let addr = door.addr().unwrap();
     drop(door);
     let remote = Remote::new(&format!("http://{addr}"), None, member(1)).unwrap();

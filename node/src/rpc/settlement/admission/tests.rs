@@ -50,7 +50,7 @@ async fn keep_with(tls: Option<ServerTlsConfig>) -> KeptLedger {
     let now = || UnixTime::from_secs(1_000_000);
     let ledger = NetworkLedger::found(Memory::new(), genesis(), own, now()).unwrap();
     let (keeper, thread) = Keeper::start(ledger, None, now).unwrap();
-    let door = Door::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let door = Door::open("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = door.addr().unwrap();
     let (stop, stopping) = watch::channel(false);
     let served = tokio::spawn(serve(door, keeper, tls, stopping));
