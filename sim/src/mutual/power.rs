@@ -15,6 +15,8 @@ const SYNC_EVERY: Duration = Duration::from_millis(900);
 const FORGOTTEN_MAX: Bytes = Bytes::new(UPLINK);
 /// By then all is settled.
 const SETTLED_MAX: Duration = Duration::from_secs(1_500);
+/// A lock's time and half of its grace, and a bit.
+const CLAIMED_MAX: Duration = Duration::from_secs(14 * 3_600);
 
 /// One loss of power.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,19 @@ impl Played {
         false
     }
 
+    /// A lock of which more was lost than paid for is not closed early (docs/RULES.md, P5): its
+    /// receipts are claimed when that is due, and its payer hears of it then.
+    fn claim_the_rest(&mut self) {
+        let until = after(&self.world, CLAIMED_MAX);
+        let is_even = |played: &Self| {
+            let mut booked = played.booked().into_iter();
+            booked.all(|[spent, earned]| spent.amount == earned.amount)
+        };
+        while !is_even(self) && self.world.now() < until {
+            self.world.run_for(Duration::from_secs(3_600));
+        }
+    }
+
     /// What both have paid; asserts that their books have the same.
     fn paid_by_both(&self) -> u64 {
         let paid = self.booked().map(|[spent, earned]| {
@@ -144,6 +159,7 @@ fn play_with(cut: &PowerCut) -> Option<u64> {
         played.world.run_for(Duration::from_secs(1));
     }
     played.settle();
+    played.claim_the_rest();
     let entries = cut.place.entries(&played.world);
     assert!(
         entries.starts_with(&acknowledged),
