@@ -140,7 +140,7 @@ impl Daemon {
         let settling = match &daemon.role {
             Some(role) => {
                 let genesis = daemon.genesis.clone().ok_or(DaemonError::NoGenesis)?;
-                Some(settle(&data_dir, options.store, role, genesis).await?)
+                Some(settle(&data_dir, options.store, role, genesis)?)
             }
             None => None,
         };
@@ -278,7 +278,7 @@ async fn closed(thread: JoinHandle<()>) {
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
 }
 
-async fn settle(
+fn settle(
     data_dir: &DataDir,
     store: StoreKind,
     role: &SettlementRole,

@@ -54,15 +54,15 @@ const ISSUER: u8 = 202;
 const START: u64 = 1_000_000;
 
 impl Network {
-    async fn start() -> Self {
-        Self::start_at(([127, 0, 0, 1], 0).into()).await
+    fn start() -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into())
     }
 
-    async fn start_at(addr: SocketAddr) -> Self {
-        Self::start_with(addr, None).await
+    fn start_at(addr: SocketAddr) -> Self {
+        Self::start_with(addr, None)
     }
 
-    async fn start_with(addr: SocketAddr, tls: Option<ServerTlsConfig>) -> Self {
+    fn start_with(addr: SocketAddr, tls: Option<ServerTlsConfig>) -> Self {
         let store = Memory::new();
         let genesis = genesis();
         let id = genesis.network_id();
@@ -207,7 +207,7 @@ fn statement(answer: AnswerBody) -> Statement {
 
 #[tokio::test]
 async fn a_grant_is_made_once_whatever_the_repeats() {
-    let network = Network::start().await;
+    let network = Network::start();
     let first = network.keeper.grant(grant("a", 1, 500)).await.unwrap();
     let again = network.keeper.grant(grant("a", 1, 500)).await.unwrap();
     assert_eq!(first, again);
@@ -232,7 +232,7 @@ async fn a_grant_is_made_once_whatever_the_repeats() {
 
 #[tokio::test]
 async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its_repeat() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 1).await;
     // The order is remembered, the ledger's batch fails.
     network.store.fail_after(1);
@@ -258,7 +258,7 @@ async fn a_grant_interrupted_between_remembering_and_entering_is_finished_by_its
 
 #[tokio::test]
 async fn an_order_moves_credit_once_and_a_second_order_on_its_nonce_is_told_which_was_first() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 500).await;
     let order = network.transfer(1, 1, 2, 200);
     let first = network.submit(1, order).await;
@@ -285,7 +285,7 @@ async fn an_order_moves_credit_once_and_a_second_order_on_its_nonce_is_told_whic
 
 #[tokio::test]
 async fn a_forged_order_is_refused_and_leaves_no_entry() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 500).await;
     let before = network.keeper.overview().await.unwrap();
     let order = network.transfer(1, 1, 2, 200);
@@ -301,7 +301,7 @@ async fn a_forged_order_is_refused_and_leaves_no_entry() {
 /// Row L10: an account, its locks and its lines are told to whoever is party to them.
 #[tokio::test]
 async fn l10_nobody_reads_what_is_not_its_own() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 500).await;
     let open = OrderKind::OpenLock {
         payee: key(2).id(),
@@ -330,7 +330,7 @@ async fn l10_nobody_reads_what_is_not_its_own() {
 
 #[tokio::test]
 async fn a_lock_pays_its_claim_once_and_returns_the_rest_when_its_time_has_passed() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 500).await;
     let open = OrderKind::OpenLock {
         payee: key(2).id(),
@@ -393,7 +393,7 @@ async fn a_lock_pays_its_claim_once_and_returns_the_rest_when_its_time_has_passe
 /// Who hangs up before it is answered has its orders counted like any other.
 #[tokio::test]
 async fn l4_an_order_whose_sender_is_gone_counts_against_its_budget() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 1_000).await;
     let (_stop, stopping) = watch::channel(false);
     let shared = Arc::new(Shared::new(network.keeper.clone(), stopping));
@@ -422,7 +422,7 @@ async fn l4_an_order_whose_sender_is_gone_counts_against_its_budget() {
 
 #[tokio::test]
 async fn a_long_statement_comes_page_by_page_without_a_gap() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 1_000).await;
     for nonce in 1..=300 {
         let order = network.transfer(1, nonce, 2, 1);
@@ -447,7 +447,7 @@ async fn a_long_statement_comes_page_by_page_without_a_gap() {
 
 #[tokio::test]
 async fn whoever_waits_for_a_line_is_told_of_the_next_and_of_nobody_elses() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 1).await;
     let own = key(1).id();
     let ways: [Box<dyn Settlement>; 2] = [
@@ -485,7 +485,7 @@ async fn an_unreachable_node_says_so_and_is_found_again_when_it_is_back() {
     let asked = read(1, ReadKind::Account);
     let reply = remote.ask(asked.clone()).await;
     assert!(matches!(reply, Err(Unreachable(_))), "{reply:?}");
-    let _network = Network::start_at(addr).await;
+    let _network = Network::start_at(addr);
     assert!(matches!(
         opened(&remote, asked).await.body,
         AnswerBody::Account(_)
@@ -495,7 +495,7 @@ async fn an_unreachable_node_says_so_and_is_found_again_when_it_is_back() {
 
 #[tokio::test]
 async fn what_is_not_durable_is_not_acknowledged() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 500).await;
     let remote = network.remote(1);
     network.store.fail_after(0);
@@ -511,7 +511,7 @@ async fn what_is_not_durable_is_not_acknowledged() {
 
 #[tokio::test]
 async fn malformed_and_oversized_requests_are_refused_at_the_door() {
-    let network = Network::start().await;
+    let network = Network::start();
     let mut service = network.service().await;
     let request = vec![1; 10];
     let status = service.ask(AskRequest { request }).await.unwrap_err();
@@ -527,7 +527,7 @@ async fn malformed_and_oversized_requests_are_refused_at_the_door() {
 
 #[tokio::test]
 async fn a_key_that_asks_too_often_waits_and_others_do_not() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 1_000).await;
     let mut service = network.service().await;
     let mut answered = 0;
@@ -552,7 +552,7 @@ async fn a_key_that_asks_too_often_waits_and_others_do_not() {
 /// Who was paid has what its payer has signed.
 #[tokio::test]
 async fn what_a_key_signed_before_uses_up_nothing_of_it_however_often_it_is_repeated() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 2).await;
     let mut service = network.service().await;
     let old = submit(network.transfer(1, 1, 2, 1)).to_bytes();
@@ -566,7 +566,7 @@ async fn what_a_key_signed_before_uses_up_nothing_of_it_however_often_it_is_repe
 
 #[tokio::test]
 async fn a_watcher_sees_what_is_there_and_then_what_comes() {
-    let network = Network::start().await;
+    let network = Network::start();
     network.grant(1, 500).await;
     let mut service = network.service().await;
     let question = read(2, ReadKind::Watch { after: None });
@@ -598,7 +598,7 @@ async fn a_watcher_sees_what_is_there_and_then_what_comes() {
 
 #[tokio::test]
 async fn orders_that_arrive_together_are_each_answered_and_conserve_credit() {
-    let network = Network::start().await;
+    let network = Network::start();
     let payers: Vec<u8> = (1..=50).collect();
     for payer in &payers {
         network.grant(*payer, 10).await;
@@ -644,7 +644,7 @@ async fn l1_a_settlement_node_is_asked_over_tls() {
     let tls_key = certified.signing_key.serialize_pem();
     let identity = tonic::transport::Identity::from_pem(&pem, tls_key);
     let tls = ServerTlsConfig::new().identity(identity);
-    let network = Network::start_with(([127, 0, 0, 1], 0).into(), Some(tls)).await;
+    let network = Network::start_with(([127, 0, 0, 1], 0).into(), Some(tls));
     let uri = format!("https://localhost:{}", network.addr.port());
     let known = Remote::new(&uri, Some(pem.as_bytes()), member(1)).unwrap();
     let asked = read(1, ReadKind::Account);

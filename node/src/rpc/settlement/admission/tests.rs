@@ -41,11 +41,11 @@ fn genesis() -> Genesis {
     Genesis::parse(&genesis).unwrap()
 }
 
-async fn keep() -> KeptLedger {
-    keep_with(None).await
+fn keep() -> KeptLedger {
+    keep_with(None)
 }
 
-async fn keep_with(tls: Option<ServerTlsConfig>) -> KeptLedger {
+fn keep_with(tls: Option<ServerTlsConfig>) -> KeptLedger {
     let own = Identity::from_secret([1; 32]);
     let now = || UnixTime::from_secs(1_000_000);
     let ledger = NetworkLedger::found(Memory::new(), genesis(), own, now()).unwrap();
@@ -85,7 +85,7 @@ async fn watch_one(
 
 #[tokio::test]
 async fn l9_one_address_cannot_take_all_watches() {
-    let kept = keep().await;
+    let kept = keep();
     let mut streams = Vec::new();
     let refused = 'all: {
         // Each connection takes as many calls at once as it may.
@@ -110,7 +110,7 @@ async fn l9_one_address_cannot_take_all_watches() {
 /// The keeper's thread ends when nobody can ask it any more: the last to leave are connections.
 #[tokio::test]
 async fn l9_a_stop_waits_for_no_silent_connection() {
-    let kept = keep().await;
+    let kept = keep();
     let mut silent = TcpStream::connect(kept.addr).await.unwrap();
     // What the server says first: it is at this connection.
     silent.read_exact(&mut [0; 9]).await.unwrap();
@@ -140,7 +140,7 @@ async fn l9_a_stop_waits_for_no_silent_connection() {
 /// send, and a task and up to 16 KiB of headers each to keep.
 #[tokio::test]
 async fn l9_one_connection_has_so_many_calls_and_bytes_waiting_and_no_more() {
-    let kept = keep().await;
+    let kept = keep();
     let mut stream = TcpStream::connect(kept.addr).await.unwrap();
     let begin = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     stream.write_all(begin).await.unwrap();
@@ -190,7 +190,7 @@ async fn l9_a_handshake_of_tls_that_never_ends_gives_its_place_back() {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let tls_key = certified.signing_key.serialize_pem();
     let identity = TlsIdentity::from_pem(certified.cert.pem(), tls_key);
-    let kept = keep_with(Some(ServerTlsConfig::new().identity(identity))).await;
+    let kept = keep_with(Some(ServerTlsConfig::new().identity(identity)));
     let mut stream = TcpStream::connect(kept.addr).await.unwrap();
     // Of 4,096 bytes of data 400.
     let begun = [client_hello(), vec![23, 3, 3, 16, 0], vec![7; 400]].concat();
