@@ -320,11 +320,11 @@ def claims_whose_answers_lie(setting):
 
 CHECKS = (
     answers_that_nobody_sealed, sealed_answers_that_lie, heads_that_go_back,
-    a_nonce_that_goes_back, locks_that_are_not_as_they_were_signed, claims_whose_answers_lie,
+    a_nonce_that_goes_back, lines_that_do_not_follow_are_asked_for_again,
+    locks_that_are_not_as_they_were_signed, claims_whose_answers_lie,
 )  # fmt: skip
 
 # What a member still believes: these are run, and are to fail until somebody closes them.
 KNOWN_HOLES = (
     a_nonce_that_only_a_forged_order_used, a_nonce_that_is_ahead_is_forgotten,
-    lines_that_do_not_follow_are_asked_for_again,
 )  # fmt: skip
