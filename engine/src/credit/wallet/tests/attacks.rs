@@ -373,8 +373,8 @@ fn an_answer_that_a_claim_overtook_blames_nobody_for_a_nonce() {
     assert_eq!(sent, Ok(2));
 }
 
-/// Two lines of one page: the second follows from the first, so both are refused. The first is older
-/// than the second, and was taken for one that does not follow, for ever.
+/// Two lines of one page: the second follows from the first, so both are refused. The first is
+/// older than the second, and was taken for one that does not follow, for ever.
 #[test]
 fn lines_of_a_page_that_was_refused_are_taken_again() {
     let mut bench = Bench::new();
