@@ -402,8 +402,8 @@ impl Payee {
         self.locks.values().rev().find(|lock| lock.is_served(now))
     }
 
-    /// Whether locks may be closed early: never a defaulter's, and not those of a key which lost
-    /// more than it paid for, so that windows cannot be harvested with recycled credit (P5).
+    /// Whether locks may be closed early: never a defaulter's, and not those of a key which never
+    /// paid for what it lost, so that windows cannot be harvested with recycled credit (P5).
     pub fn may_close(&self) -> bool {
         let defaulter = match self.conduct {
             Conduct::BackingOff { .. } => true,
@@ -411,11 +411,8 @@ impl Payee {
                 self.lost > self.forgiven()
             }
         };
-        let paid_bytes = match self.paid.is_zero() {
-            true => Bytes::ZERO,
-            false => self.paid_bytes,
-        };
-        self.exposure.is_empty() && !defaulter && self.lost <= paid_bytes
+        let never_paid = self.paid.is_zero() && !self.lost.is_zero();
+        self.exposure.is_empty() && !defaulter && !never_paid
     }
 
     /// Whether the payer can hold no receipt on this lock that we have not seen, which the close of
