@@ -28,7 +28,12 @@ const ADDRESSES: u16 = 10;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long one that is let alone stays.
 const STAY: Duration = Duration::from_secs(60);
+/// What one may have under way. On the loopback device the kernel would give each 4 MB, of the
+/// memory that both sides share here: what strangers send waits on their own machines.
+const UNDER_WAY: u32 = 64 << 10;
 const STARTED_MAX: Duration = Duration::from_secs(60);
+/// Stands for a number of one's own in what everybody says.
+const NUMBER: &[u8; 12] = b"one-of-crowd";
 
 /// One way to be a nuisance: bytes sent at first, and bytes sent over and over.
 #[derive(Debug, Clone)]
@@ -52,6 +57,19 @@ impl Manner {
             first: first.to_vec(),
             over_and_over: flood.to_vec(),
         }
+    }
+
+    /// The same as it is by the one of this number.
+    fn of(mut self, number: u64) -> Self {
+        let digits = format!("{number:012}");
+        let places = 0..self.first.len().saturating_sub(NUMBER.len() - 1);
+        for place in places {
+            let there = &mut self.first[place..place + NUMBER.len()];
+            if there == NUMBER {
+                there.copy_from_slice(digits.as_bytes());
+            }
+        }
+        self
     }
 
     fn to_json(&self) -> Value {
@@ -186,7 +204,8 @@ async fn run(task: &Value) -> Result<()> {
     let manners: Vec<Manner> = manners.collect::<Option<_>>().context("no manner")?;
     for index in 0..count {
         let turn = usize::try_from(index)?;
-        let manner: &'static Manner = Box::leak(Box::new(manners[turn % manners.len()].clone()));
+        let manner = manners[turn % manners.len()].clone();
+        let manner: &'static Manner = Box::leak(Box::new(manner.of(number * count + index)));
         let [from, net] = [index % u64::from(ADDRESSES) + 1, number];
         let from = Ipv4Addr::new(127, 0, u8::try_from(net)? + 1, u8::try_from(from)?);
         tokio::spawn(async move {
@@ -212,6 +231,7 @@ async fn run(task: &Value) -> Result<()> {
 async fn be(manner: &Manner, from: IpAddr, target: SocketAddr) -> Result<()> {
     COUNTS.tried.fetch_add(1, Ordering::Relaxed);
     let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer_size(UNDER_WAY)?;
     socket.bind(SocketAddr::new(from, 0))?;
     let mut stream = timeout(STAY, socket.connect(target)).await??;
     COUNTS.made.fetch_add(1, Ordering::Relaxed);
