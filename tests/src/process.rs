@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -98,6 +99,12 @@ impl Process {
             bail!("{} ended with {status}:\n{}", self.name, self.log_tail());
         }
         Ok(())
+    }
+
+    /// Whether it was ended by a signal, such as SIGSEGV.
+    pub fn is_crashed(&mut self) -> bool {
+        let ended = self.child.try_wait().ok().flatten();
+        ended.is_some_and(|status| status.signal().is_some())
     }
 
     /// Sends SIGTERM and waits for the end, at most 20 s.

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Client, PeerView, Progress, Source};
+use crate::namespace::FOREIGN_CRASH;
 use crate::net::Net;
 use crate::process::Process;
 use crate::torrent::Torrent;
@@ -157,9 +158,17 @@ impl Libtorrent {
     fn send(&mut self, command: &Value) -> Result<()> {
         let written = writeln!(self.stdin, "{command}");
         if written.is_err() {
-            self.process.check_alive()?;
+            self.check_alive()?;
         }
         Ok(written?)
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        let alive = self.process.check_alive();
+        if self.process.is_crashed() {
+            return alive.context(FOREIGN_CRASH);
+        }
+        alive
     }
 
     /// The next event of this kind; complaints among those before it are noted.
@@ -181,7 +190,7 @@ impl Libtorrent {
         {
             Ok(line) => Ok(serde_json::from_str(&line)?),
             Err(_) => {
-                self.process.check_alive()?;
+                self.check_alive()?;
                 bail!("{} did not answer within {ANSWER_MAX:?}", self.name)
             }
         }
