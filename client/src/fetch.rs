@@ -10,7 +10,7 @@ use reqwest::{Client, Url};
 use crate::error::ClientError;
 
 /// Most bytes of a .torrent file: what the daemon takes.
-const BODY_LEN_MAX: usize = 10 << 20;
+pub(crate) const METAINFO_LEN_MAX: usize = 11 << 20;
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
 
@@ -41,8 +41,9 @@ pub(crate) async fn metainfo(url: &str, timeout: Duration) -> Result<Vec<u8>, Cl
         .map_err(|error| failed(problem_of(&error)))?
     {
         body.extend_from_slice(&chunk);
-        if body.len() > BODY_LEN_MAX {
-            let problem = format!("it has more than {BODY_LEN_MAX} bytes, no .torrent file has");
+        if body.len() > METAINFO_LEN_MAX {
+            let most = METAINFO_LEN_MAX;
+            let problem = format!("it has more than {most} bytes, no .torrent file has");
             return Err(failed(problem));
         }
     }

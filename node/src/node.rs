@@ -356,7 +356,7 @@ impl NodeHandle {
         Some(told.map(|(balance, head)| (balance, head, view)))
     }
 
-    /// A way to read the ledger, also when the node has ended; `None` once it has.
+    /// A way to read the ledger, which works on when the node has ended; `None` from then on.
     pub fn ledger(&self) -> Option<NodeReader> {
         let held = self
             .inner

@@ -6,10 +6,8 @@ use seedbank_proto::v1::add_torrent_request::Source;
 
 use super::App;
 use crate::error::ClientError;
-use crate::fetch;
+use crate::fetch::{self, METAINFO_LEN_MAX};
 
-/// Most bytes of a .torrent file: what the daemon takes.
-const METAINFO_LEN_MAX: u64 = 10 << 20;
 /// Digits of an info hash.
 const HEX_DIGITS: usize = 40;
 /// The same in base32.
@@ -54,10 +52,11 @@ fn magnet_of(source: &str) -> Option<String> {
 
 fn bounded(name: &str, from: impl io::Read) -> Result<Vec<u8>, ClientError> {
     let mut bytes = Vec::new();
-    let mut from = from.take(METAINFO_LEN_MAX + 1);
+    let most = u64::try_from(METAINFO_LEN_MAX).expect("a file that fits memory");
+    let mut from = from.take(most + 1);
     from.read_to_end(&mut bytes)
         .map_err(|error| failed(name, error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= METAINFO_LEN_MAX) {
+    if bytes.len() <= METAINFO_LEN_MAX {
         return Ok(bytes);
     }
     let what = format!("has more than {METAINFO_LEN_MAX} bytes, no .torrent file has");

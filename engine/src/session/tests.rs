@@ -25,6 +25,7 @@ mod pump;
 mod rig;
 mod rows;
 mod seats;
+mod seeded;
 mod serving;
 mod showing;
 mod starting;

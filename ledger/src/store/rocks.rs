@@ -108,13 +108,9 @@ impl StoreRead for Rocks {
         limit: usize,
     ) -> Result<Vec<KeyValue>, StoreError> {
         let inner = &self.0;
-        let mode = IteratorMode::From(from, Direction::Forward);
         inner.guard(|| {
-            let family = inner.family(table);
-            take(
-                inner.db.iterator_cf_opt(&family, bounded(until), mode),
-                limit,
-            )
+            let rows = |family, mode| inner.db.iterator_cf_opt(family, bounded(until), mode);
+            take(rows(&inner.family(table), forward(from)), limit)
         })
     }
 }
@@ -132,14 +128,9 @@ impl StoreRead for RocksSnapshot<'_> {
         until: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<KeyValue>, StoreError> {
-        let inner = self.inner;
-        let mode = IteratorMode::From(from, Direction::Forward);
-        inner.guard(|| {
-            let family = inner.family(table);
-            take(
-                self.rows.iterator_cf_opt(&family, bounded(until), mode),
-                limit,
-            )
+        self.inner.guard(|| {
+            let rows = |family, mode| self.rows.iterator_cf_opt(family, bounded(until), mode);
+            take(rows(&self.inner.family(table), forward(from)), limit)
         })
     }
 }
@@ -172,6 +163,10 @@ impl Store for Rocks {
         let inner = &self.0;
         inner.guard(|| inner.db.flush_wal(true))
     }
+}
+
+fn forward(from: &[u8]) -> IteratorMode<'_> {
+    IteratorMode::From(from, Direction::Forward)
 }
 
 fn bounded(until: Option<&[u8]>) -> ReadOptions {

@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use seedbank_engine::content::metainfo::Metainfo;
+use seedbank_engine::content::metainfo::{Metainfo, TORRENT_LEN_MAX};
 use seedbank_engine::interface::command::{AddError, AddTorrent, TorrentSource, TorrentTotals};
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::Bytes;
@@ -19,8 +19,6 @@ use crate::host::durable;
 
 /// Longest `.resume` that is read: a bitfield of two million pieces and as many files.
 const RECORD_LEN_MAX: u64 = 64 * 1024 * 1024;
-/// Longest `.torrent` that is read; the engine's own bound is lower.
-const TORRENT_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Version of the `.resume` layout.
 const VERSION: u32 = 3;
 
@@ -339,7 +337,10 @@ pub(crate) fn torrent_id(text: &str) -> Option<TorrentId> {
 }
 
 fn load_torrent(path: &Path) -> Result<TorrentSource, Problem> {
-    Ok(TorrentSource::from_bytes(&read(path, TORRENT_LEN_MAX)?)?)
+    Ok(TorrentSource::from_bytes(&read(
+        path,
+        TORRENT_LEN_MAX.into(),
+    )?)?)
 }
 
 fn load_magnet(record: &Record) -> Result<TorrentSource, Problem> {

@@ -116,10 +116,7 @@ impl Pair {
 
     /// Whether nobody is connected, nothing is owed, and no lock stands between us.
     pub fn is_forgettable(&self) -> bool {
-        self.connections.is_empty()
-            && self.payer.locks.is_empty()
-            && self.payee.locks.is_empty()
-            && self.payer.owed().is_zero()
+        self.is_idle() && self.payer.locks.is_empty() && self.payee.locks.is_empty()
     }
 
     /// Whether it may be forgotten if there is no room for another key: nobody is connected,
@@ -129,11 +126,15 @@ impl Pair {
     pub fn may_yield(&self) -> bool {
         let payer_is_done = self.payer.locks.values().all(|lock| !lock.is_open());
         let mut earning = self.payee.locks.values();
-        self.connections.is_empty()
+        self.is_idle()
             && payer_is_done
             && earning.all(|lock| lock.state == Earning::Closed)
             && self.payee.is_settled()
-            && self.payer.owed().is_zero()
+    }
+
+    /// Whether nobody is connected and nothing is owed.
+    fn is_idle(&self) -> bool {
+        self.connections.is_empty() && self.payer.owed().is_zero()
     }
 
     /// What would be lost with it.

@@ -7,9 +7,9 @@
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 use super::rig::{adding, config, draft, finish, millis, piece};
+use super::seeded::seeded;
 use super::{Remote, Rig};
 use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
@@ -630,24 +630,8 @@ impl Before {
     }
 }
 
-/// The same runs every time, half the usual number, unless `PROPTEST_RNG_SEED` and
-/// `PROPTEST_CASES` say otherwise.
-fn seeded() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    let rng_seed = match config.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(38),
-        RngSeed::Fixed(rng_seed) => RngSeed::Fixed(rng_seed),
-    };
-    ProptestConfig {
-        cases: config.cases / 2,
-        rng_seed,
-        failure_persistence: None,
-        ..config
-    }
-}
-
 proptest! {
-    #![proptest_config(seeded())]
+    #![proptest_config(seeded(38, 2))]
 
     #[test]
     fn no_peer_driver_or_owner_can_break_the_session(

@@ -6,7 +6,6 @@
 //! driver is honest. Nothing may reach an assertion.
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::settlement::{AccountAnswer, AnswerBody, OperationAnswer, SettlementRequest};
 use seedbank_ledger::settlement::{SettlementAnswer, Statement};
@@ -21,6 +20,7 @@ use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, NodeId, Rate, Se
 
 use super::market::{Market, identity_of, unix};
 use super::rig::{metainfo, millis, request};
+use super::seeded::seeded;
 use crate::credit::settlement::Unreachable;
 use crate::credit::wallet::tests::settlement::Settlement;
 use crate::interface::command::{BoostOrder, Command};
@@ -710,23 +710,8 @@ fn acks(payer: NodeId, payee: NodeId) -> ChannelId {
     channel.id()
 }
 
-/// The same runs every time, unless `PROPTEST_RNG_SEED` and `PROPTEST_CASES` say otherwise.
-fn seeded() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    let rng_seed = match config.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(77),
-        RngSeed::Fixed(rng_seed) => RngSeed::Fixed(rng_seed),
-    };
-    ProptestConfig {
-        cases: config.cases / 4,
-        rng_seed,
-        failure_persistence: None,
-        ..config
-    }
-}
-
 proptest! {
-    #![proptest_config(seeded())]
+    #![proptest_config(seeded(77, 4))]
 
     #[test]
     fn no_trader_settlement_node_or_clock_reaches_an_assertion(

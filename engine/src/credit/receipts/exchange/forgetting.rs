@@ -26,9 +26,7 @@ impl Exchange {
         if self.pairs.len() <= PAIRS_MAX {
             return;
         }
-        let idle = self.pairs.values().filter(|pair| pair.is_forgettable());
-        let least = idle.min_by_key(|pair| (pair.worth(), pair.seen_at));
-        if let Some(key) = least.map(|pair| pair.key) {
+        if let Some((_, key)) = self.least(Pair::is_forgettable) {
             self.forget(key);
         }
     }
@@ -39,14 +37,19 @@ impl Exchange {
         if self.pairs.len() < PAIRS_BUSY_MAX {
             return true;
         }
-        let idle = self.pairs.values().filter(|pair| pair.may_yield());
-        let idle = idle.filter(|pair| pair.worth() < Worth::Given(Bytes::ZERO));
-        let least = idle.min_by_key(|pair| (pair.worth(), pair.seen_at));
-        let least = least.map(|pair| pair.key);
-        if let Some(key) = least {
-            self.forget(key);
+        match self.least(Pair::may_yield) {
+            Some((worth, key)) if worth < Worth::Given(Bytes::ZERO) => self.forget(key),
+            _ => return false,
         }
-        least.is_some()
+        true
+    }
+
+    /// Whose loss is the least of those that may go, the one not seen for longest. Looks at every
+    /// pair.
+    fn least(&self, may_go: impl Fn(&Pair) -> bool) -> Option<(Worth, NodeId)> {
+        let idle = self.pairs.values().filter(|pair| may_go(pair));
+        let ranked = idle.map(|pair| (pair.worth(), pair.seen_at, pair.key));
+        ranked.min().map(|(worth, _, key)| (worth, key))
     }
 
     /// Removes the rows of locks that are over.
