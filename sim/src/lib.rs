@@ -20,6 +20,7 @@ pub mod scenario;
 pub mod settlement;
 pub mod signatures;
 pub mod spread;
+pub mod stats;
 pub mod streams;
 pub mod swarm;
 pub mod tracker;
