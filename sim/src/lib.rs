@@ -7,6 +7,7 @@ pub mod agent;
 pub mod books;
 pub mod capacity;
 pub mod demo;
+pub mod design;
 pub mod library;
 #[cfg(test)]
 mod mutual;
