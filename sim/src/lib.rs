@@ -8,6 +8,7 @@ pub mod books;
 pub mod capacity;
 pub mod demo;
 pub mod design;
+pub mod frame;
 pub mod library;
 #[cfg(test)]
 mod mutual;

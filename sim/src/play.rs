@@ -54,8 +54,6 @@ pub struct Played {
     pub handled: u64,
     /// Signatures made and checked, where they are counted.
     pub signatures: Option<[u64; 2]>,
-    /// BLAKE3 over every row, as hex.
-    pub state_hash: String,
 }
 
 /// Something that is to happen.
@@ -457,14 +455,12 @@ impl<'a> Play<'a> {
             Signatures::Real => None,
             Signatures::Counted(count) => Some([count.signed(), count.verified()]),
         };
-        let state_hash = rows::hash(&peers, &self.series);
         Played {
             peers,
             series: self.series,
             lasted,
             handled: self.world.handled(),
             signatures,
-            state_hash,
         }
     }
 }

@@ -5,13 +5,12 @@
     reason = "the command line reads scenarios, writes results and tells how long it took"
 )]
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use seedbank_sim::play::{PeerRow, Played, SeriesRow};
+use seedbank_sim::play::Played;
 
 use super::Failure;
 
@@ -53,8 +52,8 @@ impl OutFolder {
         played: &Played,
         manifest: &serde_json::Value,
     ) -> Result<(), Failure> {
-        self.put("peers.csv", &peers_csv(&played.peers))?;
-        self.put("series.csv", &series_csv(&played.series))?;
+        self.put("peers.csv", &played.peers_frame().to_csv())?;
+        self.put("series.csv", &played.series_frame().to_csv())?;
         self.put("manifest.json", &format!("{manifest:#}\n"))
     }
 
@@ -97,55 +96,4 @@ pub(super) fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format_args!("{}: {error}", path.display()))
-}
-
-fn peers_csv(rows: &[PeerRow]) -> String {
-    let mut csv = "population,index,uplink,downlink,joined_s,done_s,left_s,uploaded,downloaded,\
-                   wasted,granted,spent,earned,boost_refused\n"
-        .to_owned();
-    for row in rows {
-        let time = |time: Option<f64>| time.map_or_else(String::new, |time| format!("{time:.6}"));
-        let refused = row.boost_refused.as_deref().unwrap_or_default();
-        let _ = writeln!(
-            csv,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
-            quoted(&row.population),
-            row.index,
-            row.uplink,
-            row.downlink,
-            time(row.joined),
-            time(row.done),
-            time(row.left),
-            row.uploaded,
-            row.downloaded,
-            row.wasted,
-            row.granted,
-            row.spent,
-            row.earned,
-            quoted(refused)
-        );
-    }
-    csv
-}
-
-fn series_csv(rows: &[SeriesRow]) -> String {
-    let mut csv = "time_s,leechers,seeds,uploaded\n".to_owned();
-    for row in rows {
-        let SeriesRow {
-            time,
-            leechers,
-            seeds,
-            uploaded,
-        } = row;
-        let _ = writeln!(csv, "{time:.6},{leechers},{seeds},{uploaded}");
-    }
-    csv
-}
-
-/// A field of a CSV file (RFC 4180 §2).
-fn quoted(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
 }

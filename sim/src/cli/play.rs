@@ -39,7 +39,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         played.lasted,
         took.as_secs_f64(),
         played.handled,
-        &played.state_hash[..16]
+        &played.state_hash()[..16]
     ));
     Ok(())
 }
@@ -101,7 +101,7 @@ fn manifest(scenario: &Scenario, played: &Played, took: Duration) -> serde_json:
         "version": env!("CARGO_PKG_VERSION"),
         "scenario_hash": scenario.hash(),
         "seed": scenario.run.seed,
-        "state_hash": played.state_hash,
+        "state_hash": played.state_hash(),
         "virtual_seconds": played.lasted.as_nanos() / 1_000_000_000,
         "events": played.handled,
         "signatures": played.signatures,

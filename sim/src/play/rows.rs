@@ -1,11 +1,10 @@
 //! What is told of a play: a row for every peer, and one for every stretch of time.
 
-use std::fmt::Write as _;
-
 use seedbank_ledger::charts::node::BalanceReason;
 use seedbank_ledger::{Instant, UnixTime};
 
-use super::Play;
+use super::{Play, Played};
+use crate::frame::Frame;
 
 /// What became of a peer. Times are seconds of virtual time since the run began.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,14 +124,42 @@ impl Play<'_> {
     }
 }
 
-/// BLAKE3 over every row, as hex.
-pub(super) fn hash(peers: &[PeerRow], series: &[SeriesRow]) -> String {
-    let mut text = String::new();
-    for row in peers {
-        let _ = writeln!(text, "{row:?}");
+impl Played {
+    /// A row for every peer.
+    pub fn peers_frame(&self) -> Frame {
+        let rows = &self.peers;
+        Frame::default()
+            .text("population", rows, |row| row.population.clone())
+            .whole("index", rows, |row| row.index)
+            .whole("uplink", rows, |row| row.uplink)
+            .whole("downlink", rows, |row| row.downlink)
+            .number("joined_s", rows, |row| row.joined)
+            .number("done_s", rows, |row| row.done)
+            .number("left_s", rows, |row| row.left)
+            .whole("uploaded", rows, |row| row.uploaded)
+            .whole("downloaded", rows, |row| row.downloaded)
+            .whole("wasted", rows, |row| row.wasted)
+            .whole("granted", rows, |row| row.granted)
+            .whole("spent", rows, |row| row.spent)
+            .whole("earned", rows, |row| row.earned)
+            .text("boost_refused", rows, |row| {
+                row.boost_refused.clone().unwrap_or_default()
+            })
     }
-    for row in series {
-        let _ = writeln!(text, "{row:?}");
+
+    /// A row for every stretch of time.
+    pub fn series_frame(&self) -> Frame {
+        let rows = &self.series;
+        Frame::default()
+            .number("time_s", rows, |row| Some(row.time))
+            .whole("leechers", rows, |row| row.leechers)
+            .whole("seeds", rows, |row| row.seeds)
+            .whole("uploaded", rows, |row| row.uploaded)
     }
-    blake3::hash(text.as_bytes()).to_hex().to_string()
+
+    /// BLAKE3 over every row, as hex: the same whenever, and wherever, the scenario is played.
+    pub fn state_hash(&self) -> String {
+        let text = self.peers_frame().to_csv() + &self.series_frame().to_csv();
+        blake3::hash(text.as_bytes()).to_hex().to_string()
+    }
 }

@@ -55,9 +55,9 @@ fn who_boosts_is_done_first_and_what_it_spent_was_earned() {
 #[test]
 fn a_run_is_a_function_of_its_scenario_and_seed() {
     let again = played(PAYING);
-    assert_eq!(played(PAYING).state_hash, again.state_hash);
+    assert_eq!(played(PAYING).state_hash(), again.state_hash());
     let other = PAYING.replace("[run]", "[run]\nseed = 2");
-    assert_ne!(played(&other).state_hash, again.state_hash);
+    assert_ne!(played(&other).state_hash(), again.state_hash());
 }
 
 #[test]
