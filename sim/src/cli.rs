@@ -6,9 +6,12 @@
 mod args;
 mod demo;
 mod files;
+mod parquet;
 mod play;
+mod progress;
 mod spread;
 mod summary;
+mod sweep;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -61,6 +64,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let done = match args.command {
         SimCommand::Run(options) => play::run(&options),
+        SimCommand::Sweep(options) => sweep::run(&options),
         SimCommand::List => play::list(),
         SimCommand::New(options) => play::new(&options),
         SimCommand::Demo { rng_seed } => demo::run(rng_seed),

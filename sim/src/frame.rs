@@ -79,6 +79,13 @@ impl Frame {
         self.with(name, Column::Number(rows.iter().map(cell).collect()))
     }
 
+    /// These columns, and then those of another frame of equal length.
+    #[must_use]
+    pub fn beside(self, other: Self) -> Self {
+        let columns = other.columns.into_iter();
+        columns.fold(self, |frame, (name, column)| frame.with(&name, column))
+    }
+
     /// The columns, in order.
     pub fn columns(&self) -> &[(String, Column)] {
         &self.columns

@@ -1,5 +1,6 @@
 //! The command tree.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -16,6 +17,8 @@ pub(crate) struct Args {
 pub(crate) enum SimCommand {
     /// Run a scenario and say what came of it.
     Run(RunArgs),
+    /// Run variants of a scenario, each under several seeds.
+    Sweep(SweepArgs),
     /// Name the scenarios that come with the simulator.
     List,
     /// Write a scenario to begin with.
@@ -37,12 +40,45 @@ pub(crate) struct RunArgs {
     /// Seed of every random choice, in place of the scenario's.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Set a field, as run.duration=2h or population.payer.boost.budget=1cr.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Write peers.csv, series.csv and manifest.json to this new folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SweepArgs {
+    /// A scenario file, or the name of one that comes with the simulator.
+    pub(crate) scenario: String,
+    /// Set a field in every run, as run.duration=2h or population.payer.boost.budget=1cr.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Vary a field: all values of all grids are crossed.
+    #[arg(long, value_name = "PATH=VALUE,VALUE")]
+    pub(crate) grid: Vec<String>,
+    /// A CSV file whose header has paths, and whose every line is a variant.
+    #[arg(long, value_name = "FILE", conflicts_with = "grid")]
+    pub(crate) design: Option<PathBuf>,
+    /// Seeds of each variant: a number of them from 1 on, or first..last.
+    #[arg(long, value_name = "SEEDS", default_value = "10")]
+    pub(crate) seeds: String,
+    /// Runs at a time; as many as there are processors, if it is left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Only this part of all runs, as 1/4; each part has a folder of its own.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<String>,
+    /// The folder for results: design.json, a part for each run, runs.parquet and peers.parquet.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Go on where a sweep of the same design was ended.
+    #[arg(long)]
+    pub(crate) resume: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,9 @@
 //! Runs scenarios, names them, and writes new ones.
 
+use std::path::Path;
 use std::time::Duration;
 
+use seedbank_sim::design::{Design, Setting};
 use seedbank_sim::library::LIBRARY;
 use seedbank_sim::play::{Play, Played};
 use seedbank_sim::scenario::Scenario;
@@ -11,7 +13,7 @@ use super::args::{NewArgs, RunArgs};
 use super::{Failure, files, say, summary};
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let scenario = read(&args.scenario, args.seed)?;
+    let scenario = read(args)?;
     let out = args
         .out
         .as_deref()
@@ -68,19 +70,29 @@ pub(super) fn new(args: &NewArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A scenario by its file, or by the name of one that is compiled in.
-fn read(name: &str, seed: Option<u64>) -> Result<Scenario, Failure> {
+/// A scenario by its file, or by the name of one that is compiled in, with these fields set.
+pub(super) fn design(name: &str, set: &[String]) -> Result<Design, Failure> {
     let included = LIBRARY.iter().find(|included| included.name == name);
     let text = match included {
         Some(included) => included.text.to_owned(),
-        None if name.contains(['.', '/']) => files::read(name)?,
+        None if name.contains(['.', '/']) => files::read(Path::new(name))?,
         None => return Err(unknown(name)),
     };
-    let mut scenario = Scenario::parse(name, &text).map_err(Failure::usage)?;
-    if let Some(seed) = seed {
-        scenario.run.seed = seed;
+    let mut design = Design::of(name, &text).map_err(Failure::usage)?;
+    for text in set {
+        let setting = Setting::parse(text).map_err(Failure::usage)?;
+        design = design.crossed_with(&[setting]);
     }
-    Ok(scenario)
+    Ok(design)
+}
+
+fn read(args: &RunArgs) -> Result<Scenario, Failure> {
+    let mut design = design(&args.scenario, &args.set)?;
+    if let Some(seed) = args.seed {
+        design.seeds = vec![seed];
+    }
+    let mut runs = design.runs().map_err(Failure::usage)?;
+    Ok(runs.remove(0).scenario)
 }
 
 fn unknown(name: &str) -> Failure {

@@ -34,8 +34,7 @@ pub(super) fn of(scenario: &Scenario, played: &Played) -> Vec<PopulationSummary>
     let summary = |name: &str| {
         let rows = played.peers.iter().filter(|row| row.population == name);
         let rows: Vec<&PeerRow> = rows.collect();
-        let mut took: Vec<f64> = rows.iter().filter_map(|row| row.took()).collect();
-        took.sort_unstable_by(f64::total_cmp);
+        let took = took(played, name);
         #[expect(clippy::cast_precision_loss, reason = "sums to read")]
         let sum = |of: fn(&PeerRow) -> u64| rows.iter().map(|row| of(row)).sum::<u64>() as f64;
         PopulationSummary {
@@ -57,6 +56,21 @@ pub(super) fn of(scenario: &Scenario, played: &Played) -> Vec<PopulationSummary>
     populations.map(|plan| summary(&plan.name)).collect()
 }
 
+/// Median of the seconds that those of a population took who are done.
+pub(super) fn median(played: &Played, population: &str) -> Option<f64> {
+    quantile(&took(played, population), 50)
+}
+
+fn took(played: &Played, population: &str) -> Vec<f64> {
+    let rows = played
+        .peers
+        .iter()
+        .filter(|row| row.population == population);
+    let mut took: Vec<f64> = rows.filter_map(PeerRow::took).collect();
+    took.sort_unstable_by(f64::total_cmp);
+    took
+}
+
 /// The smallest of the sorted numbers that so many percent are not above.
 fn quantile(sorted: &[f64], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100);
@@ -65,7 +79,7 @@ fn quantile(sorted: &[f64], percent: usize) -> Option<f64> {
 
 pub(super) fn table(summaries: &[PopulationSummary]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::ASCII_MARKDOWN);
     let _ = table.set_header([
         "population",
         "peers",

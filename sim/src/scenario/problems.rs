@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use seedbank_engine::content::metainfo::PIECE_LEN_MAX;
+use seedbank_engine::content::metainfo::{PIECE_LEN_MAX, PIECES_MAX};
 use seedbank_engine::text::similar;
 use seedbank_engine::units::{BLOCK_LEN, Geometry};
 
@@ -96,11 +96,12 @@ impl Scenario {
                         len.is_power_of_two() && (BLOCK_LEN..=PIECE_LEN_MAX).contains(len)
                     });
                     let geometry = piece.and_then(|piece| Geometry::new(torrent.length.0, piece));
+                    let geometry = geometry.filter(|lens| lens.piece_count() <= PIECES_MAX);
                     let what = match geometry {
                         Some(_) => return None,
                         None => format!(
                             "a torrent of {} in pieces of {} cannot be: pieces are powers of two \
-                             from 16KiB to 512MiB",
+                             from 16KiB to 512MiB, and {PIECES_MAX} at most",
                             torrent.length, torrent.piece
                         ),
                     };
