@@ -1,4 +1,7 @@
-//! Text from outside, made safe to show: bounded, and without control characters.
+//! Text from outside, made safe to show: bounded, and without control characters; and text that
+//! people write, read.
+
+pub mod amounts;
 
 use std::fmt::Write as _;
 
@@ -58,6 +61,27 @@ pub fn is_direction(c: char) -> bool {
     )
 }
 
+/// Insertions, deletions and replacements from one text to another (Levenshtein).
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// What was meant, if one of the known words is as near as a slip of the hand: three edits at most.
+pub fn similar<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let nearest = known.into_iter().min_by_key(|known| distance(known, word));
+    nearest.filter(|known| distance(known, word) <= 3)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +102,14 @@ mod tests {
         assert_eq!(escaped(br"a/b\x1b", 100), r"a\x2fb\x5cx1b");
         assert_eq!(escaped("日本".as_bytes(), 100), "日本");
         assert_eq!(escaped(&[b'a'; 1_000], 10).len(), 40);
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", "abc"), 0);
+        assert_eq!(similar("lenght", ["name", "length"]), Some("length"));
+        assert_eq!(similar("colour", ["name", "length"]), None);
     }
 }

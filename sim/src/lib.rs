@@ -1,19 +1,29 @@
 //! The second driver of engine and ledger: nodes, links and a settlement node under virtual time.
 //!
-//! Start at [`world`]; [`demo`] and [`spread`] are who is in it.
+//! Start at [`world`], which drives them. [`scenario`] says who is in it and [`play`] runs that;
+//! [`demo`], [`promise`] and [`spread`] are scenarios of their own.
 
+pub mod agent;
 pub mod books;
+pub mod capacity;
 pub mod demo;
+pub mod design;
+pub mod frame;
+pub mod library;
 #[cfg(test)]
 mod mutual;
 pub mod network;
 pub mod node;
+pub mod play;
 pub mod promise;
 pub mod queue;
 pub mod recording;
+pub mod scenario;
 pub mod settlement;
 pub mod signatures;
 pub mod spread;
+pub mod stats;
+pub mod streams;
 pub mod swarm;
 pub mod tracker;
 pub mod world;

@@ -15,6 +15,7 @@ use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use seedbank_ledger::Instant;
 
+use crate::agent::Agent;
 use crate::books::SimBooks;
 use crate::recording::Recording;
 
@@ -31,6 +32,8 @@ pub struct SimNode {
     pub books: SimBooks,
     /// Serves garbage instead of data.
     pub garbage: bool,
+    /// What it does otherwise than its session says.
+    pub agent: Option<Box<dyn Agent>>,
     /// When its session wants to be woken.
     pub(crate) wake_wanted: Option<Instant>,
     /// When it is; events for other instants are stale.
@@ -92,6 +95,7 @@ impl SimNode {
             session: None,
             books,
             garbage: false,
+            agent: None,
             wake_wanted: None,
             wakes_at: None,
             measures_at: None,

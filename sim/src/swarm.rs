@@ -78,8 +78,19 @@ pub fn config(number: u64, rng_seed: u64) -> SessionConfig {
 /// Starts a node, whose place in the world gives its key; it signs as its books are signed.
 pub fn start(world: &mut World, node: NodeIndex, config: SessionConfig, policy: Policy) {
     let number = u64::try_from(node.0).expect("a place fits 64 bits");
+    start_as(world, node, number, config, policy);
+}
+
+/// The same under the key of this number.
+pub fn start_as(
+    world: &mut World,
+    node: NodeIndex,
+    key: u64,
+    config: SessionConfig,
+    policy: Policy,
+) {
     let books = &world.node(node).books;
-    let identity = identity_by(Arc::clone(&books.scheme), number);
+    let identity = identity_by(Arc::clone(&books.scheme), key);
     let session = Session::new(config, identity, &books.book(), world.now());
     world.start(node, session);
     world

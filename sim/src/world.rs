@@ -10,7 +10,7 @@ mod outputs;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use seedbank_engine::interface::command::{AddTorrent, Command, CommandError, CommandReply};
@@ -92,6 +92,10 @@ pub struct World {
     tracker_rng: Rng,
     /// The network's settlement node, if there is one.
     pub settlement: Option<SimSettlement>,
+    /// The settlement node does not answer.
+    pub settlement_away: bool,
+    /// Who has all of a torrent, since when, until it is taken.
+    pub completed: VecDeque<(Instant, NodeIndex, TorrentId)>,
     /// Keep what sessions report until it is taken; otherwise it is dropped.
     pub keeps_events: bool,
     events: Vec<(Instant, NodeIndex, SessionEvent)>,
@@ -120,6 +124,8 @@ impl World {
             by_addr: BTreeMap::new(),
             tracker_rng: rng.fork(),
             settlement,
+            settlement_away: false,
+            completed: VecDeque::new(),
             keeps_events: false,
             events: Vec::new(),
             paranoid: false,
@@ -361,6 +367,13 @@ impl World {
         let Some(session) = &mut target.session else {
             return;
         };
+        let input = match &mut target.agent {
+            Some(agent) => agent.input(input),
+            None => Some(input),
+        };
+        let Some(input) = input else {
+            return;
+        };
         if let Some(recording) = &mut target.recording {
             recording.input(now, &input);
         }
@@ -374,7 +387,13 @@ impl World {
             .as_mut()
             .and_then(Session::poll_output)
         {
-            self.carry_out(node, output);
+            let output = match &mut self.nodes[node.0].agent {
+                Some(agent) => agent.output(output),
+                None => Some(output),
+            };
+            if let Some(output) = output {
+                self.carry_out(node, output);
+            }
         }
         let now = self.queue.now();
         let target = &mut self.nodes[node.0];

@@ -7,12 +7,12 @@
 pub mod kept;
 pub mod layers;
 mod settlement;
-pub mod values;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use seedbank_engine::interface::config::{CreditPolicy, PaidRule, Policy};
+use seedbank_engine::text::amounts;
 use seedbank_ledger::{Genesis, MicroCredits, NodeId, Rate};
 
 use kept::{PolicyField, PolicySources};
@@ -373,10 +373,10 @@ fn quote(value: &str) -> String {
 fn policy(layers: &Layers) -> Result<Policy, ConfigError> {
     Ok(Policy {
         slots: layers.parse("earn.slots", positive)?,
-        open_share_percent: layers.parse("earn.open_share", values::percent)?,
+        open_share_percent: layers.parse("earn.open_share", amounts::percent)?,
         paid_rule: layers.parse("earn.rule", paid_rule)?,
-        upload_limit: layers.parse("limits.upload", values::byte_rate)?,
-        download_limit: layers.parse("limits.download", values::byte_rate)?,
+        upload_limit: layers.parse("limits.upload", amounts::byte_rate)?,
+        download_limit: layers.parse("limits.download", amounts::byte_rate)?,
         credit: CreditPolicy {
             earn: layers.parse("earn.enabled", truth)?,
             spend: layers.parse("spend.enabled", truth)?,
@@ -430,14 +430,14 @@ fn positive(text: &str) -> Result<usize, &'static str> {
 fn ask(text: &str) -> Result<Option<Rate>, &'static str> {
     match text {
         "par" => Ok(None),
-        text => values::credits(text).map(|price| Some(Rate::new(price.get()))),
+        text => amounts::credits(text).map(|price| Some(Rate::new(price.get()))),
     }
 }
 
 fn credit_limit(text: &str) -> Result<Option<MicroCredits>, &'static str> {
     match text {
         "unlimited" => Ok(None),
-        text => values::credits(text).map(Some),
+        text => amounts::credits(text).map(Some),
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::host::config::LogFormat;
-use crate::host::config::layers::distance;
+use seedbank_engine::text::distance;
 
 /// Words that say how much is logged.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use seedbank_engine::credit::settlement::Unreachable;
+use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::Input;
 use seedbank_engine::interface::output::{MEASURE_EVERY, Output, StorageCheck};
 use seedbank_engine::units::{Block, TorrentId};
@@ -86,6 +87,9 @@ impl World {
             Output::Settle { request, what } => self.settle_later(node, request, Box::new(what)),
             Output::Measure(on) => self.set_measuring(node, on),
             Output::Event(event) => {
+                if let SessionEvent::TorrentCompleted(torrent_id) = &event {
+                    self.completed.push_back((now, node, *torrent_id));
+                }
                 if self.keeps_events {
                     self.events.push((now, node, event));
                 }
@@ -180,8 +184,8 @@ impl World {
     pub(super) fn settle(&mut self, node: NodeIndex, request: u64, what: SettlementRequest) {
         let unix = self.unix();
         let answer = match &mut self.settlement {
-            Some(settlement) => Ok(settlement.answer(&what, unix)),
-            None => Err(Unreachable("no settlement node".to_owned())),
+            Some(settlement) if !self.settlement_away => Ok(settlement.answer(&what, unix)),
+            _ => Err(Unreachable("no settlement node".to_owned())),
         };
         let settled = Box::new(Input::Settled { request, answer });
         let at = self.queue.now().after(SETTLEMENT_DELAY);

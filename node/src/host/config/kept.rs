@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use seedbank_engine::interface::config::{PaidRule, Policy};
+use seedbank_engine::text::amounts;
 
 use super::layers::Origin;
-use super::{toml_value, values};
+use super::toml_value;
 use crate::host::durable;
 
 /// First line of the file.
@@ -129,7 +130,7 @@ impl PolicyField {
             }
             Self::MinPrice => one(credit.rate_min.map_or_else(
                 || "par".to_owned(),
-                |rate| values::credits_text(seedbank_ledger::MicroCredits::new(rate.get())),
+                |rate| amounts::credits_text(seedbank_ledger::MicroCredits::new(rate.get())),
             )),
             Self::OpenShare => one(format!("{}%", policy.open_share_percent)),
             Self::Rule => one(match policy.paid_rule {
@@ -138,12 +139,12 @@ impl PolicyField {
                 PaidRule::UniformPrice => "uniform_price".to_owned(),
             }),
             Self::Slots => one(policy.slots.to_string()),
-            Self::DownloadLimit => one(values::byte_rate_text(policy.download_limit)),
-            Self::UploadLimit => one(values::byte_rate_text(policy.upload_limit)),
+            Self::DownloadLimit => one(amounts::byte_rate_text(policy.download_limit)),
+            Self::UploadLimit => one(amounts::byte_rate_text(policy.upload_limit)),
             Self::Spend => one(credit.spend.to_string()),
             Self::MaxPerDay => one(credit
                 .spend_per_day_max
-                .map_or_else(|| "unlimited".to_owned(), values::credits_text)),
+                .map_or_else(|| "unlimited".to_owned(), amounts::credits_text)),
         }
     }
 }

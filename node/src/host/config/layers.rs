@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use seedbank_engine::text;
 use toml::de::{DeTable, DeValue};
 
 /// Longest file that is read at all.
@@ -309,10 +310,7 @@ impl Layers {
         let candidates = sections
             .filter(|_| is_section)
             .chain(names.filter(|_| !is_section));
-        let closest = candidates.min_by_key(|known| distance(known, &key));
-        let similar = closest
-            .filter(|known| distance(known, &key) <= 3)
-            .map(str::to_owned);
+        let similar = text::similar(&key, candidates).map(str::to_owned);
         ConfigError::Unknown {
             origin,
             key,
@@ -389,21 +387,6 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// Insertions, deletions and replacements from one text to another (Levenshtein).
-pub(crate) fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -478,12 +461,5 @@ mod tests {
             parsed.unwrap_err().to_string(),
             "c.toml:2: limits.upload = \"fast\" invalid digit found in string"
         );
-    }
-
-    #[test]
-    fn distance_counts_edits() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", "abc"), 0);
     }
 }

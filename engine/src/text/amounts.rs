@@ -1,6 +1,6 @@
 //! Values as people write them: sizes, rates, shares and credit with their units.
 
-use seedbank_ledger::MicroCredits;
+use seedbank_ledger::{Duration, MicroCredits};
 
 /// Bytes per second: `4MiB/s`, `500KB/s`, `1000B`; `unlimited` is `None`. A number without a unit
 /// is refused: whoever writes 5 hardly means five bytes.
@@ -22,13 +22,10 @@ pub fn byte_rate(text: &str) -> Result<Option<u64>, String> {
 
 /// The same, as [`byte_rate`] reads it: in the largest unit that says it exactly.
 pub fn byte_rate_text(rate: Option<u64>) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let Some(rate) = rate else {
-        return "unlimited".to_owned();
-    };
-    let exact = UNITS.iter().find(|(_, unit)| rate.is_multiple_of(*unit));
-    let (name, unit) = exact.copied().unwrap_or(("B", 1));
-    format!("{}{name}/s", rate / unit)
+    rate.map_or_else(
+        || "unlimited".to_owned(),
+        |rate| format!("{}/s", bytes_text(rate)),
+    )
 }
 
 /// Bytes: `32MiB`, `1GB`, `512`.
@@ -52,6 +49,63 @@ pub fn bytes(text: &str) -> Option<u64> {
     whole
         .checked_mul(factor)?
         .checked_add(u64::try_from(part).ok()?)
+}
+
+/// Time: `250ms`, `30s`, `1.5h`, `7d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(digits?);
+    let nanos: u64 = match unit.trim() {
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "min" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
+        _ => return None,
+    };
+    let (whole, part) = decimal(number, 6)?;
+    let part = u128::from(part) * u128::from(nanos) / 1_000_000;
+    let nanos = whole.checked_mul(nanos)?;
+    Some(Duration::from_nanos(
+        nanos.checked_add(u64::try_from(part).ok()?)?,
+    ))
+}
+
+/// The same, as [`duration`] reads it: in the largest unit that says it exactly, or as exactly as
+/// microseconds do.
+pub fn duration_text(time: Duration) -> String {
+    const UNITS: [(&str, u64); 5] = [
+        ("d", 86_400_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("min", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+    ];
+    let nanos = time.as_nanos();
+    let exact = UNITS
+        .iter()
+        .find(|(_, unit)| nanos > 0 && nanos.is_multiple_of(*unit));
+    match exact {
+        Some((name, unit)) => format!("{}{name}", nanos / unit),
+        None if nanos == 0 => "0s".to_owned(),
+        None => format!("{}us", nanos / 1_000),
+    }
+}
+
+/// Bytes, as [`bytes`] reads them: in the largest unit that says them exactly.
+pub fn bytes_text(count: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ];
+    let exact = UNITS
+        .iter()
+        .find(|(_, unit)| count > 0 && count.is_multiple_of(*unit));
+    let (name, unit) = exact.copied().unwrap_or(("B", 1));
+    format!("{}{name}", count / unit)
 }
 
 /// Credit: `5`, `5cr`, `0.25cr`; at most six decimals.

@@ -1,0 +1,88 @@
+//! The command line: what was asked for, what is printed, and exit codes.
+//!
+//! `args` is the command tree; the other files hold the commands. The simulator's library does no
+//! I/O: files and the wall clock are here.
+
+mod args;
+mod demo;
+mod files;
+mod parquet;
+mod play;
+mod progress;
+mod spread;
+mod summary;
+mod sweep;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, SimCommand};
+
+/// The command was understood and could not be done.
+const FAILED: u8 = 1;
+/// It was not understood, or its scenario is none.
+const USAGE: u8 = 2;
+/// It was done, and a claim does not hold.
+const REFUTED: u8 = 8;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    problem: String,
+}
+
+impl Failure {
+    fn usage(problem: impl fmt::Display) -> Self {
+        Self {
+            code: USAGE,
+            problem: problem.to_string(),
+        }
+    }
+
+    fn new(problem: impl fmt::Display) -> Self {
+        Self {
+            code: FAILED,
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// Runs one command line.
+pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to standard output, mistakes to standard error. A closed pipe is no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    let done = match args.command {
+        SimCommand::Run(options) => play::run(&options),
+        SimCommand::Sweep(options) => sweep::run(&options),
+        SimCommand::List => play::list(),
+        SimCommand::New(options) => play::new(&options),
+        SimCommand::Demo { rng_seed } => demo::run(rng_seed),
+        SimCommand::Spread(options) => spread::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.problem.is_empty() {
+                let _ = writeln!(std::io::stderr(), "seedbank-sim: {}", failure.problem);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Prints a line.
+fn say(text: impl fmt::Display) {
+    // A reader that has gone away has read enough.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,152 @@
+//! The command tree.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Simulates seeding economies on the code of Seedbank's own nodes, under virtual time.
+#[derive(Debug, Parser)]
+#[command(name = "seedbank-sim", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: SimCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimCommand {
+    /// Run a scenario and say what came of it.
+    Run(RunArgs),
+    /// Run variants of a scenario, each under several seeds.
+    Sweep(SweepArgs),
+    /// Name the scenarios that come with the simulator.
+    List,
+    /// Write a scenario to begin with.
+    New(NewArgs),
+    /// Predict what `seedbankd demo` comes to, and judge it.
+    Demo {
+        /// Seed of every random choice.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        rng_seed: u64,
+    },
+    /// One seeder and equal leechers: the time until all are done, and the least possible.
+    Spread(SpreadArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// A scenario file, or the name of one that comes with the simulator.
+    pub(crate) scenario: String,
+    /// Seed of every random choice, in place of the scenario's.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Set a field, as run.duration=2h or population.payer.boost.budget=1cr.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Write peers.csv, series.csv and manifest.json to this new folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SweepArgs {
+    /// A scenario file, or the name of one that comes with the simulator.
+    pub(crate) scenario: String,
+    /// Set a field in every run, as run.duration=2h or population.payer.boost.budget=1cr.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Vary a field: all values of all grids are crossed.
+    #[arg(long, value_name = "PATH=VALUE,VALUE")]
+    pub(crate) grid: Vec<String>,
+    /// A CSV file whose header has paths, and whose every line is a variant.
+    #[arg(long, value_name = "FILE", conflicts_with = "grid")]
+    pub(crate) design: Option<PathBuf>,
+    /// Seeds of each variant: a number of them from 1 on, or first..last.
+    #[arg(long, value_name = "SEEDS", default_value = "10")]
+    pub(crate) seeds: String,
+    /// Runs at a time; as many as there are processors, if it is left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Only this part of all runs, as 1/4; each part has a folder of its own.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<String>,
+    /// The folder for results: design.json, a part for each run, runs.parquet and peers.parquet.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Go on where a sweep of the same design was ended.
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewArgs {
+    /// Where to write it; a file that is there stays as it is.
+    pub(crate) file: PathBuf,
+    /// The scenario to copy.
+    #[arg(long, value_name = "NAME", default_value = "paying")]
+    pub(crate) from: String,
+}
+
+/// What carries the bytes of `spread` only so fast.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BottleneckArg {
+    /// The line.
+    Line,
+    /// A configured limit of the same rate.
+    Limit,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SpreadArgs {
+    /// Nodes that want the file.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub(crate) leechers: usize,
+    /// Length of the file.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) mib: u32,
+    /// Length of a piece.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub(crate) piece_kib: u16,
+    /// Bytes per second.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub(crate) uplink: u64,
+    /// Bytes per second of the seeder, if it is another.
+    #[arg(long, value_name = "N")]
+    pub(crate) seeder_uplink: Option<u64>,
+    /// Bytes per second.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    pub(crate) downlink: u64,
+    /// From a node to the middle of the network.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) delay_ms: u64,
+    /// Longest that a segment is late.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) jitter_ms: u64,
+    /// Segments lost of a million.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) loss_ppm: u32,
+    /// Length of a full buffer.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) buffer_ms: u64,
+    /// Upload slots.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) slots: usize,
+    /// What is only so fast.
+    #[arg(long, value_name = "WHAT", default_value = "line")]
+    pub(crate) bottleneck: BottleneckArg,
+    /// Who knows whom: full, star, tracker, or the degree of a random graph.
+    #[arg(long, value_name = "WHO", default_value = "full")]
+    pub(crate) overlay: String,
+    /// Speak no receipts.
+    #[arg(long)]
+    pub(crate) no_receipts: bool,
+    /// Make real signatures; otherwise they are counted.
+    #[arg(long)]
+    pub(crate) real_signatures: bool,
+    /// Seed of every random choice.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) rng_seed: u64,
+}

@@ -1,0 +1,124 @@
+//! Runs scenarios, names them, and writes new ones.
+
+use std::path::Path;
+use std::time::Duration;
+
+use seedbank_sim::design::{Design, Setting};
+use seedbank_sim::library::LIBRARY;
+use seedbank_sim::play::{Play, Played};
+use seedbank_sim::scenario::Scenario;
+use serde_json::json;
+
+use super::args::{NewArgs, RunArgs};
+use super::{Failure, files, say, summary};
+
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let scenario = read(args)?;
+    let out = args
+        .out
+        .as_deref()
+        .map(files::OutFolder::make)
+        .transpose()?;
+    let begin = files::WallClock::start();
+    let played = Play::new(&scenario).run();
+    let took = begin.elapsed();
+    let summaries = summary::of(&scenario, &played);
+    let manifest = manifest(&scenario, &played, took);
+    if let Some(out) = out {
+        out.write(&played, &manifest)?;
+    }
+    if args.json {
+        say(json!({ "manifest": manifest, "populations": summaries }));
+        return Ok(());
+    }
+    say(format_args!(
+        "{} (seed {})",
+        scenario.run.name, scenario.run.seed
+    ));
+    say(summary::table(&summaries));
+    say(format_args!(
+        "{} of virtual time in {:.1} s, {} events; state {}",
+        played.lasted,
+        took.as_secs_f64(),
+        played.handled,
+        &played.state_hash()[..16]
+    ));
+    Ok(())
+}
+
+pub(super) fn list() -> Result<(), Failure> {
+    for included in LIBRARY {
+        let scenario = Scenario::parse(included.name, included.text).map_err(Failure::new)?;
+        say(format_args!(
+            "{}\n  {}\n",
+            included.name,
+            scenario.run.about.trim().replace('\n', "\n  ")
+        ));
+    }
+    say("Run one by its name, or begin with a copy: seedbank-sim new FILE --from NAME");
+    Ok(())
+}
+
+pub(super) fn new(args: &NewArgs) -> Result<(), Failure> {
+    let known = LIBRARY.iter().find(|included| included.name == args.from);
+    let included = known.ok_or_else(|| unknown(&args.from))?;
+    files::write_new(&args.file, included.text)?;
+    let file = args.file.display();
+    say(format_args!(
+        "wrote {file}; run it: seedbank-sim run {file}"
+    ));
+    Ok(())
+}
+
+/// A scenario by its file, or by the name of one that is compiled in, with these fields set.
+pub(super) fn design(name: &str, set: &[String]) -> Result<Design, Failure> {
+    let included = LIBRARY.iter().find(|included| included.name == name);
+    let text = match included {
+        Some(included) => included.text.to_owned(),
+        None if name.contains(['.', '/']) => files::read(Path::new(name))?,
+        None => return Err(unknown(name)),
+    };
+    let mut design = Design::of(name, &text).map_err(Failure::usage)?;
+    for text in set {
+        let setting = Setting::parse(text).map_err(Failure::usage)?;
+        design = design.crossed_with(&[setting]);
+    }
+    Ok(design)
+}
+
+fn read(args: &RunArgs) -> Result<Scenario, Failure> {
+    let mut design = design(&args.scenario, &args.set)?;
+    if let Some(seed) = args.seed {
+        design.seeds = vec![seed];
+    }
+    let mut runs = design.runs().map_err(Failure::usage)?;
+    Ok(runs.remove(0).scenario)
+}
+
+fn unknown(name: &str) -> Failure {
+    let names = LIBRARY.iter().map(|included| included.name);
+    let meant = seedbank_engine::text::similar(name, names);
+    let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name}?"));
+    Failure::usage(format_args!(
+        "there is no scenario {name:?}{meant} A file's name has a dot; `seedbank-sim list` has those \
+         that are included"
+    ))
+}
+
+/// What a result is a result of.
+fn manifest(scenario: &Scenario, played: &Played, took: Duration) -> serde_json::Value {
+    #[expect(clippy::cast_precision_loss, reason = "a speed to read")]
+    let speed = played.handled as f64 / took.as_secs_f64().max(1e-9);
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "scenario_hash": scenario.hash(),
+        "seed": scenario.run.seed,
+        "state_hash": played.state_hash(),
+        "virtual_seconds": played.lasted.as_nanos() / 1_000_000_000,
+        "events": played.handled,
+        "signatures": played.signatures,
+        "wall_seconds": took.as_secs_f64(),
+        "events_per_second": speed,
+        "scenario": scenario.canonical(),
+    })
+}

@@ -1,0 +1,42 @@
+//! The scenarios that come with the simulator.
+
+/// A scenario that is compiled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Included {
+    /// What it is called: `seedbank-sim run NAME`.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// Every one of them, by name.
+pub const LIBRARY: &[Included] = &[
+    Included {
+        name: "free-riders",
+        text: include_str!("../scenarios/free-riders.toml"),
+    },
+    Included {
+        name: "paying",
+        text: include_str!("../scenarios/paying.toml"),
+    },
+    Included {
+        name: "seeders-leave",
+        text: include_str!("../scenarios/seeders-leave.toml"),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn every_included_scenario_is_sound_and_called_as_its_file() {
+        for included in LIBRARY {
+            let scenario = Scenario::parse(included.name, included.text).unwrap();
+            assert_eq!(scenario.run.name, included.name);
+            assert!(!scenario.run.about.is_empty());
+        }
+        assert!(LIBRARY.is_sorted_by_key(|included| included.name));
+    }
+}

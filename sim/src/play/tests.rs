@@ -1,0 +1,117 @@
+use super::*;
+use crate::scenario::Scenario;
+
+const PAYING: &str = r#"
+[run]
+duration = "30min"
+[network]
+[overlay]
+kind = "full"
+[[torrent]]
+length = "16MiB"
+piece = "256KiB"
+[[population]]
+name = "seeder"
+count = 1
+has = "100%"
+line = { uplink = "2MB/s" }
+[[population]]
+name = "payer"
+count = 1
+line = { uplink = "100kB/s", downlink = "10MB/s" }
+boost = { budget = "1cr" }
+[[population]]
+name = "others"
+count = 6
+line = { uplink = "100kB/s", downlink = "10MB/s" }
+"#;
+
+fn played(text: &str) -> Played {
+    Play::new(&Scenario::parse("test", text).unwrap()).run()
+}
+
+fn took(played: &Played, population: &str) -> Vec<f64> {
+    let rows = played
+        .peers
+        .iter()
+        .filter(|row| row.population == population);
+    let mut took: Vec<f64> = rows.filter_map(PeerRow::took).collect();
+    took.sort_unstable_by(f64::total_cmp);
+    took
+}
+
+#[test]
+fn who_boosts_is_done_first_and_what_it_spent_was_earned() {
+    let played = played(PAYING);
+    let (payer, others) = (took(&played, "payer"), took(&played, "others"));
+    assert_eq!((payer.len(), others.len()), (1, 6));
+    assert!(payer[0] < others[0], "{payer:?} {others:?}");
+    let sum = |of: fn(&PeerRow) -> u64| played.peers.iter().map(of).sum::<u64>();
+    assert!(sum(|row| row.spent) > 0);
+    assert_eq!(sum(|row| row.spent), sum(|row| row.earned));
+    assert!(sum(|row| row.uploaded) >= sum(|row| row.downloaded));
+}
+
+#[test]
+fn a_run_is_a_function_of_its_scenario_and_seed() {
+    let again = played(PAYING);
+    assert_eq!(played(PAYING).state_hash(), again.state_hash());
+    let other = PAYING.replace("[run]", "[run]\nseed = 2");
+    assert_ne!(played(&other).state_hash(), again.state_hash());
+}
+
+#[test]
+fn who_comes_later_and_leaves_after_seeding_is_told_so() {
+    let text = PAYING.replace(
+        "name = \"others\"",
+        "name = \"others\"\narrivals = { kind = \"poisson\", at = \"10s\", every = \"5s\" }\n\
+         seeding = { kind = \"for\", time = \"3s..9s\" }",
+    );
+    let played = played(&text);
+    let others = played.peers.iter().filter(|row| row.population == "others");
+    for row in others {
+        let (joined, done) = (row.joined.unwrap(), row.done.unwrap());
+        assert!(joined >= 10.0, "{row:?}");
+        if let Some(left) = row.left {
+            assert!((3.0..9.1).contains(&(left - done)), "{row:?}");
+        }
+    }
+    assert!(played.peers.iter().any(|row| row.left.is_some()));
+}
+
+#[test]
+fn a_free_rider_is_later_than_its_honest_twin_where_leechers_feed_each_other() {
+    let text = |strategy: &str| {
+        format!(
+            "[run]\nduration = \"1h\"\n[overlay]\nkind = \"full\"\n\
+             [[torrent]]\nlength = \"32MiB\"\npiece = \"256KiB\"\n\
+             [[population]]\nname = \"seeder\"\ncount = 1\nhas = \"100%\"\n\
+             line = {{ uplink = \"2MB/s\" }}\n\
+             [[population]]\nname = \"one\"\ncount = 1\nstrategy = \"{strategy}\"\n\
+             line = {{ uplink = \"500kB/s\" }}\n\
+             [[population]]\nname = \"others\"\ncount = 30\nslots = 4\nline = {{ uplink = \"500kB/s\" }}\n\
+             seeding = {{ kind = \"for\", time = \"0s\" }}\n"
+        )
+    };
+    let (honest, rider) = (played(&text("honest")), played(&text("free-rider")));
+    let [honest, took] = [took(&honest, "one")[0], took(&rider, "one")[0]];
+    assert!(took > 1.1 * honest, "{took} against {honest}");
+    let row = rider
+        .peers
+        .iter()
+        .find(|row| row.population == "one")
+        .unwrap();
+    assert_eq!(row.uploaded, 0);
+}
+
+#[test]
+fn who_leaves_at_an_event_is_not_waited_for() {
+    let text = format!(
+        "{PAYING}\n[[event]]\nat = \"5s\"\ndo = \"leave\"\npopulation = \"others\"\n\
+         share = \"50%\"\n"
+    );
+    let played = played(&text);
+    let gone = played.peers.iter().filter(|row| row.left == Some(5.0));
+    assert_eq!(gone.count(), 3);
+    assert_eq!(took(&played, "others").len(), 3);
+}

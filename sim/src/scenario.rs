@@ -1,0 +1,415 @@
+//! A scenario: who is there, what they have, when they come and what they do, as TOML.
+//!
+//! A scenario and its seed are all that a run depends on. Every field that is left out has a
+//! default, and [`Scenario::canonical`] writes them all, so that a result says what it is a result
+//! of. `written` is how quantities are written, `problems` what is wrong with a file and where.
+
+pub mod written;
+
+mod problems;
+#[cfg(test)]
+mod tests;
+
+use seedbank_ledger::Duration;
+use serde::{Deserialize, Serialize};
+
+use crate::capacity::Profile;
+use written::{ByteRate, Credit, Price, Share, Size, Time, TimeSpan};
+
+pub use problems::ScenarioError;
+
+/// Most peers of the block tier.
+pub const PEERS_MAX: u64 = 60_000;
+
+/// What a run is a function of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The run itself.
+    #[serde(default)]
+    pub run: RunPlan,
+    /// Who knows whom.
+    #[serde(default)]
+    pub overlay: OverlayPlan,
+    /// The network whose credit is spent; without one nobody pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkPlan>,
+    /// What there is to fetch.
+    #[serde(rename = "torrent")]
+    pub torrents: Vec<TorrentPlan>,
+    /// Who is there.
+    #[serde(rename = "population")]
+    pub populations: Vec<Population>,
+    /// What happens to them.
+    #[serde(rename = "event", default)]
+    pub events: Vec<PlannedEvent>,
+}
+
+/// What a run is, apart from who is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunPlan {
+    /// What results call it.
+    pub name: String,
+    /// What it shows, for people.
+    pub about: String,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Virtual time after which it ends, whoever is not done.
+    pub duration: Time,
+    /// Make real signatures; otherwise they are counted.
+    pub real_signatures: bool,
+    /// Check every invariant after every event: many times as slow.
+    pub paranoid: bool,
+    /// Time between two rows of a series.
+    pub series_every: Time,
+}
+
+/// Who knows whom at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+pub enum OverlayPlan {
+    /// The tracker names 50 at random to everyone who asks.
+    #[default]
+    Tracker,
+    /// Everybody is told of everybody who was there before.
+    Full,
+    /// Everyone who comes is told of so many of those before, at random.
+    Degree {
+        /// How many.
+        degree: usize,
+    },
+}
+
+/// A network and its credit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkPlan {
+    /// What every peer is granted as it joins, unless its population says otherwise.
+    pub grant: Credit,
+}
+
+/// Something to fetch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TorrentPlan {
+    /// Its name.
+    #[serde(default = "TorrentPlan::default_name")]
+    pub name: String,
+    /// Its length.
+    pub length: Size,
+    /// The length of its pieces.
+    #[serde(default = "TorrentPlan::default_piece")]
+    pub piece: Size,
+}
+
+/// Peers that are alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Population {
+    /// What results call them.
+    pub name: String,
+    /// How many there are in all.
+    pub count: u64,
+    /// The torrent they are there for; the first, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torrent: Option<String>,
+    /// How much of it they have when they come.
+    #[serde(default)]
+    pub has: Share,
+    /// Their lines.
+    #[serde(default)]
+    pub line: LinePlan,
+    /// The upload limit they configure, as a share of the uplink; none, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_limit: Option<Share>,
+    /// Their upload slots.
+    #[serde(default = "Population::default_slots")]
+    pub slots: usize,
+    /// The share of their upload that stays outside the market.
+    #[serde(default = "Population::default_open_share")]
+    pub open_share: Share,
+    /// Whether they speak the receipt protocol.
+    #[serde(default = "Population::yes")]
+    pub receipts: bool,
+    /// What they do that others do not.
+    #[serde(default)]
+    pub strategy: StrategyPlan,
+    /// When they come.
+    #[serde(default)]
+    pub arrivals: ArrivalPlan,
+    /// How long they stay once they have everything.
+    #[serde(default)]
+    pub seeding: SeedingPlan,
+    /// What each is granted, if it is not what the network grants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Credit>,
+    /// The lowest price they serve at; the network's, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<Price>,
+    /// What each orders as it comes; nothing, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boost: Option<BoostPlan>,
+}
+
+/// A peer's line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinePlan {
+    /// Bytes per second that each can send; or a profile says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<ByteRate>,
+    /// Where uplinks are drawn from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+    /// Faster ones of a profile are as fast as this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_max: Option<ByteRate>,
+    /// Bytes per second that each can receive; or a factor says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downlink: Option<ByteRate>,
+    /// So many times the uplink, if the downlink is left out and no profile says.
+    pub downlink_factor: u32,
+    /// One way from the peer to the middle of the network.
+    pub delay: TimeSpan,
+    /// How long a byte waits in a full buffer of the line.
+    pub buffer: Time,
+    /// Longest time that a segment is late.
+    pub jitter: Time,
+    /// Segments lost of a million.
+    pub loss_ppm: u32,
+}
+
+/// What a peer does that an honest one does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyPlan {
+    /// Nothing.
+    #[default]
+    Honest,
+    /// It uploads to nobody.
+    FreeRider,
+    /// What it uploads is garbage.
+    GarbageSeeder,
+}
+
+/// When the peers of a population come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+pub enum ArrivalPlan {
+    /// All together.
+    AtOnce {
+        /// When.
+        #[serde(default = "ArrivalPlan::at_first")]
+        at: Time,
+    },
+    /// Each at a random moment of a stretch: a flash crowd.
+    Flash {
+        /// When it begins.
+        #[serde(default = "ArrivalPlan::at_first")]
+        at: Time,
+        /// How long it lasts.
+        within: Time,
+    },
+    /// One after the other, after waits that are exponentially distributed.
+    Poisson {
+        /// When it begins.
+        #[serde(default = "ArrivalPlan::at_first")]
+        at: Time,
+        /// The mean wait.
+        every: Time,
+    },
+    /// At these moments, in order; of which there are as many as peers.
+    Trace {
+        /// When each comes.
+        times: Vec<Time>,
+    },
+}
+
+/// How long who has everything stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+pub enum SeedingPlan {
+    /// To the end.
+    #[default]
+    Forever,
+    /// For a time that is drawn for each.
+    For {
+        /// How long.
+        time: TimeSpan,
+    },
+    /// Until it has uploaded so much of the torrent's length, or a time is over.
+    Ratio {
+        /// Of the length.
+        percent: u32,
+        /// Longest time.
+        at_most: Time,
+    },
+}
+
+/// A boost that everyone of a population orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoostPlan {
+    /// Most that it spends.
+    pub budget: Credit,
+    /// Most that it bids.
+    #[serde(default = "BoostPlan::default_bid")]
+    pub bid: Price,
+}
+
+/// Something that happens once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "do")]
+pub enum PlannedEvent {
+    /// Some of a population leave at once.
+    Leave {
+        /// When.
+        at: Time,
+        /// Whose.
+        population: String,
+        /// How many of those who are there.
+        share: Share,
+    },
+    /// The settlement node does not answer.
+    SettlementDown {
+        /// From when on.
+        at: Time,
+        /// How long.
+        lasts: Time,
+    },
+}
+
+impl Default for RunPlan {
+    fn default() -> Self {
+        Self {
+            name: "unnamed".to_owned(),
+            about: String::new(),
+            seed: 1,
+            duration: Time(Duration::from_secs(86_400)),
+            real_signatures: false,
+            paranoid: false,
+            series_every: Time(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Default for NetworkPlan {
+    fn default() -> Self {
+        Self {
+            grant: Credit(seedbank_ledger::MicroCredits::new(10_000_000)),
+        }
+    }
+}
+
+impl TorrentPlan {
+    fn default_name() -> String {
+        "torrent".to_owned()
+    }
+
+    fn default_piece() -> Size {
+        Size(1 << 20)
+    }
+}
+
+impl Population {
+    fn default_slots() -> usize {
+        8
+    }
+
+    fn default_open_share() -> Share {
+        Share(30)
+    }
+
+    fn yes() -> bool {
+        true
+    }
+}
+
+impl Default for LinePlan {
+    fn default() -> Self {
+        let delay = Duration::from_millis(20);
+        Self {
+            uplink: None,
+            profile: None,
+            uplink_max: None,
+            downlink: None,
+            downlink_factor: 8,
+            delay: TimeSpan {
+                least: delay,
+                most: delay,
+            },
+            buffer: Time(Duration::from_millis(200)),
+            jitter: Time(Duration::ZERO),
+            loss_ppm: 0,
+        }
+    }
+}
+
+impl Default for ArrivalPlan {
+    fn default() -> Self {
+        Self::AtOnce {
+            at: Self::at_first(),
+        }
+    }
+}
+
+impl ArrivalPlan {
+    fn at_first() -> Time {
+        Time(Duration::ZERO)
+    }
+}
+
+impl PlannedEvent {
+    /// When it happens.
+    pub const fn at(&self) -> Duration {
+        match self {
+            Self::Leave { at, .. } | Self::SettlementDown { at, .. } => at.0,
+        }
+    }
+}
+
+impl BoostPlan {
+    fn default_bid() -> Price {
+        Price(seedbank_ledger::Rate::new(2_000_000))
+    }
+}
+
+impl Scenario {
+    /// Reads a scenario. `file` is what errors call the text.
+    ///
+    /// # Errors
+    /// What is wrong, in which line, and which word was meant.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self =
+            toml::from_str(text).map_err(|error| ScenarioError::of_text(file, text, &error))?;
+        match scenario.problem() {
+            Some(problem) => Err(ScenarioError::of_meaning(file, text, problem)),
+            None => Ok(scenario),
+        }
+    }
+
+    /// The scenario with every default written out: equal scenarios have equal texts.
+    pub fn canonical(&self) -> String {
+        toml::to_string(self).expect("tables and texts only")
+    }
+
+    /// BLAKE3 of [`Scenario::canonical`], as hex.
+    pub fn hash(&self) -> String {
+        blake3::hash(self.canonical().as_bytes())
+            .to_hex()
+            .to_string()
+    }
+
+    /// Peers in all.
+    pub fn peer_count(&self) -> u64 {
+        let counts = self.populations.iter().map(|population| population.count);
+        counts.fold(0, u64::saturating_add)
+    }
+
+    /// The torrent of a population.
+    pub fn torrent_of(&self, population: &Population) -> usize {
+        let place = |name: &String| self.torrents.iter().position(|plan| plan.name == *name);
+        population.torrent.as_ref().and_then(place).unwrap_or(0)
+    }
+}
