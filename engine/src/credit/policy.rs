@@ -2,6 +2,7 @@
 
 use seedbank_ledger::charts::node::Available;
 use seedbank_ledger::settlement::REQUEST_ID_LEN_MAX;
+use seedbank_ledger::signed::head::HeadConflict;
 use seedbank_ledger::{MicroCredits, NodeId, Rate};
 
 use crate::credit::network::Network;
@@ -93,6 +94,11 @@ pub enum CreditError {
     /// No settlement node is configured.
     #[error("no settlement node is configured")]
     NoSettlement,
+    /// The settlement node's ledger went back: nothing more is signed in this run.
+    #[error(
+        "the settlement node's ledger went back ({0}): no order is signed before the next start"
+    )]
+    LedgerWentBack(HeadConflict),
     /// A number is out of range.
     #[error("{field} {problem}")]
     BadValue {

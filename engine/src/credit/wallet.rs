@@ -16,6 +16,7 @@ mod link;
 mod orders;
 mod questions;
 mod randoms;
+mod transfers;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use seedbank_ledger::charts::node::Available;
 use seedbank_ledger::signed::claim::SignedClaim;
-use seedbank_ledger::signed::head::SignedHead;
+use seedbank_ledger::signed::head::{HeadConflict, SignedHead};
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::signed::order::{OrderKind, SignedOrder};
 use seedbank_ledger::statement::AccountStatus;
@@ -35,7 +36,6 @@ use seedbank_ledger::{Identity, Instant, MicroCredits, NodeId, Sequence, UnixTim
 use crate::credit::event::CreditEvent;
 use crate::credit::network::Network;
 use crate::credit::output::CreditOutput;
-use crate::credit::policy::{CreditError, check_request_id};
 use crate::credit::receipts::limits::LOCK_LEFT_MIN_SECS;
 use crate::credit::settlement::{Envelope, Unreachable};
 pub use book::WalletBook;
@@ -43,7 +43,7 @@ use clock::SettlementTime;
 use config::{LOCKS_MAX, POLL_HINTED, POLL_IDLE, POLL_PENDING, QUEUE_MAX};
 use errands::Errands;
 use link::SettlementLink;
-use orders::{Orders, Transfer, Wanted};
+use orders::{Orders, Wanted};
 use randoms::Randoms;
 
 /// What can be spent, and where operations are under way; for [`crate::credit::boost::Boosts`].
@@ -125,12 +125,12 @@ pub struct Wallet {
     synced: bool,
     /// The account was handed over to another key: it orders nothing more.
     retired: bool,
-    /// The account's nonce fell behind one that is known to be used, and somebody was told.
+    /// The account's nonce was told below one that is known to be used, and somebody was told.
     nonce_lost: bool,
     /// The newest head that the settlement node signed in this run.
     head: Option<SignedHead>,
     /// One that says less than was known: it orders and locks nothing more in this run.
-    rollback: Option<SignedHead>,
+    rollback: Option<HeadConflict>,
     /// A line that this node's ledger refused, as told.
     refused_line: Option<Sequence>,
     /// Somebody was told that answers are not the settlement node's.
@@ -169,7 +169,7 @@ impl Wallet {
         let own = identity.id();
         let mut orders = Orders::default();
         for transfer in &book.transfers {
-            orders.note(&transfer.body);
+            orders.note(transfer);
         }
         let mut errands = Errands::default();
         let mut payees = BTreeMap::new();
@@ -180,8 +180,7 @@ impl Wallet {
                     payees.insert(row.lock.body.lock_id, row.lock.body.payee);
                 }
                 TallyRow::Order(row) if row.order.body.account != own => {}
-                TallyRow::Order(row) if row.answered => orders.note(&row.order.body),
-                TallyRow::Order(row) => orders.begin(row.order, 1),
+                TallyRow::Order(row) => orders.restore(row.order, row.answered),
                 TallyRow::Lock(_)
                 | TallyRow::Receipt(_)
                 | TallyRow::Pair(_)
@@ -270,63 +269,6 @@ impl Wallet {
             }
         }
         self.tick(now, unix);
-    }
-
-    /// Sends credit to another account, though none that is set aside for boosts. Returns the nonce
-    /// the order has or will most likely get.
-    ///
-    /// The same request id with the same body is the same transfer, in this run and in later ones.
-    /// A transfer that waits behind another order is not stored yet: a crash forgets it, and
-    /// repeating the command is safe.
-    pub fn transfer(
-        &mut self,
-        request_id: &str,
-        (to, amount): (NodeId, MicroCredits),
-        set_aside: MicroCredits,
-        now: Instant,
-    ) -> Result<u64, CreditError> {
-        let bad = |field, problem| Err(CreditError::BadValue { field, problem });
-        check_request_id(request_id)?;
-        let memo_hash = memo_hash(request_id);
-        if let Some(known) = self.orders.transfer(&memo_hash) {
-            return if (known.to, known.amount) == (to, amount) {
-                Ok(known.nonce)
-            } else {
-                Err(CreditError::RequestIdReused(request_id.to_owned()))
-            };
-        }
-        if to == self.identity.id() {
-            return bad("to", "is this node's own account");
-        }
-        if to.check().is_err() {
-            return bad("to", "is a key that nobody can hold");
-        }
-        let least = MicroCredits::new(self.network.limits.transfer_microcredits_min);
-        if amount < least {
-            return Err(CreditError::TransferTooSmall { amount, least });
-        }
-        let available = self.divide(set_aside);
-        if amount > available.free {
-            return Err(CreditError::InsufficientCredit {
-                needed: amount,
-                available,
-            });
-        }
-        if self.draining {
-            return Err(CreditError::ShuttingDown);
-        }
-        let nonce = self.orders.nonce_expected(self.account.nonce);
-        let wanted = Wanted {
-            kind: OrderKind::Transfer { to, amount },
-            memo_hash,
-            since: now,
-        };
-        if !self.orders.push(wanted) {
-            return bad("transfer", "has to wait: too many orders wait already");
-        }
-        self.orders
-            .remember(memo_hash, Transfer { to, amount, nonce });
-        Ok(nonce)
     }
 
     /// Queues an order to reserve `amount` for `payee`.
@@ -577,6 +519,7 @@ impl Wallet {
     }
 
     fn write_order(&mut self, order: SignedOrder, answered: bool) {
+        self.orders.kept(&order);
         let row = TallyRow::Order(OrderRow { order, answered });
         self.outputs.push_back(CreditOutput::Tally(vec![row]));
         assert_eq!(
@@ -589,9 +532,4 @@ impl Wallet {
     fn event(&mut self, event: CreditEvent) {
         self.outputs.push_back(event.into());
     }
-}
-
-/// What a request id becomes inside a signed order; it survives in every statement line.
-fn memo_hash(request_id: &str) -> [u8; 32] {
-    blake3::derive_key("seedbank v1 request id", request_id.as_bytes())
 }

@@ -53,7 +53,9 @@ fn of_credit(error: &CreditError) -> Failure {
         CreditError::TransferTooSmall { .. } => {
             failure(ErrorReason::BadAmount).with("field", "amount")
         }
-        CreditError::NoSettlement => failure(ErrorReason::NoSettlement),
+        CreditError::NoSettlement | CreditError::LedgerWentBack(_) => {
+            failure(ErrorReason::NoSettlement)
+        }
         CreditError::BadValue { field, .. } => failure(ErrorReason::BadField).with("field", field),
         CreditError::ShuttingDown => failure(ErrorReason::ShuttingDown),
     }

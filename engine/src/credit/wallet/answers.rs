@@ -172,6 +172,7 @@ impl Wallet {
         if is_newest {
             self.watch_nonce();
         }
+        self.keep_newest();
         self.book_lines(lines);
         self.told_at = (!statement.more).then_some(now);
         // An answer to a later question has the line, or there is none.
@@ -215,29 +216,24 @@ impl Wallet {
         };
         if let Some(line) = told.line {
             let line = signed_only(line);
-            if orders::read_line(self.identity.scheme(), &current.order, &line).is_none() {
+            if orders::read_line(&current.order.body, &line).is_none() {
                 return Err("a line of another order".into());
             }
             return self.operation_line(line, now, unix);
         }
-        let answer = match (told.used_by, told.sequence, told.refusal) {
-            (Some(other), _, refusal) => {
-                self.told_at = None;
-                orders::compare(self.identity.scheme(), &current.order, &other, refusal)
+        let scheme = self.identity.scheme();
+        let is_genuine =
+            |other: &SignedOrder| orders::is_genuine(scheme, &current.order.body, other);
+        // Without its line it is not done yet, nor replaced.
+        match (told.used_by, told.sequence, told.refusal) {
+            (Some(other), _, _) if !is_genuine(&other) => self.order_denied(now),
+            (_, Some(sequence), _) => self.look_for(sequence, now),
+            (Some(_), None, _) => self.look_again(now),
+            (None, None, Some(refusal)) => {
+                self.settle_order(Answer::NotTaken(refusal), now, unix);
             }
-            (None, Some(sequence), _) => {
-                self.look_for(sequence, now);
-                Answer::Open
-            }
-            (None, None, Some(refusal)) => Answer::NotTaken(refusal),
             (None, None, None) => return Err("an answer that says nothing".into()),
-        };
-        // Without its line it is not done yet.
-        let answer = match answer {
-            Answer::Done(_) => Answer::Open,
-            other => other,
-        };
-        self.settle_order(answer, now, unix);
+        }
         Ok(())
     }
 
@@ -317,16 +313,34 @@ impl Wallet {
     fn look_for(&mut self, sequence: Sequence, now: Instant) {
         if Some(sequence) <= self.seen {
             self.look_at = Some(sequence);
+            self.order_at = now.after(RETRY_MAX);
         } else {
-            self.told_at = None;
+            self.look_again(now);
         }
+    }
+
+    /// What became of the order is for lines to say, and it is asked for again if none does.
+    fn look_again(&mut self, now: Instant) {
+        self.told_at = None;
         self.order_at = now.after(RETRY_MAX);
+    }
+
+    /// Its nonce is said to be used by an order that we never signed. Ours may be entered all the
+    /// same, so it stays the one unanswered order.
+    fn order_denied(&mut self, now: Instant) {
+        self.look_again(now);
+        if let Some(current) = self.orders.current
+            && self.orders.deny()
+        {
+            let nonce = current.order.body.nonce;
+            self.conflict(format!("shows an order {nonce} that we never gave"));
+        }
     }
 
     /// A certified line settles the order whose nonce it is about.
     fn settle_by(&mut self, line: &StatementLine, now: Instant, unix: UnixTime) {
         if let Some(current) = self.orders.current
-            && let Some(answer) = orders::read_line(self.identity.scheme(), &current.order, line)
+            && let Some(answer) = orders::read_line(&current.order.body, line)
         {
             self.settle_order(answer, now, unix);
         }
@@ -338,7 +352,6 @@ impl Wallet {
         };
         let order = current.order.body;
         match answer {
-            Answer::Open => {}
             Answer::Done(refusal) => {
                 self.finish_order(current.order);
                 if let Some(refusal) = refusal {
@@ -346,7 +359,6 @@ impl Wallet {
                 }
             }
             Answer::Replaced(other) => {
-                self.orders.note(&other);
                 self.finish_order(current.order);
                 let same = other.memo_hash == order.memo_hash;
                 match order.kind {
@@ -364,16 +376,13 @@ impl Wallet {
                     | OrderKind::Burn { .. } => {}
                 }
             }
-            Answer::Forged => {
-                self.finish_order(current.order);
-                self.conflict(format!("shows an order {} that we never gave", order.nonce));
-            }
-            // Nothing is entered of an account without standing, and nothing ever will be of an
-            // order that is late by our own clock too (docs/RULES.md, standing in a network). It is
-            // not written as answered: a restart before the next order gives it up again.
-            Answer::NotTaken(refusal @ (Refusal::Expired | Refusal::NoStanding))
-                if self.clock.settlement(unix) > order.valid_until =>
-            {
+            // Nothing is entered of an account without standing or above its next nonce, and
+            // nothing ever will be of an order that is late by our own clock too (docs/RULES.md,
+            // standing in a network). It is not written as answered: a restart before the next
+            // order gives it up again.
+            Answer::NotTaken(
+                refusal @ (Refusal::Expired | Refusal::NoStanding | Refusal::WrongNonce),
+            ) if self.clock.settlement(unix).min(unix) > order.valid_until => {
                 self.orders.give_up();
                 self.order_refused(&order, refusal);
             }
@@ -392,13 +401,22 @@ impl Wallet {
         self.write_order(order, true);
     }
 
-    /// A nonce that was used cannot become free again, unless the settlement node lost entries.
+    /// A nonce that was used cannot become free again, unless the settlement node lost entries. One
+    /// that is ahead of our orders is its word alone, and nothing comes of it.
     fn watch_nonce(&mut self) {
-        let lost = self.orders.is_ahead_of(self.account.nonce);
+        let lost = self.account.nonce < self.orders.nonce_used();
         if lost && !self.nonce_lost {
             self.conflict(format!("nonce went back to {}", self.account.nonce));
         }
         self.nonce_lost = lost;
+    }
+
+    /// Keeps the newest order of ours that was given elsewhere, or before a backup was restored:
+    /// the next run finds its nonce in no line that it reads.
+    fn keep_newest(&mut self) {
+        if let Some(order) = self.orders.to_keep() {
+            self.write_order(order, true);
+        }
     }
 
     fn order_refused(&mut self, order: &Order, refusal: Refusal) {

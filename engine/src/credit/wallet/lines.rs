@@ -45,7 +45,10 @@ impl Wallet {
         let (scheme, own) = (self.identity.scheme(), self.identity.id());
         let settlement = &self.network.settlement;
         line.verify(scheme, self.network.id, settlement, &own)
-            .map_err(|_| "a line that is not certified to us")
+            .map_err(|_| "a line that is not certified to us")?;
+        line.lock
+            .as_ref()
+            .map_or(Ok(()), |status| self.check_parties(status))
     }
 
     /// The lines after the newest one here, if they follow it.
@@ -69,7 +72,18 @@ impl Wallet {
             return Err("a lock of another network");
         }
         lock.verify_by(self.identity.scheme(), &self.network.settlement)
-            .map_err(|_| "a lock with a wrong signature")
+            .map_err(|_| "a lock with a wrong signature")?;
+        self.check_parties(status)
+    }
+
+    /// We are told of locks that we are party to, and of no others.
+    fn check_parties(&self, status: &LockStatus) -> Result<(), &'static str> {
+        let (lock, own) = (&status.lock.body, self.identity.id());
+        if lock.payer == own || lock.payee == own {
+            Ok(())
+        } else {
+            Err("a lock of other parties")
+        }
     }
 
     /// Our account, and a ledger's end that is not before what we know of it.
@@ -166,10 +180,12 @@ impl Wallet {
 
     pub(super) fn lock_changed(&mut self, status: &LockStatus) {
         let lock = &status.lock.body;
-        if status.closed {
+        let is_ours = lock.payer == self.identity.id();
+        // Of two locks of one number the one known stands, and the exchange tells.
+        if status.closed && self.payees.get(&lock.lock_id) == Some(&lock.payee) {
             self.payees.remove(&lock.lock_id);
-        } else if lock.payer == self.identity.id() && self.payees.len() < LOCKS_MAX {
-            self.payees.insert(lock.lock_id, lock.payee);
+        } else if !status.closed && is_ours && self.payees.len() < LOCKS_MAX {
+            self.payees.entry(lock.lock_id).or_insert(lock.payee);
             assert!(self.payees.len() <= LOCKS_MAX, "own locks are bounded");
         }
         self.outputs.push_back(Errand::LockTold(*status).into());
@@ -181,9 +197,8 @@ impl Wallet {
             return;
         };
         if order.body.account == self.identity.id() {
-            self.orders.note(&order.body);
+            self.orders.note(order);
             self.orders.forget_queued(&order.body);
-            self.account.nonce = self.account.nonce.max(order.body.nonce);
             let is_rotation = matches!(order.body.kind, OrderKind::RotateKey { .. });
             self.retired |= is_rotation && line.refusal.is_none();
         }
@@ -209,16 +224,23 @@ impl Wallet {
     }
 
     /// The settlement node signed what contradicts what it had signed before: no order and no lock
-    /// from now on in this run. The head is told whole, for whoever asks for evidence.
+    /// from now on in this run, and what waits is dropped. The head is told whole, for whoever asks
+    /// for evidence.
     fn rolled_back(&mut self, conflict: HeadConflict, head: &SignedHead) {
         if self.rollback.is_some() {
             return;
         }
-        self.rollback = Some(*head);
+        self.rollback = Some(conflict);
         let body = &head.body;
         self.conflict(format!(
             "{conflict}: signed head of {} entries, hash {}, time {}, signature {}",
             body.size, body.entry_hash, body.time, head.signature
         ));
+        // Nothing of what waits is kept, and nothing of it is signed in this run.
+        for kind in self.orders.drop_queued() {
+            self.conflict(format!(
+                "{conflict}: {kind:?} was not signed and is forgotten"
+            ));
+        }
     }
 }

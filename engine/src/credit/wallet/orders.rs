@@ -1,5 +1,6 @@
 //! The nonce machine: at most one order is unanswered, it is repeated with the same bytes, and no
-//! nonce is signed for two bodies by this node while both can be entered (docs/RULES.md, orders).
+//! nonce is signed for two bodies by this node while both can be entered. Which are used it knows
+//! by its own signed orders in certified lines, and by nobody's word (docs/RULES.md, orders).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,6 +27,8 @@ pub(super) struct Current {
     pub(super) order: SignedOrder,
     /// How often it was sent, as far as this run knows; a reloaded one counts as sent.
     pub(super) sent_count: u32,
+    /// Somebody was told that it is denied.
+    is_denied: bool,
 }
 
 impl Current {
@@ -42,12 +45,8 @@ pub(super) enum Answer {
     Done(Option<Refusal>),
     /// Another order of mine used its nonce first: it never happened and never will.
     Replaced(Order),
-    /// The settlement node shows an order that I never signed.
-    Forged,
     /// It used no nonce and was refused.
     NotTaken(Refusal),
-    /// Nothing is known yet.
-    Open,
 }
 
 /// A transfer that a request id stands for.
@@ -62,21 +61,55 @@ pub(super) struct Transfer {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Orders {
     pub(super) current: Option<Current>,
-    /// Highest nonce this node is known to have signed.
-    nonce_signed: u64,
+    /// The order of mine with the highest nonce of those that are known to be entered.
+    newest: Option<SignedOrder>,
+    /// Nonce of the order that is kept for the next run, current or not.
+    nonce_kept: u64,
     queue: VecDeque<Wanted>,
     transfers: BTreeMap<[u8; 32], Transfer>,
     transfer_age: VecDeque<[u8; 32]>,
 }
 
 impl Orders {
-    /// Notes an order of mine that is known to exist.
-    pub(super) fn note(&mut self, order: &Order) {
-        self.nonce_signed = self.nonce_signed.max(order.nonce);
-        if let OrderKind::Transfer { to, amount } = order.kind {
-            let nonce = order.nonce;
-            self.remember(order.memo_hash, Transfer { to, amount, nonce });
+    /// Notes an order of mine that is known to be entered.
+    pub(super) fn note(&mut self, order: &SignedOrder) {
+        if order.body.nonce > self.nonce_used() {
+            self.newest = Some(*order);
         }
+        self.bind(&order.body);
+    }
+
+    /// Notes what an earlier run kept: its newest order.
+    pub(super) fn restore(&mut self, order: SignedOrder, answered: bool) {
+        self.nonce_kept = order.body.nonce;
+        if answered {
+            self.note(&order);
+        } else {
+            // It may have left.
+            self.begin(order, 1);
+        }
+    }
+
+    /// Highest nonce that is known to be used; 0 for none.
+    pub(super) fn nonce_used(&self) -> u64 {
+        self.newest.map_or(0, |order| order.body.nonce)
+    }
+
+    /// What the next order is signed under; `None` when there is no next one.
+    pub(super) fn nonce_next(&self) -> Option<u64> {
+        self.nonce_used().checked_add(1)
+    }
+
+    /// What is to be kept for the next run in place of what is: the newest order of mine that
+    /// another run gave, once nothing is unanswered.
+    pub(super) fn to_keep(&self) -> Option<SignedOrder> {
+        let newest = self.newest.filter(|_| self.current.is_none());
+        newest.filter(|order| order.body.nonce > self.nonce_kept)
+    }
+
+    /// This order is kept for the next run.
+    pub(super) fn kept(&mut self, order: &SignedOrder) {
+        self.nonce_kept = order.body.nonce;
     }
 
     /// The transfer that a request id stands for.
@@ -146,18 +179,23 @@ impl Orders {
         self.queue.retain(|wanted| !reserves(&wanted.kind));
     }
 
-    /// Makes an order the current one.
-    pub(super) fn begin(&mut self, order: SignedOrder, sent_count: u32) {
-        assert!(self.current.is_none(), "one order is unanswered at a time");
-        self.note(&order.body);
-        self.current = Some(Current { order, sent_count });
+    /// Drops what was not signed, request ids too; gives the transfers among it.
+    pub(super) fn drop_queued(&mut self) -> Vec<OrderKind> {
+        let queued = std::mem::take(&mut self.queue);
+        let transfers = queued.iter().filter(|wanted| is_transfer(&wanted.kind));
+        for wanted in transfers.clone() {
+            self.transfers.remove(&wanted.memo_hash);
+            self.transfer_age.retain(|hash| *hash != wanted.memo_hash);
+        }
+        transfers.map(|wanted| wanted.kind).collect()
     }
 
     /// Makes an order that was signed now the current one.
     pub(super) fn begin_new(&mut self, order: SignedOrder) {
-        assert!(
-            order.body.nonce > self.nonce_signed,
-            "no nonce is signed for two orders"
+        assert_eq!(
+            Some(order.body.nonce),
+            self.nonce_next(),
+            "an order has the next nonce"
         );
         self.begin(order, 0);
     }
@@ -165,9 +203,14 @@ impl Orders {
     /// Gives up the current order, which used no nonce and never will: its nonce is free again.
     pub(super) fn give_up(&mut self) {
         let current = self.current.take();
-        let current = current.expect("an order is given up while it is unanswered");
-        let before = current.order.body.nonce.saturating_sub(1);
-        self.nonce_signed = self.nonce_signed.min(before);
+        assert!(current.is_some(), "an order is given up while unanswered");
+    }
+
+    /// The settlement node shows an order that I never signed in place of the current one. False
+    /// if it did before.
+    pub(super) fn deny(&mut self) -> bool {
+        let current = self.current.as_mut();
+        current.is_some_and(|current| !std::mem::replace(&mut current.is_denied, true))
     }
 
     /// Asserts what always holds.
@@ -183,25 +226,14 @@ impl Orders {
             self.transfer_age.len(),
             "each request id has an age"
         );
-        if let Some(current) = &self.current {
-            assert!(
-                current.order.body.nonce <= self.nonce_signed,
-                "what was signed is noted"
-            );
-        }
     }
 
     /// The nonce a transfer queued now will most likely be signed under.
-    pub(super) fn nonce_expected(&self, account_nonce: u64) -> u64 {
+    pub(super) fn nonce_expected(&self) -> u64 {
         let ahead = u64::try_from(self.transfer_count()).unwrap_or(u64::MAX);
-        let used = account_nonce.max(self.nonce_signed);
+        let current = self.current.map_or(0, |current| current.order.body.nonce);
+        let used = self.nonce_used().max(current);
         used.saturating_add(1).saturating_add(ahead)
-    }
-
-    /// Whether the account's nonce is behind one that is known to be used: the settlement node
-    /// lost an order that it had answered, and a new one could reuse its nonce.
-    pub(super) fn is_ahead_of(&self, account_nonce: u64) -> bool {
-        self.current.is_none() && self.nonce_signed > account_nonce
     }
 
     /// Credit that queued and unanswered operations will take.
@@ -226,43 +258,51 @@ impl Orders {
         self.current.is_none() && self.queue.is_empty()
     }
 
+    fn begin(&mut self, order: SignedOrder, sent_count: u32) {
+        assert!(self.current.is_none(), "one order is unanswered at a time");
+        self.bind(&order.body);
+        self.current = Some(Current {
+            order,
+            sent_count,
+            is_denied: false,
+        });
+    }
+
+    /// Binds the request id of an order, if it is a transfer.
+    fn bind(&mut self, order: &Order) {
+        if let OrderKind::Transfer { to, amount } = order.kind {
+            let nonce = order.nonce;
+            self.remember(order.memo_hash, Transfer { to, amount, nonce });
+        }
+    }
+
     fn transfer_count(&self) -> usize {
         let leading = |wanted: &&Wanted| is_transfer(&wanted.kind);
         self.queue.iter().take_while(leading).count()
     }
 }
 
-/// What a line says became of `order`; `None` if it is about another nonce or account.
-pub(super) fn read_line(
-    scheme: &dyn SignatureScheme,
-    order: &SignedOrder,
-    line: &StatementLine,
-) -> Option<Answer> {
+/// What a line that was checked says became of `order`; `None` if it is about another nonce or
+/// account.
+pub(super) fn read_line(order: &Order, line: &StatementLine) -> Option<Answer> {
     let Operation::Order(other) = &line.operation else {
         return None;
     };
-    let is_about_it =
-        other.body.account == order.body.account && other.body.nonce == order.body.nonce;
-    is_about_it.then(|| compare(scheme, order, other, line.refusal))
+    let is_about_it = (other.body.account, other.body.nonce) == (order.account, order.nonce);
+    is_about_it.then(|| {
+        if other.body == *order {
+            Answer::Done(line.refusal)
+        } else {
+            Answer::Replaced(other.body)
+        }
+    })
 }
 
-/// `order` against the one that used its nonce.
-pub(super) fn compare(
-    scheme: &dyn SignatureScheme,
-    order: &SignedOrder,
-    used_by: &SignedOrder,
-    refusal: Option<Refusal>,
-) -> Answer {
-    let same_slot = used_by.body.account == order.body.account
-        && used_by.body.nonce == order.body.nonce
-        && used_by.body.network_id == order.body.network_id;
-    if used_by.body == order.body {
-        Answer::Done(refusal)
-    } else if same_slot && used_by.verify_by(scheme, &order.body.account).is_ok() {
-        Answer::Replaced(used_by.body)
-    } else {
-        Answer::Forged
-    }
+/// Whether `other`, which is said to have used the nonce of `order`, was signed by its account.
+/// That it was entered is not said by that.
+pub(super) fn is_genuine(scheme: &dyn SignatureScheme, order: &Order, other: &SignedOrder) -> bool {
+    let slot = |order: &Order| (order.network_id, order.account, order.nonce);
+    slot(&other.body) == slot(order) && other.verify_by(scheme, &order.account).is_ok()
 }
 
 pub(super) fn is_transfer(kind: &OrderKind) -> bool {

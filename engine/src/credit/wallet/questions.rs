@@ -56,12 +56,8 @@ impl Wallet {
 
     fn may_sign(&self) -> bool {
         let free = self.orders.current.is_none() && self.synced && !self.nonce_lost;
-        // Also before a statement tells: who denies an order of ours gets no other of its nonce.
-        let free = free && !self.orders.is_ahead_of(self.account.nonce);
-        // The settlement node says which nonce is the last, and may say anything.
-        let has_next = self.account.nonce < u64::MAX;
         let is_open = !self.retired && !self.draining && self.rollback.is_none();
-        free && has_next && is_open
+        free && self.orders.nonce_next().is_some() && is_open
     }
 
     /// Signs the next order and has it written.
@@ -71,7 +67,7 @@ impl Wallet {
         } else {
             ORDER_VALID_SECS
         };
-        let nonce = self.account.nonce.checked_add(1);
+        let nonce = self.orders.nonce_next();
         let order = Order {
             network_id: self.network.id,
             account: self.identity.id(),

@@ -2,17 +2,17 @@
 
 mod attacks;
 mod bench;
+mod lies;
 mod middle;
 mod schedules;
 pub(crate) mod settlement;
 
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::settlement::{AnswerBody, OperationAnswer, REQUEST_ID_LEN_MAX, Statement};
-use seedbank_ledger::signed::Body;
-use seedbank_ledger::signed::order::Order;
 use seedbank_ledger::{Duration, MicroCredits};
 
 use super::*;
+use crate::credit::policy::CreditError;
 use crate::credit::settlement::{SettlementAnswer, SettlementRequest};
 use bench::{Bench, Fate, claim};
 use settlement::Settlement;
@@ -229,34 +229,6 @@ fn a_restored_backup_adopts_the_order_that_used_its_nonce() {
         wallet.transfer("old", (to, cr(7)), MicroCredits::ZERO, now)
     });
     assert_eq!(retry, Ok(1));
-}
-
-#[test]
-fn an_order_that_we_never_signed_is_a_conflict_and_is_not_repeated() {
-    let mut bench = Bench::new();
-    bench.run(1);
-    let to = bench.id(1);
-    bench.fate = Fate::Held;
-    bench
-        .with(0, |wallet, now| {
-            wallet.transfer("a", (to, cr(7)), MicroCredits::ZERO, now)
-        })
-        .unwrap();
-    let mut forged: Order = bench.submissions(0)[0].body;
-    forged.memo_hash = [5; 32];
-    let forged = forged.sign(&Identity::from_secret([66; 32]));
-    bench.answer_newest(0, |settlement, _| {
-        let told = OperationAnswer {
-            refusal: Some(Refusal::WrongNonce),
-            used_by: Some(forged),
-            sequence: Some(Sequence::new(2)),
-            line: None,
-        };
-        operation(settlement, told)
-    });
-    let conflict = |event: &CreditEvent| matches!(event, CreditEvent::Conflict { .. });
-    assert!(bench.events(0).iter().any(conflict));
-    assert_eq!(bench.submissions(0).len(), 1);
 }
 
 /// A settlement node that lost its entries knows no account: the order may be entered yet, when it
@@ -652,31 +624,6 @@ fn nothing_is_locked_where_no_lock_lives_long_enough_to_be_served_on() {
     bench.run(1);
     let purse = bench.with(0, |wallet, _| wallet.purse());
     assert!(purse.synced && !purse.ready);
-}
-
-#[test]
-fn a_settlement_node_that_says_there_is_no_next_nonce_stops_nobody() {
-    let mut bench = Bench::new();
-    bench.run(1);
-    let to = bench.id(1);
-    bench.fate = Fate::Held;
-    bench.run(61);
-    bench.answer_newest(0, |settlement, what| {
-        changed(settlement.answer(what), |statement| {
-            statement.account.status.nonce = u64::MAX;
-        })
-    });
-    bench
-        .with(0, |wallet, now| {
-            wallet.transfer("a", (to, cr(7)), MicroCredits::ZERO, now)
-        })
-        .unwrap();
-    bench.run(2);
-    assert_eq!(bench.submissions(0), [], "nothing can be signed");
-    bench.fate = Fate::Delivered;
-    bench.run(120);
-    let nonces = bench.submissions(0).iter().map(|order| order.body.nonce);
-    assert_eq!(nonces.collect::<Vec<_>>(), [1]);
 }
 
 /// A statement that the settlement node seals with something else in it.

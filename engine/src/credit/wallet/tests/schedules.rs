@@ -10,6 +10,7 @@ use super::middle::{Middle, REWRITES};
 use super::settlement::Settlement;
 use super::*;
 use crate::credit::output::Errand;
+use crate::credit::policy::CreditError;
 use crate::credit::settlement::{Envelope, SettlementRequest, Unreachable};
 use crate::rng::Rng;
 
@@ -385,7 +386,7 @@ impl World {
 
     fn check_transfers(&self, own: NodeId, ids: &[String]) {
         for id in ids {
-            let memo = memo_hash(id);
+            let memo = transfers::memo_hash(id);
             let orders = self.settlement.orders.iter();
             let orders = orders
                 .filter(|((account, _), _)| *account == own)
