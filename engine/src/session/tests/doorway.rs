@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use super::market::Market;
-use super::rig::{config, events, metainfo, secs};
+use super::rig::{config, events, metainfo, piece, secs};
 use super::{Remote, Rig};
 use crate::interface::command::Command;
 use crate::interface::config::{Policy, SessionConfig};
 use crate::interface::event::SessionEvent;
-use crate::session::entrance::{PENDING_MIN, V4_CONNECTIONS_MAX};
-use crate::units::{ClientId, PeerIndex, TorrentId};
+use crate::session::entrance::{Entrance, PENDING_MIN, V4_CONNECTIONS_MAX};
+use crate::units::{BLOCK_LEN, ClientId, PeerIndex, TorrentId};
 use crate::wire::message::Message;
 
 /// A port of a host of this number.
@@ -166,6 +166,46 @@ fn n3_idle_peers_make_room_and_those_that_are_served_do_not() {
     assert!(!shake_if_open(&mut rig, late, torrent, 120), "all are new");
 }
 
+/// Of six connections of one key, idle for two minutes, how many keep their places when six others
+/// come. It gave us so many blocks before.
+fn places_kept(blocks: u32) -> usize {
+    let mut market = Market::new(Policy::default());
+    let rig = &mut market.rig;
+    rig.session.entrance = Entrance::new(8);
+    let wanted = rig.leech(&metainfo("wanted", blocks + 8, 1));
+    let crowd: Vec<PeerIndex> = (1..=6)
+        .map(|host| {
+            let peer = market.rig.accept_from(from(host, 7_000));
+            market.rig.shake(peer, wanted, Remote::modern(host));
+            market.prove(peer, 1, None);
+            peer
+        })
+        .collect();
+    let rig = &mut market.rig;
+    let have = (0..blocks).map(|index| Message::Have(piece(index)));
+    rig.says(crowd[0], have.chain([Message::Unchoke]));
+    while rig.answer_all(crowd[0], true) > 0 {
+        rig.hash_all();
+    }
+    assert_eq!(rig.torrent(wanted).piece_have_count, blocks);
+    rig.advance(secs(130));
+    let credit = rig.session.market.peer(crowd[0]);
+    assert_eq!(credit.standing, i64::from(blocks * BLOCK_LEN));
+    for host in 101..=106 {
+        let peer = rig.accept_from(from(host, 7_000));
+        shake_if_open(rig, peer, market.torrent, host);
+    }
+    let kept = crowd.iter().filter(|peer| !rig.is_closing(**peer));
+    kept.count()
+}
+
+#[test]
+fn n3_a_key_keeps_one_place_and_only_if_it_gave_a_mebibyte() {
+    assert_eq!(places_kept(1), 0);
+    assert_eq!(places_kept(63), 0);
+    assert_eq!(places_kept(64), 1);
+}
+
 #[test]
 fn n3_a_crowd_of_one_address_yields_to_somebody_else() {
     let (mut rig, torrent) = seeding(8);
@@ -242,6 +282,10 @@ fn n4_nobody_is_thrown_out_by_whoever_says_its_id() {
                 assert_eq!(rig.is_closing(liar), port > 1, "one host is one");
                 rig.close_closing();
             }
+            let neighbour = rig.accept_from(from(1, 9));
+            rig.shake(neighbour, torrent, remote);
+            rig.advance(secs(11));
+            assert!(!rig.is_closing(honest) && rig.is_closing(neighbour));
         }
     }
 }
@@ -282,10 +326,6 @@ fn lies(rig: &mut Rig, peer: PeerIndex, torrent: TorrentId, name: u8) -> bool {
     rig.is_closing(peer)
 }
 
-            let neighbour = rig.accept_from(from(1, 9));
-            rig.shake(neighbour, torrent, remote);
-            rig.advance(secs(11));
-            assert!(!rig.is_closing(honest) && rig.is_closing(neighbour));
 #[test]
 fn i3_who_is_proven_to_send_false_data_is_not_met_again_for_an_hour() {
     let mut rig = Rig::new();
