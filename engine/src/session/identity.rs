@@ -24,7 +24,7 @@ const PROOF_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 struct Newcomer {
     incoming: bool,
-    host: Option<Host>,
+    host: Host,
     /// Its client id is larger than ours.
     is_larger: bool,
     /// It can prove a key.
@@ -35,7 +35,7 @@ struct Newcomer {
 #[derive(Clone, Copy, Debug)]
 struct Incumbent {
     incoming: bool,
-    host: Option<Host>,
+    host: Host,
     is_proven: bool,
     /// Since its handshake.
     age: Duration,
@@ -147,7 +147,10 @@ impl Session {
             };
             link.prove_until = None;
             let client_id = link.client_id;
-            let is_double = self.named_alike(torrent_id, client_id, peer).next().is_some();
+            let is_double = self
+                .named_alike(torrent_id, client_id, peer)
+                .next()
+                .is_some();
             if is_double {
                 self.close(peer, "connected twice, or names another's client id");
             }
@@ -210,13 +213,13 @@ mod tests {
 
     const NEWCOMER: Newcomer = Newcomer {
         incoming: true,
-        host: Some(Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 1))),
+        host: Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
         is_larger: true,
         may_prove: false,
     };
     const INCUMBENT: Incumbent = Incumbent {
         incoming: false,
-        host: Some(Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 1))),
+        host: Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
         is_proven: false,
         age: Duration::from_secs(1),
         silence: Duration::from_secs(1),
@@ -272,7 +275,7 @@ mod tests {
     fn a_name_says_nothing_of_who_comes_from_elsewhere() {
         for is_proven in [false, true] {
             let elsewhere = Incumbent {
-                host: Some(Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 2))),
+                host: Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)),
                 is_proven,
                 ..INCUMBENT
             };
