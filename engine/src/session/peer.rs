@@ -28,7 +28,7 @@ pub(crate) const CANCELS_SPARE: u32 = 5_000;
 /// CANCELs that it may save up: one for each request that is kept, and the spare ones.
 pub(crate) const CANCELS_MAX: u32 = 2 * QUEUE_ADVERTISED + CANCELS_SPARE;
 /// `have` messages kept while the metainfo is unknown.
-const EARLY_HAVES_MAX: usize = 100_000;
+const EARLY_HAVES_MAX: usize = 16_384;
 
 /// A connection, from accept or dial on.
 #[derive(Debug)]
