@@ -6,7 +6,7 @@
 pub(crate) mod addresses;
 pub(crate) mod bans;
 pub mod failures;
-pub(crate) mod host;
+pub mod host;
 pub mod reach;
 pub mod tracker;
 

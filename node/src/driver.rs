@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seedbank_engine::credit::wallet::WalletBook;
+use seedbank_engine::discovery::host::Host;
 use seedbank_engine::interface::config::SessionConfig;
 use seedbank_engine::session::Session;
 
@@ -25,7 +26,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::books::Books;
 use crate::disk::plane::DataPlane;
 use crate::events::{Events, is_strangers};
-use crate::host::address_group::AddressGroup;
 use crate::host::clock::{Clock, unix_now};
 use crate::host::logs::budget::LogBudget;
 use crate::inbox::ToSession;
@@ -360,7 +360,7 @@ impl Driver {
             return;
         }
         if is_strangers(event) {
-            let group = addr.map(|addr| AddressGroup::of(addr.ip()));
+            let group = addr.map(|addr| Host::of(addr.ip()));
             self.tell_left_out(self.clock.now());
             if !self.log_budget.admits(cause_of(event), group) {
                 return;
@@ -381,7 +381,7 @@ impl Driver {
             return;
         };
         self.tell_left_out(self.clock.now());
-        let group = Some(AddressGroup::of(addr.ip()));
+        let group = Some(Host::of(addr.ip()));
         if self.log_budget.admits("connection closed", group) {
             tracing::debug!(peer = peer.0, %addr, reason, "connection closed");
         }

@@ -5,7 +5,6 @@
 //! `daemon.rs` and `node.rs`. Read `config.rs` first, then `datadir.rs`; `founding.rs` makes the
 //! files of a new network, `mark.rs` keeps what its ledger must not end before.
 
-pub(crate) mod address_group;
 pub(crate) mod clock;
 pub mod config;
 pub mod datadir;

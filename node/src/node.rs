@@ -40,6 +40,7 @@ use crate::net::dial::Dialler;
 use crate::net::listen;
 use crate::net::lookup::Lookups;
 use crate::net::tracker::Announcer;
+use crate::net::whereabouts;
 use crate::settlement::{NoSettlement, Settlement, keep_telling};
 use crate::torrents::registry::Registry;
 use crate::torrents::{CheckHandle, Torrents};
@@ -521,6 +522,7 @@ fn session(
     let config = SessionConfig {
         listen_port: listen.first().map_or(0, SocketAddr::port),
         home: Zone::of_all(listen.iter().map(SocketAddr::ip)),
+        own_hosts: whereabouts::own_hosts(),
         rng_seed,
         network: options.network,
         receipts: options.receipts,

@@ -66,6 +66,7 @@ pub fn config(number: u64, rng_seed: u64) -> SessionConfig {
     SessionConfig {
         listen_port: 6881,
         home: Zone::Public,
+        own_hosts: [None; 2],
         rng_seed: rng_seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         network: None,
         receipts: true,

@@ -55,8 +55,10 @@ impl Bans {
 
 impl Banned {
     fn of(addr: SocketAddr) -> Self {
-        let canonical = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        Host::of(addr.ip()).map_or(Self::Place(canonical), Self::Host)
+        match Host::of(addr.ip()) {
+            Host::Here => Self::Place(SocketAddr::new(addr.ip().to_canonical(), addr.port())),
+            host => Self::Host(host),
+        }
     }
 }
 

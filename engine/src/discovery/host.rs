@@ -1,10 +1,14 @@
-//! Whom an address counts to, where addresses are counted or banned.
+//! Whom an address counts to, where strangers are counted, bounded or banned.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One IPv4 address, or one IPv6 /64: as much as a single subscriber has at least.
+/// This machine, one IPv4 address, or one IPv6 /64: as much as a single subscriber has at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Host {
+pub enum Host {
+    /// 127.0.0.1 and `::1`: who speaks from there is this machine, or what its owner lets forward
+    /// connections, and stands for any number of people.
+    Here,
     /// An IPv4 address, plain or mapped.
     V4(Ipv4Addr),
     /// The first half of an IPv6 address.
@@ -12,15 +16,31 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    /// The host of an address. `None` for 127.0.0.1 and `::1`: who speaks from there is this
-    /// machine, or what its owner lets forward connections, and stands for any number of peers.
-    pub(crate) fn of(ip: IpAddr) -> Option<Self> {
+    /// The host of an address.
+    pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
-            IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST) => None,
-            IpAddr::V4(ip) => Some(Self::V4(ip)),
+            IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST) => Self::Here,
+            IpAddr::V4(ip) => Self::V4(ip),
             IpAddr::V6(ip) => {
                 let bits = ip.to_bits() >> 64;
-                Some(Self::V6Prefix(u64::try_from(bits).expect("64 bits")))
+                Self::V6Prefix(u64::try_from(bits).expect("64 bits"))
+            }
+        }
+    }
+
+    /// Whether it is this machine.
+    pub fn is_here(self) -> bool {
+        self == Self::Here
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here => f.write_str("this machine"),
+            Self::V4(ip) => write!(f, "{ip}"),
+            Self::V6Prefix(bits) => {
+                write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*bits) << 64))
             }
         }
     }
@@ -30,7 +50,7 @@ impl Host {
 mod tests {
     use super::*;
 
-    fn host(ip: &str) -> Option<Host> {
+    fn host(ip: &str) -> Host {
         Host::of(ip.parse().unwrap())
     }
 
@@ -40,14 +60,17 @@ mod tests {
         assert_ne!(host("192.0.2.1"), host("192.0.2.2"));
         assert_eq!(host("2001:db8:0:1::1"), host("2001:db8:0:1:ff::2"));
         assert_ne!(host("2001:db8:0:1::1"), host("2001:db8:0:2::1"));
+        assert_eq!(host("192.0.2.1").to_string(), "192.0.2.1");
+        assert_eq!(host("2001:db8:0:1::1").to_string(), "2001:db8:0:1::/64");
     }
 
     #[test]
-    fn only_the_two_addresses_of_this_machine_are_no_host() {
-        assert_eq!(host("127.0.0.1"), None);
-        assert_eq!(host("::ffff:127.0.0.1"), None);
-        assert_eq!(host("::1"), None);
-        assert!(host("127.0.0.2").is_some());
-        assert!(host("::2").is_some());
+    fn only_the_two_addresses_of_this_machine_are_here() {
+        for ip in ["127.0.0.1", "::ffff:127.0.0.1", "::1"] {
+            assert!(host(ip).is_here(), "{ip}");
+        }
+        for ip in ["127.0.0.2", "::2", "::", "2001:db8::1"] {
+            assert!(!host(ip).is_here(), "{ip}");
+        }
     }
 }

@@ -7,6 +7,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::discovery::host::Host;
+
 /// Ports below this belong to services of machines.
 const PORT_MIN: u16 = 1_024;
 /// The only ones of them at which there are trackers.
@@ -32,7 +34,13 @@ pub struct Reach {
     zone: Zone,
     /// The owner named it.
     typed: bool,
+    /// Of the open, and yet ours: private.
+    own: OwnHosts,
 }
+
+/// Where a node itself is in the open, by IPv4 and IPv6: its own address, and the /64 that it
+/// shares with the machines around it. `None` where it is not, or nobody knows.
+pub type OwnHosts = [Option<Host>; 2];
 
 /// Why an address is not connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,7 +131,16 @@ impl Reach {
         Self {
             zone: home,
             typed: false,
+            own: [None; 2],
         }
+    }
+
+    /// Of a node that is there itself. What is known of either family takes the place of what was
+    /// known before.
+    #[must_use]
+    pub fn at(self, [v4, v6]: OwnHosts) -> Self {
+        let own = [v4.or(self.own[0]), v6.or(self.own[1])];
+        Self { own, ..self }
     }
 
     /// Of the owner, if they named it.
@@ -153,10 +170,11 @@ impl Reach {
     /// What a tracker that was reached at this address leads to: by redirects, and as peers.
     #[must_use]
     pub fn behind(self, tracker: SocketAddr) -> Self {
-        let zone = Zone::of(tracker.ip()).unwrap_or(Zone::Public);
+        let zone = self.zone_of(tracker.ip()).unwrap_or(Zone::Public);
         Self {
             zone: self.zone.max(zone),
             typed: false,
+            own: self.own,
         }
     }
 
@@ -171,10 +189,17 @@ impl Reach {
 
     fn near(self, ip: IpAddr) -> Result<Zone, ReachError> {
         let ip = ip.to_canonical();
-        match Zone::of(ip) {
+        match self.zone_of(ip) {
             None => Err(ReachError::Nowhere(ip)),
             Some(zone) if zone > self.zone => Err(ReachError::Near { ip, zone }),
             Some(zone) => Ok(zone),
+        }
+    }
+
+    fn zone_of(self, ip: IpAddr) -> Option<Zone> {
+        match Zone::of(ip) {
+            Some(Zone::Public) if self.own.contains(&Some(Host::of(ip))) => Some(Zone::Private),
+            zone => zone,
         }
     }
 }
@@ -250,6 +275,44 @@ mod tests {
                 assert_eq!(Zone::of(ip.parse().unwrap()), zone, "{ip}");
             }
         }
+    }
+
+    /// Every machine of a home has an IPv6 address of its own in the open.
+    #[test]
+    fn n7_our_own_prefix_and_address_are_not_in_the_open() {
+        let own = [
+            Host::V4(Ipv4Addr::new(45, 0, 0, 1)),
+            Host::V6Prefix(0x2600_0000_0000_0001),
+        ];
+        let stranger = STRANGER.at(own.map(Some));
+        let near = [
+            "2600:0:0:1::1",
+            "2600:0:0:1:ffff::2",
+            "45.0.0.1",
+            "::ffff:45.0.0.1",
+        ];
+        for ip in near {
+            let tracker = stranger.tracker(at(ip, 8_080), Some("/announce"));
+            let zone = Zone::Private;
+            let ip = at(ip, 1).ip().to_canonical();
+            assert_eq!(tracker, Err(ReachError::Near { ip, zone }));
+            assert!(stranger.peer(SocketAddr::new(ip, 6_881)).is_err(), "{ip}");
+            let redirected = stranger.behind(at("8.8.8.8", 80));
+            assert!(redirected.peer(SocketAddr::new(ip, 6_881)).is_err(), "{ip}");
+            let typed = stranger.typed(true).behind(at("2600:0:0:1::9", 80));
+            assert!(
+                typed.peer(SocketAddr::new(ip, 6_881)).is_ok(),
+                "as near as it is"
+            );
+        }
+        for ip in ["2600:0:0:2::1", "45.0.0.2"] {
+            assert_eq!(stranger.peer(at(ip, 6_881)), Ok(()));
+        }
+        // Asked again, only what is known now is another.
+        let moved = stranger.at([None, Some(Host::V6Prefix(0x2600_0000_0000_0002))]);
+        assert!(moved.peer(at("2600:0:0:1::1", 6_881)).is_ok());
+        assert!(moved.peer(at("2600:0:0:2::1", 6_881)).is_err());
+        assert!(moved.peer(at("45.0.0.1", 6_881)).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 pub use crate::credit::network::Network;
 pub use crate::credit::policy::CreditPolicy;
-use crate::discovery::reach::Zone;
+use crate::discovery::reach::{OwnHosts, Zone};
 pub use crate::transfer::choker::PaidRule;
 
 /// What a session needs to know about its node; fixed for its life.
@@ -12,6 +12,8 @@ pub struct SessionConfig {
     pub listen_port: u16,
     /// Where the addresses are that we listen at: what strangers name may be as near as that.
     pub home: Zone,
+    /// Where we are in the open: strangers lead us there no more than to private addresses.
+    pub own_hosts: OwnHosts,
     /// Seed of every random choice.
     pub rng_seed: u64,
     /// The network this node belongs to, if any.

@@ -67,7 +67,9 @@ impl Session {
     fn ask_tracker(&mut self, torrent_id: TorrentId, tracker: String, request: AnnounceRequest) {
         let torrent = self.torrents.get(&torrent_id);
         let typed = torrent.is_some_and(|torrent| torrent.record.trackers.contains(&tracker));
-        let reach = Reach::new(self.config.home).typed(typed);
+        let reach = Reach::new(self.config.home)
+            .at(self.config.own_hosts)
+            .typed(typed);
         match TrackerUrl::parse(&tracker) {
             Ok(TrackerUrl::Udp(target)) => {
                 let question = UdpQuestion {

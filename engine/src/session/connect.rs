@@ -1,5 +1,7 @@
 //! Who is connected: accepted and dialled connections, handshakes, places, redial.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use seedbank_ledger::{Duration, Instant};
@@ -181,13 +183,31 @@ impl Session {
                 is_wanted,
             })
         };
+        let kept = self.valued(now);
         let peers = self.peers.values().filter(|peer| may_go(peer));
-        let peers = peers.filter(|peer| !self.market.is_valued(peer.index, now));
+        let peers = peers.filter(|peer| !kept.contains(&peer.index));
         let goes = least_useful(peers.filter_map(usefulness), crowd);
         if let Some(goes) = goes {
             self.close(goes, "made room for another");
         }
         goes.is_some()
+    }
+
+    /// Connections that keep their places: of each key that is worth one, the one on which payload
+    /// moved last. One key costs a stranger no more than all its connections.
+    fn valued(&self, now: Instant) -> BTreeSet<PeerIndex> {
+        let mut of_key = BTreeMap::new();
+        for peer in self.peers.values() {
+            if let Some(link) = peer.live()
+                && let Some(key) = self.market.valued_key(peer.index, now)
+            {
+                let this = (link.moved_at, Reverse(peer.index));
+                let best = of_key.entry(key).or_insert(this);
+                *best = this.max(*best);
+            }
+        }
+        let kept = of_key.into_values();
+        kept.map(|(_, Reverse(peer))| peer).collect()
     }
 
     fn establish(

@@ -32,7 +32,7 @@ pub(crate) struct Entrance {
     /// Connections of each host.
     crowds: BTreeMap<Host, usize>,
     /// Pending ones of each host, the oldest first; those of this machine are one.
-    pending: BTreeMap<Option<Host>, BTreeSet<PeerIndex>>,
+    pending: BTreeMap<Host, BTreeSet<PeerIndex>>,
     pending_count: usize,
     /// Not pending, and opened by others.
     incoming_count: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Entrance {
 
 #[derive(Clone, Copy, Debug)]
 struct Guest {
-    host: Option<Host>,
+    host: Host,
     stage: GuestState,
 }
 
@@ -91,7 +91,7 @@ impl Entrance {
     /// Somebody connected, and is pending from now. Who has to go for it, maybe itself: of a host
     /// with too many, its oldest that is pending; if too many are pending, the oldest of the host
     /// that has most of them.
-    pub(crate) fn knocked(&mut self, peer: PeerIndex, host: Option<Host>) -> Option<PeerIndex> {
+    pub(crate) fn knocked(&mut self, peer: PeerIndex, host: Host) -> Option<PeerIndex> {
         let is_crowded = !self.may_join(host);
         self.enter(peer, host, GuestState::Pending);
         if is_crowded {
@@ -105,7 +105,7 @@ impl Entrance {
     }
 
     /// A dial succeeded. `false` if there is no place for it.
-    pub(crate) fn dialled(&mut self, peer: PeerIndex, host: Option<Host>) -> bool {
+    pub(crate) fn dialled(&mut self, peer: PeerIndex, host: Host) -> bool {
         let has_place = self.may_join(host) && self.met_count() < self.connections_max;
         self.enter(peer, host, GuestState::Dialled);
         has_place
@@ -134,30 +134,30 @@ impl Entrance {
             GuestState::Incoming => self.incoming_count -= 1,
             GuestState::Dialled => {}
         }
-        if let Some(host) = guest.host
-            && let Some(count) = self.crowds.get_mut(&host)
-        {
+        if let Some(count) = self.crowds.get_mut(&guest.host) {
             *count -= 1;
             if *count == 0 {
-                self.crowds.remove(&host);
+                self.crowds.remove(&guest.host);
             }
         }
     }
 
     /// Whether a host may have one more connection.
-    pub(crate) fn may_join(&self, host: Option<Host>) -> bool {
+    pub(crate) fn may_join(&self, host: Host) -> bool {
         let max = match host {
-            None => return true,
-            Some(Host::V4(_)) => V4_CONNECTIONS_MAX,
-            Some(Host::V6Prefix(_)) => V6_CONNECTIONS_MAX,
+            Host::Here => return true,
+            Host::V4(_) => V4_CONNECTIONS_MAX,
+            Host::V6Prefix(_) => V6_CONNECTIONS_MAX,
         };
         self.crowd(host) < max
     }
 
     /// Connections of a host; each one of this machine's own counts by itself.
-    pub(crate) fn crowd(&self, host: Option<Host>) -> usize {
-        let crowd = host.map(|host| self.crowds.get(&host).copied().unwrap_or(0));
-        crowd.unwrap_or(1)
+    pub(crate) fn crowd(&self, host: Host) -> usize {
+        match host {
+            Host::Here => 1,
+            _ => self.crowds.get(&host).copied().unwrap_or(0),
+        }
     }
 
     /// Whether one more that is pending may stay.
@@ -192,9 +192,8 @@ impl Entrance {
             "those that are pending are listed"
         );
         assert_eq!(pending, self.pending_count, "and counted");
-        let hosts = self.guests.values().filter(|guest| guest.host.is_some());
         assert_eq!(
-            hosts.count(),
+            self.guests.len(),
             self.crowds.values().sum::<usize>(),
             "everybody belongs to a host"
         );
@@ -217,19 +216,17 @@ impl Entrance {
         self.guests.len() - self.pending_count
     }
 
-    fn enter(&mut self, peer: PeerIndex, host: Option<Host>, stage: GuestState) {
+    fn enter(&mut self, peer: PeerIndex, host: Host, stage: GuestState) {
         let before = self.guests.insert(peer, Guest { host, stage });
         assert!(before.is_none(), "nobody comes twice");
-        if let Some(host) = host {
-            *self.crowds.entry(host).or_default() += 1;
-        }
+        *self.crowds.entry(host).or_default() += 1;
         if stage == GuestState::Pending {
             self.pending.entry(host).or_default().insert(peer);
             self.pending_count += 1;
         }
     }
 
-    fn no_longer_pending(&mut self, peer: PeerIndex, host: Option<Host>) {
+    fn no_longer_pending(&mut self, peer: PeerIndex, host: Host) {
         self.pending_count -= 1;
         if let Some(of) = self.pending.get_mut(&host) {
             of.remove(&peer);

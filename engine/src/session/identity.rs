@@ -1,13 +1,14 @@
 //! Who is whom: two connections that name one client id.
 //!
-//! A client id is a name that anybody can copy from a handshake. It throws nobody out: only a key
-//! that both connections have proven (docs/PROTOCOL.md, AUTH) shows that they end at one node, or
-//! that both ends dialled each other just now.
-
-use std::net::IpAddr;
+//! A client id is a name that anybody can copy from a handshake, and AUTH can be passed on. So
+//! whoever comes from another host takes nobody's place and needs none of this: both stay. At one
+//! host a name throws nobody out either: only a key that both connections have proven
+//! (docs/PROTOCOL.md, AUTH) shows that they end at one node, or that both ends dialled each other
+//! just now.
 
 use seedbank_ledger::{Duration, Instant, NodeId};
 
+use crate::discovery::host::Host;
 use crate::session::Session;
 use crate::session::peer::{Link, Peer};
 use crate::units::{ClientId, PeerIndex, TorrentId};
@@ -23,7 +24,7 @@ const PROOF_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 struct Newcomer {
     incoming: bool,
-    ip: IpAddr,
+    host: Host,
     /// Its client id is larger than ours.
     is_larger: bool,
     /// It can prove a key.
@@ -34,7 +35,7 @@ struct Newcomer {
 #[derive(Clone, Copy, Debug)]
 struct Incumbent {
     incoming: bool,
-    ip: IpAddr,
+    host: Host,
     is_proven: bool,
     /// Since its handshake.
     age: Duration,
@@ -47,6 +48,8 @@ struct Incumbent {
 enum Precedence {
     /// The newcomer takes the incumbent's place.
     Replaces,
+    /// Both stay: nothing says that they are one.
+    Beside,
     /// Both stay for now: the newcomer has to prove a key.
     ToProve,
     /// The newcomer goes.
@@ -78,7 +81,7 @@ impl Session {
         let entry = &self.peers[&peer];
         let newcomer = Newcomer {
             incoming: entry.incoming,
-            ip: entry.addr.ip().to_canonical(),
+            host: Host::of(entry.addr.ip()),
             is_larger: client_id.0 > torrent.own_name.client_id.0,
             may_prove: extended && self.receipt_offer(torrent).is_some(),
         };
@@ -86,13 +89,14 @@ impl Session {
         for (other, link) in self.named(torrent_id, client_id, peer) {
             let incumbent = Incumbent {
                 incoming: other.incoming,
-                ip: other.addr.ip().to_canonical(),
+                host: Host::of(other.addr.ip()),
                 is_proven: self.market.peer(other.index).node_id.is_some(),
                 age: now.since(link.met_at),
                 silence: now.since(link.heard_at),
             };
             match claim(newcomer, incumbent) {
                 Precedence::Replaces => replaced.push(other.index),
+                Precedence::Beside => {}
                 Precedence::ToProve => return Meeting::MustProve(now.after(PROOF_MAX)),
                 Precedence::Refused => return Meeting::Goes,
             }
@@ -100,7 +104,8 @@ impl Session {
         Meeting::Comes(replaced)
     }
 
-    /// A key is proven: of two connections of one node to one torrent, one goes.
+    /// A key is proven: of two connections of one node to one torrent, one goes, if both are of one
+    /// host. One of another host may be a relay's, who passes AUTH on (docs/PROTOCOL.md §8).
     pub(super) fn proved(&mut self, peer: PeerIndex, key: NodeId) {
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
@@ -111,7 +116,7 @@ impl Session {
         link.prove_until = None;
         let client_id = link.client_id;
         let same = self
-            .named(torrent_id, client_id, peer)
+            .named_alike(torrent_id, client_id, peer)
             .map(|(other, _)| other.index)
             .find(|other| self.market.peer(*other).node_id == Some(key));
         let Some(same) = same else { return };
@@ -142,7 +147,11 @@ impl Session {
             };
             link.prove_until = None;
             let client_id = link.client_id;
-            if self.named(torrent_id, client_id, peer).next().is_some() {
+            let is_double = self
+                .named_alike(torrent_id, client_id, peer)
+                .next()
+                .is_some();
+            if is_double {
                 self.close(peer, "connected twice, or names another's client id");
             }
         }
@@ -161,12 +170,29 @@ impl Session {
         let live = peers.filter_map(|other| Some((other, other.live()?)));
         live.filter(move |(other, link)| other.index != peer && link.client_id == client_id)
     }
+
+    /// The same of the host of `peer`.
+    fn named_alike(
+        &self,
+        torrent_id: TorrentId,
+        client_id: ClientId,
+        peer: PeerIndex,
+    ) -> impl Iterator<Item = (&Peer, &Link)> {
+        let host = |of: &Peer| Host::of(of.addr.ip());
+        let own = self.peers.get(&peer).map(host);
+        self.named(torrent_id, client_id, peer)
+            .filter(move |(other, _)| Some(host(other)) == own)
+    }
 }
 
 fn claim(newcomer: Newcomer, incumbent: Incumbent) -> Precedence {
-    let crosses = newcomer.incoming != incumbent.incoming && newcomer.ip == incumbent.ip;
+    let crosses = newcomer.incoming != incumbent.incoming;
     if incumbent.silence >= SILENT_MAX {
         Precedence::Replaces
+    } else if newcomer.host != incumbent.host {
+        // As Transmission does. libtorrent lets the larger id's dial win wherever it comes from,
+        // and with it whoever chose that id.
+        Precedence::Beside
     } else if crosses && incumbent.age < CROSSING_MAX && !incumbent.is_proven {
         // Both sides must choose the same, so this is libtorrent's rule: the one stays that the
         // larger client id dialled.
@@ -187,13 +213,13 @@ mod tests {
 
     const NEWCOMER: Newcomer = Newcomer {
         incoming: true,
-        ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
+        host: Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
         is_larger: true,
         may_prove: false,
     };
     const INCUMBENT: Incumbent = Incumbent {
         incoming: false,
-        ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
+        host: Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
         is_proven: false,
         age: Duration::from_secs(1),
         silence: Duration::from_secs(1),
@@ -211,10 +237,6 @@ mod tests {
 
     #[test]
     fn nobody_else_is_thrown_out_by_a_name() {
-        let elsewhere = Incumbent {
-            ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)),
-            ..INCUMBENT
-        };
         let came_too = Incumbent {
             incoming: true,
             ..INCUMBENT
@@ -227,7 +249,7 @@ mod tests {
             is_proven: true,
             ..INCUMBENT
         };
-        for incumbent in [elsewhere, came_too, known, proven] {
+        for incumbent in [came_too, known, proven] {
             assert_eq!(
                 claim(NEWCOMER, incumbent),
                 Precedence::Refused,
@@ -247,6 +269,22 @@ mod tests {
                 ..incumbent
             };
             assert_eq!(claim(NEWCOMER, dead), Precedence::Replaces, "{incumbent:?}");
+        }
+    }
+    #[test]
+    fn a_name_says_nothing_of_who_comes_from_elsewhere() {
+        for is_proven in [false, true] {
+            let elsewhere = Incumbent {
+                host: Host::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)),
+                is_proven,
+                ..INCUMBENT
+            };
+            assert_eq!(claim(NEWCOMER, elsewhere), Precedence::Beside);
+            let dead = Incumbent {
+                silence: SILENT_MAX,
+                ..elsewhere
+            };
+            assert_eq!(claim(NEWCOMER, dead), Precedence::Replaces);
         }
     }
 }

@@ -112,7 +112,7 @@ impl Session {
         record.trackers.truncate(TRACKERS_MAX);
         if let TorrentSource::Magnet(magnet) = &mut record.source {
             // Whoever wrote the link is a stranger.
-            let reach = Reach::new(self.config.home);
+            let reach = Reach::new(self.config.home).at(self.config.own_hosts);
             magnet.peers.retain(|addr| reach.peer(*addr).is_ok());
         }
         let (torrent_id, info_hash) = (record.torrent_id(), record.info_hash());

@@ -145,7 +145,7 @@ impl MetadataFetch {
             let hosts: Vec<_> = self.alone_at(offer.len, now).collect();
             let host = Host::of(offer.ip);
             // One host has one, or it alone could hold up all others.
-            if hosts.len() >= ALONE_MAX || host.is_some() && hosts.contains(&host) {
+            if hosts.len() >= ALONE_MAX || !host.is_here() && hosts.contains(&host) {
                 return Vec::new();
             }
         }
@@ -227,7 +227,7 @@ impl MetadataFetch {
 
     /// Where those are who fetch metadata of this size alone, and began so lately that they are
     /// waited for.
-    fn alone_at(&self, len: u32, now: Instant) -> impl Iterator<Item = Option<Host>> {
+    fn alone_at(&self, len: u32, now: Instant) -> impl Iterator<Item = Host> {
         let attempts = self
             .attempts
             .iter()

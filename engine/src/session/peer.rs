@@ -22,8 +22,13 @@ pub(crate) const QUEUE_MAX: usize = 4_000;
 pub(crate) const QUEUE_ADVERTISED: u32 = 2_000;
 /// Rejected or ignored requests in a row after which a peer is closed: it is not listening.
 pub(crate) const REFUSED_MAX: u32 = 5_000;
+/// CANCELs of one peer beyond one for each of its requests: one may be said twice, and each costs a
+/// look through the queue.
+pub(crate) const CANCELS_SPARE: u32 = 5_000;
+/// CANCELs that it may save up: one for each request that is kept, and the spare ones.
+pub(crate) const CANCELS_MAX: u32 = 2 * QUEUE_ADVERTISED + CANCELS_SPARE;
 /// `have` messages kept while the metainfo is unknown.
-const EARLY_HAVES_MAX: usize = 100_000;
+const EARLY_HAVES_MAX: usize = 16_384;
 
 /// A connection, from accept or dial on.
 #[derive(Debug)]
@@ -105,6 +110,8 @@ pub(crate) struct Upload {
     pub(crate) paid_rate: RateMeter,
     /// Requests refused since one was accepted.
     pub(crate) refused: u32,
+    /// CANCELs that it may still send; each request allows one more.
+    pub(crate) cancels_left: u32,
     /// Choked, but without the Fast Extension: so many more blocks that it asks for are served
     /// before it is told, because some clients never forget a request that a choke dropped. With
     /// it, so many of a piece that nobody else has.
@@ -203,6 +210,7 @@ impl Upload {
             rate: RateMeter::new(),
             paid_rate: RateMeter::new(),
             refused: 0,
+            cancels_left: CANCELS_SPARE,
             drain_left: None,
             drain_until: None,
         }

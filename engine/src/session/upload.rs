@@ -8,7 +8,7 @@ use seedbank_ledger::{Bytes, Instant, Rate};
 use crate::credit::receipts::Granted;
 use crate::interface::output::Output;
 use crate::session::Session;
-use crate::session::peer::{GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
+use crate::session::peer::{CANCELS_MAX, GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
 use crate::transfer::limiter::{UploadPeer, UploadSide};
 use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
@@ -27,6 +27,7 @@ impl Session {
         let Some((link, torrent)) = self.link_and_torrent(peer) else {
             return;
         };
+        link.upload.cancels_left = (link.upload.cancels_left + 1).min(CANCELS_MAX);
         let servable = torrent.open().is_some_and(|open| {
             open.metainfo.geometry.contains(&block) && open.picker.have().get(block.piece)
         });
@@ -72,6 +73,10 @@ impl Session {
         let Some(link) = self.peers.get_mut(&peer).and_then(Peer::live_mut) else {
             return;
         };
+        let Some(left) = link.upload.cancels_left.checked_sub(1) else {
+            return self.misbehaved(peer, "cancels what it has not asked for".to_owned());
+        };
+        link.upload.cancels_left = left;
         let fast = link.fast;
         // With the Fast Extension every request gets one answer, a cancelled one too.
         if link.upload.cancel(block) && fast {

@@ -15,6 +15,7 @@ use seedbank_engine::units::TorrentId;
 
 use crate::inbox::Inbox;
 use crate::net::lookup::Lookups;
+use crate::net::whereabouts;
 use hosts::Hosts;
 use http::Http;
 
@@ -64,6 +65,8 @@ impl Announcer {
         reach: Reach,
     ) -> Result<AnnounceReply, AnnounceError> {
         let url = TrackerUrl::parse(tracker).map_err(|error| unreachable(&error))?;
+        // The session knows where we were when it began.
+        let reach = reach.at(whereabouts::own_hosts());
         match (url, &self.http) {
             (TrackerUrl::Http(_), Some(http)) => http.ask(tracker, &request, reach).await,
             (TrackerUrl::Http(_), None) => Err(unreachable(&"HTTP is not available")),

@@ -16,13 +16,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seedbank_engine::discovery::host::Host;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
-
-use crate::host::address_group::AddressGroup;
 
 pub(super) use crowds::{CrowdPlace, Crowds};
 pub(super) use guest::{Admitted, OPENING_TIMEOUT};
@@ -111,7 +110,7 @@ async fn admit<L: Accepts>(
             }
         };
         // This machine's own stand for any number of people: they have no share, and none leaves.
-        let group = from.map(AddressGroup::of);
+        let group = from.map(Host::of);
         let group = group.filter(|group| !group.is_here());
         let is_full = places.available_permits() <= limits.connections / SPARE_SHARE;
         if is_full && house.make_room(group) == NewcomerFate::IsClosed {

@@ -7,6 +7,9 @@ use crate::credit::receipts::{Granted, Opened, Service};
 use crate::units::{Block, PeerIndex};
 use crate::wire::receipt::{ReceiptMessage, ReceiptMessageError};
 
+/// What a key gave us, or paid for, that is worth a place among our connections.
+const VALUED_MIN: Bytes = Bytes::new(1 << 20);
+
 /// A peer as the market sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCredit {
@@ -117,12 +120,15 @@ impl Market {
         }
     }
 
-    /// Whether a connection is worth more than its place: its key is a friend's, pays or is paid,
-    /// or gave us more than it got. A bid alone costs nothing and counts for nothing.
-    pub fn is_valued(&self, peer: PeerIndex, now: Instant) -> bool {
+    /// The key of a connection that is worth more than its place: a friend's, one that pays or is
+    /// paid, or that paid for 1 MiB or gave us as much more than it got. A bid alone costs nothing
+    /// and counts for nothing, nor does a block.
+    pub fn valued_key(&self, peer: PeerIndex, now: Instant) -> Option<NodeId> {
         let credit = self.peer(peer);
         let trades = !credit.own_bid.is_zero() || self.may_pay(peer, now);
-        credit.friend || trades || credit.has_paid || credit.standing > 0
+        let standing = Bytes::new(u64::try_from(credit.standing).unwrap_or(0));
+        let gave = credit.paid_bytes.max(standing) >= VALUED_MIN;
+        credit.node_id.filter(|_| credit.friend || trades || gave)
     }
 
     /// A peer's bid in force: kept with each request that it sends.

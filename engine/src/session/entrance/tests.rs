@@ -2,16 +2,16 @@
 
 use super::*;
 
-fn host(number: u8) -> Option<Host> {
+fn host(number: u8) -> Host {
     Host::of([45, 0, 0, number].into())
 }
 
-fn this_machine() -> Option<Host> {
+fn this_machine() -> Host {
     Host::of([127, 0, 0, 1].into())
 }
 
 /// Lets somebody knock, and whoever must go leave; whether the newcomer stays.
-fn knock(entrance: &mut Entrance, peer: u64, host: Option<Host>) -> bool {
+fn knock(entrance: &mut Entrance, peer: u64, host: Host) -> bool {
     let peer = PeerIndex(peer);
     let gone = entrance.knocked(peer, host);
     gone.into_iter().for_each(|gone| entrance.left(gone));

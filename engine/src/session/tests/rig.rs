@@ -411,6 +411,7 @@ pub(super) fn config() -> SessionConfig {
     SessionConfig {
         listen_port: 6881,
         home: Zone::Loopback,
+        own_hosts: [None; 2],
         rng_seed: 1,
         network: None,
         receipts: false,

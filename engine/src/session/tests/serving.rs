@@ -5,7 +5,7 @@ use super::{Remote, Rig};
 use crate::interface::command::Command;
 use crate::interface::config::Policy;
 use crate::interface::event::SessionEvent;
-use crate::session::peer::{QUEUE_ADVERTISED, QUEUE_MAX, REFUSED_MAX};
+use crate::session::peer::{CANCELS_SPARE, QUEUE_ADVERTISED, QUEUE_MAX, REFUSED_MAX};
 use crate::units::{Block, TorrentId};
 use crate::wire::message::Message;
 
@@ -143,6 +143,25 @@ fn a_flood_of_requests_is_queued_up_to_a_bound_and_then_ends_the_connection() {
     assert!(asked >= 2_000, "an eager client is not closed");
     let refused = usize::try_from(REFUSED_MAX).expect("small");
     assert!(asked <= QUEUE_MAX + refused + 200);
+}
+
+/// One for each request is due, and some are said twice; each costs a look through the queue.
+#[test]
+fn a_flood_of_cancels_ends_the_connection_and_one_for_each_request_does_not() {
+    let (mut rig, torrent) = seeding();
+    let peer = rig.join_leecher(torrent, Remote::modern(1));
+    stop_uploads(&mut rig);
+    for _ in 0..20 {
+        rig.says(peer, (0..1_000).map(|_| request(0, 0)));
+        rig.says(peer, (0..1_000).map(|_| Message::Cancel(block(0, 0))));
+    }
+    let spare = || (0..CANCELS_SPARE).map(|_| Message::Cancel(block(0, 1)));
+    rig.says(peer, spare());
+    assert!(!rig.is_closing(peer));
+    rig.says(peer, [request(0, 1), Message::Cancel(block(0, 1))]);
+    assert!(!rig.is_closing(peer));
+    rig.says(peer, [Message::Cancel(block(0, 1))]);
+    assert!(rig.is_closing(peer));
 }
 
 #[test]

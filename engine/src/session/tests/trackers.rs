@@ -10,6 +10,7 @@ use crate::content::magnet::Magnet;
 use crate::content::metainfo::Metainfo;
 use crate::content::metainfo::build::{DraftContent, MetainfoDraft};
 use crate::discovery::ResolveError;
+use crate::discovery::host::Host;
 use crate::discovery::reach::Zone;
 use crate::interface::command::{Command, TorrentSource};
 use crate::interface::config::SessionConfig;
@@ -254,8 +255,14 @@ fn a_shutdown_does_not_wait_for_a_tracker_that_has_not_heard_of_us() {
 fn in_the_open() -> Rig {
     Rig::with(SessionConfig {
         home: Zone::Public,
+        own_hosts: ours().map(|addr| Some(Host::of(addr.ip()))),
         ..config()
     })
+}
+
+/// Places at the node's own address, and beside it.
+fn ours() -> [SocketAddr; 2] {
+    ["9.9.9.9:6881", "[2600:0:0:1::7]:6881"].map(|addr| addr.parse().expect("an address"))
 }
 
 #[test]
@@ -280,7 +287,8 @@ fn n7_the_first_address_in_reach_is_asked_whatever_else_a_name_says() {
     rig.leech(&tracked("one"));
     let (host, port) = rig.plane.resolving.remove(0);
     let open = SocketAddr::from(([8, 8, 8, 8], 6969));
-    let result = Ok(vec![tracker(), open]);
+    let [own, beside] = ours();
+    let result = Ok(vec![tracker(), own, beside, open]);
     rig.input(Input::Resolved { host, port, result });
     let (to, connect) = rig.plane.datagrams.remove(0);
     assert_eq!(to, open);
@@ -321,7 +329,7 @@ fn n7_a_magnet_names_peers_in_the_open_only() {
         info_hash: add.info_hash(),
         name: None,
         trackers: Vec::new(),
-        peers: vec![near, ssh, open],
+        peers: [near, ssh, open].into_iter().chain(ours()).collect(),
     }));
     let torrent_id = add.torrent_id();
     rig.command(Command::AddTorrent(Box::new(add)));

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use seedbank_engine::discovery::host::Host;
 use seedbank_ledger::{Duration, Instant};
-
-use crate::host::address_group::AddressGroup;
 
 /// Lines about one cause and one group of addresses in a minute.
 pub(crate) const GROUP_LINES_MAX: u64 = 3;
@@ -20,7 +19,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct LogBudget {
     /// What came in this minute, by cause and by whose address it is; `None` for nobody's.
-    counts: BTreeMap<(&'static str, Option<AddressGroup>), u64>,
+    counts: BTreeMap<(&'static str, Option<Host>), u64>,
     /// Lines written in this minute.
     written: u64,
     /// What was left out in this minute, by cause.
@@ -40,7 +39,7 @@ pub(crate) struct LeftOut {
 impl LogBudget {
     /// Whether a line about `cause`, of somebody in `group`, is written. Call
     /// [`LogBudget::left_out`] first, and now and then.
-    pub(crate) fn admits(&mut self, cause: &'static str, group: Option<AddressGroup>) -> bool {
+    pub(crate) fn admits(&mut self, cause: &'static str, group: Option<Host>) -> bool {
         let is_known = self.counts.contains_key(&(cause, group));
         let group = group.filter(|_| is_known || self.counts.len() < GROUPS_MAX);
         let count = self.counts.entry((cause, group)).or_default();
@@ -84,11 +83,11 @@ mod tests {
         Instant::ZERO.after(Duration::from_secs(secs))
     }
 
-    fn group(number: u32) -> Option<AddressGroup> {
-        Some(AddressGroup::V4(Ipv4Addr::from_bits(number)))
+    fn group(number: u32) -> Option<Host> {
+        Some(Host::V4(Ipv4Addr::from_bits(number)))
     }
 
-    fn admitted(budget: &mut LogBudget, cause: &'static str, of: Option<AddressGroup>) -> u64 {
+    fn admitted(budget: &mut LogBudget, cause: &'static str, of: Option<Host>) -> u64 {
         (0..1_000)
             .map(|_| u64::from(budget.admits(cause, of)))
             .sum()

@@ -27,6 +27,8 @@ use crate::net::connection::{HANDSHAKE_TIMEOUT, IDLE, SILENCE_MAX};
 
 /// Bytes of the largest read.
 const READ_MAX: usize = 256 * 1024;
+/// Room for a message that has only been announced; beyond it there is twice what came of it.
+const ANNOUNCED_MAX: usize = 32 * 1024;
 /// Most events in one `Received`; the read that brought more is told in parts.
 const EVENTS_MAX: usize = 4 * 1024;
 
@@ -199,6 +201,7 @@ impl<R: IncomingHalf> StreamReader<R> {
 
     /// Parses up to `EVENTS_MAX` events; the bytes needed to go on, or `None` if there may be more.
     fn parse(&mut self, parsed: &mut Parsed) -> Result<Option<usize>, WireError> {
+        self.learn_limits();
         while parsed.events.len() < EVENTS_MAX {
             let filled = self.buffer.filled();
             match codec::decode(filled, &self.limits)? {
@@ -221,6 +224,18 @@ impl<R: IncomingHalf> StreamReader<R> {
             }
         }
         Ok(None)
+    }
+
+    /// Of a torrent whose pieces are known nobody has more to say than a bit for each.
+    fn learn_limits(&mut self) {
+        if self.limits != FrameLimits::DEFAULT {
+            return;
+        }
+        let torrent = self.link.torrent();
+        if let Some(torrent) = torrent.and_then(|torrent| self.plane.torrent(&torrent)) {
+            let pieces = torrent.storage.metainfo().geometry.piece_count();
+            self.limits = FrameLimits::for_pieces(pieces);
+        }
     }
 
     /// What the disk has of a block that was asked for and has no lease any more. Rare: end game,
@@ -288,8 +303,9 @@ impl ReadBuffer {
         }
     }
 
-    /// Reads once, with room for at least `need` bytes in all; 0 at the end of the stream. Grows
-    /// while reads fill the room; without room, waits for something to come before making any.
+    /// Reads once, with room for `need` bytes in all, as far as they come; 0 at the end of the
+    /// stream. Grows while reads fill the room; without room, waits for something to come before
+    /// making any.
     async fn read(
         &mut self,
         stream: &mut impl IncomingHalf,
@@ -302,6 +318,7 @@ impl ReadBuffer {
         }
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
+        let need = need.min(ANNOUNCED_MAX.max(2 * self.end));
         let want = need.max(self.target).max(ROOM_LEN);
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
@@ -328,5 +345,38 @@ impl ReadBuffer {
         if self.start == self.end {
             *self = Self::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A few bytes announce a bitfield of 256 KiB: room for it comes with its bytes.
+    #[tokio::test]
+    async fn what_is_only_announced_has_little_room() {
+        const NEED: usize = 256 * 1024 + 5;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap());
+        let (peer, accepted) = tokio::join!(peer, listener.accept());
+        let (mut peer, (mut stream, _)) = (peer.unwrap(), accepted.unwrap().0.into_split());
+        let (mut buffer, rooms) = (ReadBuffer::default(), ReadRooms::default());
+        for _ in 0..2 {
+            peer.write_all(&[0; 5]).await.unwrap();
+            buffer.read(&mut stream, NEED, &rooms).await.unwrap();
+        }
+        assert!(buffer.bytes.len() <= ANNOUNCED_MAX);
+        let rest = async {
+            while buffer.filled().len() < NEED {
+                buffer.read(&mut stream, NEED, &rooms).await.unwrap();
+            }
+        };
+        let write = peer.write_all(&[1; NEED - 10]);
+        let ((), written) = tokio::join!(rest, write);
+        written.unwrap();
+        assert_eq!(buffer.filled().len(), NEED, "and all of it comes");
     }
 }

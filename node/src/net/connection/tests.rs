@@ -214,6 +214,16 @@ async fn handshake_and_messages_may_come_byte_by_byte_or_all_at_once() {
     }
 }
 
+/// Five bytes that announce a bitfield of 2 Mi pieces, of a torrent that has five.
+#[tokio::test]
+async fn a_bitfield_of_more_pieces_than_there_are_is_not_waited_for() {
+    let mut rig = Rig::shaken().await;
+    let announced = [&262_145_u32.to_be_bytes()[..], &[5]].concat();
+    rig.peer.write_all(&announced).await.unwrap();
+    let reason = rig.closed().await;
+    assert!(reason.contains("262145"), "{reason}");
+}
+
 #[tokio::test]
 async fn another_protocol_is_closed() {
     let mut rig = Rig::new().await;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::host::address_group::AddressGroup;
+use seedbank_engine::discovery::host::Host;
 
 /// Counts by group of addresses, each at most `max`. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(in crate::rpc) struct Crowds {
-    counts: Arc<Mutex<BTreeMap<AddressGroup, usize>>>,
+    counts: Arc<Mutex<BTreeMap<Host, usize>>>,
     max: usize,
 }
 
@@ -16,7 +16,7 @@ pub(in crate::rpc) struct Crowds {
 #[derive(Debug)]
 pub(in crate::rpc) struct CrowdPlace {
     crowds: Crowds,
-    group: AddressGroup,
+    group: Host,
 }
 
 impl Crowds {
@@ -30,7 +30,7 @@ impl Crowds {
 
     /// A place for one more of `group`; `None` if there are enough. This machine's own addresses
     /// stand for any number of people, and are not bounded here.
-    pub(in crate::rpc) fn enter(&self, group: AddressGroup) -> Option<CrowdPlace> {
+    pub(in crate::rpc) fn enter(&self, group: Host) -> Option<CrowdPlace> {
         let mut counts = self.lock();
         let count = counts.entry(group).or_default();
         if *count >= self.max && !group.is_here() {
@@ -42,7 +42,7 @@ impl Crowds {
         Some(CrowdPlace { crowds, group })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AddressGroup, usize>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Host, usize>> {
         // Nothing under this lock leaves it half done.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,8 +64,8 @@ impl Drop for CrowdPlace {
 mod tests {
     use super::*;
 
-    fn group(ip: &str) -> AddressGroup {
-        AddressGroup::of(ip.parse().unwrap())
+    fn group(ip: &str) -> Host {
+        Host::of(ip.parse().unwrap())
     }
 
     #[test]

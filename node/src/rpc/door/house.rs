@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use seedbank_engine::discovery::host::Host;
 use tokio::sync::Notify;
 
-use crate::host::address_group::AddressGroup;
-
 /// Connections by group of addresses, each under a number that grows.
-type Groups = BTreeMap<AddressGroup, BTreeMap<u64, Arc<GuestMark>>>;
+type Groups = BTreeMap<Host, BTreeMap<u64, Arc<GuestMark>>>;
 
 /// Everybody who is in and came over a network, but for this machine's own.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(super) struct House {
 #[derive(Debug)]
 pub(super) struct HousePlace {
     groups: Arc<Mutex<Groups>>,
-    group: AddressGroup,
+    group: Host,
     number: u64,
     mark: Arc<GuestMark>,
 }
@@ -62,7 +61,7 @@ impl House {
     }
 
     /// Lets one of `group` in; `None` if there are enough of them.
-    pub(super) fn enter(&mut self, group: AddressGroup) -> Option<HousePlace> {
+    pub(super) fn enter(&mut self, group: Host) -> Option<HousePlace> {
         let mut groups = lock(&self.groups);
         if groups
             .get(&group)
@@ -85,9 +84,9 @@ impl House {
 
     /// Looks for somebody to leave for one of `group`; `None` is this machine's own. Whoever is
     /// told to leave counts no more. O(connections).
-    pub(super) fn make_room(&self, group: Option<AddressGroup>) -> NewcomerFate {
+    pub(super) fn make_room(&self, group: Option<Host>) -> NewcomerFate {
         let mut groups = lock(&self.groups);
-        let size_of = |group: &AddressGroup| groups.get(group).map_or(0, BTreeMap::len);
+        let size_of = |group: &Host| groups.get(group).map_or(0, BTreeMap::len);
         let own = group.as_ref().map_or(0, size_of);
         if own >= self.share {
             return NewcomerFate::IsClosed;
@@ -143,7 +142,7 @@ impl GuestMark {
     }
 }
 
-fn take(groups: &mut Groups, group: AddressGroup, number: u64) -> Option<Arc<GuestMark>> {
+fn take(groups: &mut Groups, group: Host, number: u64) -> Option<Arc<GuestMark>> {
     let guests = groups.get_mut(&group)?;
     let mark = guests.remove(&number);
     if guests.is_empty() {
@@ -161,8 +160,8 @@ fn lock(groups: &Mutex<Groups>) -> MutexGuard<'_, Groups> {
 mod tests {
     use super::*;
 
-    fn group(ip: &str) -> AddressGroup {
-        AddressGroup::of(ip.parse().unwrap())
+    fn group(ip: &str) -> Host {
+        Host::of(ip.parse().unwrap())
     }
 
     fn crowd(house: &mut House, ip: &str, count: usize) -> Vec<HousePlace> {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seedbank_engine::discovery::host::Host;
 use seedbank_ledger::layout::LayoutError;
 use seedbank_ledger::settlement::codec::{
     AnswerBody, REQUEST_LEN_MAX, SettlementAnswer, SettlementRequest,
@@ -28,7 +29,6 @@ use tonic::{Request, Response, Status};
 
 use super::admission::Door;
 use super::limit::CallerLimiter;
-use crate::host::address_group::AddressGroup;
 use crate::rpc::door::{CrowdPlace, Crowds, OPENING_TIMEOUT};
 use crate::rpc::{GRACE, KEEPALIVE, ServeError, stopped};
 use crate::settlement::{Keeper, KeeperError};
@@ -118,7 +118,7 @@ pub(super) struct Shared {
     keeper: Keeper,
     orders: CallerLimiter<NodeId>,
     reads: CallerLimiter<NodeId>,
-    addrs: CallerLimiter<AddressGroup>,
+    addrs: CallerLimiter<Host>,
     watches: Arc<Semaphore>,
     watchers: Crowds,
     stop: watch::Receiver<bool>,
@@ -191,7 +191,7 @@ impl Shared {
     }
 
     /// A question as it came; it counts against its address before anything is verified.
-    fn read(&self, from: AddressGroup, bytes: &[u8]) -> Result<SettlementRequest, Failure> {
+    fn read(&self, from: Host, bytes: &[u8]) -> Result<SettlementRequest, Failure> {
         let admitted = self.addrs.take(from, 1, Instant::now());
         admitted.map_err(|wait| too_often("this address", wait))?;
         SettlementRequest::from_bytes(bytes).map_err(bad_bytes)
@@ -201,7 +201,7 @@ impl Shared {
     /// thread; who did not sign is refused, and nothing is entered.
     pub(super) async fn answer(
         self: &Arc<Self>,
-        from: AddressGroup,
+        from: Host,
         question: SettlementRequest,
     ) -> Result<SettlementAnswer, Failure> {
         let sealer = self.keeper.sealer();
@@ -226,7 +226,7 @@ impl Shared {
 
     async fn ask(
         &self,
-        from: AddressGroup,
+        from: Host,
         signer: NodeId,
         question: SettlementRequest,
     ) -> Result<SettlementAnswer, Failure> {
@@ -242,7 +242,7 @@ impl Shared {
     }
 
     /// Every line costs two signatures: long answers count for more.
-    fn charge_lines(&self, from: AddressGroup, answer: &SettlementAnswer) {
+    fn charge_lines(&self, from: Host, answer: &SettlementAnswer) {
         let tokens = lines_of(answer) / LINES_PER_TOKEN;
         let tokens = u64::try_from(tokens).unwrap_or(u64::MAX);
         self.addrs.charge(from, tokens, Instant::now());
@@ -359,9 +359,9 @@ fn lines_of(answer: &SettlementAnswer) -> usize {
 }
 
 /// Whom the caller counts to.
-fn addr_of<T>(request: &Request<T>) -> AddressGroup {
+fn addr_of<T>(request: &Request<T>) -> Host {
     let addr = request.remote_addr().map(|addr| addr.ip());
-    AddressGroup::of(addr.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    Host::of(addr.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
 fn bad_bytes(error: LayoutError) -> Failure {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use seedbank_engine::credit::settlement::Unreachable;
+use seedbank_engine::discovery::host::Host;
 use seedbank_ledger::charts::network::NetworkLedger;
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::refusal::Refusal;
@@ -33,7 +34,6 @@ use tonic::transport::{Channel, ServerTlsConfig};
 
 use super::server::Shared;
 use super::{Door, serve};
-use crate::host::address_group::AddressGroup;
 use crate::settlement::{AccountKeys, GrantError, Keeper, Local, Remote, Settlement};
 
 struct Network {
@@ -397,7 +397,7 @@ async fn l4_an_order_whose_sender_is_gone_counts_against_its_budget() {
     network.grant(1, 1_000).await;
     let (_stop, stopping) = watch::channel(false);
     let shared = Arc::new(Shared::new(network.keeper.clone(), stopping));
-    let from = AddressGroup::of([127, 0, 0, 2].into());
+    let from = Host::of([127, 0, 0, 2].into());
     let budget = u64::from(network.keeper.limits().order_budget);
     for nonce in 1..=budget {
         let order = network.transfer(1, nonce, 2, 1);
