@@ -4,6 +4,7 @@
 //! I/O: files and the wall clock are here.
 
 mod args;
+mod compare;
 mod demo;
 mod files;
 mod parquet;
@@ -65,6 +66,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match args.command {
         SimCommand::Run(options) => play::run(&options),
         SimCommand::Sweep(options) => sweep::run(&options),
+        SimCommand::Compare(options) => compare::run(&options),
         SimCommand::List => play::list(),
         SimCommand::New(options) => play::new(&options),
         SimCommand::Demo { rng_seed } => demo::run(rng_seed),

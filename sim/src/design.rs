@@ -18,8 +18,8 @@ pub const RUNS_MAX: usize = 1_000_000;
 pub struct Setting {
     /// Where: keys with dots between, names in place of positions.
     pub path: String,
-    /// What.
-    pub value: Value,
+    /// What; `None`: it is left out.
+    pub value: Option<Value>,
 }
 
 /// Variants of a scenario and the seeds under which each is run.
@@ -61,7 +61,8 @@ impl From<ScenarioError> for DesignError {
 }
 
 impl Setting {
-    /// Reads `PATH=VALUE`; a value that is no number, truth or table is a text.
+    /// Reads `PATH=VALUE`; a value that is no number, truth or table is a text, and none leaves the
+    /// field out.
     ///
     /// # Errors
     /// If there is no `=`, or nothing before it.
@@ -73,7 +74,7 @@ impl Setting {
         }
         Ok(Self {
             path: path.trim().to_owned(),
-            value: value_of(value.trim()),
+            value: (!value.trim().is_empty()).then(|| value_of(value.trim())),
         })
     }
 
@@ -84,7 +85,10 @@ impl Setting {
     pub fn parse_several(text: &str) -> Result<Vec<Self>, DesignError> {
         let Self { path, value } = Self::parse(text)?;
         let values = match &value {
-            Value::String(several) => several.split(',').map(|one| value_of(one.trim())).collect(),
+            Some(Value::String(several)) => {
+                let each = several.split(',').map(|one| Some(value_of(one.trim())));
+                each.collect()
+            }
             other => vec![other.clone()],
         };
         let setting = |value| Self {
@@ -186,7 +190,8 @@ pub fn label(settings: &[Setting]) -> String {
             .map_or_else(|| value.to_string(), str::to_owned)
     };
     let each = settings.iter();
-    let each = each.map(|setting| format!("{}={}", setting.path, text(&setting.value)));
+    let text = |setting: &Setting| setting.value.as_ref().map_or_else(String::new, text);
+    let each = each.map(|setting| format!("{}={}", setting.path, text(setting)));
     each.collect::<Vec<_>>().join(" ")
 }
 
@@ -203,7 +208,10 @@ fn set(table: &mut Table, setting: &Setting) -> Result<(), DesignError> {
     let mut place = table;
     while let Some(key) = keys.next() {
         if keys.peek().is_none() {
-            place.insert(key.to_owned(), setting.value.clone());
+            match &setting.value {
+                Some(value) => place.insert(key.to_owned(), value.clone()),
+                None => place.remove(key),
+            };
             return Ok(());
         }
         let entry = place.entry(key);
@@ -295,11 +303,19 @@ mod tests {
 
     #[test]
     fn values_are_read_as_toml_reads_them() {
-        let value = |text| Setting::parse(text).unwrap().value;
+        let value = |text| Setting::parse(text).unwrap().value.unwrap();
         assert_eq!(value("a=5"), Value::Integer(5));
         assert_eq!(value("a=true"), Value::Boolean(true));
         assert_eq!(value("a=1MB/s"), Value::String("1MB/s".to_owned()));
         let table = value("a={ kind = \"flash\", within = \"5s\" }");
         assert_eq!(table["within"].as_str(), Some("5s"));
+        assert_eq!(Setting::parse("a=").unwrap().value, None);
+        let without = design()
+            .crossed_with(&several("population.payer.boost.budget=1cr"))
+            .crossed_with(&several("population.payer.boost="));
+        assert_eq!(
+            without.runs().unwrap()[0].scenario,
+            design().runs().unwrap()[0].scenario
+        );
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum SimCommand {
     Run(RunArgs),
     /// Run variants of a scenario, each under several seeds.
     Sweep(SweepArgs),
+    /// Compare two variants of a scenario under the same luck.
+    Compare(CompareArgs),
     /// Name the scenarios that come with the simulator.
     List,
     /// Write a scenario to begin with.
@@ -40,7 +42,7 @@ pub(crate) struct RunArgs {
     /// Seed of every random choice, in place of the scenario's.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Set a field, as run.duration=2h or population.payer.boost.budget=1cr.
+    /// Set a field, as run.duration=2h; population.payer.boost= leaves it out.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
     /// Write peers.csv, series.csv and manifest.json to this new folder.
@@ -55,7 +57,7 @@ pub(crate) struct RunArgs {
 pub(crate) struct SweepArgs {
     /// A scenario file, or the name of one that comes with the simulator.
     pub(crate) scenario: String,
-    /// Set a field in every run, as run.duration=2h or population.payer.boost.budget=1cr.
+    /// Set a field in every run, as run.duration=2h; population.payer.boost= leaves it out.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
     /// Vary a field: all values of all grids are crossed.
@@ -79,6 +81,30 @@ pub(crate) struct SweepArgs {
     /// Go on where a sweep of the same design was ended.
     #[arg(long)]
     pub(crate) resume: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// A scenario file, or the name of one that comes with the simulator.
+    pub(crate) scenario: String,
+    /// Set a field in both variants.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Set a field in variant A; without any it is the scenario as written.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) a: Vec<String>,
+    /// Set a field in variant B.
+    #[arg(long, value_name = "PATH=VALUE", required = true)]
+    pub(crate) b: Vec<String>,
+    /// Seeds of each, from 1 on; the most, with --until.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    pub(crate) seeds: u64,
+    /// Stop once every difference is known to within so many percent of what A took.
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) until: Option<f64>,
+    /// Runs at a time; as many as there are processors, if it is left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, clap::Args)]

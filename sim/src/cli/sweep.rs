@@ -64,7 +64,8 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn processors() -> usize {
+/// Runs at a time, if nobody says.
+pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
