@@ -65,12 +65,6 @@ fn an_independent_peer_pays_and_is_paid_for_a_whole_download() {
     run(PART_MAX, |net| passes_with_nodes(net, "paid"));
 }
 
-/// Each is to fail: who closes one takes it off the list.
-#[test]
-fn holes_that_an_independent_peer_found_are_open() {
-    run(PART_MAX, |net| passes_with_nodes(net, "holes"));
-}
-
 #[test]
 fn each_answer_that_an_independent_peer_forges_is_refused() {
     run(PART_MAX, |net| passes_with_nodes(net, "forged"));

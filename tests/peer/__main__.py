@@ -33,12 +33,10 @@ PARTS = {
     "rows": ROWS,
     "paid": check_paid.CHECKS,
     "forged": check_forged.CHECKS,
-    "holes": check_forged.KNOWN_HOLES,
 }
 SCENES = {
     "rows": scene.Scene,
     "forged": check_forged.ForgedScene,
-    "holes": check_forged.ForgedScene,
 }
 
 
@@ -55,7 +53,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="seedbank-peer-") as work:
         if args.part in SCENES:
             with SCENES[args.part](node.Programs(args.bin, work)) as setting:
-                check.run(chosen, setting, holes=check_forged.KNOWN_HOLES)
+                check.run(chosen, setting)
         else:
             check.run([in_folder(one, args.bin, work) for one in chosen])
 

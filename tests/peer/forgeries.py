@@ -257,7 +257,7 @@ BY_THE_NODE = (
     a_line_of_a_larger_amount, a_line_by_another_key, a_line_of_another_account,
     a_line_of_another_network, a_line_of_another_time, a_line_behind_another_entry,
     a_line_that_leaves_one_out, a_balance_that_does_not_follow, an_earlier_line_for_this_order,
-    no_line_at_all,
+    a_nonce_that_a_forged_order_used, no_line_at_all,
 )  # fmt: skip
 
 
@@ -307,5 +307,6 @@ LOCKS = {
     "of another network": of_lock(network=bytes([9]) * 32),
     "of another order": of_lock(opening_order=bytes([7]) * 32),
     "of another payer": of_lock(payer=STRANGER.key),
+    "for another payee": of_lock(payee=STRANGER.key),
     "that is none": no_lock,
 }

@@ -35,6 +35,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long the question for new lines is good, in seconds of settlement time.
 const WATCH_VALID_SECS: u64 = 300;
+/// A seal that verifies for no key, question or answer.
+const NO_SEAL: [u8; 64] = [0xff; 64];
 /// What a message adds to an answer's bytes, at most.
 const FRAME_LEN_MAX: usize = 1 << 10;
 
@@ -80,8 +82,6 @@ pub struct Remote {
 enum AskError {
     #[error("{}", .0.message())]
     Call(Box<Status>),
-    #[error("its answer has no seal of 64 bytes")]
-    NoSeal,
     #[error("its answer is {0}")]
     Envelope(#[from] EnvelopeError),
     #[error("it refuses: {0:?}")]
@@ -144,7 +144,7 @@ impl Remote {
             request: request.to_bytes(),
         };
         let answer = self.service().ask(request).await?.into_inner();
-        envelope(answer.answer, &answer.signature)
+        Ok(envelope(answer.answer, &answer.signature))
     }
 
     async fn watch(&self, after: Option<Sequence>) -> Result<Sequence, AskError> {
@@ -169,7 +169,7 @@ impl Remote {
             let next = tokio::time::timeout(SILENCE_MAX, stream.message()).await;
             let message = next.map_err(|_| AskError::Silent)??;
             let message = message.ok_or(AskError::Ended)?;
-            let envelope = envelope(message.answer, &message.signature)?;
+            let envelope = envelope(message.answer, &message.signature);
             let AccountKeys {
                 identity,
                 network_id,
@@ -209,12 +209,14 @@ impl Remote {
     }
 }
 
-fn envelope(answer: Vec<u8>, signature: &[u8]) -> Result<Envelope, AskError> {
-    let signature = <[u8; 64]>::try_from(signature).map_err(|_| AskError::NoSeal)?;
-    Ok(Envelope {
+/// What came, for whoever asked to open: a seal that is cut fits nothing, and is told as any other
+/// that does not fit.
+fn envelope(answer: Vec<u8>, signature: &[u8]) -> Envelope {
+    let signature = <[u8; 64]>::try_from(signature).unwrap_or(NO_SEAL);
+    Envelope {
         answer,
         signature: Signature::from_bytes(signature),
-    })
+    }
 }
 
 impl Settlement for Remote {
@@ -248,5 +250,31 @@ impl fmt::Debug for Remote {
 impl From<Status> for AskError {
     fn from(status: Status) -> Self {
         Self::Call(Box::new(status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seedbank_ledger::settlement::codec::SettlementAnswer;
+    use seedbank_ledger::settlement::envelope::Sealer;
+    use seedbank_ledger::signed::answer::RequestHash;
+
+    use super::*;
+
+    /// It counted as no answer at all, which is told to nobody.
+    #[test]
+    fn a_seal_that_is_cut_is_handed_on_and_fits_nothing() {
+        let key = Arc::new(Identity::from_secret([7; 32]));
+        let network_id = NetworkId::from_bytes([1; 32]);
+        let hash = RequestHash::of(b"asked");
+        let answer = SettlementAnswer::refused(UnixTime::from_secs(1), Refusal::Expired);
+        let sealed = Sealer::new(Arc::clone(&key), network_id).seal(hash, 0, &answer);
+        let mut seal = sealed.signature.as_bytes().to_vec();
+        seal.push(0);
+        for len in 0..=seal.len() {
+            let came = envelope(sealed.answer.clone(), &seal[..len]);
+            let opened = came.open(key.scheme(), network_id, &key.id(), hash, 0);
+            assert_eq!(opened.is_ok(), len == 64, "{len} bytes");
+        }
     }
 }
