@@ -4,6 +4,7 @@
 //! messages of a connection that is held.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use seedbank_engine::asked::BlockFate;
 use seedbank_engine::credit::event::CreditEvent;
@@ -17,7 +18,7 @@ use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::statement::LockStatus;
-use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate, UnixTime};
+use seedbank_ledger::{Bytes, Duration, Identity, Instant, NodeId, Rate, UnixTime};
 
 use crate::node::{Node, Play};
 use crate::settlement::Settlement;
@@ -258,6 +259,17 @@ impl Duo {
         }
         self.now = end;
         self.settlement.expire(self.unix());
+    }
+
+    /// The payer under a key that nobody knows, with the credit that is free.
+    pub(crate) fn rekey(&mut self, number: u8) {
+        let before = self.id(PAYER);
+        let payer = &mut self.nodes[PAYER];
+        payer.identity = Arc::new(Identity::from_secret([number; 32]));
+        payer.store.clear();
+        let key = payer.id();
+        self.settlement.hand_over(before, key);
+        self.restart(PAYER);
     }
 
     pub(crate) fn restart(&mut self, node: usize) {

@@ -18,6 +18,7 @@ mod budgets;
 mod chaos;
 mod checks;
 mod copies;
+mod credit_back;
 mod duo;
 mod forgetting;
 mod late;

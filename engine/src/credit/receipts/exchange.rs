@@ -34,6 +34,7 @@ use crate::credit::receipts::clock::{Now, TwoClocks};
 use crate::credit::receipts::connection::{Connection, Opening};
 use crate::credit::receipts::copies::Copies;
 use crate::credit::receipts::earning::EarningLock;
+use crate::credit::receipts::lending::Lending;
 use crate::credit::receipts::limits::Window;
 use crate::credit::receipts::lock_names::LockNames;
 use crate::credit::receipts::open_pieces::PieceKey;
@@ -84,6 +85,7 @@ pub struct Exchange {
     openings: BTreeMap<PeerIndex, Option<Opening>>,
     connections: BTreeMap<PeerIndex, Connection>,
     names: LockNames,
+    lending: Lending,
     /// Blocks that came and whose piece is not verified, by piece.
     pieces: BTreeMap<PieceKey, Vec<Unverified>>,
     copies: Copies,
@@ -112,6 +114,7 @@ impl Exchange {
     /// An exchange whose pairs, locks and receipts are as `rows` say; rows of other kinds, networks
     /// and nodes are left alone. Locks are provisional until `lock_status` tells of them.
     pub fn new(setup: Setup, rows: &[TallyRow], at: Instant, unix: UnixTime) -> Self {
+        let lending = Lending::new(setup.window.max, at);
         let clock = TwoClocks::new(Now { at, unix });
         let mut exchange = Self {
             setup,
@@ -121,6 +124,7 @@ impl Exchange {
             openings: BTreeMap::new(),
             connections: BTreeMap::new(),
             names: LockNames::default(),
+            lending,
             pieces: BTreeMap::new(),
             copies: Copies::default(),
             outputs: VecDeque::new(),
@@ -217,6 +221,7 @@ impl Exchange {
 
     /// Asserts what must hold between any two calls.
     pub fn check_invariants(&self) {
+        self.lending.check_invariants();
         for (key, pair) in &self.pairs {
             assert_eq!(*key, pair.key, "a pair lies under its key");
             pair.payee.check_invariants();
