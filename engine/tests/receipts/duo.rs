@@ -342,7 +342,11 @@ impl Duo {
             }
             Errand::Claim(claim) => {
                 self.claims += 1;
-                if self.reachable
+                if self.reachable && self.settlement.is_regressed(&claim) {
+                    let lock_id = claim.body.lock_id;
+                    let exchange = &mut self.nodes[node].exchange;
+                    exchange.claim_regressed(lock_id, self.now);
+                } else if self.reachable
                     && let Some(status) = self.settlement.claim(&claim)
                 {
                     self.nodes[node].exchange.lock_status(&status, self.now);
@@ -359,6 +363,8 @@ impl Duo {
             }
             Errand::Spent { amount, .. } => self.nodes[node].spent += amount.get(),
             Errand::LockTold(_)
+            | Errand::ClaimCertified { .. }
+            | Errand::ClaimRegressed(_)
             | Errand::OpenLock { .. }
             | Errand::TopUp { .. }
             | Errand::EndLock { .. }

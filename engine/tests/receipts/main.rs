@@ -17,6 +17,7 @@ mod attribution;
 mod budgets;
 mod chaos;
 mod checks;
+mod claims;
 mod copies;
 mod credit_back;
 mod duo;

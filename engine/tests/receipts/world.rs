@@ -230,6 +230,8 @@ impl World {
                 Errand::CloseLock(lock_id) => node.asks.push_back(Ask::Close(lock_id)),
                 Errand::Spent { amount, .. } => node.spent += amount.get(),
                 Errand::LockTold(_)
+                | Errand::ClaimCertified { .. }
+                | Errand::ClaimRegressed(_)
                 | Errand::OpenLock { .. }
                 | Errand::TopUp { .. }
                 | Errand::EndLock { .. }

@@ -3,10 +3,11 @@
 //! The session drives it: it tells what happened, takes out what is to be done before it emits
 //! anything of its own, and asks for views. The parts are in the folder: `opening` (HELLO, AUTH and
 //! the dispatch of messages), `syncing` (SYNC and receipts), `locking` (LOCK, CLOSE and the
-//! settlement node's word), `forgetting`, `serving` (we are the payee), `buying` (we are the
-//! payer), `turning` (what time asks for).
+//! settlement node's word), `claiming` (what became of our claims), `forgetting`, `serving` (we are
+//! the payee), `buying` (we are the payer), `turning` (what time asks for).
 
 mod buying;
+mod claiming;
 mod forgetting;
 mod locking;
 mod opening;
