@@ -2,8 +2,8 @@
 
 A summary is this node's own form of "the newest receipt on a channel" and no protocol:
 network 32, kind u8, lock id u64, opening order 32, payer 32, payee 32, signed receipt 144, then
-what the lock holds u64, and 9 bytes that no outcome depends on. Its acknowledgements carry the
-network's id, where those that travel carry zeros (PROTOCOL §2).
+what the lock holds u64, and 9 bytes that no outcome depends on. An acknowledgement is of no
+network: it carries zeros (PROTOCOL §2).
 """
 
 import struct
@@ -51,7 +51,7 @@ class Book:
         """The newest receipt on a channel whose payee is the owner."""
         network, kind, lock_id, opening, payer, payee, signed, _, _ = FRONT.unpack(data)
         receipt = RECEIPT.parse(signed)
-        if network != self.network:
+        if network != (self.network if kind == 1 else bytes(32)):
             return refused("WrongNetwork")
         if self.owner not in (payer, payee):
             return refused("NotParty")

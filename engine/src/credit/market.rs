@@ -359,6 +359,10 @@ impl Market {
                 let changed = Notice::LockChanged(status.lock.body.lock_id);
                 self.outputs.push_back(changed.into());
             }
+            Errand::ClaimCertified { payer, claim } => {
+                self.exchange.claim_certified(payer, &claim, now);
+            }
+            Errand::ClaimRegressed(lock_id) => self.exchange.claim_regressed(lock_id, now),
             Errand::OpenLock { payee, amount } => {
                 if let Some(wallet) = &mut self.wallet {
                     let _ = wallet.open_lock(payee, amount, now);

@@ -109,6 +109,16 @@ pub enum Errand {
     /// that follow from it come before the wallet's next output: a line is appended only after its
     /// lock is stored.
     LockTold(LockStatus),
+    /// Wallet to exchange: a certified line says that we claimed so from this payer's lock, which
+    /// was told before.
+    ClaimCertified {
+        /// Who pays.
+        payer: NodeId,
+        /// Our claim, its signature checked.
+        claim: Box<SignedClaim>,
+    },
+    /// Wallet to exchange: a claim on this lock was refused because a total went back.
+    ClaimRegressed(LockId),
     /// Boosts to wallet: reserve credit for a payee. What cannot be done is left undone, here and
     /// below: the next plan sees that.
     OpenLock {

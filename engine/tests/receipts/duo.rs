@@ -4,6 +4,7 @@
 //! messages of a connection that is held.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use seedbank_engine::asked::BlockFate;
 use seedbank_engine::credit::event::CreditEvent;
@@ -17,7 +18,7 @@ use seedbank_engine::wire::receipt::ReceiptMessage;
 use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::statement::LockStatus;
-use seedbank_ledger::{Bytes, Duration, Instant, NodeId, Rate, UnixTime};
+use seedbank_ledger::{Bytes, Duration, Identity, Instant, NodeId, Rate, UnixTime};
 
 use crate::node::{Node, Play};
 use crate::settlement::Settlement;
@@ -260,6 +261,17 @@ impl Duo {
         self.settlement.expire(self.unix());
     }
 
+    /// The payer under a key that nobody knows, with the credit that is free.
+    pub(crate) fn rekey(&mut self, number: u8) {
+        let before = self.id(PAYER);
+        let payer = &mut self.nodes[PAYER];
+        payer.identity = Arc::new(Identity::from_secret([number; 32]));
+        payer.store.clear();
+        let key = payer.id();
+        self.settlement.hand_over(before, key);
+        self.restart(PAYER);
+    }
+
     pub(crate) fn restart(&mut self, node: usize) {
         self.wire.clear();
         let (network, unix) = (self.settlement.network, self.unix());
@@ -330,7 +342,11 @@ impl Duo {
             }
             Errand::Claim(claim) => {
                 self.claims += 1;
-                if self.reachable
+                if self.reachable && self.settlement.is_regressed(&claim) {
+                    let lock_id = claim.body.lock_id;
+                    let exchange = &mut self.nodes[node].exchange;
+                    exchange.claim_regressed(lock_id, self.now);
+                } else if self.reachable
                     && let Some(status) = self.settlement.claim(&claim)
                 {
                     self.nodes[node].exchange.lock_status(&status, self.now);
@@ -347,6 +363,8 @@ impl Duo {
             }
             Errand::Spent { amount, .. } => self.nodes[node].spent += amount.get(),
             Errand::LockTold(_)
+            | Errand::ClaimCertified { .. }
+            | Errand::ClaimRegressed(_)
             | Errand::OpenLock { .. }
             | Errand::TopUp { .. }
             | Errand::EndLock { .. }

@@ -144,7 +144,11 @@ impl World {
         match self.nodes[index].play {
             Play::Flips => self.flip(index, peer),
             Play::Drips => self.drip(index, peer, u64::from(BLOCK_LEN)),
-            Play::Rekeys => self.drip(index, peer, 1),
+            Play::Rekeys => match self.rng.index(6) {
+                0 => self.ask_close(index, peer),
+                1..4 => self.drip(index, peer, 1),
+                _ => {}
+            },
             Play::Parks => {
                 let node = &mut self.nodes[index];
                 node.whims.is_parked ^= self.rng.chance(1, 30);
@@ -190,7 +194,9 @@ impl World {
         node.backups.clear();
         node.whims.signed.clear();
         let key = node.id();
-        self.settlement.hand_over(before, key);
+        for former in node.former.clone() {
+            self.settlement.hand_over(former, key);
+        }
         self.restart(index);
     }
 
@@ -242,6 +248,22 @@ impl World {
         let at = node.late.back().map_or(at, |(last, _, _)| at.max(*last));
         node.late.push_back((at, peer, message.clone()));
         self.note_signed(index, &message);
+    }
+
+    /// Says that it wants its credit back, whatever it owes.
+    fn ask_close(&mut self, index: usize, peer: PeerIndex) {
+        let me = self.nodes[index].id();
+        let Some(payee) = self.nodes[index].peers.get(&peer).map(|peer| peer.key) else {
+            return;
+        };
+        if let Some(status) = self.settlement.open_lock(me, payee)
+            && let Some(state) = self.nodes[index].peers.get_mut(&peer)
+        {
+            let lock_id = status.lock.body.lock_id;
+            let newest = None;
+            let close = ReceiptMessage::Close { lock_id, newest };
+            state.out.push_back(Out::Wire(Wire::Receipt(close)));
+        }
     }
 
     fn quote_nothing(&mut self, index: usize, peer: PeerIndex) {

@@ -18,6 +18,8 @@ pub(crate) struct Settlement {
     pub(crate) network: Network,
     available: BTreeMap<NodeId, u64>,
     pub(crate) locks: BTreeMap<LockId, LockStatus>,
+    /// The newest claim that was paid, by lock.
+    pub(crate) paid: BTreeMap<LockId, SignedClaim>,
     supply: u64,
     next_lock: u64,
 }
@@ -36,6 +38,7 @@ impl Settlement {
             network,
             available: BTreeMap::new(),
             locks: BTreeMap::new(),
+            paid: BTreeMap::new(),
             supply: 0,
             next_lock: 10,
         }
@@ -132,9 +135,20 @@ impl Settlement {
             let pays = receipt.body.amount.min(lock.amount);
             let more = pays.saturating_sub(status.claimed);
             status.claimed = status.claimed.max(pays);
+            if !more.is_zero() {
+                self.paid.insert(body.lock_id, *claim);
+            }
             *self.available.entry(lock.payee).or_default() += more.get();
         }
         self.status(body.lock_id)
+    }
+
+    /// Whether a total of the claim's receipt is below that of one that was paid.
+    pub(crate) fn is_regressed(&self, claim: &SignedClaim) -> bool {
+        let receipt = claim.body.receipt.body;
+        let paid = self.paid.get(&claim.body.lock_id);
+        paid.map(|paid| paid.body.receipt.body)
+            .is_some_and(|paid| receipt.bytes < paid.bytes || receipt.amount < paid.amount)
     }
 
     pub(crate) fn close(&mut self, payee: NodeId, lock_id: LockId) -> Option<LockStatus> {

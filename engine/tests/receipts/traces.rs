@@ -321,60 +321,6 @@ fn f11_an_honest_pair_with_unlucky_waste_has_a_way_back() {
 }
 
 #[test]
-fn f13_windows_cannot_be_harvested_with_recycled_credit() {
-    let (mut duo, peer, lock_id) = Duo::paid(10_000);
-    for index in 0..4 {
-        assert_eq!(duo.take(peer, 0, index), Granted::Paid(RATE));
-    }
-    // It leaves, and asks for its credit back to try with another key.
-    duo.say(
-        PAYER,
-        peer,
-        ReceiptMessage::Close {
-            lock_id,
-            newest: None,
-        },
-    );
-    duo.close(peer);
-    duo.pass(1_200);
-    assert_eq!(write_offs(&duo), bytes(4).get());
-    assert!(
-        !duo.settlement.locks[&lock_id].closed,
-        "it waits for its expiry"
-    );
-    duo.pass(26 * 3_600);
-    assert!(duo.settlement.locks[&lock_id].closed);
-}
-
-/// A micro-credit, or as much as a block costs, buys no exception: a key that lost more than it
-/// paid for leaves its credit where it is.
-#[test]
-#[ignore = "not cured: the same rule held the locks of honest payers whose last blocks were lost"]
-fn f13_windows_cannot_be_harvested_with_recycled_credit_for_a_micro_credit_each() {
-    for paid in [1, BLOCK_COST, 2 * BLOCK_COST - 1] {
-        let (mut duo, peer, lock_id) = Duo::paid(10_000);
-        for index in 0..4 {
-            assert_eq!(duo.take(peer, 0, index), Granted::Paid(RATE));
-        }
-        let newest = Some(signed(&duo, lock_id, 1, paid));
-        let close = ReceiptMessage::Close { lock_id, newest };
-        duo.say(PAYER, peer, close);
-        duo.close(peer);
-        duo.pass(1_200);
-        let cleared = duo.payee().paid_bytes;
-        assert_eq!(
-            write_offs(&duo),
-            bytes(4).saturating_sub(cleared).get(),
-            "what was not paid"
-        );
-        let is_closed = |duo: &Duo| duo.settlement.locks[&lock_id].closed;
-        assert!(!is_closed(&duo), "{paid}: it waits for its expiry");
-        duo.pass(26 * 3_600);
-        assert!(is_closed(&duo), "{paid}");
-    }
-}
-
-#[test]
 fn f14_a_payee_that_forgot_a_close_serves_one_window_at_most() {
     let (mut duo, peer, lock_id) = Duo::paid(100_000);
     duo.piece(peer, 0);

@@ -20,10 +20,10 @@ use crate::node::{Ask, Node, Out, Peer, Play, Wire};
 use crate::plays::Whims;
 use crate::settlement::Settlement;
 
-/// A window small enough that a few pieces fill it.
+/// A window small enough that a few pieces fill it, and a few windows what is lent to all keys.
 pub(crate) const WINDOW: Window = Window {
     min: Bytes::new(96 * 1024),
-    max: Bytes::new(64 << 20),
+    max: Bytes::new(96 * 1024),
     bonus_max: Bytes::new(64 * 1024),
 };
 pub(crate) const PIECE_LEN_MAX: u32 = 49_152;
@@ -230,6 +230,8 @@ impl World {
                 Errand::CloseLock(lock_id) => node.asks.push_back(Ask::Close(lock_id)),
                 Errand::Spent { amount, .. } => node.spent += amount.get(),
                 Errand::LockTold(_)
+                | Errand::ClaimCertified { .. }
+                | Errand::ClaimRegressed(_)
                 | Errand::OpenLock { .. }
                 | Errand::TopUp { .. }
                 | Errand::EndLock { .. }

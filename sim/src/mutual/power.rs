@@ -103,8 +103,8 @@ impl Played {
         false
     }
 
-    /// A lock of which more was lost than paid for is not closed early (docs/RULES.md, P5): its
-    /// receipts are claimed when that is due, and its payer hears of it then.
+    /// A lock that is not closed early (docs/RULES.md, P5) has its receipts claimed when that is
+    /// due, and its payer hears of it then.
     fn claim_the_rest(&mut self) {
         let until = after(&self.world, CLAIMED_MAX);
         let is_even = |played: &Self| {

@@ -2,7 +2,7 @@
 
 use seedbank_ledger::signed::channel::ChannelId;
 use seedbank_ledger::signed::lock::SignedLock;
-use seedbank_ledger::signed::receipt::SignedReceipt;
+use seedbank_ledger::signed::receipt::{Receipt, SignedReceipt};
 use seedbank_ledger::tally::LockRow;
 use seedbank_ledger::{Bytes, Instant, MicroCredits, UnixTime};
 
@@ -42,8 +42,12 @@ pub struct EarningLock {
     pub channel_id: ChannelId,
     /// Its receipts.
     pub incoming: Incoming,
-    /// Paid out, as far as we know.
+    /// Paid out, as the settlement node says.
     pub claimed: MicroCredits,
+    /// A claim was refused because a total went back: a newer receipt had been claimed.
+    is_regressed: bool,
+    /// The owner was told that receipts are missing.
+    is_told_behind: bool,
     /// What of its receipts counts as paid.
     counted: MicroCredits,
     /// Where it stands.
@@ -70,6 +74,8 @@ impl EarningLock {
             lock,
             incoming: Incoming::default(),
             claimed: MicroCredits::ZERO,
+            is_regressed: false,
+            is_told_behind: false,
             counted: MicroCredits::ZERO,
             state: Earning::Provisional {
                 served: Bytes::ZERO,
@@ -145,6 +151,34 @@ impl EarningLock {
         rise
     }
 
+    /// The settlement node says that so much was paid out in all.
+    pub fn told_claimed(&mut self, claimed: MicroCredits) {
+        self.is_regressed &= claimed <= self.claimed;
+        self.claimed = self.claimed.max(claimed);
+    }
+
+    /// A claim was refused because a total went back.
+    pub fn regressed(&mut self) {
+        self.is_regressed = true;
+    }
+
+    /// A receipt that we claimed with is here, or comes now: none is missing but for a later one.
+    pub fn restored(&mut self, receipt: &Receipt) {
+        self.is_regressed &= receipt.amount < self.claimed;
+    }
+
+    /// Whether receipts that we claimed with are missing here, or the settlement node says so: what
+    /// its payer signs now may be worth nothing.
+    pub fn is_behind(&self) -> bool {
+        self.is_regressed || self.claimed > self.worth()
+    }
+
+    /// Whether the owner is to be told now that it is behind.
+    pub fn is_to_tell_behind(&mut self) -> bool {
+        let is_behind = self.is_open() && self.is_behind();
+        is_behind && !std::mem::replace(&mut self.is_told_behind, true)
+    }
+
     /// What the lock can still pay for.
     pub fn room(&self) -> MicroCredits {
         self.lock.body.amount.saturating_sub(self.worth())
@@ -153,7 +187,8 @@ impl EarningLock {
     /// Whether blocks may be granted on it now.
     pub fn is_served(&self, now: Now) -> bool {
         let ends = self.lock.body.expires_at.minus_secs(LOCK_SERVE_MARGIN_SECS);
-        self.is_open() && self.serveable && !self.close_asked && now.unix < ends
+        let is_open = self.is_open() && !self.close_asked && now.unix < ends;
+        is_open && self.serveable && !self.is_behind()
     }
 
     /// Whether `len` more bytes may be granted before the settlement node has answered.
@@ -213,10 +248,16 @@ impl EarningLock {
         due.then_some(worth)
     }
 
-    /// What a claim would ask for in total, if there is anything to claim.
+    /// What a claim would ask for in total, if there is anything to claim. Nobody claimed more than
+    /// our receipts are worth but an older copy of this node, so that what is said to be above them
+    /// is put to the settlement node once.
     pub fn claimable(&self) -> Option<MicroCredits> {
         let worth = self.worth();
-        let is_more = worth > self.claimed.max(self.claim_asked);
+        let claimed = match self.claimed > worth {
+            true => MicroCredits::ZERO,
+            false => self.claimed,
+        };
+        let is_more = worth > claimed.max(self.claim_asked);
         (is_more && self.state != Earning::Closed).then_some(worth)
     }
 
@@ -261,9 +302,8 @@ impl EarningLock {
     pub fn wakes_at(&self, served: Bytes, now: Now) -> Option<Instant> {
         let pending = self.incoming.wakes_at();
         let summary = self.summary.due_at(self.summarised(served));
-        let claimable = self.worth() > self.claimed.max(self.claim_asked);
         let open = self.is_open();
-        let claim = (open && claimable).then(|| now.instant_of(self.claim_time()));
+        let claim = (open && self.claimable().is_some()).then(|| now.instant_of(self.claim_time()));
         let idle = open.then(|| self.moved_at.after(LOCK_IDLE));
         let gone = now.instant_of(self.lock.body.returns_at().plus_secs(1));
         let idle = idle.filter(|idle| *idle > now.at);

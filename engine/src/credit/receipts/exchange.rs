@@ -3,10 +3,11 @@
 //! The session drives it: it tells what happened, takes out what is to be done before it emits
 //! anything of its own, and asks for views. The parts are in the folder: `opening` (HELLO, AUTH and
 //! the dispatch of messages), `syncing` (SYNC and receipts), `locking` (LOCK, CLOSE and the
-//! settlement node's word), `forgetting`, `serving` (we are the payee), `buying` (we are the
-//! payer), `turning` (what time asks for).
+//! settlement node's word), `claiming` (what became of our claims), `forgetting`, `serving` (we are
+//! the payee), `buying` (we are the payer), `turning` (what time asks for).
 
 mod buying;
+mod claiming;
 mod forgetting;
 mod locking;
 mod opening;
@@ -34,6 +35,7 @@ use crate::credit::receipts::clock::{Now, TwoClocks};
 use crate::credit::receipts::connection::{Connection, Opening};
 use crate::credit::receipts::copies::Copies;
 use crate::credit::receipts::earning::EarningLock;
+use crate::credit::receipts::lending::Lending;
 use crate::credit::receipts::limits::Window;
 use crate::credit::receipts::lock_names::LockNames;
 use crate::credit::receipts::open_pieces::PieceKey;
@@ -84,6 +86,7 @@ pub struct Exchange {
     openings: BTreeMap<PeerIndex, Option<Opening>>,
     connections: BTreeMap<PeerIndex, Connection>,
     names: LockNames,
+    lending: Lending,
     /// Blocks that came and whose piece is not verified, by piece.
     pieces: BTreeMap<PieceKey, Vec<Unverified>>,
     copies: Copies,
@@ -112,6 +115,7 @@ impl Exchange {
     /// An exchange whose pairs, locks and receipts are as `rows` say; rows of other kinds, networks
     /// and nodes are left alone. Locks are provisional until `lock_status` tells of them.
     pub fn new(setup: Setup, rows: &[TallyRow], at: Instant, unix: UnixTime) -> Self {
+        let lending = Lending::new(setup.window.max, at);
         let clock = TwoClocks::new(Now { at, unix });
         let mut exchange = Self {
             setup,
@@ -121,6 +125,7 @@ impl Exchange {
             openings: BTreeMap::new(),
             connections: BTreeMap::new(),
             names: LockNames::default(),
+            lending,
             pieces: BTreeMap::new(),
             copies: Copies::default(),
             outputs: VecDeque::new(),
@@ -217,6 +222,7 @@ impl Exchange {
 
     /// Asserts what must hold between any two calls.
     pub fn check_invariants(&self) {
+        self.lending.check_invariants();
         for (key, pair) in &self.pairs {
             assert_eq!(*key, pair.key, "a pair lies under its key");
             pair.payee.check_invariants();

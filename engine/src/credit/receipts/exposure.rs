@@ -41,6 +41,8 @@ pub struct Cleared {
 pub struct WrittenOff {
     /// Bytes that left F unpaid.
     pub bytes: Bytes,
+    /// The highest rate among them.
+    pub rate_most: Rate,
     /// Blocks that their absence leaves paid.
     pub paid: Vec<PaidBlock>,
 }
@@ -143,6 +145,7 @@ impl Exposure {
         let mut oldest: Vec<(Rate, u64)> = self.queue.keys().copied().collect();
         oldest.sort_unstable_by_key(|(_, granted)| *granted);
         let mut bytes = Bytes::ZERO;
+        let mut rate_most = Rate::ZERO;
         for place in oldest {
             let block = self.queue[&place];
             let more = bytes.saturating_add(block.len);
@@ -150,6 +153,7 @@ impl Exposure {
                 break;
             }
             bytes = more;
+            rate_most = rate_most.max(block.rate);
             self.queue.remove(&place);
             self.forget(block);
             self.written_off.push_back(block);
@@ -157,7 +161,11 @@ impl Exposure {
         let excess = self.written_off.len().saturating_sub(EXPOSURE_BLOCKS_MAX);
         self.written_off.drain(..excess);
         let paid = self.clear();
-        WrittenOff { bytes, paid }
+        WrittenOff {
+            bytes,
+            rate_most,
+            paid,
+        }
     }
 
     /// E: the bytes in F.

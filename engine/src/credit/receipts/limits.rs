@@ -22,6 +22,12 @@ pub struct Window {
 pub const WINDOW_BONUS_SHARE: u64 = 16;
 /// Written-off bytes that are forgiven: one piece, and one part in 32 of the history (P4).
 pub const LOST_SHARE: u64 = 32;
+/// A key that took so much of what it paid for and did not pay for it has its credit back at once:
+/// one part in 8.
+pub const UNPAID_SHARE: u64 = 8;
+/// All keys together may take as much as the largest window beyond that and have it back at once;
+/// it fills up again in this time.
+pub const LENT_FILL: Duration = Duration::from_secs(24 * 3_600);
 /// Blocks that somebody had brought before are paid for up to this part of what their payee was
 /// owed for needed ones…
 pub const COPIES_SHARE: u128 = 16;

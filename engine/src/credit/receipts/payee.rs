@@ -12,7 +12,7 @@ use crate::credit::receipts::conduct::{Conduct, Lapse, back_off, forgiven};
 use crate::credit::receipts::earning::EarningLock;
 use crate::credit::receipts::exposure::{Exposure, LOAN, PaidBlock};
 use crate::credit::receipts::limits::{
-    IDLE_LATE, IDLE_LATE_UNSEATED, LOCKS_CLOSED_MAX, SUMMARY_STEP, Window, history,
+    IDLE_LATE, IDLE_LATE_UNSEATED, LOCKS_CLOSED_MAX, SUMMARY_STEP, UNPAID_SHARE, Window, history,
 };
 use crate::rate::RateMeter;
 
@@ -26,6 +26,12 @@ pub struct Payee {
     lost: Bytes,
     /// All that was written off in this run.
     written_off: Bytes,
+    /// Of that, and of what was lost before, what was not paid for since, forgiven or not.
+    unpaid: Bytes,
+    /// The highest rate of what was written off in this run.
+    unpaid_rate: Rate,
+    /// What of it no longer keeps its locks open.
+    lent: Bytes,
     /// The most that was forgiven at once so far, and the rate at which it was: at a higher one it
     /// is worth as much, and fewer bytes.
     forgiven_most: (Bytes, Rate),
@@ -80,6 +86,9 @@ impl Payee {
             paid_bytes: Bytes::ZERO,
             lost: Bytes::ZERO,
             written_off: Bytes::ZERO,
+            unpaid: Bytes::ZERO,
+            unpaid_rate: Rate::ZERO,
+            lent: Bytes::ZERO,
             forgiven_most: (Bytes::ZERO, Rate::ZERO),
             backoff_level: 0,
             delivered: RateMeter::new(),
@@ -105,6 +114,7 @@ impl Payee {
             paid: row.paid,
             paid_bytes: row.paid_bytes,
             lost: row.lost,
+            unpaid: row.lost,
             backoff_level: row.backoff_level,
             unbooked: SUMMARY_STEP,
             ..Self::new(allowed, now)
@@ -402,17 +412,29 @@ impl Payee {
         self.locks.values().rev().find(|lock| lock.is_served(now))
     }
 
-    /// Whether locks may be closed early: never a defaulter's, and not those of a key which never
-    /// paid for what it lost, so that windows cannot be harvested with recycled credit (P5).
-    pub fn may_close(&self) -> bool {
-        let defaulter = match self.conduct {
-            Conduct::BackingOff { .. } => true,
-            Conduct::OnTime { .. } | Conduct::Late { .. } | Conduct::Suspended { .. } => {
-                self.lost > self.forgiven()
-            }
+    /// What it took for nothing beyond a part of what it paid for, in money: while that is not lent
+    /// to it, no lock is closed early, or windows would be harvested with recycled credit (P5).
+    pub fn shortfall(&self) -> Bytes {
+        let paid = match self.unpaid_rate.is_zero() {
+            true if self.paid.is_zero() => Bytes::ZERO,
+            true => self.paid_bytes,
+            false => self.history_at(self.unpaid_rate),
         };
-        let never_paid = self.paid.is_zero() && !self.lost.is_zero();
-        self.exposure.is_empty() && !defaulter && !never_paid
+        let share = Bytes::new(paid.get() / UNPAID_SHARE);
+        let known = share.saturating_add(self.lent);
+        self.unpaid.saturating_sub(known)
+    }
+
+    /// So much more of what it took for nothing keeps no lock open.
+    pub fn lend(&mut self, bytes: Bytes) {
+        self.lent = self.lent.saturating_add(bytes);
+        assert_eq!(self.shortfall(), Bytes::ZERO, "all of it is lent");
+    }
+
+    /// Whether its payer signs no more on any lock of its own.
+    pub fn is_ending(&self) -> bool {
+        let mut open = self.locks.values().filter(|lock| lock.is_open());
+        open.all(|lock| lock.close_asked)
     }
 
     /// Whether the payer can hold no receipt on this lock that we have not seen, which the close of
@@ -489,6 +511,7 @@ impl Payee {
         self.count_paid(&cleared.blocks, Some(lock_id), now);
         for block in &cleared.recovered {
             self.lost = self.lost.saturating_sub(block.len);
+            self.unpaid = self.unpaid.saturating_sub(block.len);
             self.paid_bytes = self.paid_bytes.saturating_add(block.len);
         }
         self.follow_window();
@@ -533,6 +556,8 @@ impl Payee {
         self.unbooked = self.unbooked.saturating_sub(off.bytes);
         self.lost = self.lost.saturating_add(off.bytes);
         self.written_off = self.written_off.saturating_add(off.bytes);
+        self.unpaid = self.unpaid.saturating_add(off.bytes);
+        self.unpaid_rate = self.unpaid_rate.max(off.rate_most);
         self.count_paid(&off.paid, None, now);
         self.follow_window();
         off.bytes

@@ -14,6 +14,7 @@ use super::config::{FRESH, RETRY_MAX};
 use super::link::{Asked, Question};
 use super::orders::{self, Answer, Wanted};
 use crate::credit::event::CreditEvent;
+use crate::credit::output::Errand;
 use crate::credit::settlement::Envelope;
 
 /// Why an answer is not used.
@@ -264,6 +265,10 @@ impl Wallet {
             .refusal
             .filter(|refusal| *refusal != Refusal::AlreadyDone);
         if let Some(refusal) = refusal {
+            if refusal == Refusal::ReceiptRegressed {
+                self.outputs
+                    .push_back(Errand::ClaimRegressed(lock_id).into());
+            }
             let what = format!("claim on lock {lock_id}");
             self.event(CreditEvent::SettlementRefused { what, refusal });
         }

@@ -7,7 +7,7 @@ use seedbank_ledger::settlement::AccountAnswer;
 use seedbank_ledger::signed::head::{HeadConflict, SignedHead};
 use seedbank_ledger::signed::order::OrderKind;
 use seedbank_ledger::statement::{LockStatus, Operation, StatementLine};
-use seedbank_ledger::{Instant, MicroCredits, Sequence, UnixTime};
+use seedbank_ledger::{Instant, MicroCredits, NodeId, Sequence, UnixTime};
 
 use super::Wallet;
 use super::answers::Fault;
@@ -172,9 +172,21 @@ impl Wallet {
         for line in lines {
             if let Some(status) = &line.lock {
                 self.lock_changed(status);
+                self.hand_over_claim(&line, status.lock.body.payer);
             }
             let line = NodeCommand::Settled(Box::new(line));
             self.outputs.push_back(CreditOutput::Append(line));
+        }
+    }
+
+    /// A claim of ours has the receipt that it was paid for, which this node may have lost.
+    fn hand_over_claim(&mut self, line: &StatementLine, payer: NodeId) {
+        if let Operation::Claim(claim) = &line.operation
+            && claim.body.payee == self.identity.id()
+        {
+            let claim = Box::new(*claim);
+            self.outputs
+                .push_back(Errand::ClaimCertified { payer, claim }.into());
         }
     }
 

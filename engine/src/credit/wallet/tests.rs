@@ -12,6 +12,7 @@ use seedbank_ledger::settlement::{AnswerBody, OperationAnswer, REQUEST_ID_LEN_MA
 use seedbank_ledger::{Duration, MicroCredits};
 
 use super::*;
+use crate::credit::output::Errand;
 use crate::credit::policy::CreditError;
 use crate::credit::settlement::{SettlementAnswer, SettlementRequest};
 use bench::{Bench, Fate, claim};
@@ -413,6 +414,29 @@ fn a_claim_that_was_paid_before_is_answered_with_the_lock() {
     bench.run(1);
     assert_eq!(bench.lock_questions(1), before + 1);
     assert!(bench.events(1).is_empty());
+}
+
+/// A folder that was taken back reads the lines of its own claims again, with their receipts; and a
+/// claim that goes back behind one that was paid is told.
+#[test]
+fn what_was_claimed_with_is_handed_over_and_what_went_back_is_told() {
+    let (mut bench, id) = funded();
+    let older = bench.store(1).clone();
+    let paid = claim(&bench, id, 3_000);
+    bench.with(1, |wallet, _| wallet.claim(paid));
+    bench.run(2);
+    *bench.store_mut(1) = older;
+    bench.restart(1);
+    bench.run(70);
+    let certified = Errand::ClaimCertified {
+        payer: bench.id(0),
+        claim: Box::new(paid),
+    };
+    assert_eq!(bench.told(1), [certified.clone(), certified], "again");
+    let gone_back = claim(&bench, id, 1_000);
+    bench.with(1, |wallet, _| wallet.claim(gone_back));
+    bench.run(2);
+    assert_eq!(bench.told(1)[2..], [Errand::ClaimRegressed(id)]);
 }
 
 #[test]

@@ -77,12 +77,16 @@ fn auth(by: &str, other: &str, network_id: NetworkId) -> Signed<Auth> {
 }
 
 fn lock(id: u64) -> SignedLock {
+    lock_for(PAYEE, id)
+}
+
+fn lock_for(payee: &str, id: u64) -> SignedLock {
     let body = Lock {
         network_id: NETWORK,
         lock_id: LockId::new(id),
         opening_order: OrderHash::from_bytes([0x0d; 32]),
         payer: identity(PAYER).id(),
-        payee: identity(PAYEE).id(),
+        payee: identity(payee).id(),
         amount: MicroCredits::new(250_000),
         expires_at: UnixTime::from_secs(1_800_003_600),
         grace_secs: 86_400,
@@ -402,7 +406,7 @@ fn closing() -> Vec<Value> {
     cases.push(("a second HELLO", hello(NETWORK)));
     let auth = ReceiptMessage::Auth(auth(PAYER, PAYEE, NETWORK).signature);
     cases.push(("a second AUTH", auth.encode()));
-    let lock = ReceiptMessage::Lock(Box::new(lock(7)));
+    let lock = ReceiptMessage::Lock(Box::new(lock_for(SETTLEMENT, 8)));
     cases.push(("LOCK of another pair", lock.encode()));
     judged("closes", cases)
 }

@@ -18,6 +18,7 @@ use seedbank_ledger::store::Memory;
 use seedbank_ledger::{Bytes, Identity, MicroCredits, NetworkId, UnixTime};
 use serde_json::{Value, json};
 
+use super::make::NO_NETWORK;
 use crate::world::{
     ISSUER, NO_ORDER, START, TTL, channel, channel_of, claim, cr, genesis, grant, id, identity,
     lines, network_id, nobodies, open_lock, open_network, open_node, order, receipt, transfer,
@@ -527,6 +528,7 @@ fn receipts_of(put: &mut impl FnMut(&str, NodeCommand, Expect)) {
         Refused(Refusal::WrongNetwork),
     );
     let acknowledgement = Channel {
+        network_id: NO_NETWORK,
         kind: ChannelKind::Acknowledgement,
         ..this
     };

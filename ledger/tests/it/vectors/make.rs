@@ -49,7 +49,7 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
 }
 
 /// That of acknowledgements, and of nodes that belong to none.
-const NO_NETWORK: NetworkId = NetworkId::from_bytes([0; 32]);
+pub(super) const NO_NETWORK: NetworkId = NetworkId::from_bytes([0; 32]);
 
 fn signer() -> Identity {
     Identity::from_secret([1; 32])

@@ -128,7 +128,7 @@ impl Exchange {
         let Some(lock) = payee.locks.get_mut(&body.lock_id) else {
             return;
         };
-        lock.claimed = lock.claimed.max(status.claimed);
+        lock.told_claimed(status.claimed);
         match (lock.state, status.closed) {
             (_, true) => lock.state = Earning::Closed,
             (Earning::Provisional { .. }, false) => lock.state = Earning::Confirmed,
@@ -145,6 +145,10 @@ impl Exchange {
         let lock = &pair.payee.locks[&body.lock_id];
         let rows = vec![TallyRow::Lock(lock.row()), TallyRow::Pair(pair.row())];
         self.tally(rows);
+        // Of a lock that is new here the claims may be told with it.
+        if novelty != Novelty::First {
+            self.tell_behind(key, body.lock_id);
+        }
         self.relieve(key);
     }
 

@@ -276,8 +276,12 @@ impl Exchange {
                 self.tally(row.into_iter().collect());
             }
             ReceiptSource::Lock(lock_id) => {
+                let before = pair.payee.paid_bytes();
                 pair.payee.accept(lock_id, pending.receipt, now);
                 pair.payee.reconsider(at);
+                let more = pair.payee.paid_bytes().saturating_sub(before);
+                self.lending.paid(more);
+                let pair = self.pair_mut(key);
                 let lock = &pair.payee.locks[&lock_id];
                 let mut rows = vec![TallyRow::Pair(pair.row())];
                 rows.extend(receipt_row(lock.lock.body.channel(), lock.incoming.held()));

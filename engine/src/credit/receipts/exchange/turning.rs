@@ -199,6 +199,10 @@ impl Exchange {
         }
         let bytes = pair.payee.write_off_forgiven(now);
         if !bytes.is_zero() {
+            // On locks that end nothing more is signed for the rest.
+            if pair.payee.is_ending() {
+                pair.payee.late(now.at);
+            }
             return self.written_off(key, bytes);
         }
         let pair = self.pair_mut(key);
@@ -245,17 +249,20 @@ impl Exchange {
             return;
         }
         self.settle_all(key, now.at);
-        let pair = self.pair_mut(key);
-        if !pair.payee.may_close() {
+        let payee = &self.pair_mut(key).payee;
+        // A receipt that waited may have moved it.
+        let may = |lock: &EarningLock| lock.is_close_due(now) && payee.has_shown(lock);
+        let due: Vec<LockId> = due
+            .into_iter()
+            .filter(|lock_id| payee.locks.get(lock_id).is_some_and(may))
+            .collect();
+        let (is_settled, shortfall) = (payee.is_settled(), payee.shortfall());
+        if due.is_empty() || !is_settled || !self.lending.lend(shortfall, now.at) {
             return;
         }
+        self.pair_mut(key).payee.lend(shortfall);
         for lock_id in due {
             let payee = &mut self.pair_mut(key).payee;
-            // A receipt that waited may have moved it.
-            let due = |lock: &EarningLock| lock.is_close_due(now) && payee.has_shown(lock);
-            if !payee.locks.get(&lock_id).is_some_and(due) {
-                continue;
-            }
             let Some(lock) = payee.locks.get_mut(&lock_id) else {
                 continue;
             };

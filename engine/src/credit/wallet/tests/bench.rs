@@ -112,6 +112,8 @@ struct Node {
     asked: u32,
     lock_questions: u32,
     events: Vec<CreditEvent>,
+    /// What the exchange was told of claims, but for the locks.
+    told: Vec<Errand>,
 }
 
 pub(super) struct Bench {
@@ -153,6 +155,7 @@ impl Bench {
                 asked: 0,
                 lock_questions: 0,
                 events: Vec::new(),
+                told: Vec::new(),
             }
         });
         settlement.grant(nodes[0].identity.id(), 10 * CREDIT);
@@ -219,6 +222,10 @@ impl Bench {
 
     pub(super) fn events(&self, node: usize) -> &[CreditEvent] {
         &self.nodes[node].events
+    }
+
+    pub(super) fn told(&self, node: usize) -> &[Errand] {
+        &self.nodes[node].told
     }
 
     /// How often the settlement node contradicted itself or us.
@@ -318,6 +325,9 @@ impl Bench {
                 CreditOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
                 CreditOutput::Append(command) => node.store.append(&command),
                 CreditOutput::Errand(Errand::LockTold(status)) => node.store.write_lock(&status),
+                CreditOutput::Errand(
+                    errand @ (Errand::ClaimCertified { .. } | Errand::ClaimRegressed(_)),
+                ) => node.told.push(errand),
                 CreditOutput::Event(event) => node.events.push(event),
                 CreditOutput::Settle { request, what } => {
                     node.asked += 1;

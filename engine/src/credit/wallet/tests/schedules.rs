@@ -224,6 +224,8 @@ impl World {
                 CreditOutput::Tally(rows) => rows.iter().for_each(|row| node.store.write(row)),
                 CreditOutput::Append(command) => node.store.append(&command),
                 CreditOutput::Errand(Errand::LockTold(status)) => node.store.write_lock(&status),
+                CreditOutput::Errand(Errand::ClaimCertified { .. } | Errand::ClaimRegressed(_)) => {
+                }
                 CreditOutput::Event(CreditEvent::Conflict { what, .. }) => {
                     self.conflicts.push(what);
                 }
