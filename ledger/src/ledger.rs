@@ -3,10 +3,12 @@
 //! `append` applies a group of causes to a view of the store, seals the entries into the hash
 //! chain, and writes entries, rows and head as one batch that is fsynced before anything is
 //! answered. How entries are made is the chart's business (`network.rs`,
-//! `node.rs`); `ledger/open.rs` founds and opens, `ledger/check.rs` makes all of it again and
-//! compares, `ledger/reader.rs` is how others read meanwhile.
+//! `node.rs`); `ledger/group.rs` applies a group, `ledger/open.rs` founds and opens,
+//! `ledger/check.rs` makes all of it again and compares, `ledger/reader.rs` is how others read
+//! meanwhile.
 
 pub mod check;
+mod group;
 mod open;
 mod reader;
 mod seal;
@@ -26,9 +28,9 @@ use crate::store::{Batch, Durability, KeyValue, Store, StoreError, StoreRead, Ta
 use crate::time::UnixTime;
 use crate::units::Sequence;
 use check::CheckError;
+use group::{Due, Group};
 pub use open::{OpenError, is_empty};
 pub use reader::LedgerReader;
-use seal::seal;
 
 /// Most causes in one group.
 pub const GROUP_MAX: usize = 1_024;
@@ -36,8 +38,12 @@ pub const GROUP_MAX: usize = 1_024;
 /// Most entries that [`Ledger::entries`] returns at once.
 pub const ENTRIES_MAX: usize = 1_024;
 
-/// Most entries that fall due in one batch; more follow in the next.
-const DUE_MAX: usize = 256;
+/// Most of what fell due that is entered before one cause, in a row with whatever fell due just
+/// before it (docs/PROTOCOL-SETTLEMENT.md §5): nobody waits for more, however much there is.
+pub const DUE_BEFORE_CAUSE_MAX: usize = 8;
+
+/// Most of what fell due that an empty group enters; more follow in the next.
+pub const DUE_MAX: usize = 256;
 
 /// Where the head lies among the single rows.
 pub(crate) const HEAD_KEY: &[u8] = b"head";
@@ -71,13 +77,21 @@ pub trait Chart {
         None
     }
 
-    /// What falls due by itself at `now`, in order, at most `limit`.
+    /// What has fallen due by itself before `now`, in order, at most `limit`. All of it is of one
+    /// kind, which nothing else is. Nothing that is applied at `now` makes something due then, or
+    /// takes it away.
     fn due(
         &self,
         state: &State<'_>,
         now: UnixTime,
         limit: usize,
     ) -> Result<Vec<Self::Cause>, LedgerError>;
+
+    /// Why a cause is refused whenever somebody asks for it: it only falls due. `None` for causes
+    /// that can be asked for.
+    fn refuse_asked(_cause: &Self::Cause) -> Option<Refusal> {
+        None
+    }
 
     /// Decides on a cause and, if it is entered, changes `state` and says what moved.
     fn apply(
@@ -306,6 +320,8 @@ pub struct Ledger<C, S> {
     chart: Arc<C>,
     store: S,
     head: Head,
+    /// The newest group left something that had fallen due.
+    is_behind: bool,
     poison: Option<LedgerError>,
 }
 
@@ -321,7 +337,9 @@ impl<C: fmt::Debug, S> fmt::Debug for Ledger<C, S> {
 
 impl<C: Chart, S: Store> Ledger<C, S> {
     /// Applies a group in order at `now` (or at the time of the last entry, if that is later) and
-    /// returns once all of it is fsynced. What has fallen due by then is entered first.
+    /// returns once all of it is fsynced. Of what has fallen due by then, at most
+    /// [`DUE_BEFORE_CAUSE_MAX`] are entered before each cause, and [`DUE_MAX`] by an empty group;
+    /// [`Self::is_behind`] says whether there are more.
     ///
     /// Any grouping of the same causes at the same times gives the same bytes (L5).
     pub fn append(
@@ -357,6 +375,12 @@ impl<C: Chart, S: StoreRead> Ledger<C, S> {
     /// Where the ledger ends.
     pub fn head(&self) -> Head {
         self.head
+    }
+
+    /// Whether the newest group left something that had fallen due by then, which later groups
+    /// enter, and empty ones.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind && self.poison.is_none()
     }
 
     /// Why nothing can be appended any more.
@@ -400,69 +424,70 @@ impl<C: Chart, S: StoreRead> Ledger<C, S> {
 }
 
 impl<C: Chart, S: Store> Ledger<C, S> {
+    /// One group: one batch, one fsync. Nothing is visible before the write returns.
     fn append_at(
         &mut self,
         time: UnixTime,
-        group: &[C::Cause],
+        causes: &[C::Cause],
         written: &mut dyn FnMut(&Batch),
     ) -> Result<Vec<Outcome>, LedgerError> {
-        if self.head != Head::START {
-            loop {
-                let due = self.chart.due(&self.state(), time, DUE_MAX)?;
-                if due.is_empty() {
-                    break;
-                }
-                let outcomes = self.commit(time, &due, written)?;
-                if let Some(refusal) = outcomes.iter().find_map(Outcome::refusal) {
-                    return Err(LedgerError::DueRefused { refusal });
-                }
-            }
+        let mut due = self.due(time, causes.len())?;
+        let mut group = Group::new(&*self.chart, &self.store, self.head, time);
+        let mut outcomes = Vec::with_capacity(causes.len());
+        if causes.is_empty() {
+            group.enter_due(&mut due, DUE_MAX)?;
         }
-        self.commit(time, group, written)
-    }
-
-    /// One group: one batch, one fsync. Nothing is visible before the write returns.
-    fn commit(
-        &mut self,
-        time: UnixTime,
-        group: &[C::Cause],
-        written: &mut dyn FnMut(&Batch),
-    ) -> Result<Vec<Outcome>, LedgerError> {
-        let mut state = State::new(&self.store);
-        let mut head = self.head;
-        let mut outcomes = Vec::with_capacity(group.len());
-        assert!(time >= head.time, "ledger time never goes back");
-        for cause in group {
-            let sequence = head.next;
-            let at = Position { sequence, time };
-            outcomes.push(match self.chart.apply(&mut state, at, cause)? {
-                Verdict::Answer(outcome) => outcome,
-                Verdict::Enter { refusal, postings } => {
-                    let bytes = seal::<C>(head, time, cause, refusal, postings);
-                    head = head.after(&bytes, time);
-                    state.put(Table::Entry, sequence_key(sequence), bytes);
-                    Outcome::Entered { sequence, refusal }
-                }
-            });
-        }
-        if head != self.head {
-            state.put_row(HEAD_KEY.to_vec(), &head);
-            let signed = self.chart.head_signer().map(|signer| signer.sign(&head));
-            if let Some(signed) = &signed {
-                state.put_row(sequence_key(head.next), signed);
+        for cause in causes {
+            let room = DUE_BEFORE_CAUSE_MAX.saturating_sub(due.in_a_row);
+            group.enter_due(&mut due, room)?;
+            let outcome = match C::refuse_asked(cause) {
+                Some(refusal) => Outcome::Refused(refusal),
+                None => group.apply(cause)?,
+            };
+            if matches!(outcome, Outcome::Entered { .. }) {
+                due.in_a_row = 0;
             }
+            outcomes.push(outcome);
+        }
+        assert_eq!(outcomes.len(), causes.len(), "one outcome for each cause");
+        let is_behind = !due.causes.is_empty();
+        if let Some((batch, head)) = group.finish() {
             self.check_end()?;
-            let batch = state.into_batch();
-            let signed = signed.map(|signed| signed.body);
-            seal::assert_batch(&batch, (self.head, head), signed, &outcomes);
             self.store.write(&batch, Durability::Synced)?;
             self.head = head;
             written(&batch);
-        } else {
-            assert!(state.is_unchanged(), "what makes no entry changes nothing");
         }
-        assert_eq!(outcomes.len(), group.len(), "one outcome for each cause");
+        self.is_behind = is_behind;
         Ok(outcomes)
+    }
+
+    /// What has fallen due by `time`, as far as a group of `len` causes may enter it and one more,
+    /// and how many of its kind end the ledger already.
+    fn due(&self, time: UnixTime, len: usize) -> Result<Due<C::Cause>, LedgerError> {
+        let mut due = Due::none();
+        if self.head == Head::START {
+            return Ok(due);
+        }
+        let limit = match len {
+            0 => DUE_MAX,
+            len => len.saturating_mul(DUE_BEFORE_CAUSE_MAX),
+        };
+        let found = self
+            .chart
+            .due(&self.state(), time, limit.saturating_add(1))?;
+        if let Some(first) = found.first() {
+            let kind = C::kind(first);
+            let tail = u64::try_from(DUE_BEFORE_CAUSE_MAX).unwrap_or(u64::MAX);
+            let from = Sequence::new(self.head.next.get().saturating_sub(tail));
+            let tail = self.entries(from, DUE_BEFORE_CAUSE_MAX)?;
+            due.in_a_row = tail
+                .iter()
+                .rev()
+                .take_while(|entry| entry.kind == kind)
+                .count();
+        }
+        due.causes = found.into();
+        Ok(due)
     }
 
     /// The last entry is there and none follows it: this is the only writer.

@@ -114,19 +114,19 @@ impl<'a> State<'a> {
             .transpose()
     }
 
-    /// The first rows of `table` from `from` on in key order, at most `limit`, of a state that
-    /// nothing was changed in yet.
+    /// The first rows of `table` from `from` up to `until` (exclusive) in key order, at most
+    /// `limit`, of a state that nothing was changed in yet.
     pub fn first(
         &self,
         table: Table,
-        from: &[u8],
+        (from, until): (&[u8], &[u8]),
         limit: usize,
     ) -> Result<Vec<KeyValue>, LedgerError> {
         assert!(
             self.changes.is_empty(),
             "rows are listed before they change"
         );
-        Ok(self.store.scan(table, from, None, limit)?)
+        Ok(self.store.scan(table, from, Some(until), limit)?)
     }
 
     /// An account's totals; zero if nothing was ever posted to it.

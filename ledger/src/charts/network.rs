@@ -128,8 +128,10 @@ impl<S: Store> NetworkLedger<S> {
     }
 
     /// Carries out a group of orders and claims in arrival order, as one batch that is fsynced, and
-    /// marked, when this returns; one outcome each. What has fallen due by `now` is entered first,
-    /// so an empty group is how time passes. An expiry that is not due is refused.
+    /// marked, when this returns; one outcome each. Of the locks that have ended by `now`,
+    /// [`DUE_BEFORE_CAUSE_MAX`](crate::ledger::DUE_BEFORE_CAUSE_MAX) at most are ended before each,
+    /// and [`DUE_MAX`](crate::ledger::DUE_MAX) by an empty group, which is how time passes. An
+    /// expiry that is asked for is refused.
     pub fn append(
         &mut self,
         now: UnixTime,
@@ -237,6 +239,11 @@ impl<S: StoreRead> NetworkLedger<S> {
     /// The key that certifies its lines, for whoever seals answers that speak of them.
     pub fn share_key(&self) -> Arc<Identity> {
         self.ledger.chart().share_settlement()
+    }
+
+    /// Whether the newest group left locks whose time had passed by then.
+    pub fn is_behind(&self) -> bool {
+        self.ledger.is_behind()
     }
 
     /// Why nothing can be appended any more.

@@ -1,6 +1,8 @@
 //! Makes a ledger again from its entries and compares everything: an audit that trusts nobody.
 
-use super::{Chart, HEAD_KEY, Head, Ledger, LedgerError, Position, Verdict, seal};
+use super::{
+    Chart, DUE_BEFORE_CAUSE_MAX, HEAD_KEY, Head, Ledger, LedgerError, Position, Verdict, seal,
+};
 use crate::account::{AccountId, AccountRow, Commodity};
 use crate::entry::{Entry, EntryHash};
 use crate::layout::LayoutError;
@@ -82,7 +84,7 @@ pub enum CheckError {
         /// Where.
         sequence: Sequence,
     },
-    /// Something had fallen due before it and was not entered.
+    /// Something had fallen due before it and was not entered, nor enough of what fell due earlier.
     #[error("something fell due before entry {sequence} and was not entered")]
     Overdue {
         /// Where.
@@ -251,6 +253,8 @@ struct Replay<'a, C> {
     chart: &'a C,
     rows: Memory,
     head: Head,
+    /// How many entries at its end had fallen due by themselves.
+    due_in_a_row: usize,
     /// Where the newest head that was verified was signed.
     signed: Option<Sequence>,
     signed_head_count: u64,
@@ -262,6 +266,7 @@ impl<'a, C: Chart> Replay<'a, C> {
             chart,
             rows: Memory::new(),
             head: Head::START,
+            due_in_a_row: 0,
             signed: None,
             signed_head_count: 0,
         }
@@ -278,10 +283,8 @@ impl<'a, C: Chart> Replay<'a, C> {
             if cause != self.chart.genesis() {
                 return Err(CheckError::Different { sequence });
             }
-        } else if let Some(due) = self.chart.due(&state, entry.time, 1)?.pop()
-            && due != cause
-        {
-            return Err(CheckError::Overdue { sequence });
+        } else {
+            self.due_in_a_row = self.check_due(&state, &entry, &cause)?;
         }
         let at = Position {
             sequence,
@@ -293,7 +296,7 @@ impl<'a, C: Chart> Replay<'a, C> {
                 refusal: outcome.refusal(),
             }),
             Verdict::Enter { refusal, postings } => {
-                if seal::<C>(self.head, entry.time, &cause, refusal, postings) != bytes {
+                if seal::seal::<C>(self.head, entry.time, &cause, refusal, postings) != bytes {
                     return Err(CheckError::Different { sequence });
                 }
                 self.head = self.head.after(bytes, entry.time);
@@ -302,6 +305,28 @@ impl<'a, C: Chart> Replay<'a, C> {
                 Ok(self.rows.write(&batch, Durability::Written)?)
             }
         }
+    }
+
+    /// What fell due stands in its order, and nothing else before enough of it does. Returns how
+    /// much of it stands in a row once `entry` does.
+    fn check_due(
+        &self,
+        state: &State<'_>,
+        entry: &Entry,
+        cause: &C::Cause,
+    ) -> Result<usize, CheckError> {
+        let Some(due) = self.chart.due(state, entry.time, 1)?.pop() else {
+            return Ok(0);
+        };
+        if due == *cause {
+            return Ok(self.due_in_a_row.saturating_add(1));
+        }
+        let is_out_of_order = C::kind(&due) == entry.kind;
+        if is_out_of_order || self.due_in_a_row < DUE_BEFORE_CAUSE_MAX {
+            let sequence = entry.sequence;
+            return Err(CheckError::Overdue { sequence });
+        }
+        Ok(0)
     }
 
     fn check_link(&self, entry: &Entry) -> Result<(), CheckError> {

@@ -195,6 +195,7 @@ impl<C: Chart, S: Store> Ledger<C, S> {
             chart: Arc::new(chart),
             store,
             head,
+            is_behind: false,
             poison: None,
         }
     }

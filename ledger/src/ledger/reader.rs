@@ -27,6 +27,7 @@ impl<C: Chart> LedgerReader<C> {
             chart: Arc::clone(&self.chart),
             store,
             head,
+            is_behind: false,
             poison: None,
         })
     }

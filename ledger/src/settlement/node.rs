@@ -301,9 +301,15 @@ impl<S: Store> SettlementNode<S> {
         }
     }
 
-    /// Lets time pass: what has fallen due by `now` is entered.
+    /// Lets time pass: of the locks whose time has passed by `now`, up to
+    /// [`DUE_MAX`](crate::ledger::DUE_MAX) are ended.
     pub fn tick(&mut self, now: UnixTime) -> Result<(), LedgerError> {
         self.ledger.append(now, &[]).map(drop)
+    }
+
+    /// Whether there are more of them: time may pass again at once.
+    pub fn is_behind(&self) -> bool {
+        self.ledger.is_behind()
     }
 
     /// The accounts that got lines since this was asked last.

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod codecs;
+mod expiries;
 mod laws;
 mod link;
 mod network;

@@ -345,7 +345,8 @@ fn network_ledger_agrees_at_the_end_of_time() {
     }
 }
 
-/// More locks end at once than a ledger enters in one batch.
+/// More locks end at once than a ledger enters in one batch, and meanwhile they are claimed from,
+/// closed and renewed, and others are opened.
 #[test]
 fn many_locks_end_at_once_as_in_the_book() {
     let mut schedule = Schedule::new(0);
@@ -372,7 +373,16 @@ fn many_locks_end_at_once_as_in_the_book() {
     }
     assert_eq!(schedule.book.reserved(1), 360 * 3);
     schedule.now += 10_000;
-    schedule.try_group(&[]);
-    assert_eq!(schedule.book.reserved(1), 0);
+    for _ in 0..9 {
+        let attempts: Vec<_> = (0..3).map(|_| schedule.attempt(&[])).collect();
+        schedule.try_group(&attempts);
+    }
+    assert!(schedule.book.reserved(1) > 0, "some wait");
+    for _ in 0..2 {
+        schedule.try_group(&[]);
+    }
+    let own = schedule.book.locks.values();
+    let waiting = own.filter(|lock| !lock.is_closed && lock.expires_at < schedule.now.into());
+    assert_eq!(waiting.count(), 0);
     schedule.compare_the_rest();
 }

@@ -29,6 +29,7 @@ use seedbank_ledger::settlement::{
 use seedbank_ledger::statement::Operation;
 use seedbank_ledger::store::{Snapshot, Store};
 use seedbank_ledger::{NodeId, Sequence, UnixTime};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::inbox::Stopping;
@@ -321,7 +322,7 @@ struct Thread<S> {
 impl<S: Store> Thread<S> {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut group = Vec::new();
-        while let Some(first) = queue.blocking_recv() {
+        while let Some(first) = self.next(&mut queue) {
             let mut job = Some(first);
             while let Some(next) = job.take() {
                 match next {
@@ -334,11 +335,7 @@ impl<S: Store> Thread<S> {
                     }
                     // Time passes with the group.
                     Job::Tick if !group.is_empty() => {}
-                    Job::Tick => {
-                        // Why it failed, if it did, is told below.
-                        let _ = self.node.tick(self.now());
-                        self.tell();
-                    }
+                    Job::Tick => self.pass_time(),
                 }
                 if group.len() < GROUP_MAX {
                     job = queue.try_recv().ok();
@@ -346,6 +343,24 @@ impl<S: Store> Thread<S> {
             }
             self.enter(std::mem::take(&mut group));
         }
+    }
+
+    /// Waits for the next job, and as long as nobody asks, ends locks whose time has passed.
+    fn next(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        while self.node.is_behind() {
+            match queue.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Empty) => self.pass_time(),
+                Err(TryRecvError::Disconnected) => return None,
+            }
+        }
+        queue.blocking_recv()
+    }
+
+    fn pass_time(&mut self) {
+        // Why it failed, if it did, is told below.
+        let _ = self.node.tick(self.now());
+        self.tell();
     }
 
     /// Enters a group, and tells each of it once all of it is durable.

@@ -21,7 +21,7 @@ use crate::signed::head::HeadSigner;
 use crate::signed::lock::LockId;
 use crate::state::{Row as _, State, sequence_key};
 use crate::statement::Operation;
-use crate::store::{Table, for_each};
+use crate::store::{KeyValue, Table, for_each};
 use crate::time::UnixTime;
 use crate::units::{MicroCredits, Sequence};
 
@@ -143,17 +143,26 @@ impl Chart for NetworkChart {
         now: UnixTime,
         limit: usize,
     ) -> Result<Vec<NetworkCause>, LedgerError> {
-        let mut due = Vec::new();
         let from = expiries_from(state)?;
-        for (key, _) in state.first(Table::Expiry, &from, limit)? {
-            let (returns_at, lock_id) = read_expiry(&key)?;
-            if now <= returns_at {
-                break;
-            }
+        let until = expiry_key_at(now, LockId::new(0));
+        let expiry = |(key, _): &KeyValue| {
+            let (returns_at, lock_id) = read_expiry(key)?;
+            assert!(returns_at < now, "a lock ends when its time has passed");
             let expiry = Box::new(Operation::Expiry(lock_id));
-            due.push(NetworkCause::Operation(expiry));
+            Ok(NetworkCause::Operation(expiry))
+        };
+        let due = state.first(Table::Expiry, (&from, &until), limit)?;
+        due.iter().map(expiry).collect()
+    }
+
+    fn refuse_asked(cause: &NetworkCause) -> Option<Refusal> {
+        match cause {
+            NetworkCause::Operation(operation) => match operation.as_ref() {
+                Operation::Expiry(_) => Some(Refusal::NotParty),
+                Operation::Order(_) | Operation::Claim(_) => None,
+            },
+            NetworkCause::Genesis(_) => None,
         }
-        Ok(due)
     }
 
     fn apply(
@@ -208,7 +217,8 @@ pub(super) fn supply(state: &State<'_>) -> Result<MicroCredits, LedgerError> {
 }
 
 /// Where the first expiry can stand. All before it were entered, and a store that steps over what
-/// they left behind does so for every group: 24 h of closed and renewed locks.
+/// they left behind does so for every group: 24 h of closed and renewed locks. They are entered in
+/// the order of their keys, and no lock comes to end before settlement time.
 fn expiries_from(state: &State<'_>) -> Result<Vec<u8>, LedgerError> {
     let head: Option<Head> = state.row(HEAD_KEY)?;
     let last = head.and_then(|head| head.last());
@@ -217,13 +227,17 @@ fn expiries_from(state: &State<'_>) -> Result<Vec<u8>, LedgerError> {
         // An auditor's replay keeps no entries.
         return Ok(Vec::new());
     };
-    if last.kind != EntryKind::LockExpiry {
-        // Whatever had fallen due by then was entered before it.
-        return Ok(expiry_key_at(last.time, LockId::new(0)));
-    }
+    let before = last.sequence.get().checked_sub(1).map(Sequence::new);
+    let before = before.map(|before| state.entry(before)).transpose()?;
+    let time = last.time;
+    let mut newest = [Some(last), before.flatten()].into_iter().flatten();
+    let Some(expiry) = newest.find(|entry| entry.kind == EntryKind::LockExpiry) else {
+        // Nothing that had fallen due by the last was left: some of it would stand before it.
+        return Ok(expiry_key_at(time, LockId::new(0)));
+    };
     // The rest of what fell due with it may wait still, behind it.
-    let unreadable = |error| LedgerError::row(Table::Entry, &sequence_key(last.sequence), error);
-    let operation = Operation::from_bytes(last.kind, &last.cause).map_err(unreadable)?;
+    let unreadable = |error| LedgerError::row(Table::Entry, &sequence_key(expiry.sequence), error);
+    let operation = Operation::from_bytes(expiry.kind, &expiry.cause).map_err(unreadable)?;
     let Operation::Expiry(lock_id) = operation else {
         return Ok(Vec::new());
     };

@@ -17,9 +17,10 @@
 //! `InsufficientCredit`, `LockUnknown`, `LockClosed` (closed, or settlement time > `expires_at`),
 //! `NotParty` (not the payer), `LockExists` (the pair has a newer lock), `BadLifetime` (> the
 //! limit), `KeyRotated` (payer) |
-//! | `CloseLock` | `LockUnknown`, `LockClosed`, `NotParty` (not the payee) |
-//! | `RotateKey` | `SameParty`, `KeyRotated` (handed over to another key before; or `to` was handed
-//! over itself), `BadKey` (`to`) |
+//! | `CloseLock` | `LockUnknown`, `LockClosed` (closed, or past expiry and grace), `NotParty` (not
+//! the payee) |
+//! | `RotateKey` | `SameParty`, `KeyRotated` (handed over before: to another key, or nothing is
+//! available; not handed over before: `to` was), `BadKey` (`to`) |
 //! | Grant | `NotIssuer`, `BadAmount` (0, or > the limit), `Overflow` (supply past
 //! [`SUPPLY_MAX`](super::SUPPLY_MAX)), `KeyRotated` (either side), `BadKey` (receiver) |
 //! | Burn | `NotIssuer`, `BadAmount` (0), `InsufficientCredit`, `KeyRotated` |
@@ -257,15 +258,18 @@ impl Ordered<'_, '_> {
 
     fn close_lock(&self, lock_id: LockId) -> Result<Change, ChangeStop> {
         let known = lock(self.state, lock_id)?.ok_or(Refusal::LockUnknown)?;
-        refuse_if(known.closed, Refusal::LockClosed)?;
+        let is_over = known.closed || self.at.time > known.returns_at();
+        refuse_if(is_over, Refusal::LockClosed)?;
         refuse_if(known.payee != self.account, Refusal::NotParty)?;
         Ok(returned(lock_id, known))
     }
 
     fn rotate_key(&self, to: NodeId) -> Result<Change, ChangeStop> {
         refuse_if(to == self.account, Refusal::SameParty)?;
+        let all = available(self.state, &self.account)?;
         let is_barred = match self.owner.rotated_to {
-            Some(successor) => successor != to,
+            // What moves nothing any more would be a line of the successor's that costs nobody.
+            Some(successor) => successor != to || all.is_zero(),
             None => owner(self.state, &to)?.rotated_to.is_some(),
         };
         refuse_if(is_barred, Refusal::KeyRotated)?;
@@ -273,7 +277,7 @@ impl Ordered<'_, '_> {
         let change = Change::moving(
             AccountId::Available(self.account),
             AccountId::Available(to),
-            available(self.state, &self.account)?,
+            all,
             &[self.account, to],
         );
         Ok(Change {

@@ -358,7 +358,7 @@ fn endings(of: &mut Settling, first: LockId) {
     );
     let close = OrderKind::CloseLock { lock_id };
     of.order("closed after it", 2, close, Some(Refusal::LockClosed));
-    of.order("handed over", 1, OrderKind::RotateKey { to: id(9) }, None);
+    hand_overs(of);
     let gone = Some(Refusal::KeyRotated);
     of.order("credit for a key that was left", ISSUER, grant(1, 5), gone);
     let [order_4, order_1, past_prime, no_point] = nobodies();
@@ -383,6 +383,24 @@ fn endings(of: &mut Settling, first: LockId) {
     standing(of);
 }
 
+/// A key is left once, and what comes in since follows, if there is any.
+fn hand_overs(of: &mut Settling) {
+    let gone = Some(Refusal::KeyRotated);
+    let to = |account: u8| OrderKind::RotateKey { to: id(account) };
+    let lock_id = of.next_lock();
+    of.order("a lock of one that leaves", 1, open_lock(2, 3), None);
+    of.order("handed over", 1, to(9), None);
+    of.again("the same hand-over again", Known);
+    of.order("nothing handed over to the same key", 1, to(9), gone);
+    of.order("handed over to another key", 1, to(8), gone);
+    of.order("the successor leaves too", 9, to(7), None);
+    let close = OrderKind::CloseLock { lock_id };
+    of.order("what is left of the lock returns", 2, close, None);
+    of.order("and follows to the successor", 1, to(9), None);
+    of.order("which hands it on", 9, to(7), None);
+    of.order("handed over to a key that was left", 2, to(9), gone);
+}
+
 /// Nothing is entered of a key that never had anything, until it has.
 fn standing(of: &mut Settling) {
     let mut late = order(5, 1, transfer(2, 1)).body;
@@ -399,6 +417,39 @@ fn standing(of: &mut Settling) {
     of.order("a lock for another stranger", 2, open_lock(6, 1), None);
     let close = OrderKind::CloseLock { lock_id };
     of.order("which gives it back", 6, close, None);
+    many_ends(of);
+}
+
+/// Twenty-one locks end, by their ends and then by their numbers: 8 in a row before an order or
+/// claim, until none is left.
+fn many_ends(of: &mut Settling) {
+    of.order("an account of many locks", ISSUER, grant(3, 100), None);
+    let lock = |payee: u8, ttl_secs| OrderKind::OpenLock {
+        payee: id(payee),
+        amount: cr(2),
+        ttl_secs,
+    };
+    let first = of.next_lock().get();
+    for payee in 10..31 {
+        // The last ones end first.
+        let ttl_secs = if payee < 28 { 60 } else { 59 };
+        of.order("one of many locks", 3, lock(payee, ttl_secs), None);
+    }
+    let (waits, lock_id) = (27, LockId::new(first + 17));
+    of.now = of.now.plus_secs(61 + crate::world::GRACE);
+    of.order("8 of 21 end before it", 3, transfer(2, 100 - 42), None);
+    let channel = channel(&of.ledger, lock_id, 3, waits);
+    let late = claim(lock_id, waits, receipt(&channel, 3, 1, 1));
+    let late = Operation::Claim(late);
+    let over = Refused(Refusal::LockClosed);
+    of.put("a claim on one that waits, which ends 8", late, over);
+    of.again("again, which ends none", over);
+    let poor = Some(Refusal::InsufficientCredit);
+    let close = OrderKind::CloseLock { lock_id };
+    let closed = Some(Refusal::LockClosed);
+    of.order("closed while it waits", waits, close, closed);
+    of.order("the last 5 end before it", 3, transfer(2, 43), poor);
+    of.order("all has returned", 3, transfer(2, 42), None);
 }
 
 pub(super) fn settlement() -> Value {

@@ -188,7 +188,7 @@ impl Schedule {
                 let by = if self.draw.chance(75) { payee } else { me };
                 (by, Wish::CloseLock(number))
             }
-            30 if self.draw.chance(60) => (me, Wish::RotateKey(self.receiver(20))),
+            30 if self.draw.chance(60) => self.hand_over(me),
             30..38 => {
                 let issuer = self.draw.of(&[0, 1]);
                 let by = if self.draw.chance(90) { issuer } else { me };
@@ -206,6 +206,19 @@ impl Schedule {
                 (by, Wish::Burn(self.amount(has)))
             }
         }
+    }
+
+    /// Somebody's first, or the same again of an account that was handed over, whatever it has.
+    fn hand_over(&mut self, me: Party) -> (Party, Wish) {
+        let accounts = self.book.accounts.iter();
+        let left: Vec<(Party, Party)> = accounts
+            .filter_map(|(party, account)| Some((*party, account.heir?)))
+            .collect();
+        if !left.is_empty() && self.draw.chance(40) {
+            let (by, to) = self.draw.of(&left);
+            return (by, Wish::RotateKey(to));
+        }
+        (me, Wish::RotateKey(self.receiver(20)))
     }
 
     fn claim_try(&mut self) -> ClaimTry {

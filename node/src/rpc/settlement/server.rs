@@ -57,7 +57,7 @@ const BACKLOG_MAX: usize = 2;
 /// Requests that one address may send at once, and the time in which one comes back.
 const ADDR_BURST: u64 = 2_000;
 const ADDR_REFILL: Duration = Duration::from_millis(2);
-/// Signed reads that one key may send at once, and the time in which one comes back.
+/// Signed reads of one key that one address may send at once, and the time in which one comes back.
 const READ_BURST: u64 = 500;
 const READ_REFILL: Duration = Duration::from_millis(20);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -117,7 +117,8 @@ struct SettlementApi {
 pub(super) struct Shared {
     keeper: Keeper,
     orders: CallerLimiter<NodeId>,
-    reads: CallerLimiter<NodeId>,
+    /// For each address of its own: who overheard a question asks it again from elsewhere.
+    reads: CallerLimiter<(NodeId, Host)>,
     addrs: CallerLimiter<Host>,
     watches: Arc<Semaphore>,
     watchers: Crowds,
@@ -212,7 +213,7 @@ impl Shared {
         let now = Instant::now();
         let is_read = matches!(question, SettlementRequest::Read(_));
         let admitted = if is_read {
-            self.reads.take(signer, 1, now)
+            self.reads.take((signer, from), 1, now)
         } else {
             self.orders.admit(&signer, now)
         };

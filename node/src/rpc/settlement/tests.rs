@@ -564,6 +564,28 @@ async fn what_a_key_signed_before_uses_up_nothing_of_it_however_often_it_is_repe
     assert_eq!(network.submit(1, new).await.refusal, None);
 }
 
+/// Over plain http questions are overheard, and good for minutes: who repeats one from elsewhere
+/// uses up nothing of the key's that signed it, and not more than one key's share.
+#[tokio::test]
+async fn a_read_that_is_repeated_from_elsewhere_uses_up_nothing_of_its_key() {
+    let network = Network::start();
+    let (_stop, stopping) = watch::channel(false);
+    let shared = Arc::new(Shared::new(network.keeper.clone(), stopping));
+    let [own, elsewhere] = [2, 3].map(|host| AddressGroup::of([127, 0, 0, host].into()));
+    let asked = || read(1, ReadKind::Account);
+    let mut answered = 0;
+    let failure = loop {
+        match shared.answer(elsewhere, asked()).await {
+            Ok(_) => answered += 1,
+            Err(failure) => break failure,
+        }
+        assert!(answered < 10_000, "never refused");
+    };
+    assert!(answered >= 500, "{answered}");
+    assert_eq!(failure.reason, ErrorReason::RateLimited);
+    shared.answer(own, asked()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_watcher_sees_what_is_there_and_then_what_comes() {
     let network = Network::start();

@@ -6,6 +6,7 @@ use std::thread::ThreadId;
 
 use seedbank_ledger::genesis::Genesis;
 use seedbank_ledger::identity::{Ed25519, SecretKey, SignatureError, SignatureScheme};
+use seedbank_ledger::ledger::DUE_MAX;
 use seedbank_ledger::refusal::Refusal;
 use seedbank_ledger::settlement::codec::{AnswerBody, OperationAnswer, Statement};
 use seedbank_ledger::signed::Body as _;
@@ -32,19 +33,21 @@ fn genesis() -> Genesis {
     Genesis::parse(&text).unwrap()
 }
 
-fn grant(network_id: NetworkId, nonce: u64, to: u8) -> SignedOrder {
+fn order(network_id: NetworkId, by: u8, nonce: u64, kind: OrderKind) -> SignedOrder {
     let order = Order {
         network_id,
-        account: key(202).id(),
+        account: key(by).id(),
         nonce,
-        valid_until: NOW.plus_secs(60),
-        kind: OrderKind::Grant {
-            to: key(to).id(),
-            amount: MicroCredits::new(5),
-        },
+        valid_until: UnixTime::from_secs(u64::MAX),
+        kind,
         memo_hash: [0; 32],
     };
-    order.sign(&key(202))
+    order.sign(&key(by))
+}
+
+fn grant(network_id: NetworkId, nonce: u64, to: u8) -> SignedOrder {
+    let (to, amount) = (key(to).id(), MicroCredits::new(5));
+    order(network_id, 202, nonce, OrderKind::Grant { to, amount })
 }
 
 /// Asks in the name of `key`; who signed is looked at by whoever lets questions in.
@@ -220,6 +223,54 @@ async fn l7_reads_wait_for_no_group_and_see_nothing_of_it() {
             .unwrap()
             .contains(&thread.thread().id())
     );
+    drop(keeper);
+    thread.join().unwrap();
+}
+
+/// Locks that ended together are ended while nobody asks for anything; whoever does waits for one
+/// batch of them.
+#[tokio::test]
+async fn locks_that_ended_together_hold_up_nobody_and_need_nobody() {
+    const LOCKS: u64 = 2 * DUE_MAX as u64 + 100;
+    let (store, genesis) = (Gated::default(), genesis());
+    let (network_id, grace) = (genesis.network_id(), genesis.limits.lock_grace_secs);
+    let settlement = Identity::from_secret(SETTLEMENT);
+    let mut ledger = NetworkLedger::found(store.clone(), genesis, settlement, NOW).unwrap();
+    let (to, amount) = (key(202).id(), MicroCredits::new(LOCKS));
+    let own = OrderKind::Grant { to, amount };
+    let mut opening = vec![order(network_id, 202, 1, own)];
+    for nonce in 2..LOCKS + 2 {
+        let mut secret = [9; 32];
+        secret[..8].copy_from_slice(&nonce.to_le_bytes());
+        let open = OrderKind::OpenLock {
+            payee: Identity::from_secret(secret).id(),
+            amount: MicroCredits::new(1),
+            ttl_secs: 60,
+        };
+        opening.push(order(network_id, 202, nonce, open));
+    }
+    let opening: Vec<_> = opening.into_iter().map(Operation::Order).collect();
+    let opened = ledger.append(NOW, &opening).unwrap();
+    assert!(opened.iter().all(|outcome| outcome.refusal().is_none()));
+    let end = NOW.plus_secs(60 + u64::from(grace) + 1);
+    let (keeper, thread) = Keeper::start(ledger, None, move || end).unwrap();
+    let mut lines = keeper.lines(key(202).id());
+    store.shut(true);
+    keeper.tick();
+    let (random, order) = ([0; 16], grant(network_id, LOCKS + 2, 1));
+    let asked = SettlementRequest::Submit { random, order };
+    let mut asking = Box::pin(keeper.ask(asked));
+    assert!(poll_once(asking.as_mut()).await.is_none());
+    store.shut(false);
+    let AnswerBody::Operation(told) = asking.await.unwrap().answer.body else {
+        panic!("an order was given");
+    };
+    assert_eq!(told.refusal, None);
+    let before = 2 + LOCKS; // the genesis, a grant and what opened the locks
+    assert_eq!(told.sequence, Some(Sequence::new(before + DUE_MAX as u64)));
+    while keeper.overview().await.unwrap().entry_count < before + LOCKS + 1 {
+        lines.changed().await.unwrap();
+    }
     drop(keeper);
     thread.join().unwrap();
 }
