@@ -571,7 +571,7 @@ async fn a_read_that_is_repeated_from_elsewhere_uses_up_nothing_of_its_key() {
     let network = Network::start();
     let (_stop, stopping) = watch::channel(false);
     let shared = Arc::new(Shared::new(network.keeper.clone(), stopping));
-    let [own, elsewhere] = [2, 3].map(|host| AddressGroup::of([127, 0, 0, host].into()));
+    let [own, elsewhere] = [2, 3].map(|host| Host::of([10, 0, 0, host].into()));
     let asked = || read(1, ReadKind::Account);
     let mut answered = 0;
     let failure = loop {
