@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Args, SimCommand};
+use args::{SimArgs, SimCommand};
 
 /// The command was understood and could not be done.
 const FAILED: u8 = 1;
@@ -32,12 +32,12 @@ const REFUTED: u8 = 8;
 
 /// Why a command failed.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct SimFailure {
     code: u8,
     problem: String,
 }
 
-impl Failure {
+impl SimFailure {
     fn usage(problem: impl fmt::Display) -> Self {
         Self {
             code: USAGE,
@@ -55,10 +55,10 @@ impl Failure {
 
 /// Runs one command line.
 pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(args) {
+    let args = match SimArgs::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => {
-            // Help goes to standard output, mistakes to standard error. A closed pipe is no failure.
+            // Help goes to standard output, mistakes to standard error; a closed pipe is none.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
         }

@@ -15,7 +15,7 @@ pub const RUNS_MAX: usize = 1_000_000;
 
 /// A field of a scenario and what it is set to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Setting {
+pub struct FieldSetting {
     /// Where: keys with dots between, names in place of positions.
     pub path: String,
     /// What; `None`: it is left out.
@@ -28,7 +28,7 @@ pub struct Design {
     base: Table,
     file: String,
     /// What each variant sets.
-    pub variants: Vec<Vec<Setting>>,
+    pub variants: Vec<Vec<FieldSetting>>,
     /// Under which seeds.
     pub seeds: Vec<u64>,
 }
@@ -60,7 +60,7 @@ impl From<ScenarioError> for DesignError {
     }
 }
 
-impl Setting {
+impl FieldSetting {
     /// Reads `PATH=VALUE`; a value that is no number, truth or table is a text, and none leaves the
     /// field out.
     ///
@@ -81,7 +81,7 @@ impl Setting {
     /// Reads `PATH=VALUE,VALUE…`: one setting for each value. A list of tables is not split.
     ///
     /// # Errors
-    /// As [`Setting::parse`].
+    /// As [`FieldSetting::parse`].
     pub fn parse_several(text: &str) -> Result<Vec<Self>, DesignError> {
         let Self { path, value } = Self::parse(text)?;
         let values = match &value {
@@ -123,8 +123,8 @@ impl Design {
 
     /// Every variant so far with each of these settings.
     #[must_use]
-    pub fn crossed_with(mut self, settings: &[Setting]) -> Self {
-        let with = |variant: &Vec<Setting>, setting: &Setting| {
+    pub fn crossed_with(mut self, settings: &[FieldSetting]) -> Self {
+        let with = |variant: &Vec<FieldSetting>, setting: &FieldSetting| {
             let mut variant = variant.clone();
             variant.push(setting.clone());
             variant
@@ -163,7 +163,7 @@ impl Design {
         Ok(runs)
     }
 
-    fn scenario(&self, settings: &[Setting]) -> Result<Scenario, DesignError> {
+    fn scenario(&self, settings: &[FieldSetting]) -> Result<Scenario, DesignError> {
         let mut table = self.base.clone();
         for setting in settings {
             set(&mut table, setting)?;
@@ -180,7 +180,7 @@ impl Design {
 }
 
 /// What a variant is called: its settings, or `as written`.
-pub fn label(settings: &[Setting]) -> String {
+pub fn label(settings: &[FieldSetting]) -> String {
     if settings.is_empty() {
         return "as written".to_owned();
     }
@@ -190,7 +190,7 @@ pub fn label(settings: &[Setting]) -> String {
             .map_or_else(|| value.to_string(), str::to_owned)
     };
     let each = settings.iter();
-    let text = |setting: &Setting| setting.value.as_ref().map_or_else(String::new, text);
+    let text = |setting: &FieldSetting| setting.value.as_ref().map_or_else(String::new, text);
     let each = each.map(|setting| format!("{}={}", setting.path, text(setting)));
     each.collect::<Vec<_>>().join(" ")
 }
@@ -203,7 +203,7 @@ impl PlannedRun {
 }
 
 /// Sets one field. Tables on the way are made; of an array of tables the one of that name is meant.
-fn set(table: &mut Table, setting: &Setting) -> Result<(), DesignError> {
+fn set(table: &mut Table, setting: &FieldSetting) -> Result<(), DesignError> {
     let mut keys = setting.path.split('.').peekable();
     let mut place = table;
     while let Some(key) = keys.next() {
@@ -259,8 +259,8 @@ mod tests {
         Design::of("base", BASE).unwrap()
     }
 
-    fn several(text: &str) -> Vec<Setting> {
-        Setting::parse_several(text).unwrap()
+    fn several(text: &str) -> Vec<FieldSetting> {
+        FieldSetting::parse_several(text).unwrap()
     }
 
     #[test]
@@ -298,18 +298,18 @@ mod tests {
             problem("network.grant.x=1"),
             "base with network.grant.x=1: invalid type: map, expected a string"
         );
-        assert!(Setting::parse("nothing").is_err());
+        assert!(FieldSetting::parse("nothing").is_err());
     }
 
     #[test]
     fn values_are_read_as_toml_reads_them() {
-        let value = |text| Setting::parse(text).unwrap().value.unwrap();
+        let value = |text| FieldSetting::parse(text).unwrap().value.unwrap();
         assert_eq!(value("a=5"), Value::Integer(5));
         assert_eq!(value("a=true"), Value::Boolean(true));
         assert_eq!(value("a=1MB/s"), Value::String("1MB/s".to_owned()));
         let table = value("a={ kind = \"flash\", within = \"5s\" }");
         assert_eq!(table["within"].as_str(), Some("5s"));
-        assert_eq!(Setting::parse("a=").unwrap().value, None);
+        assert_eq!(FieldSetting::parse("a=").unwrap().value, None);
         let without = design()
             .crossed_with(&several("population.payer.boost.budget=1cr"))
             .crossed_with(&several("population.payer.boost="));

@@ -101,7 +101,8 @@ impl Frame {
         self.len() == 0
     }
 
-    /// As CSV (RFC 4180, lines end in a line feed): a header, then a line for each row. Empty: none.
+    /// As CSV (RFC 4180, but lines end in a line feed): a header, then a line for each row; an
+    /// empty field is none.
     pub fn to_csv(&self) -> String {
         let names = self.columns.iter().map(|(name, _)| name.as_str());
         let mut csv = names.collect::<Vec<_>>().join(",");

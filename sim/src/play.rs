@@ -1,7 +1,7 @@
 //! Plays a scenario in the block tier: real sessions, real messages, virtual links and time.
 //!
 //! `roll` is who comes, with which line and when; `rows` what is told of them. A play is a function
-//! of its scenario: [`Played::state_hash`] is the same whenever it is run.
+//! of its scenario: [`PlayOutcome::state_hash`] is the same whenever it is run.
 
 mod roll;
 mod rows;
@@ -25,7 +25,7 @@ use crate::signatures::Signatures;
 use crate::streams::{Purpose, Streams};
 use crate::swarm::{TRACKER, add, config, identity_by, public_ip, start_as, torrent};
 use crate::world::{RunEnd, START, World};
-use roll::Guest;
+use roll::Participant;
 
 pub use rows::{PeerRow, SeriesRow};
 
@@ -43,7 +43,7 @@ const ISSUER_KEY: u64 = u64::MAX - 1;
 
 /// What came of a scenario.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Played {
+pub struct PlayOutcome {
     /// Everybody who was to come, in the order of the scenario.
     pub peers: Vec<PeerRow>,
     /// The swarm over time.
@@ -78,7 +78,7 @@ pub struct Play<'a> {
     world: World,
     network: Option<Network>,
     metainfos: Vec<Metainfo>,
-    guests: Vec<Guest>,
+    guests: Vec<Participant>,
     /// Who has been put where.
     places: BTreeMap<NodeIndex, usize>,
     agenda: BTreeMap<(Instant, u64), Item>,
@@ -128,7 +128,7 @@ impl<'a> Play<'a> {
     }
 
     /// Plays it to its end: when nobody is expected and nobody wants anything, or the time is up.
-    pub fn run(mut self) -> Played {
+    pub fn run(mut self) -> PlayOutcome {
         let end = Instant::ZERO.after(self.scenario.run.duration.0);
         while self.waiting > 0 {
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
@@ -297,7 +297,7 @@ impl<'a> Play<'a> {
 
     /// Whom a guest is told of as it comes.
     fn known_to(&self, guest: usize, torrent: usize) -> Vec<NodeIndex> {
-        let of = |other: &Guest| {
+        let of = |other: &Participant| {
             self.scenario
                 .torrent_of(&self.scenario.populations[other.population])
                 == torrent
@@ -400,8 +400,9 @@ impl<'a> Play<'a> {
             PlannedEvent::Leave {
                 population, share, ..
             } => {
-                let of =
-                    |guest: &Guest| self.scenario.populations[guest.population].name == *population;
+                let of = |guest: &Participant| {
+                    self.scenario.populations[guest.population].name == *population
+                };
                 let there = self.guests.iter().enumerate();
                 let there = there.filter(|(_, guest)| guest.is_there() && of(guest));
                 let mut there: Vec<usize> = there.map(|(place, _)| place).collect();
@@ -436,7 +437,7 @@ impl<'a> Play<'a> {
         })
     }
 
-    fn finish(mut self) -> Played {
+    fn finish(mut self) -> PlayOutcome {
         let lasted = self.world.now().since(Instant::ZERO);
         for guest in 0..self.guests.len() {
             self.guests[guest].moved = self.moved(guest);
@@ -455,7 +456,7 @@ impl<'a> Play<'a> {
             Signatures::Real => None,
             Signatures::Counted(count) => Some([count.signed(), count.verified()]),
         };
-        Played {
+        PlayOutcome {
             peers,
             series: self.series,
             lasted,

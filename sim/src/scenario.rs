@@ -14,7 +14,7 @@ use seedbank_ledger::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::Profile;
-use written::{ByteRate, Credit, Price, Share, Size, Time, TimeSpan};
+use written::{ByteRate, CreditAmount, Percent, Price, Size, Time, TimeSpan};
 
 pub use problems::ScenarioError;
 
@@ -86,7 +86,7 @@ pub enum OverlayPlan {
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkPlan {
     /// What every peer is granted as it joins, unless its population says otherwise.
-    pub grant: Credit,
+    pub grant: CreditAmount,
 }
 
 /// Something to fetch.
@@ -116,19 +116,19 @@ pub struct Population {
     pub torrent: Option<String>,
     /// How much of it they have when they come.
     #[serde(default)]
-    pub has: Share,
+    pub has: Percent,
     /// Their lines.
     #[serde(default)]
     pub line: LinePlan,
     /// The upload limit they configure, as a share of the uplink; none, if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upload_limit: Option<Share>,
+    pub upload_limit: Option<Percent>,
     /// Their upload slots.
     #[serde(default = "Population::default_slots")]
     pub slots: usize,
     /// The share of their upload that stays outside the market.
     #[serde(default = "Population::default_open_share")]
-    pub open_share: Share,
+    pub open_share: Percent,
     /// Whether they speak the receipt protocol.
     #[serde(default = "Population::yes")]
     pub receipts: bool,
@@ -143,7 +143,7 @@ pub struct Population {
     pub seeding: SeedingPlan,
     /// What each is granted, if it is not what the network grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<Credit>,
+    pub grant: Option<CreditAmount>,
     /// The lowest price they serve at; the network's, if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<Price>,
@@ -252,7 +252,7 @@ pub enum SeedingPlan {
 #[serde(deny_unknown_fields)]
 pub struct BoostPlan {
     /// Most that it spends.
-    pub budget: Credit,
+    pub budget: CreditAmount,
     /// Most that it bids.
     #[serde(default = "BoostPlan::default_bid")]
     pub bid: Price,
@@ -269,7 +269,7 @@ pub enum PlannedEvent {
         /// Whose.
         population: String,
         /// How many of those who are there.
-        share: Share,
+        share: Percent,
     },
     /// The settlement node does not answer.
     SettlementDown {
@@ -297,7 +297,7 @@ impl Default for RunPlan {
 impl Default for NetworkPlan {
     fn default() -> Self {
         Self {
-            grant: Credit(seedbank_ledger::MicroCredits::new(10_000_000)),
+            grant: CreditAmount(seedbank_ledger::MicroCredits::new(10_000_000)),
         }
     }
 }
@@ -317,8 +317,8 @@ impl Population {
         8
     }
 
-    fn default_open_share() -> Share {
-        Share(30)
+    fn default_open_share() -> Percent {
+        Percent(30)
     }
 
     fn yes() -> bool {

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// Simulates seeding economies on the code of Seedbank's own nodes, under virtual time.
 #[derive(Debug, Parser)]
 #[command(name = "seedbank-sim", version, arg_required_else_help = true)]
-pub(crate) struct Args {
+pub(crate) struct SimArgs {
     #[command(subcommand)]
     pub(crate) command: SimCommand,
 }
@@ -97,7 +97,8 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "PATH=VALUE", required = true)]
     pub(crate) b: Vec<String>,
     /// Seeds of each, from 1 on; the most, with --until.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(2..=100_000))]
     pub(crate) seeds: u64,
     /// Stop once every difference is known to within so many percent of what A took.
     #[arg(long, value_name = "PERCENT")]

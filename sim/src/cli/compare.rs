@@ -5,15 +5,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use comfy_table::{CellAlignment, Table, presets};
-use seedbank_sim::design::{Design, Setting, label};
+use seedbank_sim::design::{Design, FieldSetting, label};
 use seedbank_sim::play::Play;
 use seedbank_sim::scenario::Scenario;
 use seedbank_sim::stats::Estimate;
 
 use super::args::CompareArgs;
-use super::progress::Progress;
+use super::progress::SweepProgress;
 use super::summary::median;
-use super::{Failure, play, say, sweep};
+use super::{SimFailure, play, say, sweep};
 
 /// Seeds that are run before the first look at the width of the intervals.
 const SEEDS_MIN: u64 = 5;
@@ -21,15 +21,15 @@ const SEEDS_MIN: u64 = 5;
 /// Medians of a run, in the order of the scenario's populations.
 type Medians = Vec<Option<f64>>;
 
-pub(super) fn run(args: &CompareArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
     let base = play::design(&args.scenario, &args.set)?;
     let common = base.variants[0].clone();
     let variant = |settings: &[String]| {
-        let settings = settings.iter().map(|text| Setting::parse(text));
+        let settings = settings.iter().map(|text| FieldSetting::parse(text));
         let settings = settings
             .collect::<Result<Vec<_>, _>>()
-            .map_err(Failure::usage)?;
-        Ok::<_, Failure>([common.clone(), settings].concat())
+            .map_err(SimFailure::usage)?;
+        Ok::<_, SimFailure>([common.clone(), settings].concat())
     };
     let mut design = base;
     design.variants = vec![variant(&args.a)?, variant(&args.b)?];
@@ -59,8 +59,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), Failure> {
 }
 
 /// The populations that both variants have.
-fn names_of(design: &Design) -> Result<Vec<String>, Failure> {
-    let runs = design.runs().map_err(Failure::usage)?;
+fn names_of(design: &Design) -> Result<Vec<String>, SimFailure> {
+    let runs = design.runs().map_err(SimFailure::usage)?;
     let names = |scenario: &Scenario| {
         let names = scenario.populations.iter().map(|plan| plan.name.clone());
         names.collect::<Vec<String>>()
@@ -68,15 +68,15 @@ fn names_of(design: &Design) -> Result<Vec<String>, Failure> {
     let [a, b] = [&runs[0], &runs[runs.len() - 1]].map(|run| names(&run.scenario));
     match a == b {
         true => Ok(a),
-        false => Err(Failure::usage("the two variants have other populations")),
+        false => Err(SimFailure::usage("the two variants have other populations")),
     }
 }
 
 /// Plays both variants under every seed of the design.
-fn play_both(design: &Design, jobs: usize) -> Result<[Vec<Medians>; 2], Failure> {
-    let runs = design.runs().map_err(Failure::usage)?;
+fn play_both(design: &Design, jobs: usize) -> Result<[Vec<Medians>; 2], SimFailure> {
+    let runs = design.runs().map_err(SimFailure::usage)?;
     let next = AtomicUsize::new(0);
-    let progress = Progress::new(runs.len());
+    let progress = SweepProgress::new(runs.len());
     let slots: Vec<Mutex<Medians>> = runs.iter().map(|_| Mutex::default()).collect();
     std::thread::scope(|scope| {
         for _ in 0..jobs.min(runs.len()) {

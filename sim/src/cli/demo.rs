@@ -3,16 +3,16 @@
 use seedbank_ledger::Duration;
 use seedbank_sim::demo::{Demo, DemoOutcome, Prediction, Span, Times};
 
-use super::{Failure, REFUTED, say};
+use super::{REFUTED, SimFailure, say};
 
-pub(super) fn run(rng_seed: u64) -> Result<(), Failure> {
+pub(super) fn run(rng_seed: u64) -> Result<(), SimFailure> {
     let scenario = Demo {
         rng_seed,
         ..Demo::default()
     };
     let scenarios = Prediction::scenarios(&scenario);
     let outcomes: Result<Vec<DemoOutcome>, String> = scenarios.iter().map(Demo::predict).collect();
-    let prediction = Prediction::of(outcomes.map_err(Failure::new)?);
+    let prediction = Prediction::of(outcomes.map_err(SimFailure::new)?);
     let mut holds = true;
     for (scenario, outcome) in scenarios.iter().zip(&prediction.runs) {
         let times = &outcome.times;
@@ -48,7 +48,7 @@ pub(super) fn run(rng_seed: u64) -> Result<(), Failure> {
     }
     match holds {
         true => Ok(()),
-        false => Err(Failure {
+        false => Err(SimFailure {
             code: REFUTED,
             problem: String::new(),
         }),

@@ -10,9 +10,9 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use seedbank_sim::play::Played;
+use seedbank_sim::play::PlayOutcome;
 
-use super::Failure;
+use super::SimFailure;
 
 /// Longest scenario that is read.
 const SCENARIO_LEN_MAX: u64 = 16 << 20;
@@ -44,7 +44,7 @@ impl WallClock {
 
 impl OutFolder {
     /// A new folder: results of two runs are never mixed.
-    pub(super) fn make(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn make(path: &Path) -> Result<Self, SimFailure> {
         fs::create_dir(path).map_err(|error| failed(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -54,16 +54,16 @@ impl OutFolder {
     /// Writes every file; the manifest last, so that a folder with one is whole.
     pub(super) fn write(
         &self,
-        played: &Played,
+        played: &PlayOutcome,
         manifest: &serde_json::Value,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SimFailure> {
         self.put("peers.csv", &played.peers_frame().to_csv())?;
         self.put("series.csv", &played.series_frame().to_csv())?;
         self.put("manifest.json", &format!("{manifest:#}\n"))
     }
 
     /// The folder, which may be there already if it is of the same design.
-    pub(super) fn resume(path: &Path, design: &str, go_on: bool) -> Result<Self, Failure> {
+    pub(super) fn resume(path: &Path, design: &str, go_on: bool) -> Result<Self, SimFailure> {
         let folder = Self {
             path: path.to_owned(),
         };
@@ -72,14 +72,14 @@ impl OutFolder {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && go_on => {
                 let found = read(&path.join(DESIGN))?;
                 if found != design {
-                    return Err(Failure::usage(format_args!(
+                    return Err(SimFailure::usage(format_args!(
                         "{}: has the results of another design",
                         path.display()
                     )));
                 }
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                return Err(Failure::usage(format_args!(
+                return Err(SimFailure::usage(format_args!(
                     "{}: is there already; --resume goes on with it",
                     path.display()
                 )));
@@ -91,7 +91,7 @@ impl OutFolder {
     }
 
     /// Writes a text under another name first: nothing half-written is left as if it were whole.
-    pub(super) fn put(&self, name: &str, text: &str) -> Result<(), Failure> {
+    pub(super) fn put(&self, name: &str, text: &str) -> Result<(), SimFailure> {
         self.put_by(name, |file| file.write_all(text.as_bytes()))
     }
 
@@ -100,7 +100,7 @@ impl OutFolder {
         &self,
         name: &str,
         write: impl FnOnce(&mut File) -> std::io::Result<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SimFailure> {
         let path = self.path.join(name);
         let part = self.path.join(format!("{name}.unfinished"));
         let written = File::create(&part).and_then(|mut file| {
@@ -121,18 +121,18 @@ impl OutFolder {
     }
 
     /// Keeps what came of a run.
-    pub(super) fn put_part(&self, id: &str, text: &str) -> Result<(), Failure> {
+    pub(super) fn put_part(&self, id: &str, text: &str) -> Result<(), SimFailure> {
         self.put(&part_name(id), text)
     }
 }
 
 /// The text of a scenario, or of a design.
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
+pub(super) fn read(path: &Path) -> Result<String, SimFailure> {
     let len = fs::metadata(path)
         .map_err(|error| failed(path, &error))?
         .len();
     if len > SCENARIO_LEN_MAX {
-        return Err(Failure::usage(format_args!(
+        return Err(SimFailure::usage(format_args!(
             "{}: {len} bytes are too many",
             path.display()
         )));
@@ -141,14 +141,14 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Writes a file that is not there yet.
-pub(super) fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), SimFailure> {
     let mut file = File::create_new(path).map_err(|error| failed(path, &error))?;
     file.write_all(text.as_bytes())
         .map_err(|error| failed(path, &error))
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format_args!("{}: {error}", path.display()))
+fn failed(path: &Path, error: &std::io::Error) -> SimFailure {
+    SimFailure::new(format_args!("{}: {error}", path.display()))
 }
 
 fn part_name(id: &str) -> String {

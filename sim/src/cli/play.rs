@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use seedbank_sim::design::{Design, Setting};
+use seedbank_sim::design::{Design, FieldSetting};
 use seedbank_sim::library::LIBRARY;
-use seedbank_sim::play::{Play, Played};
+use seedbank_sim::play::{Play, PlayOutcome};
 use seedbank_sim::scenario::Scenario;
 use serde_json::json;
 
 use super::args::{NewArgs, RunArgs};
-use super::{Failure, files, say, summary};
+use super::{SimFailure, files, say, summary};
 
-pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
     let scenario = read(args)?;
     let out = args
         .out
@@ -46,9 +46,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn list() -> Result<(), Failure> {
+pub(super) fn list() -> Result<(), SimFailure> {
     for included in LIBRARY {
-        let scenario = Scenario::parse(included.name, included.text).map_err(Failure::new)?;
+        let scenario = Scenario::parse(included.name, included.text).map_err(SimFailure::new)?;
         say(format_args!(
             "{}\n  {}\n",
             included.name,
@@ -59,7 +59,7 @@ pub(super) fn list() -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn new(args: &NewArgs) -> Result<(), Failure> {
+pub(super) fn new(args: &NewArgs) -> Result<(), SimFailure> {
     let known = LIBRARY.iter().find(|included| included.name == args.from);
     let included = known.ok_or_else(|| unknown(&args.from))?;
     files::write_new(&args.file, included.text)?;
@@ -71,42 +71,42 @@ pub(super) fn new(args: &NewArgs) -> Result<(), Failure> {
 }
 
 /// A scenario by its file, or by the name of one that is compiled in, with these fields set.
-pub(super) fn design(name: &str, set: &[String]) -> Result<Design, Failure> {
+pub(super) fn design(name: &str, set: &[String]) -> Result<Design, SimFailure> {
     let included = LIBRARY.iter().find(|included| included.name == name);
     let text = match included {
         Some(included) => included.text.to_owned(),
         None if name.contains(['.', '/']) => files::read(Path::new(name))?,
         None => return Err(unknown(name)),
     };
-    let mut design = Design::of(name, &text).map_err(Failure::usage)?;
+    let mut design = Design::of(name, &text).map_err(SimFailure::usage)?;
     for text in set {
-        let setting = Setting::parse(text).map_err(Failure::usage)?;
+        let setting = FieldSetting::parse(text).map_err(SimFailure::usage)?;
         design = design.crossed_with(&[setting]);
     }
     Ok(design)
 }
 
-fn read(args: &RunArgs) -> Result<Scenario, Failure> {
+fn read(args: &RunArgs) -> Result<Scenario, SimFailure> {
     let mut design = design(&args.scenario, &args.set)?;
     if let Some(seed) = args.seed {
         design.seeds = vec![seed];
     }
-    let mut runs = design.runs().map_err(Failure::usage)?;
+    let mut runs = design.runs().map_err(SimFailure::usage)?;
     Ok(runs.remove(0).scenario)
 }
 
-fn unknown(name: &str) -> Failure {
+fn unknown(name: &str) -> SimFailure {
     let names = LIBRARY.iter().map(|included| included.name);
     let meant = seedbank_engine::text::similar(name, names);
     let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name}?"));
-    Failure::usage(format_args!(
-        "there is no scenario {name:?}{meant} A file's name has a dot; `seedbank-sim list` has those \
-         that are included"
+    SimFailure::usage(format_args!(
+        "there is no scenario {name:?}{meant} A file's name has a dot; `seedbank-sim list` has \
+         those that are included"
     ))
 }
 
 /// What a result is a result of.
-fn manifest(scenario: &Scenario, played: &Played, took: Duration) -> serde_json::Value {
+fn manifest(scenario: &Scenario, played: &PlayOutcome, took: Duration) -> serde_json::Value {
     #[expect(clippy::cast_precision_loss, reason = "a speed to read")]
     let speed = played.handled as f64 / took.as_secs_f64().max(1e-9);
     json!({

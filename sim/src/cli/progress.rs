@@ -8,14 +8,14 @@ use super::files::WallClock;
 
 /// Runs done of those that were to do.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct SweepProgress {
     begin: WallClock,
     todo: usize,
     done: AtomicUsize,
     failed: AtomicUsize,
 }
 
-impl Progress {
+impl SweepProgress {
     pub(super) fn new(todo: usize) -> Self {
         Self {
             begin: WallClock::start(),

@@ -6,11 +6,11 @@ use seedbank_sim::signatures::Signatures;
 use seedbank_sim::spread::{Bottleneck, Overlay, Spread, SpreadOutcome};
 
 use super::args::{BottleneckArg, SpreadArgs};
-use super::{Failure, say};
+use super::{SimFailure, say};
 
-pub(super) fn run(args: &SpreadArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &SpreadArgs) -> Result<(), SimFailure> {
     let scenario = scenario_of(args)?;
-    let outcome = scenario.run().map_err(Failure::new)?;
+    let outcome = scenario.run().map_err(SimFailure::new)?;
     let SpreadOutcome { times, degrees, .. } = &outcome;
     let (bound, makespan) = (scenario.bound(), outcome.makespan());
     let ratio = makespan.as_millis() * 1_000 / bound.as_millis().max(1);
@@ -41,13 +41,13 @@ pub(super) fn run(args: &SpreadArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn scenario_of(args: &SpreadArgs) -> Result<Spread, Failure> {
+fn scenario_of(args: &SpreadArgs) -> Result<Spread, SimFailure> {
     let overlay = match args.overlay.as_str() {
         "full" => Overlay::Full,
         "star" => Overlay::Star,
         "tracker" => Overlay::Tracker,
         degree => Overlay::Random(degree.parse().map_err(|_| {
-            Failure::usage(format_args!(
+            SimFailure::usage(format_args!(
                 "--overlay {degree}: write full, star, tracker, or a degree"
             ))
         })?),

@@ -1,7 +1,7 @@
 //! What came of a run, in a table: a row for each population.
 
 use comfy_table::{CellAlignment, Table, presets};
-use seedbank_sim::play::{PeerRow, Played};
+use seedbank_sim::play::{PeerRow, PlayOutcome};
 use seedbank_sim::scenario::Scenario;
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub(super) struct PopulationSummary {
     boost_refused: Option<String>,
 }
 
-pub(super) fn of(scenario: &Scenario, played: &Played) -> Vec<PopulationSummary> {
+pub(super) fn of(scenario: &Scenario, played: &PlayOutcome) -> Vec<PopulationSummary> {
     let populations = scenario.populations.iter();
     let summary = |name: &str| {
         let rows = played.peers.iter().filter(|row| row.population == name);
@@ -57,11 +57,11 @@ pub(super) fn of(scenario: &Scenario, played: &Played) -> Vec<PopulationSummary>
 }
 
 /// Median of the seconds that those of a population took who are done.
-pub(super) fn median(played: &Played, population: &str) -> Option<f64> {
+pub(super) fn median(played: &PlayOutcome, population: &str) -> Option<f64> {
     quantile(&took(played, population), 50)
 }
 
-fn took(played: &Played, population: &str) -> Vec<f64> {
+fn took(played: &PlayOutcome, population: &str) -> Vec<f64> {
     let rows = played
         .peers
         .iter()

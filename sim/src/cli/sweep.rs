@@ -1,8 +1,8 @@
 //! Runs a design: every variant under every seed, some at a time, each kept as it is done.
 //!
-//! What came of a run is one file, written whole or not at all, so that a sweep that was killed goes
-//! on where it was; at the end they are joined in the order of the design. The joined files are the
-//! same however often it was killed and however many ran at a time.
+//! What came of a run is one file, written whole or not at all, so that a sweep that was killed
+//! goes on where it was; at the end they are joined in the order of the design. The joined files
+//! are the same however often it was killed and however many ran at a time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 use comfy_table::{Table, presets};
 use seedbank_sim::demo::seconds;
-use seedbank_sim::design::{Design, PlannedRun, Setting, label};
+use seedbank_sim::design::{Design, FieldSetting, PlannedRun, label};
 use seedbank_sim::frame::Frame;
-use seedbank_sim::play::{Play, Played};
+use seedbank_sim::play::{Play, PlayOutcome};
 use seedbank_sim::scenario::Scenario;
 use seedbank_sim::stats::Estimate;
 use serde::{Deserialize, Serialize};
@@ -21,13 +21,13 @@ use serde_json::json;
 use super::args::SweepArgs;
 use super::files::OutFolder;
 use super::parquet::FrameWriter;
-use super::progress::Progress;
+use super::progress::SweepProgress;
 use super::summary::median;
-use super::{Failure, files, play, say};
+use super::{SimFailure, files, play, say};
 
 /// What came of a run.
 #[derive(Debug, Serialize, Deserialize)]
-struct Part {
+struct KeptRun {
     run_id: String,
     variant: u64,
     label: String,
@@ -42,10 +42,10 @@ struct Part {
     medians: Vec<(String, Option<f64>)>,
 }
 
-pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &SweepArgs) -> Result<(), SimFailure> {
     let design = design_of(args)?;
     let runs = shard(
-        design.runs().map_err(Failure::usage)?,
+        design.runs().map_err(SimFailure::usage)?,
         args.shard.as_deref(),
     )?;
     let out = OutFolder::resume(&args.out, &describe(&design, &runs), args.resume)?;
@@ -69,15 +69,15 @@ pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
-fn design_of(args: &SweepArgs) -> Result<Design, Failure> {
+fn design_of(args: &SweepArgs) -> Result<Design, SimFailure> {
     let mut design = play::design(&args.scenario, &args.set)?;
     for grid in &args.grid {
-        let settings = Setting::parse_several(grid).map_err(Failure::usage)?;
+        let settings = FieldSetting::parse_several(grid).map_err(SimFailure::usage)?;
         design = design.crossed_with(&settings);
     }
     if let Some(file) = &args.design {
         let common = design.variants.remove(0);
-        for line in variants_of(&files::read(file)?).map_err(Failure::usage)? {
+        for line in variants_of(&files::read(file)?).map_err(SimFailure::usage)? {
             design.variants.push([common.clone(), line].concat());
         }
     }
@@ -86,20 +86,20 @@ fn design_of(args: &SweepArgs) -> Result<Design, Failure> {
 }
 
 /// The variants of a CSV file: a header of paths, then values.
-fn variants_of(text: &str) -> Result<Vec<Vec<Setting>>, seedbank_sim::design::DesignError> {
+fn variants_of(text: &str) -> Result<Vec<Vec<FieldSetting>>, seedbank_sim::design::DesignError> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let paths: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
     let settings = |line: &str| {
         let cells = paths.iter().zip(line.split(','));
-        let each = cells.map(|(path, value)| Setting::parse(&format!("{path}={value}")));
-        each.collect::<Result<Vec<Setting>, _>>()
+        let each = cells.map(|(path, value)| FieldSetting::parse(&format!("{path}={value}")));
+        each.collect::<Result<Vec<FieldSetting>, _>>()
     };
     lines.map(settings).collect()
 }
 
 /// `10`: from 1 to 10; `5..8`: from 5 to 8.
-fn seeds(text: &str) -> Result<Vec<u64>, Failure> {
-    let problem = || Failure::usage(format_args!("--seeds {text}: write 10, or 5..8"));
+fn seeds(text: &str) -> Result<Vec<u64>, SimFailure> {
+    let problem = || SimFailure::usage(format_args!("--seeds {text}: write 10, or 5..8"));
     let number = |text: &str| text.trim().parse::<u64>().map_err(|_| problem());
     let (first, last) = match text.split_once("..") {
         Some((first, last)) => (number(first)?, number(last)?),
@@ -112,7 +112,7 @@ fn seeds(text: &str) -> Result<Vec<u64>, Failure> {
 }
 
 /// The `i`th of `n` equal parts, from `i/n`.
-fn shard(runs: Vec<PlannedRun>, part: Option<&str>) -> Result<Vec<PlannedRun>, Failure> {
+fn shard(runs: Vec<PlannedRun>, part: Option<&str>) -> Result<Vec<PlannedRun>, SimFailure> {
     let Some(text) = part else {
         return Ok(runs);
     };
@@ -122,7 +122,7 @@ fn shard(runs: Vec<PlannedRun>, part: Option<&str>) -> Result<Vec<PlannedRun>, F
         Some((i, n)) if (1..=n).contains(&i) => {
             Ok(runs.into_iter().skip(i - 1).step_by(n).collect())
         }
-        _ => Err(Failure::usage(format_args!("--shard {text}: write 1/4"))),
+        _ => Err(SimFailure::usage(format_args!("--shard {text}: write 1/4"))),
     }
 }
 
@@ -140,7 +140,7 @@ fn describe(design: &Design, runs: &[PlannedRun]) -> String {
     format!("{described:#}\n")
 }
 
-fn read(out: &OutFolder, run: &PlannedRun) -> Option<Part> {
+fn read(out: &OutFolder, run: &PlannedRun) -> Option<KeptRun> {
     serde_json::from_str(&out.part(&run.id())?).ok()
 }
 
@@ -155,10 +155,10 @@ fn play_all(
     todo: &[&PlannedRun],
     jobs: usize,
     out: &OutFolder,
-) -> Result<(), Failure> {
+) -> Result<(), SimFailure> {
     let next = AtomicUsize::new(0);
-    let progress = Progress::new(todo.len());
-    let problem: Mutex<Option<Failure>> = Mutex::new(None);
+    let progress = SweepProgress::new(todo.len());
+    let problem: Mutex<Option<SimFailure>> = Mutex::new(None);
     let held = || problem.lock().unwrap_or_else(PoisonError::into_inner);
     let work = || {
         while held().is_none() {
@@ -183,9 +183,13 @@ fn play_all(
     problem.map_or(Ok(()), Err)
 }
 
-fn play_one(design: &Design, run: &PlannedRun, play: impl FnOnce(&Scenario) -> Played) -> Part {
+fn play_one(
+    design: &Design,
+    run: &PlannedRun,
+    play: impl FnOnce(&Scenario) -> PlayOutcome,
+) -> KeptRun {
     let scenario = &run.scenario;
-    let mut part = Part {
+    let mut part = KeptRun {
         run_id: run.id(),
         variant: u64::try_from(run.variant).expect("few"),
         label: label(&design.variants[run.variant]),
@@ -220,7 +224,7 @@ fn play_one(design: &Design, run: &PlannedRun, play: impl FnOnce(&Scenario) -> P
     part
 }
 
-impl Part {
+impl KeptRun {
     fn run_frame(&self) -> Frame {
         let rows = [self];
         Frame::default()
@@ -252,9 +256,9 @@ type Medians = Vec<(usize, Vec<(String, Option<f64>)>)>;
 
 /// Joins what was kept of every run, in their order, one run in memory at a time. How many failed,
 /// and the medians of the others.
-fn join(runs: &[PlannedRun], out: &OutFolder) -> Result<(usize, Medians), Failure> {
+fn join(runs: &[PlannedRun], out: &OutFolder) -> Result<(usize, Medians), SimFailure> {
     let part_of = |run: &PlannedRun| {
-        let missing = || Failure::new(format_args!("what came of run {} is gone", run.id()));
+        let missing = || SimFailure::new(format_args!("what came of run {} is gone", run.id()));
         read(out, run).ok_or_else(missing)
     };
     let (mut failed, mut medians) = (0, Vec::new());
@@ -328,9 +332,9 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::args::{Args, SimCommand};
+    use crate::cli::args::{SimArgs, SimCommand};
 
-    fn sweep(out: &Path, more: &[&str]) -> Result<(), Failure> {
+    fn sweep(out: &Path, more: &[&str]) -> Result<(), SimFailure> {
         let out = out.to_str().unwrap();
         let all = [
             "seedbank-sim",
@@ -343,7 +347,7 @@ mod tests {
             "--out",
             out,
         ];
-        match Args::parse_from(all.iter().chain(more)).command {
+        match SimArgs::parse_from(all.iter().chain(more)).command {
             SimCommand::Sweep(args) => run(&args),
             other => panic!("{other:?}"),
         }

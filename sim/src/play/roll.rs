@@ -10,7 +10,7 @@ use crate::streams::{Purpose, Streams, exponential};
 
 /// Somebody who is to come, is there, or was.
 #[derive(Clone, Debug)]
-pub(super) struct Guest {
+pub(super) struct Participant {
     /// Which of the scenario's populations.
     pub(super) population: usize,
     /// Which of it, from 0.
@@ -29,7 +29,7 @@ pub(super) struct Guest {
     pub(super) boost_refused: Option<String>,
 }
 
-impl Guest {
+impl Participant {
     /// Whether it has come and not left.
     pub(super) fn is_there(&self) -> bool {
         self.joined_at.is_some() && self.left_at.is_none()
@@ -37,13 +37,13 @@ impl Guest {
 }
 
 /// Everybody of a scenario, in its order.
-pub(super) fn call(scenario: &Scenario, streams: Streams) -> Vec<Guest> {
+pub(super) fn call(scenario: &Scenario, streams: Streams) -> Vec<Participant> {
     let mut guests = Vec::new();
     for (place, population) in scenario.populations.iter().enumerate() {
         let arrivals = arrivals_of(population, streams);
         for (index, comes_at) in (0..population.count).zip(arrivals) {
             let draw = |purpose| streams.draw(purpose, &population.name, index);
-            guests.push(Guest {
+            guests.push(Participant {
                 population: place,
                 index,
                 link: link_of(population, index, streams),

@@ -3,7 +3,7 @@
 use seedbank_ledger::charts::node::BalanceReason;
 use seedbank_ledger::{Instant, UnixTime};
 
-use super::{Play, Played};
+use super::{Play, PlayOutcome};
 use crate::frame::Frame;
 
 /// What became of a peer. Times are seconds of virtual time since the run began.
@@ -124,7 +124,7 @@ impl Play<'_> {
     }
 }
 
-impl Played {
+impl PlayOutcome {
     /// A row for every peer.
     pub fn peers_frame(&self) -> Frame {
         let rows = &self.peers;

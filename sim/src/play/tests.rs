@@ -1,3 +1,5 @@
+//! Small scenarios, played.
+
 use super::*;
 use crate::scenario::Scenario;
 
@@ -26,11 +28,11 @@ count = 6
 line = { uplink = "100kB/s", downlink = "10MB/s" }
 "#;
 
-fn played(text: &str) -> Played {
+fn played(text: &str) -> PlayOutcome {
     Play::new(&Scenario::parse("test", text).unwrap()).run()
 }
 
-fn took(played: &Played, population: &str) -> Vec<f64> {
+fn took(played: &PlayOutcome, population: &str) -> Vec<f64> {
     let rows = played
         .peers
         .iter()
@@ -89,7 +91,8 @@ fn a_free_rider_is_later_than_its_honest_twin_where_leechers_feed_each_other() {
              line = {{ uplink = \"2MB/s\" }}\n\
              [[population]]\nname = \"one\"\ncount = 1\nstrategy = \"{strategy}\"\n\
              line = {{ uplink = \"500kB/s\" }}\n\
-             [[population]]\nname = \"others\"\ncount = 30\nslots = 4\nline = {{ uplink = \"500kB/s\" }}\n\
+             [[population]]\nname = \"others\"\ncount = 30\nslots = 4\n\
+             line = {{ uplink = \"500kB/s\" }}\n\
              seeding = {{ kind = \"for\", time = \"0s\" }}\n"
         )
     };

@@ -22,7 +22,7 @@ pub struct ScenarioError {
 
 /// What is wrong with a text that is TOML and has the right shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(super) struct Flaw {
     /// Where to look: a key, and in which of several equal tables.
     place: (&'static str, usize),
     what: String,
@@ -43,7 +43,7 @@ impl ScenarioError {
         }
     }
 
-    pub(super) fn of_meaning(file: &str, text: &str, problem: Problem) -> Self {
+    pub(super) fn of_meaning(file: &str, text: &str, problem: Flaw) -> Self {
         let (table, index) = problem.place;
         let heading = |line: &str| {
             let name = line.trim().trim_start_matches('[').split(']').next();
@@ -79,9 +79,9 @@ fn meant(message: &str) -> String {
 
 impl Scenario {
     /// What cannot be run, if anything.
-    pub(super) fn problem(&self) -> Option<Problem> {
+    pub(super) fn problem(&self) -> Option<Flaw> {
         let at = |table, index| {
-            move |what| Problem {
+            move |what| Flaw {
                 place: (table, index),
                 what,
             }

@@ -1,3 +1,5 @@
+//! Scenarios as they are written, and mistakes in them.
+
 use super::*;
 
 const SMALL: &str = r#"

@@ -34,7 +34,7 @@ pub struct TimeSpan {
 /// An amount of credit: `0.25cr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Credit(pub MicroCredits);
+pub struct CreditAmount(pub MicroCredits);
 
 /// A price: `2cr/GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,9 +44,9 @@ pub struct Price(pub Rate);
 /// A share of a whole: `30%`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Share(pub u8);
+pub struct Percent(pub u8);
 
-impl Share {
+impl Percent {
     /// This share of a number, rounded down.
     pub fn of(self, whole: u64) -> u64 {
         let part = u128::from(whole) * u128::from(self.0) / 100;
@@ -55,12 +55,12 @@ impl Share {
 }
 
 /// How a quantity is read and written.
-trait Written: Sized {
+trait Quantity: Sized {
     fn read(text: &str) -> Result<Self, String>;
     fn write(&self) -> String;
 }
 
-impl Written for Size {
+impl Quantity for Size {
     fn read(text: &str) -> Result<Self, String> {
         let problem = || format!("{text:?} is no size: write 128MiB, 512KiB or 1GB");
         amounts::bytes(text).map(Self).ok_or_else(problem)
@@ -71,7 +71,7 @@ impl Written for Size {
     }
 }
 
-impl Written for ByteRate {
+impl Quantity for ByteRate {
     fn read(text: &str) -> Result<Self, String> {
         match amounts::byte_rate(text) {
             Ok(Some(rate)) => Ok(Self(rate)),
@@ -85,7 +85,7 @@ impl Written for ByteRate {
     }
 }
 
-impl Written for Time {
+impl Quantity for Time {
     fn read(text: &str) -> Result<Self, String> {
         let problem = || format!("{text:?} is no time: write 30s, 250ms, 10min or 24h");
         amounts::duration(text).map(Self).ok_or_else(problem)
@@ -96,7 +96,7 @@ impl Written for Time {
     }
 }
 
-impl Written for TimeSpan {
+impl Quantity for TimeSpan {
     fn read(text: &str) -> Result<Self, String> {
         let (least, most) = text.split_once("..").unwrap_or((text, text));
         let [least, most] = [Time::read(least.trim())?, Time::read(most.trim())?];
@@ -118,7 +118,7 @@ impl Written for TimeSpan {
     }
 }
 
-impl Written for Credit {
+impl Quantity for CreditAmount {
     fn read(text: &str) -> Result<Self, String> {
         let problem = |problem| format!("{text:?} {problem}");
         amounts::credits(text).map(Self).map_err(problem)
@@ -129,7 +129,7 @@ impl Written for Credit {
     }
 }
 
-impl Written for Price {
+impl Quantity for Price {
     fn read(text: &str) -> Result<Self, String> {
         let amount = text.strip_suffix("/GiB").unwrap_or(text).trim_end();
         let price = amounts::credits(amount).map(|amount| Self(Rate::new(amount.get())));
@@ -144,7 +144,7 @@ impl Written for Price {
     }
 }
 
-impl Written for Share {
+impl Quantity for Percent {
     fn read(text: &str) -> Result<Self, String> {
         let problem = |problem| format!("{text:?} {problem}");
         amounts::percent(text).map(Self).map_err(problem)
@@ -179,13 +179,13 @@ macro_rules! is_text {
     )*};
 }
 
-is_text!(Size, ByteRate, Time, TimeSpan, Credit, Price, Share);
+is_text!(Size, ByteRate, Time, TimeSpan, CreditAmount, Price, Percent);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn same<T: Written + PartialEq + fmt::Debug>(text: &str) {
+    fn same<T: Quantity + PartialEq + fmt::Debug>(text: &str) {
         let read = T::read(text).unwrap();
         assert_eq!(read.write(), text);
         assert_eq!(T::read(&read.write()), Ok(read));
@@ -198,9 +198,9 @@ mod tests {
         same::<Time>("90min");
         same::<TimeSpan>("30s..90s");
         same::<TimeSpan>("30s");
-        same::<Credit>("0.25cr");
+        same::<CreditAmount>("0.25cr");
         same::<Price>("2cr/GiB");
-        same::<Share>("30%");
+        same::<Percent>("30%");
         assert_eq!(ByteRate::read("1 MB/s"), Ok(ByteRate(1_000_000)));
         assert_eq!(Time::read("1.5h"), Ok(Time(Duration::from_secs(5_400))));
     }
@@ -219,6 +219,6 @@ mod tests {
         assert!(Size::read("many").is_err());
         assert!(ByteRate::read("5").is_err());
         assert!(Price::read("cheap").is_err());
-        assert!(Share::read("101%").is_err());
+        assert!(Percent::read("101%").is_err());
     }
 }
