@@ -379,7 +379,7 @@ async fn a_url_is_fetched_here_within_bounds() {
     for (path, problem) in [
         ("/missing?passkey=k", "the server says 404 Not Found"),
         ("/page", "what came is no .torrent file"),
-        ("/endless", "it has more than 10485760 bytes"),
+        ("/endless", "it has more than 11534336 bytes"),
         ("/ftp", "neither http nor https"),
         ("/round", "too many redirects"),
     ] {
