@@ -42,7 +42,7 @@ async fn serve(mut stream: TcpStream) {
         "/round" => redirect("/round"),
         "/ftp" => redirect("ftp://127.0.0.1/good"),
         "/page" => ok(b"<html>log in</html>"),
-        "/endless" => ok(&vec![b'd'; 11 << 20]),
+        "/endless" => ok(&vec![b'd'; 12 << 20]),
         _ => b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
     };
     // Whoever asked may have had enough.
