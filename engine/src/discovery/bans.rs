@@ -1,4 +1,4 @@
-//! Who sent false data, and is kept out for it: not dialled, and not let in.
+//! Who sent false data, or flooded us, and is kept out for it: not dialled, and not let in.
 //!
 //! Only proof bans. An address may be shared by many, so that a ban ends by itself.
 
@@ -11,6 +11,8 @@ use crate::discovery::host::Host;
 
 /// How long a ban lasts.
 pub(crate) const BAN: Duration = Duration::from_secs(3_600);
+/// How long who flooded us stays out, so that it cannot come again at once and go on.
+pub(crate) const FLOOD_BAN: Duration = Duration::from_secs(60);
 /// Bans kept; of more, the one that would end first is forgotten.
 pub(crate) const BANS_MAX: usize = 4_096;
 
@@ -31,8 +33,9 @@ enum Banned {
 }
 
 impl Bans {
-    /// Bans whoever speaks from `addr`: its host, or of this machine's addresses just this one.
-    pub(crate) fn ban(&mut self, addr: SocketAddr, now: Instant) {
+    /// Bans whoever speaks from `addr` for so long, or longer if it was: its host, or of this
+    /// machine's addresses just this one.
+    pub(crate) fn ban(&mut self, addr: SocketAddr, lasts: Duration, now: Instant) {
         let banned = Banned::of(addr);
         if self.until.len() >= BANS_MAX && !self.until.contains_key(&banned) {
             self.until.retain(|_, until| *until > now);
@@ -42,7 +45,8 @@ impl Bans {
                 first.and_then(|first| self.until.remove(&first));
             }
         }
-        self.until.insert(banned, now.after(BAN));
+        let until = self.until.entry(banned).or_insert(now);
+        *until = now.after(lasts).max(*until);
         assert!(self.until.len() <= BANS_MAX, "bans are bounded");
     }
 
@@ -74,18 +78,22 @@ mod tests {
     fn a_ban_holds_for_every_port_and_for_an_hour() {
         let mut bans = Bans::default();
         let start = Instant::from_nanos(7);
-        bans.ban(addr("192.0.2.1:6881"), start);
+        bans.ban(addr("192.0.2.1:6881"), BAN, start);
         assert!(bans.is_banned(addr("192.0.2.1:40000"), start));
         assert!(bans.is_banned(addr("[::ffff:192.0.2.1]:1"), start));
         assert!(!bans.is_banned(addr("192.0.2.2:6881"), start));
         let end = start.after(BAN);
         assert!(!bans.is_banned(addr("192.0.2.1:6881"), end));
+        // A shorter one ends none that lasts longer.
+        bans.ban(addr("192.0.2.1:6881"), BAN, end);
+        bans.ban(addr("192.0.2.1:6881"), FLOOD_BAN, end);
+        assert!(bans.is_banned(addr("192.0.2.1:6881"), end.after(FLOOD_BAN)));
     }
 
     #[test]
     fn of_this_machine_one_place_is_banned() {
         let mut bans = Bans::default();
-        bans.ban(addr("127.0.0.1:6881"), Instant::ZERO);
+        bans.ban(addr("127.0.0.1:6881"), BAN, Instant::ZERO);
         assert!(bans.is_banned(addr("127.0.0.1:6881"), Instant::ZERO));
         assert!(!bans.is_banned(addr("127.0.0.1:6882"), Instant::ZERO));
     }
@@ -98,7 +106,7 @@ mod tests {
         let first = 0x2d00_0000;
         let count = u32::try_from(BANS_MAX).unwrap();
         for number in 0..=count {
-            bans.ban(addr(first + number), at(number));
+            bans.ban(addr(first + number), BAN, at(number));
         }
         let now = at(count);
         assert!(!bans.is_banned(addr(first), now));

@@ -419,7 +419,7 @@ impl Session {
             if blame.certain {
                 self.sent_false_data(peer, piece, now);
             } else if let Some(addr) = self.addr_of(peer) {
-                self.suspects.ban(addr, now);
+                self.suspects.ban(addr, BAN, now);
             }
             if blame.late {
                 self.close(peer, "answered late into a piece that failed");
@@ -433,14 +433,14 @@ impl Session {
         let Some(addr) = self.addr_of(peer) else {
             return;
         };
-        self.bans.ban(addr, now);
+        self.bans.ban(addr, BAN, now);
         let (piece, minutes) = (piece.get(), BAN.as_secs() / 60);
         let what = format!("piece {piece} does not match its hash, banned for {minutes} min");
         self.misbehaved(peer, what);
     }
 
     /// Where somebody is, or was who sent payload and left lately.
-    fn addr_of(&self, peer: PeerIndex) -> Option<SocketAddr> {
+    pub(super) fn addr_of(&self, peer: PeerIndex) -> Option<SocketAddr> {
         let here = self.peers.get(&peer).map(|entry| entry.addr);
         let departed = || self.departed.iter().find(|(gone, _)| *gone == peer);
         here.or_else(|| departed().map(|(_, addr)| *addr))

@@ -6,6 +6,7 @@
 use seedbank_ledger::{Bytes, Instant, Rate};
 
 use crate::credit::receipts::Granted;
+use crate::discovery::bans::FLOOD_BAN;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::{CANCELS_MAX, GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
@@ -62,11 +63,19 @@ impl Session {
         };
         link.upload.refused += 1;
         if link.upload.refused > REFUSED_MAX {
-            return self.misbehaved(peer, "asks on although it is refused".to_owned());
+            return self.flooded(peer, "asks on although it is refused", now);
         }
         if link.fast {
             self.send(peer, Message::Reject(block), now);
         }
+    }
+
+    /// It goes, and its host stays out for a while: it would come again at once and go on.
+    fn flooded(&mut self, peer: PeerIndex, what: &str, now: Instant) {
+        if let Some(addr) = self.addr_of(peer) {
+            self.bans.ban(addr, FLOOD_BAN, now);
+        }
+        self.misbehaved(peer, what.to_owned());
     }
 
     pub(super) fn cancel_arrived(&mut self, peer: PeerIndex, block: &Block, now: Instant) {
@@ -74,7 +83,7 @@ impl Session {
             return;
         };
         let Some(left) = link.upload.cancels_left.checked_sub(1) else {
-            return self.misbehaved(peer, "cancels what it has not asked for".to_owned());
+            return self.flooded(peer, "cancels what it has not asked for", now);
         };
         link.upload.cancels_left = left;
         let fast = link.fast;

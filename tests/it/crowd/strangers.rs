@@ -24,8 +24,11 @@ const TASK: &str = "SEEDBANK_TEST_CROWD";
 const PROCESSES: u16 = 10;
 /// Addresses of each.
 const ADDRESSES: u16 = 10;
-/// Least time between two connections in one place.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Time between two connections in one place: ten thousand come a second at most, all over one
+/// machine that attackers and victims share.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Time between two tallies.
+const TALLY_EVERY: Duration = Duration::from_millis(200);
 /// How long one that is let alone stays.
 const STAY: Duration = Duration::from_secs(60);
 /// What one may have under way. On the loopback device the kernel would give each 4 MB, of the
@@ -218,7 +221,7 @@ async fn run(task: &Value) -> Result<()> {
     }
     let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
     loop {
-        sleep(PAUSE).await;
+        sleep(TALLY_EVERY).await;
         if load(&COUNTS.tried) >= count {
             let [made, closed] = [&COUNTS.made, &COUNTS.closed].map(load);
             println!("tally {made} {closed} {}", load(&COUNTS.sent));

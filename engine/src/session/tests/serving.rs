@@ -2,6 +2,7 @@
 
 use super::rig::{block, events, metainfo, request, sent_to, served_to};
 use super::{Remote, Rig};
+use crate::discovery::bans::FLOOD_BAN;
 use crate::interface::command::Command;
 use crate::interface::config::Policy;
 use crate::interface::event::SessionEvent;
@@ -162,6 +163,22 @@ fn a_flood_of_cancels_ends_the_connection_and_one_for_each_request_does_not() {
     assert!(!rig.is_closing(peer));
     rig.says(peer, [Message::Cancel(block(0, 1))]);
     assert!(rig.is_closing(peer));
+}
+
+/// It would come again at once, and go on: a hundred hosts did so with 7 million requests a second.
+#[test]
+fn n3_who_asks_on_although_it_is_refused_is_kept_out_for_a_minute() {
+    let (mut rig, torrent) = seeding();
+    let peer = rig.join_leecher(torrent, Remote::modern(1));
+    let addr = rig.session.peers[&peer].addr;
+    let nowhere = |count: u32| (0..count).map(|_| request(9_999, 0));
+    rig.says(peer, nowhere(REFUSED_MAX));
+    assert!(!rig.is_closing(peer));
+    rig.says(peer, nowhere(1));
+    assert!(rig.is_closing(peer));
+    assert!(rig.session.bans.is_banned(addr, rig.now));
+    let later = rig.now.after(FLOOD_BAN);
+    assert!(!rig.session.bans.is_banned(addr, later));
 }
 
 #[test]
