@@ -30,8 +30,8 @@ const COUNT: u16 = 10_000;
 const RATE_SHARE_MIN: f64 = 0.9;
 /// Longest wait for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// The same for the one of twenty whose first SYN or two are lost while ten thousand others connect:
-/// TCP sends them again after 1 s and 3 s (RFC 6298 §2).
+/// The same for the one of twenty whose first SYN or two are lost while ten thousand others
+/// connect: TCP sends them again after 1 s and 3 s (RFC 6298 §2).
 const SYN_LOST_MAX: Duration = Duration::from_secs(4);
 const MEMORY_MAX: u64 = 256 << 20;
 /// How long rates are compared.
