@@ -136,7 +136,7 @@ impl<'a> Play<'a> {
             let told = |world: &World| !world.completed.is_empty();
             let ended = self.world.run_until(until, told);
             if ended == RunEnd::Quiet {
-                self.world.run_until(until, |_| false);
+                self.world.wait_until(until);
             }
             self.hear();
             while let Some(item) = self.due() {

@@ -230,6 +230,14 @@ impl World {
         }
     }
 
+    /// Lets time pass up to `at`, where nothing happens before.
+    ///
+    /// # Panics
+    /// If something does.
+    pub fn wait_until(&mut self, at: Instant) {
+        self.queue.advance(at);
+    }
+
     /// Lets everything happen that happens in this time.
     pub fn run_for(&mut self, time: Duration) -> RunEnd {
         self.run_until(self.now().after(time), |_| false)

@@ -41,7 +41,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
         played.lasted,
         took.as_secs_f64(),
         played.handled,
-        &played.state_hash()[..16]
+        manifest["state_hash"].as_str().unwrap_or_default()
     ));
     Ok(())
 }

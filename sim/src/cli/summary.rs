@@ -34,7 +34,7 @@ pub(super) fn of(scenario: &Scenario, played: &PlayOutcome) -> Vec<PopulationSum
     let summary = |name: &str| {
         let rows = played.peers.iter().filter(|row| row.population == name);
         let rows: Vec<&PeerRow> = rows.collect();
-        let took = took(played, name);
+        let took = played.took(name);
         #[expect(clippy::cast_precision_loss, reason = "sums to read")]
         let sum = |of: fn(&PeerRow) -> u64| rows.iter().map(|row| of(row)).sum::<u64>() as f64;
         PopulationSummary {
@@ -58,17 +58,7 @@ pub(super) fn of(scenario: &Scenario, played: &PlayOutcome) -> Vec<PopulationSum
 
 /// Median of the seconds that those of a population took who are done.
 pub(super) fn median(played: &PlayOutcome, population: &str) -> Option<f64> {
-    quantile(&took(played, population), 50)
-}
-
-fn took(played: &PlayOutcome, population: &str) -> Vec<f64> {
-    let rows = played
-        .peers
-        .iter()
-        .filter(|row| row.population == population);
-    let mut took: Vec<f64> = rows.filter_map(PeerRow::took).collect();
-    took.sort_unstable_by(f64::total_cmp);
-    took
+    quantile(&played.took(population), 50)
 }
 
 /// The smallest of the sorted numbers that so many percent are not above.

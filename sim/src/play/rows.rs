@@ -157,6 +157,14 @@ impl PlayOutcome {
             .whole("uploaded", rows, |row| row.uploaded)
     }
 
+    /// Seconds that each of a population took who is done, the fewest first.
+    pub fn took(&self, population: &str) -> Vec<f64> {
+        let rows = self.peers.iter().filter(|row| row.population == population);
+        let mut took: Vec<f64> = rows.filter_map(PeerRow::took).collect();
+        took.sort_unstable_by(f64::total_cmp);
+        took
+    }
+
     /// BLAKE3 over every row, as hex: the same whenever, and wherever, the scenario is played.
     pub fn state_hash(&self) -> String {
         let text = self.peers_frame().to_csv() + &self.series_frame().to_csv();

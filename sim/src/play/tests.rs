@@ -32,20 +32,10 @@ fn played(text: &str) -> PlayOutcome {
     Play::new(&Scenario::parse("test", text).unwrap()).run()
 }
 
-fn took(played: &PlayOutcome, population: &str) -> Vec<f64> {
-    let rows = played
-        .peers
-        .iter()
-        .filter(|row| row.population == population);
-    let mut took: Vec<f64> = rows.filter_map(PeerRow::took).collect();
-    took.sort_unstable_by(f64::total_cmp);
-    took
-}
-
 #[test]
 fn who_boosts_is_done_first_and_what_it_spent_was_earned() {
     let played = played(PAYING);
-    let (payer, others) = (took(&played, "payer"), took(&played, "others"));
+    let (payer, others) = (played.took("payer"), played.took("others"));
     assert_eq!((payer.len(), others.len()), (1, 6));
     assert!(payer[0] < others[0], "{payer:?} {others:?}");
     let sum = |of: fn(&PeerRow) -> u64| played.peers.iter().map(of).sum::<u64>();
@@ -97,7 +87,7 @@ fn a_free_rider_is_later_than_its_honest_twin_where_leechers_feed_each_other() {
         )
     };
     let (honest, rider) = (played(&text("honest")), played(&text("free-rider")));
-    let [honest, took] = [took(&honest, "one")[0], took(&rider, "one")[0]];
+    let [honest, took] = [honest.took("one")[0], rider.took("one")[0]];
     assert!(took > 1.1 * honest, "{took} against {honest}");
     let row = rider
         .peers
@@ -105,6 +95,28 @@ fn a_free_rider_is_later_than_its_honest_twin_where_leechers_feed_each_other() {
         .find(|row| row.population == "one")
         .unwrap();
     assert_eq!(row.uploaded, 0);
+}
+
+#[test]
+fn time_passes_before_anybody_comes() {
+    let text = r#"
+[[torrent]]
+length = "1MiB"
+[[population]]
+name = "all"
+count = 1
+has = "100%"
+line = { uplink = "1MB/s" }
+arrivals = { kind = "at-once", at = "90s" }
+[[population]]
+name = "one"
+count = 1
+line = { uplink = "1MB/s" }
+arrivals = { kind = "at-once", at = "2min" }
+"#;
+    let row = played(text).peers.pop().unwrap();
+    assert_eq!(row.joined, Some(120.0));
+    assert!(row.done.is_some());
 }
 
 #[test]
@@ -116,5 +128,5 @@ fn who_leaves_at_an_event_is_not_waited_for() {
     let played = played(&text);
     let gone = played.peers.iter().filter(|row| row.left == Some(5.0));
     assert_eq!(gone.count(), 3);
-    assert_eq!(took(&played, "others").len(), 3);
+    assert_eq!(played.took("others").len(), 3);
 }
