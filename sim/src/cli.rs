@@ -13,6 +13,7 @@ mod progress;
 mod spread;
 mod summary;
 mod sweep;
+mod workers;
 
 use std::ffi::OsString;
 use std::fmt;

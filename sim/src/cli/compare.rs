@@ -1,8 +1,6 @@
 //! Two variants of a scenario under the same luck: how much sooner, and how sure that is.
 
-use std::num::NonZeroUsize;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use comfy_table::{CellAlignment, Table, presets};
 use seedbank_sim::design::{Design, FieldSetting, label};
@@ -11,9 +9,8 @@ use seedbank_sim::scenario::Scenario;
 use seedbank_sim::stats::Estimate;
 
 use super::args::CompareArgs;
-use super::progress::SweepProgress;
 use super::summary::median;
-use super::{SimFailure, play, say, sweep};
+use super::{SimFailure, play, say, workers};
 
 /// Seeds that are run before the first look at the width of the intervals.
 const SEEDS_MIN: u64 = 5;
@@ -33,7 +30,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
     };
     let mut design = base;
     design.variants = vec![variant(&args.a)?, variant(&args.b)?];
-    let jobs = args.jobs.map_or_else(sweep::processors, NonZeroUsize::get);
+    let jobs = workers::jobs(args.jobs);
     let names = names_of(&design)?;
     let mut done: [Vec<Medians>; 2] = [Vec::new(), Vec::new()];
     let mut next = 1;
@@ -75,24 +72,14 @@ fn names_of(design: &Design) -> Result<Vec<String>, SimFailure> {
 /// Plays both variants under every seed of the design.
 fn play_both(design: &Design, jobs: usize) -> Result<[Vec<Medians>; 2], SimFailure> {
     let runs = design.runs().map_err(SimFailure::usage)?;
-    let next = AtomicUsize::new(0);
-    let progress = SweepProgress::new(runs.len());
     let slots: Vec<Mutex<Medians>> = runs.iter().map(|_| Mutex::default()).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.min(runs.len()) {
-            scope.spawn(|| {
-                while let Some(place) = Some(next.fetch_add(1, Ordering::Relaxed))
-                    && let Some(run) = runs.get(place)
-                {
-                    let played = Play::new(&run.scenario).run();
-                    let plans = run.scenario.populations.iter();
-                    let medians = plans.map(|plan| median(&played, &plan.name)).collect();
-                    *slots[place].lock().expect("one worker has it") = medians;
-                    progress.step(true);
-                }
-            });
-        }
-    });
+    workers::each(&runs, jobs, |place, run| {
+        let played = Play::new(&run.scenario).run();
+        let plans = run.scenario.populations.iter();
+        let medians = plans.map(|plan| median(&played, &plan.name)).collect();
+        *slots[place].lock().expect("one worker has it") = medians;
+        Ok(true)
+    })?;
     let medians = slots
         .into_iter()
         .map(|slot| slot.into_inner().expect("nobody panicked"));

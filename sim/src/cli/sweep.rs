@@ -5,8 +5,6 @@
 //! are the same however often it was killed and however many ran at a time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use comfy_table::{Table, presets};
 use seedbank_sim::demo::seconds;
@@ -21,9 +19,8 @@ use serde_json::json;
 use super::args::SweepArgs;
 use super::files::OutFolder;
 use super::parquet::FrameWriter;
-use super::progress::SweepProgress;
 use super::summary::median;
-use super::{SimFailure, files, play, say};
+use super::{SimFailure, files, play, say, workers};
 
 /// What came of a run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,9 +47,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), SimFailure> {
     )?;
     let out = OutFolder::resume(&args.out, &describe(&design, &runs), args.resume)?;
     let todo: Vec<&PlannedRun> = runs.iter().filter(|run| !is_done(&out, run)).collect();
-    let jobs = args
-        .jobs
-        .map_or_else(processors, std::num::NonZeroUsize::get);
+    let jobs = workers::jobs(args.jobs);
     play_all(&design, &todo, jobs, &out)?;
     let (failed, medians) = join(&runs, &out)?;
     say(table(&design, &medians));
@@ -62,11 +57,6 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), SimFailure> {
         args.out.display()
     ));
     Ok(())
-}
-
-/// Runs at a time, if nobody says.
-pub(super) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
 fn design_of(args: &SweepArgs) -> Result<Design, SimFailure> {
@@ -156,31 +146,12 @@ fn play_all(
     jobs: usize,
     out: &OutFolder,
 ) -> Result<(), SimFailure> {
-    let next = AtomicUsize::new(0);
-    let progress = SweepProgress::new(todo.len());
-    let problem: Mutex<Option<SimFailure>> = Mutex::new(None);
-    let held = || problem.lock().unwrap_or_else(PoisonError::into_inner);
-    let work = || {
-        while held().is_none() {
-            let Some(run) = todo.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                return;
-            };
-            let part = play_one(design, run, |scenario| Play::new(scenario).run());
-            let text = serde_json::to_string(&part).expect("texts and numbers only");
-            if let Err(failure) = out.put_part(&part.run_id, &text) {
-                held().get_or_insert(failure);
-                return;
-            }
-            progress.step(part.error.is_none());
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.min(todo.len()) {
-            scope.spawn(work);
-        }
-    });
-    let problem = problem.into_inner().unwrap_or_else(PoisonError::into_inner);
-    problem.map_or(Ok(()), Err)
+    workers::each(todo, jobs, |_, run| {
+        let part = play_one(design, run, |scenario| Play::new(scenario).run());
+        let text = serde_json::to_string(&part).expect("texts and numbers only");
+        out.put_part(&part.run_id, &text)?;
+        Ok(part.error.is_none())
+    })
 }
 
 fn play_one(
