@@ -10,6 +10,7 @@ mod problems;
 #[cfg(test)]
 mod tests;
 
+use seedbank_engine::interface::config::Policy;
 use seedbank_ledger::Duration;
 use serde::{Deserialize, Serialize};
 
@@ -314,11 +315,11 @@ impl TorrentPlan {
 
 impl Population {
     fn default_slots() -> usize {
-        8
+        Policy::default().slots
     }
 
     fn default_open_share() -> Percent {
-        Percent(30)
+        Percent(Policy::default().open_share_percent)
     }
 
     fn yes() -> bool {
