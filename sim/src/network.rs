@@ -5,6 +5,10 @@
 //! time there and back. No congestion window is modelled: whatever is free is used at once.
 //! `uplink` and `downlink` are the two ends of a line, `pipe` is one direction of a connection,
 //! `samples` what a sender's transport can tell of it.
+//!
+//! When a segment leaves its modem, and when it arrives, is known as it enters. So a line needs an
+//! event only where somebody waits for room in its modem, and where something has passed its
+//! downlink; the rest is caught up with whenever it is looked at.
 
 mod config;
 mod downlink;
@@ -47,11 +51,9 @@ pub struct End {
 /// Something that is to happen on a line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LinkEvent {
-    /// The first segment in this node's modem has left.
-    Departed(NodeIndex),
-    /// A segment is before its receiver's downlink.
-    Arrived(LinkSegment),
-    /// What was passing this node's downlink has passed.
+    /// This node's modem has room again for who waits for it.
+    Room(NodeIndex),
+    /// Something may have passed this node's downlink.
     Passed(NodeIndex),
     /// The sender knows that a segment was lost.
     Lost(LinkSegment),
@@ -83,11 +85,8 @@ pub(crate) enum LinkOutput {
 #[derive(Debug)]
 pub(crate) struct Links {
     lines: Vec<Line>,
-    /// The direction that begins at an end.
-    ends: BTreeMap<End, PipeId>,
     /// By [`PipeId`]; `None` once the connection is cut. Both directions stand side by side.
     pipes: Vec<Option<Box<Pipe>>>,
-    rng: Rng,
     timers: VecDeque<(Instant, LinkEvent)>,
     delivered: VecDeque<(End, LinkItem)>,
     /// Pipes whose sender has not been told of blocks written.
@@ -99,33 +98,37 @@ struct Line {
     config: LinkConfig,
     uplink: Modem,
     downlink: Downlink,
+    /// The direction that begins at each of the node's ends.
+    ends: BTreeMap<PeerIndex, PipeId>,
+    /// Draws the jitter and the loss of what this node sends.
+    rng: Rng,
 }
 
 impl Links {
-    /// Nobody there; jitter and loss are drawn from `rng`.
-    pub(crate) const fn new(rng: Rng) -> Self {
+    /// Nobody there.
+    pub(crate) const fn new() -> Self {
         Self {
             lines: Vec::new(),
-            ends: BTreeMap::new(),
             pipes: Vec::new(),
-            rng,
             timers: VecDeque::new(),
             delivered: VecDeque::new(),
             telling: VecDeque::new(),
         }
     }
 
-    /// Gives the next node its line.
+    /// Gives the next node its line; jitter and loss of what it sends are drawn from `rng`.
     ///
     /// # Panics
     /// If nothing could ever pass it.
-    pub(crate) fn add_node(&mut self, node: NodeIndex, config: LinkConfig) {
+    pub(crate) fn add_node(&mut self, node: NodeIndex, config: LinkConfig, rng: Rng) {
         assert_eq!(config.problem(), None, "a line is sound");
         assert_eq!(node.0, self.lines.len(), "nodes come in order");
         self.lines.push(Line {
             uplink: Modem::new(&config),
             downlink: Downlink::new(&config),
             config,
+            ends: BTreeMap::new(),
+            rng,
         });
     }
 
@@ -136,27 +139,28 @@ impl Links {
 
     /// Joins two ends. What its transport sent to open it is the first sample of each side; it took
     /// no room.
-    pub(crate) fn connect(&mut self, a: End, b: End) {
+    pub(crate) fn connect(&mut self, a: End, b: End, now: Instant) {
         for (from, to) in [(a, b), (b, a)] {
+            self.lines[from.node.0].uplink.catch_up(now);
             let there = self.transit(from.node, to.node);
             let round_trip = RoundTrip::new(both(there, self.delay(to.node, from.node)));
             let id = PipeId(self.pipes.len());
             let pipe = Pipe::new(from, to, round_trip);
             self.pipes.push(Some(Box::new(pipe)));
-            let before = self.ends.insert(from, id);
+            let before = self.lines[from.node.0].ends.insert(from.peer, id);
             assert!(before.is_none(), "an end has one connection");
         }
     }
 
     /// Cuts a connection; gives the other end. What was not delivered is lost.
     pub(crate) fn cut(&mut self, end: End) -> Option<End> {
-        let id = self.ends.remove(&end)?;
+        let id = self.id_at(end)?;
         let back = PipeId(id.0 ^ 1);
         for id in [id, back] {
             let pipe = self.pipes[id.0].take().expect("both directions are there");
             let line = &mut self.lines[pipe.to.node.0];
             line.downlink.release(pipe.in_flight());
-            self.ends.remove(&pipe.from);
+            self.lines[pipe.from.node.0].ends.remove(&pipe.from.peer);
             if id == back {
                 return Some(pipe.from);
             }
@@ -166,13 +170,13 @@ impl Links {
 
     /// Whether there is a connection at this end.
     pub(crate) fn is_connected(&self, end: End) -> bool {
-        self.ends.contains_key(&end)
+        self.id_at(end).is_some()
     }
 
     /// The other end of a connection; `None` if it is gone.
     pub(crate) fn other(&self, end: End) -> Option<End> {
-        let id = self.ends.get(&end)?;
-        self.pipe(*id).map(|pipe| pipe.to)
+        let id = self.id_at(end)?;
+        self.pipe(id).map(|pipe| pipe.to)
     }
 
     /// Every end that belongs to `node`.
@@ -182,7 +186,7 @@ impl Links {
 
     /// Sends an item; it is lost if the connection is gone.
     pub(crate) fn send(&mut self, from: End, item: LinkItem, now: Instant) {
-        let Some(id) = self.ends.get(&from).copied() else {
+        let Some(id) = self.id_at(from) else {
             return;
         };
         let pipe = self.pipes[id.0].as_mut().expect("an end has a connection");
@@ -195,14 +199,8 @@ impl Links {
     /// Time has come for an event that was among the timers.
     pub(crate) fn handle(&mut self, event: LinkEvent, now: Instant) {
         match event {
-            LinkEvent::Departed(node) => self.departed(node, now),
-            LinkEvent::Arrived(segment) => self.arrived(segment, now),
-            LinkEvent::Passed(node) => {
-                let passing = &mut self.lines[node.0].downlink.passing;
-                let segment = passing.take().expect("something was passing");
-                self.pass(node, now);
-                self.deliver(&segment, now);
-            }
+            LinkEvent::Room(node) => self.fill(node, now),
+            LinkEvent::Passed(node) => self.passed(node, now),
             LinkEvent::Lost(segment) => {
                 let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
                     return;
@@ -277,6 +275,7 @@ impl Links {
         }
         for (line, reserved) in self.lines.iter().zip(reserved) {
             line.uplink.check_invariants();
+            line.downlink.check_invariants();
             assert_eq!(line.downlink.reserved(), reserved, "reserved is on its way");
             for id in line.uplink.turn() {
                 assert!(
@@ -285,9 +284,11 @@ impl Links {
                 );
             }
         }
-        for (end, id) in &self.ends {
-            let pipe = self.pipe(*id).expect("an end has a connection");
-            assert_eq!(pipe.from, *end, "it begins there");
+        for node in (0..self.lines.len()).map(NodeIndex) {
+            for (end, id) in self.pipes_of(node) {
+                let pipe = self.pipe(id).expect("an end has a connection");
+                assert_eq!(pipe.from, end, "it begins there");
+            }
         }
     }
 
@@ -308,21 +309,26 @@ impl Links {
     /// Fills a modem from its connections, in turn. Who may not send now leaves the turn, and comes
     /// back with its next delivery.
     fn fill(&mut self, node: NodeIndex, now: Instant) {
+        self.lines[node.0].uplink.catch_up(now);
         while let Some(id) = self.lines[node.0].uplink.next_turn() {
-            let uplink = &self.lines[node.0].uplink;
+            let uplink = &mut self.lines[node.0].uplink;
             let Some(pipe) = &self.pipes[id.0] else {
-                self.lines[node.0].uplink.end_turn();
+                uplink.end_turn();
                 continue;
             };
             let len = pipe.next_len(uplink.segment_len);
             if len.is_some_and(|len| !uplink.has_room(len)) {
+                if let Some(at) = uplink.wait_for_room() {
+                    self.timers.push_back((at, LinkEvent::Room(node)));
+                }
                 return;
             }
-            let transit = self.transit(node, pipe.to.node);
-            let downlink = &self.lines[pipe.to.node.0].downlink;
-            let may = len.filter(|len| downlink.has_room(pipe.in_flight(), *len, transit));
-            self.lines[node.0].uplink.end_turn();
-            match may {
+            uplink.end_turn();
+            let (to, in_flight) = (pipe.to.node, pipe.in_flight());
+            let transit = self.transit(node, to);
+            self.arrive(to, now);
+            let downlink = &self.lines[to.0].downlink;
+            match len.filter(|len| downlink.has_room(in_flight, *len, transit)) {
                 Some(len) => self.admit(id, len, now),
                 None => self.pipes[id.0].as_mut().expect("seen").is_ready = false,
             }
@@ -343,10 +349,28 @@ impl Links {
         if pipe.is_ready {
             uplink.queue(id);
         }
-        if let Some(time) = uplink.admit(segment) {
-            let departed = LinkEvent::Departed(from);
-            self.timers.push_back((now.after(time), departed));
+        let departs_at = uplink.admit(len, now);
+        self.travel(segment, departs_at);
+    }
+
+    /// A segment that leaves its modem at that time is lost, or comes to its receiver's downlink.
+    fn travel(&mut self, segment: LinkSegment, departs_at: Instant) {
+        let pipe = self.pipes[segment.pipe.0].as_ref();
+        let pipe = pipe.expect("the caller found it");
+        let (from, to) = (pipe.from.node, pipe.to.node);
+        let delay = self.delay(from, to);
+        let after_delay = departs_at.after(delay);
+        if self.draws_loss(from, to) {
+            let known_at = after_delay.after(delay);
+            self.timers.push_back((known_at, LinkEvent::Lost(segment)));
+            return;
         }
+        let jitter = self.draw_jitter(from, to);
+        let pipe = self.pipes[segment.pipe.0].as_mut().expect("just seen");
+        let at = after_delay.after(jitter).max(pipe.last_arrival);
+        pipe.last_arrival = at;
+        self.lines[to.0].downlink.expect(segment, at);
+        self.wake_downlink(to);
     }
 
     /// The socket's buffer takes in what it can, and its owner will hear of whole blocks.
@@ -359,48 +383,43 @@ impl Links {
         }
     }
 
-    /// A segment has left its modem, and is lost or arrives later.
-    fn departed(&mut self, node: NodeIndex, now: Instant) {
-        let (segment, next) = self.lines[node.0].uplink.depart();
-        if let Some(time) = next {
-            let departed = LinkEvent::Departed(node);
-            self.timers.push_back((now.after(time), departed));
+    /// Has a downlink looked at when the next segment may have passed it.
+    fn wake_downlink(&mut self, node: NodeIndex) {
+        if let Some(at) = self.lines[node.0].downlink.wake() {
+            self.timers.push_back((at, LinkEvent::Passed(node)));
         }
-        if let Some(pipe) = &self.pipes[segment.pipe.0] {
-            let to = pipe.to.node;
-            let delay = self.delay(node, to);
-            if self.draws_loss(node, to) {
-                let known_at = now.after(delay).after(delay);
-                self.timers.push_back((known_at, LinkEvent::Lost(segment)));
-            } else {
-                let jitter = self.draw_jitter(node, to);
-                let pipe = self.pipes[segment.pipe.0].as_mut().expect("seen");
-                let at = now.after(delay).after(jitter).max(pipe.last_arrival);
-                pipe.last_arrival = at;
-                self.timers.push_back((at, LinkEvent::Arrived(segment)));
-            }
-        }
-        self.fill(node, now);
     }
 
-    /// A segment waits for its receiver's downlink, or passes at once.
-    fn arrived(&mut self, segment: LinkSegment, now: Instant) {
-        let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
+    /// What was to arrive at a downlink by now waits there, or passes.
+    fn arrive(&mut self, node: NodeIndex, now: Instant) {
+        while let Some((at, segment)) = self.lines[node.0].downlink.next_arrival(now) {
+            let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
+                continue;
+            };
+            let downlink = &mut self.lines[node.0].downlink;
+            downlink.arrived(&segment, at);
+            pipe.arrived.push_back(segment);
+            if pipe.arrived.len() == 1 {
+                downlink.turn.push_back(segment.pipe);
+            }
+            if downlink.passing.is_none() {
+                self.pass(node, at);
+            }
+        }
+    }
+
+    /// Hands on what has passed a downlink by now.
+    fn passed(&mut self, node: NodeIndex, now: Instant) {
+        if !self.lines[node.0].downlink.woken(now) {
             return;
-        };
-        let node = pipe.to.node;
-        let downlink = &mut self.lines[node.0].downlink;
-        downlink.arrived(&segment, now);
-        if downlink.time_of(&segment).is_none() {
-            return self.deliver(&segment, now);
         }
-        pipe.arrived.push_back(segment);
-        if pipe.arrived.len() == 1 {
-            downlink.turn.push_back(segment.pipe);
-        }
-        if downlink.passing.is_none() {
+        self.arrive(node, now);
+        // More than one where everything passes at once.
+        while let Some(segment) = self.lines[node.0].downlink.next_passed(now) {
             self.pass(node, now);
+            self.deliver(&segment, now);
         }
+        self.wake_downlink(node);
     }
 
     /// A downlink takes its next segment: deficit round robin (Shreedhar and Varghese, IEEE/ACM
@@ -424,10 +443,7 @@ impl Links {
             } else {
                 downlink.turn.push_front(id);
             }
-            let time = downlink.time_of(&segment).expect("a downlink of some rate");
-            downlink.passing = Some(segment);
-            let passed = LinkEvent::Passed(node);
-            self.timers.push_back((now.after(time), passed));
+            downlink.passing = Some((now.after(downlink.time_of(&segment)), segment));
             return;
         }
     }
@@ -465,7 +481,7 @@ impl Links {
     fn draws_loss(&mut self, from: NodeIndex, to: NodeIndex) -> bool {
         let ppm = |node: NodeIndex| u64::from(self.lines[node.0].config.loss_ppm);
         let ppm = ppm(from) + ppm(to);
-        ppm > 0 && self.rng.chance(ppm, 1_000_000)
+        ppm > 0 && self.lines[from.0].rng.chance(ppm, 1_000_000)
     }
 
     fn draw_jitter(&mut self, from: NodeIndex, to: NodeIndex) -> Duration {
@@ -474,19 +490,21 @@ impl Links {
         if most == Duration::ZERO {
             return Duration::ZERO;
         }
-        Duration::from_nanos(self.rng.below(most.as_nanos().saturating_add(1)))
+        let rng = &mut self.lines[from.0].rng;
+        Duration::from_nanos(rng.below(most.as_nanos().saturating_add(1)))
     }
 
     fn pipe(&self, id: PipeId) -> Option<&Pipe> {
         self.pipes[id.0].as_deref()
     }
 
+    /// The direction that begins at an end; `None` if the connection is gone.
+    fn id_at(&self, end: End) -> Option<PipeId> {
+        self.lines[end.node.0].ends.get(&end.peer).copied()
+    }
+
     fn pipes_of(&self, node: NodeIndex) -> impl Iterator<Item = (End, PipeId)> {
-        let peer = |index| End {
-            node,
-            peer: PeerIndex(index),
-        };
-        let ends = self.ends.range(peer(0)..=peer(u64::MAX));
-        ends.map(|(end, id)| (*end, *id))
+        let ends = self.lines[node.0].ends.iter();
+        ends.map(move |(peer, id)| (End { node, peer: *peer }, *id))
     }
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use seedbank_engine::asked::{Arrived, BlockFate, Found, Lease, Requests};
 use seedbank_engine::interface::command::AddTorrent;
 use seedbank_engine::interface::input::PeerEvent;
+use seedbank_engine::rng::Rng;
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, Geometry, PeerIndex, PieceIndex, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
@@ -53,6 +54,8 @@ pub struct SimNode {
     /// What it remembers of its torrents; survives a crash, as the disk does.
     pub records: BTreeMap<TorrentId, AddTorrent>,
     next_peer: u64,
+    /// Draws whom trackers name to it.
+    pub(crate) tracker_rng: Rng,
 }
 
 /// What a connection's task would know.
@@ -87,8 +90,8 @@ pub enum PieceProgress {
 }
 
 impl SimNode {
-    /// A node that is down.
-    pub fn new(name: String, addr: SocketAddr, books: SimBooks) -> Self {
+    /// A node that is down; whom trackers name to it is drawn from `tracker_rng`.
+    pub fn new(name: String, addr: SocketAddr, books: SimBooks, tracker_rng: Rng) -> Self {
         Self {
             name,
             addr,
@@ -106,6 +109,7 @@ impl SimNode {
             geometry: BTreeMap::new(),
             records: BTreeMap::new(),
             next_peer: 0,
+            tracker_rng,
         }
     }
 

@@ -101,8 +101,7 @@ impl<'a> Play<'a> {
             SimSettlement::new(key(SETTLEMENT_KEY), key(ISSUER_KEY), START)
         });
         let network = settlement.as_ref().map(SimSettlement::network);
-        let seed = streams.draw(Purpose::World, "", 0).next_u64();
-        let mut world = World::new(settlement, seed);
+        let mut world = World::new(settlement, scenario.run.seed);
         world.paranoid = scenario.run.paranoid;
         let tracker = (scenario.overlay == OverlayPlan::Tracker).then_some(TRACKER);
         let metainfos = scenario.torrents.iter().map(|plan| {

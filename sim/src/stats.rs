@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_interval_covers_the_mean_as_often_as_it_says() {
-        let mut rng = Streams::new(4).draw(Purpose::World, "", 0);
+        let mut rng = Streams::new(4).draw(Purpose::Line, "", 0);
         let covered = (0..4_000).filter(|_| {
             let sample: Vec<f64> = (0..10).map(|_| 7.0 + 3.0 * normal(&mut rng)).collect();
             let estimate = Estimate::of(&sample).unwrap();
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_warm_up_is_cut_where_it_ends() {
-        let mut rng = Streams::new(5).draw(Purpose::World, "", 0);
+        let mut rng = Streams::new(5).draw(Purpose::Line, "", 0);
         let ramp = (0..100).map(f64::from);
         let mut series: Vec<f64> = ramp.collect();
         series.extend((0..400).map(|_| 100.0 + normal(&mut rng)));

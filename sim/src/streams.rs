@@ -27,8 +27,10 @@ pub enum Purpose {
     Seeding,
     /// Whom an event meets.
     Event,
-    /// What links and trackers leave to chance.
-    World,
+    /// The jitter and the loss of what a node sends.
+    Line,
+    /// Whom a tracker names.
+    Tracker,
 }
 
 /// The streams of a run.
@@ -69,7 +71,8 @@ impl Purpose {
             Self::Identity => 6,
             Self::Seeding => 7,
             Self::Event => 8,
-            Self::World => 9,
+            Self::Line => 9,
+            Self::Tracker => 10,
         }
     }
 }
@@ -105,7 +108,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for index in 0..3 {
             for group in ["a", "b"] {
-                for purpose in [Purpose::Capacity, Purpose::Arrival, Purpose::World] {
+                for purpose in [Purpose::Capacity, Purpose::Arrival, Purpose::Line] {
                     assert!(seen.insert(first(purpose, group, index)));
                     assert!(!seen.insert(first(purpose, group, index)));
                 }
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn draws_have_their_moments() {
-        let mut rng = Streams::new(1).draw(Purpose::World, "", 0);
+        let mut rng = Streams::new(1).draw(Purpose::Line, "", 0);
         let count = 100_000;
         let mean = |draws: &[f64]| draws.iter().sum::<f64>() / f64::from(count);
         let waits: Vec<f64> = (0..count).map(|_| exponential(&mut rng, 3.0)).collect();

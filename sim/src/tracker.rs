@@ -3,7 +3,6 @@
 use seedbank_engine::discovery::ResolveError;
 use seedbank_engine::discovery::tracker::AnnounceReply;
 use seedbank_engine::interface::input::Input;
-use seedbank_engine::rng::Rng;
 use seedbank_engine::units::TorrentId;
 use seedbank_ledger::Duration;
 
@@ -27,7 +26,7 @@ pub(crate) struct Asking {
 }
 
 /// What a node is told of a torrent: some of the others, each as likely as the next.
-pub(crate) fn answer(nodes: &[SimNode], asking: Asking, rng: &mut Rng) -> Input {
+pub(crate) fn answer(nodes: &mut [SimNode], asking: Asking) -> Input {
     let others = nodes
         .iter()
         .enumerate()
@@ -37,7 +36,7 @@ pub(crate) fn answer(nodes: &[SimNode], asking: Asking, rng: &mut Rng) -> Input 
         .filter(|(_, other)| other.geometry.contains_key(&asking.torrent_id))
         .map(|(_, other)| other.addr)
         .collect();
-    rng.shuffle(&mut peers);
+    nodes[asking.node.0].tracker_rng.shuffle(&mut peers);
     let wanted = usize::try_from(asking.num_want).unwrap_or(usize::MAX);
     peers.truncate(wanted.min(TRACKER_PEERS_MAX));
     let reply = AnnounceReply {

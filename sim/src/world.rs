@@ -16,7 +16,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use seedbank_engine::interface::command::{AddTorrent, Command, CommandError, CommandReply};
 use seedbank_engine::interface::event::SessionEvent;
 use seedbank_engine::interface::input::Input;
-use seedbank_engine::rng::Rng;
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{PieceIndex, TorrentId};
 use seedbank_ledger::settlement::SettlementRequest;
@@ -28,6 +27,7 @@ use crate::node::SimNode;
 use crate::queue::EventQueue;
 use crate::recording::unix;
 use crate::settlement::SimSettlement;
+use crate::streams::{Purpose, Streams};
 
 /// Wall-clock time at the start of every run: 2026-01-01.
 pub const START: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -88,8 +88,8 @@ pub struct World {
     network: Links,
     nodes: Vec<SimNode>,
     by_addr: BTreeMap<SocketAddr, NodeIndex>,
-    /// Draws what trackers answer.
-    tracker_rng: Rng,
+    /// What links and trackers leave to chance: for each node a stream of its own.
+    streams: Streams,
     /// The network's settlement node, if there is one.
     pub settlement: Option<SimSettlement>,
     /// The settlement node does not answer.
@@ -116,13 +116,12 @@ impl RunEnd {
 impl World {
     /// Nobody there. What links and trackers leave to chance is drawn from `rng_seed`.
     pub fn new(settlement: Option<SimSettlement>, rng_seed: u64) -> Self {
-        let mut rng = Rng::new(rng_seed);
         Self {
             queue: EventQueue::default(),
-            network: Links::new(rng.fork()),
+            network: Links::new(),
             nodes: Vec::new(),
             by_addr: BTreeMap::new(),
-            tracker_rng: rng.fork(),
+            streams: Streams::new(rng_seed),
             settlement,
             settlement_away: false,
             completed: VecDeque::new(),
@@ -155,10 +154,14 @@ impl World {
     ) -> NodeIndex {
         let node = NodeIndex(self.nodes.len());
         let addr = SocketAddr::new(ip, 6881);
-        self.nodes.push(SimNode::new(name.to_owned(), addr, books));
+        let draw = |purpose| self.streams.draw(purpose, &addr.to_string(), 0);
+        let tracker_rng = draw(Purpose::Tracker);
+        self.network.add_node(node, link, draw(Purpose::Line));
+        let name = name.to_owned();
+        self.nodes
+            .push(SimNode::new(name, addr, books, tracker_rng));
         let before = self.by_addr.insert(addr, node);
         assert!(before.is_none(), "one node at an address");
-        self.network.add_node(node, link);
         node
     }
 

@@ -9,11 +9,12 @@
 //! one that a sender holds up keeps nobody waiting. With turns at both ends that is max–min fair
 //! (Hahne, "Round-robin scheduling for max-min fairness in data networks", IEEE JSAC 9, 1991).
 
-use std::collections::VecDeque;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, VecDeque};
 
 use seedbank_ledger::{Duration, Instant};
 
-use super::config::{LinkConfig, both, bytes_in, time_of};
+use super::config::{LinkConfig, SEGMENT_MAX, both, bytes_in, time_of};
 use super::pipe::{LinkSegment, PipeId};
 
 /// A connection may have so many times the bytes on their way that are free.
@@ -31,8 +32,13 @@ pub(super) struct Downlink {
     pub(super) quantum: u64,
     /// Connections with something that arrived, in turn.
     pub(super) turn: VecDeque<PipeId>,
-    /// What is passing.
-    pub(super) passing: Option<LinkSegment>,
+    /// What is passing, and when it will have passed.
+    pub(super) passing: Option<(Instant, LinkSegment)>,
+    /// On their way here, and when each arrives; of those that arrive together, who left first.
+    coming: BinaryHeap<Reverse<Coming>>,
+    came: u64,
+    /// When it is looked at.
+    wakes_at: Option<Instant>,
     /// Bytes on their way, of all connections.
     reserved: u64,
     /// Longest time from a modem's entry to here, in this while and in the one before.
@@ -40,14 +46,45 @@ pub(super) struct Downlink {
     transits_since: Instant,
 }
 
+/// A segment that will arrive.
+#[derive(Clone, Copy, Debug)]
+struct Coming {
+    at: Instant,
+    number: u64,
+    segment: LinkSegment,
+}
+
+impl Ord for Coming {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl PartialOrd for Coming {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Coming {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Coming {}
+
 impl Downlink {
     pub(super) fn new(config: &LinkConfig) -> Self {
         Self {
             rate: config.downlink,
             buffer: config.buffer,
-            quantum: config.downlink.map_or(0, LinkConfig::segment_len),
+            quantum: config.downlink.map_or(SEGMENT_MAX, LinkConfig::segment_len),
             turn: VecDeque::new(),
             passing: None,
+            coming: BinaryHeap::new(),
+            came: 0,
+            wakes_at: None,
             reserved: 0,
             transits: [Duration::ZERO; 2],
             transits_since: Instant::ZERO,
@@ -79,6 +116,27 @@ impl Downlink {
         self.reserved -= bytes;
     }
 
+    /// A segment will arrive.
+    pub(super) fn expect(&mut self, segment: LinkSegment, at: Instant) {
+        let number = self.came;
+        self.came += 1;
+        self.coming.push(Reverse(Coming {
+            at,
+            number,
+            segment,
+        }));
+    }
+
+    /// The next that was to arrive by now, and when.
+    pub(super) fn next_arrival(&mut self, now: Instant) -> Option<(Instant, LinkSegment)> {
+        let Reverse(first) = self.coming.peek()?;
+        if first.at > now {
+            return None;
+        }
+        let Reverse(Coming { at, segment, .. }) = self.coming.pop()?;
+        Some((at, segment))
+    }
+
     /// A segment is here; how long it was on its way is remembered for a while.
     pub(super) fn arrived(&mut self, segment: &LinkSegment, now: Instant) {
         if now.since(self.transits_since) >= TRANSIT_FOR {
@@ -89,9 +147,50 @@ impl Downlink {
         self.transits[0] = self.transits[0].max(transit);
     }
 
-    /// How long a segment takes to pass; `None` if it passes at once.
-    pub(super) fn time_of(&self, segment: &LinkSegment) -> Option<Duration> {
-        self.rate.map(|rate| time_of(segment.len, rate))
+    /// What was passing, if it has passed by now.
+    pub(super) fn next_passed(&mut self, now: Instant) -> Option<LinkSegment> {
+        let (_, segment) = self.passing.take_if(|(until, _)| *until <= now)?;
+        Some(segment)
+    }
+
+    /// When it is to be looked at, if that is earlier than was known: the next has passed then,
+    /// unless another arrives before it does.
+    #[must_use = "it has to be looked at then"]
+    pub(super) fn wake(&mut self) -> Option<Instant> {
+        let first = || {
+            let Reverse(first) = self.coming.peek()?;
+            Some(first.at.after(self.time_of(&first.segment)))
+        };
+        let at = self.passing.map(|(until, _)| until).or_else(first)?;
+        if self.wakes_at.is_some_and(|known| known <= at) {
+            return None;
+        }
+        self.wakes_at = Some(at);
+        Some(at)
+    }
+
+    /// Whether it was to be looked at now; other times were put forward.
+    pub(super) fn woken(&mut self, now: Instant) -> bool {
+        self.wakes_at.take_if(|at| *at == now).is_some()
+    }
+
+    /// How long a segment takes to pass.
+    pub(super) fn time_of(&self, segment: &LinkSegment) -> Duration {
+        let rate = self.rate;
+        rate.map_or(Duration::ZERO, |rate| time_of(segment.len, rate))
+    }
+
+    /// Stops the program if nobody would look at what comes.
+    pub(super) fn check_invariants(&self) {
+        let next = self.coming.peek().map(|Reverse(first)| first.at);
+        assert!(
+            self.passing.is_none() && next.is_none() || self.wakes_at.is_some(),
+            "who expects something is woken"
+        );
+        assert!(
+            self.passing.is_some() || self.turn.is_empty(),
+            "nothing waits for nothing"
+        );
     }
 
     /// Bytes on their way, of all connections.

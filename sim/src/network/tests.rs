@@ -28,9 +28,9 @@ struct Bench {
 
 impl Bench {
     fn new(lines: &[LinkConfig]) -> Self {
-        let mut links = Links::new(Rng::new(7));
-        for (index, line) in lines.iter().enumerate() {
-            links.add_node(NodeIndex(index), *line);
+        let mut links = Links::new();
+        for (index, line) in (0_u8..).zip(lines) {
+            links.add_node(NodeIndex(index.into()), *line, Rng::new(index.into()));
         }
         Self {
             links,
@@ -52,7 +52,7 @@ impl Bench {
         };
         let (a, b) = (end(a, self.peers), end(b, self.peers));
         self.peers += 1;
-        self.links.connect(a, b);
+        self.links.connect(a, b, self.queue.now());
         a
     }
 

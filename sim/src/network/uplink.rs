@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use seedbank_ledger::Duration;
+use seedbank_ledger::{Duration, Instant};
 
 use super::config::{LinkConfig, bytes_in, time_of};
-use super::pipe::{LinkSegment, PipeId};
+use super::pipe::PipeId;
 
 /// The uplink of one node.
 #[derive(Debug)]
@@ -18,9 +18,18 @@ pub(super) struct Modem {
     pub(super) send_buffer: u64,
     /// Connections with something to send that may, in turn.
     turn: VecDeque<PipeId>,
-    /// In the modem; the first is leaving.
-    held: VecDeque<LinkSegment>,
+    /// In the modem, when each will have left; the first is leaving.
+    held: VecDeque<Held>,
     held_bytes: u64,
+    /// When it is looked at, because somebody waits for room.
+    wakes_at: Option<Instant>,
+}
+
+/// A segment in a modem.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    departs_at: Instant,
+    len: u64,
 }
 
 impl Modem {
@@ -33,6 +42,7 @@ impl Modem {
             turn: VecDeque::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            wakes_at: None,
         }
     }
 
@@ -56,21 +66,30 @@ impl Modem {
         self.held.is_empty() || self.held_bytes + len <= self.capacity
     }
 
-    /// A segment enters the modem; how long it takes to leave, if it is the first.
-    #[must_use = "the first segment leaves at that time"]
-    pub(super) fn admit(&mut self, segment: LinkSegment) -> Option<Duration> {
-        let was_idle = self.held.is_empty();
-        self.held.push_back(segment);
-        self.held_bytes += segment.len;
-        was_idle.then(|| time_of(segment.len, self.rate))
+    /// Forgets what has left by now.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        while let Some(first) = self.held.front().filter(|first| first.departs_at <= now) {
+            self.held_bytes -= first.len;
+            self.held.pop_front();
+        }
+        self.wakes_at = self.wakes_at.filter(|at| *at > now);
     }
 
-    /// The first segment has left; it, and how long the next takes.
-    pub(super) fn depart(&mut self) -> (LinkSegment, Option<Duration>) {
-        let segment = self.held.pop_front().expect("a segment was leaving");
-        self.held_bytes -= segment.len;
-        let next = self.held.front();
-        (segment, next.map(|next| time_of(next.len, self.rate)))
+    /// A segment enters a modem that has been caught up with; when it will have left.
+    pub(super) fn admit(&mut self, len: u64, now: Instant) -> Instant {
+        let begins_at = self.held.back().map_or(now, |last| last.departs_at);
+        let departs_at = begins_at.after(time_of(len, self.rate));
+        self.held.push_back(Held { departs_at, len });
+        self.held_bytes += len;
+        departs_at
+    }
+
+    /// Somebody waits for room; when the first segment will have left, if nobody waited before.
+    #[must_use = "the modem has room then"]
+    pub(super) fn wait_for_room(&mut self) -> Option<Instant> {
+        let first = self.held.front().expect("an empty modem has room");
+        let waited = self.wakes_at.replace(first.departs_at);
+        waited.is_none().then_some(first.departs_at)
     }
 
     /// How long what enters now takes to leave.

@@ -57,7 +57,7 @@ impl World {
             node: to,
             peer: self.nodes[to.0].meet(),
         };
-        self.network.connect(ours, theirs);
+        self.network.connect(ours, theirs, now);
         let dialled = Input::Dialled {
             peer: ours.peer,
             torrent_id,

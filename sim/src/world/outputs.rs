@@ -127,7 +127,7 @@ impl World {
 
     fn ask_tracker(&mut self, asking: Asking) {
         let node = asking.node;
-        let announced = tracker::answer(&self.nodes, asking, &mut self.tracker_rng);
+        let announced = tracker::answer(&mut self.nodes, asking);
         let at = self.queue.now().after(TRACKER_DELAY);
         self.queue.push(at, Event::Input(node, Box::new(announced)));
     }
