@@ -50,7 +50,7 @@ use crate::session::entrance::Entrance;
 use crate::session::names::OwnNames;
 use crate::session::peer::Peer;
 use crate::session::torrent::Torrent;
-use crate::transfer::choker::{Choker, SlotPolicy};
+use crate::transfer::choker::{Choker, Ranker, SlotPolicy};
 use crate::transfer::limiter::{Limiter, UploadQueue};
 use crate::transfer::uplink::Uplink;
 use crate::units::{Block, InfoHash, PeerIndex, TorrentId};
@@ -344,6 +344,12 @@ impl Session {
         self.downloads
             .set_node_rate(self.policy.download_limit, now);
         self.pump_uploads(now);
+    }
+
+    /// Has the open classes of the choker ranked by somebody else: for a simulator's strategic
+    /// peers. No node calls it.
+    pub fn set_ranker(&mut self, ranker: Option<Box<dyn Ranker>>) {
+        self.choker.set_ranker(ranker);
     }
 
     /// The next thing to do; `None` when this event's are done.

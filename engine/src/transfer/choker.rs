@@ -7,6 +7,7 @@
 mod candidate;
 mod policy;
 mod rank;
+mod ranker;
 mod seats;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::units::PeerIndex;
 pub use candidate::Candidate;
 pub use policy::{PaidRule, SlotPolicy};
 pub use rank::{RankRow, Ranking, rank};
+pub use ranker::{RankChoice, Ranker, WEIGHT_MAX};
 pub use seats::{Loss, SeatPlan, SeatRow, SeatTerms, Seats};
 
 /// Time between two rounds.
@@ -134,9 +136,11 @@ pub struct ChokeChange {
 }
 
 /// The choke state of every connected peer, and the round timer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Choker {
     policy: SlotPolicy,
+    /// Another order of the open classes; a node has none.
+    ranker: Option<Box<dyn Ranker>>,
     peers: BTreeMap<PeerIndex, PeerState>,
     /// When a member of a group last held an open slot.
     group_turns: BTreeMap<u64, Instant>,
@@ -219,6 +223,7 @@ impl Choker {
     pub fn new(policy: SlotPolicy, now: Instant) -> Self {
         Self {
             policy,
+            ranker: None,
             peers: BTreeMap::new(),
             group_turns: BTreeMap::new(),
             last_round: now,
@@ -234,6 +239,12 @@ impl Choker {
         self.policy = policy;
     }
 
+    /// Has the open classes ranked by somebody else from the next round on; `None`: by [`rank`].
+    /// Slots are then given away in rounds only.
+    pub fn set_ranker(&mut self, ranker: Option<Box<dyn Ranker>>) {
+        self.ranker = ranker;
+    }
+
     /// What the paid class can have, in bytes per second; `None` while nobody knows.
     pub const fn set_paid_rate(&mut self, rate: Option<u64>) {
         self.paid_rate = rate;
@@ -246,7 +257,10 @@ impl Choker {
     pub fn decide(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<ChokeChange> {
         let rows: Vec<RankRow> = candidates.iter().map(|one| self.row(one)).collect();
         let plan = self.plan_seats(&rows, true, now);
-        let ranking = rank(&rows, &plan, &self.policy, now);
+        let mut ranking = rank(&rows, &plan, &self.policy, now);
+        if let Some(ranker) = &mut self.ranker {
+            ranking = ranker::overrule(ranker.as_mut(), ranking, &rows, &self.policy, now);
+        }
         let known = std::mem::take(&mut self.peers);
         self.clearing_price = ranking.clearing_price;
         let mut changes = Vec::new();
@@ -314,6 +328,9 @@ impl Choker {
     /// interest is free as soon as somebody waits for it and the holder has had it for [`DWELL`].
     /// Pass all connected peers, or one that is not unchoked.
     pub fn admit_free(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<ChokeChange> {
+        if self.ranker.is_some() {
+            return Vec::new();
+        }
         let rows = || candidates.iter().map(|one| self.row(one));
         let mut waiting: Vec<RankRow> = rows().filter(|row| row.waits(now)).collect();
         waiting.sort_by_key(|row| (row.waiting_since(), row.candidate.peer));

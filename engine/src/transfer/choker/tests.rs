@@ -573,3 +573,45 @@ fn m6_a_new_clearing_price_reaches_the_incumbents_with_the_round() {
     }
     assert_eq!(prices, [10, 10, 90, 90, 90]);
 }
+
+/// Unchokes two peers, of which one has three parts of four.
+#[derive(Debug)]
+struct TwoOnly([u64; 2]);
+
+impl Ranker for TwoOnly {
+    fn choose(&mut self, _: &[RankRow], _: &SlotPolicy, _: Instant) -> Vec<RankChoice> {
+        let [one, other] = self.0.map(PeerIndex);
+        let choice = |peer, weight| RankChoice { peer, weight };
+        vec![choice(one, 3), choice(other, 1)]
+    }
+}
+
+#[test]
+fn a_ranker_chooses_in_the_open_class_and_only_there() {
+    let swarm = [
+        paying(1, 50),
+        waiting(2, 0),
+        leeching(3, 9_000),
+        leeching(4, 8_000),
+        waiting(5, 0),
+    ];
+    let mut choker = Choker::new(POLICY, at(0));
+    choker.set_ranker(Some(Box::new(TwoOnly([5, 2]))));
+    assert_eq!(
+        choker.admit_free(at(5), &swarm),
+        Vec::new(),
+        "not between rounds"
+    );
+    choker.decide(at(100), &swarm);
+    let weight = |peer| {
+        let decision = choker.decision(PeerIndex(peer)).unwrap();
+        decision.class.map(|class| (class, decision.weight))
+    };
+    assert_eq!(weight(1), Some((Class::Paid, 1)));
+    assert_eq!(weight(5), Some((Class::Reciprocal, 3)));
+    assert_eq!(weight(2), Some((Class::Reciprocal, 1)));
+    assert_eq!([weight(3), weight(4)], [None, None]);
+    choker.set_ranker(None);
+    choker.decide(at(120), &swarm);
+    assert!(choker.decision(PeerIndex(3)).unwrap().class.is_some());
+}

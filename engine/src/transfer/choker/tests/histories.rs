@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::rng::Rng;
-use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{
+    Strategy, TestCaseError, any, prop, prop_assert, prop_assert_eq, proptest,
+};
 
 fn any_candidate(peer: u64) -> impl Strategy<Value = Candidate> {
     let flags = (
@@ -108,51 +110,90 @@ proptest! {
 
     /// A random life of a swarm: slots, dwell and reasons hold at every step.
     #[test]
-    fn slots_and_dwell_hold_in_any_history(
-        policy in any_policy(),
-        steps in prop::collection::vec((any_swarm(), 0_u64..12, 0_u8..4), 1..40),
+    fn slots_and_dwell_hold_in_any_history(policy in any_policy(), steps in any_steps()) {
+        live(Choker::new(policy, at(20)), policy, steps)?;
+    }
+
+    /// The same whatever a ranker says: of anybody, twice, too many, with any weight.
+    #[test]
+    fn slots_and_dwell_hold_under_any_ranker(
+        policy in any_policy(), steps in any_steps(), rng_seed in any::<u64>()
     ) {
         let mut choker = Choker::new(policy, at(20));
-        let mut flips: BTreeMap<PeerIndex, Vec<Flip>> = BTreeMap::new();
-        let mut second = 20;
-        let mut classes: BTreeMap<PeerIndex, Option<Class>> = BTreeMap::new();
-        for (swarm, wait, kind) in steps {
-            second += wait;
-            let now = at(second);
-            let held = swarm.iter().filter(|one| choker.choke(one.peer).holds(now)).count();
-            let changes = match kind {
-                0 => choker.decide_seats(now, &swarm),
-                1 => choker.admit_free(now, &swarm),
-                _ => {
-                    flips.retain(|peer, _| swarm.iter().any(|one| one.peer == *peer));
-                    let changes = choker.decide(now, &swarm);
-                    prop_assert!(choker.unchoked_count() <= policy.slots.max(held) + 1);
-                    changes
-                }
-            };
-            choker.check_invariants();
-            prop_assert!(choker.unchoked_count() <= policy.slots + 1);
-            for change in changes {
-                let facts = swarm.iter().find(|one| one.peer == change.decision.peer).unwrap();
-                let unchoked = change.decision.class.is_some();
-                let class = classes.insert(facts.peer, change.decision.class).flatten();
-                if change.flipped {
-                    let flip = (second, unchoked, *facts, class);
-                    flips.entry(facts.peer).or_default().push(flip);
-                }
+        choker.set_ranker(Some(Box::new(Whim(Rng::new(rng_seed)))));
+        live(choker, policy, steps)?;
+    }
+}
+
+/// Chooses as chance will have it.
+#[derive(Debug)]
+struct Whim(Rng);
+
+impl Ranker for Whim {
+    fn choose(&mut self, rows: &[RankRow], _: &SlotPolicy, _: Instant) -> Vec<RankChoice> {
+        let count = self.0.index(2 * rows.len() + 2);
+        let mut choice = || RankChoice {
+            peer: PeerIndex(self.0.below(32)),
+            weight: [0, 1, 7, u64::MAX][self.0.index(4)],
+        };
+        (0..count).map(|_| choice()).collect()
+    }
+}
+
+/// Who is there, seconds since the last step, and what is called.
+type Step = (Vec<Candidate>, u64, u8);
+
+fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((any_swarm(), 0_u64..12, 0_u8..4), 1..40)
+}
+
+fn live(mut choker: Choker, policy: SlotPolicy, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut flips: BTreeMap<PeerIndex, Vec<Flip>> = BTreeMap::new();
+    let mut second = 20;
+    let mut classes: BTreeMap<PeerIndex, Option<Class>> = BTreeMap::new();
+    for (swarm, wait, kind) in steps {
+        second += wait;
+        let now = at(second);
+        let held = swarm
+            .iter()
+            .filter(|one| choker.choke(one.peer).holds(now))
+            .count();
+        let changes = match kind {
+            0 => choker.decide_seats(now, &swarm),
+            1 => choker.admit_free(now, &swarm),
+            _ => {
+                flips.retain(|peer, _| swarm.iter().any(|one| one.peer == *peer));
+                let changes = choker.decide(now, &swarm);
+                prop_assert!(choker.unchoked_count() <= policy.slots.max(held) + 1);
+                changes
             }
-        }
-        for history in flips.values() {
-            for pair in history.windows(2) {
-                let (before, after) = (pair[0], pair[1]);
-                prop_assert!(before.1 != after.1);
-                let excused = match after.1 {
-                    true => after.2.is_payer(&policy),
-                    // A paid seat is no slot of tit-for-tat: who does not use it yields it.
-                    false => !after.2.torrent_active || after.3 == Some(Class::Paid),
-                };
-                prop_assert!(excused || after.0 - before.0 >= 10, "{:?}", pair);
+        };
+        choker.check_invariants();
+        prop_assert!(choker.unchoked_count() <= policy.slots + 1);
+        for change in changes {
+            let facts = swarm
+                .iter()
+                .find(|one| one.peer == change.decision.peer)
+                .unwrap();
+            let unchoked = change.decision.class.is_some();
+            let class = classes.insert(facts.peer, change.decision.class).flatten();
+            if change.flipped {
+                let flip = (second, unchoked, *facts, class);
+                flips.entry(facts.peer).or_default().push(flip);
             }
         }
     }
+    for history in flips.values() {
+        for pair in history.windows(2) {
+            let (before, after) = (pair[0], pair[1]);
+            prop_assert!(before.1 != after.1);
+            let excused = match after.1 {
+                true => after.2.is_payer(&policy),
+                // A paid seat is no slot of tit-for-tat: who does not use it yields it.
+                false => !after.2.torrent_active || after.3 == Some(Class::Paid),
+            };
+            prop_assert!(excused || after.0 - before.0 >= 10, "{:?}", pair);
+        }
+    }
+    Ok(())
 }
