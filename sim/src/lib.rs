@@ -3,6 +3,9 @@
 //! Start at [`world`], which drives them. [`scenario`] says who is in it and [`play`] runs that;
 //! [`demo`], [`promise`] and [`spread`] are scenarios of their own.
 
+#[cfg(test)]
+extern crate self as seedbank_sim;
+
 pub mod agent;
 pub mod books;
 pub mod capacity;
@@ -26,4 +29,5 @@ pub mod stats;
 pub mod streams;
 pub mod swarm;
 pub mod tracker;
+pub mod twin;
 pub mod world;

@@ -23,7 +23,25 @@ pub const LIBRARY: &[Included] = &[
         name: "seeders-leave",
         text: include_str!("../scenarios/seeders-leave.toml"),
     },
+    Included {
+        name: "strategies",
+        text: include_str!("../scenarios/strategies.toml"),
+    },
+    Included {
+        name: "strategies-open",
+        text: include_str!("../scenarios/strategies-open.toml"),
+    },
+    Included {
+        name: "strategies-seeders",
+        text: include_str!("../scenarios/strategies-seeders.toml"),
+    },
 ];
+
+/// The text of the scenario of this name.
+pub fn text(name: &str) -> Option<&'static str> {
+    let known = LIBRARY.iter().find(|included| included.name == name);
+    known.map(|included| included.text)
+}
 
 #[cfg(test)]
 mod tests {

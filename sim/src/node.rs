@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use seedbank_engine::asked::{Arrived, BlockFate, Found, Lease, Requests};
 use seedbank_engine::interface::command::AddTorrent;
-use seedbank_engine::interface::input::PeerEvent;
+use seedbank_engine::interface::input::{Input, PeerEvent};
 use seedbank_engine::rng::Rng;
 use seedbank_engine::session::Session;
 use seedbank_engine::units::{Block, Geometry, PeerIndex, PieceIndex, TorrentId};
@@ -16,7 +16,7 @@ use seedbank_engine::wire::handshake::Handshake;
 use seedbank_engine::wire::message::Message;
 use seedbank_ledger::Instant;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentAct};
 use crate::books::SimBooks;
 use crate::recording::Recording;
 
@@ -31,10 +31,8 @@ pub struct SimNode {
     pub session: Option<Session>,
     /// Its ledger and rows, which survive a crash.
     pub books: SimBooks,
-    /// Serves garbage instead of data.
-    pub garbage: bool,
-    /// What it does otherwise than its session says.
-    pub agent: Option<Box<dyn Agent>>,
+    /// What it does otherwise than its session says; `None` for who is honest.
+    pub(crate) player: Option<Box<Player>>,
     /// When its session wants to be woken.
     pub(crate) wake_wanted: Option<Instant>,
     /// When it is; events for other instants are stale.
@@ -56,6 +54,15 @@ pub struct SimNode {
     next_peer: u64,
     /// Draws whom trackers name to it.
     pub(crate) tracker_rng: Rng,
+}
+
+/// An agent, and what it wants done.
+#[derive(Debug)]
+pub(crate) struct Player {
+    pub(crate) agent: Box<dyn Agent>,
+    pub(crate) acts: Vec<AgentAct>,
+    /// What its session is told once it has nothing more to say.
+    pub(crate) told: VecDeque<Input>,
 }
 
 /// What a connection's task would know.
@@ -97,8 +104,7 @@ impl SimNode {
             addr,
             session: None,
             books,
-            garbage: false,
-            agent: None,
+            player: None,
             wake_wanted: None,
             wakes_at: None,
             measures_at: None,
@@ -111,6 +117,15 @@ impl SimNode {
             next_peer: 0,
             tracker_rng,
         }
+    }
+
+    /// Follows a strategy from its start on.
+    pub fn follow(&mut self, agent: Box<dyn Agent>) {
+        self.player = Some(Box::new(Player {
+            agent,
+            acts: Vec::new(),
+            told: VecDeque::new(),
+        }));
     }
 
     /// A fresh index for a connection.

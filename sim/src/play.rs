@@ -1,30 +1,33 @@
 //! Plays a scenario in the block tier: real sessions, real messages, virtual links and time.
 //!
-//! `roll` is who comes, with which line and when; `rows` what is told of them. A play is a function
+//! `roll` is who comes, with which line and when, `casting` who follows which strategy, `rows` what
+//! is told of them. A play is a function
 //! of its scenario: [`PlayOutcome::state_hash`] is the same whenever it is run.
 
+mod casting;
 mod roll;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use seedbank_engine::content::metainfo::Metainfo;
 use seedbank_engine::interface::command::{BoostOrder, Command};
 use seedbank_engine::interface::config::{CreditPolicy, Network, Policy};
 use seedbank_engine::units::PieceIndex;
-use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits};
+use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, NodeId};
 
-use crate::agent::{Agent, FreeRider};
 use crate::books::SimBooks;
 use crate::network::NodeIndex;
-use crate::scenario::{OverlayPlan, PlannedEvent, Scenario, SeedingPlan, StrategyPlan};
+use crate::scenario::{OverlayPlan, PlannedEvent, Scenario, SeedingPlan};
 use crate::settlement::SimSettlement;
 use crate::signatures::Signatures;
 use crate::streams::{Purpose, Streams};
-use crate::swarm::{TRACKER, add, config, identity_by, public_ip, start_as, torrent};
+use crate::swarm::{TRACKER, add, config, identity_by, start_as, torrent};
 use crate::world::{RunEnd, START, World};
+use casting::Casting;
 use roll::Participant;
 
 pub use rows::{PeerRow, SeriesRow};
@@ -64,6 +67,7 @@ enum Item {
     Gone(usize),
     Looks(usize),
     Boosts(usize),
+    ComesBack(usize),
     Event(usize),
     SettlementBack,
     Row,
@@ -79,6 +83,11 @@ pub struct Play<'a> {
     network: Option<Network>,
     metainfos: Vec<Metainfo>,
     guests: Vec<Participant>,
+    casting: Casting<'a>,
+    /// The keys of a population, once somebody wanted to know.
+    keys: BTreeMap<usize, Arc<[NodeId]>>,
+    /// How often somebody started anew.
+    new_lives: u64,
     /// Who has been put where.
     places: BTreeMap<NodeIndex, usize>,
     agenda: BTreeMap<(Instant, u64), Item>,
@@ -116,6 +125,9 @@ impl<'a> Play<'a> {
             network,
             metainfos: metainfos.collect(),
             guests: roll::call(scenario, streams),
+            casting: Casting::default(),
+            keys: BTreeMap::new(),
+            new_lives: 0,
             places: BTreeMap::new(),
             agenda: BTreeMap::new(),
             planned: 0,
@@ -132,12 +144,14 @@ impl<'a> Play<'a> {
         while self.waiting > 0 {
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
             let until = next.map_or(end, |at| at.min(end));
-            let told = |world: &World| !world.completed.is_empty();
+            let told =
+                |world: &World| !world.completed.is_empty() || !world.starting_anew.is_empty();
             let ended = self.world.run_until(until, told);
             if ended == RunEnd::Quiet {
                 self.world.wait_until(until);
             }
             self.hear();
+            self.hear_who_leaves();
             while let Some(item) = self.due() {
                 self.happen(item);
             }
@@ -184,6 +198,7 @@ impl<'a> Play<'a> {
             Item::Gone(guest) => self.gone(guest),
             Item::Looks(guest) => self.look(guest),
             Item::Boosts(guest) => self.boost(guest),
+            Item::ComesBack(guest) => self.come_back(guest),
             Item::Event(index) => self.event(index),
             Item::SettlementBack => self.world.settlement_away = false,
             Item::Row => {
@@ -196,33 +211,35 @@ impl<'a> Play<'a> {
 
     /// A guest joins: it is granted its credit, learns of others, and orders its boost.
     fn come(&mut self, guest: usize) {
-        let there = &self.guests[guest];
-        let population = &self.scenario.populations[there.population];
-        let key = there.key;
-        let identity = identity_by(self.signatures.scheme(), key);
-        let unix = self.world.unix();
-        let network = self.network.filter(|_| population.receipts);
+        let node = self.enter(guest);
+        self.guests[guest].joined_at = Some(self.world.now());
+        let population = &self.scenario.populations[self.guests[guest].population];
         let usual = self.scenario.network.as_ref().map(|plan| plan.grant);
         let granted = population.grant.or(usual).map(|credit| credit.0);
-        if let (Some(settlement), Some(_), Some(amount)) =
-            (&mut self.world.settlement, network, granted)
+        let session = self.world.node(node).session.as_ref();
+        let session = session.filter(|session| session.config().network.is_some());
+        let key = session.map(|session| session.node_id());
+        let unix = self.world.unix();
+        if let (Some(settlement), Some(key), Some(amount)) =
+            (&mut self.world.settlement, key, granted)
             && amount > MicroCredits::ZERO
         {
-            settlement.grant(identity.id(), amount, unix);
+            settlement.grant(key, amount, unix);
         }
-        let books = SimBooks::new(&identity, network, self.world.unix());
-        let name = format!("{}-{}", population.name, there.index);
+        self.take_part(guest, node);
+    }
+
+    /// A guest's node starts, under the key and at the address that it has now.
+    fn enter(&mut self, guest: usize) -> NodeIndex {
+        let agent = self.agent(guest);
+        let there = &self.guests[guest];
+        let population = &self.scenario.populations[there.population];
         let number = u64::try_from(guest).expect("few");
-        let node = self
-            .world
-            .add_node_at(&name, books, there.link, public_ip(number));
         let mut session = config(number, 0);
         session.rng_seed = there.session_seed;
-        session.network = network;
+        session.network = self.network.filter(|_| population.receipts);
         session.receipts = population.receipts;
-        self.world.node_mut(node).garbage = population.strategy == StrategyPlan::GarbageSeeder;
-        self.world.node_mut(node).agent = agent(population.strategy);
-        let policy = Policy {
+        let mut policy = Policy {
             slots: population.slots,
             open_share_percent: population.open_share.0,
             upload_limit: population
@@ -234,38 +251,60 @@ impl<'a> Play<'a> {
             },
             ..Policy::default()
         };
-        start_as(&mut self.world, node, key, session, policy);
+        if let Some(agent) = &agent {
+            agent.prepare(&mut session, &mut policy);
+        }
+        let identity = identity_by(self.signatures.scheme(), there.key);
+        let books = SimBooks::new(&identity, session.network, self.world.unix());
+        let name = format!("{}-{}", population.name, there.index);
+        let node = self.world.add_node_at(&name, books, there.link, there.ip);
+        let ranker = agent.as_ref().and_then(|agent| agent.ranker());
+        if let Some(agent) = agent {
+            self.world.node_mut(node).follow(agent);
+        }
+        start_as(&mut self.world, node, there.key, session, policy);
+        if ranker.is_some() {
+            let session = self.world.node_mut(node).session.as_mut();
+            session.expect("just started").set_ranker(ranker);
+        }
         self.places.insert(node, guest);
         self.guests[guest].node = Some(node);
-        self.guests[guest].joined_at = Some(self.world.now());
-        self.take_part(guest, node);
+        node
     }
 
+    /// A guest has what it comes with.
     fn take_part(&mut self, guest: usize, node: NodeIndex) {
         let there = &self.guests[guest];
         let population = &self.scenario.populations[there.population];
-        let place = self.scenario.torrent_of(population);
-        let metainfo = &self.metainfos[place];
-        let torrent_id = metainfo.torrent_id();
-        let known = self.known_to(guest, place);
-        let count = u64::from(metainfo.geometry.piece_count());
+        let metainfo = &self.metainfos[self.scenario.torrent_of(population)];
         let mut pieces: Vec<PieceIndex> = metainfo.geometry.pieces().collect();
-        let mut rng = self
-            .streams
-            .draw(Purpose::Pieces, &population.name, there.index);
-        rng.shuffle(&mut pieces);
-        let have = usize::try_from(population.has.of(count)).expect("pieces fit memory");
-        if population.has.0 < 100 {
-            let disk = pieces.into_iter().take(have).collect();
-            self.world.node_mut(node).disk.insert(torrent_id, disk);
+        let (name, index) = (&population.name, there.index);
+        self.streams
+            .draw(Purpose::Pieces, name, index)
+            .shuffle(&mut pieces);
+        let (identity, identities) = (there.identity, population.strategy.identities());
+        if identities > 1 {
+            // What the line's others fetch counts as had.
+            pieces.retain(|piece| u64::from(piece.get()) % identities != identity);
+        } else {
+            let count = u64::from(metainfo.geometry.piece_count());
+            let have = usize::try_from(population.has.of(count));
+            pieces.truncate(have.expect("pieces fit memory"));
         }
-        add(
-            &mut self.world,
-            node,
-            metainfo,
-            population.has.0 >= 100,
-            &known,
-        );
+        let disk = pieces.into_iter().collect();
+        let target = self.world.node_mut(node);
+        target.disk.insert(metainfo.torrent_id(), disk);
+        self.join(guest, node);
+    }
+
+    /// A guest learns of others and orders its boost.
+    fn join(&mut self, guest: usize, node: NodeIndex) {
+        let population = &self.scenario.populations[self.guests[guest].population];
+        let place = self.scenario.torrent_of(population);
+        let known = self.known_to(guest, place);
+        let is_complete = population.has.0 >= 100;
+        let metainfo = &self.metainfos[place];
+        add(&mut self.world, node, metainfo, is_complete, &known);
         self.boost(guest);
     }
 
@@ -432,7 +471,8 @@ impl<'a> Play<'a> {
         let view = session.filter(|_| there.left_at.is_none());
         let view = view.and_then(|session| session.torrent(&torrent_id));
         view.map_or(there.moved, |view| {
-            [view.uploaded, view.downloaded, view.wasted].map(Bytes::get)
+            let moved = [view.uploaded, view.downloaded, view.wasted].map(Bytes::get);
+            std::array::from_fn(|place| there.moved_before[place] + moved[place])
         })
     }
 
@@ -462,12 +502,5 @@ impl<'a> Play<'a> {
             handled: self.world.handled(),
             signatures,
         }
-    }
-}
-
-fn agent(strategy: StrategyPlan) -> Option<Box<dyn Agent>> {
-    match strategy {
-        StrategyPlan::Honest | StrategyPlan::GarbageSeeder => None,
-        StrategyPlan::FreeRider => Some(Box::new(FreeRider)),
     }
 }

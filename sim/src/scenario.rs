@@ -2,11 +2,13 @@
 //!
 //! A scenario and its seed are all that a run depends on. Every field that is left out has a
 //! default, and [`Scenario::canonical`] writes them all, so that a result says what it is a result
-//! of. `written` is how quantities are written, `problems` what is wrong with a file and where.
+//! of. `written` is how quantities are written, `strategy` how peers may be other than honest, and
+//! `problems` what is wrong with a file and where.
 
 pub mod written;
 
 mod problems;
+mod strategy;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,7 @@ use crate::capacity::Profile;
 use written::{ByteRate, CreditAmount, Percent, Price, Size, Time, TimeSpan};
 
 pub use problems::ScenarioError;
+pub use strategy::StrategyPlan;
 
 /// Most peers of the block tier.
 pub const PEERS_MAX: u64 = 60_000;
@@ -179,19 +182,6 @@ pub struct LinePlan {
     pub jitter: Time,
     /// Segments lost of a million.
     pub loss_ppm: u32,
-}
-
-/// What a peer does that an honest one does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StrategyPlan {
-    /// Nothing.
-    #[default]
-    Honest,
-    /// It uploads to nobody.
-    FreeRider,
-    /// What it uploads is garbage.
-    GarbageSeeder,
 }
 
 /// When the peers of a population come.
@@ -402,10 +392,13 @@ impl Scenario {
             .to_string()
     }
 
-    /// Peers in all.
+    /// Peers in all, every identity of a line counted.
     pub fn peer_count(&self) -> u64 {
-        let counts = self.populations.iter().map(|population| population.count);
-        counts.fold(0, u64::saturating_add)
+        let count = |plan: &Population| plan.count.saturating_mul(plan.strategy.identities());
+        self.populations
+            .iter()
+            .map(count)
+            .fold(0, u64::saturating_add)
     }
 
     /// The torrent of a population.

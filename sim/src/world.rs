@@ -3,10 +3,11 @@
 //! The same `Session` and the same ledgers as in `seedbankd`; links, disks and trackers are
 //! modelled. Nothing here depends on anything but its inputs, so that a run is a function of its
 //! scenario and its seed. `outputs` carries out what sessions say, `connections` is what happens
-//! between nodes.
+//! between nodes, `players` is what agents do.
 
 mod connections;
 mod outputs;
+mod players;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,8 @@ enum Event {
     Clock(NodeIndex),
     Link(LinkEvent),
     Measure(NodeIndex),
+    /// An agent may act.
+    Tick(NodeIndex),
     Input(NodeIndex, Box<Input>),
     /// A dial reaches its address.
     Dial {
@@ -96,6 +99,8 @@ pub struct World {
     pub settlement_away: bool,
     /// Who has all of a torrent, since when, until it is taken.
     pub completed: VecDeque<(Instant, NodeIndex, TorrentId)>,
+    /// Whose agent wants to start anew, until it is taken.
+    pub starting_anew: VecDeque<NodeIndex>,
     /// Keep what sessions report until it is taken; otherwise it is dropped.
     pub keeps_events: bool,
     events: Vec<(Instant, NodeIndex, SessionEvent)>,
@@ -125,6 +130,7 @@ impl World {
             settlement,
             settlement_away: false,
             completed: VecDeque::new(),
+            starting_anew: VecDeque::new(),
             keeps_events: false,
             events: Vec::new(),
             paranoid: false,
@@ -169,6 +175,7 @@ impl World {
     pub fn start(&mut self, node: NodeIndex, session: Session) {
         self.nodes[node.0].session = Some(session);
         self.queue.push(self.queue.now(), Event::Clock(node));
+        self.await_tick(node);
     }
 
     /// Stops a node as `kill -9` would: its ledger and its verified pieces are what is left.
@@ -257,6 +264,7 @@ impl World {
             Event::Clock(node) => self.clock(node, now),
             Event::Link(event) => self.network.handle(event, now),
             Event::Measure(node) => self.measure(node, now),
+            Event::Tick(node) => self.tick(node),
             Event::Input(node, input) => self.input(node, *input),
             Event::Dial {
                 from,
@@ -373,38 +381,32 @@ impl World {
     }
 
     fn input(&mut self, node: NodeIndex, input: Input) {
+        let input = match &self.nodes[node.0].player {
+            Some(_) => self.filtered_input(node, input),
+            None => Some(input),
+        };
+        if let Some(input) = input {
+            self.tell(node, input);
+            self.drain(node);
+        }
+    }
+
+    fn tell(&mut self, node: NodeIndex, input: Input) {
         let now = self.queue.now();
         let target = &mut self.nodes[node.0];
         let Some(session) = &mut target.session else {
-            return;
-        };
-        let input = match &mut target.agent {
-            Some(agent) => agent.input(input),
-            None => Some(input),
-        };
-        let Some(input) = input else {
             return;
         };
         if let Some(recording) = &mut target.recording {
             recording.input(now, &input);
         }
         session.handle(input, now);
-        self.drain(node);
     }
 
     fn drain(&mut self, node: NodeIndex) {
-        while let Some(output) = self.nodes[node.0]
-            .session
-            .as_mut()
-            .and_then(Session::poll_output)
-        {
-            let output = match &mut self.nodes[node.0].agent {
-                Some(agent) => agent.output(output),
-                None => Some(output),
-            };
-            if let Some(output) = output {
-                self.carry_out(node, output);
-            }
+        self.drain_outputs(node);
+        if self.nodes[node.0].player.is_some() {
+            self.tell_all(node);
         }
         let now = self.queue.now();
         let target = &mut self.nodes[node.0];
@@ -417,6 +419,19 @@ impl World {
         target.wake_wanted = session.next_timeout().map(|at| at.max(now));
         if let Some(at) = target.wake_wanted {
             self.wake_at(node, at);
+        }
+    }
+
+    fn drain_outputs(&mut self, node: NodeIndex) {
+        while let Some(output) = self.nodes[node.0]
+            .session
+            .as_mut()
+            .and_then(Session::poll_output)
+        {
+            match &self.nodes[node.0].player {
+                Some(_) => self.carry_out_filtered(node, output),
+                None => self.carry_out(node, output),
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is told of a play: a row for every peer, and one for every stretch of time.
 
-use seedbank_ledger::charts::node::BalanceReason;
+use seedbank_ledger::charts::node::{BalanceReason, ExplanationLine};
 use seedbank_ledger::{Instant, UnixTime};
 
 use super::{Play, PlayOutcome};
@@ -13,6 +13,8 @@ pub struct PeerRow {
     pub population: String,
     /// Which of it, from 0.
     pub index: u64,
+    /// Which of the identities of its line, from 0.
+    pub identity: u64,
     /// Bytes per second that it can send.
     pub uplink: u64,
     /// Bytes per second that it can receive.
@@ -35,6 +37,14 @@ pub struct PeerRow {
     pub spent: u64,
     /// Credit that was signed to it by receipts, in micro-credits.
     pub earned: u64,
+    /// Bytes that it signed for, for credit.
+    pub bought: u64,
+    /// Bytes that were signed for to it, for credit.
+    pub sold: u64,
+    /// Bytes that it served as paid and that were never paid for.
+    pub unpaid: u64,
+    /// Keys that it had, one after the other.
+    pub keys: u64,
     /// Why its boost was refused.
     pub boost_refused: Option<String>,
 }
@@ -90,24 +100,25 @@ impl Play<'_> {
     pub(super) fn peer_row(&self, place: usize) -> PeerRow {
         let guest = &self.guests[place];
         let population = &self.scenario.populations[guest.population];
-        let [granted, spent, earned] = guest.node.map_or([0; 3], |node| {
-            let ledger = self.world.node(node).books.ledger();
-            let told = ledger.explain(UnixTime::from_secs(0));
-            let lines = told.expect("memory does not fail").lines;
-            let amount = |reason| {
-                let line = lines.iter().find(|line| line.reason == reason);
-                line.map_or(0, |line| line.amount.get())
-            };
-            [
-                amount(BalanceReason::Granted),
-                amount(BalanceReason::Spent),
-                amount(BalanceReason::Earned),
-            ]
-        });
+        let nodes = guest.former.iter().chain(&guest.node);
+        let lines: Vec<ExplanationLine> = nodes
+            .flat_map(|node| {
+                let ledger = self.world.node(*node).books.ledger();
+                let told = ledger.explain(UnixTime::from_secs(0));
+                told.expect("memory does not fail").lines
+            })
+            .collect();
+        let sum = |reason, of: fn(&ExplanationLine) -> u64| {
+            let lines = lines.iter().filter(|line| line.reason == reason);
+            lines.map(of).sum::<u64>()
+        };
+        let amount = |reason| sum(reason, |line| line.amount.get());
+        let bytes = |reason| sum(reason, |line| line.bytes.get());
         let [uploaded, downloaded, wasted] = guest.moved;
         PeerRow {
             population: population.name.clone(),
             index: guest.index,
+            identity: guest.identity,
             uplink: guest.link.uplink,
             downlink: guest.link.downlink.unwrap_or(u64::MAX),
             joined: guest.joined_at.map(seconds),
@@ -116,9 +127,13 @@ impl Play<'_> {
             uploaded,
             downloaded,
             wasted,
-            granted,
-            spent,
-            earned,
+            granted: amount(BalanceReason::Granted),
+            spent: amount(BalanceReason::Spent),
+            earned: amount(BalanceReason::Earned),
+            bought: bytes(BalanceReason::Spent),
+            sold: bytes(BalanceReason::Earned),
+            unpaid: bytes(BalanceReason::GivenUnsigned),
+            keys: 1 + guest.former.len() as u64,
             boost_refused: guest.boost_refused.clone(),
         }
     }
@@ -142,6 +157,11 @@ impl PlayOutcome {
             .whole("granted", rows, |row| row.granted)
             .whole("spent", rows, |row| row.spent)
             .whole("earned", rows, |row| row.earned)
+            .whole("identity", rows, |row| row.identity)
+            .whole("bought", rows, |row| row.bought)
+            .whole("sold", rows, |row| row.sold)
+            .whole("unpaid", rows, |row| row.unpaid)
+            .whole("keys", rows, |row| row.keys)
             .text("boost_refused", rows, |row| {
                 row.boost_refused.clone().unwrap_or_default()
             })

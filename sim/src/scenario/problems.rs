@@ -178,7 +178,7 @@ impl Scenario {
             }
             _ if line.downlink_factor == 0 => "a downlink_factor of 0 carries nothing".to_owned(),
             _ if line.loss_ppm > 250_000 => "loses more than a quarter".to_owned(),
-            _ => return None,
+            _ => population.strategy.problem(population)?,
         };
         Some(format!("{name:?}: {what}"))
     }

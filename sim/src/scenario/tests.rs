@@ -137,3 +137,87 @@ fn what_is_wrong_is_told_with_its_line_and_the_word_that_was_meant() {
     );
     assert!(problem("[[population").starts_with("s.toml:1: "));
 }
+
+fn with(strategy: &str) -> String {
+    SMALL.replace("count = 5", &format!("count = 5\n{strategy}"))
+}
+
+#[test]
+fn a_strategy_is_a_name_or_a_table() {
+    let parsed = |text: &str| Scenario::parse("s.toml", text).unwrap();
+    let kinds = [
+        "honest",
+        "free-rider",
+        "large-view",
+        "bittyrant",
+        "propshare",
+        "bid-flipper",
+        "dripper",
+        "stalled-payee",
+        "late-payer",
+        "garbage-seeder",
+        "sybil",
+        "whitewasher",
+        "colluding-ring",
+        "plain-client",
+    ];
+    for kind in kinds {
+        let [named, table] = [format!("\"{kind}\""), format!("{{ kind = \"{kind}\" }}")]
+            .map(|value| parsed(&with(&format!("strategy = {value}"))));
+        assert_eq!(named, table);
+        let written = named.canonical();
+        assert!(written.contains(kind), "{written}");
+        assert_eq!(parsed(&written), named);
+    }
+    let dripper = parsed(&with("strategy = { kind = \"dripper\", every = \"3s\" }"));
+    let plan = StrategyPlan::Dripper {
+        rate: ByteRate(100_000),
+        every: Time(Duration::from_secs(3)),
+    };
+    assert_eq!(dripper.populations[1].strategy, plan);
+    let written = dripper.canonical();
+    assert!(written.contains("rate = ") && written.contains("every = \"3s\""));
+    assert_eq!(parsed(&written), dripper);
+    let honest = parsed(&with("strategy = \"honest\"")).canonical();
+    assert!(honest.contains("strategy = \"honest\""), "as it always was");
+    let sybil = parsed(&with("strategy = { kind = \"sybil\", identities = 7 }"));
+    assert_eq!(sybil.peer_count(), 1 + 5 * 7);
+}
+
+#[test]
+fn slips_in_a_strategy_are_told_with_the_word_that_was_meant() {
+    for (strategy, told) in [
+        (
+            "{ kind = \"dripper\", evry = \"3s\" }",
+            "did you mean `every`?",
+        ),
+        ("{ kind = \"driper\" }", "did you mean `dripper`?"),
+        (
+            "{ kind = \"free-rider\", every = \"3s\" }",
+            "unknown field `every`",
+        ),
+        ("{ every = \"3s\" }", "missing field `kind`"),
+        (
+            "7",
+            "expected the name of a strategy, or a table with its `kind`",
+        ),
+    ] {
+        let problem = problem(&with(&format!("strategy = {strategy}")));
+        assert!(problem.starts_with("s.toml:15: "), "{problem}");
+        assert!(problem.contains(told), "{problem}");
+    }
+    for (strategy, told) in [
+        ("\"whale\"", "\"leechers\": a whale needs a boost"),
+        (
+            "{ kind = \"sybil\", identities = 65 }",
+            "\"leechers\": 65 identities: from 1 to 64",
+        ),
+        (
+            "{ kind = \"dripper\", every = \"1ms\" }",
+            "\"leechers\": its strategy acts every 100ms at most",
+        ),
+    ] {
+        let problem = problem(&with(&format!("strategy = {strategy}")));
+        assert_eq!(problem, format!("s.toml:12: {told}"));
+    }
+}

@@ -53,7 +53,7 @@ impl World {
                 let cancel = LinkItem::Message(Message::Cancel(block));
                 self.send(End { node, peer }, cancel);
             }
-            Output::Serve { peer, blocks } => self.serve(End { node, peer }, blocks),
+            Output::Serve { peer, blocks } => self.serve(End { node, peer }, blocks, false),
             Output::Close { peer, .. } => self.send(End { node, peer }, LinkItem::Fin),
             Output::Release { torrent_id, piece } => {
                 self.nodes[node.0].release(torrent_id, piece);
@@ -97,8 +97,7 @@ impl World {
         }
     }
 
-    fn serve(&mut self, from: End, blocks: Vec<Block>) {
-        let garbage = self.nodes[from.node.0].garbage;
+    pub(super) fn serve(&mut self, from: End, blocks: Vec<Block>, garbage: bool) {
         for block in blocks {
             self.send(from, LinkItem::Block { block, garbage });
         }
