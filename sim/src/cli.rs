@@ -13,6 +13,7 @@ mod progress;
 mod spread;
 mod summary;
 mod sweep;
+mod twin;
 mod workers;
 
 use std::ffi::OsString;

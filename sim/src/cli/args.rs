@@ -94,8 +94,12 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) a: Vec<String>,
     /// Set a field in variant B.
-    #[arg(long, value_name = "PATH=VALUE", required = true)]
+    #[arg(long, value_name = "PATH=VALUE", required_unless_present = "twin")]
     pub(crate) b: Vec<String>,
+    /// Compare this population as written with itself honest: what its strategy gains it, and
+    /// what it costs the others.
+    #[arg(long, value_name = "POPULATION", conflicts_with_all = ["a", "b", "until"])]
+    pub(crate) twin: Option<String>,
     /// Seeds of each, from 1 on; the most, with --until.
     #[arg(long, value_name = "N", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(2..=100_000))]

@@ -10,7 +10,7 @@ use seedbank_sim::stats::Estimate;
 
 use super::args::CompareArgs;
 use super::summary::median;
-use super::{SimFailure, play, say, workers};
+use super::{SimFailure, play, say, twin, workers};
 
 /// Seeds that are run before the first look at the width of the intervals.
 const SEEDS_MIN: u64 = 5;
@@ -19,6 +19,9 @@ const SEEDS_MIN: u64 = 5;
 type Medians = Vec<Option<f64>>;
 
 pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
+    if let Some(population) = &args.twin {
+        return twin::run(args, population);
+    }
     let base = play::design(&args.scenario, &args.set)?;
     let common = base.variants[0].clone();
     let variant = |settings: &[String]| {

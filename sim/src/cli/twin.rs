@@ -1,0 +1,137 @@
+//! A population against its honest twin: what its strategy gains it, and what it costs the others.
+
+use std::sync::Mutex;
+
+use comfy_table::{CellAlignment, Table, presets};
+use seedbank_sim::design::{Design, FieldSetting};
+use seedbank_sim::play::Play;
+use seedbank_sim::scenario::{Scenario, StrategyPlan};
+use seedbank_sim::twin::{Fate, MEASURES, TwinDifference};
+
+use super::args::CompareArgs;
+use super::{SimFailure, play, say, workers};
+
+/// Differences below this are of rounding.
+const NOTHING: f64 = 5e-7;
+
+pub(super) fn run(args: &CompareArgs, population: &str) -> Result<(), SimFailure> {
+    let mut design = play::design(&args.scenario, &args.set)?;
+    design.seeds = (1..=args.seeds).collect();
+    let written = design.runs().map_err(SimFailure::usage)?.swap_remove(0);
+    let known = &written.scenario.populations;
+    let Some(strategic) = known.iter().find(|plan| plan.name == population) else {
+        let names: Vec<&str> = known.iter().map(|plan| plan.name.as_str()).collect();
+        let names = names.join(", ");
+        return Err(SimFailure::usage(format_args!(
+            "there is no population {population:?}: it has {names}"
+        )));
+    };
+    if strategic.strategy == StrategyPlan::default() {
+        return Err(SimFailure::usage(format_args!(
+            "{population:?} is honest: there is nothing to compare"
+        )));
+    }
+    let path = format!("population.{population}.strategy=honest");
+    let honest = FieldSetting::parse(&path).map_err(SimFailure::usage)?;
+    let common = design.variants[0].clone();
+    design.variants = vec![[common.clone(), vec![honest]].concat(), common];
+    let names: Vec<String> = known.iter().map(|plan| plan.name.clone()).collect();
+    let [twin, as_written] = play_both(&design, &names, workers::jobs(args.jobs))?;
+    say(format_args!(
+        "{}: {population} as written against {population} honest, {} seeds, means ± 95 %",
+        written.scenario.run.name, args.seeds
+    ));
+    let mut table = begin();
+    let others = names.iter().enumerate();
+    let place = names.iter().position(|name| name == population);
+    let place = place.expect("found above");
+    add(&mut table, population, [&twin[place], &as_written[place]]);
+    for (other, name) in others.filter(|(other, _)| *other != place) {
+        add(&mut table, name, [&twin[other], &as_written[other]]);
+    }
+    say(table);
+    Ok(())
+}
+
+/// The fates of every population under every seed, in both variants.
+fn play_both(
+    design: &Design,
+    names: &[String],
+    jobs: usize,
+) -> Result<[Vec<Vec<Fate>>; 2], SimFailure> {
+    let runs = design.runs().map_err(SimFailure::usage)?;
+    let slots: Vec<Mutex<Vec<Fate>>> = runs.iter().map(|_| Mutex::default()).collect();
+    workers::each(&runs, jobs, |place, run| {
+        let fates = fates_of(&run.scenario, names);
+        *slots[place].lock().expect("one worker has it") = fates;
+        Ok(true)
+    })?;
+    let fates = slots.into_iter().map(|slot| slot.into_inner());
+    let fates: Vec<Vec<Fate>> = fates.map(|one| one.expect("nobody panicked")).collect();
+    let (twin, written) = fates.split_at(design.seeds.len());
+    let by_population = |runs: &[Vec<Fate>]| {
+        let of = |place: usize| runs.iter().map(|run| run[place]).collect();
+        (0..names.len()).map(of).collect()
+    };
+    Ok([by_population(twin), by_population(written)])
+}
+
+fn fates_of(scenario: &Scenario, names: &[String]) -> Vec<Fate> {
+    let played = Play::new(scenario).run();
+    let of = |name: &String| Fate::of(scenario, &played, name);
+    names.iter().map(of).collect()
+}
+
+fn begin() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    let _ = table.set_header([
+        "population",
+        "each",
+        "honest",
+        "as written",
+        "difference",
+        "±",
+        "",
+    ]);
+    for column in table.column_iter_mut().skip(2).take(4) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Rows of a population: those of its measures that are anything under either.
+fn add(table: &mut Table, name: &str, [honest, strategic]: [&Vec<Fate>; 2]) {
+    for measure in &MEASURES {
+        let Some(found) = measure.compare(honest, strategic) else {
+            continue;
+        };
+        let TwinDifference {
+            honest,
+            strategic,
+            difference,
+        } = found;
+        if honest.mean.abs().max(strategic.mean.abs()) < NOTHING {
+            continue;
+        }
+        let number = |number: f64| match number.abs() {
+            0.0..0.1 => format!("{number:.4}"),
+            _ => format!("{number:.1}"),
+        };
+        let _ = table.add_row([
+            name.to_owned(),
+            measure.name.to_owned(),
+            number(honest.mean),
+            number(strategic.mean),
+            match difference.mean {
+                more if more > 0.0 => format!("+{}", number(more)),
+                less => number(less),
+            },
+            number(difference.half_width),
+            match difference.is_clear() {
+                true => "clear".to_owned(),
+                false => String::new(),
+            },
+        ]);
+    }
+}
