@@ -20,7 +20,7 @@ use crate::units::PeerIndex;
 
 pub use candidate::Candidate;
 pub use policy::{PaidRule, SlotPolicy};
-pub use rank::{RankRow, Ranking, rank};
+pub use rank::{RankRow, RankScratch, RankTerms, Ranking, rank, rank_into};
 pub use ranker::{RankChoice, Ranker, WEIGHT_MAX};
 pub use seats::{Loss, SeatPlan, SeatRow, SeatTerms, Seats};
 

@@ -5,7 +5,6 @@
 //! then a peer like any other.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use seedbank_ledger::{Instant, Rate};
 
@@ -13,6 +12,7 @@ use super::{
     Candidate, Choke, Class, Decision, IDLE_RATE_MAX, IDLE_TURN, OPTIMISTIC_TURN, PaidRule,
     PaidTerms, RECIPROCAL_RATE_MIN, Reason, SeatPlan, SlotPolicy, WAITED_TURN,
 };
+use crate::units::PeerIndex;
 
 /// A candidate and what the choker remembers of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct RankRow {
 }
 
 /// A round's outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranking {
     /// One per row, in order of peers.
     pub decisions: Vec<Decision>,
@@ -46,12 +46,67 @@ pub struct Ranking {
 /// Optimistic seats go to whoever waited longest, not with triple chance to newcomers as BEP 3
 /// suggests: a new identity is free, so that would reward coming back under another one.
 pub fn rank(rows: &[RankRow], plan: &SeatPlan, policy: &SlotPolicy, now: Instant) -> Ranking {
-    let mut round = RankedRound::new(rows, plan, policy, now);
+    let mut ranking = Ranking::default();
+    let round = RankTerms { plan, policy, now };
+    rank_into(rows, &round, &mut RankScratch::default(), &mut ranking);
+    ranking
+}
+
+/// What a round depends on besides the peers.
+#[derive(Clone, Copy, Debug)]
+pub struct RankTerms<'a> {
+    /// Who is paid class.
+    pub plan: &'a SeatPlan,
+    /// What the owner decided.
+    pub policy: &'a SlotPolicy,
+    /// When it is decided.
+    pub now: Instant,
+}
+
+/// What [`rank_into`] works in. It says nothing from one round to the next, and allocates only
+/// while more rows come than ever before.
+#[derive(Clone, Debug, Default)]
+pub struct RankScratch {
+    /// Places of the rows, in order of peers; all other places are in this order.
+    order: Vec<usize>,
+    seats: Vec<Option<Seat>>,
+    merits: Vec<(Merit, Instant, PeerIndex, usize)>,
+    turns: Vec<(OptimisticTurn, Instant, PeerIndex, usize)>,
+    waiting: Vec<(u64, bool, Instant, PeerIndex, usize)>,
+    ordinals: Vec<usize>,
+    groups: Vec<u64>,
+}
+
+#[cfg(test)]
+impl RankScratch {
+    /// How much there is room for without allocating.
+    pub(super) const fn room(&self) -> [usize; 7] {
+        [
+            self.order.capacity(),
+            self.seats.capacity(),
+            self.merits.capacity(),
+            self.turns.capacity(),
+            self.waiting.capacity(),
+            self.ordinals.capacity(),
+            self.groups.capacity(),
+        ]
+    }
+}
+
+/// [`rank`] for whoever decides many rounds: the same decisions, written over what `ranking` held.
+/// It allocates nothing once `scratch` and `ranking` have seen as many rows.
+pub fn rank_into(
+    rows: &[RankRow],
+    terms: &RankTerms<'_>,
+    scratch: &mut RankScratch,
+    ranking: &mut Ranking,
+) {
+    let mut round = RankedRound::new(rows, terms, scratch);
     round.keep_those_within_dwell();
     round.seat_paid();
     round.seat_reciprocal();
     round.seat_optimistic();
-    round.into_ranking()
+    round.write_to(ranking);
 }
 
 impl RankRow {
@@ -75,18 +130,16 @@ impl RankRow {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Seat {
     class: Class,
     reason: Reason,
 }
 
 struct RankedRound<'a> {
-    rows: Vec<&'a RankRow>,
-    plan: &'a SeatPlan,
-    policy: &'a SlotPolicy,
-    now: Instant,
-    seats: Vec<Option<Seat>>,
+    rows: &'a [RankRow],
+    terms: RankTerms<'a>,
+    scratch: &'a mut RankScratch,
     /// Seats that nobody holds yet.
     free_count: usize,
     /// Seats held by dwell or paid for, which may be more than there are slots.
@@ -114,45 +167,63 @@ enum Merit {
     Snubs(Instant),
 }
 
+/// Place in the order of the optimistic slots, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum OptimisticTurn {
+    /// Its turn is not over.
+    Stays,
+    /// Choked, behind so many of its address group.
+    Waits(usize),
+    /// Holds a slot of another kind, or had its turn.
+    Had,
+}
+
 impl<'a> RankedRound<'a> {
-    fn new(rows: &'a [RankRow], plan: &'a SeatPlan, policy: &'a SlotPolicy, now: Instant) -> Self {
-        let mut sorted: Vec<&RankRow> = rows.iter().collect();
-        sorted.sort_by_key(|row| row.candidate.peer);
-        let is_twice = |pair: &[&RankRow]| pair[0].candidate.peer == pair[1].candidate.peer;
-        assert!(!sorted.windows(2).any(is_twice), "one row per peer");
-        let seats = vec![None; sorted.len()];
+    fn new(rows: &'a [RankRow], terms: &RankTerms<'a>, scratch: &'a mut RankScratch) -> Self {
+        let peer_at = |place: usize| rows[place].candidate.peer;
+        scratch.order.clear();
+        scratch.order.extend(0..rows.len());
+        scratch.order.sort_unstable_by_key(|place| peer_at(*place));
+        let is_twice = |pair: &[usize]| peer_at(pair[0]) == peer_at(pair[1]);
+        assert!(!scratch.order.windows(2).any(is_twice), "one row per peer");
+        scratch.seats.clear();
+        scratch.seats.resize(rows.len(), None);
         Self {
-            rows: sorted,
-            plan,
-            policy,
-            now,
-            seats,
-            free_count: policy.slots,
+            rows,
+            terms: *terms,
+            scratch,
+            free_count: terms.policy.slots,
             held_count: 0,
             beyond_count: 0,
         }
     }
 
+    /// A row by its place in the order of peers.
+    fn row(&self, index: usize) -> &'a RankRow {
+        &self.rows[self.scratch.order[index]]
+    }
+
     fn keep_those_within_dwell(&mut self) {
-        for (row, seat) in self.rows.iter().zip(&mut self.seats) {
+        for index in 0..self.rows.len() {
+            let row = self.row(index);
             let Choke::Unchoked { class, .. } = row.choke else {
                 continue;
             };
             // A stopped torrent's connections are closed anyway; everybody else may be a client
             // that takes a quick flip for an attack.
-            if !row.choke.holds(self.now) || !row.candidate.torrent_active {
+            if !row.choke.holds(self.terms.now) || !row.candidate.torrent_active {
                 continue;
             }
             let peer = row.candidate.peer;
             // A paid seat that is lost is no reason to stay.
-            if self.plan.lost.contains_key(&peer) || self.plan.holds(peer) {
+            if self.terms.plan.lost.contains_key(&peer) || self.terms.plan.holds(peer) {
                 continue;
             }
             let class = match class {
                 Class::Paid => Class::Reciprocal,
                 Class::Reciprocal | Class::Optimistic => class,
             };
-            *seat = Some(Seat {
+            self.scratch.seats[index] = Some(Seat {
                 class,
                 reason: Reason::Dwell,
             });
@@ -163,16 +234,17 @@ impl<'a> RankedRound<'a> {
 
     fn seat_paid(&mut self) {
         let mut paid_count = 0;
-        for (row, seat) in self.rows.iter().zip(&mut self.seats) {
-            if self.plan.holds(row.candidate.peer) {
+        for index in 0..self.rows.len() {
+            let candidate = &self.row(index).candidate;
+            if self.terms.plan.holds(candidate.peer) {
                 paid_count += 1;
-                *seat = Some(Seat {
+                self.scratch.seats[index] = Some(Seat {
                     class: Class::Paid,
-                    reason: row.candidate.paid_reason(),
+                    reason: candidate.paid_reason(),
                 });
             }
         }
-        self.beyond_count = self.plan.beyond.min(paid_count);
+        self.beyond_count = self.terms.plan.beyond.min(paid_count);
         let taken = paid_count - self.beyond_count;
         self.free_count = self.free_count.saturating_sub(taken);
         self.held_count += taken;
@@ -183,6 +255,7 @@ impl<'a> RankedRound<'a> {
             .filter(|index| self.may_sit(*index))
             .count();
         let optimistic_missing = self
+            .terms
             .policy
             .optimistic_count()
             .saturating_sub(self.count_of(Class::Optimistic));
@@ -191,16 +264,18 @@ impl<'a> RankedRound<'a> {
             false => self.free_count,
         };
         let mut wins_left = regular + self.count_of(Class::Reciprocal);
-        for (merit, index) in self.by_merit() {
+        self.order_by_merit();
+        for place in 0..self.scratch.merits.len() {
             if wins_left == 0 {
                 break;
             }
-            let reason = merit.reason(&self.rows[index].candidate);
+            let (merit, _, _, index) = self.scratch.merits[place];
+            let reason = merit.reason(&self.row(index).candidate);
             let seat = Some(Seat {
                 class: Class::Reciprocal,
                 reason,
             });
-            if self.seats[index].is_none() {
+            if self.scratch.seats[index].is_none() {
                 if regular == 0 {
                     continue;
                 }
@@ -208,28 +283,28 @@ impl<'a> RankedRound<'a> {
                 self.free_count -= 1;
             }
             wins_left -= 1;
-            self.seats[index] = seat;
+            self.scratch.seats[index] = seat;
         }
     }
 
     /// Who competes for the reciprocal class, those held in it by dwell included, best first.
-    fn by_merit(&self) -> Vec<(Merit, usize)> {
-        let ordinals = self.group_ordinals();
-        let mut order: Vec<(Merit, usize)> = (0..self.rows.len())
-            .filter(|index| match self.seats[*index] {
-                Some(seat) => {
-                    let eligible = self.rows[*index].candidate.refusal().is_none();
-                    seat.class == Class::Reciprocal && eligible
-                }
-                None => self.may_sit(*index),
-            })
-            .map(|index| (self.merit(self.rows[index], ordinals[index]), index))
-            .collect();
-        order.sort_by_key(|(merit, index)| {
-            let row = self.rows[*index];
-            (*merit, row.waiting_since(), row.candidate.peer)
-        });
-        order
+    fn order_by_merit(&mut self) {
+        self.count_groups();
+        let mut merits = std::mem::take(&mut self.scratch.merits);
+        merits.clear();
+        for index in 0..self.rows.len() {
+            let row = self.row(index);
+            let competes = match self.scratch.seats[index] {
+                Some(seat) => seat.class == Class::Reciprocal && row.candidate.refusal().is_none(),
+                None => self.may_sit(index),
+            };
+            if competes {
+                let merit = self.merit(row, self.scratch.ordinals[index]);
+                merits.push((merit, row.waiting_since(), row.candidate.peer, index));
+            }
+        }
+        merits.sort_unstable();
+        self.scratch.merits = merits;
     }
 
     fn merit(&self, row: &RankRow, ordinal: usize) -> Merit {
@@ -253,12 +328,12 @@ impl<'a> RankedRound<'a> {
         };
         let is_idle = candidate.sent_rate < IDLE_RATE_MAX;
         let turn = if is_idle { IDLE_TURN } else { WAITED_TURN };
-        let turn_over = self.now.since(since) >= turn;
+        let turn_over = self.terms.now.since(since) >= turn;
         let may_finish_turn = match class {
             Class::Reciprocal => true,
             // Its seat rotates, but when seeding it keeps a slot for as long as the others had one.
             Class::Optimistic => {
-                candidate.seeding && self.now.since(class_since) >= OPTIMISTIC_TURN
+                candidate.seeding && self.terms.now.since(class_since) >= OPTIMISTIC_TURN
             }
             Class::Paid => false,
         };
@@ -271,135 +346,144 @@ impl<'a> RankedRound<'a> {
     }
 
     fn seat_optimistic(&mut self) {
-        let ordinals = self.group_ordinals();
-        let mut order: Vec<_> = (0..self.rows.len())
-            .filter(|index| self.may_sit(*index))
-            .map(|index| {
-                let row = self.rows[index];
-                let place = match row.choke {
-                    Choke::Unchoked {
-                        class: Class::Optimistic,
-                        class_since,
-                        ..
-                    } if self.now.since(class_since) < OPTIMISTIC_TURN => (0, 0),
-                    Choke::Choked { .. } => (1, ordinals[index]),
-                    Choke::Unchoked { .. } => (2, 0),
-                };
-                (place, row.waiting_since(), row.candidate.peer, index)
-            })
-            .collect();
-        order.sort_unstable();
-        for (_, _, _, index) in order.into_iter().take(self.free_count) {
-            self.seats[index] = Some(Seat {
+        if self.free_count == 0 {
+            return;
+        }
+        self.count_groups();
+        let mut turns = std::mem::take(&mut self.scratch.turns);
+        turns.clear();
+        for index in (0..self.rows.len()).filter(|index| self.may_sit(*index)) {
+            let row = self.row(index);
+            let turn = match row.choke {
+                Choke::Unchoked {
+                    class: Class::Optimistic,
+                    class_since,
+                    ..
+                } if self.terms.now.since(class_since) < OPTIMISTIC_TURN => OptimisticTurn::Stays,
+                Choke::Choked { .. } => OptimisticTurn::Waits(self.scratch.ordinals[index]),
+                Choke::Unchoked { .. } => OptimisticTurn::Had,
+            };
+            turns.push((turn, row.waiting_since(), row.candidate.peer, index));
+        }
+        turns.sort_unstable();
+        for (_, _, _, index) in turns.iter().take(self.free_count) {
+            self.scratch.seats[*index] = Some(Seat {
                 class: Class::Optimistic,
                 reason: Reason::Optimistic,
             });
-            self.free_count -= 1;
         }
+        self.free_count = self.free_count.saturating_sub(turns.len());
+        self.scratch.turns = turns;
     }
 
-    /// For each row, how many of its address group come before it: those seated in the open
+    /// Counts for each row how many of its address group come before it: those seated in the open
     /// classes, then those that have waited longer. Always 0 without a group.
-    fn group_ordinals(&self) -> Vec<usize> {
-        let mut taken: BTreeMap<u64, usize> = BTreeMap::new();
-        for (row, seat) in self.rows.iter().zip(&self.seats) {
+    fn count_groups(&mut self) {
+        let count = self.rows.len();
+        self.scratch.ordinals.clear();
+        self.scratch.ordinals.resize(count, 0);
+        if self.rows.iter().all(|row| row.candidate.group.is_none()) {
+            return;
+        }
+        let mut groups = std::mem::take(&mut self.scratch.groups);
+        let mut waiting = std::mem::take(&mut self.scratch.waiting);
+        groups.clear();
+        waiting.clear();
+        for index in 0..count {
+            let row = self.row(index);
+            let seat = self.scratch.seats[index];
             let is_open = seat.is_some_and(|seat| seat.class != Class::Paid);
-            if let (Some(group), true) = (row.candidate.group, is_open) {
-                *taken.entry(group).or_default() += 1;
+            groups.extend(row.candidate.group.filter(|_| is_open));
+            if let (Some(group), true) = (row.candidate.group, self.may_sit(index)) {
+                let choked = !row.choke.is_unchoked();
+                let peer = row.candidate.peer;
+                waiting.push((group, choked, row.waiting_since(), peer, index));
             }
         }
-        let mut order: Vec<usize> = (0..self.rows.len())
-            .filter(|index| self.may_sit(*index))
-            .collect();
-        order.sort_by_key(|index| {
-            let row = self.rows[*index];
-            (
-                !row.choke.is_unchoked(),
-                row.waiting_since(),
-                row.candidate.peer,
-            )
-        });
-        let mut ordinals = vec![0; self.rows.len()];
-        for index in order {
-            if let Some(group) = self.rows[index].candidate.group {
-                let count = taken.entry(group).or_default();
-                ordinals[index] = *count;
-                *count += 1;
+        groups.sort_unstable();
+        waiting.sort_unstable();
+        for members in waiting.chunk_by(|one, next| one.0 == next.0) {
+            let group = members[0].0;
+            let seated = groups.partition_point(|other| *other <= group)
+                - groups.partition_point(|other| *other < group);
+            for (before, (_, _, _, _, index)) in members.iter().enumerate() {
+                self.scratch.ordinals[*index] = seated + before;
             }
         }
-        ordinals
+        self.scratch.groups = groups;
+        self.scratch.waiting = waiting;
     }
 
     /// Whether a row has no seat and may be given one.
     fn may_sit(&self, index: usize) -> bool {
-        let row = self.rows[index];
-        let is_free = self.seats[index].is_none();
-        is_free && row.candidate.refusal().is_none() && !row.choke.rests(self.now)
+        let row = self.row(index);
+        let is_free = self.scratch.seats[index].is_none();
+        is_free && row.candidate.refusal().is_none() && !row.choke.rests(self.terms.now)
     }
 
     fn count_of(&self, class: Class) -> usize {
-        self.seats
-            .iter()
-            .flatten()
-            .filter(|seat| seat.class == class)
-            .count()
+        let seats = self.scratch.seats.iter().flatten();
+        seats.filter(|seat| seat.class == class).count()
     }
 
     /// Asserts what a round decides at most.
     fn check_seats(&self) {
-        let seated = self.seats.iter().flatten().count();
+        let seated = self.scratch.seats.iter().flatten().count();
         assert!(
-            seated <= self.policy.slots.max(self.held_count) + self.beyond_count,
+            seated <= self.terms.policy.slots.max(self.held_count) + self.beyond_count,
             "nobody is unchoked beyond the slots but by dwell, or to be tried"
         );
         assert!(
-            seated + self.free_count >= self.policy.slots,
+            seated + self.free_count >= self.terms.policy.slots,
             "a slot is free or somebody's"
         );
-        for (row, seat) in self.rows.iter().zip(&self.seats) {
+        for (index, seat) in self.scratch.seats.iter().enumerate() {
             let is_free = seat.is_some_and(|seat| seat.reason != Reason::Dwell);
             assert!(
-                !is_free || row.candidate.refusal().is_none(),
+                !is_free || self.row(index).candidate.refusal().is_none(),
                 "whoever may hold no slot is given none"
             );
         }
     }
 
-    fn into_ranking(self) -> Ranking {
+    fn write_to(self, ranking: &mut Ranking) {
         self.check_seats();
         let is_paid = |seat: &Option<Seat>| seat.is_some_and(|seat| seat.class == Class::Paid);
-        let bidders = self.rows.iter().zip(&self.seats);
-        let bidders = bidders.filter(|(row, seat)| is_paid(seat) && !row.candidate.friend);
-        let highest = bidders.map(|(row, _)| row.candidate.bid).max();
-        let clearing_price = match self.policy.rule {
+        let seats = || self.scratch.seats.iter().enumerate();
+        let bidders = seats().filter(|(_, seat)| is_paid(seat));
+        let bidders = bidders.map(|(index, _)| &self.row(index).candidate);
+        let bids = bidders.filter(|one| !one.friend).map(|one| one.bid);
+        let policy = self.terms.policy;
+        let clearing_price = match policy.rule {
             PaidRule::TopK | PaidRule::Proportional => None,
-            PaidRule::UniformPrice => Some(self.plan.losing.unwrap_or(self.policy.rate_min)),
+            PaidRule::UniformPrice => Some(self.terms.plan.losing.unwrap_or(policy.rate_min)),
         };
         let terms = PaidTerms {
-            rule: self.policy.rule,
-            highest: highest.unwrap_or_default(),
+            rule: policy.rule,
+            highest: bids.max().unwrap_or_default(),
             clearing_price,
         };
-        let decide = |(row, seat): (&&RankRow, &Option<Seat>)| match seat {
-            Some(seat) if seat.class == Class::Paid => terms.decision(&row.candidate),
-            Some(seat) => Decision::open(row.candidate.peer, Some(seat.class), seat.reason),
-            None => Decision::open(row.candidate.peer, None, self.why_choked(row)),
-        };
-        let decisions = self.rows.iter().zip(&self.seats).map(decide).collect();
-        Ranking {
-            decisions,
-            clearing_price,
-        }
+        ranking.clearing_price = clearing_price;
+        ranking.decisions.clear();
+        ranking.decisions.extend(seats().map(|(index, seat)| {
+            let row = self.row(index);
+            let peer = row.candidate.peer;
+            match seat {
+                Some(seat) if seat.class == Class::Paid => terms.decision(&row.candidate),
+                Some(seat) => Decision::open(peer, Some(seat.class), seat.reason),
+                None => Decision::open(peer, None, self.why_choked(row)),
+            }
+        }));
     }
 
     fn why_choked(&self, row: &RankRow) -> Reason {
         let candidate = &row.candidate;
         match candidate.refusal() {
             Some(reason) => reason,
-            None if self.plan.forfeits(candidate.peer) => Reason::SeatLost,
+            None if self.terms.plan.forfeits(candidate.peer) => Reason::SeatLost,
             // Outbid so soon is who cut its own bid.
-            None if row.choke.holds(self.now) => Reason::SeatLost,
-            None if row.choke.rests(self.now) => Reason::JustChoked,
+            None if row.choke.holds(self.terms.now) => Reason::SeatLost,
+            None if row.choke.rests(self.terms.now) => Reason::JustChoked,
             None if candidate.snubbed && !candidate.seeding => Reason::Snubbed,
             None => Reason::Outranked,
         }

@@ -83,6 +83,31 @@ proptest! {
         prop_assert_eq!(ranking, rank(&shuffled, &plans[1], &policy, at(100)));
     }
 
+    /// The room that a round worked in says nothing to the next, and is not made anew for it.
+    #[test]
+    fn a_round_in_used_room_is_the_same_and_takes_no_more(
+        swarms in prop::collection::vec(any_swarm(), 1..6), policy in any_policy()
+    ) {
+        let mut scratch = RankScratch::default();
+        let mut ranking = Ranking::default();
+        let most: Vec<Candidate> = (0..30).map(|peer| Candidate {
+            group: Some(peer % 4),
+            ..waiting(peer, 0)
+        }).collect();
+        let mut all = vec![most.clone(), most];
+        all.extend(swarms);
+        let mut rooms = Vec::new();
+        for swarm in &all {
+            let rows = new_rows(swarm);
+            let plan = plan(&rows, &policy);
+            let terms = RankTerms { plan: &plan, policy: &policy, now: at(100) };
+            rank_into(&rows, &terms, &mut scratch, &mut ranking);
+            prop_assert_eq!(&ranking, &rank(&rows, &plan, &policy, at(100)));
+            rooms.push((scratch.room(), ranking.decisions.capacity()));
+        }
+        prop_assert!(rooms[1..].iter().all(|room| *room == rooms[1]), "{:?}", rooms);
+    }
+
     #[test]
     fn no_slot_is_idle_while_somebody_may_have_it(swarm in any_swarm(), policy in any_policy()) {
         let ranking = ranked(&swarm, &policy);
