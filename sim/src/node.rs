@@ -47,6 +47,8 @@ pub struct SimNode {
     leases: BTreeMap<(TorrentId, PieceIndex), SimLease>,
     /// Verified pieces.
     pub disk: BTreeMap<TorrentId, BTreeSet<PieceIndex>>,
+    /// When it verified a piece for the first time.
+    pub first_piece: Option<Instant>,
     /// Lengths of its torrents.
     pub geometry: BTreeMap<TorrentId, Geometry>,
     /// What it remembers of its torrents; survives a crash, as the disk does.
@@ -112,6 +114,7 @@ impl SimNode {
             connections: BTreeMap::new(),
             leases: BTreeMap::new(),
             disk: BTreeMap::new(),
+            first_piece: None,
             geometry: BTreeMap::new(),
             records: BTreeMap::new(),
             next_peer: 0,
@@ -296,9 +299,10 @@ impl SimNode {
     }
 
     /// A full piece was verified and written, or failed.
-    pub fn finish(&mut self, torrent_id: TorrentId, piece: PieceIndex, good: bool) {
+    pub fn finish(&mut self, torrent_id: TorrentId, piece: PieceIndex, good: bool, now: Instant) {
         self.leases.remove(&(torrent_id, piece));
         if good {
+            self.first_piece.get_or_insert(now);
             self.disk.entry(torrent_id).or_default().insert(piece);
         }
     }

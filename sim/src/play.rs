@@ -421,6 +421,7 @@ impl<'a> Play<'a> {
             self.waiting -= 1;
         }
         self.guests[guest].moved = self.moved(guest);
+        self.guests[guest].purse = self.purse(guest);
         self.guests[guest].left_at = Some(self.world.now());
         let said = self.world.command(node, Command::Shutdown);
         said.expect("whoever is there can leave");
@@ -478,6 +479,10 @@ impl<'a> Play<'a> {
 
     fn finish(mut self) -> PlayOutcome {
         let lasted = self.world.now().since(Instant::ZERO);
+        let last = self.series_row();
+        if self.series.last().is_none_or(|row| row.time < last.time) {
+            self.series.push(last);
+        }
         for guest in 0..self.guests.len() {
             self.guests[guest].moved = self.moved(guest);
             if let Some(node) = self.guests[guest]

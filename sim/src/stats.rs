@@ -34,6 +34,19 @@ pub struct Lifetime {
     pub finished: bool,
 }
 
+/// How many have finished by some time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FinishedShare {
+    /// Seconds.
+    pub time: f64,
+    /// Of all, from 0 to 1.
+    pub share: f64,
+    /// The interval's lower end.
+    pub low: f64,
+    /// The interval's upper end.
+    pub high: f64,
+}
+
 impl Estimate {
     /// Of independent observations; `None` of none.
     pub fn of(observations: &[f64]) -> Option<Self> {
@@ -107,22 +120,82 @@ pub fn warm_up(series: &[f64]) -> usize {
 /// The time by which this share has finished, with those who never did counted as far as they were
 /// seen (Kaplan and Meier, JASA 53, 1958); `None` if so many never finished.
 pub fn finished_by(lifetimes: &[Lifetime], share: f64) -> Option<f64> {
+    let steps = finished_shares(lifetimes);
+    // Of ten equal steps the last is not exactly one.
+    let reached = steps.iter().find(|step| step.share >= share - 1e-9);
+    reached.map(|step| step.time)
+}
+
+/// How the share of those who have finished grows, each time that somebody does: 1 less the
+/// estimate of Kaplan and Meier, with the 95 % interval of Greenwood (Kalbfleisch and Prentice, by
+/// the logarithm of the logarithm, so that it stays within 0 and 1).
+pub fn finished_shares(lifetimes: &[Lifetime]) -> Vec<FinishedShare> {
     let mut ordered = lifetimes.to_vec();
     // At one time who finished comes before who was seen last.
     ordered.sort_by(|a, b| a.time.total_cmp(&b.time).then(b.finished.cmp(&a.finished)));
-    let mut left = 1.0;
+    let (mut left, mut variance) = (1.0, 0.0);
+    let mut steps: Vec<FinishedShare> = Vec::new();
     for (place, lifetime) in ordered.iter().enumerate() {
         if !lifetime.finished {
             continue;
         }
         let at_risk = float(ordered.len() - place);
         left *= 1.0 - 1.0 / at_risk;
-        // Of ten equal steps the last is not exactly zero.
-        if 1.0 - left >= share - 1e-9 {
-            return Some(lifetime.time);
+        variance += 1.0 / (at_risk * (at_risk - 1.0)).max(f64::MIN_POSITIVE);
+        let (low, high) = greenwood(left, variance);
+        let step = FinishedShare {
+            time: lifetime.time,
+            share: 1.0 - left,
+            low,
+            high,
+        };
+        match steps.last_mut() {
+            #[expect(clippy::float_cmp, reason = "of one moment is the last")]
+            Some(last) if last.time == step.time => *last = step,
+            _ => steps.push(step),
         }
     }
-    None
+    steps
+}
+
+/// The interval of a share that has finished, of whom `left` have not.
+fn greenwood(left: f64, variance: f64) -> (f64, f64) {
+    if left <= 1e-9 {
+        return (1.0, 1.0);
+    }
+    let width = Z_975 * libm::sqrt(variance) / libm::fabs(libm::log(left));
+    let bound = |width: f64| 1.0 - libm::pow(left, libm::exp(width));
+    (bound(-width), bound(width))
+}
+
+/// The Gini coefficient of amounts of at least zero: 0 if all have the same, near 1 if one has all;
+/// `None` of none, or of nothing.
+pub fn gini(amounts: &[f64]) -> Option<f64> {
+    let mut ordered = amounts.to_vec();
+    ordered.sort_unstable_by(f64::total_cmp);
+    let n = float(ordered.len());
+    let sum: f64 = ordered.iter().sum();
+    let ranked = ordered.iter().enumerate();
+    let ranked: f64 = ranked.map(|(place, x)| float(place + 1) * x).sum();
+    (sum > 0.0).then(|| 2.0 * ranked / (n * sum) - (n + 1.0) / n)
+}
+
+/// Which share of the whole the poorest share of its holders has, from (0, 0) to (1, 1), for each
+/// of them (Lorenz, 1905); empty of nothing.
+pub fn lorenz(amounts: &[f64]) -> Vec<(f64, f64)> {
+    let mut ordered = amounts.to_vec();
+    ordered.sort_unstable_by(f64::total_cmp);
+    let (n, whole) = (float(ordered.len()), ordered.iter().sum::<f64>());
+    if whole <= 0.0 {
+        return Vec::new();
+    }
+    let mut points = vec![(0.0, 0.0)];
+    let mut sum = 0.0;
+    for (place, amount) in ordered.iter().enumerate() {
+        sum += amount;
+        points.push((float(place + 1) / n, sum / whole));
+    }
+    points
 }
 
 fn float(count: usize) -> f64 {
@@ -187,6 +260,38 @@ mod tests {
         assert!((85..=125).contains(&cut), "{cut}");
         assert_eq!(warm_up(&[1.0; 40]), 0);
         assert_eq!(warm_up(&[]), 0);
+    }
+
+    #[test]
+    fn an_interval_of_a_share_is_greenwoods() {
+        let lifetimes: Vec<Lifetime> = (1..=10)
+            .map(|time| Lifetime {
+                time: f64::from(time),
+                finished: time != 4,
+            })
+            .collect();
+        let steps = finished_shares(&lifetimes);
+        assert_eq!(steps.len(), 9);
+        // At 3: S = 0.7, Σ 1/(n(n−1)) = 1/90 + 1/72 + 1/56 = 0.042857; exp(±1.96·√that/ln S).
+        let at_3 = steps[2];
+        assert!((at_3.share - 0.3).abs() < 1e-12);
+        assert!((at_3.low - 0.108).abs() < 1e-3, "{at_3:?}");
+        assert!((at_3.high - 0.671).abs() < 1e-3, "{at_3:?}");
+        let last = steps[8];
+        assert!((last.share - 1.0).abs() < 1e-12);
+        assert!(steps.iter().all(|step| step.low <= step.share + 1e-12));
+        assert!(steps.iter().all(|step| step.high >= step.share - 1e-12));
+    }
+
+    #[test]
+    fn inequality_is_ginis_and_lorenzs() {
+        assert!(gini(&[5.0, 5.0, 5.0]).unwrap().abs() < 1e-12);
+        assert!((gini(&[0.0, 0.0, 0.0, 8.0]).unwrap() - 0.75).abs() < 1e-12);
+        assert!((gini(&[1.0, 3.0, 2.0]).unwrap() - 2.0 / 9.0).abs() < 1e-12);
+        assert_eq!((gini(&[]), gini(&[0.0, 0.0])), (None, None));
+        let points = lorenz(&[3.0, 1.0]);
+        assert_eq!(points, [(0.0, 0.0), (0.5, 0.25), (1.0, 1.0)]);
+        assert!(lorenz(&[0.0]).is_empty());
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Fate {
                 let done = fates.iter().filter(|(_, is_done)| *is_done).count();
                 float(done as u64) / float(fates.len() as u64)
             }),
-            free: mean(|row| row.downloaded.saturating_sub(row.bought)) / MIB,
+            free: mean(|row| row.downloaded.saturating_sub(row.paid_received)) / MIB,
             sent: mean(|row| row.uploaded) / MIB,
             vain: mean(|row| row.wasted) / MIB,
             unpaid: mean(|row| row.unpaid) / MIB,

@@ -287,7 +287,7 @@ impl World {
                 piece,
                 good,
             } => {
-                self.nodes[node.0].finish(torrent_id, piece, good);
+                self.nodes[node.0].finish(torrent_id, piece, good, now);
                 let hashed = if good {
                     Input::PieceVerified { torrent_id, piece }
                 } else {

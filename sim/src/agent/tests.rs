@@ -185,7 +185,7 @@ fn who_is_watched_and_honest_does_as_nobody_watched() {
     assert_eq!(watched.peers, plain.peers);
     check_others(&plain);
     assert_eq!(unpaid(&plain).iter().sum::<u64>(), 0);
-    assert!(strategic(&plain).bought > 0, "it pays");
+    assert!(strategic(&plain).paid_received > 0, "it pays");
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn a_dripper_pays_for_what_it_takes_and_is_late() {
     let outcome = played(&text);
     check_others(&outcome);
     let (drips, twin) = (strategic(&outcome), strategic(&honest));
-    assert!(drips.bought > 0 && drips.done.is_some(), "{drips:?}");
+    assert!(drips.paid_received > 0 && drips.done.is_some(), "{drips:?}");
     assert!(drips.took() > twin.took(), "{drips:?} {twin:?}");
     // It is slow, and so no payer is later for it.
     let payers = |played| {
@@ -363,7 +363,7 @@ fn a_late_payer_owes_more_for_a_while_and_pays_in_the_end() {
         assert!(taken <= 2 * WINDOW_MAX, "{taken}");
     }
     let (late, twin) = (strategic(&outcome), strategic(&honest));
-    assert!(late.bought > 0, "{late:?}");
+    assert!(late.paid_received > 0, "{late:?}");
     assert!(
         late.took().unwrap() >= 0.9 * twin.took().unwrap(),
         "{late:?} {twin:?}"
@@ -421,7 +421,7 @@ fn a_stalled_payee_is_paid_for_what_it_sends_and_no_more() {
         "{stalled:?}"
     );
     assert!(
-        stalled.uploaded > 0 && stalled.sold <= stalled.uploaded,
+        stalled.uploaded > 0 && stalled.paid_sent <= stalled.uploaded,
         "{stalled:?}"
     );
     // At twice par, which is the most that was bid.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use seedbank_engine::rng::Rng;
 use seedbank_ledger::{Duration, Instant};
 
+use super::rows::Purse;
 use crate::network::{LinkConfig, NodeIndex};
 use crate::scenario::written::TimeSpan;
 use crate::scenario::{ArrivalPlan, Population, Scenario, StrategyPlan};
@@ -36,6 +37,8 @@ pub(super) struct Participant {
     pub(super) moved_before: [u64; 3],
     /// …and of all, once it is gone.
     pub(super) moved: [u64; 3],
+    /// Its credit, once it is gone.
+    pub(super) purse: Purse,
     pub(super) boost_refused: Option<String>,
 }
 
@@ -70,6 +73,7 @@ pub(super) fn call(scenario: &Scenario, streams: Streams) -> Vec<Participant> {
                 left_at: None,
                 moved_before: [0; 3],
                 moved: [0; 3],
+                purse: Purse::default(),
                 boost_refused: None,
             });
         }

@@ -1,10 +1,11 @@
 //! What is told of a play: a row for every peer, and one for every stretch of time.
 
 use seedbank_ledger::charts::node::{BalanceReason, ExplanationLine};
-use seedbank_ledger::{Instant, UnixTime};
+use seedbank_ledger::{Instant, MicroCredits, UnixTime};
 
 use super::{Play, PlayOutcome};
 use crate::frame::Frame;
+use crate::stats::gini;
 
 /// What became of a peer. Times are seconds of virtual time since the run began.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,26 +22,30 @@ pub struct PeerRow {
     pub downlink: u64,
     /// When it came; `None` if the run ended first.
     pub joined: Option<f64>,
+    /// When its first piece was verified; `None` if none was.
+    pub first_piece: Option<f64>,
     /// When it had everything; `None` if it never had, or came with it.
     pub done: Option<f64>,
     /// When it left; `None` if it was there at the end.
     pub left: Option<f64>,
+    /// Payload that it came for, in bytes; 0 if it came with everything.
+    pub wanted: u64,
     /// Payload that it sent, in bytes.
     pub uploaded: u64,
     /// Payload that it received, in bytes.
     pub downloaded: u64,
     /// Payload that it received in vain, in bytes.
     pub wasted: u64,
+    /// Payload that it sent and was signed credit for, in bytes.
+    pub paid_sent: u64,
+    /// Payload that it received and signed credit away for, in bytes.
+    pub paid_received: u64,
     /// Credit that it was granted, in micro-credits.
     pub granted: u64,
     /// Credit that it signed away by receipts, in micro-credits.
     pub spent: u64,
     /// Credit that was signed to it by receipts, in micro-credits.
     pub earned: u64,
-    /// Bytes that it signed for, for credit.
-    pub bought: u64,
-    /// Bytes that were signed for to it, for credit.
-    pub sold: u64,
     /// Bytes that it served as paid and that were never paid for.
     pub unpaid: u64,
     /// Keys that it had, one after the other.
@@ -60,6 +65,27 @@ pub struct SeriesRow {
     pub seeds: u64,
     /// Payload sent so far by all, in bytes.
     pub uploaded: u64,
+    /// Bytes per second that those who are there can send.
+    pub uplink: u64,
+    /// Payload that boosts paid for so far, in bytes.
+    pub paid: u64,
+    /// What boosts signed away for it, in micro-credits.
+    pub spent: u64,
+    /// Credit of all who came, in micro-credits: what is signed away is its payee's.
+    pub held: u64,
+    /// Gini coefficient of that credit among them; `None` if there is none.
+    pub held_gini: Option<f64>,
+}
+
+/// A peer's credit at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Purse {
+    /// Bytes that its boosts paid for.
+    paid: u64,
+    /// What they signed away for them, in micro-credits.
+    spent: u64,
+    /// What is its own, in micro-credits.
+    held: u64,
 }
 
 impl PeerRow {
@@ -80,20 +106,56 @@ fn seconds(at: Instant) -> f64 {
 
 impl Play<'_> {
     pub(super) fn series_row(&self) -> SeriesRow {
-        let (mut leechers, mut seeds, mut uploaded) = (0, 0, 0);
+        let (mut leechers, mut seeds, mut uploaded, mut uplink) = (0, 0, 0, 0);
+        let mut purses: Vec<Purse> = Vec::new();
         for (place, guest) in self.guests.iter().enumerate() {
             uploaded += self.moved(place)[0];
+            if guest.joined_at.is_some() {
+                purses.push(self.purse(place));
+            }
             if guest.is_there() {
+                uplink += guest.link.uplink;
                 let wants = guest.done_at.is_none() && self.wants(place);
                 leechers += u64::from(wants);
                 seeds += u64::from(!wants);
             }
         }
+        let sum = |of: fn(&Purse) -> u64| purses.iter().map(of).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a coefficient to read")]
+        let held: Vec<f64> = purses.iter().map(|purse| purse.held as f64).collect();
         SeriesRow {
             time: seconds(self.world.now()),
             leechers,
             seeds,
             uploaded,
+            uplink,
+            paid: sum(|purse| purse.paid),
+            spent: sum(|purse| purse.spent),
+            held: sum(|purse| purse.held),
+            held_gini: gini(&held),
+        }
+    }
+
+    /// What a guest has by its session's word, and what its boosts bought.
+    pub(super) fn purse(&self, place: usize) -> Purse {
+        let guest = &self.guests[place];
+        let node = guest.node.filter(|_| guest.left_at.is_none());
+        let session = node.and_then(|node| self.world.node(node).session.as_ref());
+        let Some(session) = session.filter(|_| self.network.is_some()) else {
+            return guest.purse;
+        };
+        let wallet = session.wallet();
+        let free = wallet.available.saturating_add(wallet.claimable);
+        let (mut paid, mut spent, mut held) = (0, MicroCredits::ZERO, free);
+        for boost in session.boosts() {
+            paid += boost.report.paid.get();
+            spent = spent.saturating_add(boost.spent);
+            held = held.saturating_add(boost.locked);
+        }
+        Purse {
+            paid,
+            spent: spent.get(),
+            held: held.get(),
         }
     }
 
@@ -115,6 +177,11 @@ impl Play<'_> {
         let amount = |reason| sum(reason, |line| line.amount.get());
         let bytes = |reason| sum(reason, |line| line.bytes.get());
         let [uploaded, downloaded, wasted] = guest.moved;
+        let length = self.scenario.torrents[self.scenario.torrent_of(population)].length;
+        let nodes = guest.former.iter().chain(&guest.node);
+        let first_piece = nodes
+            .filter_map(|node| self.world.node(*node).first_piece)
+            .min();
         PeerRow {
             population: population.name.clone(),
             index: guest.index,
@@ -122,16 +189,18 @@ impl Play<'_> {
             uplink: guest.link.uplink,
             downlink: guest.link.downlink.unwrap_or(u64::MAX),
             joined: guest.joined_at.map(seconds),
+            first_piece: first_piece.map(seconds),
             done: guest.done_at.map(seconds),
             left: guest.left_at.map(seconds),
+            wanted: length.0 - population.has.of(length.0),
             uploaded,
             downloaded,
             wasted,
+            paid_sent: bytes(BalanceReason::Earned),
+            paid_received: bytes(BalanceReason::Spent),
             granted: amount(BalanceReason::Granted),
             spent: amount(BalanceReason::Spent),
             earned: amount(BalanceReason::Earned),
-            bought: bytes(BalanceReason::Spent),
-            sold: bytes(BalanceReason::Earned),
             unpaid: bytes(BalanceReason::GivenUnsigned),
             keys: 1 + guest.former.len() as u64,
             boost_refused: guest.boost_refused.clone(),
@@ -149,17 +218,19 @@ impl PlayOutcome {
             .whole("uplink", rows, |row| row.uplink)
             .whole("downlink", rows, |row| row.downlink)
             .number("joined_s", rows, |row| row.joined)
+            .number("first_piece_s", rows, |row| row.first_piece)
             .number("done_s", rows, |row| row.done)
             .number("left_s", rows, |row| row.left)
+            .whole("wanted", rows, |row| row.wanted)
             .whole("uploaded", rows, |row| row.uploaded)
             .whole("downloaded", rows, |row| row.downloaded)
             .whole("wasted", rows, |row| row.wasted)
+            .whole("paid_sent", rows, |row| row.paid_sent)
+            .whole("paid_received", rows, |row| row.paid_received)
             .whole("granted", rows, |row| row.granted)
             .whole("spent", rows, |row| row.spent)
             .whole("earned", rows, |row| row.earned)
             .whole("identity", rows, |row| row.identity)
-            .whole("bought", rows, |row| row.bought)
-            .whole("sold", rows, |row| row.sold)
             .whole("unpaid", rows, |row| row.unpaid)
             .whole("keys", rows, |row| row.keys)
             .text("boost_refused", rows, |row| {
@@ -175,6 +246,11 @@ impl PlayOutcome {
             .whole("leechers", rows, |row| row.leechers)
             .whole("seeds", rows, |row| row.seeds)
             .whole("uploaded", rows, |row| row.uploaded)
+            .whole("uplink", rows, |row| row.uplink)
+            .whole("paid", rows, |row| row.paid)
+            .whole("spent", rows, |row| row.spent)
+            .whole("held", rows, |row| row.held)
+            .number("held_gini", rows, |row| row.held_gini)
     }
 
     /// Seconds that each of a population took who is done, the fewest first.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::scenario::Scenario;
+use crate::stats::gini;
 
 const PAYING: &str = r#"
 [run]
@@ -42,6 +43,44 @@ fn who_boosts_is_done_first_and_what_it_spent_was_earned() {
     assert!(sum(|row| row.spent) > 0);
     assert_eq!(sum(|row| row.spent), sum(|row| row.earned));
     assert!(sum(|row| row.uploaded) >= sum(|row| row.downloaded));
+    assert!(sum(|row| row.paid_received) > 0);
+    assert_eq!(sum(|row| row.paid_received), sum(|row| row.paid_sent));
+}
+
+#[test]
+fn a_series_tells_credit_as_the_books_do_in_the_end() {
+    let played = played(&PAYING.replace("[run]", "[run]\nseries_every = \"5s\""));
+    let sum = |of: fn(&PeerRow) -> u64| played.peers.iter().map(of).sum::<u64>();
+    let last = played.series.last().unwrap();
+    let lasted = played.lasted.as_nanos() as f64 / 1e9;
+    assert!((last.time - lasted).abs() < 1e-9);
+    assert_eq!(last.spent, sum(|row| row.spent));
+    assert_eq!(last.paid, sum(|row| row.paid_received));
+    // Nothing is made or lost on the way, apart from what is being carried.
+    let granted = sum(|row| row.granted);
+    for row in &played.series[1..] {
+        assert!(row.held <= granted, "{row:?}");
+        assert!(row.held * 100 >= granted * 99, "{row:?}");
+    }
+    let ends = |row: &PeerRow| (row.granted + row.earned - row.spent) as f64;
+    let ends: Vec<f64> = played.peers.iter().map(ends).collect();
+    let [told, booked] = [last.held_gini.unwrap(), gini(&ends).unwrap()];
+    assert!((told - booked).abs() < 1e-3, "{told} {booked}");
+}
+
+#[test]
+fn a_first_piece_comes_before_the_last() {
+    let played = played(PAYING);
+    for row in &played.peers {
+        match row.population.as_str() {
+            "seeder" => assert_eq!((row.first_piece, row.wanted), (None, 0)),
+            _ => {
+                assert_eq!(row.wanted, 16 << 20);
+                assert!(row.joined < row.first_piece, "{row:?}");
+                assert!(row.first_piece < row.done, "{row:?}");
+            }
+        }
+    }
 }
 
 #[test]
