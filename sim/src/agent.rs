@@ -1,8 +1,8 @@
 //! What a strategic peer does otherwise than its session says.
 //!
 //! An agent stands between a session and the world: it may change, add or withhold what goes in and
-//! what comes out, act when time has passed, set its node up otherwise, and start anew under another
-//! key. The session behind it is the one that everybody runs; an honest peer has no agent.
+//! what comes out, act when time has passed, set its node up otherwise, and start anew under
+//! another key. The session behind it is the one that everybody runs; an honest peer has no agent.
 //! docs/STRATEGIES.md shows how to add one. `takers` upload nothing, `payers` and `payees` cheat
 //! with credit, `ring` colludes, `rankers` choke by other rules.
 

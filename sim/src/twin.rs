@@ -1,9 +1,9 @@
 //! What a strategy is worth: a population that follows it against its honest twin, under the same
 //! luck.
 //!
-//! A twin is the same scenario and seed with that population honest. Differences are paired by seed;
-//! whoever was not done when the run ended counts as done then, so that a gain or a harm that lies
-//! beyond the end is understated, and counts of who was done stand beside.
+//! A twin is the same scenario and seed with that population honest. Differences are paired by
+//! seed; whoever was not done when the run ended counts as done then, so that a gain or a harm that
+//! lies beyond the end is understated, and counts of who was done stand beside.
 
 use crate::play::{PeerRow, PlayOutcome};
 use crate::scenario::Scenario;
@@ -195,8 +195,10 @@ mod tests {
             granted: 0,
             spent: 2_000_000,
             earned: 500_000,
-            bought: 1 << 20,
-            sold: 0,
+            paid_sent: 0,
+            paid_received: 1 << 20,
+            first_piece: None,
+            wanted: 1 << 21,
             unpaid: 0,
             keys: 1,
             boost_refused: None,

@@ -183,7 +183,10 @@ impl Ranker for PropShare {
 /// then those who waited longest.
 fn in_turn(rows: &[RankRow], now: Instant) -> Vec<RankChoice> {
     let mut order: Vec<&RankRow> = rows.iter().collect();
-    let has_turn = |row: &RankRow| matches!(row.choke, Choke::Unchoked { since, .. } if now.since(since) < OPTIMISTIC_TURN);
+    let has_turn = |row: &RankRow| match row.choke {
+        Choke::Unchoked { since, .. } => now.since(since) < OPTIMISTIC_TURN,
+        Choke::Choked { .. } => false,
+    };
     order.sort_by_key(|row| (!has_turn(row), row.waiting_since(), row.candidate.peer));
     let choice = |row: &RankRow| RankChoice {
         peer: row.candidate.peer,

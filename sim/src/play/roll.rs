@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use seedbank_engine::rng::Rng;
 use seedbank_ledger::{Duration, Instant};
 
-use super::rows::Purse;
+use super::rows::CreditSnapshot;
 use crate::network::{LinkConfig, NodeIndex};
 use crate::scenario::written::TimeSpan;
 use crate::scenario::{ArrivalPlan, Population, Scenario, StrategyPlan};
@@ -38,7 +38,7 @@ pub(super) struct Participant {
     /// …and of all, once it is gone.
     pub(super) moved: [u64; 3],
     /// Its credit, once it is gone.
-    pub(super) purse: Purse,
+    pub(super) purse: CreditSnapshot,
     pub(super) boost_refused: Option<String>,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn call(scenario: &Scenario, streams: Streams) -> Vec<Participant> {
                 left_at: None,
                 moved_before: [0; 3],
                 moved: [0; 3],
-                purse: Purse::default(),
+                purse: CreditSnapshot::default(),
                 boost_refused: None,
             });
         }

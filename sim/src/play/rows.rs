@@ -79,7 +79,7 @@ pub struct SeriesRow {
 
 /// A peer's credit at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Purse {
+pub(super) struct CreditSnapshot {
     /// Bytes that its boosts paid for.
     paid: u64,
     /// What they signed away for them, in micro-credits.
@@ -107,7 +107,7 @@ fn seconds(at: Instant) -> f64 {
 impl Play<'_> {
     pub(super) fn series_row(&self) -> SeriesRow {
         let (mut leechers, mut seeds, mut uploaded, mut uplink) = (0, 0, 0, 0);
-        let mut purses: Vec<Purse> = Vec::new();
+        let mut purses: Vec<CreditSnapshot> = Vec::new();
         for (place, guest) in self.guests.iter().enumerate() {
             uploaded += self.moved(place)[0];
             if guest.joined_at.is_some() {
@@ -120,7 +120,7 @@ impl Play<'_> {
                 seeds += u64::from(!wants);
             }
         }
-        let sum = |of: fn(&Purse) -> u64| purses.iter().map(of).sum();
+        let sum = |of: fn(&CreditSnapshot) -> u64| purses.iter().map(of).sum();
         #[expect(clippy::cast_precision_loss, reason = "a coefficient to read")]
         let held: Vec<f64> = purses.iter().map(|purse| purse.held as f64).collect();
         SeriesRow {
@@ -137,7 +137,7 @@ impl Play<'_> {
     }
 
     /// What a guest has by its session's word, and what its boosts bought.
-    pub(super) fn purse(&self, place: usize) -> Purse {
+    pub(super) fn purse(&self, place: usize) -> CreditSnapshot {
         let guest = &self.guests[place];
         let node = guest.node.filter(|_| guest.left_at.is_none());
         let session = node.and_then(|node| self.world.node(node).session.as_ref());
@@ -152,7 +152,7 @@ impl Play<'_> {
             spent = spent.saturating_add(boost.spent);
             held = held.saturating_add(boost.locked);
         }
-        Purse {
+        CreditSnapshot {
             paid,
             spent: spent.get(),
             held: held.get(),

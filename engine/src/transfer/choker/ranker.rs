@@ -1,8 +1,8 @@
 //! Another order of the open classes, which a strategic client puts in place of [`rank`].
 //!
 //! No node has one: `rank` decides alone unless [`Choker::set_ranker`] was called. What a ranker
-//! says is a wish. It is granted here as far as slots, paid seats, dwell and interest allow, so that
-//! nothing it says can break a rule that the rest of the session counts on.
+//! says is a wish. It is granted here as far as slots, paid seats, dwell and interest allow, so
+//! that nothing it says can break a rule that the rest of the session counts on.
 //!
 //! [`rank`]: super::rank
 //! [`Choker::set_ranker`]: super::Choker::set_ranker
