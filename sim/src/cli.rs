@@ -7,6 +7,7 @@ mod args;
 mod compare;
 mod demo;
 mod files;
+pub mod front;
 mod parquet;
 mod play;
 mod progress;
@@ -34,7 +35,7 @@ const REFUTED: u8 = 8;
 
 /// Why a command failed.
 #[derive(Debug)]
-pub(crate) struct SimFailure {
+pub struct SimFailure {
     code: u8,
     problem: String,
 }
@@ -55,8 +56,16 @@ impl SimFailure {
     }
 }
 
+impl fmt::Display for SimFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for SimFailure {}
+
 /// Runs one command line.
-pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args = match SimArgs::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => {

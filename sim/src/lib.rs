@@ -1,7 +1,12 @@
 //! The second driver of engine and ledger: nodes, links and a settlement node under virtual time.
 //!
 //! Start at [`world`], which drives them. [`scenario`] says who is in it and [`play`] runs that;
-//! [`demo`], [`promise`] and [`spread`] are scenarios of their own.
+//! [`demo`], [`promise`] and [`spread`] are scenarios of their own. With the feature `lab` there is
+//! also [`cli`], which has files and the wall clock; nothing else here does I/O.
+
+// The command line names the library as its users do.
+#[cfg(feature = "lab")]
+extern crate self as seedbank_sim;
 
 #[cfg(test)]
 extern crate self as seedbank_sim;
@@ -9,6 +14,8 @@ extern crate self as seedbank_sim;
 pub mod agent;
 pub mod books;
 pub mod capacity;
+#[cfg(feature = "lab")]
+pub mod cli;
 pub mod demo;
 pub mod design;
 pub mod frame;

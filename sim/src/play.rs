@@ -139,14 +139,23 @@ impl<'a> Play<'a> {
     }
 
     /// Plays it to its end: when nobody is expected and nobody wants anything, or the time is up.
-    pub fn run(mut self) -> PlayOutcome {
+    pub fn run(self) -> PlayOutcome {
+        self.run_unless(|| false).expect("nobody stops it")
+    }
+
+    /// The same; `None` if `stop`, which is asked before every event, says so first.
+    pub fn run_unless(mut self, stop: impl Fn() -> bool) -> Option<PlayOutcome> {
         let end = Instant::ZERO.after(self.scenario.run.duration.0);
         while self.waiting > 0 {
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
             let until = next.map_or(end, |at| at.min(end));
-            let told =
-                |world: &World| !world.completed.is_empty() || !world.starting_anew.is_empty();
+            let told = |world: &World| {
+                !world.completed.is_empty() || !world.starting_anew.is_empty() || stop()
+            };
             let ended = self.world.run_until(until, told);
+            if stop() {
+                return None;
+            }
             if ended == RunEnd::Quiet {
                 self.world.wait_until(until);
             }
@@ -159,7 +168,7 @@ impl<'a> Play<'a> {
                 break;
             }
         }
-        self.finish()
+        Some(self.finish())
     }
 
     fn plan(&mut self, at: Instant, item: Item) {

@@ -106,7 +106,11 @@ fn unknown(name: &str) -> SimFailure {
 }
 
 /// What a result is a result of.
-fn manifest(scenario: &Scenario, played: &PlayOutcome, took: Duration) -> serde_json::Value {
+pub(super) fn manifest(
+    scenario: &Scenario,
+    played: &PlayOutcome,
+    took: Duration,
+) -> serde_json::Value {
     #[expect(clippy::cast_precision_loss, reason = "a speed to read")]
     let speed = played.handled as f64 / took.as_secs_f64().max(1e-9);
     json!({

@@ -23,14 +23,14 @@ use super::summary::median;
 use super::{SimFailure, files, play, say, workers};
 
 /// What came of a run.
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptRun {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct KeptRun {
     run_id: String,
     variant: u64,
     label: String,
     seed: u64,
     /// Why it failed; nothing else is there then.
-    error: Option<String>,
+    pub(super) error: Option<String>,
     state_hash: String,
     lasted_s: f64,
     events: u64,
@@ -117,7 +117,7 @@ fn shard(runs: Vec<PlannedRun>, part: Option<&str>) -> Result<Vec<PlannedRun>, S
 }
 
 /// What a folder has results of.
-fn describe(design: &Design, runs: &[PlannedRun]) -> String {
+pub(super) fn describe(design: &Design, runs: &[PlannedRun]) -> String {
     let labels = design.variants.iter().map(|variant| label(variant));
     let ids: Vec<String> = runs.iter().map(PlannedRun::id).collect();
     let described = json!({
@@ -130,7 +130,7 @@ fn describe(design: &Design, runs: &[PlannedRun]) -> String {
     format!("{described:#}\n")
 }
 
-fn read(out: &OutFolder, run: &PlannedRun) -> Option<KeptRun> {
+pub(super) fn read(out: &OutFolder, run: &PlannedRun) -> Option<KeptRun> {
     serde_json::from_str(&out.part(&run.id())?).ok()
 }
 
@@ -147,18 +147,25 @@ fn play_all(
     out: &OutFolder,
 ) -> Result<(), SimFailure> {
     workers::each(todo, jobs, |_, run| {
-        let part = play_one(design, run, |scenario| Play::new(scenario).run());
-        let text = serde_json::to_string(&part).expect("texts and numbers only");
-        out.put_part(&part.run_id, &text)?;
+        let part = play_one(design, run, |scenario| Some(Play::new(scenario).run()));
+        let part = part.expect("nobody stops it");
+        put(out, &part)?;
         Ok(part.error.is_none())
     })
 }
 
-fn play_one(
+/// Keeps what came of a run.
+pub(super) fn put(out: &OutFolder, part: &KeptRun) -> Result<(), SimFailure> {
+    let text = serde_json::to_string(part).expect("texts and numbers only");
+    out.put_part(&part.run_id, &text)
+}
+
+/// What comes of a run; `None` if nothing does, because it was stopped.
+pub(super) fn play_one(
     design: &Design,
     run: &PlannedRun,
-    play: impl FnOnce(&Scenario) -> PlayOutcome,
-) -> KeptRun {
+    play: impl FnOnce(&Scenario) -> Option<PlayOutcome>,
+) -> Option<KeptRun> {
     let scenario = &run.scenario;
     let mut part = KeptRun {
         run_id: run.id(),
@@ -174,7 +181,8 @@ fn play_one(
     };
     // A run that breaks an assertion of ours is a row, and the others go on.
     match catch_unwind(AssertUnwindSafe(|| play(scenario))) {
-        Ok(played) => {
+        Ok(None) => return None,
+        Ok(Some(played)) => {
             part.state_hash = played.state_hash();
             part.lasted_s = seconds(played.lasted);
             part.events = played.handled;
@@ -192,11 +200,11 @@ fn play_one(
             part.error = Some(said.unwrap_or_else(|| "it panicked".to_owned()));
         }
     }
-    part
+    Some(part)
 }
 
 impl KeptRun {
-    fn run_frame(&self) -> Frame {
+    pub(super) fn run_frame(&self) -> Frame {
         let rows = [self];
         Frame::default()
             .text("run_id", &rows, |part| part.run_id.clone())
@@ -212,7 +220,7 @@ impl KeptRun {
     }
 
     /// The peers of this run, each with what run it was in.
-    fn peer_frame(self) -> Frame {
+    pub(super) fn peer_frame(self) -> Frame {
         let rows = vec![(); self.peers.len()];
         let run = Frame::default()
             .text("run_id", &rows, |()| self.run_id.clone())
@@ -227,7 +235,7 @@ type Medians = Vec<(usize, Vec<(String, Option<f64>)>)>;
 
 /// Joins what was kept of every run, in their order, one run in memory at a time. How many failed,
 /// and the medians of the others.
-fn join(runs: &[PlannedRun], out: &OutFolder) -> Result<(usize, Medians), SimFailure> {
+pub(super) fn join(runs: &[PlannedRun], out: &OutFolder) -> Result<(usize, Medians), SimFailure> {
     let part_of = |run: &PlannedRun| {
         let missing = || SimFailure::new(format_args!("what came of run {} is gone", run.id()));
         read(out, run).ok_or_else(missing)
@@ -354,7 +362,7 @@ mod tests {
     fn a_run_that_fails_is_a_row_and_says_why() {
         let design = play::design("paying", &[]).unwrap();
         let run = design.runs().unwrap().remove(0);
-        let part = play_one(&design, &run, |_| panic!("it went wrong at {}", 7));
+        let part = play_one(&design, &run, |_| panic!("it went wrong at {}", 7)).unwrap();
         assert_eq!(part.error.as_deref(), Some("it went wrong at 7"));
         assert!(part.peers.is_empty());
     }

@@ -20,8 +20,18 @@ pub(super) fn each<T: Sync>(
     jobs: usize,
     work: impl Fn(usize, &T) -> Result<bool, SimFailure> + Sync,
 ) -> Result<(), SimFailure> {
-    let next = AtomicUsize::new(0);
     let progress = SweepProgress::new(todo.len());
+    each_told(todo, jobs, |is_ok| progress.step(is_ok), work)
+}
+
+/// The same; `told` hears whether each went well, as it is done.
+pub(super) fn each_told<T: Sync>(
+    todo: &[T],
+    jobs: usize,
+    told: impl Fn(bool) + Sync,
+    work: impl Fn(usize, &T) -> Result<bool, SimFailure> + Sync,
+) -> Result<(), SimFailure> {
+    let next = AtomicUsize::new(0);
     let problem: Mutex<Option<SimFailure>> = Mutex::new(None);
     let held = || problem.lock().unwrap_or_else(PoisonError::into_inner);
     let worker = || {
@@ -31,7 +41,7 @@ pub(super) fn each<T: Sync>(
                 return;
             };
             match work(place, one) {
-                Ok(is_ok) => progress.step(is_ok),
+                Ok(is_ok) => told(is_ok),
                 Err(failure) => {
                     held().get_or_insert(failure);
                 }

@@ -1,0 +1,210 @@
+//! What fronts other than the command line call: `sim/python` plays and sweeps through this.
+//!
+//! A folder is what `seedbank-sim sweep` writes, to the byte: either goes on with what the other
+//! began. Whoever waits can stop it: `stop` is looked at before every event of a play.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::files::{OutFolder, WallClock};
+use super::sweep::{self, KeptRun};
+use super::{SimFailure, play, workers};
+use crate::design::{Design, PlannedRun};
+use crate::frame::Frame;
+use crate::play::{Play, PlayOutcome};
+use crate::scenario::Scenario;
+
+/// A scenario that comes with the simulator, or a file's, as written.
+///
+/// # Errors
+/// If there is none of that name, or it is not sound.
+pub fn find(name: &str) -> Result<Design, SimFailure> {
+    play::design(name, &[])
+}
+
+/// Plays a scenario: what came of it, and its manifest as JSON. `None` if it was stopped.
+///
+/// Every front comes through here, also for a tier to come.
+pub fn play_until(scenario: &Scenario, stop: &AtomicBool) -> Option<(PlayOutcome, String)> {
+    let begin = WallClock::start();
+    let played = play_unless(scenario, stop)?;
+    let manifest = play::manifest(scenario, &played, begin.elapsed());
+    Some((played, manifest.to_string()))
+}
+
+fn play_unless(scenario: &Scenario, stop: &AtomicBool) -> Option<PlayOutcome> {
+    Play::new(scenario).run_unless(|| stop.load(Ordering::Relaxed))
+}
+
+/// A design that is being run, and what came of its runs so far.
+#[derive(Debug)]
+pub struct Sweep {
+    design: Design,
+    runs: Vec<PlannedRun>,
+    kept: Kept,
+}
+
+/// Where what came of each run is.
+#[derive(Debug)]
+enum Kept {
+    /// In the order of the runs.
+    Memory(Mutex<Vec<Option<KeptRun>>>),
+    Folder(OutFolder),
+}
+
+impl Sweep {
+    /// Nothing is run yet. Results are kept in the folder, which must be new unless `resume`; or in
+    /// memory, without one.
+    ///
+    /// # Errors
+    /// A variant that fits no scenario; a folder of another design, or that cannot be made.
+    pub fn new(design: Design, out: Option<&Path>, resume: bool) -> Result<Self, SimFailure> {
+        let runs = design.runs().map_err(SimFailure::usage)?;
+        let kept = match out {
+            Some(path) => {
+                let described = sweep::describe(&design, &runs);
+                Kept::Folder(OutFolder::resume(path, &described, resume)?)
+            }
+            None => Kept::Memory(Mutex::new(runs.iter().map(|_| None).collect())),
+        };
+        Ok(Self { design, runs, kept })
+    }
+
+    /// How many runs there are.
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Runs what is not done, `jobs` at a time or as many as there are processors, and joins the
+    /// folder's files. `told` hears of every run whether it went well, from the thread that did it.
+    /// `false` if it was stopped: what was done by then is kept.
+    ///
+    /// # Errors
+    /// What cannot be written.
+    pub fn run(
+        &self,
+        jobs: Option<NonZeroUsize>,
+        stop: &AtomicBool,
+        told: impl Fn(bool) + Sync,
+    ) -> Result<bool, SimFailure> {
+        let places = 0..self.runs.len();
+        let todo: Vec<usize> = places.filter(|place| !self.is_done(*place)).collect();
+        (todo.len()..self.runs.len()).for_each(|_| told(true));
+        let ended = workers::each_told(&todo, workers::jobs(jobs), &told, |_, place| {
+            let run = &self.runs[*place];
+            let part = sweep::play_one(&self.design, run, |scenario| play_unless(scenario, stop));
+            let part = part.ok_or_else(|| SimFailure::new("stopped"))?;
+            let is_ok = part.error.is_none();
+            self.keep(*place, part)?;
+            Ok(is_ok)
+        });
+        if stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        ended?;
+        match &self.kept {
+            Kept::Memory(_) => Ok(true),
+            Kept::Folder(out) => sweep::join(&self.runs, out).map(|_| true),
+        }
+    }
+
+    /// What came of the runs, in the order of the design: a row for each, and then the peers of
+    /// each that did not fail.
+    ///
+    /// # Errors
+    /// If a run has not been done, or what came of it is gone.
+    pub fn frames(&self) -> Result<(Vec<Frame>, Vec<Frame>), SimFailure> {
+        let (mut runs, mut peers) = (Vec::new(), Vec::new());
+        for (place, run) in self.runs.iter().enumerate() {
+            let part = self.part(place);
+            let missing = || SimFailure::new(format_args!("run {} has not been done", run.id()));
+            let part = part.ok_or_else(missing)?;
+            runs.push(part.run_frame());
+            if part.error.is_none() {
+                peers.push(part.peer_frame());
+            }
+        }
+        Ok((runs, peers))
+    }
+
+    fn is_done(&self, place: usize) -> bool {
+        self.part(place).is_some_and(|part| part.error.is_none())
+    }
+
+    fn part(&self, place: usize) -> Option<KeptRun> {
+        match &self.kept {
+            Kept::Memory(parts) => {
+                parts.lock().unwrap_or_else(PoisonError::into_inner)[place].clone()
+            }
+            Kept::Folder(out) => sweep::read(out, &self.runs[place]),
+        }
+    }
+
+    fn keep(&self, place: usize, part: KeptRun) -> Result<(), SimFailure> {
+        match &self.kept {
+            Kept::Memory(parts) => {
+                parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(part);
+                Ok(())
+            }
+            Kept::Folder(out) => sweep::put(out, &part),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "[[torrent]]\nlength = \"1MiB\"\npiece = \"64KiB\"\n\
+        [[population]]\nname = \"seeder\"\ncount = 1\nhas = \"100%\"\nline = { uplink = \"1MB/s\" }\n\
+        [[population]]\nname = \"others\"\ncount = 2\nline = { uplink = \"1MB/s\" }\n";
+
+    fn small() -> Design {
+        let mut design = Design::of("small", SMALL).unwrap();
+        design.seeds = (1..=3).collect();
+        design
+    }
+
+    #[test]
+    fn memory_and_folder_come_to_the_same_and_a_stopped_sweep_goes_on() {
+        let go = AtomicBool::new(false);
+        let memory = Sweep::new(small(), None, false).unwrap();
+        assert!(memory.run(None, &go, |_| ()).unwrap());
+        let temporary = tempfile::tempdir().unwrap();
+        let out = temporary.path().join("out");
+        let jobs = NonZeroUsize::new(1);
+        let sweep = Sweep::new(small(), Some(&out), false).unwrap();
+        let stop = AtomicBool::new(false);
+        let stop_now = |_| stop.store(true, Ordering::Relaxed);
+        assert!(!sweep.run(jobs, &stop, stop_now).unwrap(), "it was stopped");
+        assert!(sweep.frames().is_err());
+        assert!(!out.join("runs.parquet").exists());
+        assert!(Sweep::new(small(), Some(&out), false).is_err());
+        let sweep = Sweep::new(small(), Some(&out), true).unwrap();
+        let told = Mutex::new(0);
+        assert!(
+            sweep
+                .run(jobs, &go, |_| *told.lock().unwrap() += 1)
+                .unwrap()
+        );
+        assert_eq!(
+            told.into_inner().unwrap(),
+            3,
+            "what was done is counted too"
+        );
+        assert_eq!(sweep.frames().unwrap(), memory.frames().unwrap());
+        assert!(out.join("runs.parquet").exists());
+    }
+
+    #[test]
+    fn a_play_that_is_stopped_comes_to_nothing() {
+        let design = small();
+        let scenario = &design.runs().unwrap()[0].scenario;
+        assert_eq!(play_until(scenario, &AtomicBool::new(true)), None);
+        let (played, manifest) = play_until(scenario, &AtomicBool::new(false)).unwrap();
+        assert_eq!(played, Play::new(scenario).run());
+        assert!(manifest.contains(&played.state_hash()));
+    }
+}
