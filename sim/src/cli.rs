@@ -56,6 +56,13 @@ impl SimFailure {
     }
 }
 
+impl SimFailure {
+    /// Whether what was asked for is no scenario or no design; otherwise it could not be done.
+    pub fn is_usage(&self) -> bool {
+        self.code == USAGE
+    }
+}
+
 impl fmt::Display for SimFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problem)

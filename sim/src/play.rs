@@ -45,7 +45,7 @@ const SETTLEMENT_KEY: u64 = u64::MAX;
 const ISSUER_KEY: u64 = u64::MAX - 1;
 
 /// What came of a scenario.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlayOutcome {
     /// Everybody who was to come, in the order of the scenario.
     pub peers: Vec<PeerRow>,

@@ -43,12 +43,12 @@ fn play_unless(scenario: &Scenario, stop: &AtomicBool) -> Option<PlayOutcome> {
 pub struct Sweep {
     design: Design,
     runs: Vec<PlannedRun>,
-    kept: Kept,
+    kept: KeptRuns,
 }
 
 /// Where what came of each run is.
 #[derive(Debug)]
-enum Kept {
+enum KeptRuns {
     /// In the order of the runs.
     Memory(Mutex<Vec<Option<KeptRun>>>),
     Folder(OutFolder),
@@ -65,9 +65,9 @@ impl Sweep {
         let kept = match out {
             Some(path) => {
                 let described = sweep::describe(&design, &runs);
-                Kept::Folder(OutFolder::resume(path, &described, resume)?)
+                KeptRuns::Folder(OutFolder::resume(path, &described, resume)?)
             }
-            None => Kept::Memory(Mutex::new(runs.iter().map(|_| None).collect())),
+            None => KeptRuns::Memory(Mutex::new(runs.iter().map(|_| None).collect())),
         };
         Ok(Self { design, runs, kept })
     }
@@ -105,13 +105,13 @@ impl Sweep {
         }
         ended?;
         match &self.kept {
-            Kept::Memory(_) => Ok(true),
-            Kept::Folder(out) => sweep::join(&self.runs, out).map(|_| true),
+            KeptRuns::Memory(_) => Ok(true),
+            KeptRuns::Folder(out) => sweep::join(&self.runs, out).map(|_| true),
         }
     }
 
     /// What came of the runs, in the order of the design: a row for each, and then the peers of
-    /// each that did not fail.
+    /// each, of which one that failed has none.
     ///
     /// # Errors
     /// If a run has not been done, or what came of it is gone.
@@ -122,9 +122,7 @@ impl Sweep {
             let missing = || SimFailure::new(format_args!("run {} has not been done", run.id()));
             let part = part.ok_or_else(missing)?;
             runs.push(part.run_frame());
-            if part.error.is_none() {
-                peers.push(part.peer_frame());
-            }
+            peers.push(part.peer_frame());
         }
         Ok((runs, peers))
     }
@@ -135,20 +133,20 @@ impl Sweep {
 
     fn part(&self, place: usize) -> Option<KeptRun> {
         match &self.kept {
-            Kept::Memory(parts) => {
+            KeptRuns::Memory(parts) => {
                 parts.lock().unwrap_or_else(PoisonError::into_inner)[place].clone()
             }
-            Kept::Folder(out) => sweep::read(out, &self.runs[place]),
+            KeptRuns::Folder(out) => sweep::read(out, &self.runs[place]),
         }
     }
 
     fn keep(&self, place: usize, part: KeptRun) -> Result<(), SimFailure> {
         match &self.kept {
-            Kept::Memory(parts) => {
+            KeptRuns::Memory(parts) => {
                 parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(part);
                 Ok(())
             }
-            Kept::Folder(out) => sweep::put(out, &part),
+            KeptRuns::Folder(out) => sweep::put(out, &part),
         }
     }
 }
@@ -158,7 +156,8 @@ mod tests {
     use super::*;
 
     const SMALL: &str = "[[torrent]]\nlength = \"1MiB\"\npiece = \"64KiB\"\n\
-        [[population]]\nname = \"seeder\"\ncount = 1\nhas = \"100%\"\nline = { uplink = \"1MB/s\" }\n\
+        [[population]]\nname = \"seeder\"\ncount = 1\nhas = \"100%\"\n\
+        line = { uplink = \"1MB/s\" }\n\
         [[population]]\nname = \"others\"\ncount = 2\nline = { uplink = \"1MB/s\" }\n";
 
     fn small() -> Design {

@@ -176,7 +176,7 @@ pub(super) fn play_one(
         state_hash: String::new(),
         lasted_s: 0.0,
         events: 0,
-        peers: Frame::default(),
+        peers: PlayOutcome::default().peers_frame(),
         medians: Vec::new(),
     };
     // A run that breaks an assertion of ours is a row, and the others go on.
@@ -364,7 +364,12 @@ mod tests {
         let run = design.runs().unwrap().remove(0);
         let part = play_one(&design, &run, |_| panic!("it went wrong at {}", 7)).unwrap();
         assert_eq!(part.error.as_deref(), Some("it went wrong at 7"));
-        assert!(part.peers.is_empty());
+        let whole = play_one(&design, &run, |_| Some(PlayOutcome::default())).unwrap();
+        assert_eq!(
+            part.peer_frame(),
+            whole.peer_frame(),
+            "its columns, and no rows"
+        );
     }
 
     #[test]
