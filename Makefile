@@ -7,7 +7,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-memory test test-peers fuzz lint build bench bench-peers packages peers rocksdb env health promise
+.PHONY: help demo demo-memory test test-peers fuzz lint build bench bench-peers packages peers rocksdb env \
+	health promise python python-env
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/seedbank
 CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -23,6 +24,9 @@ CARGO := cargo
 LOCKED := --locked
 PURE := -p seedbank-ledger -p seedbank-engine -p seedbank-sim --no-default-features
 TIMES := $(CARGO_TARGET_DIR)/step-seconds
+PYTHON_ENV := $(CACHE)/python
+WHEELS := $(CACHE)/wheels
+OF_PYTHON := --manifest-path sim/python/Cargo.toml
 ARGS :=
 FUZZ_SECONDS := 60
 
@@ -114,3 +118,29 @@ bench-peers: packages ## a newer libtorrent from PyPI in the cache, for the benc
 	@[ -x $(CACHE)/bench/bin/python ] || /usr/bin/python3 -m venv $(CACHE)/bench
 	$(CACHE)/bench/bin/pip install --quiet --disable-pip-version-check libtorrent==2.1.1
 	@$(CACHE)/bench/bin/python -c 'import libtorrent as l; print("libtorrent", l.__version__, l.__file__)'
+
+python: TIMES := $(CARGO_TARGET_DIR)/python-seconds
+python: python-env ## the simulator as a module of Python: its wheel, its tests and its notebook
+	@mkdir -p $(CARGO_TARGET_DIR); : >$(TIMES)
+	$(call step,format of sim/python,$(CARGO) fmt $(OF_PYTHON) -- --check)
+	$(call step,clippy of sim/python,PYO3_PYTHON=$(PYTHON_ENV)/bin/python \
+		$(CARGO) clippy $(OF_PYTHON) $(LOCKED) --release -- -D warnings)
+	$(call step,build of the command line,$(CARGO) build $(LOCKED) --release -p seedbank-sim)
+	@rm -rf $(WHEELS)
+	$(call step,build of the wheel,$(PYTHON_ENV)/bin/maturin build $(OF_PYTHON) $(LOCKED) --release \
+		--interpreter $(PYTHON_ENV)/bin/python --out $(WHEELS))
+	@$(PYTHON_ENV)/bin/pip install --quiet --no-deps --force-reinstall $(WHEELS)/*.whl
+	$(call step,tests of the wheel,timeout 600 env SEEDBANK_SIM=$(CARGO_TARGET_DIR)/release/seedbank-sim \
+		$(PYTHON_ENV)/bin/python -m unittest discover -s sim/python/tests -t sim/python)
+	$(call step,notebook,SEEDBANK_SIM=$(CARGO_TARGET_DIR)/release/seedbank-sim \
+		$(PYTHON_ENV)/bin/python sim/python/notebooks/execute.py \
+		sim/python/notebooks/first-economy.ipynb $(CACHE)/first-economy.ipynb)
+	@printf '\n== where the time went\n'; cat $(TIMES)
+	@echo "the wheel is in $(WHEELS)"
+
+python-env: # Python, and what builds, tests and shows the module, in a folder of the cache
+	@.ci/packages rust python
+	@[ -x $(PYTHON_ENV)/bin/python ] || /usr/bin/python3 -m venv $(PYTHON_ENV)
+	@echo "installing from PyPI into $(PYTHON_ENV), if they are not there:"
+	@grep -v '^#' sim/python/requirements.txt
+	@$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check -r sim/python/requirements.txt

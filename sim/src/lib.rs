@@ -4,11 +4,8 @@
 //! [`demo`], [`promise`] and [`spread`] are scenarios of their own. With the feature `lab` there is
 //! also [`cli`], which has files and the wall clock; nothing else here does I/O.
 
-// The command line names the library as its users do.
-#[cfg(feature = "lab")]
-extern crate self as seedbank_sim;
-
-#[cfg(test)]
+// The command line and examples name the library as its users do.
+#[cfg(any(feature = "lab", test))]
 extern crate self as seedbank_sim;
 
 pub mod agent;

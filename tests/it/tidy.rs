@@ -206,6 +206,19 @@ fn members_are_the_drawn_crates_and_inherit_the_lints() {
 }
 
 #[test]
+fn the_python_package_keeps_the_lints_and_the_arrows() {
+    let package = manifest("sim/python");
+    assert_eq!(
+        package["lints"],
+        manifest("")["workspace"]["lints"],
+        "sim/python: [lints] as in the root"
+    );
+    let ours = dependencies(&package).into_iter().map(|(name, _)| name);
+    let ours: Vec<String> = ours.filter(|name| name.starts_with("seedbank-")).collect();
+    assert_eq!(ours, ["seedbank-sim"], "sim/python -> sim");
+}
+
+#[test]
 fn only_crates_with_io_relax_the_strict_clippy_file() {
     // Clippy reads the nearest file only: one more file anywhere would lift the bans unnoticed.
     let mut relaxed: Vec<String> = Vec::new();
