@@ -132,6 +132,8 @@ python: python-env ## the simulator as a module of Python: its wheel, its tests 
 	@$(PYTHON_ENV)/bin/pip install --quiet --no-deps --force-reinstall $(WHEELS)/*.whl
 	$(call step,tests of the wheel,timeout 600 env SEEDBANK_SIM=$(CARGO_TARGET_DIR)/release/seedbank-sim \
 		$(PYTHON_ENV)/bin/python -m unittest discover -s sim/python/tests -t sim/python)
+	$(call step,types of the wheel,cd $(CACHE); $(PYTHON_ENV)/bin/mypy --strict -p seedbank_sim; \
+		$(PYTHON_ENV)/bin/python -m mypy.stubtest seedbank_sim)
 	$(call step,notebook,SEEDBANK_SIM=$(CARGO_TARGET_DIR)/release/seedbank-sim \
 		$(PYTHON_ENV)/bin/python sim/python/notebooks/execute.py \
 		sim/python/notebooks/first-economy.ipynb $(CACHE)/first-economy.ipynb)

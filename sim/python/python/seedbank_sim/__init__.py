@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class RunResult:
     @property
     def hash(self) -> str:
         """The state hash: the same whenever, and wherever, the scenario is played."""
-        return self.manifest["state_hash"]
+        return str(self.manifest["state_hash"])
 
     def __repr__(self) -> str:
         return f"<seedbank_sim.RunResult: {len(self.peers)} peers, state {self.hash[:16]}>"
@@ -170,16 +170,19 @@ def _dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {path.replace("__", "."): value for path, value in overrides.items()}
 
 
-def _variants(design: Any) -> Sequence[Variant]:
+def _variants(design: Any) -> list[Variant]:
+    rows: Iterable[Variant]
     if design is None:
-        return [{}]
-    if isinstance(design, Mapping):
+        rows = [{}]
+    elif isinstance(design, Mapping):
         values = [[one] if isinstance(one, str) else list(one) for one in design.values()]
-        return [dict(zip(design, row, strict=True)) for row in itertools.product(*values)]
-    if hasattr(design, "to_dicts"):  # Polars
-        return design.to_dicts()
-    if hasattr(design, "to_pylist"):  # pyarrow
-        return design.to_pylist()
-    if hasattr(design, "to_dict"):  # pandas
-        return design.to_dict("records")
-    return [dict(row) for row in design]
+        rows = (dict(zip(design, row, strict=True)) for row in itertools.product(*values))
+    elif hasattr(design, "to_dicts"):  # Polars
+        rows = design.to_dicts()
+    elif hasattr(design, "to_pylist"):  # pyarrow
+        rows = design.to_pylist()
+    elif hasattr(design, "to_dict"):  # pandas
+        rows = design.to_dict("records")
+    else:
+        rows = design
+    return list(rows)

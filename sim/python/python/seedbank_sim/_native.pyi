@@ -3,6 +3,16 @@
 from collections.abc import Callable
 from typing import Any, final
 
+__all__ = [
+    "ScenarioError",
+    "SimulationError",
+    "Table",
+    "__version__",
+    "library",
+    "run",
+    "sweep",
+]
+
 __version__: str
 
 class ScenarioError(ValueError):
