@@ -209,10 +209,13 @@ impl Boosts {
             let rate = turn.payees.get(payee).map(|payee| payee.rate_to_us);
             (rate, place.paid_at, place.heard_at, *payee)
         };
-        let old = held().filter(|(_, place)| now.since(place.since) >= ROTATE_EVERY);
-        let Some((key, _)) = old.min_by_key(use_of) else {
+        let Some((key, place)) = held().min_by_key(use_of) else {
             return;
         };
+        // While it has its time to be of use nobody else goes: all others are of more.
+        if now.since(place.since) < ROTATE_EVERY {
+            return;
+        }
         let key = *key;
         self.places.remove(&key);
         self.rotations.insert(turn.boost, now);

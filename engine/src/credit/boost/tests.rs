@@ -862,6 +862,26 @@ fn whoever_serves_keeps_its_place_but_for_the_one_of_least_use() {
     }
 }
 
+/// When its first minute is over, all others have had their places for half of one.
+#[test]
+fn the_only_one_that_serves_does_not_give_way_while_others_have_their_time() {
+    let mut scene = Scene::new();
+    scene.torrents[0].left = Some(Bytes::new(100_000 * MIB));
+    scene.seed(1);
+    scene.serves(1, 1_000);
+    let order = scene.order("a", 9 * CREDIT);
+    scene.create(&order).unwrap();
+    scene.run(30);
+    (2..=7).for_each(|number| scene.seed(number));
+    for second in 31..600 {
+        scene.run(1);
+        assert!(
+            !scene.bids[&PeerIndex(1)].is_zero(),
+            "it serves, after {second} s"
+        );
+    }
+}
+
 #[test]
 fn six_locks_that_are_never_closed_do_not_starve_a_boost() {
     let mut scene = Scene::new();
