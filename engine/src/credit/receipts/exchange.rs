@@ -81,7 +81,8 @@ pub struct Exchange {
     setup: Setup,
     nonce_count: u64,
     clock: TwoClocks,
-    pairs: BTreeMap<NodeId, Pair>,
+    /// Boxed: a map's nodes are half empty.
+    pairs: BTreeMap<NodeId, Box<Pair>>,
     /// Connections on which no key is proven; `None` where none will be: those are plain.
     openings: BTreeMap<PeerIndex, Option<Opening>>,
     connections: BTreeMap<PeerIndex, Connection>,
@@ -177,7 +178,7 @@ impl Exchange {
 
     /// The pair with a key; `None` if there never was anything between us.
     pub fn pair(&self, key: NodeId) -> Option<PairView> {
-        self.pairs.get(&key).map(Pair::view)
+        self.pairs.get(&key).map(|pair| pair.view())
     }
 
     /// All pairs, by key.
@@ -362,7 +363,7 @@ impl Exchange {
         let (me, window) = (self.setup.identity.id(), self.setup.window);
         self.pairs
             .entry(key)
-            .or_insert_with(|| Pair::new(me, key, window, at))
+            .or_insert_with(|| Box::new(Pair::new(me, key, window, at)))
     }
 
     /// The pair of a live connection.

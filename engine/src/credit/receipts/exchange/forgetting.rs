@@ -61,7 +61,7 @@ impl Exchange {
     fn forget(&mut self, key: NodeId) {
         let pair = self.pairs.remove(&key);
         self.wakes.set(key, None);
-        let keys = pair.iter().flat_map(Pair::stored_keys);
+        let keys = pair.iter().flat_map(|pair| pair.stored_keys());
         self.tally(keys.map(TallyRow::Gone).collect());
     }
 }
