@@ -30,7 +30,7 @@ pub use config::LinkConfig;
 pub use item::LinkItem;
 
 use config::both;
-use downlink::Downlink;
+use downlink::{Coming, Downlink};
 use pipe::{LinkSegment, Pipe, PipeId, Written};
 use samples::{Ack, RoundTrip};
 use uplink::Modem;
@@ -144,7 +144,7 @@ impl Links {
             self.lines[from.node.0].uplink.catch_up(now);
             let there = self.transit(from.node, to.node);
             let round_trip = RoundTrip::new(both(there, self.delay(to.node, from.node)));
-            let id = PipeId(self.pipes.len());
+            let id = PipeId::new(self.pipes.len());
             let pipe = Pipe::new(from, to, round_trip);
             self.pipes.push(Some(Box::new(pipe)));
             let before = self.lines[from.node.0].ends.insert(from.peer, id);
@@ -155,9 +155,11 @@ impl Links {
     /// Cuts a connection; gives the other end. What was not delivered is lost.
     pub(crate) fn cut(&mut self, end: End) -> Option<End> {
         let id = self.id_at(end)?;
-        let back = PipeId(id.0 ^ 1);
+        let back = id.back();
         for id in [id, back] {
-            let pipe = self.pipes[id.0].take().expect("both directions are there");
+            let pipe = self.pipes[id.index()]
+                .take()
+                .expect("both directions are there");
             let line = &mut self.lines[pipe.to.node.0];
             line.downlink.release(pipe.in_flight());
             self.lines[pipe.from.node.0].ends.remove(&pipe.from.peer);
@@ -189,7 +191,9 @@ impl Links {
         let Some(id) = self.id_at(from) else {
             return;
         };
-        let pipe = self.pipes[id.0].as_mut().expect("an end has a connection");
+        let pipe = self.pipes[id.index()]
+            .as_mut()
+            .expect("an end has a connection");
         pipe.push(item);
         pipe.round_trip.is_active = true;
         self.write(id);
@@ -202,12 +206,12 @@ impl Links {
             LinkEvent::Room(node) => self.fill(node, now),
             LinkEvent::Passed(node) => self.passed(node, now),
             LinkEvent::Lost(segment) => {
-                let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
+                let Some(pipe) = &mut self.pipes[segment.pipe.index()] else {
                     return;
                 };
                 pipe.lose(segment);
                 let downlink = &mut self.lines[pipe.to.node.0].downlink;
-                downlink.release(segment.len);
+                downlink.release(segment.len());
                 self.ready(segment.pipe, now);
             }
         }
@@ -224,7 +228,7 @@ impl Links {
             return Some(LinkOutput::Delivered { to, item });
         }
         while let Some(id) = self.telling.pop_front() {
-            let Some(pipe) = &mut self.pipes[id.0] else {
+            let Some(pipe) = &mut self.pipes[id.index()] else {
                 continue;
             };
             let Written { bytes, blocks } = std::mem::take(&mut pipe.told);
@@ -244,7 +248,9 @@ impl Links {
         let ids: Vec<PipeId> = self.pipes_of(node).map(|(_, id)| id).collect();
         let mut samples = Vec::new();
         for id in ids {
-            let pipe = self.pipes[id.0].as_mut().expect("an end has a connection");
+            let pipe = self.pipes[id.index()]
+                .as_mut()
+                .expect("an end has a connection");
             pipe.round_trip.hear(now);
             let has_something = pipe.unsent() > 0 || pipe.in_flight() > 0;
             if std::mem::take(&mut pipe.round_trip.is_active) || has_something {
@@ -294,7 +300,7 @@ impl Links {
 
     /// A connection may have something to send: it gets its turn.
     fn ready(&mut self, id: PipeId, now: Instant) {
-        let Some(pipe) = &mut self.pipes[id.0] else {
+        let Some(pipe) = &mut self.pipes[id.index()] else {
             return;
         };
         let node = pipe.from.node;
@@ -312,7 +318,7 @@ impl Links {
         self.lines[node.0].uplink.catch_up(now);
         while let Some(id) = self.lines[node.0].uplink.next_turn() {
             let uplink = &mut self.lines[node.0].uplink;
-            let Some(pipe) = &self.pipes[id.0] else {
+            let Some(pipe) = &self.pipes[id.index()] else {
                 uplink.end_turn();
                 continue;
             };
@@ -330,20 +336,24 @@ impl Links {
             let downlink = &self.lines[to.0].downlink;
             match len.filter(|len| downlink.has_room(in_flight, *len, transit)) {
                 Some(len) => self.admit(id, len, now),
-                None => self.pipes[id.0].as_mut().expect("seen").is_ready = false,
+                None => self.pipes[id.index()].as_mut().expect("seen").is_ready = false,
             }
         }
     }
 
     /// A modem takes in a segment of this length.
     fn admit(&mut self, id: PipeId, len: u64, now: Instant) {
-        let pipe = self.pipes[id.0].as_mut().expect("the caller found it");
+        let pipe = self.pipes[id.index()]
+            .as_mut()
+            .expect("the caller found it");
         let segment = pipe.admit(id, len, now);
         let (from, to) = (pipe.from.node, pipe.to.node);
         pipe.round_trip.is_active = true;
         self.lines[to.0].downlink.reserve(len);
         self.write(id);
-        let pipe = self.pipes[id.0].as_mut().expect("the caller found it");
+        let pipe = self.pipes[id.index()]
+            .as_mut()
+            .expect("the caller found it");
         let uplink = &mut self.lines[from.0].uplink;
         pipe.is_ready = pipe.next_len(uplink.segment_len).is_some();
         if pipe.is_ready {
@@ -355,7 +365,7 @@ impl Links {
 
     /// A segment that leaves its modem at that time is lost, or comes to its receiver's downlink.
     fn travel(&mut self, segment: LinkSegment, departs_at: Instant) {
-        let pipe = self.pipes[segment.pipe.0].as_ref();
+        let pipe = self.pipes[segment.pipe.index()].as_ref();
         let pipe = pipe.expect("the caller found it");
         let (from, to) = (pipe.from.node, pipe.to.node);
         let delay = self.delay(from, to);
@@ -366,16 +376,24 @@ impl Links {
             return;
         }
         let jitter = self.draw_jitter(from, to);
-        let pipe = self.pipes[segment.pipe.0].as_mut().expect("just seen");
+        let pipe = self.pipes[segment.pipe.index()]
+            .as_mut()
+            .expect("just seen");
         let at = after_delay.after(jitter).max(pipe.last_arrival);
         pipe.last_arrival = at;
-        self.lines[to.0].downlink.expect(segment, at);
-        self.wake_downlink(to);
+        pipe.coming.push_back((at, segment));
+        if pipe.coming.len() == 1 {
+            let first = Coming::new(at, &segment);
+            self.lines[to.0].downlink.expect(first);
+            self.wake_downlink(to);
+        }
     }
 
     /// The socket's buffer takes in what it can, and its owner will hear of whole blocks.
     fn write(&mut self, id: PipeId) {
-        let pipe = self.pipes[id.0].as_mut().expect("the caller found it");
+        let pipe = self.pipes[id.index()]
+            .as_mut()
+            .expect("the caller found it");
         let was_told = pipe.told.is_empty();
         pipe.write(self.lines[pipe.from.node.0].uplink.send_buffer);
         if was_told && !pipe.told.is_empty() {
@@ -392,11 +410,15 @@ impl Links {
 
     /// What was to arrive at a downlink by now waits there, or passes.
     fn arrive(&mut self, node: NodeIndex, now: Instant) {
-        while let Some((at, segment)) = self.lines[node.0].downlink.next_arrival(now) {
-            let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
+        while let Some(Coming { at, pipe, .. }) = self.lines[node.0].downlink.next_arrival(now) {
+            let downlink = &mut self.lines[node.0].downlink;
+            let Some(pipe) = &mut self.pipes[pipe.index()] else {
+                downlink.came(None);
                 continue;
             };
-            let downlink = &mut self.lines[node.0].downlink;
+            let (_, segment) = pipe.coming.pop_front().expect("the downlink knows of it");
+            let next = pipe.coming.front();
+            downlink.came(next.map(|(at, next)| Coming::new(*at, next)));
             downlink.arrived(&segment, at);
             pipe.arrived.push_back(segment);
             if pipe.arrived.len() == 1 {
@@ -427,35 +449,35 @@ impl Links {
     fn pass(&mut self, node: NodeIndex, now: Instant) {
         let downlink = &mut self.lines[node.0].downlink;
         while let Some(id) = downlink.turn.pop_front() {
-            let Some(pipe) = &mut self.pipes[id.0] else {
+            let Some(pipe) = &mut self.pipes[id.index()] else {
                 continue;
             };
             let first = pipe.arrived.front().expect("who is in turn has arrived");
-            if pipe.deficit < first.len {
+            if pipe.deficit < first.len() {
                 pipe.deficit += downlink.quantum;
                 downlink.turn.push_back(id);
                 continue;
             }
             let segment = pipe.arrived.pop_front().expect("just seen");
-            pipe.deficit -= segment.len;
+            pipe.deficit -= segment.len();
             if pipe.arrived.is_empty() {
                 pipe.deficit = 0;
             } else {
                 downlink.turn.push_front(id);
             }
-            downlink.passing = Some((now.after(downlink.time_of(&segment)), segment));
+            downlink.passing = Some((now.after(downlink.time_of(segment.len())), segment));
             return;
         }
     }
 
     /// A segment is at its receiver; its sender will hear of it, and may send more now.
     fn deliver(&mut self, segment: &LinkSegment, now: Instant) {
-        let Some(pipe) = &mut self.pipes[segment.pipe.0] else {
+        let Some(pipe) = &mut self.pipes[segment.pipe.index()] else {
             return;
         };
         pipe.deliver(segment);
         let (from, to) = (pipe.from.node, pipe.to);
-        self.lines[to.node.0].downlink.release(segment.len);
+        self.lines[to.node.0].downlink.release(segment.len());
         while let Some(item) = pipe.next_item() {
             self.delivered.push_back((to, item));
         }
@@ -495,7 +517,7 @@ impl Links {
     }
 
     fn pipe(&self, id: PipeId) -> Option<&Pipe> {
-        self.pipes[id.0].as_deref()
+        self.pipes[id.index()].as_deref()
     }
 
     /// The direction that begins at an end; `None` if the connection is gone.

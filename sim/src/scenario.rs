@@ -182,6 +182,9 @@ pub struct LinePlan {
     pub jitter: Time,
     /// Segments lost of a million.
     pub loss_ppm: u32,
+    /// How long the line is one connection's before it is the next one's turn. Shorter is finer and
+    /// takes longer to play; medians are the same (docs/FIGURES.md, the block tier).
+    pub turn: Time,
 }
 
 /// When the peers of a population come.
@@ -333,6 +336,7 @@ impl Default for LinePlan {
             buffer: Time(Duration::from_millis(200)),
             jitter: Time(Duration::ZERO),
             loss_ppm: 0,
+            turn: Time(Duration::from_millis(4)),
         }
     }
 }

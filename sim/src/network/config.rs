@@ -31,11 +31,14 @@ pub struct LinkConfig {
     pub jitter: Duration,
     /// Segments lost of a million that pass the line, in either direction; a quarter at most.
     pub loss_ppm: u32,
+    /// How long the line is one connection's before it is the next one's turn: a segment is what
+    /// passes in that time, but a frame at least and 16 KiB at most.
+    pub turn: Duration,
 }
 
 impl LinkConfig {
     /// A line with a buffer of 200 ms, a downlink that is never full, no jitter and no loss; a
-    /// socket takes in 128 KiB.
+    /// socket takes in 128 KiB, and connections take turns of 1 ms, as frames and bursts are long.
     pub const fn new(uplink: u64, delay: Duration) -> Self {
         Self {
             uplink,
@@ -45,6 +48,7 @@ impl LinkConfig {
             delay,
             jitter: Duration::ZERO,
             loss_ppm: 0,
+            turn: Duration::from_millis(1),
         }
     }
 
@@ -57,9 +61,9 @@ impl LinkConfig {
         }
     }
 
-    /// Bytes that take turns on a line of this rate: about 1 ms, as frames and bursts are long.
-    pub(super) fn segment_len(rate: u64) -> u64 {
-        (rate / 1_000).clamp(SEGMENT_MIN, SEGMENT_MAX)
+    /// Bytes of a connection's turn where the line has this rate.
+    pub(super) fn segment_len(&self, rate: u64) -> u64 {
+        bytes_in(self.turn, rate).clamp(SEGMENT_MIN, SEGMENT_MAX)
     }
 
     /// Why nothing could ever pass such a line; `None` for a sound one.

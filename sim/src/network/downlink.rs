@@ -9,8 +9,8 @@
 //! one that a sender holds up keeps nobody waiting. With turns at both ends that is max–min fair
 //! (Hahne, "Round-robin scheduling for max-min fairness in data networks", IEEE JSAC 9, 1991).
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque, binary_heap::PeekMut};
 
 use seedbank_ledger::{Duration, Instant};
 
@@ -34,9 +34,8 @@ pub(super) struct Downlink {
     pub(super) turn: VecDeque<PipeId>,
     /// What is passing, and when it will have passed.
     pub(super) passing: Option<(Instant, LinkSegment)>,
-    /// On their way here, and when each arrives; of those that arrive together, who left first.
+    /// Of each connection with something on its way here, what comes first.
     coming: BinaryHeap<Reverse<Coming>>,
-    came: u64,
     /// When it is looked at.
     wakes_at: Option<Instant>,
     /// Bytes on their way, of all connections.
@@ -46,44 +45,37 @@ pub(super) struct Downlink {
     transits_since: Instant,
 }
 
-/// A segment that will arrive.
-#[derive(Clone, Copy, Debug)]
-struct Coming {
-    at: Instant,
-    number: u64,
-    segment: LinkSegment,
+/// A segment that will arrive; of those that arrive together, who was sent first comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Coming {
+    pub(super) at: Instant,
+    admitted_at: Instant,
+    pub(super) pipe: PipeId,
+    len: u64,
 }
 
-impl Ord for Coming {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
+impl Coming {
+    pub(super) const fn new(at: Instant, segment: &LinkSegment) -> Self {
+        Self {
+            at,
+            admitted_at: segment.admitted_at,
+            pipe: segment.pipe,
+            len: segment.len(),
+        }
     }
 }
-
-impl PartialOrd for Coming {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Coming {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Coming {}
 
 impl Downlink {
     pub(super) fn new(config: &LinkConfig) -> Self {
         Self {
             rate: config.downlink,
             buffer: config.buffer,
-            quantum: config.downlink.map_or(SEGMENT_MAX, LinkConfig::segment_len),
+            quantum: config
+                .downlink
+                .map_or(SEGMENT_MAX, |rate| config.segment_len(rate)),
             turn: VecDeque::new(),
             passing: None,
             coming: BinaryHeap::new(),
-            came: 0,
             wakes_at: None,
             reserved: 0,
             transits: [Duration::ZERO; 2],
@@ -116,25 +108,26 @@ impl Downlink {
         self.reserved -= bytes;
     }
 
-    /// A segment will arrive.
-    pub(super) fn expect(&mut self, segment: LinkSegment, at: Instant) {
-        let number = self.came;
-        self.came += 1;
-        self.coming.push(Reverse(Coming {
-            at,
-            number,
-            segment,
-        }));
+    /// A segment will arrive, and nothing of its connection before it.
+    pub(super) fn expect(&mut self, first: Coming) {
+        self.coming.push(Reverse(first));
     }
 
-    /// The next that was to arrive by now, and when.
-    pub(super) fn next_arrival(&mut self, now: Instant) -> Option<(Instant, LinkSegment)> {
+    /// The first that was to arrive by now.
+    pub(super) fn next_arrival(&self, now: Instant) -> Option<Coming> {
         let Reverse(first) = self.coming.peek()?;
-        if first.at > now {
-            return None;
+        (first.at <= now).then_some(*first)
+    }
+
+    /// The first has arrived, or never will; what comes next on its connection.
+    pub(super) fn came(&mut self, next: Option<Coming>) {
+        let first = self.coming.peek_mut().expect("the caller saw it");
+        match next {
+            Some(next) => *{ first } = Reverse(next),
+            None => {
+                PeekMut::pop(first);
+            }
         }
-        let Reverse(Coming { at, segment, .. }) = self.coming.pop()?;
-        Some((at, segment))
     }
 
     /// A segment is here; how long it was on its way is remembered for a while.
@@ -159,7 +152,7 @@ impl Downlink {
     pub(super) fn wake(&mut self) -> Option<Instant> {
         let first = || {
             let Reverse(first) = self.coming.peek()?;
-            Some(first.at.after(self.time_of(&first.segment)))
+            Some(first.at.after(self.time_of(first.len)))
         };
         let at = self.passing.map(|(until, _)| until).or_else(first)?;
         if self.wakes_at.is_some_and(|known| known <= at) {
@@ -174,10 +167,10 @@ impl Downlink {
         self.wakes_at.take_if(|at| *at == now).is_some()
     }
 
-    /// How long a segment takes to pass.
-    pub(super) fn time_of(&self, segment: &LinkSegment) -> Duration {
+    /// How long so many bytes take to pass.
+    pub(super) fn time_of(&self, len: u64) -> Duration {
         let rate = self.rate;
-        rate.map_or(Duration::ZERO, |rate| time_of(segment.len, rate))
+        rate.map_or(Duration::ZERO, |rate| time_of(len, rate))
     }
 
     /// Stops the program if nobody would look at what comes.

@@ -8,7 +8,7 @@ use seedbank_engine::wire::message::Message;
 #[derive(Clone, Debug)]
 pub enum LinkItem {
     /// The 68 bytes.
-    Handshake(Handshake),
+    Handshake(Box<Handshake>),
     /// A message.
     Message(Message),
     /// A `piece` message; `garbage` if its payload is not what the torrent says.

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, VecDeque};
 use seedbank_ledger::Instant;
 
 use super::End;
+use super::config::SEGMENT_MAX;
 use super::item::LinkItem;
 use super::samples::RoundTrip;
 
 /// One direction of one connection; never used twice. The other direction differs in the last bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PipeId(pub(super) usize);
+pub(super) struct PipeId(u32);
 
 /// Some bytes of a pipe on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +23,34 @@ pub(crate) struct LinkSegment {
     pub(super) pipe: PipeId,
     /// Of its first byte.
     pub(super) offset: u64,
-    pub(super) len: u64,
+    len: u16,
     /// When the modem took it in.
     pub(super) admitted_at: Instant,
     /// It was lost before: how long it takes tells nothing (RFC 6298 §3).
     pub(super) again: bool,
+}
+
+const _: () = assert!(SEGMENT_MAX <= u16::MAX as u64);
+
+impl PipeId {
+    pub(super) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).expect("memory ends before"))
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The other direction.
+    pub(super) const fn back(self) -> Self {
+        Self(self.0 ^ 1)
+    }
+}
+
+impl LinkSegment {
+    pub(super) const fn len(&self) -> u64 {
+        self.len as u64
+    }
 }
 
 /// Blocks that the socket's buffer took in and nobody was told of.
@@ -60,6 +84,8 @@ pub(super) struct Pipe {
     pub(super) is_ready: bool,
     /// When the last segment arrived or will: none overtakes another.
     pub(super) last_arrival: Instant,
+    /// On their way to the downlink, and when each will arrive there, in order.
+    pub(super) coming: VecDeque<(Instant, LinkSegment)>,
     /// Arrived, and waiting for the downlink.
     pub(super) arrived: VecDeque<LinkSegment>,
     /// Bytes that the downlink owes it.
@@ -91,6 +117,7 @@ impl Pipe {
             early: BTreeMap::new(),
             is_ready: false,
             last_arrival: Instant::ZERO,
+            coming: VecDeque::new(),
             arrived: VecDeque::new(),
             deficit: 0,
             told: Written::default(),
@@ -123,7 +150,7 @@ impl Pipe {
     /// Length of the segment that it would send next; `None` if there is nothing to send.
     pub(super) fn next_len(&self, segment_len: u64) -> Option<u64> {
         if let Some(lost) = self.lost.front() {
-            return Some(lost.len);
+            return Some(lost.len());
         }
         let len = segment_len.min(self.written - self.admitted);
         (len > 0).then_some(len)
@@ -133,7 +160,7 @@ impl Pipe {
     pub(super) fn admit(&mut self, pipe: PipeId, len: u64, now: Instant) -> LinkSegment {
         self.in_flight += len;
         if let Some(lost) = self.lost.pop_front() {
-            assert_eq!(lost.len, len, "what was lost is sent again");
+            assert_eq!(lost.len(), len, "what was lost is sent again");
             return LinkSegment {
                 admitted_at: now,
                 again: true,
@@ -145,7 +172,7 @@ impl Pipe {
         LinkSegment {
             pipe,
             offset,
-            len,
+            len: u16::try_from(len).expect("a segment is short"),
             admitted_at: now,
             again: false,
         }
@@ -153,18 +180,18 @@ impl Pipe {
 
     /// A segment did not arrive, and the sender knows.
     pub(super) fn lose(&mut self, segment: LinkSegment) {
-        self.in_flight -= segment.len;
+        self.in_flight -= segment.len();
         self.lost.push_back(segment);
     }
 
     /// A segment came out of the downlink. What is behind a hole waits.
     pub(super) fn deliver(&mut self, segment: &LinkSegment) {
-        self.in_flight -= segment.len;
+        self.in_flight -= segment.len();
         if segment.offset != self.delivered {
-            self.early.insert(segment.offset, segment.len);
+            self.early.insert(segment.offset, segment.len());
             return;
         }
-        self.delivered += segment.len;
+        self.delivered += segment.len();
         while let Some(len) = self.early.remove(&self.delivered) {
             self.delivered += len;
         }
@@ -206,13 +233,13 @@ impl Pipe {
         );
         assert!(self.unsent() <= send_buffer, "a socket's buffer is bounded");
         let early: u64 = self.early.values().sum();
-        let lost: u64 = self.lost.iter().map(|segment| segment.len).sum();
+        let lost: u64 = self.lost.iter().map(|segment| segment.len()).sum();
         assert_eq!(
             self.delivered + early + lost + self.in_flight,
             self.admitted,
             "every byte that was sent is somewhere"
         );
-        let arrived: u64 = self.arrived.iter().map(|segment| segment.len).sum();
+        let arrived: u64 = self.arrived.iter().map(|segment| segment.len()).sum();
         assert!(arrived <= self.in_flight, "what waits is on its way");
         let waiting = self.items.front().map(|(end, _)| *end);
         assert!(

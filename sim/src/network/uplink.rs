@@ -37,7 +37,7 @@ impl Modem {
         Self {
             rate: config.uplink,
             capacity: bytes_in(config.buffer, config.uplink),
-            segment_len: LinkConfig::segment_len(config.uplink),
+            segment_len: config.segment_len(config.uplink),
             send_buffer: config.send_buffer,
             turn: VecDeque::new(),
             held: VecDeque::new(),

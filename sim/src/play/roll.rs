@@ -186,6 +186,7 @@ fn link_of(population: &Population, index: u64, streams: Streams) -> LinkConfig 
         buffer: plan.buffer.0,
         jitter: plan.jitter.0,
         loss_ppm: plan.loss_ppm,
+        turn: plan.turn.0,
         ..LinkConfig::new(uplink.max(1), delay)
     }
 }

@@ -132,7 +132,7 @@ impl World {
                 Came::Event(PeerEvent::Message(message))
             }
             LinkItem::Block { block, garbage } => Came::Event(self.block(to, block, garbage)),
-            LinkItem::Handshake(handshake) => Came::Handshake(handshake),
+            LinkItem::Handshake(handshake) => Came::Handshake(*handshake),
             LinkItem::Fin => Came::Fin,
         }
     }

@@ -37,7 +37,7 @@ impl World {
                 handshake,
             } => {
                 self.nodes[node.0].greeted(peer, torrent_id, &handshake);
-                self.send(End { node, peer }, LinkItem::Handshake(handshake));
+                self.send(End { node, peer }, LinkItem::Handshake(Box::new(handshake)));
             }
             Output::Send { peer, message } => {
                 self.send(End { node, peer }, LinkItem::Message(message));
