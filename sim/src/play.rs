@@ -25,7 +25,7 @@ use crate::scenario::{OverlayPlan, PlannedEvent, Scenario, SeedingPlan};
 use crate::settlement::SimSettlement;
 use crate::signatures::Signatures;
 use crate::streams::{Purpose, Streams};
-use crate::swarm::{TRACKER, add, config, identity_by, start_as, torrent};
+use crate::swarm::{TRACKER, add_shared, config, identity_by, start_as, torrent};
 use crate::world::{RunEnd, START, World};
 use casting::Casting;
 use roll::Participant;
@@ -81,7 +81,7 @@ pub struct Play<'a> {
     signatures: Signatures,
     world: World,
     network: Option<Network>,
-    metainfos: Vec<Metainfo>,
+    metainfos: Vec<Arc<Metainfo>>,
     guests: Vec<Participant>,
     casting: Casting<'a>,
     /// The keys of a population, once somebody wanted to know.
@@ -115,7 +115,7 @@ impl<'a> Play<'a> {
         let tracker = (scenario.overlay == OverlayPlan::Tracker).then_some(TRACKER);
         let metainfos = scenario.torrents.iter().map(|plan| {
             let piece = u32::try_from(plan.piece.0).expect("a sound scenario");
-            torrent(&plan.name, plan.length.0, piece, tracker)
+            Arc::new(torrent(&plan.name, plan.length.0, piece, tracker))
         });
         let mut play = Self {
             scenario,
@@ -313,7 +313,7 @@ impl<'a> Play<'a> {
         let known = self.known_to(guest, place);
         let is_complete = population.has.0 >= 100;
         let metainfo = &self.metainfos[place];
-        add(&mut self.world, node, metainfo, is_complete, &known);
+        add_shared(&mut self.world, node, metainfo, is_complete, &known);
         self.boost(guest);
     }
 

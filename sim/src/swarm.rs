@@ -107,6 +107,17 @@ pub fn add(
     complete: bool,
     peers: &[NodeIndex],
 ) -> TorrentId {
+    add_shared(world, node, &Arc::new(metainfo.clone()), complete, peers)
+}
+
+/// The same with metainfo that many nodes have in common.
+pub fn add_shared(
+    world: &mut World,
+    node: NodeIndex,
+    metainfo: &Arc<Metainfo>,
+    complete: bool,
+    peers: &[NodeIndex],
+) -> TorrentId {
     let torrent_id = metainfo.torrent_id();
     let peers = peers.iter().map(|peer| world.node(*peer).addr).collect();
     let target = world.node_mut(node);
@@ -116,7 +127,7 @@ pub fn add(
             .disk
             .insert(torrent_id, metainfo.geometry.pieces().collect());
     }
-    let source = TorrentSource::Metainfo(Arc::new(metainfo.clone()));
+    let source = TorrentSource::Metainfo(Arc::clone(metainfo));
     let add = AddTorrent {
         peers,
         ..AddTorrent::new(source)
