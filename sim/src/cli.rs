@@ -5,6 +5,7 @@
 
 mod args;
 mod compare;
+mod cost;
 mod demo;
 mod files;
 pub mod front;

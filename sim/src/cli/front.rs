@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::cost::{CpuClock, PlayCost};
 use super::files::{OutFolder, WallClock};
 use super::sweep::{self, KeptRun};
 use super::{SimFailure, play, workers};
@@ -28,9 +29,10 @@ pub fn find(name: &str) -> Result<Design, SimFailure> {
 ///
 /// Every front comes through here, also for a tier to come.
 pub fn play_until(scenario: &Scenario, stop: &AtomicBool) -> Option<(PlayOutcome, String)> {
-    let begin = WallClock::start();
+    let (begin, cpu) = (WallClock::start(), CpuClock::start());
     let played = play_unless(scenario, stop)?;
-    let manifest = play::manifest(scenario, &played, begin.elapsed());
+    let cost = PlayCost::of(&played, &cpu);
+    let manifest = play::manifest(scenario, &played, begin.elapsed(), &cost);
     Some((played, manifest.to_string()))
 }
 

@@ -10,6 +10,7 @@ use seedbank_sim::scenario::Scenario;
 use serde_json::json;
 
 use super::args::{NewArgs, RunArgs};
+use super::cost::{CpuClock, PlayCost};
 use super::{SimFailure, files, say, summary};
 
 pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
@@ -19,11 +20,12 @@ pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
         .as_deref()
         .map(files::OutFolder::make)
         .transpose()?;
-    let begin = files::WallClock::start();
+    let (begin, cpu) = (files::WallClock::start(), CpuClock::start());
     let played = Play::new(&scenario).run();
     let took = begin.elapsed();
+    let cost = PlayCost::of(&played, &cpu);
     let summaries = summary::of(&scenario, &played);
-    let manifest = manifest(&scenario, &played, took);
+    let manifest = manifest(&scenario, &played, took, &cost);
     if let Some(out) = out {
         out.write(&played, &manifest)?;
     }
@@ -43,6 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
         played.handled,
         manifest["state_hash"].as_str().unwrap_or_default()
     ));
+    say(cost.line());
     Ok(())
 }
 
@@ -110,6 +113,7 @@ pub(super) fn manifest(
     scenario: &Scenario,
     played: &PlayOutcome,
     took: Duration,
+    cost: &PlayCost,
 ) -> serde_json::Value {
     #[expect(clippy::cast_precision_loss, reason = "a speed to read")]
     let speed = played.handled as f64 / took.as_secs_f64().max(1e-9);
@@ -123,6 +127,7 @@ pub(super) fn manifest(
         "signatures": played.signatures,
         "wall_seconds": took.as_secs_f64(),
         "events_per_second": speed,
+        "cost": cost,
         "scenario": scenario.canonical(),
     })
 }
