@@ -16,8 +16,16 @@ pub const LIBRARY: &[Included] = &[
         text: include_str!("../scenarios/free-riders.toml"),
     },
     Included {
+        name: "idle",
+        text: include_str!("../scenarios/idle.toml"),
+    },
+    Included {
         name: "paying",
         text: include_str!("../scenarios/paying.toml"),
+    },
+    Included {
+        name: "scale",
+        text: include_str!("../scenarios/scale.toml"),
     },
     Included {
         name: "seeders-leave",

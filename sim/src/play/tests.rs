@@ -169,3 +169,41 @@ fn who_leaves_at_an_event_is_not_waited_for() {
     assert_eq!(gone.count(), 3);
     assert_eq!(played.took("others").len(), 3);
 }
+
+/// Everybody comes later than whoever else there may be, and chance has a say on every line.
+const CHANCY: &str = r#"
+[run]
+duration = "30min"
+[[torrent]]
+name = "file"
+length = "4MiB"
+piece = "64KiB"
+[[torrent]]
+name = "other"
+length = "1MiB"
+piece = "64KiB"
+[[population]]
+name = "seeder"
+count = 1
+torrent = "file"
+has = "100%"
+line = { uplink = "500kB/s", jitter = "5ms", loss_ppm = 5000 }
+arrivals = { kind = "at-once", at = "3s" }
+[[population]]
+name = "leechers"
+count = 8
+torrent = "file"
+line = { uplink = "200kB/s", jitter = "5ms", loss_ppm = 5000 }
+arrivals = { kind = "poisson", at = "4s", every = "1s" }
+"#;
+
+#[test]
+fn an_unconnected_peer_changes_nothing_for_the_others() {
+    let elsewhere = "[[population]]\nname = \"elsewhere\"\ncount = 3\ntorrent = \"other\"\n\
+                     has = \"100%\"\nline = { uplink = \"200kB/s\", jitter = \"9ms\" }\n";
+    let alone = played(CHANCY).peers;
+    let mut beside = played(&format!("{CHANCY}{elsewhere}")).peers;
+    beside.retain(|row| row.population != "elsewhere");
+    assert!(alone.iter().filter(|row| row.done.is_some()).count() == 8);
+    assert_eq!(alone, beside);
+}
