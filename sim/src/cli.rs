@@ -12,6 +12,7 @@ pub mod front;
 mod parquet;
 mod play;
 mod progress;
+mod report;
 mod spread;
 mod summary;
 mod sweep;
@@ -86,6 +87,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         SimCommand::Run(options) => play::run(&options),
         SimCommand::Sweep(options) => sweep::run(&options),
         SimCommand::Compare(options) => compare::run(&options),
+        SimCommand::Report(options) => report::run(&options),
         SimCommand::List => play::list(),
         SimCommand::New(options) => play::new(&options),
         SimCommand::Demo { rng_seed } => demo::run(rng_seed),

@@ -99,6 +99,17 @@ impl FieldSetting {
     }
 }
 
+impl FieldSetting {
+    /// The value as text; nothing, if the field is left out.
+    pub fn value_text(&self) -> String {
+        let text = |value: &Value| {
+            let text = value.as_str().map(str::to_owned);
+            text.unwrap_or_else(|| value.to_string())
+        };
+        self.value.as_ref().map_or_else(String::new, text)
+    }
+}
+
 /// A value as TOML writes it, or a text.
 fn value_of(text: &str) -> Value {
     let line: Result<Table, _> = toml::from_str(&format!("value = {text}"));
@@ -184,14 +195,8 @@ pub fn label(settings: &[FieldSetting]) -> String {
     if settings.is_empty() {
         return "as written".to_owned();
     }
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
     let each = settings.iter();
-    let text = |setting: &FieldSetting| setting.value.as_ref().map_or_else(String::new, text);
-    let each = each.map(|setting| format!("{}={}", setting.path, text(setting)));
+    let each = each.map(|setting| format!("{}={}", setting.path, setting.value_text()));
     each.collect::<Vec<_>>().join(" ")
 }
 

@@ -25,6 +25,7 @@ pub mod play;
 pub mod promise;
 pub mod queue;
 pub mod recording;
+pub mod report;
 pub mod scenario;
 pub mod settlement;
 pub mod signatures;

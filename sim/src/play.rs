@@ -5,6 +5,7 @@
 //! of its scenario: [`PlayOutcome::state_hash`] is the same whenever it is run.
 
 mod casting;
+mod progress;
 mod roll;
 mod rows;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::world::{RunEnd, START, World};
 use casting::Casting;
 use roll::Participant;
 
+pub use progress::PlayProgress;
 pub use rows::{PeerRow, SeriesRow};
 
 /// What who leaves has to say goodbye: last receipts and announces.
@@ -40,6 +42,8 @@ const CLOSING: Duration = Duration::from_secs(5);
 const BOOST_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at how much somebody has uploaded.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Events between two words of how far it is.
+const TOLD_EVERY: u64 = 1 << 15;
 /// Keys of the settlement node and the issuer, beside those of the peers.
 const SETTLEMENT_KEY: u64 = u64::MAX;
 const ISSUER_KEY: u64 = u64::MAX - 1;
@@ -140,17 +144,37 @@ impl<'a> Play<'a> {
 
     /// Plays it to its end: when nobody is expected and nobody wants anything, or the time is up.
     pub fn run(self) -> PlayOutcome {
-        self.run_unless(|| false).expect("nobody stops it")
+        self.run_watched(|_| ())
+    }
+
+    /// The same, while somebody is told now and then how far it is.
+    pub fn run_watched(self, watch: impl FnMut(&PlayProgress)) -> PlayOutcome {
+        self.go_on(watch, || false).expect("nobody stops it")
     }
 
     /// The same; `None` if `stop`, which is asked before every event, says so first.
-    pub fn run_unless(mut self, stop: impl Fn() -> bool) -> Option<PlayOutcome> {
+    pub fn run_unless(self, stop: impl Fn() -> bool) -> Option<PlayOutcome> {
+        self.go_on(|_| (), stop)
+    }
+
+    fn go_on(
+        mut self,
+        mut watch: impl FnMut(&PlayProgress),
+        stop: impl Fn() -> bool,
+    ) -> Option<PlayOutcome> {
         let end = Instant::ZERO.after(self.scenario.run.duration.0);
+        let wanting = self.waiting;
+        let mut told_at = 0;
         while self.waiting > 0 {
+            if self.world.handled() >= told_at {
+                told_at = self.world.handled() + TOLD_EVERY;
+                watch(&self.progress(wanting, end));
+            }
             let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
             let until = next.map_or(end, |at| at.min(end));
             let told = |world: &World| {
-                !world.completed.is_empty() || !world.starting_anew.is_empty() || stop()
+                let is_heard = world.completed.is_empty() && world.starting_anew.is_empty();
+                !is_heard || world.handled() >= told_at || stop()
             };
             let ended = self.world.run_until(until, told);
             if stop() {
@@ -169,6 +193,13 @@ impl<'a> Play<'a> {
             }
         }
         Some(self.finish())
+    }
+
+    /// Payload that a guest comes for, in bytes.
+    fn wanted(&self, guest: usize) -> u64 {
+        let population = &self.scenario.populations[self.guests[guest].population];
+        let length = self.scenario.torrents[self.scenario.torrent_of(population)].length;
+        length.0 - population.has.of(length.0)
     }
 
     fn plan(&mut self, at: Instant, item: Item) {

@@ -21,6 +21,8 @@ pub(crate) enum SimCommand {
     Sweep(SweepArgs),
     /// Compare two variants of a scenario under the same luck.
     Compare(CompareArgs),
+    /// Make report.html of what a folder has results of: plots, tables, how to repeat it.
+    Report(ReportArgs),
     /// Name the scenarios that come with the simulator.
     List,
     /// Write a scenario to begin with.
@@ -45,12 +47,15 @@ pub(crate) struct RunArgs {
     /// Set a field, as run.duration=2h; population.payer.boost= leaves it out.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Write peers.csv, series.csv and manifest.json to this new folder.
+    /// Write scenario.toml, peers.csv, series.csv and manifest.json to this new folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Say nothing of how far it is.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,6 +86,9 @@ pub(crate) struct SweepArgs {
     /// Go on where a sweep of the same design was ended.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Say nothing of how far it is.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +118,19 @@ pub(crate) struct CompareArgs {
     /// Runs at a time; as many as there are processors, if it is left out.
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
+    /// Keep results in this new folder: a part for each run, runs.parquet, peers.parquet.
+    #[arg(long, value_name = "DIR", conflicts_with = "twin")]
+    pub(crate) out: Option<PathBuf>,
+    /// Say nothing of how far it is.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// The folder that `run --out`, `sweep` or `compare --out` wrote.
+    #[arg(value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

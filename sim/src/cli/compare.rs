@@ -9,8 +9,9 @@ use seedbank_sim::scenario::Scenario;
 use seedbank_sim::stats::Estimate;
 
 use super::args::CompareArgs;
-use super::summary::median;
-use super::{SimFailure, play, say, twin, workers};
+use super::files::OutFolder;
+use super::progress::SweepProgress;
+use super::{SimFailure, files, play, say, sweep, twin, workers};
 
 /// Seeds that are run before the first look at the width of the intervals.
 const SEEDS_MIN: u64 = 5;
@@ -22,6 +23,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
     if let Some(population) = &args.twin {
         return twin::run(args, population);
     }
+    let begin = files::WallClock::start();
     let base = play::design(&args.scenario, &args.set)?;
     let common = base.variants[0].clone();
     let variant = |settings: &[String]| {
@@ -31,10 +33,14 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
             .map_err(SimFailure::usage)?;
         Ok::<_, SimFailure>([common.clone(), settings].concat())
     };
-    let mut design = base;
+    let mut design = base.clone();
     design.variants = vec![variant(&args.a)?, variant(&args.b)?];
     let jobs = workers::jobs(args.jobs);
     let names = names_of(&design)?;
+    let out = args.out.as_deref().map(OutFolder::make_for_runs);
+    let out = out.transpose()?;
+    let all = usize::try_from(args.seeds).expect("few").saturating_mul(2);
+    let progress = SweepProgress::new(all, args.until.is_some(), args.quiet);
     let mut done: [Vec<Medians>; 2] = [Vec::new(), Vec::new()];
     let mut next = 1;
     loop {
@@ -43,7 +49,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
             Some(_) => args.seeds.min(next + SEEDS_MIN - 1),
         };
         design.seeds = (next..=last).collect();
-        let [a, b] = play_both(&design, jobs)?;
+        let [a, b] = play_both(&design, jobs, &progress, out.as_ref())?;
         done[0].extend(a);
         done[1].extend(b);
         next = last + 1;
@@ -55,7 +61,33 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
     say(format_args!("A: {}", label(&design.variants[0])));
     say(format_args!("B: {}", label(&design.variants[1])));
     say(table(&names, &done));
+    let (Some(out), Some(folder)) = (out, &args.out) else {
+        return Ok(());
+    };
+    design.seeds = (1..next).collect();
+    let runs = design.runs().map_err(SimFailure::usage)?;
+    sweep::join(&runs, &out)?;
+    let mut manifest = sweep::manifest(&base, &design, &runs, 0);
+    manifest["kind"] = "compare".into();
+    manifest["repeat"] = repeat(args, next - 1).into();
+    manifest["wall_seconds"] = begin.elapsed().as_secs_f64().into();
+    out.put_manifest(&manifest)?;
+    say(format_args!(
+        "plots: seedbank-sim report {}",
+        folder.display()
+    ));
     Ok(())
+}
+
+/// The same comparison of the scenario that is shown, by as many seeds.
+fn repeat(args: &CompareArgs, seeds: u64) -> String {
+    let mut command = "seedbank-sim compare scenario.toml".to_owned();
+    for (flag, settings) in [("--a", &args.a), ("--b", &args.b)] {
+        for setting in settings {
+            command.push_str(&format!(" {flag} {}", files::quoted(setting)));
+        }
+    }
+    format!("{command} --seeds {seeds} --out again    # scenario.toml: as below")
 }
 
 /// The populations that both variants have.
@@ -73,13 +105,26 @@ fn names_of(design: &Design) -> Result<Vec<String>, SimFailure> {
 }
 
 /// Plays both variants under every seed of the design.
-fn play_both(design: &Design, jobs: usize) -> Result<[Vec<Medians>; 2], SimFailure> {
+fn play_both(
+    design: &Design,
+    jobs: usize,
+    progress: &SweepProgress,
+    out: Option<&OutFolder>,
+) -> Result<[Vec<Medians>; 2], SimFailure> {
     let runs = design.runs().map_err(SimFailure::usage)?;
     let slots: Vec<Mutex<Medians>> = runs.iter().map(|_| Mutex::default()).collect();
-    workers::each(&runs, jobs, |place, run| {
-        let played = Play::new(&run.scenario).run();
-        let plans = run.scenario.populations.iter();
-        let medians = plans.map(|plan| median(&played, &plan.name)).collect();
+    workers::each(&runs, jobs, progress, |place, run| {
+        let part = sweep::play_one(design, run, |scenario| Some(Play::new(scenario).run()));
+        let part = part.expect("nobody stops it");
+        if let Some(error) = part.error {
+            let seed = run.scenario.run.seed;
+            return Err(SimFailure::new(format_args!("seed {seed}: {error}")));
+        }
+        if let Some(out) = out {
+            sweep::put(out, &part)?;
+        }
+        let medians = part.medians.into_iter();
+        let medians = medians.map(|(_, median)| median).collect();
         *slots[place].lock().expect("one worker has it") = medians;
         Ok(true)
     })?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use seedbank_sim::demo::seconds;
 use seedbank_sim::design::{Design, FieldSetting};
 use seedbank_sim::library::LIBRARY;
 use seedbank_sim::play::{Play, PlayOutcome};
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use super::args::{NewArgs, RunArgs};
 use super::cost::{CpuClock, PlayCost};
+use super::progress::RunProgress;
 use super::{SimFailure, files, say, summary};
 
 pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
@@ -21,12 +23,14 @@ pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
         .map(files::OutFolder::make)
         .transpose()?;
     let (begin, cpu) = (files::WallClock::start(), CpuClock::start());
-    let played = Play::new(&scenario).run();
+    let mut progress = RunProgress::new(args.quiet);
+    let played = Play::new(&scenario).run_watched(|so_far| progress.show(so_far));
+    progress.end();
     let took = begin.elapsed();
     let cost = PlayCost::of(&played, &cpu);
     let summaries = summary::of(&scenario, &played);
     let manifest = manifest(&scenario, &played, took, &cost);
-    if let Some(out) = out {
+    if let Some(out) = &out {
         out.write(&played, &manifest)?;
     }
     if args.json {
@@ -118,11 +122,14 @@ pub(super) fn manifest(
     #[expect(clippy::cast_precision_loss, reason = "a speed to read")]
     let speed = played.handled as f64 / took.as_secs_f64().max(1e-9);
     json!({
+        "kind": "run",
+        "command": files::typed(),
+        "repeat": "seedbank-sim run scenario.toml    # in this folder",
         "version": env!("CARGO_PKG_VERSION"),
         "scenario_hash": scenario.hash(),
         "seed": scenario.run.seed,
         "state_hash": played.state_hash(),
-        "virtual_seconds": played.lasted.as_nanos() / 1_000_000_000,
+        "virtual_seconds": seconds(played.lasted),
         "events": played.handled,
         "signatures": played.signatures,
         "wall_seconds": took.as_secs_f64(),

@@ -19,6 +19,7 @@ use serde_json::json;
 use super::args::SweepArgs;
 use super::files::OutFolder;
 use super::parquet::FrameWriter;
+use super::progress::SweepProgress;
 use super::summary::median;
 use super::{SimFailure, files, play, say, workers};
 
@@ -36,10 +37,11 @@ pub(super) struct KeptRun {
     events: u64,
     peers: Frame,
     /// Seconds until done: the median of each population, in the scenario's order.
-    medians: Vec<(String, Option<f64>)>,
+    pub(super) medians: Vec<(String, Option<f64>)>,
 }
 
 pub(super) fn run(args: &SweepArgs) -> Result<(), SimFailure> {
+    let begin = files::WallClock::start();
     let design = design_of(args)?;
     let runs = shard(
         design.runs().map_err(SimFailure::usage)?,
@@ -48,13 +50,21 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), SimFailure> {
     let out = OutFolder::resume(&args.out, &describe(&design, &runs), args.resume)?;
     let todo: Vec<&PlannedRun> = runs.iter().filter(|run| !is_done(&out, run)).collect();
     let jobs = workers::jobs(args.jobs);
-    play_all(&design, &todo, jobs, &out)?;
+    let progress = SweepProgress::new(todo.len(), false, args.quiet);
+    play_all(&design, &todo, jobs, &progress, &out)?;
     let (failed, medians) = join(&runs, &out)?;
+    let base = play::design(&args.scenario, &args.set)?;
+    let mut manifest = manifest(&base, &design, &runs, failed);
+    manifest["kind"] = "sweep".into();
+    manifest["repeat"] = repeat(args).into();
+    manifest["wall_seconds"] = begin.elapsed().as_secs_f64().into();
+    out.put_manifest(&manifest)?;
     say(table(&design, &medians));
     say(format_args!(
-        "{} runs, {failed} failed; runs.parquet and peers.parquet are in {}",
+        "{} runs, {failed} failed; runs.parquet and peers.parquet are in {dir}; plots: \
+         seedbank-sim report {dir}",
         runs.len(),
-        args.out.display()
+        dir = args.out.display()
     ));
     Ok(())
 }
@@ -130,6 +140,53 @@ pub(super) fn describe(design: &Design, runs: &[PlannedRun]) -> String {
     format!("{described:#}\n")
 }
 
+/// What joined files are a result of.
+pub(super) fn manifest(
+    base: &Design,
+    design: &Design,
+    runs: &[PlannedRun],
+    failed: usize,
+) -> serde_json::Value {
+    let variant = |settings: &Vec<FieldSetting>| {
+        let pairs = settings.iter();
+        let pairs = pairs.map(|setting| (setting.path.as_str(), setting.value_text()));
+        json!({ "label": label(settings), "settings": pairs.collect::<Vec<_>>() })
+    };
+    // A scenario that only its variants make sound is told with the first of them.
+    let base = base.runs().ok();
+    let base = base.as_deref().unwrap_or(runs).first();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "command": files::typed(),
+        "scenario_hash": base.map(|run| run.scenario.hash()),
+        "scenario": base.map(|run| run.scenario.canonical()),
+        "variants": design.variants.iter().map(variant).collect::<Vec<_>>(),
+        "seeds": design.seeds,
+        "seed_count": design.seeds.len(),
+        "runs": runs.len(),
+        "failed": failed,
+    })
+}
+
+/// The same sweep of the scenario that is shown.
+fn repeat(args: &SweepArgs) -> String {
+    let mut words = vec!["seedbank-sim sweep scenario.toml".to_owned()];
+    let mut add = |flag: &str, value: &str| words.push(format!("{flag} {}", files::quoted(value)));
+    for grid in &args.grid {
+        add("--grid", grid);
+    }
+    if let Some(file) = &args.design {
+        add("--design", &file.display().to_string());
+    }
+    add("--seeds", &args.seeds);
+    if let Some(part) = &args.shard {
+        add("--shard", part);
+    }
+    add("--out", "again");
+    words.push("   # scenario.toml: as below".to_owned());
+    words.join(" ")
+}
+
 pub(super) fn read(out: &OutFolder, run: &PlannedRun) -> Option<KeptRun> {
     serde_json::from_str(&out.part(&run.id())?).ok()
 }
@@ -144,9 +201,10 @@ fn play_all(
     design: &Design,
     todo: &[&PlannedRun],
     jobs: usize,
+    progress: &SweepProgress,
     out: &OutFolder,
 ) -> Result<(), SimFailure> {
-    workers::each(todo, jobs, |_, run| {
+    workers::each(todo, jobs, progress, |_, run| {
         let part = play_one(design, run, |scenario| Some(Play::new(scenario).run()));
         let part = part.expect("nobody stops it");
         put(out, &part)?;

@@ -9,6 +9,7 @@ use seedbank_sim::scenario::{Scenario, StrategyPlan};
 use seedbank_sim::twin::{Fate, MEASURES, TwinDifference};
 
 use super::args::CompareArgs;
+use super::progress::SweepProgress;
 use super::{SimFailure, play, say, workers};
 
 /// Differences below this are of rounding.
@@ -36,7 +37,7 @@ pub(super) fn run(args: &CompareArgs, population: &str) -> Result<(), SimFailure
     let common = design.variants[0].clone();
     design.variants = vec![[common.clone(), vec![honest]].concat(), common];
     let names: Vec<String> = known.iter().map(|plan| plan.name.clone()).collect();
-    let [twin, as_written] = play_both(&design, &names, workers::jobs(args.jobs))?;
+    let [twin, as_written] = play_both(&design, &names, args)?;
     say(format_args!(
         "{}: {population} as written against {population} honest, {} seeds, means ± 95 %",
         written.scenario.run.name, args.seeds
@@ -57,11 +58,12 @@ pub(super) fn run(args: &CompareArgs, population: &str) -> Result<(), SimFailure
 fn play_both(
     design: &Design,
     names: &[String],
-    jobs: usize,
+    args: &CompareArgs,
 ) -> Result<[Vec<Vec<Fate>>; 2], SimFailure> {
     let runs = design.runs().map_err(SimFailure::usage)?;
     let slots: Vec<Mutex<Vec<Fate>>> = runs.iter().map(|_| Mutex::default()).collect();
-    workers::each(&runs, jobs, |place, run| {
+    let progress = SweepProgress::new(runs.len(), false, args.quiet);
+    workers::each(&runs, workers::jobs(args.jobs), &progress, |place, run| {
         let fates = fates_of(&run.scenario, names);
         *slots[place].lock().expect("one worker has it") = fates;
         Ok(true)

@@ -18,10 +18,13 @@ pub(super) fn jobs(asked: Option<NonZeroUsize>) -> usize {
 pub(super) fn each<T: Sync>(
     todo: &[T],
     jobs: usize,
+    progress: &SweepProgress,
     work: impl Fn(usize, &T) -> Result<bool, SimFailure> + Sync,
 ) -> Result<(), SimFailure> {
-    let progress = SweepProgress::new(todo.len());
-    each_told(todo, jobs, |is_ok| progress.step(is_ok), work)
+    progress.begin();
+    let done = each_told(todo, jobs, |is_ok| progress.step(is_ok), work);
+    progress.end();
+    done
 }
 
 /// The same; `told` hears whether each went well, as it is done.

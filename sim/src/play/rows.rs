@@ -177,7 +177,6 @@ impl Play<'_> {
         let amount = |reason| sum(reason, |line| line.amount.get());
         let bytes = |reason| sum(reason, |line| line.bytes.get());
         let [uploaded, downloaded, wasted] = guest.moved;
-        let length = self.scenario.torrents[self.scenario.torrent_of(population)].length;
         let nodes = guest.former.iter().chain(&guest.node);
         let first_piece = nodes
             .filter_map(|node| self.world.node(*node).first_piece)
@@ -192,7 +191,7 @@ impl Play<'_> {
             first_piece: first_piece.map(seconds),
             done: guest.done_at.map(seconds),
             left: guest.left_at.map(seconds),
-            wanted: length.0 - population.has.of(length.0),
+            wanted: self.wanted(place),
             uploaded,
             downloaded,
             wasted,
