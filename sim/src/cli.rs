@@ -21,8 +21,9 @@ mod workers;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::Parser as _;
 
@@ -93,7 +94,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         SimCommand::Demo { rng_seed } => demo::run(rng_seed),
         SimCommand::Spread(options) => spread::run(&options),
     };
-    match done {
+    let unsaid = || UNSAID.get().map_or(Ok(()), |why| Err(SimFailure::new(why)));
+    match done.and_then(|()| unsaid()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.problem.is_empty() {
@@ -104,8 +106,17 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Prints a line.
+/// Why a line could not be printed, if one could not.
+static UNSAID: OnceLock<String> = OnceLock::new();
+
+/// Prints a line. What cannot be printed fails the command at its end.
 fn say(text: impl fmt::Display) {
-    // A reader that has gone away has read enough.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let said = writeln!(std::io::stdout(), "{text}");
+    match said.map_err(|error| (error.kind(), error)) {
+        // A reader that has gone away has read enough.
+        Ok(()) | Err((ErrorKind::BrokenPipe, _)) => {}
+        Err((_, error)) => {
+            let _ = UNSAID.set(format!("standard output: {error}"));
+        }
+    }
 }
