@@ -8,7 +8,7 @@ use std::fmt;
 use seedbank_engine::text::similar;
 use toml::{Table, Value};
 
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{Scenario, ScenarioError, ScenarioFiles};
 
 /// Most runs of a design.
 pub const RUNS_MAX: usize = 1_000_000;
@@ -27,6 +27,8 @@ pub struct FieldSetting {
 pub struct Design {
     base: Table,
     file: String,
+    /// What is in the files that the scenario and its settings name.
+    pub files: ScenarioFiles,
     /// What each variant sets.
     pub variants: Vec<Vec<FieldSetting>>,
     /// Under which seeds.
@@ -123,10 +125,19 @@ impl Design {
     /// # Errors
     /// If it is no sound scenario.
     pub fn of(file: &str, text: &str) -> Result<Self, DesignError> {
-        let scenario = Scenario::parse(file, text)?;
+        Self::with_files(file, text, ScenarioFiles::new())
+    }
+
+    /// The same of a scenario that names these files.
+    ///
+    /// # Errors
+    /// If it is no sound scenario.
+    pub fn with_files(file: &str, text: &str, files: ScenarioFiles) -> Result<Self, DesignError> {
+        let scenario = Scenario::parse_with(file, text, &files)?;
         Ok(Self {
             base: toml::from_str(text).map_err(|error| DesignError(error.to_string()))?,
             file: file.to_owned(),
+            files,
             variants: vec![Vec::new()],
             seeds: vec![scenario.run.seed],
         })
@@ -146,6 +157,19 @@ impl Design {
         self
     }
 
+    /// The files that settings name.
+    pub fn files_set(&self) -> Vec<String> {
+        let settings = self.variants.iter().flatten();
+        let mut names = Vec::new();
+        for setting in settings {
+            let key = setting.path.rsplit('.').next().unwrap_or_default();
+            if let Some(value) = &setting.value {
+                find_files(key, value, &mut names);
+            }
+        }
+        names
+    }
+
     /// How many runs there are.
     pub fn run_count(&self) -> usize {
         self.variants.len().saturating_mul(self.seeds.len())
@@ -156,6 +180,13 @@ impl Design {
     /// # Errors
     /// The first setting that fits no scenario, or too many runs.
     pub fn runs(&self) -> Result<Vec<PlannedRun>, DesignError> {
+        if let Some(seed) = self
+            .seeds
+            .iter()
+            .find(|seed| i64::try_from(**seed).is_err())
+        {
+            return Err(DesignError(format!("seed {seed}: at most {}", i64::MAX)));
+        }
         let count = self.run_count();
         if count > RUNS_MAX {
             return Err(DesignError(format!(
@@ -185,8 +216,30 @@ impl Design {
             false => format!("{} with {}", self.file, label(settings)),
         };
         // The text is not the author's any more, and neither are its lines.
-        let scenario = Scenario::parse(&what, &text);
+        let scenario = Scenario::parse_with(&what, &text, &self.files);
         scenario.map_err(|error| DesignError(format!("{}: {}", error.file, error.problem)))
+    }
+}
+
+/// The files that the text of a scenario names; none of a text that is no TOML.
+pub fn files_named(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    if let Ok(table) = toml::from_str::<Table>(text) {
+        find_files("", &Value::Table(table), &mut names);
+    }
+    names
+}
+
+fn find_files(key: &str, value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::String(name) if key == "csv" => names.push(name.clone()),
+        Value::Table(table) => table
+            .iter()
+            .for_each(|(key, value)| find_files(key, value, names)),
+        Value::Array(several) => several
+            .iter()
+            .for_each(|value| find_files("", value, names)),
+        _ => {}
     }
 }
 
@@ -304,6 +357,47 @@ mod tests {
             "base with network.grant.x=1: invalid type: map, expected a string"
         );
         assert!(FieldSetting::parse("nothing").is_err());
+    }
+
+    #[test]
+    fn files_are_named_by_scenarios_and_by_settings() {
+        let text = BASE.replace(
+            "line = { uplink = \"1MB/s\" }",
+            "line = { csv = \"a.csv\" }",
+        );
+        assert_eq!(files_named(&text), ["a.csv", "a.csv"]);
+        assert!(files_named("no [[ toml").is_empty());
+        let mut design = design()
+            .crossed_with(&several("population.payer.line={ csv = \"b.csv\" }"))
+            .crossed_with(&several("population.others.line.uplink="))
+            .crossed_with(&several("population.others.line.csv=c.csv"));
+        assert_eq!(design.files_set(), ["b.csv", "c.csv"]);
+        assert!(
+            design
+                .runs()
+                .unwrap_err()
+                .to_string()
+                .contains("there is no such file")
+        );
+        for name in ["b.csv", "c.csv"] {
+            design
+                .files
+                .insert(name.to_owned(), "100%,1MB/s\n".to_owned());
+        }
+        assert!(
+            design.runs().unwrap()[0].scenario.populations[1]
+                .line
+                .table
+                .is_some()
+        );
+        design.seeds = vec![u64::MAX];
+        assert!(
+            design
+                .runs()
+                .unwrap_err()
+                .to_string()
+                .starts_with("seed 18446744073709551615")
+        );
     }
 
     #[test]

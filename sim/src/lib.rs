@@ -17,6 +17,7 @@ pub mod demo;
 pub mod design;
 pub mod frame;
 pub mod library;
+pub mod measure;
 #[cfg(test)]
 mod mutual;
 pub mod network;

@@ -9,6 +9,9 @@ pub struct Included {
     pub text: &'static str,
 }
 
+/// A scenario to begin with: every key, what it means, and what it is if it is left out.
+pub const TEMPLATE: &str = include_str!("../scenarios/new/template.toml");
+
 /// Every one of them, by name.
 pub const LIBRARY: &[Included] = &[
     Included {

@@ -7,20 +7,29 @@
 
 pub mod written;
 
+mod demand;
+mod events;
+mod files;
 mod problems;
 mod strategy;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use seedbank_engine::interface::config::Policy;
-use seedbank_ledger::Duration;
+use seedbank_ledger::{Duration, Rate};
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::Profile;
 use written::{ByteRate, CreditAmount, Percent, Price, Size, Time, TimeSpan};
 
+pub use demand::{ChurnPlan, DemandPlan};
+pub use events::PlannedEvent;
+pub use files::ScenarioFiles;
 pub use problems::ScenarioError;
+pub use problems::people::RATE_MAX;
 pub use strategy::StrategyPlan;
+pub use table::{CapacityTable, Quantile};
 
 /// Most peers of the block tier.
 pub const PEERS_MAX: u64 = 60_000;
@@ -91,6 +100,26 @@ pub enum OverlayPlan {
 pub struct NetworkPlan {
     /// What every peer is granted as it joins, unless its population says otherwise.
     pub grant: CreditAmount,
+    /// The par price: what a node asks that names no other, and half of what it bids at most.
+    pub price: Price,
+    /// Most credit that is ever granted: what would be more is not; no limit, if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supply_max: Option<CreditAmount>,
+    /// How paid slots are sold, unless a population says otherwise.
+    pub paid_rule: PaidRulePlan,
+}
+
+/// How a node sells its paid slots (docs/RULES.md).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PaidRulePlan {
+    /// Highest bids get the slots, pay what they bid, and share the rate equally.
+    #[default]
+    TopK,
+    /// Highest bids get the slots and all pay the highest losing bid.
+    UniformPrice,
+    /// Every bidder is served in proportion to its bid.
+    Proportional,
 }
 
 /// Something to fetch.
@@ -118,9 +147,18 @@ pub struct Population {
     /// The torrent they are there for; the first, if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torrent: Option<String>,
-    /// How much of it they have when they come.
+    /// Among which torrents each chooses instead, by weights that may change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub demand: Vec<DemandPlan>,
+    /// How many of those each fetches, one after the other.
+    #[serde(default = "Population::default_fetches")]
+    pub fetches: usize,
+    /// How much of their torrent they have when they come.
     #[serde(default)]
     pub has: Percent,
+    /// Other torrents of which they have everything when they come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<String>,
     /// Their lines.
     #[serde(default)]
     pub line: LinePlan,
@@ -145,12 +183,25 @@ pub struct Population {
     /// How long they stay once they have everything.
     #[serde(default)]
     pub seeding: SeedingPlan,
+    /// How long each waits to have everything before it leaves without; to the end, if it is left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<TimeSpan>,
+    /// When each goes offline and comes back with what it has; never, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub churn: Option<ChurnPlan>,
     /// What each is granted, if it is not what the network grants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<CreditAmount>,
     /// The lowest price they serve at; the network's, if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<Price>,
+    /// How they sell paid slots; as the network does, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_rule: Option<PaidRulePlan>,
+    /// Most that all boosts of each spend in 24 h; no limit, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spend_per_day_max: Option<CreditAmount>,
     /// What each orders as it comes; nothing, if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boost: Option<BoostPlan>,
@@ -166,7 +217,13 @@ pub struct LinePlan {
     /// Where uplinks are drawn from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<Profile>,
-    /// Faster ones of a profile are as fast as this.
+    /// Quantiles and rates that uplinks are drawn from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<CapacityTable>,
+    /// A file with such a table, beside the scenario; it becomes part of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub csv: Option<String>,
+    /// Faster ones of a profile or a table are as fast as this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uplink_max: Option<ByteRate>,
     /// Bytes per second that each can receive; or a factor says.
@@ -216,8 +273,14 @@ pub enum ArrivalPlan {
     /// At these moments, in order; of which there are as many as peers.
     Trace {
         /// When each comes.
+        #[serde(default)]
         times: Vec<Time>,
+        /// A file with these times, a line each, beside the scenario; it becomes part of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        csv: Option<String>,
     },
+    /// Not unless an event has them join.
+    OnEvent,
 }
 
 /// How long who has everything stays.
@@ -252,28 +315,6 @@ pub struct BoostPlan {
     pub bid: Price,
 }
 
-/// Something that happens once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "do")]
-pub enum PlannedEvent {
-    /// Some of a population leave at once.
-    Leave {
-        /// When.
-        at: Time,
-        /// Whose.
-        population: String,
-        /// How many of those who are there.
-        share: Percent,
-    },
-    /// The settlement node does not answer.
-    SettlementDown {
-        /// From when on.
-        at: Time,
-        /// How long.
-        lasts: Time,
-    },
-}
-
 impl Default for RunPlan {
     fn default() -> Self {
         Self {
@@ -292,6 +333,9 @@ impl Default for NetworkPlan {
     fn default() -> Self {
         Self {
             grant: CreditAmount(seedbank_ledger::MicroCredits::new(10_000_000)),
+            price: Price(Rate::PAR),
+            supply_max: None,
+            paid_rule: PaidRulePlan::default(),
         }
     }
 }
@@ -307,6 +351,10 @@ impl TorrentPlan {
 }
 
 impl Population {
+    fn default_fetches() -> usize {
+        1
+    }
+
     fn default_slots() -> usize {
         Policy::default().slots
     }
@@ -326,10 +374,12 @@ impl Default for LinePlan {
         Self {
             uplink: None,
             profile: None,
+            table: None,
+            csv: None,
             uplink_max: None,
             downlink: None,
             downlink_factor: 8,
-            delay: TimeSpan {
+            delay: TimeSpan::Within {
                 least: delay,
                 most: delay,
             },
@@ -355,18 +405,9 @@ impl ArrivalPlan {
     }
 }
 
-impl PlannedEvent {
-    /// When it happens.
-    pub const fn at(&self) -> Duration {
-        match self {
-            Self::Leave { at, .. } | Self::SettlementDown { at, .. } => at.0,
-        }
-    }
-}
-
 impl BoostPlan {
     fn default_bid() -> Price {
-        Price(seedbank_ledger::Rate::new(2_000_000))
+        Price(Rate::new(2_000_000))
     }
 }
 
@@ -376,11 +417,27 @@ impl Scenario {
     /// # Errors
     /// What is wrong, in which line, and which word was meant.
     pub fn parse(file: &str, text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self =
+        Self::parse_with(file, text, &ScenarioFiles::new())
+    }
+
+    /// The same of a scenario that names files: each by its name, with its text.
+    ///
+    /// # Errors
+    /// As [`Scenario::parse`], and if a file is not there or has no table.
+    pub fn parse_with(
+        file: &str,
+        text: &str,
+        files: &ScenarioFiles,
+    ) -> Result<Self, ScenarioError> {
+        let mut scenario: Self =
             toml::from_str(text).map_err(|error| ScenarioError::of_text(file, text, &error))?;
-        match scenario.problem() {
+        let problem = scenario.problem().or_else(|| scenario.take_in(files));
+        match problem {
             Some(problem) => Err(ScenarioError::of_meaning(file, text, problem)),
-            None => Ok(scenario),
+            None => match ScenarioError::of_leftover(file, text, &scenario) {
+                Some(error) => Err(error),
+                None => Ok(scenario),
+            },
         }
     }
 

@@ -9,7 +9,7 @@ use seedbank_ledger::settlement::{
     Issuing, NewGrant, SettlementAnswer, SettlementNode, SettlementRequest,
 };
 use seedbank_ledger::store::Memory;
-use seedbank_ledger::{Identity, MicroCredits, NodeId, UnixTime};
+use seedbank_ledger::{Identity, MicroCredits, NodeId, Rate, UnixTime};
 
 /// A community's settlement node, which holds the key that grants its credit.
 #[derive(Debug)]
@@ -20,12 +20,22 @@ pub struct SimSettlement {
 }
 
 impl SimSettlement {
-    /// A network with one issuer, founded at `now`.
+    /// A network with one issuer and the usual par price, founded at `now`.
     pub fn new(settlement: Identity, issuer: Identity, now: UnixTime) -> Self {
+        Self::with_price(settlement, issuer, Rate::PAR, now)
+    }
+
+    /// The same with another par price.
+    ///
+    /// # Panics
+    /// If no genesis may name it.
+    pub fn with_price(settlement: Identity, issuer: Identity, price: Rate, now: UnixTime) -> Self {
+        let par = |rate: Rate| format!("par_microcredits_per_gib = {}\n", rate.get());
         let text = Genesis::render("simulated", settlement.id(), &[issuer.id()]);
         let genesis = text
-            .and_then(|text| Genesis::parse(&text))
+            .and_then(|text| Genesis::parse(&text.replace(&par(Rate::PAR), &par(price))))
             .expect("a sound genesis");
+        assert_eq!(genesis.par_price, price, "a genesis names its par price");
         let store = Memory::new();
         let ledger = NetworkLedger::found(store.clone(), genesis, settlement, now);
         Self::of(ledger, issuer, store)

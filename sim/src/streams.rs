@@ -25,6 +25,14 @@ pub enum Purpose {
     Identity,
     /// How long who is done stays.
     Seeding,
+    /// How long who is not done waits.
+    Patience,
+    /// When somebody is offline.
+    Churn,
+    /// Which torrents are wanted.
+    Demand,
+    /// How far a session is into its round as it starts.
+    Phase,
     /// Whom an event meets.
     Event,
     /// The jitter and the loss of what a node sends.
@@ -73,6 +81,10 @@ impl Purpose {
             Self::Event => 8,
             Self::Line => 9,
             Self::Tracker => 10,
+            Self::Patience => 11,
+            Self::Churn => 12,
+            Self::Demand => 13,
+            Self::Phase => 14,
         }
     }
 }

@@ -90,9 +90,21 @@ pub fn start_as(
     config: SessionConfig,
     policy: Policy,
 ) {
+    let now = world.now();
+    start_at(world, node, (key, now), config, policy);
+}
+
+/// The same of a session that was made at some moment before now, from which its rounds count.
+pub fn start_at(
+    world: &mut World,
+    node: NodeIndex,
+    (key, made_at): (u64, Instant),
+    config: SessionConfig,
+    policy: Policy,
+) {
     let books = &world.node(node).books;
     let identity = identity_by(Arc::clone(&books.scheme), key);
-    let session = Session::new(config, identity, &books.book(), world.now());
+    let session = Session::new(config, identity, &books.book(), made_at);
     world.start(node, session);
     world
         .command(node, Command::SetPolicy(policy))

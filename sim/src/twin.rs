@@ -208,10 +208,8 @@ mod tests {
     fn outcome(peers: Vec<PeerRow>) -> PlayOutcome {
         PlayOutcome {
             peers,
-            series: Vec::new(),
             lasted: Duration::from_secs(100),
-            handled: 0,
-            signatures: None,
+            ..PlayOutcome::default()
         }
     }
 

@@ -113,13 +113,18 @@ impl<'a> Play<'a> {
         if !self.guests[guest].is_there() || self.guests[guest].done_at.is_some() {
             return;
         }
-        self.guests[guest].moved_before = self.moved(guest);
+        self.guests[guest].moved = self.moved(guest);
+        // A new life begins online.
+        let was_offline = std::mem::take(&mut self.guests[guest].is_offline);
         self.world.crash(old);
         let disk = std::mem::take(&mut self.world.node_mut(old).disk);
         self.guests[guest].former.push(old);
         let new = self.enter(guest);
         self.world.node_mut(new).disk = disk;
         self.join(guest, new);
+        if was_offline {
+            self.plan_to_go_offline(guest);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use seedbank_ledger::{Duration, Instant};
 
-use super::Play;
+use super::{BEGIN, Play};
 
 /// How far a play is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl Play<'_> {
     pub(super) fn progress(&self, wanting: usize, end: Instant) -> PlayProgress {
         let row = self.series.last();
         PlayProgress {
-            now: self.world.now().since(Instant::ZERO),
-            end: end.since(Instant::ZERO),
+            now: self.world.now().since(BEGIN),
+            end: end.since(BEGIN),
             wanting,
             done: wanting.saturating_sub(self.waiting),
             uploaded: row.map_or(0, |row| row.uploaded),

@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use seedbank_engine::rng::Rng;
+use seedbank_engine::transfer::choker::ROUND;
 use seedbank_ledger::{Duration, Instant};
 
+use super::BEGIN;
 use super::rows::CreditSnapshot;
 use crate::network::{LinkConfig, NodeIndex};
 use crate::scenario::written::TimeSpan;
-use crate::scenario::{ArrivalPlan, Population, Scenario, StrategyPlan};
-use crate::streams::{Purpose, Streams, exponential};
+use crate::scenario::{ArrivalPlan, PlannedEvent, Population, RATE_MAX, Scenario, StrategyPlan};
+use crate::streams::{Purpose, Streams};
 use crate::swarm::public_ip;
 
 /// Somebody who is to come, is there, or was.
@@ -27,25 +28,53 @@ pub(super) struct Participant {
     /// Number of its key.
     pub(super) key: u64,
     pub(super) session_seed: u64,
+    /// How far its session is into a round of its own as it starts: rounds of different peers are
+    /// not in step.
+    pub(super) phase: Duration,
     /// Where it was before it started anew.
     pub(super) former: Vec<NodeIndex>,
     pub(super) node: Option<NodeIndex>,
     pub(super) joined_at: Option<Instant>,
     pub(super) done_at: Option<Instant>,
     pub(super) left_at: Option<Instant>,
-    /// Payload sent, received, and received in vain, of former lives…
-    pub(super) moved_before: [u64; 3],
-    /// …and of all, once it is gone.
+    /// It has gone and will come back.
+    pub(super) is_offline: bool,
+    /// How often it has started.
+    pub(super) lives: u64,
+    /// What it has fetched, and then what it is fetching.
+    pub(super) fetches: Vec<Fetch>,
+    /// Payload sent, received, and received in vain in sessions that are over.
     pub(super) moved: [u64; 3],
+    /// Micro-credits granted to it.
+    pub(super) granted: u64,
     /// Its credit, once it is gone.
     pub(super) purse: CreditSnapshot,
     pub(super) boost_refused: Option<String>,
 }
 
+/// A torrent that somebody set out to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fetch {
+    pub(super) torrent: usize,
+    pub(super) begun_at: Instant,
+    pub(super) done_at: Option<Instant>,
+}
+
 impl Participant {
-    /// Whether it has come and not left.
+    /// Whether it has come and not left; it may be offline.
     pub(super) fn is_there(&self) -> bool {
         self.joined_at.is_some() && self.left_at.is_none()
+    }
+
+    /// Whether its session runs.
+    pub(super) fn is_online(&self) -> bool {
+        self.is_there() && !self.is_offline
+    }
+
+    /// What it is fetching.
+    pub(super) fn fetching(&self) -> Option<usize> {
+        let last = self.fetches.last()?;
+        last.done_at.is_none().then_some(last.torrent)
     }
 }
 
@@ -54,7 +83,7 @@ impl Participant {
 pub(super) fn call(scenario: &Scenario, streams: Streams) -> Vec<Participant> {
     let mut guests = Vec::new();
     for (place, population) in scenario.populations.iter().enumerate() {
-        let arrivals = arrivals_of(population, streams);
+        let arrivals = arrivals_of(scenario, population, streams);
         for (index, comes_at) in (0..population.count).zip(arrivals) {
             let number = u64::try_from(guests.len()).expect("few");
             guests.push(Participant {
@@ -66,13 +95,17 @@ pub(super) fn call(scenario: &Scenario, streams: Streams) -> Vec<Participant> {
                 comes_at,
                 key: key_of(population, [index, 0, 0], streams),
                 session_seed: seed_of(population, [index, 0, 0], streams),
+                phase: phase_of(population, [index, 0, 0], streams),
                 former: Vec::new(),
                 node: None,
                 joined_at: None,
                 done_at: None,
                 left_at: None,
-                moved_before: [0; 3],
+                is_offline: false,
+                lives: 0,
+                fetches: Vec::new(),
                 moved: [0; 3],
+                granted: 0,
                 purse: CreditSnapshot::default(),
                 boost_refused: None,
             });
@@ -92,6 +125,7 @@ pub(super) fn call(scenario: &Scenario, streams: Streams) -> Vec<Participant> {
                 },
                 key: key_of(population, [first.index, identity, 0], streams),
                 session_seed: seed_of(population, [first.index, identity, 0], streams),
+                phase: phase_of(population, [first.index, identity, 0], streams),
                 ..first.clone()
             });
         }
@@ -111,6 +145,12 @@ pub(super) fn seed_of(population: &Population, who: [u64; 3], streams: Streams) 
     rng.next_u64()
 }
 
+/// The same for how far it is into its round as it starts.
+fn phase_of(population: &Population, who: [u64; 3], streams: Streams) -> Duration {
+    let mut rng = streams.draw(Purpose::Phase, &population.name, number_of(who));
+    Duration::from_nanos(rng.below(ROUND.as_nanos()))
+}
+
 /// The first life of the first identity has the number that an honest peer has.
 const fn number_of([index, identity, life]: [u64; 3]) -> u64 {
     index | life << 20 | identity << 40
@@ -127,38 +167,41 @@ fn neighbour(ip: IpAddr, place: u64) -> IpAddr {
     }
 }
 
-fn arrivals_of(population: &Population, streams: Streams) -> Vec<Instant> {
+fn arrivals_of(scenario: &Scenario, population: &Population, streams: Streams) -> Vec<Instant> {
     let count = population.count;
     let draw = |index| streams.draw(Purpose::Arrival, &population.name, index);
-    let from = |at: Duration| Instant::ZERO.after(at);
+    let from = |at: Duration| BEGIN.after(at);
+    let spread = |at: Duration, most: Duration| {
+        let least = Duration::ZERO;
+        let moment =
+            |index| from(at).after(TimeSpan::Within { least, most }.draw(&mut draw(index)));
+        (0..count).map(moment).collect()
+    };
     match &population.arrivals {
         ArrivalPlan::AtOnce { at } => (0..count).map(|_| from(at.0)).collect(),
-        ArrivalPlan::Flash { at, within } => {
-            let span = TimeSpan {
-                least: Duration::ZERO,
-                most: within.0,
-            };
-            let moment = |index| from(at.0).after(self::within(span, &mut draw(index)));
-            (0..count).map(moment).collect()
-        }
+        ArrivalPlan::Flash { at, within } => spread(at.0, within.0),
         ArrivalPlan::Poisson { at, every } => {
             let mut next = from(at.0);
             let step = |index| {
-                #[expect(clippy::cast_precision_loss, reason = "a time that is drawn anyway")]
-                let mean = every.0.as_nanos() as f64;
-                let wait = exponential(&mut draw(index), mean);
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "saturates, and is never below zero"
-                )]
-                let wait = Duration::from_nanos(wait as u64);
-                next = next.after(wait);
+                let wait = TimeSpan::Exponential { mean: every.0 };
+                next = next.after(wait.draw(&mut draw(index)));
                 next
             };
             (0..count).map(step).collect()
         }
-        ArrivalPlan::Trace { times } => times.iter().map(|time| from(time.0)).collect(),
+        ArrivalPlan::Trace { times, .. } => times.iter().map(|time| from(time.0)).collect(),
+        ArrivalPlan::OnEvent => {
+            let join = scenario.events.iter().find_map(|event| match event {
+                PlannedEvent::Join {
+                    at,
+                    population: of,
+                    within,
+                } if *of == population.name => Some((at.0, within.0)),
+                _ => None,
+            });
+            let (at, within) = join.expect("a sound scenario has them join");
+            spread(at, within)
+        }
     }
 }
 
@@ -169,31 +212,27 @@ fn link_of(population: &Population, index: u64, streams: Streams) -> LinkConfig 
         .profile
         .map(|profile| profile.draw(&mut draw(Purpose::Capacity)));
     let most = plan.uplink_max.map_or(u64::MAX, |rate| rate.0);
-    let uplink = match (plan.uplink, drawn) {
+    let of_table = plan.table.as_ref();
+    let of_table = of_table.map(|table| table.draw(&mut draw(Purpose::Capacity)));
+    let of_either = of_table.or(drawn.map(|capacity| capacity.uplink));
+    let uplink = match (plan.uplink, of_either) {
         (Some(rate), _) => rate.0,
-        (None, Some(capacity)) => capacity.uplink.min(most),
-        (None, None) => unreachable!("a sound scenario has one of both"),
+        (None, Some(rate)) => rate.min(most),
+        (None, None) => unreachable!("a sound scenario has one of them"),
     };
     let said = plan.downlink.map(|rate| rate.0);
     let downlink = said.or(drawn.and_then(|capacity| capacity.downlink));
     let downlink = downlink.unwrap_or(uplink.saturating_mul(plan.downlink_factor.into()));
-    let delay = within(plan.delay, &mut draw(Purpose::Delay));
+    let delay = plan.delay.draw(&mut draw(Purpose::Delay));
     // Identities of one line share it: here each has its part, used or not.
     let identities = population.strategy.identities();
     let [uplink, downlink] = [uplink, downlink].map(|rate| rate / identities);
     LinkConfig {
-        downlink: Some(downlink.max(1)),
+        downlink: Some(downlink.clamp(1, RATE_MAX)),
         buffer: plan.buffer.0,
         jitter: plan.jitter.0,
         loss_ppm: plan.loss_ppm,
         turn: plan.turn.0,
-        ..LinkConfig::new(uplink.max(1), delay)
+        ..LinkConfig::new(uplink.clamp(1, RATE_MAX), delay)
     }
-}
-
-/// A time of this span, each equally likely.
-pub(super) fn within(span: TimeSpan, rng: &mut Rng) -> Duration {
-    let width = span.most.as_nanos() - span.least.as_nanos();
-    let part = rng.below(width.saturating_add(1));
-    Duration::from_nanos(span.least.as_nanos() + part)
 }

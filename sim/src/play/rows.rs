@@ -3,7 +3,7 @@
 use seedbank_ledger::charts::node::{BalanceReason, ExplanationLine};
 use seedbank_ledger::{Instant, MicroCredits, UnixTime};
 
-use super::{Play, PlayOutcome};
+use super::{BEGIN, Play, PlayOutcome};
 use crate::frame::Frame;
 use crate::stats::gini;
 
@@ -40,7 +40,7 @@ pub struct PeerRow {
     pub paid_sent: u64,
     /// Payload that it received and signed credit away for, in bytes.
     pub paid_received: u64,
-    /// Credit that it was granted, in micro-credits.
+    /// Credit that it was granted, in micro-credits; it may not have heard of the last yet.
     pub granted: u64,
     /// Credit that it signed away by receipts, in micro-credits.
     pub spent: u64,
@@ -52,6 +52,21 @@ pub struct PeerRow {
     pub keys: u64,
     /// Why its boost was refused.
     pub boost_refused: Option<String>,
+}
+
+/// What became of a torrent that a peer set out to fetch. Times are seconds since the run began.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FetchRow {
+    /// The peer's population.
+    pub population: String,
+    /// Which of it, from 0.
+    pub index: u64,
+    /// The torrent.
+    pub torrent: String,
+    /// When it set out.
+    pub begun: f64,
+    /// When it had everything; `None` if it never had.
+    pub done: Option<f64>,
 }
 
 /// The swarm at a moment.
@@ -100,7 +115,7 @@ fn seconds(at: Instant) -> f64 {
         clippy::cast_precision_loss,
         reason = "a time to read, of at most 2^53 ns"
     )]
-    let nanos = at.as_nanos() as f64;
+    let nanos = at.since(BEGIN).as_nanos() as f64;
     nanos / 1e9
 }
 
@@ -139,7 +154,7 @@ impl Play<'_> {
     /// What a guest has by its session's word, and what its boosts bought.
     pub(super) fn purse(&self, place: usize) -> CreditSnapshot {
         let guest = &self.guests[place];
-        let node = guest.node.filter(|_| guest.left_at.is_none());
+        let node = guest.node.filter(|_| guest.is_online());
         let session = node.and_then(|node| self.world.node(node).session.as_ref());
         let Some(session) = session.filter(|_| self.network.is_some()) else {
             return guest.purse;
@@ -159,7 +174,21 @@ impl Play<'_> {
         }
     }
 
-    pub(super) fn peer_row(&self, place: usize) -> PeerRow {
+    pub(super) fn fetch_rows(&self) -> Vec<FetchRow> {
+        let each = self.guests.iter().flat_map(|guest| {
+            let population = &self.scenario.populations[guest.population];
+            guest.fetches.iter().map(move |fetch| FetchRow {
+                population: population.name.clone(),
+                index: guest.index,
+                torrent: self.scenario.torrents[fetch.torrent].name.clone(),
+                begun: seconds(fetch.begun_at),
+                done: fetch.done_at.map(seconds),
+            })
+        });
+        each.collect()
+    }
+
+    pub(super) fn peer_row(&self, place: usize, moved: [u64; 3]) -> PeerRow {
         let guest = &self.guests[place];
         let population = &self.scenario.populations[guest.population];
         let nodes = guest.former.iter().chain(&guest.node);
@@ -176,7 +205,7 @@ impl Play<'_> {
         };
         let amount = |reason| sum(reason, |line| line.amount.get());
         let bytes = |reason| sum(reason, |line| line.bytes.get());
-        let [uploaded, downloaded, wasted] = guest.moved;
+        let [uploaded, downloaded, wasted] = moved;
         let nodes = guest.former.iter().chain(&guest.node);
         let first_piece = nodes
             .filter_map(|node| self.world.node(*node).first_piece)
@@ -197,7 +226,7 @@ impl Play<'_> {
             wasted,
             paid_sent: bytes(BalanceReason::Earned),
             paid_received: bytes(BalanceReason::Spent),
-            granted: amount(BalanceReason::Granted),
+            granted: guest.granted,
             spent: amount(BalanceReason::Spent),
             earned: amount(BalanceReason::Earned),
             unpaid: bytes(BalanceReason::GivenUnsigned),
@@ -237,6 +266,17 @@ impl PlayOutcome {
             })
     }
 
+    /// A row for everything that somebody set out to fetch.
+    pub fn fetches_frame(&self) -> Frame {
+        let rows = &self.fetches;
+        Frame::default()
+            .text("population", rows, |row| row.population.clone())
+            .whole("index", rows, |row| row.index)
+            .text("torrent", rows, |row| row.torrent.clone())
+            .number("begun_s", rows, |row| Some(row.begun))
+            .number("done_s", rows, |row| row.done)
+    }
+
     /// A row for every stretch of time.
     pub fn series_frame(&self) -> Frame {
         let rows = &self.series;
@@ -262,7 +302,12 @@ impl PlayOutcome {
 
     /// BLAKE3 over every row, as hex: the same whenever, and wherever, the scenario is played.
     pub fn state_hash(&self) -> String {
-        let text = self.peers_frame().to_csv() + &self.series_frame().to_csv();
+        let frames = [
+            self.peers_frame(),
+            self.fetches_frame(),
+            self.series_frame(),
+        ];
+        let text: String = frames.iter().map(Frame::to_csv).collect();
         blake3::hash(text.as_bytes()).to_hex().to_string()
     }
 }

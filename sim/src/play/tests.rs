@@ -1,5 +1,8 @@
 //! Small scenarios, played.
 
+mod demand;
+mod edits;
+
 use super::*;
 use crate::scenario::Scenario;
 use crate::stats::gini;

@@ -1,13 +1,24 @@
-//! What is wrong with a scenario: the file, the line, and the word that was meant.
+//! What is wrong with a scenario: the file, the line, and the word that was meant. `people` is what
+//! can be wrong with populations and with what happens to them.
+
+pub(super) mod people;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
+use seedbank_engine::content::metainfo::build::{DraftContent, MetainfoDraft};
 use seedbank_engine::content::metainfo::{PIECE_LEN_MAX, PIECES_MAX};
 use seedbank_engine::text::similar;
 use seedbank_engine::units::{BLOCK_LEN, Geometry};
+use seedbank_ledger::Duration;
+use toml::Value;
 
-use super::{ArrivalPlan, PEERS_MAX, PlannedEvent, Population, Scenario};
+use super::{PEERS_MAX, Scenario};
+
+/// Least time between two rows of a series.
+const SERIES_EVERY_MIN: Duration = Duration::from_millis(100);
+/// Longest run.
+const DURATION_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// Why a text is no scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +35,8 @@ pub struct ScenarioError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
     /// Where to look: a key, and in which of several equal tables.
-    place: (&'static str, usize),
-    what: String,
+    pub(super) place: (&'static str, usize),
+    pub(super) what: String,
 }
 
 impl ScenarioError {
@@ -33,14 +44,35 @@ impl ScenarioError {
     pub(super) fn of_text(file: &str, text: &str, error: &toml::de::Error) -> Self {
         let begin = error.span().map_or(0, |span| span.start.min(text.len()));
         let message = error.message().trim_end();
+        let line = text.as_bytes()[..begin].iter();
+        let line = 1 + line.filter(|byte| **byte == b'\n').count();
+        let told = message.replace('\n', ", ");
+        let (line, problem) = match slip(text, line, message) {
+            Some((line, word)) => (line, format!("{told}; did you mean `{word}`?")),
+            None => (line_of(text, line, message), told + &meant(message)),
+        };
         Self {
             file: file.to_owned(),
-            line: 1 + text.as_bytes()[..begin]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count(),
-            problem: format!("{}{}", message.replace('\n', ", "), meant(message)),
+            line,
+            problem,
         }
+    }
+
+    /// A key that was given and means nothing where it is: of some tables the parser lets any pass.
+    pub(super) fn of_leftover(file: &str, text: &str, scenario: &Scenario) -> Option<Self> {
+        let given: Value = toml::from_str(text).ok()?;
+        let kept: Value = toml::from_str(&scenario.canonical()).ok()?;
+        let (key, known) = leftover(&given, &kept)?;
+        let is_here = |line: &&str| {
+            let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+            words.any(|word| word == key)
+        };
+        let line = text.lines().position(|line| is_here(&line)).unwrap_or(0);
+        Some(Self {
+            file: file.to_owned(),
+            line: line + 1,
+            problem: format!("unknown field `{key}`, where there is {}", known.join(", ")),
+        })
     }
 
     pub(super) fn of_meaning(file: &str, text: &str, problem: Flaw) -> Self {
@@ -66,6 +98,92 @@ impl fmt::Display for ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
+/// A key of the author's that did not become part of the scenario, and those beside it that did.
+fn leftover(given: &Value, kept: &Value) -> Option<(String, Vec<String>)> {
+    match (given, kept) {
+        (Value::Table(given), Value::Table(kept)) => given.iter().find_map(|(key, value)| {
+            let is_nothing = value.as_array().is_some_and(Vec::is_empty);
+            match kept.get(key) {
+                Some(inner) => leftover(value, inner),
+                // Files became part of it under another name.
+                None if is_nothing || key == "csv" => None,
+                None => Some((key.clone(), kept.keys().cloned().collect())),
+            }
+        }),
+        (Value::Array(given), Value::Array(kept)) => {
+            let pairs = given.iter().zip(kept);
+            pairs
+                .into_iter()
+                .find_map(|(given, kept)| leftover(given, kept))
+        }
+        _ => None,
+    }
+}
+
+/// Where an unknown word is: of tables with kinds the parser tells no more than where they begin.
+fn line_of(text: &str, line: usize, message: &str) -> usize {
+    let unknown = message.strip_prefix("unknown ");
+    let word = unknown.and_then(|rest| rest.split('`').nth(1));
+    let Some(word) = word.filter(|word| !word.is_empty()) else {
+        return line;
+    };
+    let mut table = text.lines().enumerate().skip(line - 1);
+    let heading = table.next();
+    let inner = table.take_while(|(_, line)| !line.trim_start().starts_with('['));
+    let found = heading
+        .into_iter()
+        .chain(inner)
+        .find(|(_, line)| line.contains(word));
+    found.map_or(line, |(number, _)| number + 1)
+}
+
+/// Where `kind` was written with a slip, if that is what is missing: of tables with kinds the
+/// parser does not tell what it does not know before it knows the kind.
+fn slip(text: &str, line: usize, message: &str) -> Option<(usize, &'static str)> {
+    const FIELD: &str = "kind";
+    let field = message.strip_prefix("missing field `")?.split('`').next()?;
+    let mut table = text.lines().enumerate().skip(line - 1);
+    let heading = table.next().filter(|_| field == FIELD)?;
+    let inner = table.take_while(|(_, line)| !line.trim_start().starts_with('['));
+    let mut keys = std::iter::once(heading)
+        .chain(inner)
+        .flat_map(|(number, line)| {
+            let before = line.split('=').map(str::trim_end);
+            let words = before.filter_map(|part| part.rsplit([' ', '{', ',']).next());
+            words.map(move |word| (number + 1, word))
+        });
+    let is_slip = |word: &str| {
+        let missing = FIELD.chars().filter(|c| !word.contains(*c)).count();
+        let extra = word.chars().filter(|c| !FIELD.contains(*c)).count();
+        missing + extra <= 2 && word != FIELD
+    };
+    let (line, _) = keys.find(|(_, word)| is_slip(word))?;
+    Some((line, FIELD))
+}
+
+/// What is wrong with the name of a torrent, which is the name of its file.
+fn problem_of_name(name: &str) -> Option<String> {
+    let draft = MetainfoDraft {
+        name: name.to_owned(),
+        content: DraftContent::File(1),
+        piece_len: BLOCK_LEN,
+        trackers: Vec::new(),
+        private: false,
+        comment: None,
+        created_by: None,
+        creation_date: None,
+    };
+    let error = draft.finish(&[[0; 20]]).err()?;
+    Some(format!("a torrent cannot be called {name:?}: {error}"))
+}
+
+/// What is said of a name that nobody has.
+fn nobody<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let meant = similar(name, known);
+    let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
+    format!("there is no {what} {name:?}{meant}")
+}
+
 /// The known word that is nearest to the unknown one, of a message of serde.
 fn meant(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -88,6 +206,7 @@ impl Scenario {
         };
         self.problem_of_run()
             .map(at("run", 0))
+            .or_else(|| self.problem_of_network().map(at("network", 0)))
             .or_else(|| {
                 let torrents = self.torrents.iter().enumerate();
                 let mut wrong = torrents.filter_map(|(index, torrent)| {
@@ -98,7 +217,7 @@ impl Scenario {
                     let geometry = piece.and_then(|piece| Geometry::new(torrent.length.0, piece));
                     let geometry = geometry.filter(|lens| lens.piece_count() <= PIECES_MAX);
                     let what = match geometry {
-                        Some(_) => return None,
+                        Some(_) => problem_of_name(&torrent.name)?,
                         None => format!(
                             "a torrent of {} in pieces of {} cannot be: pieces are powers of two \
                              from 16KiB to 512MiB, and {PIECES_MAX} at most",
@@ -129,9 +248,13 @@ impl Scenario {
         let names = self.populations.iter().map(|population| &population.name);
         let mut seen = BTreeSet::new();
         let twice = names.filter(|name| !seen.insert(*name)).min();
-        let torrents = self.torrents.iter().map(|torrent| &torrent.name);
+        // Files whose names differ by case alone are one file on some disks.
+        let torrents = self
+            .torrents
+            .iter()
+            .map(|torrent| torrent.name.to_lowercase());
         let mut seen = BTreeSet::new();
-        let same = torrents.filter(|name| !seen.insert(*name)).min();
+        let same = torrents.filter(|name| !seen.insert(name.clone())).min();
         if self.torrents.is_empty() {
             Some("there is no [[torrent]]".to_owned())
         } else if let Some(name) = twice {
@@ -143,62 +266,14 @@ impl Scenario {
         } else if self.peer_count() > PEERS_MAX {
             let count = self.peer_count();
             Some(format!("{count} peers: the block tier takes {PEERS_MAX}"))
-        } else if self.run.series_every.0.as_nanos() == 0 {
-            Some("series_every: a time between two rows is needed".to_owned())
+        } else if self.run.series_every.0 < SERIES_EVERY_MIN {
+            Some("series_every: at least 100ms between two rows".to_owned())
+        } else if self.run.duration.0 > DURATION_MAX {
+            Some("duration: at most 3650d".to_owned())
+        } else if i64::try_from(self.run.seed).is_err() {
+            Some(format!("seed: at most {}", i64::MAX))
         } else {
             None
-        }
-    }
-
-    fn problem_of(&self, population: &Population) -> Option<String> {
-        let Population { name, line, .. } = population;
-        let torrents = self.torrents.iter().map(|torrent| torrent.name.as_str());
-        let asked = population.torrent.as_deref();
-        if let Some(torrent) = asked.filter(|name| !torrents.clone().any(|known| known == *name)) {
-            let known: Vec<&str> = torrents.collect();
-            let meant = similar(torrent, known.iter().copied());
-            let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
-            return Some(format!("{name:?}: there is no torrent {torrent:?}{meant}"));
-        }
-        let drawn = (line.uplink.is_some(), line.profile.is_some());
-        let what = match (drawn, &population.arrivals) {
-            ((true, true), _) => "an uplink and a profile exclude each other".to_owned(),
-            ((false, false), _) => "its line needs an uplink, or a profile".to_owned(),
-            (_, ArrivalPlan::Trace { times }) if times.len() as u64 != population.count => {
-                format!("{} times for {} peers", times.len(), population.count)
-            }
-            _ if population.slots == 0 || population.slots > 1_000 => {
-                format!("{} slots: from 1 to 1000", population.slots)
-            }
-            _ if population.boost.is_some() && self.network.is_none() => {
-                "who boosts needs a [network]".to_owned()
-            }
-            _ if population.boost.is_some() && !population.receipts => {
-                "who boosts needs receipts".to_owned()
-            }
-            _ if line.downlink_factor == 0 => "a downlink_factor of 0 carries nothing".to_owned(),
-            _ if line.loss_ppm > 250_000 => "loses more than a quarter".to_owned(),
-            _ => population.strategy.problem(population)?,
-        };
-        Some(format!("{name:?}: {what}"))
-    }
-
-    fn problem_of_event(&self, event: &PlannedEvent) -> Option<String> {
-        match event {
-            PlannedEvent::Leave { population, .. } => {
-                let names = self.populations.iter().map(|known| known.name.as_str());
-                if names.clone().any(|known| known == population) {
-                    return None;
-                }
-                let meant = similar(population, names);
-                let meant =
-                    meant.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
-                Some(format!("there is no population {population:?}{meant}"))
-            }
-            PlannedEvent::SettlementDown { .. } if self.network.is_none() => {
-                Some("there is no [network]".to_owned())
-            }
-            PlannedEvent::SettlementDown { .. } => None,
         }
     }
 }

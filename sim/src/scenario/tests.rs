@@ -1,5 +1,7 @@
 //! Scenarios as they are written, and mistakes in them.
 
+mod documented;
+
 use super::*;
 
 const SMALL: &str = r#"
@@ -18,6 +20,9 @@ name = "leechers"
 count = 5
 line = { uplink = "1MB/s" }
 "#;
+
+/// A scenario in which every key is set.
+const EVERYTHING: &str = include_str!("tests/everything.toml");
 
 fn problem(text: &str) -> String {
     Scenario::parse("s.toml", text).unwrap_err().to_string()
@@ -48,58 +53,45 @@ fn what_is_left_out_has_a_default_and_is_written() {
 
 #[test]
 fn every_kind_of_plan_is_written_as_it_is_read() {
-    let text = r#"
-[run]
-name = "all"
-duration = "2h"
-
-[overlay]
-kind = "degree"
-degree = 30
-
-[network]
-grant = "5cr"
-
-[[torrent]]
-name = "one"
-length = "4MiB"
-
-[[population]]
-name = "a"
-count = 2
-torrent = "one"
-has = "40%"
-line = { profile = "piatek2006", uplink_max = "1MB/s", delay = "10ms..80ms" }
-upload_limit = "80%"
-strategy = "free-rider"
-arrivals = { kind = "trace", times = ["0s", "90s"] }
-seeding = { kind = "ratio", percent = 150, at_most = "1h" }
-grant = "0cr"
-ask = "3cr/GiB"
-boost = { budget = "1cr" }
-
-[[population]]
-name = "b"
-count = 2
-line = { uplink = "1MB/s", downlink = "10MB/s" }
-arrivals = { kind = "poisson", every = "30s" }
-seeding = { kind = "for", time = "30s..90s" }
-
-[[event]]
-at = "1h"
-do = "leave"
-population = "a"
-share = "50%"
-
-[[event]]
-at = "1h"
-do = "settlement-down"
-lasts = "10min"
-"#;
-    let scenario = Scenario::parse("s.toml", text).unwrap();
+    let scenario = Scenario::parse("s.toml", EVERYTHING).unwrap();
     assert_eq!(
         Scenario::parse("canonical", &scenario.canonical()),
         Ok(scenario)
+    );
+}
+
+#[test]
+fn what_files_hold_becomes_part_of_the_scenario() {
+    let text = SMALL
+        .replace("count = 5\nline = { uplink = \"1MB/s\" }", "count = 2\nCSV")
+        .replace(
+            "CSV",
+            "line = { csv = \"rates.csv\" }\narrivals = { kind = \"trace\", csv = \"when.csv\" }",
+        );
+    let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let rates = file("rates.csv", "50%,20kB/s\n100%,90kB/s\n");
+    let files: ScenarioFiles = [rates.clone(), file("when.csv", "at\n0s\n90s\n")].into();
+    let scenario = Scenario::parse_with("s.toml", &text, &files).unwrap();
+    assert_eq!(scenario.populations[1].line.csv, None);
+    let written = scenario.canonical();
+    assert!(written.contains("[\"50%\", \"20000B/s\"]"), "{written}");
+    assert_eq!(Scenario::parse("canonical", &written), Ok(scenario));
+    let problem = |files: ScenarioFiles| {
+        let error = Scenario::parse_with("s.toml", &text, &files).unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(
+        problem(ScenarioFiles::new()),
+        "s.toml:12: \"leechers\": rates.csv: there is no such file"
+    );
+    assert_eq!(
+        problem([rates.clone(), file("when.csv", "0s\nsoon\n")].into()),
+        "s.toml:12: \"leechers\": when.csv: line 2: \"soon\" is no time: write 30s, 250ms, 10min \
+         or 24h"
+    );
+    assert_eq!(
+        problem([rates, file("when.csv", "0s\n")].into()),
+        "s.toml:12: \"leechers\": 1 times for 2 peers"
     );
 }
 
@@ -136,6 +128,14 @@ fn what_is_wrong_is_told_with_its_line_and_the_word_that_was_meant() {
         "s.toml:12: \"leechers\": who boosts needs a [network]"
     );
     assert!(problem("[[population").starts_with("s.toml:1: "));
+    let slip = SMALL.replace(
+        "count = 5",
+        "count = 5\nseeding = { kind = \"forever\", time = \"1h\" }",
+    );
+    assert_eq!(
+        problem(&slip),
+        "s.toml:15: unknown field `time`, where there is kind"
+    );
 }
 
 fn with(strategy: &str) -> String {

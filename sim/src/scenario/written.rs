@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use seedbank_engine::rng::Rng;
 use seedbank_engine::text::amounts;
 use seedbank_ledger::{Duration, MicroCredits, Rate};
 use serde::{Deserialize, Serialize};
+
+use crate::streams::exponential;
 
 /// Bytes: `128MiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,14 +24,47 @@ pub struct ByteRate(pub u64);
 #[serde(try_from = "String", into = "String")]
 pub struct Time(pub Duration);
 
-/// A time that is drawn: `30s`, or `30s..90s`, of which each is equally likely.
+/// A time that is drawn: `30s`, or `30s..90s`, of which each is equally likely, or `exp(30s)`:
+/// exponentially distributed, with this mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TimeSpan {
-    /// The shortest.
-    pub least: Duration,
-    /// The longest.
-    pub most: Duration,
+pub enum TimeSpan {
+    /// Equally likely.
+    Within {
+        /// The shortest.
+        least: Duration,
+        /// The longest.
+        most: Duration,
+    },
+    /// As when something happens that is equally likely at every moment.
+    Exponential {
+        /// The mean.
+        mean: Duration,
+    },
+}
+
+impl TimeSpan {
+    /// One that is drawn.
+    pub fn draw(self, rng: &mut Rng) -> Duration {
+        match self {
+            Self::Within { least, most } => {
+                let width = most.as_nanos() - least.as_nanos();
+                let part = rng.below(width.saturating_add(1));
+                Duration::from_nanos(least.as_nanos() + part)
+            }
+            Self::Exponential { mean } => {
+                #[expect(clippy::cast_precision_loss, reason = "a time that is drawn anyway")]
+                let drawn = exponential(rng, mean.as_nanos() as f64);
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "saturates, and is never below zero"
+                )]
+                let nanos = drawn as u64;
+                Duration::from_nanos(nanos)
+            }
+        }
+    }
 }
 
 /// An amount of credit: `0.25cr`.
@@ -98,22 +134,27 @@ impl Quantity for Time {
 
 impl Quantity for TimeSpan {
     fn read(text: &str) -> Result<Self, String> {
+        let within = text.strip_prefix("exp(");
+        if let Some(mean) = within.and_then(|rest| rest.strip_suffix(')')) {
+            let mean = Time::read(mean.trim())?.0;
+            return Ok(Self::Exponential { mean });
+        }
         let (least, most) = text.split_once("..").unwrap_or((text, text));
-        let [least, most] = [Time::read(least.trim())?, Time::read(most.trim())?];
+        let [least, most] = [Time::read(least.trim())?.0, Time::read(most.trim())?.0];
         match least <= most {
-            true => Ok(Self {
-                least: least.0,
-                most: most.0,
-            }),
+            true => Ok(Self::Within { least, most }),
             false => Err(format!("{text:?} ends before it begins")),
         }
     }
 
     fn write(&self) -> String {
-        let [least, most] = [self.least, self.most].map(amounts::duration_text);
-        match least == most {
-            true => least,
-            false => format!("{least}..{most}"),
+        match *self {
+            Self::Exponential { mean } => format!("exp({})", amounts::duration_text(mean)),
+            Self::Within { least, most } if least == most => amounts::duration_text(least),
+            Self::Within { least, most } => {
+                let [least, most] = [least, most].map(amounts::duration_text);
+                format!("{least}..{most}")
+            }
         }
     }
 }
@@ -198,6 +239,7 @@ mod tests {
         same::<Time>("90min");
         same::<TimeSpan>("30s..90s");
         same::<TimeSpan>("30s");
+        same::<TimeSpan>("exp(30s)");
         same::<CreditAmount>("0.25cr");
         same::<Price>("2cr/GiB");
         same::<Percent>("30%");
