@@ -225,7 +225,11 @@ impl<'a> Play<'a> {
                 let whole = length(self.scenario.torrent_of(population));
                 whole - population.has.of(whole)
             }
-            false => there.fetches.iter().map(|fetch| length(fetch.torrent)).sum(),
+            false => there
+                .fetches
+                .iter()
+                .map(|fetch| length(fetch.torrent))
+                .sum(),
         }
     }
 

@@ -26,7 +26,7 @@ use peers::{PeerTable, PopulationFacts};
 
 /// Where results are from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct ResultOrigin {
     /// The scenario, every field written out.
     pub scenario: String,
     /// The command that was typed, if it is known.
@@ -41,7 +41,7 @@ pub struct Origin {
 #[derive(Clone, Debug)]
 pub struct RunResults {
     /// Where it is from.
-    pub origin: Origin,
+    pub origin: ResultOrigin,
     /// Virtual seconds that were played.
     pub lasted: f64,
     /// A row for each peer.
@@ -54,7 +54,7 @@ pub struct RunResults {
 #[derive(Clone, Debug, Default)]
 pub struct SweepResults {
     /// Where they are from.
-    pub origin: Origin,
+    pub origin: ResultOrigin,
     /// The variants.
     pub variants: Vec<Variant>,
     runs: Vec<RunFacts>,
@@ -132,7 +132,7 @@ impl RunResults {
 impl SweepResults {
     /// Of these variants; nothing was run yet. Of a comparison two, whose peers are kept, so that
     /// each is compared with its twin.
-    pub fn new(origin: Origin, variants: Vec<Variant>, compares: bool) -> Self {
+    pub fn new(origin: ResultOrigin, variants: Vec<Variant>, compares: bool) -> Self {
         Self {
             origin,
             variants,
@@ -208,7 +208,7 @@ impl RunFacts {
     }
 }
 
-impl Origin {
+impl ResultOrigin {
     /// What the scenario is called, and what it is about.
     fn title(&self) -> (String, String) {
         match Scenario::parse("scenario", &self.scenario) {

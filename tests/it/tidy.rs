@@ -120,7 +120,9 @@ fn pure_crates_name_no_runtime_and_no_store() {
         for (name, value) in dependencies(&manifest(folder)) {
             let optional = value.get("optional").and_then(toml::Value::as_bool) == Some(true);
             let store_of_ledger = folder == "ledger" && name == "rocksdb" && optional;
-            if IMPURE.contains(&name.as_str()) && !store_of_ledger {
+            // What a run costs the machine is asked by the command line alone.
+            let clock_of_lab = folder == "sim" && name == "rustix" && optional;
+            if IMPURE.contains(&name.as_str()) && !store_of_ledger && !clock_of_lab {
                 offenders.push(format!("{folder} -> {name}"));
             }
         }

@@ -113,6 +113,7 @@ mod tests {
     #[test]
     fn a_cost_is_told_for_each_block_and_peer_and_of_nothing_where_nothing_moved() {
         let played = PlayOutcome {
+            fetches: Vec::new(),
             peers: Vec::new(),
             series: Vec::new(),
             lasted: seedbank_ledger::Duration::ZERO,

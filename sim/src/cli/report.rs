@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use seedbank_sim::frame::Frame;
-use seedbank_sim::report::{Origin, RunLine, RunResults, SweepResults, Variant};
+use seedbank_sim::report::{ResultOrigin, RunLine, RunResults, SweepResults, Variant};
 use serde_json::Value;
 
 use super::args::ReportArgs;
@@ -126,7 +126,7 @@ fn variants(manifest: &Value) -> Vec<Variant> {
     variants.map(variant).collect()
 }
 
-fn origin(out: &Path, manifest: &Value) -> Origin {
+fn origin(out: &Path, manifest: &Value) -> ResultOrigin {
     let text = |key: &str| manifest[key].as_str().map(str::to_owned);
     let mut facts = vec![("folder".to_owned(), out.display().to_string())];
     for (key, value) in manifest.as_object().into_iter().flatten() {
@@ -134,7 +134,7 @@ fn origin(out: &Path, manifest: &Value) -> Origin {
             tell(&mut facts, &key.replace('_', " "), value);
         }
     }
-    Origin {
+    ResultOrigin {
         scenario: text("scenario").unwrap_or_default(),
         typed: text("command"),
         repeat: text("repeat").unwrap_or_default(),

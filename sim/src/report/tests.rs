@@ -33,8 +33,8 @@ line = { uplink = "100kB/s", downlink = "10MB/s" }
 const HOSTILE: &str =
     "</pre></td><script>alert(1)</script><img src=//x onerror=alert(2)>\\\"'&amp;";
 
-fn origin(scenario: &Scenario) -> Origin {
-    Origin {
+fn origin(scenario: &Scenario) -> ResultOrigin {
+    ResultOrigin {
         scenario: scenario.canonical(),
         typed: Some("seedbank-sim run small.toml --out here".to_owned()),
         repeat: "seedbank-sim run scenario.toml".to_owned(),
@@ -192,7 +192,7 @@ fn where_nobody_pays_there_are_no_plots_of_credit() {
 
 #[test]
 fn who_is_not_done_at_the_end_is_told_and_not_dropped() {
-    let text = PAYING.replace("30min", "20s");
+    let text = PAYING.replace("30min", "10s");
     let page = run_of(&text).page().unwrap();
     assert_sound(&page);
     assert!(page.contains("not finished"));

@@ -120,20 +120,16 @@ fn leftover(given: &Value, kept: &Value) -> Option<(String, Vec<String>)> {
     }
 }
 
-/// Where an unknown word is: of tables with kinds the parser tells no more than where they begin.
+/// Where an unknown word is: of tables with kinds the parser tells no more than where the first of
+/// them begins.
 fn line_of(text: &str, line: usize, message: &str) -> usize {
     let unknown = message.strip_prefix("unknown ");
     let word = unknown.and_then(|rest| rest.split('`').nth(1));
     let Some(word) = word.filter(|word| !word.is_empty()) else {
         return line;
     };
-    let mut table = text.lines().enumerate().skip(line - 1);
-    let heading = table.next();
-    let inner = table.take_while(|(_, line)| !line.trim_start().starts_with('['));
-    let found = heading
-        .into_iter()
-        .chain(inner)
-        .find(|(_, line)| line.contains(word));
+    let mut from_there = text.lines().enumerate().skip(line - 1);
+    let found = from_there.find(|(_, line)| line.contains(word));
     found.map_or(line, |(number, _)| number + 1)
 }
 
