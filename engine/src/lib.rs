@@ -11,6 +11,8 @@ pub mod content;
 pub mod credit;
 pub mod discovery;
 pub mod interface;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod rate;
 pub mod rng;
 mod secret;

@@ -17,6 +17,7 @@ mod spread;
 mod summary;
 mod sweep;
 mod twin;
+mod verify;
 mod workers;
 
 use std::ffi::OsString;
@@ -89,6 +90,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         SimCommand::Sweep(options) => sweep::run(&options),
         SimCommand::Compare(options) => compare::run(&options),
         SimCommand::Report(options) => report::run(&options),
+        SimCommand::Verify(options) => verify::run(&options),
         SimCommand::List => play::list(),
         SimCommand::New(options) => play::new(&options),
         SimCommand::Demo { rng_seed } => demo::run(rng_seed),

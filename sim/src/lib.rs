@@ -36,4 +36,5 @@ pub mod streams;
 pub mod swarm;
 pub mod tracker;
 pub mod twin;
+pub mod validation;
 pub mod world;

@@ -91,6 +91,8 @@ pub(crate) struct Links {
     delivered: VecDeque<(End, LinkItem)>,
     /// Pipes whose sender has not been told of blocks written.
     telling: VecDeque<PipeId>,
+    /// Blocks whose connection was cut, or gone, before they were delivered.
+    blocks_lost: u64,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl Links {
             timers: VecDeque::new(),
             delivered: VecDeque::new(),
             telling: VecDeque::new(),
+            blocks_lost: 0,
         }
     }
 
@@ -160,6 +163,7 @@ impl Links {
             let pipe = self.pipes[id.index()]
                 .take()
                 .expect("both directions are there");
+            self.blocks_lost += pipe.block_count();
             let line = &mut self.lines[pipe.to.node.0];
             line.downlink.release(pipe.in_flight());
             self.lines[pipe.from.node.0].ends.remove(&pipe.from.peer);
@@ -168,6 +172,15 @@ impl Links {
             }
         }
         None
+    }
+
+    /// Blocks that were sent and lost with their connections, and those that are under way.
+    pub(crate) fn blocks_lost_and_under_way(&self) -> [u64; 2] {
+        let pipes = self.pipes.iter().flatten();
+        let delivered = self.delivered.iter();
+        let delivered = delivered.filter(|(_, item)| item.payload_len().is_some());
+        let under_way = pipes.map(|pipe| pipe.block_count()).sum::<u64>();
+        [self.blocks_lost, under_way + delivered.count() as u64]
     }
 
     /// Whether there is a connection at this end.
@@ -189,6 +202,7 @@ impl Links {
     /// Sends an item; it is lost if the connection is gone.
     pub(crate) fn send(&mut self, from: End, item: LinkItem, now: Instant) {
         let Some(id) = self.id_at(from) else {
+            self.blocks_lost += u64::from(item.payload_len().is_some());
             return;
         };
         let pipe = self.pipes[id.index()]

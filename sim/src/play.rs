@@ -169,19 +169,27 @@ impl<'a> Play<'a> {
 
     /// The same, while somebody is told now and then how far it is.
     pub fn run_watched(self, watch: impl FnMut(&PlayProgress)) -> PlayOutcome {
-        self.go_on(watch, || false).expect("nobody stops it")
+        let played = self.go_on(watch, || false);
+        played.expect("nobody stops it").0
+    }
+
+    /// The same, and the world as it is then, for those who look at its books.
+    pub fn run_to_world(self) -> (PlayOutcome, World) {
+        let played = self.go_on(|_| (), || false);
+        played.expect("nobody stops it")
     }
 
     /// The same; `None` if `stop`, which is asked before every event, says so first.
     pub fn run_unless(self, stop: impl Fn() -> bool) -> Option<PlayOutcome> {
-        self.go_on(|_| (), stop)
+        let (outcome, _) = self.go_on(|_| (), stop)?;
+        Some(outcome)
     }
 
     fn go_on(
         mut self,
         mut watch: impl FnMut(&PlayProgress),
         stop: impl Fn() -> bool,
-    ) -> Option<PlayOutcome> {
+    ) -> Option<(PlayOutcome, World)> {
         let end = BEGIN.after(self.scenario.run.duration.0);
         let wanting = self.waiting;
         let mut told_at = 0;
@@ -368,7 +376,7 @@ impl<'a> Play<'a> {
         }
     }
 
-    fn finish(mut self) -> PlayOutcome {
+    fn finish(mut self) -> (PlayOutcome, World) {
         let lasted = self.world.now().since(BEGIN);
         let last = self.series_row();
         if self.series.last().is_none_or(|row| row.time < last.time) {
@@ -393,13 +401,14 @@ impl<'a> Play<'a> {
             Signatures::Real => None,
             Signatures::Counted(count) => Some([count.signed(), count.verified()]),
         };
-        PlayOutcome {
+        let outcome = PlayOutcome {
             peers,
             fetches: self.fetch_rows(),
             series: self.series,
             lasted,
             handled: self.world.handled(),
             signatures,
-        }
+        };
+        (outcome, self.world)
     }
 }

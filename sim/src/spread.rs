@@ -16,7 +16,7 @@ use crate::books::SimBooks;
 use crate::network::{LinkConfig, NodeIndex};
 use crate::signatures::Signatures;
 use crate::swarm::{TRACKER, add, config, identity_by, public_ip, start, torrent};
-use crate::world::{RunEnd, START, World};
+use crate::world::{RunEnd, START, World, WorldCounts};
 
 /// Virtual time between two looks at who is done.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -95,6 +95,8 @@ pub struct SpreadOutcome {
     pub wasted: u64,
     /// Events that the world handled.
     pub handled: u64,
+    /// What its sessions decided.
+    pub counts: WorldCounts,
 }
 
 impl Default for Spread {
@@ -194,6 +196,7 @@ impl Spread {
             all_sent: sent.iter().sum(),
             wasted,
             handled: world.handled(),
+            counts: world.counts(),
         })
     }
 

@@ -198,9 +198,17 @@ pub fn lorenz(amounts: &[f64]) -> Vec<(f64, f64)> {
     points
 }
 
-fn float(count: usize) -> f64 {
+/// A count as a number to calculate with.
+pub(crate) fn float(count: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let float = count as f64;
+    float
+}
+
+/// A whole number of bytes, credits or nanoseconds to calculate with.
+pub(crate) fn whole(number: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a number to read, of 53 bits")]
+    let float = number as f64;
     float
 }
 

@@ -6,6 +6,7 @@
 //! between nodes, `players` is what agents do.
 
 mod connections;
+mod counts;
 mod outputs;
 mod players;
 #[cfg(test)]
@@ -29,6 +30,8 @@ use crate::queue::EventQueue;
 use crate::recording::unix;
 use crate::settlement::SimSettlement;
 use crate::streams::{Purpose, Streams};
+
+pub use counts::WorldCounts;
 
 /// Wall-clock time at the start of every run: 2026-01-01.
 pub const START: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -109,6 +112,7 @@ pub struct World {
     /// Most events that [`World::run_until`] handles in this world's life; `None`: as many as come.
     pub handled_max: Option<u64>,
     handled: u64,
+    counts: WorldCounts,
 }
 
 impl RunEnd {
@@ -136,6 +140,7 @@ impl World {
             paranoid: false,
             handled_max: None,
             handled: 0,
+            counts: WorldCounts::default(),
         }
     }
 
@@ -316,6 +321,17 @@ impl World {
     /// Events handled so far.
     pub fn handled(&self) -> u64 {
         self.handled
+    }
+
+    /// What sessions decided so far, and lines delivered.
+    pub fn counts(&self) -> WorldCounts {
+        self.counts
+    }
+
+    /// Blocks that were served and are on no line any more, nor have arrived: their connections
+    /// were cut. And those that are still on their way.
+    pub fn blocks_lost_and_under_way(&self) -> [u64; 2] {
+        self.network.blocks_lost_and_under_way()
     }
 
     /// What sessions reported since the last call, in order; see [`World::keeps_events`].

@@ -23,6 +23,8 @@ pub(crate) enum SimCommand {
     Compare(CompareArgs),
     /// Make report.html of what a folder has results of: plots, tables, how to repeat it.
     Report(ReportArgs),
+    /// Compare the simulator with theory and with what others measured.
+    Verify(VerifyArgs),
     /// Name the scenarios that come with the simulator.
     List,
     /// Write a scenario to begin with.
@@ -131,6 +133,23 @@ pub(crate) struct ReportArgs {
     /// The folder that `run --out`, `sweep` or `compare --out` wrote.
     #[arg(value_name = "DIR")]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Only these rows, as 1,4,11.
+    #[arg(long, value_name = "ROWS", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Also those that take minutes.
+    #[arg(long)]
+    pub(crate) long: bool,
+    /// Instead: what common random numbers are worth in each scenario, by so many seeds.
+    #[arg(long, value_name = "SEEDS", conflicts_with_all = ["only", "long", "json"])]
+    #[arg(value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    pub(crate) variance: Option<u64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

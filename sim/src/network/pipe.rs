@@ -206,6 +206,14 @@ impl Pipe {
         self.items.pop_front().map(|(_, item)| item)
     }
 
+    /// Blocks that were not delivered.
+    pub(super) fn block_count(&self) -> u64 {
+        let items = self.items.iter();
+        items
+            .filter(|(_, item)| item.payload_len().is_some())
+            .count() as u64
+    }
+
     /// Bytes on their way.
     pub(super) const fn in_flight(&self) -> u64 {
         self.in_flight

@@ -131,7 +131,10 @@ impl World {
                 self.nodes[to.node.0].heard(to.peer, &message);
                 Came::Event(PeerEvent::Message(message))
             }
-            LinkItem::Block { block, garbage } => Came::Event(self.block(to, block, garbage)),
+            LinkItem::Block { block, garbage } => {
+                self.counts.blocks_arrived += 1;
+                Came::Event(self.block(to, block, garbage))
+            }
             LinkItem::Handshake(handshake) => Came::Handshake(*handshake),
             LinkItem::Fin => Came::Fin,
         }

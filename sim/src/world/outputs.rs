@@ -29,6 +29,7 @@ impl World {
         if let Some(recording) = &mut self.nodes[node.0].recording {
             recording.output(&output);
         }
+        self.counts.note(&output);
         match output {
             Output::Dial { torrent_id, addr } => self.dial_later(node, torrent_id, addr),
             Output::Handshake {

@@ -12,6 +12,8 @@ use crate::credit::receipts::limits::LOCKS_CLOSED_MAX;
 use crate::credit::receipts::open_pieces::OpenPieces;
 use crate::credit::receipts::paying::PayingLock;
 use crate::credit::receipts::shares::{RawShare, Shares};
+#[cfg(feature = "mutants")]
+use crate::mutants;
 use crate::units::TorrentId;
 use crate::wire::receipt::Quote;
 
@@ -58,6 +60,8 @@ impl Payer {
     /// A verified block that has a price: it is owed (S1).
     pub fn owe(&mut self, torrent_id: TorrentId, len: Bytes, rate: Rate) {
         let raw = rate.raw_cost(len);
+        #[cfg(feature = "mutants")]
+        let raw = mutants::due(raw);
         self.due = self.due.saturating_add(raw);
         self.check_due();
         self.unsigned_bytes = self.unsigned_bytes.saturating_add(len);

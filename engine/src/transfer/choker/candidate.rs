@@ -3,6 +3,8 @@
 use seedbank_ledger::{Instant, NodeId, Rate};
 
 use super::{Reason, SlotPolicy};
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use crate::units::PeerIndex;
 
 /// A peer as the choker sees it: facts of ours, no claim of its.
@@ -82,6 +84,10 @@ impl Candidate {
 
     /// Whether it may be in the paid class under this policy.
     pub fn is_payer(&self, policy: &SlotPolicy) -> bool {
+        #[cfg(feature = "mutants")]
+        if mutants::has(Mutant::AskIsMost) {
+            return self.pays && !self.bid.is_zero() && self.bid <= policy.rate_min;
+        }
         self.friend || (self.pays && !self.bid.is_zero() && self.bid >= policy.rate_min)
     }
 

@@ -1,5 +1,7 @@
 //! What the owner decided about slots.
 
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use seedbank_ledger::Rate;
 
 /// A rule for the paid class.
@@ -35,6 +37,10 @@ impl SlotPolicy {
 
     /// Slots outside the market while enough others want them, optimistic ones included.
     pub fn open_count_min(&self) -> usize {
+        #[cfg(feature = "mutants")]
+        if mutants::has(Mutant::OpenShareIgnored) {
+            return self.optimistic_count();
+        }
         let percent = usize::from(self.open_share_percent.min(100));
         // Split so that no number of slots can overflow.
         let share = self.slots / 100 * percent + self.slots % 100 * percent / 100;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use seedbank_ledger::{Duration, Instant};
 
 use super::{Bucket, LUMP, Limiter};
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use crate::transfer::choker::Class;
 use crate::units::{BLOCK_LEN, PeerIndex, TorrentId};
 
@@ -103,6 +105,14 @@ struct WaitingPeer {
 
 impl From<Class> for UploadSide {
     fn from(class: Class) -> Self {
+        #[cfg(feature = "mutants")]
+        if mutants::has(Mutant::ClassesSwapped) {
+            return if class == Class::Paid {
+                Self::Open
+            } else {
+                Self::Paid
+            };
+        }
         match class {
             Class::Paid => Self::Paid,
             Class::Reciprocal | Class::Optimistic => Self::Open,
@@ -129,6 +139,12 @@ impl UploadQueue {
     /// Percent of the rate that the open class gets while the paid class wants bytes too. Held
     /// within 1 and 99: neither class is ever starved.
     pub fn set_open_share(&mut self, percent: u8) {
+        #[cfg(feature = "mutants")]
+        let percent = if mutants::has(Mutant::OpenShareIgnored) {
+            0
+        } else {
+            percent
+        };
         let open_weight = u64::from(percent.clamp(1, 99));
         self.open.flow.weight = open_weight;
         self.paid.flow.weight = 100 - open_weight;
