@@ -9,7 +9,8 @@ fn swarm(seed: u64, times: u64, is_reversed: bool) -> PlayOutcome {
     let population = |name: &str, count: u64, has: u64, uplink: u64| {
         format!(
             "[[population]]\nname = \"{name}\"\ncount = {count}\nhas = \"{has}%\"\n\
-             line = {{ uplink = \"{}kB/s\", downlink = \"{}kB/s\" }}\n",
+             line = {{ uplink = \"{}kB/s\", downlink = \"{}kB/s\" }}\n\
+             arrivals = {{ kind = \"flash\", within = \"10s\" }}\n",
             uplink * times,
             4_000 * times,
         )
@@ -58,7 +59,8 @@ fn twice_the_file_over_twice_the_capacity_takes_as_long() {
     );
 }
 
-/// Who is listed later has a higher address and another number: nobody is better or worse for it.
+/// Who is listed later has a higher address and another number, and comes when it would have come:
+/// nobody is better or worse for it.
 #[test]
 fn other_addresses_do_not_change_what_times_are_like() {
     let times = |is_reversed| -> Vec<f64> {
