@@ -88,7 +88,7 @@ fn quick(seed: u64) -> f64 {
 fn intervals_of_ten_runs_cover_the_mean_of_two_hundred() {
     let all: Vec<f64> = (1..=200).map(quick).collect();
     let mean = all.iter().sum::<f64>() / 200.0;
-    let mut rng = Streams::new(5).draw(Purpose::World, "", 0);
+    let mut rng = Streams::new(5).draw(Purpose::Event, "", 0);
     let covers = (0..1_000).filter(|_| {
         let mut sample = all.clone();
         rng.shuffle(&mut sample);
