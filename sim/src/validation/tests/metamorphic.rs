@@ -16,7 +16,7 @@ fn swarm(seed: u64, times: u64, is_reversed: bool) -> PlayOutcome {
         )
     };
     let seeder = population("seeder", 1, 100, 800);
-    let mut populations = vec![
+    let mut populations = [
         population("slow", 4, 0, 200),
         population("middle", 4, 0, 400),
         population("fast", 4, 0, 800),
