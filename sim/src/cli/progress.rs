@@ -44,6 +44,8 @@ enum Look {
 #[derive(Debug)]
 pub(super) struct SweepProgress {
     todo: usize,
+    /// What they are called.
+    what: &'static str,
     /// It may end sooner.
     is_most: bool,
     state: Mutex<SweepState>,
@@ -129,12 +131,21 @@ impl SweepProgress {
     pub(super) fn new(todo: usize, is_most: bool, quiet: bool) -> Self {
         Self {
             todo,
+            what: "runs",
             is_most,
             state: Mutex::new(SweepState {
                 done: 0,
                 failed: 0,
                 line: ProgressLine::new(quiet),
             }),
+        }
+    }
+
+    /// Of so many numbers of the validation table.
+    pub(super) fn of_table(todo: usize, quiet: bool) -> Self {
+        Self {
+            what: "numbers of the table",
+            ..Self::new(todo, false, quiet)
         }
     }
 
@@ -171,7 +182,7 @@ impl SweepProgress {
     fn text(&self, done: usize, failed: usize, share: f64, elapsed: Duration) -> String {
         let most = if self.is_most { "at most " } else { "" };
         let how = if self.is_most { "at most" } else { "about" };
-        let mut text = format!("{done} of {most}{} runs", self.todo);
+        let mut text = format!("{done} of {most}{} {}", self.todo, self.what);
         if failed > 0 {
             let _ = write!(text, ", {failed} failed");
         }

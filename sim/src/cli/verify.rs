@@ -8,6 +8,7 @@ use seedbank_sim::validation::{
 use serde_json::json;
 
 use super::args::VerifyArgs;
+use super::progress::SweepProgress;
 use super::{REFUTED, SimFailure, files, say};
 
 /// Rows of a case, and the seconds that they took together.
@@ -19,11 +20,15 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), SimFailure> {
     }
     let asked = asked(args)?;
     let mut done: Vec<Timed> = Vec::new();
+    let progress = SweepProgress::of_table(asked.len(), args.quiet);
+    progress.begin();
     for case in asked {
         let begin = files::WallClock::start();
         let rows = (case.run)(RowForm::Full);
         done.push((rows, begin.elapsed().as_secs_f64()));
+        progress.step(true);
     }
+    progress.end();
     match args.json {
         true => say(json(&done)),
         false => print(&done),

@@ -109,14 +109,17 @@ fn received(played: &PlayOutcome, population: &str) -> f64 {
     whole(sum) / whole(rows.len() as u64)
 }
 
-/// Regular slots of the contributors that free riders hold, who come last.
+/// Regular slots of the contributors that free riders hold, who come last. What falls free between
+/// two rounds is anybody's until the next one decides.
 fn regular_slots_of_riders(world: &World, riders: u32) -> u64 {
     let nodes = world.nodes();
     let (contributors, riders) = nodes.split_at(nodes.len() - riders as usize);
     let is_rider = |peer: &PeerView| riders.iter().any(|rider| rider.addr.ip() == peer.addr.ip());
     let views = contributors.iter().filter_map(|node| node.session.as_ref());
     let views = views.flat_map(|session| session.peers(None));
-    let regular = views.filter(|peer| peer.unchoked && peer.reason != Some(Reason::Optimistic));
+    let regular = views.filter(|peer| {
+        peer.unchoked && !matches!(peer.reason, Some(Reason::Optimistic | Reason::FreeSlot))
+    });
     regular.filter(is_rider).count() as u64
 }
 
