@@ -21,7 +21,7 @@ const LOOKED_AT: u32 = 4;
 
 /// What the choker made of bids, round by round.
 #[derive(Clone, Debug, Default)]
-struct Cleared {
+struct ClearedRound {
     /// Rounds in which each had a seat.
     seated: Vec<u64>,
     /// What each paid for them.
@@ -47,7 +47,7 @@ pub(super) fn truthfulness(form: RowForm) -> Vec<ValidationRow> {
         sorted.sort_unstable_by(|one, other| other.cmp(one));
         expected += SEATS * u64::from(LOOKED_AT) * sorted[3];
         for bidder in 0..BIDDERS {
-            let gain = |cleared: &Cleared| {
+            let gain = |cleared: &ClearedRound| {
                 let worth = cleared.seated[bidder] * values[bidder];
                 i128::from(worth) - i128::from(cleared.paid[bidder])
             };
@@ -72,7 +72,7 @@ pub(super) fn truthfulness(form: RowForm) -> Vec<ValidationRow> {
 }
 
 /// Rounds of a choker whose payers all use their seats and pay.
-fn clear(bids: &[u64]) -> Cleared {
+fn clear(bids: &[u64]) -> ClearedRound {
     let policy = SlotPolicy {
         slots: SLOTS,
         open_share_percent: 20,
@@ -84,7 +84,7 @@ fn clear(bids: &[u64]) -> Cleared {
     // Somebody wants the open slot.
     let mut candidates = vec![candidate(0, 0)];
     candidates.extend((1..).zip(bids).map(|(number, bid)| candidate(number, *bid)));
-    let mut cleared = Cleared {
+    let mut cleared = ClearedRound {
         seated: vec![0; bids.len()],
         paid: vec![0; bids.len()],
         rounds: 0,

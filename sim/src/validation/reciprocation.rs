@@ -22,7 +22,7 @@ const CHANCES: [(f64, f64); 3] = [(10.0, 0.556), (14.0, 0.984), (15.0, 0.992)];
 
 /// Peers whose uplinks are those of 2006.
 #[derive(Clone, Debug)]
-struct Population {
+struct Reciprocators {
     rates: Vec<f64>,
     /// What each gives to one peer, and the same in order.
     splits: Vec<f64>,
@@ -31,7 +31,7 @@ struct Population {
 
 /// Row 9.
 pub(super) fn model(form: RowForm) -> Vec<ValidationRow> {
-    let population = Population::new(if form == RowForm::Short { 1_000 } else { 4_000 });
+    let population = Reciprocators::new(if form == RowForm::Short { 1_000 } else { 4_000 });
     let three = Tolerance::Percent(3.0);
     let row = |id, what| ValidationRow::theory(id, what).within(three);
     let chances = CHANCES.iter().fold(
@@ -55,7 +55,7 @@ fn active(rate: f64) -> f64 {
     (libm::floor(libm::sqrt(0.6 * rate)) - OPTIMISTIC).max(1.0)
 }
 
-impl Population {
+impl Reciprocators {
     fn new(count: usize) -> Self {
         let rates = (0..count).map(|place| piatek((float(place) + 0.5) / float(count)));
         let rates: Vec<f64> = rates.collect();

@@ -23,7 +23,7 @@ const CLUB: u64 = 60;
 const KNOWN: usize = 25;
 
 /// A world, and who is in it.
-struct Swarm {
+struct OpenSwarm {
     world: World,
     metainfo: Metainfo,
     signatures: Signatures,
@@ -42,7 +42,7 @@ pub(super) fn growth(form: RowForm) -> (Vec<f64>, Vec<f64>, WorldCounts) {
     let lasts = if form == RowForm::Short { 150 } else { 400 };
     let mut counts = WorldCounts::default();
     let measured = settings.iter().map(|(arrivals, seed)| {
-        let mut swarm = Swarm::new(*seed);
+        let mut swarm = OpenSwarm::new(*seed);
         swarm.play(*arrivals, Duration::from_secs(lasts));
         counts.chokes += swarm.world.counts().chokes;
         counts.blocks_served += swarm.world.counts().blocks_served;
@@ -54,7 +54,7 @@ pub(super) fn growth(form: RowForm) -> (Vec<f64>, Vec<f64>, WorldCounts) {
     (expected.collect(), measured, counts)
 }
 
-impl Swarm {
+impl OpenSwarm {
     /// A seed that sends so many pieces per second, and the club.
     fn new(seed: f64) -> Self {
         let mut swarm = Self {
