@@ -362,7 +362,9 @@ fn toml_value(values: &[String], is_list: bool) -> String {
 }
 
 fn quote(value: &str) -> String {
-    let bare = value == "true" || value == "false" || value.parse::<u64>().is_ok();
+    let reads_back = |number: i64| number.to_string() == value;
+    let is_number = value.parse().is_ok_and(reads_back);
+    let bare = value == "true" || value == "false" || is_number;
     if bare {
         value.to_owned()
     } else {
@@ -599,5 +601,19 @@ mod tests {
         let shown = show(&sources.layers().unwrap(), true);
         assert!(shown.contains("filter = \"debug\"  # --log"), "{shown}");
         assert!(shown.contains("config.toml:"), "{shown}");
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_is_shown_as_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        for text in ["03", "+3", "-0", "9223372036854775808", "0x3", "1_0"] {
+            std::fs::write(&file, format!("[api]\nunix = \"{text}\"\n")).unwrap();
+            let layers = sources(&file).layers().unwrap();
+            let shown = show(&layers, false);
+            assert!(shown.contains(&format!("unix = \"{text}\"")), "{shown}");
+            std::fs::write(&file, &shown).unwrap();
+            assert_eq!(show(&sources(&file).layers().unwrap(), false), shown);
+        }
     }
 }

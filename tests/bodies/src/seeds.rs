@@ -348,5 +348,6 @@ pub(crate) fn config() -> Seeds {
         "[network]\nsettlement = \"http://x:1\"\nplaintext = true\n[ledger]\nstore = \"memory\"\n",
         "[api]\nunix = \"off\"\nlisten = []\n[log]\nfilter = \"info,x=debug\"\nformat = \"json\"\n",
         "api.unix = \"\\u0041\\n\"\n",
+        "api.unix = \"03\"\n",
     ])
 }
