@@ -15,8 +15,16 @@ pub const TEMPLATE: &str = include_str!("../scenarios/new/template.toml");
 /// Every one of them, by name.
 pub const LIBRARY: &[Included] = &[
     Included {
+        name: "bidders",
+        text: include_str!("../scenarios/bidders.toml"),
+    },
+    Included {
         name: "free-riders",
         text: include_str!("../scenarios/free-riders.toml"),
+    },
+    Included {
+        name: "hoarders",
+        text: include_str!("../scenarios/hoarders.toml"),
     },
     Included {
         name: "idle",

@@ -51,6 +51,17 @@ fn who_boosts_is_done_first_and_what_it_spent_was_earned() {
 }
 
 #[test]
+fn who_has_less_than_its_budget_orders_with_what_it_has() {
+    let payer = "name = \"payer\"\ncount = 1\n";
+    let poor = format!("{payer}grant = \"0.01cr\"\n");
+    let played = played(&PAYING.replace(payer, &poor));
+    let row = played.peers.iter().find(|row| row.population == "payer");
+    let row = row.unwrap();
+    assert_eq!(row.granted, 10_000);
+    assert!(row.spent > 0 && row.spent <= row.granted, "{row:?}");
+}
+
+#[test]
 fn a_series_tells_credit_as_the_books_do_in_the_end() {
     let played = played(&PAYING.replace("[run]", "[run]\nseries_every = \"5s\""));
     let sum = |of: fn(&PeerRow) -> u64| played.peers.iter().map(of).sum::<u64>();

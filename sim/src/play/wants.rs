@@ -1,8 +1,8 @@
 //! What guests fetch: which torrent next, whom they know in it, and what they order for it.
 
-use seedbank_engine::interface::command::{BoostOrder, Command};
+use seedbank_engine::interface::command::{BoostOrder, Command, CommandError, CreditError};
 use seedbank_engine::units::PieceIndex;
-use seedbank_ledger::{Bytes, Duration, Instant};
+use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits};
 
 use super::roll::{Fetch, Participant};
 use super::{BEGIN, Item, Play};
@@ -117,8 +117,8 @@ impl Play<'_> {
         left.first().expect("nobody fetches more than it wants").0
     }
 
-    /// Orders what a guest is to order, and tries again later if it is refused: it may not have
-    /// heard of its credit yet.
+    /// Orders what a guest is to order, or what it has if that is less, and tries again later if
+    /// that is refused: it may not have heard of its credit yet.
     pub(super) fn boost(&mut self, guest: usize) {
         let there = &self.guests[guest];
         let node = there.node.filter(|_| there.is_online());
@@ -126,15 +126,24 @@ impl Play<'_> {
         let (Some(boost), Some(node), Some(torrent)) = (boost, node, there.fetching()) else {
             return;
         };
-        let (budget, bid) = (boost.budget.0, boost.bid.0);
-        let order = BoostOrder {
-            request_id: format!("{torrent} {} {}", budget.get(), bid.get()),
-            torrent_id: self.metainfos[torrent].torrent_id(),
-            max: budget,
-            bid,
-            time_to_live_secs: None,
+        let torrent_id = self.metainfos[torrent].torrent_id();
+        let mut order = |max: MicroCredits| {
+            let order = BoostOrder {
+                request_id: format!("{torrent} {} {}", max.get(), boost.bid.0.get()),
+                torrent_id,
+                max,
+                bid: boost.bid.0,
+                time_to_live_secs: None,
+            };
+            self.world.command(node, Command::Boost(order))
         };
-        let ordered = self.world.command(node, Command::Boost(order));
+        let mut ordered = order(boost.budget.0);
+        if let Err(CommandError::Credit(CreditError::InsufficientCredit { available, .. })) =
+            ordered
+            && !available.free.is_zero()
+        {
+            ordered = order(available.free);
+        }
         self.guests[guest].boost_refused = ordered.err().map(|error| error.to_string());
         if self.guests[guest].boost_refused.is_some() {
             self.plan(self.world.now().after(BOOST_AGAIN), Item::Boosts(guest));
