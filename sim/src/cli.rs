@@ -4,6 +4,8 @@
 //! I/O: files and the wall clock are here.
 
 mod args;
+mod attempt;
+mod calibrate;
 mod compare;
 mod cost;
 mod demo;
@@ -91,6 +93,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         SimCommand::Compare(options) => compare::run(&options),
         SimCommand::Report(options) => report::run(&options),
         SimCommand::Verify(options) => verify::run(&options),
+        SimCommand::Calibrate(options) => calibrate::run(&options),
         SimCommand::List => play::list(),
         SimCommand::New(options) => play::new(&options),
         SimCommand::Demo { rng_seed } => demo::run(rng_seed),

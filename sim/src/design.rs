@@ -170,6 +170,22 @@ impl Design {
         names
     }
 
+    /// What each variant is called among the others: without the settings that all begin with.
+    pub fn labels(&self) -> Vec<String> {
+        let first = &self.variants[0];
+        let is_common = |place: &usize| {
+            let all = self.variants.iter();
+            all.map(|variant| variant.get(*place))
+                .all(|setting| setting == first.get(*place))
+        };
+        let common = match self.variants.len() {
+            1 => 0,
+            _ => (0..first.len()).take_while(is_common).count(),
+        };
+        let variants = self.variants.iter();
+        variants.map(|variant| label(&variant[common..])).collect()
+    }
+
     /// How many runs there are.
     pub fn run_count(&self) -> usize {
         self.variants.len().saturating_mul(self.seeds.len())
@@ -338,6 +354,19 @@ mod tests {
             label(&design.variants[5]),
             "population.others.count=10 population.payer.boost.budget=3cr"
         );
+    }
+
+    #[test]
+    fn labels_leave_out_what_all_variants_set() {
+        let common = design().crossed_with(&several("network.grant=1cr"));
+        assert_eq!(common.labels(), ["network.grant=1cr"]);
+        let mut varied = common.crossed_with(&several("population.others.count=5,10"));
+        assert_eq!(
+            varied.labels(),
+            ["population.others.count=5", "population.others.count=10"]
+        );
+        varied.variants[1].pop();
+        assert_eq!(varied.labels()[1], "as written");
     }
 
     #[test]

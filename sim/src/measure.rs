@@ -24,7 +24,7 @@ impl Durations {
     pub fn of(played: &PlayOutcome, population: &Population) -> Self {
         let rows = played.peers.iter();
         let mut rows: Vec<(f64, &PeerRow)> = rows
-            .filter(|row| row.population == population.name && population.has.0 < 100)
+            .filter(|row| row.population == population.name && population.wants())
             .filter_map(|row| Some((row.joined?, row)))
             .collect();
         rows.sort_by(|(a, _), (b, _)| a.total_cmp(b));

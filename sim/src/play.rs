@@ -259,8 +259,7 @@ impl<'a> Play<'a> {
 
     /// Whether this guest comes for something.
     fn wants(&self, guest: usize) -> bool {
-        let population = &self.scenario.populations[self.guests[guest].population];
-        population.has.0 < 100
+        self.scenario.populations[self.guests[guest].population].wants()
     }
 
     /// What is on the agenda by now.

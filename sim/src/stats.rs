@@ -80,6 +80,11 @@ impl Estimate {
         Self::of(&differences)
     }
 
+    /// Whether half of the interval is at most so many percent of a size.
+    pub fn is_within(&self, percent: f64, size: f64) -> bool {
+        self.half_width <= size.abs() * percent / 100.0
+    }
+
     /// Whether the interval excludes zero.
     pub fn is_clear(&self) -> bool {
         self.mean.abs() > self.half_width

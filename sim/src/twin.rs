@@ -6,7 +6,7 @@
 //! lies beyond the end is understated, and counts of who was done stand beside.
 
 use crate::play::{PeerRow, PlayOutcome};
-use crate::scenario::Scenario;
+use crate::scenario::{Population, Scenario};
 use crate::stats::Estimate;
 
 const MIB: f64 = 1_048_576.0;
@@ -108,7 +108,7 @@ impl Fate {
             .populations
             .iter()
             .find(|plan| plan.name == population);
-        let wants = plan.is_some_and(|plan| plan.has.0 < 100);
+        let wants = plan.is_some_and(Population::wants);
         let end = seconds(played.lasted);
         let lines = rows
             .iter()

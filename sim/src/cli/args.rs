@@ -25,6 +25,8 @@ pub(crate) enum SimCommand {
     Report(ReportArgs),
     /// Compare the simulator with theory and with what others measured.
     Verify(VerifyArgs),
+    /// Make a scenario of what a node saw: the same demand, to be met under other rules.
+    Calibrate(CalibrateArgs),
     /// Name the scenarios that come with the simulator.
     List,
     /// Write a scenario to begin with.
@@ -49,7 +51,8 @@ pub(crate) struct RunArgs {
     /// Set a field, as run.duration=2h; population.payer.boost= leaves it out.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Write scenario.toml, peers.csv, series.csv and manifest.json to this new folder.
+    /// Write scenario.toml, peers.csv, fetches.csv, series.csv and manifest.json to this new
+    /// folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Print JSON.
@@ -76,15 +79,23 @@ pub(crate) struct SweepArgs {
     /// Seeds of each variant: a number of them from 1 on, or first..last.
     #[arg(long, value_name = "SEEDS", default_value = "10")]
     pub(crate) seeds: String,
+    /// Stop once the mean of a population's median, p10 or p90 is known to within so many percent:
+    /// others=5%, others.p90=10%. --seeds is the most then, and seeds are added by five.
+    #[arg(long, value_name = "METRIC=PERCENT", conflicts_with = "shard")]
+    pub(crate) until_half_width: Option<String>,
     /// Runs at a time; as many as there are processors, if it is left out.
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Only this part of all runs, as 1/4; each part has a folder of its own.
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<String>,
-    /// The folder for results: design.json, a part for each run, runs.parquet and peers.parquet.
+    /// The folder for results: design.json, a part for each run, runs.parquet, peers.parquet and
+    /// manifest.json.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Take what is done of this design from another folder, as from each of its shards.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) take: Vec<PathBuf>,
     /// Go on where a sweep of the same design was ended.
     #[arg(long)]
     pub(crate) resume: bool,
@@ -108,19 +119,21 @@ pub(crate) struct CompareArgs {
     pub(crate) b: Vec<String>,
     /// Compare this population as written with itself honest: what its strategy gains it, and
     /// what it costs the others.
-    #[arg(long, value_name = "POPULATION", conflicts_with_all = ["a", "b", "until"])]
+    #[arg(long, value_name = "POPULATION", conflicts_with_all = ["a", "b", "until_half_width"])]
     pub(crate) twin: Option<String>,
-    /// Seeds of each, from 1 on; the most, with --until.
+    /// Seeds of each, from 1 on; the most, with --until-half-width.
     #[arg(long, value_name = "N", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(2..=100_000))]
     pub(crate) seeds: u64,
-    /// Stop once every difference is known to within so many percent of what A took.
-    #[arg(long, value_name = "PERCENT")]
-    pub(crate) until: Option<f64>,
+    /// Stop once every difference is known to within so many percent of what A took; seeds are
+    /// added by five.
+    #[arg(long, value_name = "PERCENT", value_parser = super::sweep::percent)]
+    pub(crate) until_half_width: Option<f64>,
     /// Runs at a time; as many as there are processors, if it is left out.
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// Keep results in this new folder: a part for each run, runs.parquet, peers.parquet.
+    /// Keep results in this new folder: a part for each run, runs.parquet, peers.parquet and
+    /// manifest.json.
     #[arg(long, value_name = "DIR", conflicts_with = "twin")]
     pub(crate) out: Option<PathBuf>,
     /// Say nothing of how far it is.
@@ -156,12 +169,23 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct CalibrateArgs {
+    /// JSON lines of `seedbank events --json`, and of `seedbank ls --json` and
+    /// `seedbank peers --json` for sizes and rates; several files are read as one.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// What the scenario is called.
+    #[arg(long, value_name = "NAME", default_value = "calibrated")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct NewArgs {
     /// Where to write it; a file that is there stays as it is.
     pub(crate) file: PathBuf,
-    /// The scenario to copy.
-    #[arg(long, value_name = "NAME", default_value = "paying")]
-    pub(crate) from: String,
+    /// Begin with one that comes with the simulator, not with one that shows every key.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: Option<String>,
 }
 
 /// What carries the bytes of `spread` only so fast.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use seedbank_sim::frame::Frame;
 use seedbank_sim::play::PlayOutcome;
+use seedbank_sim::scenario::ScenarioFiles;
 
 use super::{SimFailure, parquet};
 
@@ -85,6 +86,7 @@ impl OutFolder {
             manifest["scenario"].as_str().unwrap_or_default(),
         )?;
         self.put("peers.csv", &played.peers_frame().to_csv())?;
+        self.put("fetches.csv", &played.fetches_frame().to_csv())?;
         self.put("series.csv", &played.series_frame().to_csv())?;
         self.put_manifest(manifest)
     }
@@ -142,6 +144,11 @@ impl OutFolder {
         })
     }
 
+    /// The design that a sweep's folder has results of.
+    pub(super) fn design(&self) -> Result<String, SimFailure> {
+        read(&self.path.join(DESIGN))
+    }
+
     /// What was kept of a run; `None` if there is nothing whole.
     pub(super) fn part(&self, id: &str) -> Option<String> {
         fs::read_to_string(self.path.join(part_name(id))).ok()
@@ -150,6 +157,15 @@ impl OutFolder {
     /// Keeps what came of a run.
     pub(super) fn put_part(&self, id: &str, text: &str) -> Result<(), SimFailure> {
         self.put(&part_name(id), text)
+    }
+}
+
+/// The text of a node's log, which may be long; `None` of a folder, and of what is no text.
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, SimFailure> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => Ok(None),
+        Err(error) => Err(failed(path, &error)),
     }
 }
 
@@ -165,6 +181,19 @@ pub(super) fn read(path: &Path) -> Result<String, SimFailure> {
         )));
     }
     fs::read_to_string(path).map_err(|error| failed(path, &error))
+}
+
+/// The texts of files that a scenario names, beside it; those that are not there are left out.
+pub(super) fn beside(scenario: &Path, names: Vec<String>) -> Result<ScenarioFiles, SimFailure> {
+    let folder = scenario.parent().unwrap_or(Path::new(""));
+    let mut texts = ScenarioFiles::new();
+    for name in names {
+        let path = folder.join(&name);
+        if fs::exists(&path).map_err(|error| failed(&path, &error))? {
+            texts.insert(name, read(&path)?);
+        }
+    }
+    Ok(texts)
 }
 
 /// What a folder has results of.

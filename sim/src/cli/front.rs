@@ -1,7 +1,8 @@
 //! What fronts other than the command line call: `sim/python` plays and sweeps through this.
 //!
-//! A folder is what `seedbank-sim sweep` writes, to the byte: either goes on with what the other
-//! began. Whoever waits can stop it: `stop` is looked at before every event of a play.
+//! A folder's joined files are what `seedbank-sim sweep` writes, to the byte: either goes on with
+//! what the other began. Whoever waits can stop it: `stop` is looked at before every event of a
+//! play.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -148,7 +149,7 @@ impl Sweep {
                 parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(part);
                 Ok(())
             }
-            KeptRuns::Folder(out) => sweep::put(out, &part),
+            KeptRuns::Folder(out) => part.put(out),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use seedbank_sim::demo::seconds;
-use seedbank_sim::design::{Design, FieldSetting};
-use seedbank_sim::library::LIBRARY;
+use seedbank_sim::design::{Design, FieldSetting, files_named};
+use seedbank_sim::library::{LIBRARY, TEMPLATE};
 use seedbank_sim::play::{Play, PlayOutcome};
 use seedbank_sim::scenario::Scenario;
 use serde_json::json;
@@ -42,6 +42,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
         scenario.run.name, scenario.run.seed
     ));
     say(summary::table(&summaries));
+    summary::notes(&summaries).iter().for_each(say);
     say(format_args!(
         "{} of virtual time in {:.1} s, {} events; state {}",
         played.lasted,
@@ -67,9 +68,14 @@ pub(super) fn list() -> Result<(), SimFailure> {
 }
 
 pub(super) fn new(args: &NewArgs) -> Result<(), SimFailure> {
-    let known = LIBRARY.iter().find(|included| included.name == args.from);
-    let included = known.ok_or_else(|| unknown(&args.from))?;
-    files::write_new(&args.file, included.text)?;
+    let known = |name: &String| {
+        let found = LIBRARY.iter().find(|included| included.name == *name);
+        found
+            .map(|included| included.text)
+            .ok_or_else(|| unknown(name))
+    };
+    let text = args.from.as_ref().map_or(Ok(TEMPLATE), known)?;
+    files::write_new(&args.file, text)?;
     let file = args.file.display();
     say(format_args!(
         "wrote {file}; run it: seedbank-sim run {file}"
@@ -85,12 +91,23 @@ pub(super) fn design(name: &str, set: &[String]) -> Result<Design, SimFailure> {
         None if name.contains(['.', '/']) => files::read(Path::new(name))?,
         None => return Err(unknown(name)),
     };
-    let mut design = Design::of(name, &text).map_err(SimFailure::usage)?;
+    let beside = files::beside(Path::new(name), files_named(&text))?;
+    let mut design = Design::with_files(name, &text, beside).map_err(SimFailure::usage)?;
     for text in set {
         let setting = FieldSetting::parse(text).map_err(SimFailure::usage)?;
         design = design.crossed_with(&[setting]);
     }
+    take_in(&mut design, name)?;
     Ok(design)
+}
+
+/// Reads the files that settings name, beside the scenario.
+pub(super) fn take_in(design: &mut Design, scenario: &str) -> Result<(), SimFailure> {
+    let names = design.files_set();
+    design
+        .files
+        .extend(files::beside(Path::new(scenario), names)?);
+    Ok(())
 }
 
 fn read(args: &RunArgs) -> Result<Scenario, SimFailure> {
@@ -119,8 +136,6 @@ pub(super) fn manifest(
     took: Duration,
     cost: &PlayCost,
 ) -> serde_json::Value {
-    #[expect(clippy::cast_precision_loss, reason = "a speed to read")]
-    let speed = played.handled as f64 / took.as_secs_f64().max(1e-9);
     json!({
         "kind": "run",
         "command": files::typed(),
@@ -133,8 +148,14 @@ pub(super) fn manifest(
         "events": played.handled,
         "signatures": played.signatures,
         "wall_seconds": took.as_secs_f64(),
-        "events_per_second": speed,
+        "events_per_second": events_per_second(played.handled, took.as_secs_f64()),
         "cost": cost,
         "scenario": scenario.canonical(),
     })
+}
+
+pub(super) fn events_per_second(events: u64, seconds: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a speed to read")]
+    let events = events as f64;
+    events / seconds.max(1e-9)
 }

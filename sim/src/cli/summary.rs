@@ -1,8 +1,9 @@
 //! What came of a run, in a table: a row for each population.
 
 use comfy_table::{CellAlignment, Table, presets};
+use seedbank_sim::measure::Durations;
 use seedbank_sim::play::{PeerRow, PlayOutcome};
-use seedbank_sim::scenario::Scenario;
+use seedbank_sim::scenario::{Population, Scenario};
 use serde::Serialize;
 
 const MIB: f64 = 1_048_576.0;
@@ -16,7 +17,9 @@ pub(super) struct PopulationSummary {
     joined: usize,
     /// Who has everything and came with less.
     done: usize,
-    /// Seconds from coming until done, of those who are done.
+    /// Of those who came first, who are left out of the times below.
+    warm_up: usize,
+    /// Seconds from coming until done; who never was is counted as far as it was seen.
     took_p10: Option<f64>,
     took_median: Option<f64>,
     took_p90: Option<f64>,
@@ -31,20 +34,22 @@ pub(super) struct PopulationSummary {
 
 pub(super) fn of(scenario: &Scenario, played: &PlayOutcome) -> Vec<PopulationSummary> {
     let populations = scenario.populations.iter();
-    let summary = |name: &str| {
+    let summary = |plan: &Population| {
+        let name = plan.name.as_str();
         let rows = played.peers.iter().filter(|row| row.population == name);
         let rows: Vec<&PeerRow> = rows.collect();
-        let took = played.took(name);
+        let took = Durations::of(played, plan);
         #[expect(clippy::cast_precision_loss, reason = "sums to read")]
         let sum = |of: fn(&PeerRow) -> u64| rows.iter().map(|row| of(row)).sum::<u64>() as f64;
         PopulationSummary {
             population: name.to_owned(),
             peers: rows.len(),
             joined: rows.iter().filter(|row| row.joined.is_some()).count(),
-            done: took.len(),
-            took_p10: quantile(&took, 10),
-            took_median: quantile(&took, 50),
-            took_p90: quantile(&took, 90),
+            done: rows.iter().filter(|row| row.done.is_some()).count(),
+            warm_up: took.warm_up,
+            took_p10: took.quantile(0.1),
+            took_median: took.median(),
+            took_p90: took.quantile(0.9),
             uploaded_mib: sum(|row| row.uploaded) / MIB,
             downloaded_mib: sum(|row| row.downloaded) / MIB,
             wasted_mib: sum(|row| row.wasted) / MIB,
@@ -53,18 +58,28 @@ pub(super) fn of(scenario: &Scenario, played: &PlayOutcome) -> Vec<PopulationSum
             boost_refused: rows.iter().find_map(|row| row.boost_refused.clone()),
         }
     };
-    populations.map(|plan| summary(&plan.name)).collect()
+    populations.map(summary).collect()
 }
 
-/// Median of the seconds that those of a population took who are done.
-pub(super) fn median(played: &PlayOutcome, population: &str) -> Option<f64> {
-    quantile(&played.took(population), 50)
-}
-
-/// The smallest of the sorted numbers that so many percent are not above.
-fn quantile(sorted: &[f64], percent: usize) -> Option<f64> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
+/// What is left out of the times, and whom they count; nothing if it goes without saying.
+pub(super) fn notes(summaries: &[PopulationSummary]) -> Vec<String> {
+    let cut = summaries.iter().filter(|row| row.warm_up > 0).map(|row| {
+        format!(
+            "{}: the first {} of {} who came are left out of the times, as warm-up (MSER-5 on the \
+             time until done, in order of arrival)",
+            row.population, row.warm_up, row.joined
+        )
+    });
+    let wanted = |row: &&PopulationSummary| row.took_p10.is_some() && row.done < row.joined;
+    let never = summaries.iter().filter(wanted).map(|row| {
+        format!(
+            "{}: {} of {} who came were not done; they count as far as they were seen",
+            row.population,
+            row.joined - row.done,
+            row.joined
+        )
+    });
+    cut.chain(never).collect()
 }
 
 pub(super) fn table(summaries: &[PopulationSummary]) -> String {
@@ -103,18 +118,4 @@ pub(super) fn table(summaries: &[PopulationSummary]) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_of_the_numbers_that_are_there() {
-        let numbers = [1.0, 2.0, 3.0, 4.0];
-        assert_eq!(quantile(&numbers, 50), Some(2.0));
-        assert_eq!(quantile(&numbers, 90), Some(4.0));
-        assert_eq!(quantile(&numbers, 10), Some(1.0));
-        assert_eq!(quantile(&[], 50), None);
-    }
 }

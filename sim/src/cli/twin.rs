@@ -10,10 +10,13 @@ use seedbank_sim::twin::{Fate, MEASURES, TwinDifference};
 
 use super::args::CompareArgs;
 use super::progress::SweepProgress;
-use super::{SimFailure, play, say, workers};
+use super::{SimFailure, attempt, play, say, workers};
 
 /// Differences below this are of rounding.
 const NOTHING: f64 = 5e-7;
+
+/// The fates of every population in a run; or why it failed.
+type Fates = Result<Vec<Fate>, String>;
 
 pub(super) fn run(args: &CompareArgs, population: &str) -> Result<(), SimFailure> {
     let mut design = play::design(&args.scenario, &args.set)?;
@@ -37,7 +40,8 @@ pub(super) fn run(args: &CompareArgs, population: &str) -> Result<(), SimFailure
     let common = design.variants[0].clone();
     design.variants = vec![[common.clone(), vec![honest]].concat(), common];
     let names: Vec<String> = known.iter().map(|plan| plan.name.clone()).collect();
-    let [twin, as_written] = play_both(&design, &names, args)?;
+    let done = play_both(&design, &names, args)?;
+    let [twin, as_written] = by_population(&done, names.len());
     say(format_args!(
         "{}: {population} as written against {population} honest, {} seeds, means ± 95 %",
         written.scenario.run.name, args.seeds
@@ -51,6 +55,8 @@ pub(super) fn run(args: &CompareArgs, population: &str) -> Result<(), SimFailure
         add(&mut table, name, [&twin[other], &as_written[other]]);
     }
     say(table);
+    let failures = attempt::failures(["honest", "as written"], &done);
+    failures.iter().for_each(say);
     Ok(())
 }
 
@@ -59,23 +65,33 @@ fn play_both(
     design: &Design,
     names: &[String],
     args: &CompareArgs,
-) -> Result<[Vec<Vec<Fate>>; 2], SimFailure> {
+) -> Result<[Vec<Fates>; 2], SimFailure> {
     let runs = design.runs().map_err(SimFailure::usage)?;
-    let slots: Vec<Mutex<Vec<Fate>>> = runs.iter().map(|_| Mutex::default()).collect();
+    let slots = runs.iter().map(|_| Mutex::new(Err(String::new())));
+    let slots: Vec<Mutex<Fates>> = slots.collect();
     let progress = SweepProgress::new(runs.len(), false, args.quiet);
     workers::each(&runs, workers::jobs(args.jobs), &progress, |place, run| {
-        let fates = fates_of(&run.scenario, names);
+        let fates = attempt::play(&run.scenario, |scenario| fates_of(scenario, names));
+        let is_ok = fates.is_ok();
         *slots[place].lock().expect("one worker has it") = fates;
-        Ok(true)
+        Ok(is_ok)
     })?;
     let fates = slots.into_iter().map(|slot| slot.into_inner());
-    let fates: Vec<Vec<Fate>> = fates.map(|one| one.expect("nobody panicked")).collect();
-    let (twin, written) = fates.split_at(design.seeds.len());
-    let by_population = |runs: &[Vec<Fate>]| {
+    let mut twin: Vec<Fates> = fates.map(|one| one.expect("nobody panicked")).collect();
+    let written = twin.split_off(design.seeds.len());
+    Ok([twin, written])
+}
+
+/// The same by population, of those seeds under which neither run failed.
+fn by_population(done: &[Vec<Fates>; 2], count: usize) -> [Vec<Vec<Fate>>; 2] {
+    let [twin, written] = done;
+    let both = twin.iter().zip(written);
+    let whole = both.filter_map(|(a, b)| a.as_ref().ok().zip(b.as_ref().ok()));
+    let (twin, written): (Vec<&Vec<Fate>>, Vec<&Vec<Fate>>) = whole.unzip();
+    [twin, written].map(|runs| {
         let of = |place: usize| runs.iter().map(|run| run[place]).collect();
-        (0..names.len()).map(of).collect()
-    };
-    Ok([by_population(twin), by_population(written)])
+        (0..count).map(of).collect()
+    })
 }
 
 fn fates_of(scenario: &Scenario, names: &[String]) -> Vec<Fate> {
@@ -135,5 +151,29 @@ fn add(table: &mut Table, name: &str, [honest, strategic]: [&Vec<Fate>; 2]) {
                 false => String::new(),
             },
         ]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_under_which_a_run_failed_is_left_out_of_both() {
+        let fate = |sent: f64| Fate {
+            took: None,
+            done: None,
+            free: 0.0,
+            sent,
+            vain: 0.0,
+            unpaid: 0.0,
+            credit: 0.0,
+        };
+        let done = [
+            vec![Ok(vec![fate(1.0)]), Ok(vec![fate(2.0)])],
+            vec![Err("it went wrong".to_owned()), Ok(vec![fate(3.0)])],
+        ];
+        let [honest, strategic] = by_population(&done, 1);
+        assert_eq!([&honest[0], &strategic[0]], [&[fate(2.0)], &[fate(3.0)]]);
     }
 }

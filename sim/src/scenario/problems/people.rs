@@ -226,6 +226,11 @@ impl Population {
         self.boost = boost.or(self.boost);
     }
 
+    /// Whether it comes for something; otherwise it is of seeds.
+    pub fn wants(&self) -> bool {
+        self.has.0 < 100
+    }
+
     /// Whether it comes one by one without end in sight: what is measured of it depends on how it
     /// began.
     pub fn is_open(&self) -> bool {
