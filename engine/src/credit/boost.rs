@@ -29,10 +29,12 @@ use seedbank_ledger::signed::lock::LockId;
 use seedbank_ledger::tally::TallyRow;
 use seedbank_ledger::{Bytes, Duration, Instant, MicroCredits, NodeId, Rate, UnixTime};
 
+pub use bid::{BidSight, Bidder, Pauses};
 pub use book::{Ending, OwnLock};
 pub use order::{
     BoostEstimate, BoostOrder, BoostQuote, BoostReport, BoostState, BoostView, PayeeView,
 };
+pub use payee::Reserve;
 pub use waiting::WaitReason;
 
 use crate::credit::event::CreditEvent;
@@ -41,7 +43,6 @@ use crate::credit::policy::{CreditError, CreditPolicy, check_request_id};
 use crate::credit::receipts::limits::Window;
 use crate::credit::wallet::Purse;
 use crate::units::{PeerIndex, TorrentId};
-use bid::{Bidder, Pauses};
 use book::Book;
 use config::{ACTIVE_MAX, ENDED_MAX, TIME_TO_LIVE_SECS_MAX};
 use day::Day;

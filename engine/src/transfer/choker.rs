@@ -22,7 +22,7 @@ pub use candidate::Candidate;
 pub use policy::{PaidRule, SlotPolicy};
 pub use rank::{RankRow, RankScratch, RankTerms, Ranking, rank, rank_into};
 pub use ranker::{RankChoice, Ranker, WEIGHT_MAX};
-pub use seats::{Loss, SeatPlan, SeatRow, SeatTerms, Seats};
+pub use seats::{Loss, RoundTerms, SeatPlan, SeatRecord, SeatRow, SeatTerms, Seats, plan_seats};
 
 /// Time between two rounds.
 pub const ROUND: Duration = Duration::from_secs(10);
@@ -205,6 +205,26 @@ impl Choke {
     /// Whether it is unchoked.
     pub const fn is_unchoked(&self) -> bool {
         matches!(self, Self::Unchoked { .. })
+    }
+
+    /// What it is once this was decided: unchoked in a class, or choked.
+    #[must_use]
+    pub const fn becomes(self, class: Option<Class>, now: Instant) -> Self {
+        match (self, class) {
+            (Self::Choked { .. }, None) => self,
+            (Self::Choked { .. }, Some(class)) => Self::Unchoked {
+                since: now,
+                class,
+                class_since: now,
+            },
+            (Self::Unchoked { .. }, None) => Self::Choked { since: Some(now) },
+            (Self::Unchoked { class: old, .. }, Some(class)) if old as u8 == class as u8 => self,
+            (Self::Unchoked { since, .. }, Some(class)) => Self::Unchoked {
+                since,
+                class,
+                class_since: now,
+            },
+        }
     }
 
     /// Unchoked less than [`DWELL`] ago: it must not be choked yet.
@@ -469,38 +489,14 @@ impl Choker {
     }
 
     fn plan_seats(&mut self, rows: &[RankRow], is_round: bool, now: Instant) -> SeatPlan {
-        let is_open = |row: &&RankRow| {
-            let candidate = &row.candidate;
-            candidate.refusal().is_none() && !candidate.is_payer(&self.policy)
-        };
-        let for_sale = self.policy.for_sale(rows.iter().filter(is_open).count());
-        // A round gives every slot anew but those within dwell and the seats themselves.
-        let stays = |row: &RankRow| {
-            let holds = row.choke.holds(now) && row.candidate.torrent_active;
-            let is_kept = holds || self.seats.holds(row.candidate.peer);
-            row.choke.is_unchoked() && (is_kept || !is_round)
-        };
-        let seat_row = |row: &RankRow| SeatRow {
-            candidate: row.candidate,
-            pays: row.candidate.refusal().is_none() && row.candidate.is_payer(&self.policy),
-            has_slot: stays(row),
-            waiting_since: row.waiting_since(),
-        };
-        let rows: Vec<SeatRow> = rows.iter().map(seat_row).collect();
-        let taken = match is_round {
-            true => rows.iter().filter(|row| row.has_slot).count(),
-            false => self.unchoked_count(),
-        };
-        let mut terms = SeatTerms {
-            for_sale,
-            room: 0,
-            is_round,
+        let terms = RoundTerms {
+            policy: &self.policy,
             paid_rate: self.paid_rate,
+            unchoked: self.unchoked_count(),
+            is_round,
+            now,
         };
-        // Between rounds somebody who pays may exceed the slots by one.
-        let over = if is_round { terms.beyond_max() } else { 1 };
-        terms.room = self.policy.slots.saturating_add(over).saturating_sub(taken);
-        self.seats.decide(&rows, &terms, now)
+        plan_seats(&mut self.seats, rows, &terms)
     }
 
     fn row(&self, candidate: &Candidate) -> RankRow {
@@ -521,21 +517,7 @@ impl Choker {
         now: Instant,
     ) -> Option<ChokeChange> {
         let choke = before.map_or(Choke::Choked { since: None }, |before| before.choke);
-        let next = match (choke, decision.class) {
-            (Choke::Choked { .. }, None) => choke,
-            (Choke::Choked { .. }, Some(class)) => Choke::Unchoked {
-                since: now,
-                class,
-                class_since: now,
-            },
-            (Choke::Unchoked { .. }, None) => Choke::Choked { since: Some(now) },
-            (Choke::Unchoked { class: old, .. }, Some(class)) if old == class => choke,
-            (Choke::Unchoked { since, .. }, Some(class)) => Choke::Unchoked {
-                since,
-                class,
-                class_since: now,
-            },
-        };
+        let next = choke.becomes(decision.class, now);
         self.peers.insert(
             decision.peer,
             PeerState {

@@ -5,6 +5,7 @@
 //! by weight, and so do the peers inside a class, both work-conserving (start-time fair queueing:
 //! Goyal, Vin and Cheng, SIGCOMM 1996). Who is unchoked at all is decided in `choker.rs`.
 
+mod split;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use seedbank_ledger::{Duration, Instant};
 
 use crate::units::{BLOCK_LEN, TorrentId};
 
+pub use split::{ByClass, ClassShares};
 pub use upload::{HeldBack, UploadPeer, UploadQueue, UploadSide};
 
 /// How much of a second's worth may be saved up while nobody takes anything.

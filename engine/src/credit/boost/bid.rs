@@ -14,7 +14,7 @@ const STEP_PARTS: u64 = 10;
 
 /// The bid on one connection. It lives from the first bid to the last.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bidder {
+pub struct Bidder {
     rate: Rate,
     /// What it should be; said at most once a second.
     wanted: Rate,
@@ -38,47 +38,53 @@ enum BidStep {
 
 /// What a bid depends on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BidSight {
-    pub(super) now: Instant,
+pub struct BidSight {
+    /// The driver's clock.
+    pub now: Instant,
     /// Time between two rounds of a choker.
-    pub(super) choke_round: Duration,
-    pub(super) payee: NodeId,
+    pub choke_round: Duration,
+    /// Whom it is for.
+    pub payee: NodeId,
     /// Least the payee takes.
-    pub(super) min: Rate,
+    pub min: Rate,
     /// Most the boost bids.
-    pub(super) cap: Rate,
+    pub cap: Rate,
     /// The lowest bid at which another payee serves us; `None` if none does.
-    pub(super) rival: Option<Rate>,
-    pub(super) choking: bool,
+    pub rival: Option<Rate>,
+    /// The payee chokes us.
+    pub choking: bool,
     /// We have a paid seat there: only then does a cut try anything.
-    pub(super) seated: bool,
+    pub seated: bool,
     /// All payees together give less than wanted.
-    pub(super) too_slow: bool,
+    pub too_slow: bool,
 }
 
 /// Payees that get no raise, and until when.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pauses(BTreeMap<NodeId, Instant>);
+pub struct Pauses(BTreeMap<NodeId, Instant>);
 
 impl Pauses {
-    pub(super) fn set(&mut self, payee: NodeId, until: Instant, bound: usize) {
+    /// Begins a pause, unless so many are remembered.
+    pub fn set(&mut self, payee: NodeId, until: Instant, bound: usize) {
         if self.0.len() < bound || self.0.contains_key(&payee) {
             self.0.insert(payee, until);
         }
     }
 
-    pub(super) fn holds(&self, payee: &NodeId, now: Instant) -> bool {
+    /// Whether a payee's pause is not over.
+    pub fn holds(&self, payee: &NodeId, now: Instant) -> bool {
         self.0.get(payee).is_some_and(|until| now < *until)
     }
 
-    pub(super) fn tend(&mut self, now: Instant) {
+    /// Forgets what is over.
+    pub fn tend(&mut self, now: Instant) {
         self.0.retain(|_, until| now < *until);
     }
 }
 
 impl Bidder {
     /// Starts at the least the payee takes.
-    pub(super) fn new(sight: &BidSight) -> Self {
+    pub fn new(sight: &BidSight) -> Self {
         let rate = sight.min.max(Rate::new(1)).min(sight.cap);
         Self {
             rate,
@@ -94,12 +100,13 @@ impl Bidder {
         }
     }
 
-    pub(super) fn rate(&self) -> Rate {
+    /// The bid in force.
+    pub fn rate(&self) -> Rate {
         self.rate
     }
 
     /// The next bid, if it is another one.
-    pub(super) fn step(&mut self, sight: &BidSight, pauses: &mut Pauses) -> Option<Rate> {
+    pub fn step(&mut self, sight: &BidSight, pauses: &mut Pauses) -> Option<Rate> {
         let now = sight.now;
         if sight.choking && !self.choked {
             self.regret(sight, pauses);

@@ -81,28 +81,49 @@ pub(super) fn is_eligible(payee: &PayeeSight, boost: &Boost) -> bool {
     payee.has_missing && payee.rate_min <= boost.order.bid
 }
 
-/// The exposure it allows us at this bid, by our own reckoning of P1: what it says counts for
-/// nothing, for this decides how much credit is locked. What it costs never falls as a bid rises,
-/// so that at the highest bid it covers what the payee requires at any lower one (P5).
-pub(super) fn window_of(bid: Rate, payee: &PayeeSight) -> Bytes {
-    let window = Window::V1.of(payee.piece_len, history(payee.paid, bid));
-    window.min(WINDOW_MAX).max(DUST)
+/// What one reserves at a payee at this bid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserve {
+    bid: Rate,
+    window: Bytes,
 }
 
-/// The least a new lock for this payee holds: one window, by our own reckoning.
+impl Reserve {
+    /// For a payee with whom the longest piece shared has this length, and who was paid so much.
+    ///
+    /// The exposure it allows us is reckoned by P1: what it says counts for nothing, for this
+    /// decides how much credit is locked. What it costs never falls as a bid rises, so that at the
+    /// highest bid it covers what the payee requires at any lower one (P5).
+    pub fn new(bid: Rate, piece_len: Bytes, paid: MicroCredits) -> Self {
+        let window = Window::V1.of(piece_len, history(paid, bid));
+        let window = window.min(WINDOW_MAX).max(DUST);
+        Self { bid, window }
+    }
+
+    /// The least a new lock holds: one window.
+    pub fn least(&self) -> MicroCredits {
+        cost(self.bid, self.window)
+    }
+
+    /// The least it holds if the budget allows.
+    pub fn first(&self) -> MicroCredits {
+        let bytes = self.window.get().saturating_mul(LOCK_WINDOWS);
+        cost(self.bid, Bytes::new(bytes))
+    }
+
+    /// What one likes to have reserved while so many bytes are missing.
+    pub fn wanted(&self, left: Bytes) -> MicroCredits {
+        cost(self.bid, LOCK_BYTES.min(left)).max(self.first())
+    }
+}
+
+/// The least a new lock for this payee holds.
 pub(super) fn least(bid: Rate, payee: &PayeeSight) -> MicroCredits {
-    cost(bid, window_of(bid, payee))
+    reserve(bid, payee).least()
 }
 
-/// The least it holds if the budget allows.
-pub(super) fn first(bid: Rate, payee: &PayeeSight) -> MicroCredits {
-    let bytes = window_of(bid, payee).get().saturating_mul(LOCK_WINDOWS);
-    cost(bid, Bytes::new(bytes))
-}
-
-/// What a boost likes to have reserved at one payee.
-pub(super) fn chunk(bid: Rate, left: Bytes, floor: MicroCredits) -> MicroCredits {
-    cost(bid, LOCK_BYTES.min(left)).max(floor)
+pub(super) fn reserve(bid: Rate, payee: &PayeeSight) -> Reserve {
+    Reserve::new(bid, payee.piece_len, payee.paid)
 }
 
 /// Rounded up: enough for every byte.

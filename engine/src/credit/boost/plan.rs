@@ -12,7 +12,7 @@ use super::config::{
     TOP_UP_PARTS, WINDOW_MAX,
 };
 use super::order::BoostState;
-use super::payee::{PayeeSight, chunk, cost, first, is_eligible, least, payees_of};
+use super::payee::{PayeeSight, cost, is_eligible, least, payees_of, reserve};
 use super::row::Boost;
 use super::waiting::BoostFinding;
 use super::watch::{Tiding, Watch};
@@ -320,7 +320,8 @@ impl Boosts {
     ) {
         let boost = &self.book.boosts[&turn.boost];
         let bid = boost.order.bid;
-        let amount = chunk(bid, turn.left, first(bid, payee))
+        let amount = reserve(bid, payee)
+            .wanted(turn.left)
             .min(boost.free())
             .min(means.most(MicroCredits::ZERO));
         let full = boost.pending.len() >= PAYEES_MAX || !boost.may_share(LockId::new(u64::MAX));
@@ -344,7 +345,7 @@ impl Boosts {
         let boost = &self.book.boosts[&turn.boost];
         let bid = boost.order.bid;
         let needed = cost(bid, turn.left);
-        let chunk = chunk(bid, turn.left, first(bid, payee));
+        let chunk = reserve(bid, payee).wanted(turn.left);
         let has = boost.left_on(id);
         let low = has.get() <= chunk.get() / TOP_UP_PARTS && has < needed;
         let mut want = if low {

@@ -3,6 +3,10 @@
 //! A seat is kept by being used: by taking at least a quarter of an equal share, and paying for it.
 //! Bids decide only among those who do both. One place is for trying somebody else.
 
+mod round;
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +14,8 @@ use seedbank_ledger::{Duration, Instant, NodeId, Rate};
 
 use super::Candidate;
 use crate::units::PeerIndex;
+
+pub use round::{RoundTerms, SeatRecord, plan_seats};
 
 /// Time a holder has to show that it uses its seat, and in which nobody outbids it.
 const TRIAL: Duration = Duration::from_secs(10);
@@ -508,6 +514,3 @@ fn proof_of(last: &Candidate, loss: Loss) -> u64 {
         Loss::Left | Loss::Outbid => 0,
     }
 }
-
-#[cfg(test)]
-mod tests;

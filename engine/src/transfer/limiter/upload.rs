@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use seedbank_ledger::{Duration, Instant};
 
-use super::{Bucket, LUMP, Limiter};
+use super::{Bucket, ClassShares, LUMP, Limiter};
 #[cfg(feature = "mutants")]
 use crate::mutants::{self, Mutant};
 use crate::transfer::choker::Class;
@@ -145,9 +145,9 @@ impl UploadQueue {
         } else {
             percent
         };
-        let open_weight = u64::from(percent.clamp(1, 99));
-        self.open.flow.weight = open_weight;
-        self.paid.flow.weight = 100 - open_weight;
+        let shares = ClassShares::new(percent);
+        self.open.flow.weight = shares.weight(UploadSide::Open);
+        self.paid.flow.weight = shares.weight(UploadSide::Paid);
         assert!(self.open.flow.weight > 0, "the open class is never starved");
         assert!(self.paid.flow.weight > 0, "the paid class is never starved");
     }

@@ -499,3 +499,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn seats_that_were_kept_elsewhere_are_decided_about_as_before() {
+    let mut seats = Seats::default();
+    let rows: Vec<SeatRow> = (0..5).map(|peer| working(peer, 10 + peer)).collect();
+    for round in 0..4 {
+        let mut resumed = Seats::resume(seats.records());
+        let plan = seats.decide(&rows[..rows.len() - round], &TERMS, at(10 * round as u64));
+        let again = resumed.decide(&rows[..rows.len() - round], &TERMS, at(10 * round as u64));
+        assert_eq!(plan, again);
+        assert!(!plan.seated.is_empty());
+        assert!(seats.records().eq(resumed.records()));
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rng::Rng;
-use crate::transfer::limiter::BURST;
+use crate::transfer::limiter::{BURST, ByClass};
 use proptest::prelude::*;
 use seedbank_ledger::Duration;
 
@@ -284,5 +284,41 @@ proptest! {
             let bound = u128::from(rate) * u128::from(now.as_nanos()) / 1_000_000_000;
             prop_assert!(u128::from(sent) <= bound + u128::from(burst));
         }
+    }
+}
+
+proptest! {
+    /// The split as a fluid is what blocks come to: both classes are backlogged, or one wants less
+    /// than its share.
+    #[test]
+    fn blocks_are_shared_as_the_fluid_is(
+        percent in 0_u8..=100, open_every in 1_u64..5, paid_every in 1_u64..5,
+    ) {
+        let mut queue = UploadQueue::new(percent);
+        let side_of = |peer: u64| if peer == 0 { UploadSide::Paid } else { UploadSide::Open };
+        for peer in 0..2 {
+            queue.set_peer(PeerIndex(peer), UploadPeer {
+                torrent: TorrentId([1; 20]), side: side_of(peer), weight: 1,
+            });
+        }
+        // A block leaves in every step; a class may want one in so many of them only.
+        let steps = 12_000;
+        let mut sent = [0_u64; 2];
+        let mut due = [0_u64; 2];
+        for step in 0..steps {
+            for (peer, every) in [(0, paid_every), (1, open_every)] {
+                due[peer] += u64::from(step % every == 0);
+                let wanted = (due[peer] > sent[peer]).then_some(BLOCK_LEN);
+                queue.set_wanted(PeerIndex(peer as u64), wanted);
+            }
+            if let Some((peer, _)) = queue.next(Instant::ZERO) {
+                sent[usize::from(peer.0 == 1)] += 1;
+            }
+        }
+        let wanted = ByClass { paid: steps / paid_every, open: steps / open_every };
+        let split = ClassShares::new(percent).split(steps, wanted);
+        prop_assert!(split.paid.abs_diff(sent[0]) <= 150, "{split:?} {sent:?}");
+        prop_assert!(split.open.abs_diff(sent[1]) <= 150, "{split:?} {sent:?}");
+        prop_assert!(split.paid + split.open <= steps);
     }
 }
