@@ -35,6 +35,7 @@ pub use order::{
     BoostEstimate, BoostOrder, BoostQuote, BoostReport, BoostState, BoostView, PayeeView,
 };
 pub use payee::Reserve;
+pub use places::{PayeePlaces, PlaceSight};
 pub use waiting::WaitReason;
 
 use crate::credit::event::CreditEvent;
@@ -47,7 +48,6 @@ use book::Book;
 use config::{ACTIVE_MAX, ENDED_MAX, TIME_TO_LIVE_SECS_MAX};
 use day::Day;
 use payee::{PayeeSight, least, payees_of};
-use places::{PayeeRecord, Place};
 use plan::Means;
 use row::{Boost, Share};
 use waiting::LockNeeds;
@@ -181,19 +181,13 @@ pub struct Boosts {
     /// Locks as the last plan saw them, and when that was.
     locks: BTreeMap<LockId, OwnLock>,
     time: UnixTime,
-    /// Whom each boost funds: at most [`config::PAYEES_MAX`] each.
-    places: BTreeMap<(u64, NodeId), Place>,
+    /// Whom each boost funds.
+    places: PayeePlaces,
     bidders: BTreeMap<PeerIndex, Bidder>,
-    /// How payees did in the places they had.
-    records: BTreeMap<NodeId, PayeeRecord>,
     /// What is said of each active boost.
     watches: BTreeMap<u64, Watch>,
-    /// When each boost last gave a place to somebody who was never tried.
-    rotations: BTreeMap<u64, Instant>,
     /// Payees that get no raise.
     raise_pauses: Pauses,
-    /// Payees that get no new place.
-    place_pauses: Pauses,
     /// Payees for whom a lock could not be had.
     lock_pauses: Pauses,
     /// When a lock may be renewed again.
@@ -403,8 +397,8 @@ impl Boosts {
     pub fn check_invariants(&self) {
         self.book.check_invariants(&self.locks);
         let mut funded: BTreeMap<u64, usize> = BTreeMap::new();
-        for (id, _) in self.places.keys() {
-            *funded.entry(*id).or_default() += 1;
+        for (id, _) in self.places.all() {
+            *funded.entry(id).or_default() += 1;
         }
         for count in funded.values() {
             assert!(*count <= config::PAYEES_MAX, "a boost funds few payees");
@@ -455,7 +449,7 @@ impl Boosts {
         let spent = boost.spent();
         let is_final = boost.is_settled();
         self.watches.remove(&id);
-        self.places.retain(|(boost, _), _| *boost != id);
+        self.places.end(id);
         self.forget_old();
         self.write_rows();
         let event = CreditEvent::BoostEnded {

@@ -1,5 +1,6 @@
 //! A payee as boosts see it, and what one may reserve for it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use seedbank_ledger::{Bytes, MicroCredits, NodeId, Rate};
@@ -32,11 +33,14 @@ pub(super) struct PayeeSight {
 }
 
 impl PayeeSight {
-    /// Smaller is better: seeds first, then by their rate to us, then the order in which we met.
     pub(super) fn rank(&self) -> impl Ord + use<> {
-        let rate = std::cmp::Reverse(self.rate_to_us);
-        (!self.is_seed, rate, self.met)
+        rank(self.is_seed, self.rate_to_us, self.met)
     }
+}
+
+/// Smaller is better: seeds first, then by their rate to us, then the order in which we met.
+pub(super) fn rank(is_seed: bool, rate_to_us: Bytes, met: PeerIndex) -> impl Ord + use<> {
+    (!is_seed, Reverse(rate_to_us), met)
 }
 
 /// Everybody who can be paid for a torrent.

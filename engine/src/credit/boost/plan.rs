@@ -274,7 +274,7 @@ impl Boosts {
         means: &mut Means,
         actions: &mut Vec<Errand>,
     ) {
-        let placed = |payee: &&PayeeSight| self.places.contains_key(&(turn.boost, payee.node_id));
+        let placed = |payee: &&PayeeSight| self.places.has(turn.boost, payee.node_id);
         let mut placed: Vec<&PayeeSight> = turn.payees.values().filter(placed).collect();
         placed.sort_by_key(|payee| payee.rank());
         for payee in placed {
@@ -396,7 +396,7 @@ impl Boosts {
         for lock in open.filter(|lock| lock.ending != Ending::Asked) {
             let (lock_id, payee) = (lock.id(), lock.payee());
             let expired = is_expired(lock, round.time);
-            let placed = self.places.keys().any(|(_, node_id)| *node_id == payee);
+            let placed = self.places.all().any(|(_, node_id)| node_id == payee);
             if !expired && (placed || self.is_pending(payee)) {
                 unwanted.remove(&lock_id);
                 if lock.ending == Ending::Soon {
@@ -481,7 +481,7 @@ impl Boosts {
     /// part of the lock, there must be enough for a whole window, which may be under way already.
     pub(super) fn is_covered(&self, turn: &Turn, row: &PayeeCandidate, round: &Round<'_>) -> bool {
         let boost = &self.book.boosts[&turn.boost];
-        let placed = self.places.contains_key(&(turn.boost, row.node_id));
+        let placed = self.places.has(turn.boost, row.node_id);
         let eligible = turn
             .payees
             .get(&row.node_id)
@@ -526,7 +526,7 @@ impl Boosts {
         let funded = turn
             .payees
             .values()
-            .filter(|payee| self.places.contains_key(&(turn.boost, payee.node_id)));
+            .filter(|payee| self.places.has(turn.boost, payee.node_id));
         let rate = funded.fold(Bytes::ZERO, |sum, payee| {
             sum.saturating_add(payee.rate_to_us)
         });

@@ -414,7 +414,7 @@ impl Boosts {
         };
         let paid: Vec<&PayeeSight> = payees
             .values()
-            .filter(|payee| self.places.contains_key(&(id, payee.node_id)))
+            .filter(|payee| self.places.has(id, payee.node_id))
             .filter(|payee| covered(&payee.node_id))
             .collect();
         if paid.is_empty() {
@@ -446,7 +446,7 @@ impl Boosts {
             return BoostFinding::Waits(WaitReason::SettlementUnreachable);
         }
         let means = self.means(round);
-        let waits = |payee: &&&PayeeSight| !self.place_pauses.holds(&payee.node_id, round.now);
+        let waits = |payee: &&&PayeeSight| !self.places.is_paused(&payee.node_id, round.now);
         if !eligible.iter().any(|payee| waits(&payee)) {
             let payees = count(eligible.len());
             return BoostFinding::Waits(WaitReason::AllSilent { payees });
@@ -460,7 +460,7 @@ impl Boosts {
             return BoostFinding::Waits(WaitReason::DayLimit { max, left });
         }
         let held = eligible.iter().find_map(|payee| {
-            self.places.get(&(id, payee.node_id))?;
+            self.places.get(id, payee.node_id)?;
             let lock = self.live_lock(payee.node_id)?;
             let left = boost.left_on(lock.id());
             (!left.is_zero()).then_some((lock, payee.node_id, left))
@@ -506,7 +506,7 @@ impl Boosts {
         let now = round.now;
         let (mut choking, mut silent, mut serving) = (0_u32, 0_u32, 0_u32);
         for payee in paid {
-            let Some(place) = self.places.get(&(turn.boost, payee.node_id)) else {
+            let Some(place) = self.places.get(turn.boost, payee.node_id) else {
                 continue;
             };
             if payee.choking_us {
