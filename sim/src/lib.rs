@@ -1,6 +1,7 @@
 //! The second driver of engine and ledger: nodes, links and a settlement node under virtual time.
 //!
 //! Start at [`world`], which drives them. [`scenario`] says who is in it and [`play`] runs that;
+//! [`flow`] does for millions of peers, without messages.
 //! [`demo`], [`promise`] and [`spread`] are scenarios of their own. With the feature `lab` there is
 //! also [`cli`], which has files and the wall clock; nothing else here does I/O.
 
@@ -15,6 +16,7 @@ pub mod capacity;
 pub mod cli;
 pub mod demo;
 pub mod design;
+pub mod flow;
 pub mod frame;
 pub mod library;
 pub mod measure;

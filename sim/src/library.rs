@@ -19,6 +19,10 @@ pub const LIBRARY: &[Included] = &[
         text: include_str!("../scenarios/bidders.toml"),
     },
     Included {
+        name: "flow-scale",
+        text: include_str!("../scenarios/flow-scale.toml"),
+    },
+    Included {
         name: "free-riders",
         text: include_str!("../scenarios/free-riders.toml"),
     },

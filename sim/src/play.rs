@@ -9,10 +9,11 @@ mod casting;
 mod happenings;
 mod presence;
 mod progress;
-mod roll;
+pub(crate) mod roll;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod wants;
 
 use std::collections::BTreeMap;
@@ -39,17 +40,18 @@ use roll::Participant;
 
 pub use progress::PlayProgress;
 pub use rows::{FetchRow, PeerRow, SeriesRow};
+pub use tier::{outcome, outcome_unless};
 
 /// What who leaves has to say goodbye: last receipts and announces.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 /// What books have to hear of the last receipts.
 const CLOSING: Duration = Duration::from_secs(5);
 /// Events between two words of how far it is.
 const TOLD_EVERY: u64 = 1 << 15;
 /// The run begins a round after the world: a session that starts then may be anywhere in its round.
-const BEGIN: Instant = Instant::ZERO.after(ROUND);
+pub(crate) const BEGIN: Instant = Instant::ZERO.after(ROUND);
 /// Most micro-credits that are ever granted, whatever a scenario says.
-const SUPPLY_MAX: u64 = 1_000_000_000_000_000_000;
+pub(crate) const SUPPLY_MAX: u64 = 1_000_000_000_000_000_000;
 /// Keys of the settlement node and the issuer, beside those of the peers.
 const SETTLEMENT_KEY: u64 = u64::MAX;
 const ISSUER_KEY: u64 = u64::MAX - 1;
@@ -164,13 +166,7 @@ impl<'a> Play<'a> {
 
     /// Plays it to its end: when nobody is expected and nobody wants anything, or the time is up.
     pub fn run(self) -> PlayOutcome {
-        self.run_watched(|_| ())
-    }
-
-    /// The same, while somebody is told now and then how far it is.
-    pub fn run_watched(self, watch: impl FnMut(&PlayProgress)) -> PlayOutcome {
-        let played = self.go_on(watch, || false);
-        played.expect("nobody stops it").0
+        self.run_to_world().0
     }
 
     /// The same, and the world as it is then, for those who look at its books.
@@ -179,9 +175,14 @@ impl<'a> Play<'a> {
         played.expect("nobody stops it")
     }
 
-    /// The same; `None` if `stop`, which is asked before every event, says so first.
-    pub fn run_unless(self, stop: impl Fn() -> bool) -> Option<PlayOutcome> {
-        let (outcome, _) = self.go_on(|_| (), stop)?;
+    /// The same, while somebody is told now and then how far it is; `None` if `stop`, which is
+    /// asked before every event, says so first.
+    pub fn run_unless(
+        self,
+        watch: impl FnMut(&PlayProgress),
+        stop: impl Fn() -> bool,
+    ) -> Option<PlayOutcome> {
+        let (outcome, _) = self.go_on(watch, stop)?;
         Some(outcome)
     }
 

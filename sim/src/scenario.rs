@@ -33,6 +33,10 @@ pub use table::{CapacityTable, Quantile};
 
 /// Most peers of the block tier.
 pub const PEERS_MAX: u64 = 60_000;
+/// Most peers of the flow tier.
+pub const FLOW_PEERS_MAX: u64 = 4_000_000;
+/// Most threads of a run.
+pub const THREADS_MAX: usize = 64;
 
 /// What a run is a function of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +80,39 @@ pub struct RunPlan {
     pub paranoid: bool,
     /// Time between two rows of a series.
     pub series_every: Time,
+    /// How closely it is looked at.
+    pub tier: Tier,
+    /// How the flow tier shares lines; exactly up to so many peers, if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<SharingRule>,
+    /// How often the flow tier looks, a part of 10 s; the fewer peers the oftener, if it is left
+    /// out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Time>,
+    /// Threads of the flow tier, which change no result.
+    pub threads: usize,
+}
+
+/// How closely a run is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// Every block and message of real sessions.
+    #[default]
+    Block,
+    /// Rates between rounds of the choker.
+    Flow,
+}
+
+/// How the flow tier shares lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SharingRule {
+    /// Exactly: max–min fair.
+    MaxMin,
+    /// Every uplink in equal parts, cut down to what each downlink takes: what a full downlink
+    /// refuses, nobody else gets.
+    OnePass,
 }
 
 /// Who knows whom at the start.
@@ -325,6 +362,10 @@ impl Default for RunPlan {
             real_signatures: false,
             paranoid: false,
             series_every: Time(Duration::from_secs(60)),
+            tier: Tier::default(),
+            sharing: None,
+            step: None,
+            threads: 1,
         }
     }
 }

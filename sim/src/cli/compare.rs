@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use comfy_table::{CellAlignment, Table, presets};
 use seedbank_sim::design::{Design, FieldSetting};
-use seedbank_sim::play::{Play, PlayOutcome};
+use seedbank_sim::play::{PlayOutcome, outcome};
 use seedbank_sim::scenario::Scenario;
 use seedbank_sim::stats::Estimate;
 
@@ -50,8 +50,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
             Some(_) => args.seeds.min(last + u64::from(SEEDS_MIN)),
         };
         design.seeds = (first..=last).collect();
-        let play = |scenario: &Scenario| Play::new(scenario).run();
-        paired.play(&design, jobs, &progress, out.as_ref(), play)?;
+        paired.play(&design, jobs, &progress, out.as_ref(), outcome)?;
     }
     for (name, label) in ["A", "B"].iter().zip(design.labels()) {
         say(format_args!("{name}: {label}"));

@@ -15,7 +15,7 @@ use super::sweep::{self, KeptRun};
 use super::{SimFailure, play, workers};
 use crate::design::{Design, PlannedRun};
 use crate::frame::Frame;
-use crate::play::{Play, PlayOutcome};
+use crate::play::{PlayOutcome, outcome_unless};
 use crate::scenario::Scenario;
 
 /// A scenario that comes with the simulator, or a file's, as written.
@@ -28,7 +28,7 @@ pub fn find(name: &str) -> Result<Design, SimFailure> {
 
 /// Plays a scenario: what came of it, and its manifest as JSON. `None` if it was stopped.
 ///
-/// Every front comes through here, also for a tier to come.
+/// Every front comes through here, whichever the tier.
 pub fn play_until(scenario: &Scenario, stop: &AtomicBool) -> Option<(PlayOutcome, String)> {
     let (begin, cpu) = (WallClock::start(), CpuClock::start());
     let played = play_unless(scenario, stop)?;
@@ -38,7 +38,7 @@ pub fn play_until(scenario: &Scenario, stop: &AtomicBool) -> Option<(PlayOutcome
 }
 
 fn play_unless(scenario: &Scenario, stop: &AtomicBool) -> Option<PlayOutcome> {
-    Play::new(scenario).run_unless(|| stop.load(Ordering::Relaxed))
+    outcome_unless(scenario, |_| (), || stop.load(Ordering::Relaxed))
 }
 
 /// A design that is being run, and what came of its runs so far.
@@ -157,6 +157,7 @@ impl Sweep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::play::Play;
 
     const SMALL: &str = "[[torrent]]\nlength = \"1MiB\"\npiece = \"64KiB\"\n\
         [[population]]\nname = \"seeder\"\ncount = 1\nhas = \"100%\"\n\

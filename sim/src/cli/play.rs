@@ -6,7 +6,7 @@ use std::time::Duration;
 use seedbank_sim::demo::seconds;
 use seedbank_sim::design::{Design, FieldSetting, files_named};
 use seedbank_sim::library::{LIBRARY, TEMPLATE};
-use seedbank_sim::play::{Play, PlayOutcome};
+use seedbank_sim::play::{PlayOutcome, outcome_unless};
 use seedbank_sim::scenario::Scenario;
 use serde_json::json;
 
@@ -24,7 +24,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
         .transpose()?;
     let (begin, cpu) = (files::WallClock::start(), CpuClock::start());
     let mut progress = RunProgress::new(args.quiet);
-    let played = Play::new(&scenario).run_watched(|so_far| progress.show(so_far));
+    let played = outcome_unless(&scenario, |so_far| progress.show(so_far), || false);
+    let played = played.expect("nobody stops it");
     progress.end();
     let took = begin.elapsed();
     let cost = PlayCost::of(&played, &cpu);

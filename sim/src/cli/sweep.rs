@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use seedbank_sim::design::{Design, FieldSetting, PlannedRun};
-use seedbank_sim::play::Play;
+use seedbank_sim::play::outcome;
 
 use super::args::SweepArgs;
 use super::files::OutFolder;
@@ -200,7 +200,7 @@ fn play_all(
     let progress = SweepProgress::new(todo.len(), precision.is_some(), args.quiet);
     let play_some = |todo: &[&PlannedRun]| {
         workers::each(todo, workers::jobs(args.jobs), &progress, |_, run| {
-            let kept = play_one(design, run, |scenario| Some(Play::new(scenario).run()));
+            let kept = play_one(design, run, |scenario| Some(outcome(scenario)));
             let kept = kept.expect("nobody stops it");
             kept.put(out)?;
             Ok(kept.error.is_none())

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use comfy_table::{CellAlignment, Table, presets};
 use seedbank_sim::design::{Design, FieldSetting};
-use seedbank_sim::play::Play;
+use seedbank_sim::play::outcome;
 use seedbank_sim::scenario::{Scenario, StrategyPlan};
 use seedbank_sim::twin::{Fate, MEASURES, TwinDifference};
 
@@ -95,7 +95,7 @@ fn by_population(done: &[Vec<Fates>; 2], count: usize) -> [Vec<Vec<Fate>>; 2] {
 }
 
 fn fates_of(scenario: &Scenario, names: &[String]) -> Vec<Fate> {
-    let played = Play::new(scenario).run();
+    let played = outcome(scenario);
     let of = |name: &String| Fate::of(scenario, &played, name);
     names.iter().map(of).collect()
 }

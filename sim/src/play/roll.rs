@@ -146,7 +146,7 @@ pub(super) fn seed_of(population: &Population, who: [u64; 3], streams: Streams) 
 }
 
 /// The same for how far it is into its round as it starts.
-fn phase_of(population: &Population, who: [u64; 3], streams: Streams) -> Duration {
+pub(crate) fn phase_of(population: &Population, who: [u64; 3], streams: Streams) -> Duration {
     let mut rng = streams.draw(Purpose::Phase, &population.name, number_of(who));
     Duration::from_nanos(rng.below(ROUND.as_nanos()))
 }
@@ -167,7 +167,11 @@ fn neighbour(ip: IpAddr, place: u64) -> IpAddr {
     }
 }
 
-fn arrivals_of(scenario: &Scenario, population: &Population, streams: Streams) -> Vec<Instant> {
+pub(crate) fn arrivals_of(
+    scenario: &Scenario,
+    population: &Population,
+    streams: Streams,
+) -> Vec<Instant> {
     let count = population.count;
     let draw = |index| streams.draw(Purpose::Arrival, &population.name, index);
     let from = |at: Duration| BEGIN.after(at);
@@ -205,7 +209,7 @@ fn arrivals_of(scenario: &Scenario, population: &Population, streams: Streams) -
     }
 }
 
-fn link_of(population: &Population, index: u64, streams: Streams) -> LinkConfig {
+pub(crate) fn link_of(population: &Population, index: u64, streams: Streams) -> LinkConfig {
     let plan = &population.line;
     let draw = |purpose| streams.draw(purpose, &population.name, index);
     let drawn = plan

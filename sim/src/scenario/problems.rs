@@ -1,7 +1,8 @@
 //! What is wrong with a scenario: the file, the line, and the word that was meant. `people` is what
-//! can be wrong with populations and with what happens to them.
+//! can be wrong with populations and with what happens to them, `tier` what a tier does not play.
 
 pub(super) mod people;
+mod tier;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +14,7 @@ use seedbank_engine::units::{BLOCK_LEN, Geometry};
 use seedbank_ledger::Duration;
 use toml::Value;
 
-use super::{PEERS_MAX, Scenario};
+use super::Scenario;
 
 /// Least time between two rows of a series.
 const SERIES_EVERY_MIN: Duration = Duration::from_millis(100);
@@ -238,6 +239,7 @@ impl Scenario {
                 });
                 wrong.next()
             })
+            .or_else(|| self.problem_of_tier())
     }
 
     fn problem_of_run(&self) -> Option<String> {
@@ -259,9 +261,8 @@ impl Scenario {
             Some(format!("two torrents are called {name:?}"))
         } else if self.peer_count() == 0 {
             Some("nobody is there".to_owned())
-        } else if self.peer_count() > PEERS_MAX {
-            let count = self.peer_count();
-            Some(format!("{count} peers: the block tier takes {PEERS_MAX}"))
+        } else if let Some(problem) = self.problem_of_size() {
+            Some(problem)
         } else if self.run.series_every.0 < SERIES_EVERY_MIN {
             Some("series_every: at least 100ms between two rows".to_owned())
         } else if self.run.duration.0 > DURATION_MAX {

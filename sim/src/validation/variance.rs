@@ -4,7 +4,7 @@
 use super::RowForm;
 use crate::design::{Design, FieldSetting};
 use crate::library::Included;
-use crate::play::{PeerRow, Play};
+use crate::play::{PeerRow, outcome};
 use crate::scenario::Scenario;
 use crate::scenario::written::Size;
 use crate::stats::{Estimate, float};
@@ -67,7 +67,7 @@ pub fn of(
 
 /// Mean seconds of all who are done.
 fn mean_time(scenario: &Scenario) -> f64 {
-    let played = Play::new(scenario).run();
+    let played = outcome(scenario);
     let took: Vec<f64> = played.peers.iter().filter_map(PeerRow::took).collect();
     took.iter().sum::<f64>() / float(took.len())
 }

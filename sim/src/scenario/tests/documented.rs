@@ -35,6 +35,9 @@ fn vocabulary() -> BTreeSet<String> {
         ask(format!("{table}\nwrong = 1\n"));
     }
     ask("[network]\npaid_rule = \"wrong\"\n".to_owned());
+    for key in ["tier", "sharing"] {
+        ask(format!("[run]\n{key} = \"wrong\"\n"));
+    }
     ask(of("line = { wrong = 1 }"));
     ask(of("line = { profile = \"wrong\" }"));
     ask(of("demand = [{ wrong = 1 }]"));
@@ -98,6 +101,8 @@ fn every_key_is_set_in_the_scenario_that_sets_all() {
         "legout2007",
         "bindal2006",
         "modern",
+        "flow",
+        "max-min",
     ];
     let missing: Vec<String> = vocabulary()
         .into_iter()
