@@ -205,7 +205,6 @@ fn tolerance(tolerance: Tolerance) -> String {
         Tolerance::Absolute(most) => format!("±{most:.4}"),
         Tolerance::Percent(most) => format!("±{most} %"),
         Tolerance::AtLeast(factor) => format!("1 to {factor:.2} times"),
-        Tolerance::Pending => "–".to_owned(),
     }
 }
 
@@ -214,7 +213,6 @@ fn verdict(row: &ValidationRow) -> &'static str {
         RowVerdict::Holds => "holds",
         RowVerdict::Differs => "differs",
         RowVerdict::Red => "RED",
-        RowVerdict::Pending => "pending",
     }
 }
 

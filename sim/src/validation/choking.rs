@@ -5,6 +5,7 @@ use seedbank_engine::transfer::choker::Reason;
 
 use super::row::ran;
 use super::{RowForm, Tolerance, ValidationRow};
+use crate::flow::FlowPlay;
 use crate::play::{PeerRow, Play, PlayOutcome};
 use crate::scenario::Scenario;
 use crate::stats::whole;
@@ -54,8 +55,34 @@ pub(super) fn free_riders(form: RowForm) -> Vec<ValidationRow> {
     let slots =
         ValidationRow::production("11b", "regular slots that free riders hold", ran(&counts))
             .pair(0.0, whole(regular));
-    let flow = ValidationRow::pending("11c", "the same in the flow tier", "needs the flow tier");
+    let flow = free_riders_as_flows(settings, &row.measured);
     vec![row, slots, flow]
+}
+
+/// Row 11 in the flow tier, where it should come to what the block tier measures.
+fn free_riders_as_flows(settings: &[(u32, u32)], of_blocks: &[f64]) -> ValidationRow {
+    let (mut rounds, mut pairs) = (0, Vec::new());
+    for ((slots, riders), expected) in settings.iter().zip(of_blocks) {
+        let [start, end] = COUNTED.map(|until| {
+            let text = leechers(*slots, *riders, until);
+            let text = text.replace("[run]\n", "[run]\ntier = \"flow\"\n");
+            let scenario = Scenario::parse("validation", &text).expect("a sound scenario");
+            let (played, size) = FlowPlay::new(&scenario).run_measured();
+            rounds += size.rounds;
+            ["contributors", "riders"].map(|name| received(&played, name))
+        });
+        let [given, taken] = [end[0] - start[0], end[1] - start[1]];
+        pairs.push((*expected, given / taken));
+    }
+    let row = ValidationRow::production(
+        "11c",
+        "11a in the flow tier, as in the block tier",
+        [("rounds", rounds)],
+    );
+    let row = pairs.into_iter().fold(row, |row, (expected, measured)| {
+        row.pair(expected, measured)
+    });
+    row.within(Tolerance::Percent(25.0))
 }
 
 /// What row 11 measured when this was written, in short and in full.

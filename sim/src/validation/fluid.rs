@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use seedbank_engine::rng::Rng;
 
 use super::{RowForm, Tolerance, ValidationRow};
-use crate::stats::float;
+use crate::flow::FlowPlay;
+use crate::scenario::Scenario;
+use crate::stats::{float, whole};
 use crate::streams::{exponential, unit};
 
 /// Files per second that a peer sends and receives, and aborts of a downloader per second.
@@ -79,8 +81,7 @@ pub(super) fn steady_state(form: RowForm) -> Vec<ValidationRow> {
         "the published 333.3 and 375.0 s are for exponential sizes: one size and \
                             aborts give (1 − e^(−θT))/θ, T what nobody aborts takes",
     );
-    let flow = ValidationRow::pending("7e", "the same in the flow tier", "needs the flow tier");
-    vec![times, counts, spread, fixed, flow]
+    vec![times, counts, spread, fixed, as_flows(form)]
 }
 
 /// Row 8: time in the system does not depend on how many arrive.
@@ -98,8 +99,78 @@ pub(super) fn any_load(form: RowForm) -> Vec<ValidationRow> {
         };
         row.pair(375.0, field.play(1e5).downloaders / arrivals)
     });
-    let flow = ValidationRow::pending("8b", "the same in the flow tier", "needs the flow tier");
-    vec![row.within(Tolerance::Percent(3.0)), flow]
+    vec![row.within(Tolerance::Percent(3.0)), loads_as_flows(form)]
+}
+
+/// Row 7d in the flow tier, whose files are of one size.
+fn as_flows(form: RowForm) -> ValidationRow {
+    let (arrivals, lasts) = match form {
+        RowForm::Short => (0.4, 10_000.0),
+        RowForm::Full => (4.0, 10_000.0),
+    };
+    let mut rounds = 0;
+    let mut pairs = Vec::new();
+    for (leaving, expected) in [(0.001, 393.5), (0.005, 482.5)] {
+        let (time, ranked) = time_as_flows(arrivals, leaving, lasts);
+        rounds += ranked;
+        pairs.push((expected, time));
+    }
+    let row = ValidationRow::production("7e", "7d in the flow tier (s)", [("rounds", rounds)]);
+    let row = pairs.into_iter().fold(row, |row, (expected, measured)| {
+        row.pair(expected, measured)
+    });
+    row.within(Tolerance::Percent(5.0))
+}
+
+/// Row 8 in the flow tier.
+fn loads_as_flows(form: RowForm) -> ValidationRow {
+    let loads: &[f64] = match form {
+        RowForm::Short => &[0.4, 0.8],
+        RowForm::Full => &[0.4, 4.0, 12.0],
+    };
+    let mut rounds = 0;
+    let mut pairs = Vec::new();
+    for arrivals in loads {
+        let (time, ranked) = time_as_flows(*arrivals, 0.005, 5_000.0);
+        rounds += ranked;
+        pairs.push((482.5, time));
+    }
+    let row = ValidationRow::production(
+        "8b",
+        "8a in the flow tier, 7d's files (s)",
+        [("rounds", rounds)],
+    );
+    let row = pairs.into_iter().fold(row, |row, (expected, measured)| {
+        row.pair(expected, measured)
+    });
+    row.within(Tolerance::Percent(5.0))
+}
+
+/// Mean time in the system after the warm-up, by Little's law, and rounds of chokers. A file is
+/// 256 MiB.
+fn time_as_flows(arrivals: f64, leaving: f64, lasts: f64) -> (f64, u64) {
+    let count = arrivals * (WARM_UP + lasts);
+    let text = format!(
+        "[run]\ntier = \"flow\"\nstep = \"10s\"\nduration = \"{}s\"\nseries_every = \"10s\"\n\
+         [overlay]\nkind = \"degree\"\ndegree = 15\n\
+         [[torrent]]\nlength = \"256MiB\"\npiece = \"256KiB\"\n\
+         [[population]]\nname = \"seeder\"\ncount = 1\nhas = \"100%\"\n\
+         line = {{ uplink = \"335544B/s\" }}\n\
+         [[population]]\nname = \"peers\"\ncount = {count}\n\
+         line = {{ uplink = \"335544B/s\", downlink = \"536871B/s\" }}\n\
+         arrivals = {{ kind = \"poisson\", every = \"{}ms\" }}\n\
+         patience = \"exp({}s)\"\nseeding = {{ kind = \"for\", time = \"exp({}s)\" }}\n",
+        WARM_UP + lasts,
+        1_000.0 / arrivals,
+        1.0 / ABORT,
+        1.0 / leaving,
+    );
+    let scenario = Scenario::parse("validation", &text).expect("a sound scenario");
+    let (played, size) = FlowPlay::new(&scenario).run_measured();
+    let rows = played.series.iter().filter(|row| row.time > WARM_UP);
+    let counts: Vec<f64> = rows.map(|row| whole(row.leechers)).collect();
+    let downloaders = counts.iter().sum::<f64>() / float(counts.len());
+    (downloaders / arrivals, size.rounds)
 }
 
 impl MeanField {

@@ -22,8 +22,6 @@ pub enum Tolerance {
     Percent(f64),
     /// Measured is at least what is expected, and at most so many times that.
     AtLeast(f64),
-    /// There is nothing to compare with yet.
-    Pending,
 }
 
 /// A row.
@@ -58,8 +56,6 @@ pub enum RowVerdict {
     Differs,
     /// Not so, or the code that it is about did not run.
     Red,
-    /// Nothing was measured yet.
-    Pending,
 }
 
 /// Percent by which a row that differs may change.
@@ -94,16 +90,6 @@ impl ValidationRow {
         }
     }
 
-    /// A row that nothing can make yet.
-    pub(super) fn pending(id: &'static str, what: &str, note: &'static str) -> Self {
-        Self {
-            label: RowLabel::Production,
-            tolerance: Tolerance::Pending,
-            note,
-            ..Self::theory(id, what)
-        }
-    }
-
     /// One more number that should come out as expected.
     #[must_use]
     pub(super) fn pair(mut self, expected: f64, measured: f64) -> Self {
@@ -134,9 +120,6 @@ impl ValidationRow {
 
     /// What it comes to.
     pub fn verdict(&self) -> RowVerdict {
-        if self.tolerance == Tolerance::Pending {
-            return RowVerdict::Pending;
-        }
         let ran = self.ran.iter().all(|(_, times)| *times > 0);
         let has_run = match self.label {
             RowLabel::Theory => true,
@@ -170,7 +153,6 @@ impl Tolerance {
             Self::Absolute(most) => apart <= most,
             Self::Percent(most) => apart <= most / 100.0 * expected.abs(),
             Self::AtLeast(factor) => measured >= expected && measured <= expected * factor,
-            Self::Pending => true,
         }
     }
 }
