@@ -266,7 +266,7 @@ mod tests {
         let play = |scenario: &Scenario| {
             let is_b = scenario.populations[1].boost.is_some();
             assert!(!(is_b && scenario.run.seed == 2), "it went wrong");
-            Play::new(scenario).run()
+            outcome(scenario)
         };
         paired
             .play(&design, 2, &progress, Some(&out), play)
@@ -291,7 +291,7 @@ mod tests {
             done: [Vec::new(), Vec::new()],
         };
         let progress = SweepProgress::new(6, false, true);
-        let play = |scenario: &Scenario| Play::new(scenario).run();
+        let play = outcome;
         paired.play(&design, 2, &progress, None, play).unwrap();
         let table = paired.table();
         let row = table.lines().find(|line| line.contains("payer")).unwrap();

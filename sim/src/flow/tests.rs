@@ -423,7 +423,7 @@ fn either_tier_tells_how_far_it_is_and_can_be_stopped() {
             .replace("paranoid = true", "");
         let scenario = Scenario::parse("test", &text).unwrap();
         let mut told = Vec::new();
-        let watch = |progress: &crate::play::PlayProgress| told.push(*progress);
+        let watch = |progress: &PlayProgress| told.push(*progress);
         let whole = crate::play::outcome_unless(&scenario, watch, || false).unwrap();
         assert_eq!(whole, crate::play::outcome(&scenario));
         assert_eq!(told[0].wanting, 60, "{tier}");
