@@ -18,6 +18,7 @@ mod messages;
 mod metadata;
 mod names;
 mod peer;
+mod rest;
 mod show;
 mod suggest;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use crate::rng::Rng;
 use crate::session::entrance::Entrance;
 use crate::session::names::OwnNames;
 use crate::session::peer::Peer;
+use crate::session::rest::Rest;
 use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Choker, Ranker, SlotPolicy};
 use crate::transfer::limiter::{Limiter, UploadQueue};
@@ -58,11 +60,6 @@ use crate::wire::message::Message;
 
 /// Time between two rounds of dials, keep-alives, time-outs and plans.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
-/// Silence after which a keep-alive is due; the client with the shortest documented limit waits
-/// 120 s.
-const KEEP_ALIVE: Duration = Duration::from_secs(100);
-/// The same for clients that hang up after 10 s without a byte.
-const KEEP_ALIVE_SHORT: Duration = Duration::from_secs(8);
 /// Longest time a shutdown waits for peers and trackers.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
@@ -118,6 +115,7 @@ pub struct Session {
     notices: VecDeque<Notice>,
     now: Instant,
     housekeeping_at: Instant,
+    rest: Rest,
     /// When payload counted since it was last put on record is put there.
     totals_at: Option<Instant>,
     /// Shutting down, at the latest until then.
@@ -165,6 +163,7 @@ impl Session {
             outputs: VecDeque::new(),
             notices: VecDeque::new(),
             housekeeping_at: now,
+            rest: Rest::new(now),
             totals_at: None,
             finishing: None,
             config,
@@ -186,6 +185,9 @@ impl Session {
     /// If `now` is earlier than before, or outputs of the event before have not been drained.
     pub fn handle(&mut self, input: Input, now: Instant) {
         self.advance(now);
+        if rest::stirs(&input) {
+            self.stir(now);
+        }
         match input {
             Input::Tick => {}
             Input::Clock(unix) => self.market.set_clock(unix, now),
@@ -260,6 +262,7 @@ impl Session {
         now: Instant,
     ) -> Result<CommandReply, CommandError> {
         self.advance(now);
+        self.stir(now);
         let reply = self.carry_out(command, now);
         self.timers(now);
         reply
@@ -282,7 +285,10 @@ impl Session {
 
     /// Whatever time has made due.
     fn timers(&mut self, now: Instant) {
-        if now >= self.housekeeping_at {
+        if self.rest.until().is_some_and(|until| until <= now) {
+            self.end_rest(now);
+        }
+        if self.rest.until().is_none() && now >= self.housekeeping_at {
             self.housekeeping_at = now.after(HOUSEKEEPING);
             self.housekeep(now);
         }
@@ -311,19 +317,15 @@ impl Session {
         self.keep_alive(now);
         self.plan_boosts(now);
         self.totals_due(now);
+        self.rest(now);
     }
 
     fn keep_alive(&mut self, now: Instant) {
-        let silent = self.peers.values().filter_map(|peer| {
-            let link = peer.live()?;
-            let hasty = link
-                .remote
-                .client
-                .as_deref()
-                .is_some_and(|name| name.contains("rqbit"));
-            let limit = if hasty { KEEP_ALIVE_SHORT } else { KEEP_ALIVE };
-            (now.since(link.last_sent) >= limit).then_some(peer.index)
+        let silent = self.peers.values().filter(|peer| {
+            let link = peer.live();
+            link.is_some_and(|link| link.is_silent(now))
         });
+        let silent = silent.map(|peer| peer.index);
         for peer in silent.collect::<Vec<_>>() {
             self.send(peer, Message::KeepAlive, now);
         }
@@ -362,9 +364,11 @@ impl Session {
         if self.is_finished() {
             return None;
         }
-        let choke = (!self.peers.is_empty()).then(|| self.choker.next_round());
+        let rest = self.rest.until();
+        let has_rounds = !self.peers.is_empty() && rest.is_none();
+        let choke = has_rounds.then(|| self.choker.next_round());
         [
-            Some(self.housekeeping_at),
+            rest.or(Some(self.housekeeping_at)),
             self.upload_refill,
             self.download_refill,
             self.choke_due,

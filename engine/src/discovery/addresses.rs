@@ -142,6 +142,18 @@ impl Addresses {
         self.known.values().any(due)
     }
 
+    /// When the next address may be dialled that may not be yet.
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let ats = self
+            .known
+            .values()
+            .filter_map(|address| match address.state {
+                AddressState::Idle(at) => Some(at),
+                AddressState::Dialling | AddressState::Connected | AddressState::Own => None,
+            });
+        ats.filter(|at| *at > now).min()
+    }
+
     /// A dial succeeded.
     pub(crate) fn connected(&mut self, addr: SocketAddr) {
         self.set(addr, AddressState::Connected);

@@ -55,6 +55,11 @@ impl Bans {
         let until = self.until.get(&Banned::of(addr));
         until.is_some_and(|until| now < *until)
     }
+
+    /// Whether anybody is kept out now.
+    pub(crate) fn any(&self, now: Instant) -> bool {
+        self.until.values().any(|until| now < *until)
+    }
 }
 
 impl Banned {

@@ -17,7 +17,7 @@ use crate::units::TorrentId;
 /// Peers asked for in an announce.
 const NUM_WANT: u32 = 100;
 /// A torrent that downloads with fewer connections than this asks for more peers early.
-const PEERS_FEW: usize = 5;
+pub(super) const PEERS_FEW: usize = 5;
 
 impl Session {
     /// Announces whatever is due.

@@ -50,14 +50,24 @@ impl Session {
         let mut has_place = self.choker.unchoked_count() < self.policy.slots;
         let mut somebody_waits = false;
         for peer in self.peers.values() {
-            let Some(candidate) = self.interest(peer) else {
+            let Some(link) = peer.live() else {
                 continue;
             };
-            let choke = self.choker.choke(peer.index);
-            let refused = candidate.refusal().is_some();
-            has_place |= refused && choke.is_unchoked() && !choke.holds(now);
-            somebody_waits |=
-                !refused && !candidate.snubbed && !choke.is_unchoked() && !choke.rests(now);
+            // Most want nothing, whatever their torrent does.
+            let wants = !link.is_seed && link.interested_since.is_some();
+            let candidate = wants.then(|| self.interest(peer)).flatten();
+            let candidate = candidate.filter(|candidate| candidate.refusal().is_none());
+            let choke = || self.choker.choke(peer.index);
+            match candidate {
+                Some(candidate) => {
+                    let may_wait = !somebody_waits && !candidate.snubbed;
+                    somebody_waits |= may_wait && !choke().is_unchoked() && !choke().rests(now);
+                }
+                None => {
+                    let may_yield = !has_place && choke().is_unchoked();
+                    has_place |= may_yield && !choke().holds(now);
+                }
+            }
             if has_place && somebody_waits {
                 return true;
             }
@@ -91,7 +101,8 @@ impl Session {
 
     /// A round, if it is due.
     pub(super) fn choke_round(&mut self, now: Instant) {
-        if !self.peers.is_empty() && now >= self.choker.next_round() {
+        let is_resting = self.rest.until().is_some();
+        if !is_resting && !self.peers.is_empty() && now >= self.choker.next_round() {
             self.choke_round_now(now);
         }
     }

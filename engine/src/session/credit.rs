@@ -73,6 +73,7 @@ impl Session {
     pub(super) fn heed_notices(&mut self, now: Instant) {
         self.collect_credit();
         while let Some(notice) = self.notices.pop_front() {
+            self.stir(now);
             match notice {
                 Notice::Proven { peer, key } => {
                     self.proved(peer, key);

@@ -11,7 +11,7 @@ use crate::interface::event::SessionEvent;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::Peer;
-use crate::session::torrent::Torrent;
+use crate::session::torrent::{Content, Torrent};
 use crate::transfer::picker::{PickLimits, Picked, Released};
 use crate::units::{BLOCK_LEN, Block, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::message::Message;
@@ -478,7 +478,18 @@ impl Session {
 
     /// Requests that took too long, pieces that stall, and limits that have refilled.
     pub(super) fn download_timeouts(&mut self, now: Instant) {
+        let is_unknown = |torrent: &Torrent| matches!(torrent.content, Content::Unknown(_));
+        let fetches_metadata = self.torrents.values().any(is_unknown);
         for peer in self.peers.keys().copied().collect::<Vec<_>>() {
+            let Some(link) = self.peers.get(&peer).and_then(Peer::live) else {
+                continue;
+            };
+            // Of most nothing is awaited, and nothing may be asked.
+            let is_awaited = link.download.pipeline.next_check().is_some();
+            let is_useful = link.interesting && !link.choking_us;
+            if !is_awaited && !is_useful && !fetches_metadata {
+                continue;
+            }
             let Some((link, torrent)) = self.link_and_torrent(peer) else {
                 continue;
             };

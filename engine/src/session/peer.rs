@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use seedbank_ledger::{Bytes, Instant, Rate};
+use seedbank_ledger::{Bytes, Duration, Instant, Rate};
 
 use crate::content::bitfield::{Bitfield, BitfieldError};
 use crate::credit::market::UnderWay;
@@ -27,6 +27,11 @@ pub(crate) const REFUSED_MAX: u32 = 5_000;
 pub(crate) const CANCELS_SPARE: u32 = 5_000;
 /// CANCELs that it may save up: one for each request that is kept, and the spare ones.
 pub(crate) const CANCELS_MAX: u32 = 2 * QUEUE_ADVERTISED + CANCELS_SPARE;
+/// Silence after which a keep-alive is due; the client with the shortest documented limit waits
+/// 120 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// The same for clients that hang up after 10 s without a byte.
+const KEEP_ALIVE_SHORT: Duration = Duration::from_secs(8);
 /// `have` messages kept while the metainfo is unknown.
 const EARLY_HAVES_MAX: usize = 16_384;
 
@@ -190,6 +195,23 @@ impl Peer {
 }
 
 impl Link {
+    /// When it is to hear that we are still here, if it hears nothing else.
+    pub(crate) fn keep_alive_at(&self) -> Instant {
+        let client = self.remote.client.as_deref();
+        let is_hasty = client.is_some_and(|name| name.contains("rqbit"));
+        let limit = if is_hasty {
+            KEEP_ALIVE_SHORT
+        } else {
+            KEEP_ALIVE
+        };
+        self.last_sent.after(limit)
+    }
+
+    /// Whether that is due.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        now.since(self.last_sent) >= KEEP_ALIVE_SHORT && self.keep_alive_at() <= now
+    }
+
     /// Takes out what is under way when the connection ends.
     pub(crate) fn take_under_way(&mut self) -> UnderWay {
         let granted = self.upload.granted.drain(..);

@@ -22,6 +22,7 @@ mod market;
 mod mute;
 mod plane;
 mod pump;
+mod resting;
 mod rig;
 mod rows;
 mod seats;

@@ -417,6 +417,15 @@ impl Choker {
         self.peers.remove(&peer);
     }
 
+    /// Rounds up to `now` would have changed nothing: goes on as if they had been.
+    pub fn skip_rounds(&mut self, now: Instant) {
+        if self.next_round <= now {
+            let rounds = now.since(self.next_round).as_nanos() / ROUND.as_nanos();
+            self.last_round = self.next_round.after(ROUND.times(rounds));
+            self.next_round = self.last_round.after(ROUND);
+        }
+    }
+
     /// When [`Choker::decide`] is due.
     pub const fn next_round(&self) -> Instant {
         self.next_round
