@@ -17,6 +17,7 @@ pub mod rate;
 pub mod rng;
 mod secret;
 pub mod session;
+pub mod spare;
 pub mod text;
 pub mod transfer;
 pub mod units;

@@ -1,5 +1,6 @@
 //! What BitTorrent counts: pieces, blocks, peers, and the names of torrents.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// Bytes in a block, the unit of a request (BEP 3; 16 KiB by universal custom).
@@ -14,7 +15,7 @@ pub struct InfoHash(pub [u8; 20]);
 /// It is made of the hash under which a torrent was added and stays the same whatever other hashes
 /// the torrent turns out to have (BEP 52). Nothing on the wire is made of it: handshakes, announces
 /// and metadata carry an [`InfoHash`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TorrentId(pub [u8; 20]);
 
 /// A client's self-chosen name for one run (BEP 20). Never used to decide anything.
@@ -151,6 +152,30 @@ impl Block {
     }
 }
 
+/// By bytes, as the derived order would be, in three words: every block looks its torrent up in
+/// several maps.
+impl Ord for TorrentId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.words().cmp(&other.words())
+    }
+}
+
+impl PartialOrd for TorrentId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl TorrentId {
+    fn words(&self) -> (u64, u64, u32) {
+        let (first, rest) = self.0.split_first_chunk().expect("20 bytes");
+        let (second, rest) = rest.split_first_chunk().expect("12 bytes");
+        let third = rest.try_into().expect("4 bytes");
+        let (first, second) = (u64::from_be_bytes(*first), u64::from_be_bytes(*second));
+        (first, second, u32::from_be_bytes(third))
+    }
+}
+
 impl From<InfoHash> for TorrentId {
     fn from(info_hash: InfoHash) -> Self {
         Self(info_hash.0)
@@ -190,6 +215,23 @@ impl fmt::Debug for ClientId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn torrents_are_in_order_of_their_bytes() {
+        let mut names = Vec::new();
+        for place in 0..20 {
+            for byte in [0, 1, 127, 128, 255] {
+                let mut bytes = [7; 20];
+                bytes[place] = byte;
+                names.push(TorrentId(bytes));
+            }
+        }
+        for one in &names {
+            for other in &names {
+                assert_eq!(one.cmp(other), one.0.cmp(&other.0), "{one} {other}");
+            }
+        }
+    }
 
     #[test]
     fn last_piece_and_last_block_may_be_short() {

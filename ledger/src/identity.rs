@@ -17,8 +17,22 @@ pub use scheme::{Ed25519, SecretKey, SignatureScheme};
 macro_rules! hex_array {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name([u8; $len]);
+
+        /// By bytes, as the derived order would be; of most pairs the first word decides.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                let front = |of: &Self| of.0.first_chunk().copied().map(u64::from_be_bytes);
+                front(self).cmp(&front(other)).then_with(|| self.0.cmp(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// From raw bytes.

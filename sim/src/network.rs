@@ -22,6 +22,7 @@ mod uplink;
 use std::collections::{BTreeMap, VecDeque};
 
 use seedbank_engine::rng::Rng;
+use seedbank_engine::spare::give_back;
 use seedbank_engine::transfer::uplink::UplinkSample;
 use seedbank_engine::units::PeerIndex;
 use seedbank_ledger::{Duration, Instant};
@@ -431,6 +432,7 @@ impl Links {
                 continue;
             };
             let (_, segment) = pipe.coming.pop_front().expect("the downlink knows of it");
+            give_back(&mut pipe.coming);
             let next = pipe.coming.front();
             downlink.came(next.map(|(at, next)| Coming::new(*at, next)));
             downlink.arrived(&segment, at);
@@ -475,6 +477,7 @@ impl Links {
             let segment = pipe.arrived.pop_front().expect("just seen");
             pipe.deficit -= segment.len();
             if pipe.arrived.is_empty() {
+                give_back(&mut pipe.arrived);
                 pipe.deficit = 0;
             } else {
                 downlink.turn.push_front(id);

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::spare::give_back;
 use crate::units::Block;
 use crate::wire::message::Message;
 
@@ -182,7 +183,9 @@ impl<T> Default for Requests<T> {
 /// Takes the first request for a block; O(1) if it is at the front.
 fn take<T>(requests: &mut VecDeque<(Block, T)>, block: &Block) -> Option<T> {
     let place = requests.iter().position(|(asked, _)| asked == block)?;
-    requests.remove(place).map(|(_, tag)| tag)
+    let (_, tag) = requests.remove(place)?;
+    give_back(requests);
+    Some(tag)
 }
 
 #[cfg(test)]

@@ -396,6 +396,9 @@ impl Session {
             .values_mut()
             .filter(|torrent| torrent.is_active())
         {
+            if !torrent.addresses.is_due(now) {
+                continue;
+            }
             let dialling = torrent.addresses.dialling_count();
             let peers = torrent.peers.iter().filter_map(|peer| self.peers.get(peer));
             let dialled = peers.clone().filter(|peer| !peer.incoming).count();
@@ -408,7 +411,7 @@ impl Session {
                 entrance.may_join(Host::of(addr.ip())) && !bans.is_banned(addr, now)
             };
             if room.min(free) == 0 && !torrent.is_seed() {
-                crowded.extend(torrent.addresses.is_due(now).then_some(torrent.torrent_id));
+                crowded.push(torrent.torrent_id);
             }
             for _ in 0..room.min(DIALLING_MAX.saturating_sub(dialling)).min(free) {
                 let Some(addr) = torrent.addresses.take_due(&here, may_dial, now) else {

@@ -10,6 +10,7 @@ use crate::discovery::bans::FLOOD_BAN;
 use crate::interface::output::Output;
 use crate::session::Session;
 use crate::session::peer::{CANCELS_MAX, GrantedBlock, Link, Peer, QUEUE_MAX, Queued, REFUSED_MAX};
+use crate::spare::give_back;
 use crate::transfer::limiter::{UploadPeer, UploadSide};
 use crate::units::{Block, PeerIndex};
 use crate::wire::message::Message;
@@ -115,6 +116,7 @@ impl Session {
                 link.upload.paid_rate.add(len, now);
             }
         }
+        give_back(&mut link.upload.granted);
         self.upload_peak.add(bytes, now);
         link.upload.sent = link.upload.sent.saturating_add(Bytes::new(bytes));
         link.upload.rate.add(bytes, now);
@@ -221,6 +223,7 @@ impl Session {
             return false;
         };
         link.upload.queue.pop_front();
+        give_back(&mut link.upload.queue);
         link.upload.granted.push_back(GrantedBlock {
             len: block.len,
             rate,

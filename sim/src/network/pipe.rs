@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use seedbank_engine::spare::give_back;
 use seedbank_ledger::Instant;
 
 use super::End;
@@ -145,6 +146,7 @@ impl Pipe {
             self.told.bytes += payload;
             self.told.blocks += 1;
         }
+        give_back(&mut self.unwritten);
     }
 
     /// Length of the segment that it would send next; `None` if there is nothing to send.
@@ -203,7 +205,9 @@ impl Pipe {
         if *end > self.delivered {
             return None;
         }
-        self.items.pop_front().map(|(_, item)| item)
+        let (_, item) = self.items.pop_front()?;
+        give_back(&mut self.items);
+        Some(item)
     }
 
     /// Blocks that were not delivered.

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use seedbank_engine::spare::give_back;
 use seedbank_ledger::{Duration, Instant};
 
 /// Acknowledged bytes and times there and back, as in Linux's `TCP_INFO`.
@@ -63,6 +64,7 @@ impl RoundTrip {
                 .saturating_add(took.as_nanos());
             self.smoothed = Duration::from_nanos(sum / 8);
         }
+        give_back(&mut self.acks);
     }
 
     pub(super) const fn acknowledged(&self) -> u64 {

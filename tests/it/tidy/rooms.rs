@@ -12,7 +12,7 @@ use super::{assert_none, lines_before_tests, read, with_extension};
 type Arrows = &'static [(&'static str, &'static [&'static str])];
 
 /// What any room of the engine stands on; these name no room themselves.
-const GROUND: [&str; 6] = ["units", "rng", "secret", "text", "rate", "mutants"];
+const GROUND: [&str; 7] = ["units", "rng", "secret", "text", "rate", "spare", "mutants"];
 
 /// Beside the ground.
 const ENGINE: Arrows = &[

@@ -19,13 +19,13 @@ pub const NO_NETWORK: NetworkId = NetworkId::from_bytes([0; 32]);
 /// Both acknowledgement channels of a pair.
 #[derive(Clone, Debug)]
 pub struct Acknowledgements {
+    me: NodeId,
+    peer: NodeId,
     /// What we signed to the peer.
     pub ours: Outgoing,
     /// What the peer signed to us.
     pub theirs: Incoming,
-    /// Name of the channel on which the peer signs.
-    pub their_channel: Channel,
-    /// Its id.
+    /// Id of the channel on which the peer signs.
     pub their_channel_id: ChannelId,
     /// Its change since the last summary.
     pub their_summary: Summary,
@@ -43,8 +43,6 @@ pub struct Acknowledgements {
 /// The channel on which we sign.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// Its parts.
-    pub channel: Channel,
     /// Its id.
     pub channel_id: ChannelId,
     /// Our newest receipt.
@@ -58,18 +56,16 @@ pub struct Outgoing {
 impl Acknowledgements {
     /// Of a pair without history.
     pub fn new(me: NodeId, peer: NodeId) -> Self {
-        let their_channel = channel(peer, me);
-        let our_channel = channel(me, peer);
         Self {
+            me,
+            peer,
             ours: Outgoing {
-                channel_id: our_channel.id(),
-                channel: our_channel,
+                channel_id: channel(me, peer).id(),
                 receipt: None,
                 unsigned: None,
                 summary: Summary::default(),
             },
-            their_channel_id: their_channel.id(),
-            their_channel,
+            their_channel_id: channel(peer, me).id(),
             theirs: Incoming::default(),
             their_summary: Summary::default(),
             unbooked: Bytes::ZERO,
@@ -96,6 +92,16 @@ impl Acknowledgements {
         self.theirs = Incoming::stored(theirs);
         self.unbooked = SUMMARY_STEP;
         self
+    }
+
+    /// The channel on which we sign.
+    pub const fn our_channel(&self) -> Channel {
+        channel(self.me, self.peer)
+    }
+
+    /// The channel on which the peer signs.
+    pub const fn their_channel(&self) -> Channel {
+        channel(self.peer, self.me)
     }
 
     /// Open-class bytes were served to the peer, which may acknowledge them.
@@ -138,7 +144,7 @@ impl Acknowledgements {
     /// Their channel, for its summary.
     pub fn summarised(&self) -> Summarised {
         Summarised {
-            receipt: self.theirs.held().copied(),
+            totals: totals(self.theirs.held()),
             lock_amount: MicroCredits::ZERO,
             served: self.unbooked,
         }
@@ -174,7 +180,7 @@ impl Outgoing {
     /// The channel, for its summary.
     pub fn summarised(&self) -> Summarised {
         Summarised {
-            receipt: self.receipt,
+            totals: totals(self.receipt.as_ref()),
             lock_amount: MicroCredits::ZERO,
             served: Bytes::MAX,
         }
@@ -207,7 +213,7 @@ impl Outgoing {
     }
 }
 
-fn channel(payer: NodeId, payee: NodeId) -> Channel {
+const fn channel(payer: NodeId, payee: NodeId) -> Channel {
     Channel {
         network_id: NO_NETWORK,
         kind: ChannelKind::Acknowledgement,

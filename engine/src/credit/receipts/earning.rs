@@ -292,7 +292,7 @@ impl EarningLock {
     /// Its channel, for its summary; `served` are the bytes that no entry tells of.
     pub fn summarised(&self, served: Bytes) -> Summarised {
         Summarised {
-            receipt: self.incoming.held().copied(),
+            totals: totals(self.incoming.held()),
             lock_amount: self.lock.body.amount,
             served,
         }

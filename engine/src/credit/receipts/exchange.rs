@@ -85,7 +85,7 @@ pub struct Exchange {
     pairs: BTreeMap<NodeId, Box<Pair>>,
     /// Connections on which no key is proven; `None` where none will be: those are plain.
     openings: BTreeMap<PeerIndex, Option<Opening>>,
-    connections: BTreeMap<PeerIndex, Connection>,
+    connections: BTreeMap<PeerIndex, Box<Connection>>,
     names: LockNames,
     lending: Lending,
     /// Blocks that came and whose piece is not verified, by piece.
@@ -215,8 +215,8 @@ impl Exchange {
                 rows.extend(receipt_row(channel, lock.incoming.held()));
             }
             let acks = &pair.acks;
-            rows.extend(receipt_row(acks.ours.channel, acks.ours.receipt.as_ref()));
-            rows.extend(receipt_row(acks.their_channel, acks.theirs_kept()));
+            rows.extend(receipt_row(acks.our_channel(), acks.ours.receipt.as_ref()));
+            rows.extend(receipt_row(acks.their_channel(), acks.theirs_kept()));
         }
         rows
     }
@@ -328,8 +328,8 @@ impl Exchange {
             let receipt = receipts.get(channel).copied();
             receipt.filter(|receipt| receipt.body.amount.is_zero())
         };
-        let ours = stored(&fresh.ours.channel);
-        let theirs = stored(&fresh.their_channel);
+        let ours = stored(&fresh.our_channel());
+        let theirs = stored(&fresh.their_channel());
         self.pair_entry(peer, at).acks = fresh.stored(ours, theirs, at);
     }
 
@@ -404,7 +404,7 @@ impl Exchange {
             return Vec::new();
         };
         let live = pair.connections.iter().copied();
-        live.filter(|peer| self.connections.get(peer).is_some_and(&is))
+        live.filter(|peer| self.connections.get(peer).is_some_and(|one| is(one)))
             .collect()
     }
 
@@ -430,6 +430,9 @@ impl Exchange {
 
 impl Wakes {
     fn set(&mut self, key: NodeId, wake: Option<Instant>) {
+        if self.by_key.get(&key).copied() == wake {
+            return;
+        }
         if let Some(before) = self.by_key.remove(&key) {
             self.by_time.remove(&(before, key));
         }

@@ -50,7 +50,7 @@ pub struct Pending {
 #[derive(Clone, Debug, Default)]
 pub struct Incoming {
     held: Option<SignedReceipt>,
-    pending: Option<Pending>,
+    pending: Option<Box<Pending>>,
     verified_at: Option<Instant>,
 }
 
@@ -93,11 +93,11 @@ impl Incoming {
             }
         }
         let due_at = self.due_at(&receipt, now);
-        self.pending = Some(Pending {
+        self.pending = Some(Box::new(Pending {
             receipt,
             from,
             due_at,
-        });
+        }));
         if now >= due_at {
             Offered::Due
         } else {
@@ -107,7 +107,7 @@ impl Incoming {
 
     /// Takes the waiting receipt, to verify it now.
     pub fn take(&mut self) -> Option<Pending> {
-        self.pending.take()
+        self.pending.take().map(|pending| *pending)
     }
 
     /// The receipt was verified: it is held from now.
@@ -131,7 +131,7 @@ impl Incoming {
 
     /// When the waiting receipt is verified at the latest.
     pub fn wakes_at(&self) -> Option<Instant> {
-        self.pending.map(|pending| pending.due_at)
+        self.pending.as_ref().map(|pending| pending.due_at)
     }
 
     fn due_at(&self, receipt: &SignedReceipt, now: Instant) -> Instant {

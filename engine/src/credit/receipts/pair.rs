@@ -162,8 +162,8 @@ impl Pair {
         let locks = paying.chain(earning).flat_map(lock_keys);
         let pair = self.is_stored.then_some(TallyKey::Pair(self.key));
         let acks = &self.acks;
-        let ours = acks.ours.receipt.map(|_| acks.ours.channel);
-        let theirs = acks.theirs_kept().map(|_| acks.their_channel);
+        let ours = acks.ours.receipt.map(|_| acks.our_channel());
+        let theirs = acks.theirs_kept().map(|_| acks.their_channel());
         let receipts = [ours, theirs].into_iter().flatten().map(TallyKey::Receipt);
         pair.into_iter().chain(receipts).chain(locks)
     }

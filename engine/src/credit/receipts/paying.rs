@@ -240,7 +240,7 @@ impl PayingLock {
     /// Its channel, for its summary.
     pub fn summarised(&self) -> Summarised {
         Summarised {
-            receipt: self.receipt,
+            totals: totals(self.receipt.as_ref()),
             lock_amount: self.lock.body.amount,
             served: Bytes::MAX,
         }

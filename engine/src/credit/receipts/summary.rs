@@ -4,8 +4,6 @@
 //! Attribution is local and never signed: shares are floored one by one, so their sum never exceeds
 //! what the receipt says.
 
-use std::collections::BTreeMap;
-
 use seedbank_ledger::charts::node::{Attribution, ChannelSummary};
 use seedbank_ledger::signed::channel::Channel;
 use seedbank_ledger::signed::receipt::SignedReceipt;
@@ -22,8 +20,9 @@ use crate::units::TorrentId;
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     since: Option<Instant>,
-    /// What no summary has told of yet, by torrent; less than a micro-credit stays behind.
-    shares: BTreeMap<TorrentId, TorrentShare>,
+    /// What no summary has told of yet, in order of torrents, of which most pairs share one; less
+    /// than a micro-credit stays behind.
+    shares: Vec<TorrentShare>,
     /// Totals of the receipt as last summarised in this run.
     told: (Bytes, MicroCredits),
     /// After a start: the ledger may know of less than `told`.
@@ -33,8 +32,8 @@ pub struct Summary {
 /// A channel as it stands, for a summary to be made of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Summarised {
-    /// Its newest receipt.
-    pub receipt: Option<SignedReceipt>,
+    /// Totals of its newest receipt; zero without one.
+    pub totals: (Bytes, MicroCredits),
     /// What its lock holds; zero of an acknowledgement channel.
     pub lock_amount: MicroCredits,
     /// Bytes that this node as payee served and no entry tells of: no more are booked, whatever
@@ -42,13 +41,22 @@ pub struct Summarised {
     pub served: Bytes,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct TorrentShare {
+    torrent_id: TorrentId,
     bytes: Bytes,
     raw: RawCost,
 }
 
 impl TorrentShare {
+    const fn new(torrent_id: TorrentId) -> Self {
+        Self {
+            torrent_id,
+            bytes: Bytes::ZERO,
+            raw: RawCost::ZERO,
+        }
+    }
+
     /// Whether nothing of it can be told: less than a byte and a micro-credit.
     fn is_dust(&self) -> bool {
         self.bytes.is_zero() && self.raw < RawCost::of(MicroCredits::new(1))
@@ -61,7 +69,7 @@ impl Summary {
     pub fn stored(receipt: Option<&SignedReceipt>, now: Instant) -> Self {
         Self {
             since: receipt.map(|_| now),
-            shares: BTreeMap::new(),
+            shares: Vec::new(),
             told: totals(receipt),
             is_unsure: receipt.is_some(),
         }
@@ -69,14 +77,23 @@ impl Summary {
 
     /// `bytes` of a torrent, worth `raw`, are part of the next change.
     pub fn attribute(&mut self, torrent_id: TorrentId, bytes: Bytes, raw: RawCost) {
-        if self.shares.len() >= ATTRIBUTION_MAX && !self.shares.contains_key(&torrent_id) {
-            let mut shares = self.shares.iter();
-            let Some(dust) = shares.find(|(_, share)| share.is_dust()).map(|(id, _)| *id) else {
+        let place = |shares: &[TorrentShare]| {
+            shares.binary_search_by_key(&torrent_id, |share| share.torrent_id)
+        };
+        let mut found = place(&self.shares);
+        if found.is_err() && self.shares.len() >= ATTRIBUTION_MAX {
+            let Some(dust) = self.shares.iter().position(TorrentShare::is_dust) else {
                 return;
             };
-            self.shares.remove(&dust);
+            self.shares.remove(dust);
+            found = place(&self.shares);
         }
-        let share = self.shares.entry(torrent_id).or_default();
+        let place = found.unwrap_or_else(|place| {
+            self.shares.reserve_exact(1);
+            self.shares.insert(place, TorrentShare::new(torrent_id));
+            place
+        });
+        let share = &mut self.shares[place];
         share.bytes = share.bytes.saturating_add(bytes);
         share.raw = share.raw.saturating_add(raw);
         assert!(
@@ -122,12 +139,17 @@ impl Summary {
 
     /// The entry to append, if anything changed, and by how many bytes the receipt grew: so many of
     /// those served are told of now. The next one starts from here.
-    pub fn take(&mut self, channel: Channel, of: Summarised) -> Option<(ChannelSummary, Bytes)> {
+    pub fn take(
+        &mut self,
+        channel: Channel,
+        receipt: Option<SignedReceipt>,
+        of: Summarised,
+    ) -> Option<(ChannelSummary, Bytes)> {
         self.since.take()?;
-        let receipt = of.receipt?;
+        let receipt = receipt?;
         let (grown, rise) = self.growth(of);
         let attribution = self.split(grown, rise);
-        self.told = totals(Some(&receipt));
+        self.told = of.totals;
         self.is_unsure = false;
         let summary = ChannelSummary {
             channel,
@@ -142,7 +164,7 @@ impl Summary {
     /// By how much the receipt grew since the last summary: bytes as it claims them, and credit as
     /// far as the lock holds it.
     fn growth(&self, of: Summarised) -> (Bytes, MicroCredits) {
-        let (bytes, amount) = totals(of.receipt.as_ref());
+        let (bytes, amount) = of.totals;
         let worth = amount.min(of.lock_amount);
         let rise = worth.saturating_sub(self.told.1.min(of.lock_amount));
         (bytes.saturating_sub(self.told.0), rise)
@@ -152,10 +174,10 @@ impl Summary {
     /// were served and not acknowledged yet may be anybody's, so each torrent has its part of them.
     fn split(&mut self, grown: Bytes, rise: MicroCredits) -> Vec<Attribution> {
         let (mut bytes_left, mut amount_left) = (grown, rise);
-        let shares = self.shares.values();
+        let shares = self.shares.iter();
         let waiting = shares.fold(Bytes::ZERO, |sum, share| sum.saturating_add(share.bytes));
         let mut attribution = Vec::new();
-        for (torrent_id, share) in &mut self.shares {
+        for share in &mut self.shares {
             let bytes = part(share.bytes, grown, waiting).min(bytes_left);
             let amount = share.raw.floor().unwrap_or(MicroCredits::MAX);
             let amount = amount.min(amount_left);
@@ -165,14 +187,14 @@ impl Summary {
             share.raw = share.raw.saturating_sub(RawCost::of(amount));
             if !bytes.is_zero() || !amount.is_zero() {
                 attribution.push(Attribution {
-                    subject: torrent_id.0,
+                    subject: share.torrent_id.0,
                     bytes,
                     amount,
                 });
             }
         }
         self.shares
-            .retain(|_, share| !share.bytes.is_zero() || share.raw > RawCost::ZERO);
+            .retain(|share| !share.bytes.is_zero() || share.raw > RawCost::ZERO);
         attribution
     }
 }
@@ -221,24 +243,31 @@ mod tests {
 
     /// A channel whose newest receipt has these totals.
     fn standing(bytes: u64, amount: u64, served: u64) -> Summarised {
-        let receipt = Receipt {
-            network_id: channel().network_id,
-            channel_id: channel().id(),
-            bytes: Bytes::new(bytes),
-            amount: MicroCredits::new(amount),
-        };
         Summarised {
-            receipt: Some(receipt.sign(&Identity::from_secret([1; 32]))),
+            totals: (Bytes::new(bytes), MicroCredits::new(amount)),
             lock_amount: LOCK,
             served: Bytes::new(served),
         }
+    }
+
+    /// That receipt.
+    fn receipt(of: Summarised) -> SignedReceipt {
+        let (bytes, amount) = of.totals;
+        let body = Receipt {
+            network_id: channel().network_id,
+            channel_id: channel().id(),
+            bytes,
+            amount,
+        };
+        body.sign(&Identity::from_secret([1; 32]))
     }
 
     /// What is told of a receipt of these totals: bytes and credit by torrent.
     fn told(summary: &mut Summary, bytes: u64, amount: u64) -> Vec<(u8, u64, u64)> {
         summary.changed(Instant::ZERO);
         let of = standing(bytes, amount, u64::MAX);
-        let (entry, _) = summary.take(channel(), of).expect("it has changed");
+        let taken = summary.take(channel(), Some(receipt(of)), of);
+        let (entry, _) = taken.expect("it has changed");
         let shares = entry.attribution.iter();
         shares
             .map(|share| (share.subject[0], share.bytes.get(), share.amount.get()))
@@ -276,10 +305,10 @@ mod tests {
     #[test]
     fn after_a_start_a_channel_is_summarised_whatever_it_would_book() {
         let of = standing(1, 1, 0);
-        let mut summary = Summary::stored(of.receipt.as_ref(), Instant::ZERO);
+        let mut summary = Summary::stored(Some(&receipt(of)), Instant::ZERO);
         let delayed = Some(Instant::ZERO.after(SUMMARY_DELAY));
         assert_eq!(summary.due_at(of), delayed);
-        assert!(summary.take(channel(), of).is_some());
+        assert!(summary.take(channel(), Some(receipt(of)), of).is_some());
         assert_eq!(summary.due_at(of), None);
     }
 

@@ -73,7 +73,7 @@ impl Exchange {
             Some(opening) => opening.is_some(),
             None => {
                 let connection = self.connections.get(&peer);
-                connection.is_some_and(Connection::is_synced_by_us)
+                connection.is_some_and(|one| one.is_synced_by_us())
             }
         }
     }
@@ -247,8 +247,8 @@ impl Exchange {
         }
         self.openings.remove(&peer);
         let network = self.setup.network.map(|network| network.id);
-        self.connections
-            .insert(peer, Connection::new(&opening, hello, network));
+        let connection = Box::new(Connection::new(&opening, hello, network));
+        self.connections.insert(peer, connection);
         let pair = self.pair_entry(key, now);
         pair.connections.insert(peer);
         pair.seen_at = now;

@@ -272,7 +272,7 @@ impl Exchange {
             ReceiptSource::Acknowledgement => {
                 pair.acks.accept(pending.receipt, at);
                 // What acknowledges nothing that was served is worth no row.
-                let row = receipt_row(pair.acks.their_channel, pair.acks.theirs_kept());
+                let row = receipt_row(pair.acks.their_channel(), pair.acks.theirs_kept());
                 self.tally(row.into_iter().collect());
             }
             ReceiptSource::Lock(lock_id) => {

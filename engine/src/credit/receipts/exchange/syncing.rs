@@ -135,7 +135,7 @@ impl Exchange {
             return Err(Violation::ForgedProof);
         }
         acks.ours.adopt(proof, at);
-        let rows = receipt_row(acks.ours.channel, acks.ours.receipt.as_ref());
+        let rows = receipt_row(acks.our_channel(), acks.ours.receipt.as_ref());
         self.tally(rows.into_iter().collect());
         Ok(())
     }

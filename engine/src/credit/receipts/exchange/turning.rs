@@ -351,7 +351,7 @@ impl Exchange {
         let Some(receipt) = pair.acks.ours.sign(&identity, at) else {
             return;
         };
-        let row = receipt_row(pair.acks.ours.channel, Some(&receipt));
+        let row = receipt_row(pair.acks.our_channel(), Some(&receipt));
         self.tally(row.into_iter().collect());
         self.send(peer, ReceiptMessage::Receipt(receipt));
     }
@@ -378,12 +378,14 @@ impl Exchange {
         let acks_at = at.or(Some(Instant::MAX));
         let of = acks.ours.summarised();
         if acks.ours.summary.is_due(of, acks_at) {
-            let summary = acks.ours.summary.take(acks.ours.channel, of);
+            let (channel, receipt) = (acks.our_channel(), acks.ours.receipt);
+            let summary = acks.ours.summary.take(channel, receipt, of);
             taken.extend(summary.map(|(summary, _)| summary));
         }
         let of = acks.summarised();
+        let (channel, receipt) = (acks.their_channel(), acks.theirs.held().copied());
         if acks.their_summary.is_due(of, acks_at)
-            && let Some((summary, grown)) = acks.their_summary.take(acks.their_channel, of)
+            && let Some((summary, grown)) = acks.their_summary.take(channel, receipt, of)
         {
             acks.unbooked = acks.unbooked.saturating_sub(grown);
             taken.push(summary);
@@ -402,15 +404,18 @@ impl Exchange {
         for lock in pair.payer.locks.values_mut() {
             let of = lock.summarised();
             if lock.summary.is_due(of, at) {
-                let summary = lock.summary.take(lock.lock.body.channel(), of);
+                let summary = lock
+                    .summary
+                    .take(lock.lock.body.channel(), lock.receipt, of);
                 taken.extend(summary.map(|(summary, _)| summary));
             }
         }
         let payee = &mut pair.payee;
         for lock in payee.locks.values_mut() {
             let of = lock.summarised(payee.unbooked);
+            let (channel, receipt) = (lock.lock.body.channel(), lock.incoming.held().copied());
             if lock.summary.is_due(of, at)
-                && let Some((summary, grown)) = lock.summary.take(lock.lock.body.channel(), of)
+                && let Some((summary, grown)) = lock.summary.take(channel, receipt, of)
             {
                 payee.unbooked = payee.unbooked.saturating_sub(grown);
                 taken.push(summary);
