@@ -45,8 +45,8 @@ fn said(rig: &mut Rig) -> impl Iterator<Item = (Instant, String)> + use<> {
     outputs.map(move |output| (now, format!("{output:?}")))
 }
 
-/// All that comes out of a few hours with long pauses, with its time. With `noise` the session hears
-/// every 100 ms of something that means nothing, and so never rests.
+/// All that comes out of two hours with long pauses, with its time. With `noise` the session hears
+/// of something that means nothing every 100 ms, and so never rests.
 fn story(noise: bool) -> Vec<(Instant, String)> {
     let mut rig = Rig::new();
     let mut told = Vec::new();
