@@ -17,6 +17,8 @@ use crate::wire::message::Message;
 /// Time in which nothing may have happened: longer than rates, dwell and turns of the choker last,
 /// so that its last round was about what is so now.
 const STILL: Duration = OPTIMISTIC_TURN;
+/// Longest rest. Keep-alives end most by then, and a driver need not wait for the end of time.
+const REST_MAX: Duration = Duration::from_secs(100);
 
 /// Where a session is between two rounds of housekeeping.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,7 @@ impl Session {
         }
         let dues = self.peers.values().filter_map(Peer::live).map(due_of);
         let dues = dues.chain(self.torrents.values().map(|one| due_at(one, now)));
-        let due = dues.min().unwrap_or(Instant::MAX);
+        let due = dues.min().unwrap_or(Instant::MAX).min(now.after(REST_MAX));
         let due = self.totals_at.map_or(due, |at| at.min(due));
         if due > self.housekeeping_at {
             let before = Instant::from_nanos(due.as_nanos() - 1);

@@ -43,8 +43,8 @@ fn a_node_with_nothing_to_do_is_woken_by_its_own_timers_only() {
     let mut world = world(1);
     assert_eq!(world.run_for(Duration::from_secs(600)), RunEnd::Deadline);
     assert_eq!(world.now(), Instant::ZERO.after(Duration::from_secs(600)));
-    // Housekeeping twice a second.
-    assert!(world.handled() <= 1_210, "{} events", world.handled());
+    // Housekeeping twice a second for half a minute, and then hardly ever.
+    assert!(world.handled() <= 80, "{} events", world.handled());
     world.crash(NodeIndex(0));
     assert_eq!(world.run_for(Duration::from_secs(600)), RunEnd::Quiet);
 }
