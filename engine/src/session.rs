@@ -55,7 +55,7 @@ use crate::session::torrent::Torrent;
 use crate::transfer::choker::{Choker, Ranker, SlotPolicy};
 use crate::transfer::limiter::{Limiter, UploadQueue};
 use crate::transfer::uplink::Uplink;
-use crate::units::{Block, InfoHash, PeerIndex, TorrentId};
+use crate::units::{Block, InfoHash, PeerIndex, PieceIndex, TorrentId};
 use crate::wire::message::Message;
 
 /// Time between two rounds of dials, keep-alives, time-outs and plans.
@@ -100,6 +100,8 @@ pub struct Session {
     upload_refill: Option<Instant>,
     /// Granted in this event and not handed to the driver yet.
     serving: BTreeMap<PeerIndex, Vec<Block>>,
+    /// Given up since the driver was last told to: what this event says of their buffers is void.
+    given_up: BTreeSet<(TorrentId, PieceIndex)>,
     downloads: Limiter,
     /// Torrents that hold leased buffers, and maybe some that no longer do.
     leasing: BTreeSet<TorrentId>,
@@ -149,6 +151,7 @@ impl Session {
             upload_refill: None,
             download_refill: None,
             serving: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             torrents: BTreeMap::new(),
             by_info_hash: BTreeMap::new(),
             places: Places::default(),
@@ -354,9 +357,18 @@ impl Session {
         self.choker.set_ranker(ranker);
     }
 
+    /// Whether anybody holds a paid seat: then upload may wait for a window or a lock.
+    pub fn has_paid_seats(&self) -> bool {
+        self.choker.has_seated()
+    }
+
     /// The next thing to do; `None` when this event's are done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.given_up.clear();
+        }
+        output
     }
 
     /// When to send `Input::Tick`; `None` if nothing is waiting for time.
@@ -496,6 +508,14 @@ impl Session {
         peers
             .filter_map(|peer| self.peer_view(peer, self.now))
             .collect()
+    }
+
+    /// Those whom we let request.
+    pub fn unchoked(&self) -> impl Iterator<Item = PeerIndex> {
+        self.peers
+            .keys()
+            .copied()
+            .filter(|peer| self.is_unchoked(*peer))
     }
 
     /// Every boost, oldest first.

@@ -162,7 +162,7 @@ impl Received {
                 continue;
             }
             match &mut self.events[place] {
-                PeerEvent::Block { fate, .. } => *fate = BlockFate::Different,
+                PeerEvent::Block { fate, .. } => *fate = BlockFate::Void,
                 event @ PeerEvent::Message(_) => panic!("a lease took {event:?}"),
             }
         }

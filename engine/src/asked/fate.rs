@@ -11,6 +11,9 @@ pub enum BlockFate {
     Equal,
     /// Already there, and different.
     Different,
+    /// Its buffer was given up before the session heard of it, or there was none: of no use to
+    /// anybody, and with nothing to compare it with, proof of nothing.
+    Void,
     /// Nobody asked this peer for it; dropped.
     Unrequested,
 }
@@ -45,8 +48,8 @@ impl BlockFate {
         match found {
             Found::Missing => Self::Stored,
             Found::Present { equal: true } => Self::Equal,
-            // With nothing to compare it with it is of no use to anybody, and proves nothing.
-            Found::Present { equal: false } | Found::Nothing => Self::Different,
+            Found::Present { equal: false } => Self::Different,
+            Found::Nothing => Self::Void,
         }
     }
 }
@@ -67,7 +70,7 @@ mod tests {
             (Found::Missing, BlockFate::Stored),
             (Found::Present { equal: true }, BlockFate::Equal),
             (Found::Present { equal: false }, BlockFate::Different),
-            (Found::Nothing, BlockFate::Different),
+            (Found::Nothing, BlockFate::Void),
         ] {
             assert_eq!(BlockFate::decide(Some(TorrentId([1; 20])), |_| found), fate);
         }

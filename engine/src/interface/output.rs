@@ -73,7 +73,8 @@ pub enum Output {
         reason: String,
     },
     /// Forget a leased buffer, unless it is full. What the session has not heard of by now and was
-    /// stored in it, or equal to what was there, is [`Different`](crate::asked::BlockFate).
+    /// stored in it, or equal to what was there, is [`Void`](crate::asked::BlockFate). Of the
+    /// event that this answers, the session sees to that itself.
     Release {
         /// Torrent.
         torrent_id: TorrentId,

@@ -135,6 +135,25 @@ impl Session {
         }
     }
 
+    /// What became of a block by now. Of what one read brought, or the time until it was heard, an
+    /// earlier part may have made us give up the buffer that a later one lies in: it must not count
+    /// in the next buffer of its piece, which would be one block short for ever.
+    pub(super) fn fate_by_now(
+        &self,
+        peer: PeerIndex,
+        piece: PieceIndex,
+        fate: BlockFate,
+    ) -> BlockFate {
+        if self.given_up.is_empty() || fate == BlockFate::Unrequested {
+            return fate;
+        }
+        let torrent_id = self.peers.get(&peer).and_then(|entry| entry.torrent_id);
+        match torrent_id.is_some_and(|of| self.given_up.contains(&(of, piece))) {
+            true => BlockFate::Void,
+            false => fate,
+        }
+    }
+
     /// A block of a peer that is being closed. Nobody is thanked for it, but the data plane has
     /// stored it already: whoever completes the piece must not be blamed for what is in it.
     pub(super) fn block_behind_close(
@@ -273,6 +292,7 @@ impl Session {
     /// Nobody will complete this buffer.
     pub(super) fn release(&mut self, torrent_id: TorrentId, piece: PieceIndex, now: Instant) {
         self.market.discarded(torrent_id, piece, now);
+        self.given_up.insert((torrent_id, piece));
         self.emit(Output::Release { torrent_id, piece });
     }
 

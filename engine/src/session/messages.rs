@@ -20,11 +20,12 @@ impl Session {
             let is_live = self.peers.get(&peer).and_then(Peer::live).is_some();
             match (event, is_live) {
                 (PeerEvent::Message(message), true) => self.message(peer, message, now),
-                (PeerEvent::Block { block, fate }, true) => {
-                    self.block_arrived(peer, block, fate, now);
-                }
-                (PeerEvent::Block { block, fate }, false) => {
-                    self.block_behind_close(peer, block, fate, now);
+                (PeerEvent::Block { block, fate }, is_live) => {
+                    let fate = self.fate_by_now(peer, block.piece, fate);
+                    match is_live {
+                        true => self.block_arrived(peer, block, fate, now),
+                        false => self.block_behind_close(peer, block, fate, now),
+                    }
                 }
                 (PeerEvent::Message(_), false) => {}
             }

@@ -274,6 +274,7 @@ impl Picker {
                 open.contradicting.insert(peer);
                 None
             }
+            BlockFate::Void => None,
         };
         open.withdraw(peer, index);
         arrival.piece_is_full = open.is_full();

@@ -1081,6 +1081,7 @@ fn duplicates_that_were_asked_for_are_due_and_different_ones_are_not() {
     for (fate, due) in [
         (BlockFate::Equal, 2),
         (BlockFate::Different, 1),
+        (BlockFate::Void, 1),
         (BlockFate::Unrequested, 1),
     ] {
         let (mut duo, peer, _) = Duo::paid(10_000);

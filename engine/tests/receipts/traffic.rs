@@ -426,7 +426,8 @@ impl World {
         let fate = match (asked, had, lease) {
             (false, _, _) => BlockFate::Unrequested,
             (true, true, _) if content == GOOD => BlockFate::Equal,
-            (true, true, _) | (true, false, None) => BlockFate::Different,
+            (true, true, _) => BlockFate::Different,
+            (true, false, None) => BlockFate::Void,
             (true, false, Some(lease)) => match lease.blocks[slot] {
                 None => {
                     lease.blocks[slot] = Some(content);

@@ -10,7 +10,7 @@ use crate::interface::event::SessionEvent;
 use crate::interface::input::{BlockFate, PeerEvent};
 use crate::interface::output::Output;
 use crate::interface::view::TorrentState;
-use crate::units::TorrentId;
+use crate::units::{Block, PeerIndex, TorrentId};
 use crate::wire::message::Message;
 
 fn leeching(pieces: u32, blocks: u32) -> (Rig, TorrentId) {
@@ -26,7 +26,7 @@ fn misbehaved(outputs: &[Output]) -> bool {
 }
 
 /// Lets a peer send until the torrent is complete or nothing more is asked of it.
-fn fetch_all(rig: &mut Rig, peer: crate::units::PeerIndex) {
+fn fetch_all(rig: &mut Rig, peer: PeerIndex) {
     for _ in 0..1_000 {
         if rig.answer_all(peer, true) == 0 {
             return;
@@ -148,7 +148,7 @@ fn after_a_choke_others_are_asked_for_what_is_missing() {
     }
 }
 
-fn block_of(outputs: &[Output], peer: crate::units::PeerIndex) -> crate::units::Block {
+fn block_of(outputs: &[Output], peer: PeerIndex) -> Block {
     *asked_of(outputs, peer)
         .first()
         .expect("asked for something")
@@ -488,4 +488,48 @@ fn an_unchoke_that_nobody_waited_for_is_no_harm() {
         [Message::Unchoke, Message::Unchoke, Message::HaveNone],
     );
     assert!(asked_of(&rig.take(), peer).is_empty());
+}
+
+/// A read brings a choke and, behind it, a block that had left before. At the choke its piece is
+/// given up and asked of somebody else: the block lies in the buffer that was given up.
+#[test]
+fn a_block_behind_a_choke_does_not_count_in_the_next_buffer() {
+    let (mut rig, torrent) = leeching(7, 4);
+    let [first, second, third] = [1, 2, 3].map(|name| rig.join_seed(torrent, name));
+    // Four blocks make room for eight: the last to answer finds nothing that is not under way, and
+    // asks for copies in one of the others' pieces.
+    for peer in [second, third, first] {
+        for block in rig.wire(peer).owed.clone().into_keys() {
+            rig.block(peer, block, true);
+        }
+    }
+    let copied: Vec<Block> = rig.wire(first).owed.keys().copied().collect();
+    let is_copied = |block: &Block| copied.iter().any(|copy| copy.piece == block.piece);
+    let untouched = |peer: &PeerIndex| !rig.wire(*peer).owed.keys().any(is_copied);
+    let slow = [second, third].into_iter().find(untouched);
+    let slow = slow.expect("copies are of one piece");
+
+    let mut events = vec![PeerEvent::Message(Message::Choke)];
+    for block in rig.wire(slow).owed.clone().into_keys() {
+        if block.begin == 0 {
+            let fate = rig.plane.take_in(slow, block, true);
+            assert_eq!(fate, BlockFate::Stored);
+            events.push(PeerEvent::Block { block, fate });
+        }
+    }
+    rig.take();
+    rig.hears(slow, events);
+    let again = asked_of(&rig.take(), first);
+    assert!(again.iter().any(|block| block.begin == 0), "{again:?}");
+    let cancelled = rig.take_cancelled(first);
+    rig.says(first, cancelled.into_iter().map(Message::Reject));
+    // Who chokes us answers nothing more.
+    for peer in [first, second, third]
+        .into_iter()
+        .filter(|peer| *peer != slow)
+    {
+        fetch_all(&mut rig, peer);
+    }
+    fetch_all(&mut rig, first);
+    assert_eq!(rig.state(torrent), TorrentState::Seeding);
 }

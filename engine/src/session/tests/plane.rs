@@ -364,7 +364,10 @@ impl Plane {
         };
         let Some(lease) = self.leases.get_mut(&(torrent_id, block.piece)) else {
             let had = self.disk[&torrent_id].contains(&block.piece);
-            return compared(had || !good);
+            return match had {
+                true => compared(true),
+                false => BlockFate::Void,
+            };
         };
         let index = block.index().expect("on the grid");
         if let Some(there) = lease.blocks.get(&index) {
@@ -378,6 +381,15 @@ impl Plane {
             self.hashing.push_back((torrent_id, block.piece, matches));
         }
         BlockFate::Stored
+    }
+
+    /// Stops the test unless this block is in its buffer: nobody would ever be asked for it again,
+    /// and its piece be one block short for ever.
+    pub(super) fn check_stored(&self, torrent_id: TorrentId, block: &Block) {
+        let lease = self.leases.get(&(torrent_id, block.piece));
+        let index = block.index().expect("on the grid");
+        let is_stored = lease.is_some_and(|lease| lease.blocks.contains_key(&index));
+        assert!(is_stored, "{block:?} is in its buffer");
     }
 
     /// Pieces on disk, as `Checked` has them.

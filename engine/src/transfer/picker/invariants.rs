@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
+#[cfg(test)]
+use super::open::BlockState;
 use super::{BARS_MAX, Picker, Source};
+#[cfg(test)]
+use crate::units::Block;
 use crate::units::PieceIndex;
 
 impl Picker {
@@ -53,6 +57,16 @@ impl Picker {
             self.bars.len() <= BARS_MAX,
             "remembered refusals are bounded"
         );
+    }
+
+    /// Blocks of open pieces that are thought to be in their buffers.
+    #[cfg(test)]
+    pub fn stored(&self) -> impl Iterator<Item = Block> + '_ {
+        self.open.values().flat_map(|open| {
+            let blocks = (0..).zip(&open.blocks);
+            let stored = blocks.filter(|(_, state)| matches!(state, BlockState::Stored(_)));
+            stored.filter_map(|(index, _)| self.geometry.block(open.piece, index))
+        })
     }
 
     /// Asserts, whenever a piece changes hands, that each is had, unopened or open. O(1).

@@ -337,7 +337,7 @@ async fn a_block_in_a_lease_that_was_given_up_since_does_not_count_in_the_next()
     let Input::Received { events, .. } = received.into_input() else {
         panic!("a block is news");
     };
-    assert_eq!(fates(&events), [BlockFate::Different]);
+    assert_eq!(fates(&events), [BlockFate::Void]);
 
     let stream: Vec<u8> = blocks.iter().flat_map(|block| rig.message(block)).collect();
     rig.peer.write_all(&stream).await.unwrap();

@@ -211,7 +211,7 @@ impl Exchange {
         let waits = match fate {
             BlockFate::Stored => due || acknowledge,
             BlockFate::Equal => due && !had,
-            BlockFate::Different | BlockFate::Unrequested => false,
+            BlockFate::Different | BlockFate::Void | BlockFate::Unrequested => false,
         };
         if !bid.is_zero() {
             let pieces = &mut self.pair_mut(key).payer.pieces;
