@@ -18,6 +18,10 @@ pub enum Mutant {
     AskIsMost,
     /// The open class is left neither slots nor rate of its own.
     OpenShareIgnored,
+    /// Optimistic turns go to whom we met first, however long others have waited.
+    TurnsByAge,
+    /// Who wants upload that the limit holds back is looked at half a second late.
+    RefillLate,
 }
 
 thread_local! {

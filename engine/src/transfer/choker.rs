@@ -412,6 +412,11 @@ impl Choker {
         self.seats.holds(peer)
     }
 
+    /// Whether anybody held a paid seat after the last decision.
+    pub fn has_seated(&self) -> bool {
+        !self.seats.is_empty()
+    }
+
     /// Forgets a peer whose connection is gone; its slot is free.
     pub fn disconnected(&mut self, peer: PeerIndex) {
         self.peers.remove(&peer);

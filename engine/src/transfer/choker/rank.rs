@@ -12,6 +12,8 @@ use super::{
     Candidate, Choke, Class, Decision, IDLE_RATE_MAX, IDLE_TURN, OPTIMISTIC_TURN, PaidRule,
     PaidTerms, RECIPROCAL_RATE_MIN, Reason, SeatPlan, SlotPolicy, WAITED_TURN,
 };
+#[cfg(feature = "mutants")]
+use crate::mutants::{self, Mutant};
 use crate::units::PeerIndex;
 
 /// A candidate and what the choker remembers of it.
@@ -363,7 +365,13 @@ impl<'a> RankedRound<'a> {
                 Choke::Choked { .. } => OptimisticTurn::Waits(self.scratch.ordinals[index]),
                 Choke::Unchoked { .. } => OptimisticTurn::Had,
             };
-            turns.push((turn, row.waiting_since(), row.candidate.peer, index));
+            let since = row.waiting_since();
+            #[cfg(feature = "mutants")]
+            let since = match mutants::has(Mutant::TurnsByAge) {
+                true => Instant::ZERO,
+                false => since,
+            };
+            turns.push((turn, since, row.candidate.peer, index));
         }
         turns.sort_unstable();
         for (_, _, _, index) in turns.iter().take(self.free_count) {

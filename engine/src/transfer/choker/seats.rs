@@ -175,6 +175,11 @@ impl Seats {
         self.holders.contains_key(&peer)
     }
 
+    /// Whether nobody did.
+    pub fn is_empty(&self) -> bool {
+        self.holders.is_empty()
+    }
+
     /// Takes note of what a holder is like: its last seat is judged by it, if it leaves.
     pub fn note(&mut self, candidate: &Candidate) {
         if let Some(holder) = self.holders.get_mut(&candidate.peer) {

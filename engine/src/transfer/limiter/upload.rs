@@ -287,7 +287,12 @@ impl UploadQueue {
                 None => Some(limited),
             }
         });
-        ready.min()
+        let ready = ready.min();
+        #[cfg(feature = "mutants")]
+        if mutants::has(Mutant::RefillLate) {
+            return ready.map(|at| at.after(Duration::from_millis(500)));
+        }
+        ready
     }
 
     /// In which class a peer is served, and whether it wants a block now; `None` for one that is
