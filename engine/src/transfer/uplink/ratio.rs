@@ -4,11 +4,14 @@
 //! leaves, so the open class alone is capped: at its ratio to what the paid peers acknowledge, and
 //! beyond that only as far as they do not suffer. What they would have had is remembered; a queue
 //! on the way, a loss of theirs, and on links where neither shows a short squeeze from time to time
-//! say when the open class has taken too much. Constants from measurements of TCP on shallow and
-//! deep queues (docs/adr/0008-uplink-control.md).
+//! say when the open class has taken too much; a queue that stands is put to the test by a probe.
+//! Constants from measurements of TCP on shallow and deep queues (docs/adr/0008-uplink-control.md).
+
+mod probe;
 
 use seedbank_ledger::{Duration, Instant};
 
+use crate::transfer::uplink::ratio::probe::{Probes, Rates};
 use crate::units::BLOCK_LEN;
 
 /// The open class always has so many bytes per second.
@@ -122,6 +125,7 @@ struct RatioState {
     squeeze_every: Duration,
     squeeze_at: Instant,
     squeeze: Option<Squeeze>,
+    probes: Probes,
     /// The paid rate when last nothing was released, or at the last squeeze.
     judged: u64,
     judged_at: Instant,
@@ -242,6 +246,14 @@ impl RatioControl {
         }
     }
 
+    const fn rates(&self) -> Rates {
+        Rates {
+            paid: self.paid,
+            open: self.open,
+            deviation: self.deviation,
+        }
+    }
+
     /// The open class's ratio to a paid rate.
     const fn ratio_of(&self, paid: u64) -> u64 {
         paid.saturating_mul(self.open_share) / (100 - self.open_share)
@@ -272,6 +284,7 @@ impl RatioState {
             squeeze_every: SQUEEZE_EVERY.0,
             squeeze_at: now.after(SQUEEZE_EVERY.0),
             squeeze: None,
+            probes: Probes::new(now),
             judged: 0,
             judged_at: now,
         }
@@ -283,6 +296,7 @@ impl RatioState {
         self.started_at = now;
         self.starting = true;
         self.squeeze = None;
+        self.probes.forget();
         self.loss_ticks = 0;
     }
 
@@ -302,10 +316,9 @@ impl RatioState {
         self.reference = toward(self.reference, paid, pace);
         let decayed = Duration::from_nanos(self.queue_max.as_nanos() / 1_000 * 997);
         self.queue_max = decayed.max(tick.queue);
-        self.high_ticks = match tick.queue > self.queue_high() {
-            true => self.high_ticks + 1,
-            false => 0,
-        };
+        let is_long = tick.queue > self.queue_high();
+        self.high_ticks = if is_long { self.high_ticks + 1 } else { 0 };
+        self.probes.note_queue(is_long);
     }
 
     /// Whether what the paid class would have is still to be seen: it grows, or the open class does
@@ -323,7 +336,9 @@ impl RatioState {
     }
 
     fn adjust(&mut self, control: &RatioControl, tick: &RatioTick, gain: u64, now: Instant) {
-        if self.squeezing(control, now) || self.vetoed(control, gain, now) {
+        let probed = self.probes.go_on(self.released, control.rates(), now);
+        self.released = probed.unwrap_or(self.released);
+        if probed.is_some() || self.squeezing(control, now) || self.vetoed(control, gain, now) {
             return;
         }
         if self.is_unfounded(control, now) {
@@ -333,6 +348,13 @@ impl RatioState {
         }
         if tick.queue > self.queue_high() {
             self.give_back(tick.queue, gain, now);
+            if tick.open_held && now >= self.back_off_until && self.squeeze.is_none() {
+                let probed = self.probes.begin(self.released, control.rates(), now);
+                self.released = probed.unwrap_or(self.released);
+                if probed.is_some() {
+                    return;
+                }
+            }
         } else if tick.queue < self.queue_low() && tick.open_held && now >= self.back_off_until {
             let total = control.paid.saturating_add(control.open);
             self.release(total);
@@ -378,12 +400,14 @@ impl RatioState {
     fn give_back(&mut self, queue: Duration, gain: u64, now: Instant) {
         if self.high_ticks >= FOREIGN_TICKS {
             self.high_ticks = 0;
-            self.released = self.released / 10 * 9;
+            self.released = (self.released / 10 * 9).max(self.probes.borne());
         }
         if now < self.give_back_at {
             return;
         }
-        let kept = self.released.min(gain / 100 * 96);
+        let kept = self
+            .released
+            .min((gain / 100 * 96).max(self.probes.borne()));
         if kept < self.released {
             self.hurt = Some(self.released);
             self.released = kept;
@@ -464,6 +488,7 @@ impl RatioState {
         self.hurt_at = Some(now);
         self.back_off_until = now.after(self.back_off);
         self.released = 0;
+        self.probes.forget();
         self.loss_ticks = 0;
     }
 

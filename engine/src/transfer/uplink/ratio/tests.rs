@@ -21,6 +21,8 @@ struct Bottleneck {
     fair: bool,
     /// What the open class wants.
     open_wants: u64,
+    /// What stands in front of the peers' own lines, whatever we send.
+    beyond: Duration,
     /// What is measured of the paid class strays by so many per mille, up and down in turn.
     noise: u64,
     ticks: u64,
@@ -46,6 +48,7 @@ impl Bottleneck {
             crowd: 6,
             fair: false,
             open_wants: u64::MAX,
+            beyond: Duration::ZERO,
             noise: 0,
             ticks: 0,
             granted: 0,
@@ -86,7 +89,7 @@ impl Bottleneck {
             RatioTick {
                 paid: self.measured_paid(),
                 open: self.open,
-                queue,
+                queue: queue.max(self.beyond),
                 paid_backlog: self.has_backlog && self.ticks.is_multiple_of(self.backlog_every),
                 open_held: self.open_wants > cap,
                 joined: self
@@ -173,6 +176,31 @@ fn where_queues_do_not_show_a_release_that_hurts_is_taken_back() {
     let share = paid * 1_000 / (paid + open);
     assert!(share >= 620, "paid {share}");
     assert!(way.per_mille(paid + open) >= 950);
+}
+
+/// Peers whose own lines are full of what others send: a queue stands whatever we do.
+#[test]
+fn a_queue_that_is_none_of_ours_holds_nobody_back_for_long() {
+    for noise in [0, 100] {
+        let mut idle = Bottleneck {
+            paid_wants: 100_000,
+            open_wants: 400_000,
+            beyond: Duration::from_millis(80),
+            noise,
+            ..Bottleneck::new(1_000_000)
+        };
+        idle.run(15);
+        let (paid, open) = idle.run(30);
+        assert!(paid >= 95_000, "{paid}");
+        assert!(open >= 360_000, "{open} of 400,000, noise {noise}");
+        // The line is full all at once: what was borne is taken back.
+        idle.paid_wants = u64::MAX;
+        idle.open_wants = u64::MAX;
+        idle.run(10);
+        let (paid, _) = idle.run(60);
+        let share = idle.per_mille(paid);
+        assert!(share >= 640, "{share} per mille, noise {noise}");
+    }
 }
 
 #[test]
