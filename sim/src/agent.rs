@@ -32,7 +32,7 @@ use crate::scenario::StrategyPlan;
 pub use messages::{receipt_in, receipt_to};
 pub use payees::{GarbageSeeder, StalledPayee};
 pub use payers::{BidFlipper, Dripper, LatePayer, Whale};
-pub use rankers::{BitTyrant, PropShare, Ranked};
+pub use rankers::{BitTyrant, FairTorrent, PropShare, Ranked};
 pub use ring::Colluder;
 pub use takers::{FreeRider, LargeView, PlainClient, SybilIdentity, Whitewasher};
 
@@ -148,6 +148,7 @@ pub fn agent_of(plan: &StrategyPlan, setup: &AgentSetup) -> Option<Box<dyn Agent
         StrategyPlan::LargeView { every } => Box::new(LargeView::new(every.0)),
         StrategyPlan::Bittyrant {} => Box::new(Ranked(BitTyrant::new(setup.uplink))),
         StrategyPlan::Propshare {} => Box::new(Ranked(PropShare::default())),
+        StrategyPlan::Fairtorrent {} => Box::new(Ranked(FairTorrent::default())),
         StrategyPlan::BidFlipper { every, factor } => Box::new(BidFlipper::new(every.0, factor)),
         StrategyPlan::Dripper { rate, every } => Box::new(Dripper::new(rate.0, every.0)),
         StrategyPlan::StalledPayee { every } => Box::new(StalledPayee::new(every.0)),

@@ -4,14 +4,16 @@
 //! reserves and bids. What is modelled is everything between: there are no messages and no pieces,
 //! but how much each has (`content`), who knows whom (`swarm`), who is served (`choking`), what the
 //! lines carry (`sharing`, `moving`) and who pays (`credit`). A step is a part of a round; every
-//! peer has its round in a step of its own. Completion is at its exact time. `coming` is who comes
-//! and goes, and what happens to them; what of a scenario is of the block tier alone is refused as
-//! it is read (`scenario/problems/tier.rs`).
+//! peer has its round in a step of its own. Completion is at its exact time. `deciding` asks
+//! whoever brings a strategy of its own, once a round over all peers of a population. `coming` is
+//! who comes and goes, and what happens to them; what of a scenario is of the block tier alone is
+//! refused as it is read (`scenario/problems/tier.rs`).
 
 mod choking;
 mod coming;
 mod content;
 mod credit;
+mod deciding;
 mod moving;
 mod rows;
 mod sharing;
@@ -25,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbank_engine::transfer::choker::{ROUND, SlotPolicy};
 use seedbank_ledger::{Duration, Rate};
 
-use crate::play::{BEGIN, PlayOutcome, PlayProgress, SeriesRow, roll};
+use crate::play::{BEGIN, PlayOutcome, PlayProgress, SeriesRow, UnchokeMap, roll};
 use crate::scenario::{
     OverlayPlan, PaidRulePlan, Population, Scenario, SharingRule, StrategyPlan, TorrentPlan,
 };
@@ -35,8 +37,11 @@ use choking::FlowRules;
 use coming::FlowTurn;
 use content::{Interest, UnitScale};
 use credit::FlowCredit;
+use deciding::Deciders;
 use moving::{FairScratch, Inflow};
 use swarm::{FlowPeer, FlowSwarm, NEVER, Presence};
+
+pub use deciding::{AsWritten, RoundChoices, RoundSight, RoundStrategy};
 
 /// Most neighbours of a peer in small runs, as a node has by default.
 const NEIGHBOURS_MAX: usize = 200;
@@ -151,6 +156,7 @@ pub struct FlowPlay<'a> {
     /// Payload that all come for, in bytes.
     wanted: u64,
     series: Vec<SeriesRow>,
+    unchokes: UnchokeMap,
     waiting: usize,
     size: FlowSize,
 }
@@ -178,12 +184,17 @@ impl<'a> FlowPlay<'a> {
         let torrents = scenario.torrents.iter();
         let torrents = torrents.map(|plan| FlowTorrent::new(plan, scale));
         let populations = || scenario.populations.iter();
-        let wants = populations().filter(|it| it.has.0 < 100).map(|it| it.count);
+        let wants = populations().filter(|it| it.wants()).map(|it| it.count);
         let wanted = populations().map(|it| {
             let wanted = wanted_by(scenario, it);
             it.count.saturating_mul(wanted)
         });
         let stride = stride(scenario.overlay, count);
+        let links = populations().flat_map(|it| {
+            let link = move |index| roll::link_of(it, index, streams).uplink;
+            (0..it.count).map(link)
+        });
+        let uplinks: Vec<u64> = links.collect();
         Self {
             streams,
             scale,
@@ -214,6 +225,7 @@ impl<'a> FlowPlay<'a> {
             uplink: 0,
             wanted: wanted.fold(0, u64::saturating_add),
             series: Vec::new(),
+            unchokes: UnchokeMap::new(&uplinks),
             waiting: usize::try_from(wants.sum::<u64>()).expect("peers are counted"),
             size: FlowSize::default(),
             scenario,
@@ -227,23 +239,25 @@ impl<'a> FlowPlay<'a> {
 
     /// The same, and what it took.
     pub fn run_measured(self) -> (PlayOutcome, FlowSize) {
-        let played = self.go_on(|_| (), || false);
+        let played = self.go_on(&mut AsWritten, |_| (), || false);
         played.expect("nobody stops it")
     }
 
-    /// The same, while somebody is told now and then how far it is; `None` if `stop`, which is
-    /// asked before every step, says so first.
+    /// The same by a strategy, while somebody is told now and then how far it is; `None` if `stop`,
+    /// which is asked before every step, says so first.
     pub fn run_unless(
         self,
+        strategy: &mut dyn RoundStrategy,
         watch: impl FnMut(&PlayProgress),
         stop: impl Fn() -> bool,
     ) -> Option<PlayOutcome> {
-        let (outcome, _) = self.go_on(watch, stop)?;
+        let (outcome, _) = self.go_on(strategy, watch, stop)?;
         Some(outcome)
     }
 
     fn go_on(
         mut self,
+        strategy: &mut dyn RoundStrategy,
         mut watch: impl FnMut(&PlayProgress),
         stop: impl Fn() -> bool,
     ) -> Option<(PlayOutcome, FlowSize)> {
@@ -251,6 +265,7 @@ impl<'a> FlowPlay<'a> {
         let every = self.scenario.run.series_every.0.as_nanos();
         let wanting = self.waiting;
         let (mut row_at, mut played) = (0, TOLD_EVERY);
+        let mut deciders: Vec<Deciders> = self.deciders(strategy);
         while self.waiting > 0 && self.now() < end {
             if stop() {
                 return None;
@@ -267,6 +282,9 @@ impl<'a> FlowPlay<'a> {
                 row_at += every;
             }
             self.skip_quiet(end.min(row_at));
+            if self.number.is_multiple_of(self.steps) {
+                self.ask(strategy, &mut deciders);
+            }
             self.step();
         }
         self.size.steps = self.number;

@@ -193,19 +193,28 @@ impl Frame {
     /// As CSV (RFC 4180, but lines end in a line feed): a header, then a line for each row; an
     /// empty field is none.
     pub fn to_csv(&self) -> String {
+        let mut csv = String::new();
+        self.each_csv_line(|line| csv.push_str(line));
+        csv
+    }
+
+    /// The same line by line, the line feed with each.
+    pub fn each_csv_line(&self, mut take: impl FnMut(&str)) {
         let names = self.columns.iter().map(|(name, _)| name.as_str());
-        let mut csv = names.collect::<Vec<_>>().join(",");
-        csv.push('\n');
+        let mut line = names.collect::<Vec<_>>().join(",");
+        line.push('\n');
+        take(&line);
         for row in 0..self.len() {
+            line.clear();
             for (place, (_, column)) in self.columns.iter().enumerate() {
                 if place > 0 {
-                    csv.push(',');
+                    line.push(',');
                 }
-                column.write(row, &mut csv);
+                column.write(row, &mut line);
             }
-            csv.push('\n');
+            line.push('\n');
+            take(&line);
         }
-        csv
     }
 }
 

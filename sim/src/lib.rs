@@ -39,4 +39,5 @@ pub mod swarm;
 pub mod tracker;
 pub mod twin;
 pub mod validation;
+pub mod watch;
 pub mod world;

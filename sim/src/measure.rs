@@ -36,11 +36,7 @@ impl Durations {
                 finished: row.done.is_some(),
             })
             .collect();
-        let warm_up = match population.is_open() {
-            true => until_steady(&lifetimes),
-            false => 0,
-        };
-        lifetimes.drain(..warm_up);
+        let warm_up = cut_warm_up(&mut lifetimes, population.is_open());
         Self { lifetimes, warm_up }
     }
 
@@ -53,6 +49,17 @@ impl Durations {
     pub fn median(&self) -> Option<f64> {
         self.quantile(0.5)
     }
+}
+
+/// Leaves out the first of those who came in this order, if they came one by one, as long as what
+/// they took depends on how the run began; how many.
+pub(crate) fn cut_warm_up(lifetimes: &mut Vec<Lifetime>, is_open: bool) -> usize {
+    let warm_up = match is_open {
+        true => until_steady(lifetimes),
+        false => 0,
+    };
+    lifetimes.drain(..warm_up);
+    warm_up
 }
 
 /// How many of the first to leave out. Those who were never done say nothing of it: the last are

@@ -7,11 +7,17 @@
 //! `samples` what a sender's transport can tell of it.
 //!
 //! When a segment leaves its modem, and when it arrives, is known as it enters. So a line needs an
-//! event only where somebody waits for room in its modem, and where something has passed its
-//! downlink; the rest is caught up with whenever it is looked at.
+//! event only where somebody waits for room in its modem or to hear of what it sent, and where
+//! something has passed its downlink; the rest is caught up with whenever it is looked at.
+//!
+//! Nodes are looked at one after the other, each up to a horizon: what one does reaches
+//! another over the way between them, and never before that. Two things it sees of the
+//! other at once: what is reserved of its downlink, and which ends it has.
 
 mod config;
 mod downlink;
+mod ends;
+mod invariants;
 mod item;
 mod pipe;
 mod samples;
@@ -32,8 +38,8 @@ pub use item::LinkItem;
 
 use config::both;
 use downlink::{Coming, Downlink};
-use pipe::{LinkSegment, Pipe, PipeId, Written};
-use samples::{Ack, RoundTrip};
+use pipe::{LinkSegment, Pipe, PipeId, SenderWait, Written};
+use samples::Ack;
 use uplink::Modem;
 
 /// Position of a node in its world.
@@ -58,6 +64,10 @@ pub(crate) enum LinkEvent {
     Passed(NodeIndex),
     /// The sender knows that a segment was lost.
     Lost(LinkSegment),
+    /// The sender hears what it waited for.
+    Heard(PipeId),
+    /// The receiver hears that the sender has closed.
+    Closed(PipeId),
 }
 
 /// What nodes notice.
@@ -79,6 +89,8 @@ pub(crate) enum LinkOutput {
         /// How many.
         blocks: u32,
     },
+    /// The other side has closed, and this end is no more.
+    Gone(End),
 }
 
 /// Every line, every connection, and what is on them. Timers and outputs are drained after each
@@ -88,10 +100,14 @@ pub(crate) struct Links {
     lines: Vec<Line>,
     /// By [`PipeId`]; `None` once the connection is cut. Both directions stand side by side.
     pipes: Vec<Option<Box<Pipe>>>,
-    timers: VecDeque<(Instant, LinkEvent)>,
+    /// When, to whom, what.
+    timers: VecDeque<(Instant, NodeIndex, LinkEvent)>,
     delivered: VecDeque<(End, LinkItem)>,
     /// Pipes whose sender has not been told of blocks written.
     telling: VecDeque<PipeId>,
+    gone: VecDeque<End>,
+    /// Nothing reaches another node before.
+    horizon: Instant,
     /// Blocks whose connection was cut, or gone, before they were delivered.
     blocks_lost: u64,
 }
@@ -116,6 +132,8 @@ impl Links {
             timers: VecDeque::new(),
             delivered: VecDeque::new(),
             telling: VecDeque::new(),
+            gone: VecDeque::new(),
+            horizon: Instant::ZERO,
             blocks_lost: 0,
         }
     }
@@ -136,43 +154,14 @@ impl Links {
         });
     }
 
+    /// What nodes do from now on reaches others at `horizon` at the earliest.
+    pub(crate) const fn set_horizon(&mut self, horizon: Instant) {
+        self.horizon = horizon;
+    }
+
     /// One way between two nodes, on empty lines.
     pub(crate) fn delay(&self, a: NodeIndex, b: NodeIndex) -> Duration {
         both(self.lines[a.0].config.delay, self.lines[b.0].config.delay)
-    }
-
-    /// Joins two ends. What its transport sent to open it is the first sample of each side; it took
-    /// no room.
-    pub(crate) fn connect(&mut self, a: End, b: End, now: Instant) {
-        for (from, to) in [(a, b), (b, a)] {
-            self.lines[from.node.0].uplink.catch_up(now);
-            let there = self.transit(from.node, to.node);
-            let round_trip = RoundTrip::new(both(there, self.delay(to.node, from.node)));
-            let id = PipeId::new(self.pipes.len());
-            let pipe = Pipe::new(from, to, round_trip);
-            self.pipes.push(Some(Box::new(pipe)));
-            let before = self.lines[from.node.0].ends.insert(from.peer, id);
-            assert!(before.is_none(), "an end has one connection");
-        }
-    }
-
-    /// Cuts a connection; gives the other end. What was not delivered is lost.
-    pub(crate) fn cut(&mut self, end: End) -> Option<End> {
-        let id = self.id_at(end)?;
-        let back = id.back();
-        for id in [id, back] {
-            let pipe = self.pipes[id.index()]
-                .take()
-                .expect("both directions are there");
-            self.blocks_lost += pipe.block_count();
-            let line = &mut self.lines[pipe.to.node.0];
-            line.downlink.release(pipe.in_flight());
-            self.lines[pipe.from.node.0].ends.remove(&pipe.from.peer);
-            if id == back {
-                return Some(pipe.from);
-            }
-        }
-        None
     }
 
     /// Blocks that were sent and lost with their connections, and those that are under way.
@@ -206,11 +195,7 @@ impl Links {
             self.blocks_lost += u64::from(item.payload_len().is_some());
             return;
         };
-        let pipe = self.pipes[id.index()]
-            .as_mut()
-            .expect("an end has a connection");
-        pipe.push(item);
-        pipe.round_trip.is_active = true;
+        self.pipe_mut(id).push(item);
         self.write(id);
         self.ready(id, now);
     }
@@ -224,16 +209,26 @@ impl Links {
                 let Some(pipe) = &mut self.pipes[segment.pipe.index()] else {
                     return;
                 };
-                pipe.lose(segment);
+                pipe.sending.lose(segment);
+                if pipe.sending.waiting == SenderWait::ForAck {
+                    pipe.sending.waiting = SenderWait::No;
+                }
                 let downlink = &mut self.lines[pipe.to.node.0].downlink;
                 downlink.release(segment.len());
                 self.ready(segment.pipe, now);
             }
+            LinkEvent::Heard(id) => {
+                if let Some(pipe) = &mut self.pipes[id.index()] {
+                    pipe.sending.waiting = SenderWait::No;
+                    self.ready(id, now);
+                }
+            }
+            LinkEvent::Closed(id) => self.closed(id),
         }
     }
 
-    /// The next event to be handed back, and when.
-    pub(crate) fn poll_timer(&mut self) -> Option<(Instant, LinkEvent)> {
+    /// The next event to be handed back: when, and at which node.
+    pub(crate) fn poll_timer(&mut self) -> Option<(Instant, NodeIndex, LinkEvent)> {
         self.timers.pop_front()
     }
 
@@ -246,7 +241,7 @@ impl Links {
             let Some(pipe) = &mut self.pipes[id.index()] else {
                 continue;
             };
-            let Written { bytes, blocks } = std::mem::take(&mut pipe.told);
+            let Written { bytes, blocks } = std::mem::take(&mut pipe.sending.told);
             let from = pipe.from;
             return Some(LinkOutput::Written {
                 from,
@@ -254,7 +249,7 @@ impl Links {
                 blocks,
             });
         }
-        None
+        self.gone.pop_front().map(LinkOutput::Gone)
     }
 
     /// How a node's connections fare on their way out: those that had something to send, or heard
@@ -263,54 +258,21 @@ impl Links {
         let ids: Vec<PipeId> = self.pipes_of(node).map(|(_, id)| id).collect();
         let mut samples = Vec::new();
         for id in ids {
-            let pipe = self.pipes[id.index()]
-                .as_mut()
-                .expect("an end has a connection");
-            pipe.round_trip.hear(now);
-            let has_something = pipe.unsent() > 0 || pipe.in_flight() > 0;
-            if std::mem::take(&mut pipe.round_trip.is_active) || has_something {
+            let pipe = self.pipe_mut(id);
+            let sending = &mut pipe.sending;
+            sending.hear(now);
+            let has_something = sending.unsent() > 0 || sending.in_flight() > 0;
+            if std::mem::take(&mut sending.round_trip.is_active) || has_something {
                 samples.push(UplinkSample {
                     peer: pipe.from.peer,
-                    acknowledged: pipe.round_trip.acknowledged(),
-                    unsent: pipe.unsent(),
-                    rtt: pipe.round_trip.smoothed(),
-                    rtt_min: pipe.round_trip.least(),
+                    acknowledged: sending.round_trip.acknowledged(),
+                    unsent: sending.unsent(),
+                    rtt: sending.round_trip.smoothed(),
+                    rtt_min: sending.round_trip.least(),
                 });
             }
         }
         samples
-    }
-
-    /// Stops the program if the state contradicts itself. Linear in everything there is.
-    pub(crate) fn check_invariants(&self) {
-        let mut reserved = vec![0; self.lines.len()];
-        for pipe in self.pipes.iter().flatten() {
-            pipe.check_invariants(self.lines[pipe.from.node.0].config.send_buffer);
-            reserved[pipe.to.node.0] += pipe.in_flight();
-            let uplink = &self.lines[pipe.from.node.0].uplink;
-            let waits = !pipe.is_ready && pipe.next_len(uplink.segment_len).is_some();
-            assert!(
-                !waits || pipe.in_flight() > 0,
-                "who has something to send has its turn, or something on its way"
-            );
-        }
-        for (line, reserved) in self.lines.iter().zip(reserved) {
-            line.uplink.check_invariants();
-            line.downlink.check_invariants();
-            assert_eq!(line.downlink.reserved(), reserved, "reserved is on its way");
-            for id in line.uplink.turn() {
-                assert!(
-                    self.pipe(id).is_none_or(|pipe| pipe.is_ready),
-                    "who is in turn knows it"
-                );
-            }
-        }
-        for node in (0..self.lines.len()).map(NodeIndex) {
-            for (end, id) in self.pipes_of(node) {
-                let pipe = self.pipe(id).expect("an end has a connection");
-                assert_eq!(pipe.from, end, "it begins there");
-            }
-        }
     }
 
     /// A connection may have something to send: it gets its turn.
@@ -318,60 +280,75 @@ impl Links {
         let Some(pipe) = &mut self.pipes[id.index()] else {
             return;
         };
-        let node = pipe.from.node;
+        let (node, sending) = (pipe.from.node, &mut pipe.sending);
         let uplink = &mut self.lines[node.0].uplink;
-        if !pipe.is_ready && pipe.next_len(uplink.segment_len).is_some() {
-            pipe.is_ready = true;
+        let may_turn = !sending.is_ready && sending.waiting == SenderWait::No;
+        if may_turn && sending.next_len(uplink.segment_len).is_some() {
+            sending.is_ready = true;
             uplink.queue(id);
             self.fill(node, now);
         }
     }
 
     /// Fills a modem from its connections, in turn. Who may not send now leaves the turn, and comes
-    /// back with its next delivery.
+    /// back when it hears of what it sent.
     fn fill(&mut self, node: NodeIndex, now: Instant) {
         self.lines[node.0].uplink.catch_up(now);
         while let Some(id) = self.lines[node.0].uplink.next_turn() {
             let uplink = &mut self.lines[node.0].uplink;
-            let Some(pipe) = &self.pipes[id.index()] else {
+            let Some(pipe) = &mut self.pipes[id.index()] else {
                 uplink.end_turn();
                 continue;
             };
-            let len = pipe.next_len(uplink.segment_len);
-            if len.is_some_and(|len| !uplink.has_room(len)) {
+            let (to, sending) = (pipe.to.node, &mut pipe.sending);
+            let Some(len) = sending.next_len(uplink.segment_len) else {
+                sending.is_ready = false;
+                uplink.end_turn();
+                continue;
+            };
+            if !uplink.has_room(len) {
                 if let Some(at) = uplink.wait_for_room() {
-                    self.timers.push_back((at, LinkEvent::Room(node)));
+                    self.timers.push_back((at, node, LinkEvent::Room(node)));
                 }
                 return;
             }
             uplink.end_turn();
-            let (to, in_flight) = (pipe.to.node, pipe.in_flight());
-            let transit = self.transit(node, to);
-            self.arrive(to, now);
-            let downlink = &self.lines[to.0].downlink;
-            match len.filter(|len| downlink.has_room(in_flight, *len, transit)) {
-                Some(len) => self.admit(id, len, now),
-                None => self.pipes[id.index()].as_mut().expect("seen").is_ready = false,
+            sending.hear(now);
+            let in_flight = sending.in_flight();
+            let ways = [self.transit(node, to, now), self.delay(to, node)];
+            match self.lines[to.0].downlink.has_room(in_flight, len, ways) {
+                true => self.admit(id, len, now),
+                false => self.rest(id),
             }
+        }
+    }
+
+    /// Who may not send now is woken as it hears of what it sent.
+    fn rest(&mut self, id: PipeId) {
+        let pipe = self.pipe_mut(id);
+        let (node, sending) = (pipe.from.node, &mut pipe.sending);
+        sending.is_ready = false;
+        match sending.round_trip.next() {
+            Some(at) => {
+                sending.waiting = SenderWait::ForTime;
+                self.timers.push_back((at, node, LinkEvent::Heard(id)));
+            }
+            None => sending.waiting = SenderWait::ForAck,
         }
     }
 
     /// A modem takes in a segment of this length.
     fn admit(&mut self, id: PipeId, len: u64, now: Instant) {
-        let pipe = self.pipes[id.index()]
-            .as_mut()
-            .expect("the caller found it");
-        let segment = pipe.admit(id, len, now);
+        let pipe = self.pipe_mut(id);
+        let segment = pipe.sending.admit(id, len, now);
         let (from, to) = (pipe.from.node, pipe.to.node);
-        pipe.round_trip.is_active = true;
         self.lines[to.0].downlink.reserve(len);
         self.write(id);
-        let pipe = self.pipes[id.index()]
-            .as_mut()
-            .expect("the caller found it");
+        let pipe = self.pipes[id.index()].as_mut().expect("just seen");
         let uplink = &mut self.lines[from.0].uplink;
-        pipe.is_ready = pipe.next_len(uplink.segment_len).is_some();
-        if pipe.is_ready {
+        let sending = &mut pipe.sending;
+        sending.is_ready = sending.next_len(uplink.segment_len).is_some();
+        if sending.is_ready {
             uplink.queue(id);
         }
         let departs_at = uplink.admit(len, now);
@@ -380,24 +357,27 @@ impl Links {
 
     /// A segment that leaves its modem at that time is lost, or comes to its receiver's downlink.
     fn travel(&mut self, segment: LinkSegment, departs_at: Instant) {
-        let pipe = self.pipes[segment.pipe.index()].as_ref();
-        let pipe = pipe.expect("the caller found it");
+        let pipe = self.pipe_mut(segment.pipe);
         let (from, to) = (pipe.from.node, pipe.to.node);
         let delay = self.delay(from, to);
         let after_delay = departs_at.after(delay);
         if self.draws_loss(from, to) {
             let known_at = after_delay.after(delay);
-            self.timers.push_back((known_at, LinkEvent::Lost(segment)));
+            let lost = (known_at, from, LinkEvent::Lost(segment));
+            self.timers.push_back(lost);
             return;
         }
         let jitter = self.draw_jitter(from, to);
-        let pipe = self.pipes[segment.pipe.index()]
-            .as_mut()
-            .expect("just seen");
-        let at = after_delay.after(jitter).max(pipe.last_arrival);
-        pipe.last_arrival = at;
-        pipe.coming.push_back((at, segment));
-        if pipe.coming.len() == 1 {
+        let horizon = self.horizon;
+        let pipe = self.pipe_mut(segment.pipe);
+        let at = after_delay
+            .after(jitter)
+            .max(pipe.sending.last_arrival)
+            .max(horizon);
+        pipe.sending.last_arrival = at;
+        let coming = &mut pipe.receiving.coming;
+        coming.push_back((at, segment));
+        if coming.len() == 1 {
             let first = Coming::new(at, &segment);
             self.lines[to.0].downlink.expect(first);
             self.wake_downlink(to);
@@ -406,12 +386,12 @@ impl Links {
 
     /// The socket's buffer takes in what it can, and its owner will hear of whole blocks.
     fn write(&mut self, id: PipeId) {
-        let pipe = self.pipes[id.index()]
-            .as_mut()
-            .expect("the caller found it");
-        let was_told = pipe.told.is_empty();
-        pipe.write(self.lines[pipe.from.node.0].uplink.send_buffer);
-        if was_told && !pipe.told.is_empty() {
+        let pipe = self.pipes[id.index()].as_mut();
+        let pipe = pipe.expect("the caller found it");
+        let was_told = pipe.sending.told.is_empty();
+        let uplink = &self.lines[pipe.from.node.0].uplink;
+        pipe.sending.write(uplink.send_buffer);
+        if was_told && !pipe.sending.told.is_empty() {
             self.telling.push_back(id);
         }
     }
@@ -419,7 +399,7 @@ impl Links {
     /// Has a downlink looked at when the next segment may have passed it.
     fn wake_downlink(&mut self, node: NodeIndex) {
         if let Some(at) = self.lines[node.0].downlink.wake() {
-            self.timers.push_back((at, LinkEvent::Passed(node)));
+            self.timers.push_back((at, node, LinkEvent::Passed(node)));
         }
     }
 
@@ -431,13 +411,15 @@ impl Links {
                 downlink.came(None);
                 continue;
             };
-            let (_, segment) = pipe.coming.pop_front().expect("the downlink knows of it");
-            give_back(&mut pipe.coming);
-            let next = pipe.coming.front();
+            let receiving = &mut pipe.receiving;
+            let first = receiving.coming.pop_front();
+            let (_, segment) = first.expect("the downlink knows of it");
+            give_back(&mut receiving.coming);
+            let next = receiving.coming.front();
             downlink.came(next.map(|(at, next)| Coming::new(*at, next)));
             downlink.arrived(&segment, at);
-            pipe.arrived.push_back(segment);
-            if pipe.arrived.len() == 1 {
+            receiving.arrived.push_back(segment);
+            if receiving.arrived.len() == 1 {
                 downlink.turn.push_back(segment.pipe);
             }
             if downlink.passing.is_none() {
@@ -468,17 +450,19 @@ impl Links {
             let Some(pipe) = &mut self.pipes[id.index()] else {
                 continue;
             };
-            let first = pipe.arrived.front().expect("who is in turn has arrived");
-            if pipe.deficit < first.len() {
-                pipe.deficit += downlink.quantum;
+            let receiving = &mut pipe.receiving;
+            let first = receiving.arrived.front();
+            let first = first.expect("who is in turn has arrived");
+            if receiving.deficit < first.len() {
+                receiving.deficit += downlink.quantum;
                 downlink.turn.push_back(id);
                 continue;
             }
-            let segment = pipe.arrived.pop_front().expect("just seen");
-            pipe.deficit -= segment.len();
-            if pipe.arrived.is_empty() {
-                give_back(&mut pipe.arrived);
-                pipe.deficit = 0;
+            let segment = receiving.arrived.pop_front().expect("just seen");
+            receiving.deficit -= segment.len();
+            if receiving.arrived.is_empty() {
+                give_back(&mut receiving.arrived);
+                receiving.deficit = 0;
             } else {
                 downlink.turn.push_front(id);
             }
@@ -487,16 +471,19 @@ impl Links {
         }
     }
 
-    /// A segment is at its receiver; its sender will hear of it, and may send more now.
+    /// A segment is at its receiver; its sender will hear of it.
     fn deliver(&mut self, segment: &LinkSegment, now: Instant) {
         let Some(pipe) = &mut self.pipes[segment.pipe.index()] else {
             return;
         };
-        pipe.deliver(segment);
-        let (from, to) = (pipe.from.node, pipe.to);
+        let (from, to, receiving) = (pipe.from.node, pipe.to, &mut pipe.receiving);
         self.lines[to.node.0].downlink.release(segment.len());
-        while let Some(item) = pipe.next_item() {
-            self.delivered.push_back((to, item));
+        receiving.deliver(segment);
+        while let Some(item) = receiving.next_item() {
+            match receiving.is_closed {
+                true => self.blocks_lost += u64::from(item.payload_len().is_some()),
+                false => self.delivered.push_back((to, item)),
+            }
         }
         let back = both(
             self.lines[to.node.0].config.delay,
@@ -504,17 +491,23 @@ impl Links {
         );
         let took = both(now.since(segment.admitted_at), back);
         let ack = Ack {
-            at: now.after(back),
-            delivered: pipe.delivered(),
+            at: now.after(back).max(self.horizon),
+            delivered: receiving.delivered(),
             took: (!segment.again).then_some(took),
+            len: segment.len(),
         };
-        pipe.round_trip.acknowledge(ack, now);
-        self.ready(segment.pipe, now);
+        let sending = &mut pipe.sending;
+        sending.round_trip.acknowledge(ack);
+        if sending.waiting == SenderWait::ForAck {
+            sending.waiting = SenderWait::ForTime;
+            let heard = LinkEvent::Heard(segment.pipe);
+            self.timers.push_back((ack.at, from, heard));
+        }
     }
 
     /// From a modem's entry to another node's downlink, for what enters now.
-    fn transit(&self, from: NodeIndex, to: NodeIndex) -> Duration {
-        both(self.lines[from.0].uplink.wait(), self.delay(from, to))
+    fn transit(&self, from: NodeIndex, to: NodeIndex, now: Instant) -> Duration {
+        both(self.lines[from.0].uplink.wait(now), self.delay(from, to))
     }
 
     fn draws_loss(&mut self, from: NodeIndex, to: NodeIndex) -> bool {
@@ -535,6 +528,11 @@ impl Links {
 
     fn pipe(&self, id: PipeId) -> Option<&Pipe> {
         self.pipes[id.index()].as_deref()
+    }
+
+    fn pipe_mut(&mut self, id: PipeId) -> &mut Pipe {
+        let pipe = self.pipes[id.index()].as_deref_mut();
+        pipe.expect("the caller found it")
     }
 
     /// The direction that begins at an end; `None` if the connection is gone.

@@ -19,6 +19,7 @@ use seedbank_ledger::Instant;
 use crate::agent::{Agent, AgentAct};
 use crate::books::SimBooks;
 use crate::recording::Recording;
+use crate::watch::{LinkWish, NodeWatch};
 
 /// A node and what the driver keeps for it.
 #[derive(Debug)]
@@ -54,8 +55,12 @@ pub struct SimNode {
     /// What it remembers of its torrents; survives a crash, as the disk does.
     pub records: BTreeMap<TorrentId, AddTorrent>,
     next_peer: u64,
+    /// Who waits for it, and for how long.
+    pub(crate) watch: NodeWatch,
     /// Draws whom trackers name to it.
     pub(crate) tracker_rng: Rng,
+    /// Draws how late its dials are.
+    pub(crate) dial_rng: Rng,
 }
 
 /// An agent, and what it wants done.
@@ -78,6 +83,8 @@ pub struct SimConnection {
     fast_theirs: bool,
     /// Blocks granted and not handed to the link.
     pub serving: VecDeque<Block>,
+    /// What its other end wants of us.
+    pub(crate) wish: LinkWish,
 }
 
 /// A piece that is being received, or was received and is on its way to the disk.
@@ -99,8 +106,9 @@ pub enum PieceProgress {
 }
 
 impl SimNode {
-    /// A node that is down; whom trackers name to it is drawn from `tracker_rng`.
-    pub fn new(name: String, addr: SocketAddr, books: SimBooks, tracker_rng: Rng) -> Self {
+    /// A node that is down. Drawn are whom trackers name to it, and how late its dials are.
+    pub fn new(name: String, addr: SocketAddr, books: SimBooks, draws: [Rng; 2]) -> Self {
+        let [tracker_rng, dial_rng] = draws;
         Self {
             name,
             addr,
@@ -118,7 +126,9 @@ impl SimNode {
             geometry: BTreeMap::new(),
             records: BTreeMap::new(),
             next_peer: 0,
+            watch: NodeWatch::default(),
             tracker_rng,
+            dial_rng,
         }
     }
 
@@ -313,6 +323,7 @@ impl SimNode {
         self.wake_wanted = None;
         self.wakes_at = None;
         self.measures_at = None;
+        self.watch = NodeWatch::default();
         self.connections.clear();
         self.leases.clear();
     }

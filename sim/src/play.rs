@@ -14,6 +14,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 mod tier;
+mod unchokes;
 mod wants;
 
 use std::collections::BTreeMap;
@@ -34,13 +35,17 @@ use crate::settlement::SimSettlement;
 use crate::signatures::Signatures;
 use crate::streams::Streams;
 use crate::swarm::{TRACKER, config, identity_by, start_at, torrent};
+use crate::watch::WatchReport;
 use crate::world::{RunEnd, START, World};
 use casting::Casting;
 use roll::Participant;
 
 pub use progress::PlayProgress;
 pub use rows::{FetchRow, PeerRow, SeriesRow};
-pub use tier::{outcome, outcome_unless};
+pub(crate) use rows::{PRICE_SHARES, price_of};
+pub use tier::{outcome, outcome_by, outcome_unless};
+pub(crate) use unchokes::UnchokeMap;
+pub use unchokes::UnchokeRow;
 
 /// What who leaves has to say goodbye: last receipts and announces.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
@@ -65,12 +70,16 @@ pub struct PlayOutcome {
     pub fetches: Vec<FetchRow>,
     /// The swarm over time.
     pub series: Vec<SeriesRow>,
+    /// Who served whom, by capacity.
+    pub unchokes: Vec<UnchokeRow>,
     /// Virtual time that was played.
     pub lasted: Duration,
     /// Events that the world handled.
     pub handled: u64,
     /// Signatures made and checked, where they are counted.
     pub signatures: Option<[u64; 2]>,
+    /// What was looked at all the time, and whether it held.
+    pub checks: WatchReport,
 }
 
 /// Something that is to happen.
@@ -115,6 +124,9 @@ pub struct Play<'a> {
     agenda: BTreeMap<(Instant, u64), Item>,
     planned: u64,
     series: Vec<SeriesRow>,
+    unchokes: UnchokeMap,
+    /// Bytes that boosts of each guest paid for by the last row, and the micro-credits.
+    bought: Vec<[u64; 2]>,
     /// Guests who are expected, or want something and are there.
     waiting: usize,
 }
@@ -141,6 +153,8 @@ impl<'a> Play<'a> {
             let piece = u32::try_from(plan.piece.0).expect("a sound scenario");
             Arc::new(torrent(&plan.name, plan.length.0, piece, tracker))
         });
+        let guests = roll::call(scenario, streams);
+        let uplinks: Vec<u64> = guests.iter().map(|guest| guest.link.uplink).collect();
         let mut play = Self {
             scenario,
             streams,
@@ -150,7 +164,9 @@ impl<'a> Play<'a> {
             metainfos: metainfos.collect(),
             populations: scenario.populations.clone(),
             supply: 0,
-            guests: roll::call(scenario, streams),
+            bought: vec![[0; 2]; guests.len()],
+            unchokes: UnchokeMap::new(&uplinks),
+            guests,
             casting: Casting::default(),
             keys: BTreeMap::new(),
             new_lives: 0,
@@ -284,7 +300,8 @@ impl<'a> Play<'a> {
             Item::Event(index) => self.event(index),
             Item::SettlementBack => self.world.settlement_away = false,
             Item::Row => {
-                self.series.push(self.series_row());
+                let row = self.series_row();
+                self.series.push(row);
                 let next = self.world.now().after(self.scenario.run.series_every.0);
                 self.plan(next, Item::Row);
             }
@@ -393,6 +410,7 @@ impl<'a> Play<'a> {
         if self.series.last().is_none_or(|row| row.time < last.time) {
             self.series.push(last);
         }
+        let checks = self.world.end_checks();
         // What moves while books close belongs to nobody's result.
         let moved = (0..self.guests.len()).map(|guest| self.moved(guest));
         let moved: Vec<[u64; 3]> = moved.collect();
@@ -410,9 +428,11 @@ impl<'a> Play<'a> {
             peers,
             fetches: self.fetch_rows(),
             series: self.series,
+            unchokes: self.unchokes.rows(),
             lasted,
             handled: self.world.handled(),
             signatures,
+            checks,
         };
         (outcome, self.world)
     }

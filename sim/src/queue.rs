@@ -1,21 +1,56 @@
 //! The event queue: virtual time, ties by order of insertion.
 
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 
 use seedbank_ledger::Instant;
 
 /// Events in the order in which they happen.
 #[derive(Debug)]
 pub struct EventQueue<E> {
-    events: BTreeMap<(Instant, u64), E>,
+    events: BinaryHeap<Reverse<Scheduled<E>>>,
     inserted: u64,
     now: Instant,
 }
 
+/// An event, and when.
+#[derive(Debug)]
+struct Scheduled<E> {
+    at: Instant,
+    number: u64,
+    event: E,
+}
+
+impl<E> Scheduled<E> {
+    const fn key(&self) -> (Instant, u64) {
+        (self.at, self.number)
+    }
+}
+
+impl<E> Ord for Scheduled<E> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl<E> PartialOrd for Scheduled<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<E> PartialEq for Scheduled<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<E> Eq for Scheduled<E> {}
+
 impl<E> Default for EventQueue<E> {
     fn default() -> Self {
         Self {
-            events: BTreeMap::new(),
+            events: BinaryHeap::new(),
             inserted: 0,
             now: Instant::ZERO,
         }
@@ -25,13 +60,18 @@ impl<E> Default for EventQueue<E> {
 impl<E> EventQueue<E> {
     /// Schedules `event` for `at`, or for now if that is past.
     pub fn push(&mut self, at: Instant, event: E) {
-        self.events.insert((at.max(self.now), self.inserted), event);
+        let scheduled = Scheduled {
+            at: at.max(self.now),
+            number: self.inserted,
+            event,
+        };
+        self.events.push(Reverse(scheduled));
         self.inserted += 1;
     }
 
     /// The next event; time moves to it.
     pub fn pop(&mut self) -> Option<(Instant, E)> {
-        let ((at, _), event) = self.events.pop_first()?;
+        let Reverse(Scheduled { at, event, .. }) = self.events.pop()?;
         self.now = at;
         Some((at, event))
     }
@@ -50,7 +90,7 @@ impl<E> EventQueue<E> {
 
     /// When the next event happens.
     pub fn peek(&self) -> Option<Instant> {
-        self.events.first_key_value().map(|((at, _), _)| *at)
+        self.events.peek().map(|Reverse(first)| first.at)
     }
 
     /// Virtual time.

@@ -2,10 +2,12 @@
 //! nothing else.
 //!
 //! `run` is the page of one run, `sweep` that of several variants, `compare` that of two under the
-//! same luck. `plot` says what is drawn, `scale` and `units` where and in which unit, `svg` draws
-//! it, and `page` holds it all. Files are read and written elsewhere.
+//! same luck, `growth` that of what peers cost. `plot` says what is drawn, `scale` and `units`
+//! where and in which unit, `svg` draws it, and `page` holds it all. Files are read and written
+//! elsewhere.
 
 mod compare;
+mod growth;
 mod page;
 mod peers;
 mod plot;
@@ -19,10 +21,15 @@ mod units;
 
 use std::fmt;
 
+use crate::design::{Design, FieldSetting};
 use crate::frame::Frame;
 use crate::scenario::Scenario;
+pub use growth::{GrowthRow, growth_page};
+
 use page::{PageTable, ReportPage};
-use peers::{PeerTable, PopulationFacts};
+use peers::{OpenPopulations, PeerTable, PopulationFacts, open_populations};
+
+static NONE_OPEN: OpenPopulations = OpenPopulations::new();
 
 /// Where results are from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub struct RunResults {
     pub peers: Frame,
     /// A row for each stretch of time.
     pub series: Frame,
+    /// A row for every two groups of leechers.
+    pub unchokes: Frame,
 }
 
 /// Runs of several variants, each under several seeds.
@@ -59,6 +68,8 @@ pub struct SweepResults {
     pub variants: Vec<Variant>,
     runs: Vec<RunFacts>,
     names: Vec<String>,
+    /// Of each variant.
+    open: Vec<OpenPopulations>,
     /// Peers of the two variants of a comparison.
     pairs: Option<Vec<PeerTable>>,
 }
@@ -134,6 +145,7 @@ impl SweepResults {
     /// each is compared with its twin.
     pub fn new(origin: ResultOrigin, variants: Vec<Variant>, compares: bool) -> Self {
         Self {
+            open: open_by_variant(&origin.scenario, &variants),
             origin,
             variants,
             pairs: compares.then(Vec::new),
@@ -151,7 +163,8 @@ impl SweepResults {
             false => PeerTable::default(),
         };
         let mut populations = Vec::new();
-        let facts = table.populations(line.lasted);
+        let open = self.open.get(line.variant).unwrap_or(&NONE_OPEN);
+        let facts = table.populations(line.lasted, open);
         for (name, facts) in table.names.iter().zip(facts) {
             let known = self.names.iter().position(|known| known == name);
             let number = known.unwrap_or_else(|| {
@@ -202,6 +215,28 @@ impl SweepResults {
     }
 }
 
+/// Of which populations peers come one by one, in each variant; as in the scenario, where a setting
+/// is of another version, and where the scenario is, none.
+fn open_by_variant(scenario: &str, variants: &[Variant]) -> Vec<OpenPopulations> {
+    let Ok(mut design) = Design::of("scenario", scenario) else {
+        return Vec::new();
+    };
+    let as_written = design.runs().ok();
+    let as_written = as_written.and_then(|runs| Some(open_populations(&runs.first()?.scenario)));
+    let as_written = as_written.unwrap_or_default();
+    let setting =
+        |(path, value): &(String, String)| FieldSetting::parse(&format!("{path}={value}"));
+    let variants = variants.iter().map(|variant| {
+        let settings: Result<Vec<FieldSetting>, _> = variant.settings.iter().map(setting).collect();
+        design.variants = vec![settings.ok()?];
+        let runs = design.runs().ok()?;
+        Some(open_populations(&runs.first()?.scenario))
+    });
+    variants
+        .map(|open| open.unwrap_or_else(|| as_written.clone()))
+        .collect()
+}
+
 impl RunFacts {
     fn of(&self, population: usize) -> Option<&PopulationFacts> {
         self.populations.get(population)?.as_ref()
@@ -236,6 +271,20 @@ impl ResultOrigin {
         page.heading("The scenario");
         page.listing(&self.scenario);
     }
+}
+
+/// Says of whom the first are left out of times, if of any are.
+fn warm_up_note<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Times until done of {} are without those who came first, as warm-up: in each run up \
+             to where MSER-5 on that time, in order of arrival, cuts.",
+            names.join(", ")
+        )
+    })
 }
 
 /// A number of things: `1 peer`, `2 peers`.

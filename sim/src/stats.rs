@@ -173,6 +173,27 @@ fn greenwood(left: f64, variance: f64) -> (f64, f64) {
     (bound(-width), bound(width))
 }
 
+/// Values that these shares of all weight, each above 0, do not exceed; `None` if there is no
+/// weight. Each value stands with its weight.
+pub fn weighted_quantiles<const N: usize>(
+    values: &[(f64, f64)],
+    shares: [f64; N],
+) -> Option<[f64; N]> {
+    let mut ordered = values.to_vec();
+    ordered.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let all: f64 = ordered.iter().map(|(_, weight)| weight).sum();
+    let quantile = |share: f64| {
+        let mut sum = 0.0;
+        let reaches = |(_, weight): &&(f64, f64)| {
+            sum += weight;
+            sum >= share * all * (1.0 - 1e-12)
+        };
+        ordered.iter().find(reaches).map(|(value, _)| *value)
+    };
+    let found = shares.map(|share| quantile(share).unwrap_or_default());
+    (all > 0.0).then_some(found)
+}
+
 /// The Gini coefficient of amounts of at least zero: 0 if all have the same, near 1 if one has all;
 /// `None` of none, or of nothing.
 pub fn gini(amounts: &[f64]) -> Option<f64> {
@@ -220,6 +241,17 @@ pub(crate) fn whole(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_go_by_weight() {
+        let values = [(3.0, 1.0), (1.0, 8.0), (2.0, 1.0)];
+        assert_eq!(
+            weighted_quantiles(&values, [0.1, 0.8, 0.9, 1.0]),
+            Some([1.0, 1.0, 2.0, 3.0])
+        );
+        assert_eq!(weighted_quantiles(&[(1.0, 0.0)], [0.5]), None);
+        assert_eq!(weighted_quantiles(&[], [0.5]), None);
+    }
     use crate::streams::{Purpose, Streams, normal};
 
     #[test]

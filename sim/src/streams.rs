@@ -39,6 +39,8 @@ pub enum Purpose {
     Line,
     /// Whom a tracker names.
     Tracker,
+    /// How late a dial is.
+    Dial,
 }
 
 /// The streams of a run.
@@ -85,6 +87,7 @@ impl Purpose {
             Self::Churn => 12,
             Self::Demand => 13,
             Self::Phase => 14,
+            Self::Dial => 15,
         }
     }
 }

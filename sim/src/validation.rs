@@ -8,17 +8,21 @@
 mod accounts;
 mod choking;
 mod clearing;
+mod clustering;
+mod economies;
 mod fluid;
 mod kelly;
 mod lines;
 mod long;
 mod missing_piece;
 mod reciprocation;
+mod riding;
 mod row;
 mod scrip;
 mod spreading;
 #[cfg(test)]
 mod tests;
+mod tyrants;
 pub mod variance;
 
 pub use row::{RowLabel, RowVerdict, Tolerance, ValidationRow};
@@ -59,8 +63,16 @@ pub const CASES: &[ValidationCase] = &[
     case("12", kelly::price_of_anarchy),
     case("13", clearing::truthfulness),
     long("14", long::flash_crowd),
-    long("19", long::clustering),
+    long("15", tyrants::universal),
+    long("16", tyrants::single),
+    long("17", tyrants::in_swarms),
+    long("18", riding::large_view),
+    long("19", clustering::own_class),
+    long("20", clustering::seed_service),
     long("21", long::utilisation),
+    long("22", riding::deficits),
+    long("23", economies::crunch_and_crash),
+    long("24", economies::new_and_old),
     long("25", long::oversupply),
     long("26", long::coupons),
     case("27", choking::open_share),

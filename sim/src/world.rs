@@ -2,8 +2,9 @@
 //!
 //! The same `Session` and the same ledgers as in `seedbankd`; links, disks and trackers are
 //! modelled. Nothing here depends on anything but its inputs, so that a run is a function of its
-//! scenario and its seed. `outputs` carries out what sessions say, `connections` is what happens
-//! between nodes, `players` is what agents do.
+//! scenario and its seed. `timetable` says who is looked at when, `outputs` carries out what
+//! sessions say, `connections` is what happens between nodes, `players` is what agents do,
+//! `watching` what is looked at in every run.
 
 mod connections;
 mod counts;
@@ -11,6 +12,8 @@ mod outputs;
 mod players;
 #[cfg(test)]
 mod tests;
+mod timetable;
+mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,12 +27,14 @@ use seedbank_ledger::settlement::SettlementRequest;
 use seedbank_ledger::{Duration, Instant, UnixTime};
 
 use crate::books::SimBooks;
-use crate::network::{LinkConfig, LinkEvent, Links, NodeIndex};
+use crate::network::{End, LinkConfig, LinkEvent, Links, NodeIndex};
 use crate::node::SimNode;
-use crate::queue::EventQueue;
 use crate::recording::unix;
 use crate::settlement::SimSettlement;
 use crate::streams::{Purpose, Streams};
+use crate::watch::WatchReport;
+use connections::Dialling;
+use timetable::Timetable;
 
 pub use counts::WorldCounts;
 
@@ -41,37 +46,36 @@ const CLOCK_EVERY: Duration = Duration::from_secs(60);
 /// Something that happens to a node.
 #[derive(Debug)]
 enum Event {
-    Wake(NodeIndex),
-    Clock(NodeIndex),
+    Wake,
+    Clock,
     Link(LinkEvent),
-    Measure(NodeIndex),
+    Measure,
     /// An agent may act.
-    Tick(NodeIndex),
-    Input(NodeIndex, Box<Input>),
+    Tick,
+    Input(Box<Input>),
     /// A dial reaches its address.
-    Dial {
-        from: NodeIndex,
-        torrent_id: TorrentId,
-        addr: SocketAddr,
-    },
-    Settle {
-        node: NodeIndex,
-        request: u64,
-        what: Box<SettlementRequest>,
-    },
+    Dial(Box<Dialling>),
     /// What is on a node's disk was looked at.
     Checked {
-        node: NodeIndex,
-        torrent_id: TorrentId,
+        torrent_id: Box<TorrentId>,
         check: u64,
     },
     /// A full piece was hashed, and written if it was good.
     Hashed {
-        node: NodeIndex,
-        torrent_id: TorrentId,
+        torrent_id: Box<TorrentId>,
         piece: PieceIndex,
         good: bool,
     },
+}
+
+/// A question on its way to the settlement node.
+#[derive(Debug)]
+struct SettlementCall {
+    /// When it gets there.
+    at: Instant,
+    node: NodeIndex,
+    request: u64,
+    what: Box<SettlementRequest>,
 }
 
 /// Why [`World::run_until`] came back.
@@ -90,7 +94,7 @@ pub enum RunEnd {
 /// Nodes and everything between them.
 #[derive(Debug)]
 pub struct World {
-    queue: EventQueue<Event>,
+    timetable: Timetable<Event>,
     network: Links,
     nodes: Vec<SimNode>,
     by_addr: BTreeMap<SocketAddr, NodeIndex>,
@@ -100,6 +104,8 @@ pub struct World {
     pub settlement: Option<SimSettlement>,
     /// The settlement node does not answer.
     pub settlement_away: bool,
+    /// What it was asked since it last answered.
+    asked: Vec<SettlementCall>,
     /// Who has all of a torrent, since when, until it is taken.
     pub completed: VecDeque<(Instant, NodeIndex, TorrentId)>,
     /// Whose agent wants to start anew, until it is taken.
@@ -113,6 +119,7 @@ pub struct World {
     pub handled_max: Option<u64>,
     handled: u64,
     counts: WorldCounts,
+    checks: WatchReport,
 }
 
 impl RunEnd {
@@ -126,13 +133,14 @@ impl World {
     /// Nobody there. What links and trackers leave to chance is drawn from `rng_seed`.
     pub fn new(settlement: Option<SimSettlement>, rng_seed: u64) -> Self {
         Self {
-            queue: EventQueue::default(),
+            timetable: Timetable::new(),
             network: Links::new(),
             nodes: Vec::new(),
             by_addr: BTreeMap::new(),
             streams: Streams::new(rng_seed),
             settlement,
             settlement_away: false,
+            asked: Vec::new(),
             completed: VecDeque::new(),
             starting_anew: VecDeque::new(),
             keeps_events: false,
@@ -141,6 +149,7 @@ impl World {
             handled_max: None,
             handled: 0,
             counts: WorldCounts::default(),
+            checks: WatchReport::default(),
         }
     }
 
@@ -166,11 +175,11 @@ impl World {
         let node = NodeIndex(self.nodes.len());
         let addr = SocketAddr::new(ip, 6881);
         let draw = |purpose| self.streams.draw(purpose, &addr.to_string(), 0);
-        let tracker_rng = draw(Purpose::Tracker);
+        let draws = [Purpose::Tracker, Purpose::Dial].map(draw);
+        self.timetable.add_node(link.delay);
         self.network.add_node(node, link, draw(Purpose::Line));
         let name = name.to_owned();
-        self.nodes
-            .push(SimNode::new(name, addr, books, tracker_rng));
+        self.nodes.push(SimNode::new(name, addr, books, draws));
         let before = self.by_addr.insert(addr, node);
         assert!(before.is_none(), "one node at an address");
         node
@@ -179,7 +188,7 @@ impl World {
     /// Starts a node with a session made for it.
     pub fn start(&mut self, node: NodeIndex, session: Session) {
         self.nodes[node.0].session = Some(session);
-        self.queue.push(self.queue.now(), Event::Clock(node));
+        self.timetable.schedule(node, self.now(), Event::Clock);
         self.await_tick(node);
     }
 
@@ -190,6 +199,7 @@ impl World {
         }
         self.nodes[node.0].crash();
         self.tend_links();
+        self.settle();
     }
 
     /// Gives a node a wish of its owner.
@@ -198,7 +208,7 @@ impl World {
         node: NodeIndex,
         command: Command,
     ) -> Result<CommandReply, CommandError> {
-        let now = self.queue.now();
+        let now = self.now();
         let target = &mut self.nodes[node.0];
         if let Some(recording) = &mut target.recording {
             recording.input(now, &Input::Command(command.clone()));
@@ -210,6 +220,7 @@ impl World {
         let reply = session.command(command, now);
         self.drain(node);
         self.tend_links();
+        self.settle();
         reply
     }
 
@@ -225,23 +236,25 @@ impl World {
         Ok(())
     }
 
-    /// Lets things happen until `done`, which is asked before every event, or `deadline`.
+    /// Lets things happen until `done`, which is asked now and then: at least every 40 ms, never in
+    /// the middle of what happens at one time; or until `deadline`.
     pub fn run_until(&mut self, deadline: Instant, mut done: impl FnMut(&Self) -> bool) -> RunEnd {
         loop {
             if done(self) {
                 return RunEnd::Done;
             }
-            match self.queue.peek() {
+            match self.timetable.first() {
                 None => return RunEnd::Quiet,
                 Some(at) if at > deadline => {
-                    self.queue.advance(deadline);
+                    self.wait_until(deadline);
                     return RunEnd::Deadline;
                 }
-                Some(_) if self.handled_max.is_some_and(|max| self.handled >= max) => {
-                    return RunEnd::Exhausted;
+                Some(at) => {
+                    if !self.run_window(at, deadline) {
+                        return RunEnd::Exhausted;
+                    }
                 }
-                Some(_) => self.step(),
-            };
+            }
         }
     }
 
@@ -250,7 +263,8 @@ impl World {
     /// # Panics
     /// If something does.
     pub fn wait_until(&mut self, at: Instant) {
-        self.queue.advance(at);
+        self.timetable.advance(at);
+        self.network.set_horizon(self.timetable.horizon());
     }
 
     /// Lets everything happen that happens in this time.
@@ -258,40 +272,60 @@ impl World {
         self.run_until(self.now().after(time), |_| false)
     }
 
-    /// One event; `false` if nothing will ever happen again.
-    pub fn step(&mut self) -> bool {
-        let Some((now, event)) = self.queue.pop() else {
-            return false;
+    /// What happens in the window of time to which the first event belongs, to one node after the
+    /// other; `false` if events are spent before its end.
+    fn run_window(&mut self, first: Instant, deadline: Instant) -> bool {
+        let begun_at = self.now();
+        let told = self.events.len();
+        let end = self.timetable.begin(first, deadline);
+        self.network.set_horizon(end);
+        let is_spent = (0..self.nodes.len()).any(|node| !self.run_node(NodeIndex(node)));
+        let until = if is_spent {
+            begun_at
+        } else {
+            end.min(deadline)
         };
-        self.handled += 1;
+        self.timetable.end(until);
+        self.network.set_horizon(until);
+        self.completed.make_contiguous().sort_unstable();
+        self.events[told..].sort_by_key(|(at, ..)| *at);
+        self.settle();
+        !is_spent
+    }
+
+    /// What happens to a node in this window; `false` if events are spent before its end.
+    fn run_node(&mut self, node: NodeIndex) -> bool {
+        while let Some(event) = self.timetable.next_of(node) {
+            self.handled += 1;
+            self.happen(node, event);
+            self.tend_links();
+            if self.paranoid {
+                self.network.check_invariants();
+            }
+            if self.handled_max.is_some_and(|max| self.handled >= max) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn happen(&mut self, node: NodeIndex, event: Event) {
+        let now = self.now();
         match event {
-            Event::Wake(node) => self.wake(node, now),
-            Event::Clock(node) => self.clock(node, now),
+            Event::Wake => self.wake(node, now),
+            Event::Clock => self.clock(node, now),
             Event::Link(event) => self.network.handle(event, now),
-            Event::Measure(node) => self.measure(node, now),
-            Event::Tick(node) => self.tick(node),
-            Event::Input(node, input) => self.input(node, *input),
-            Event::Dial {
-                from,
-                torrent_id,
-                addr,
-            } => self.dial(from, torrent_id, addr),
-            Event::Settle {
-                node,
-                request,
-                what,
-            } => self.settle(node, request, *what),
-            Event::Checked {
-                node,
-                torrent_id,
-                check,
-            } => self.checked(node, torrent_id, check),
+            Event::Measure => self.measure(node, now),
+            Event::Tick => self.tick(node),
+            Event::Input(input) => self.input(node, *input),
+            Event::Dial(dialling) => self.dial(node, *dialling),
+            Event::Checked { torrent_id, check } => self.checked(node, *torrent_id, check),
             Event::Hashed {
-                node,
                 torrent_id,
                 piece,
                 good,
             } => {
+                let torrent_id = *torrent_id;
                 self.nodes[node.0].finish(torrent_id, piece, good, now);
                 let hashed = if good {
                     Input::PieceVerified { torrent_id, piece }
@@ -301,16 +335,11 @@ impl World {
                 self.input(node, hashed);
             }
         }
-        self.tend_links();
-        if self.paranoid {
-            self.network.check_invariants();
-        }
-        true
     }
 
     /// Virtual time.
     pub fn now(&self) -> Instant {
-        self.queue.now()
+        self.timetable.now()
     }
 
     /// Virtual wall-clock time.
@@ -354,6 +383,13 @@ impl World {
         &self.nodes
     }
 
+    /// The nodes that a node lets request.
+    pub fn unchoked_by(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        let session = self.nodes[node.0].session.as_ref();
+        let peers = session.into_iter().flat_map(Session::unchoked);
+        peers.filter_map(move |peer| Some(self.network.other(End { node, peer })?.node))
+    }
+
     /// Cuts every connection between two nodes, as a fault on the way would.
     pub fn disconnect(&mut self, a: NodeIndex, b: NodeIndex) {
         for end in self.network.ends_of(a) {
@@ -383,7 +419,7 @@ impl World {
         let target = &mut self.nodes[node.0];
         if target.wakes_at.is_none_or(|first| at < first) {
             target.wakes_at = Some(at);
-            self.queue.push(at, Event::Wake(node));
+            self.timetable.schedule(node, at, Event::Wake);
         }
     }
 
@@ -392,7 +428,8 @@ impl World {
         self.input(node, Input::Clock(self.unix()));
         let session = self.nodes[node.0].session.as_ref();
         if session.is_some_and(|session| session.config().network.is_some()) {
-            self.queue.push(now.after(CLOCK_EVERY), Event::Clock(node));
+            self.timetable
+                .schedule(node, now.after(CLOCK_EVERY), Event::Clock);
         }
     }
 
@@ -408,7 +445,7 @@ impl World {
     }
 
     fn tell(&mut self, node: NodeIndex, input: Input) {
-        let now = self.queue.now();
+        let now = self.now();
         let target = &mut self.nodes[node.0];
         let Some(session) = &mut target.session else {
             return;
@@ -424,13 +461,16 @@ impl World {
         if self.nodes[node.0].player.is_some() {
             self.tell_all(node);
         }
-        let now = self.queue.now();
+        let now = self.now();
         let target = &mut self.nodes[node.0];
         let Some(session) = &target.session else {
             return;
         };
         if self.paranoid {
             session.check_invariants();
+        }
+        if target.watch.is_busy() && session.has_paid_seats() {
+            target.watch.forget();
         }
         target.wake_wanted = session.next_timeout().map(|at| at.max(now));
         if let Some(at) = target.wake_wanted {

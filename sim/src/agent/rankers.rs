@@ -1,4 +1,4 @@
-//! Clients that unchoke by other rules: `BitTyrant` and `PropShare`.
+//! Clients that unchoke by other rules: `BitTyrant`, `PropShare` and `FairTorrent`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -176,6 +176,58 @@ impl Ranker for PropShare {
             choices.insert(0, RankChoice { peer, weight });
         }
         choices
+    }
+}
+
+/// Serves those whom it owes most, or who owe it least (Sherman, Nieh and Stein, "`FairTorrent`: a
+/// deficit-based distributed algorithm to ensure fairness in peer-to-peer systems", IEEE/ACM
+/// Transactions on Networking 20, 2012), by its own meters, and as many as share an uplink.
+#[derive(Clone, Debug, Default)]
+pub struct FairTorrent {
+    /// What each got more than it gave, in bytes.
+    deficits: BTreeMap<PeerIndex, i64>,
+    looked_at: Option<Instant>,
+}
+
+impl FairTorrent {
+    /// Adds what has moved since the last round.
+    fn count(&mut self, rows: &[RankRow], now: Instant) {
+        let since = self.looked_at.map_or(0, |at| now.since(at).as_nanos());
+        let moved = |rate: u64| {
+            let bytes = u128::from(rate) * u128::from(since) / 1_000_000_000;
+            i64::try_from(bytes).unwrap_or(i64::MAX)
+        };
+        let known = std::mem::take(&mut self.deficits);
+        self.deficits = rows
+            .iter()
+            .map(|row| {
+                let it = &row.candidate;
+                let more = moved(it.sent_rate).saturating_sub(moved(it.received_rate));
+                let before = known.get(&it.peer).copied().unwrap_or(0);
+                (it.peer, before.saturating_add(more))
+            })
+            .collect();
+        self.looked_at = Some(now);
+    }
+}
+
+impl Ranker for FairTorrent {
+    fn choose(&mut self, rows: &[RankRow], _: &SlotPolicy, now: Instant) -> Vec<RankChoice> {
+        self.count(rows, now);
+        if rows.iter().any(|row| row.candidate.seeding) {
+            return in_turn(rows, now);
+        }
+        let mut order: Vec<&RankRow> = rows.iter().collect();
+        order.sort_by_key(|row| {
+            let peer = row.candidate.peer;
+            (self.deficits[&peer], row.waiting_since(), peer)
+        });
+        let count = usize::try_from(SHARE).expect("few");
+        let choice = |row: &RankRow| RankChoice {
+            peer: row.candidate.peer,
+            weight: 1,
+        };
+        order.into_iter().take(count).map(choice).collect()
     }
 }
 

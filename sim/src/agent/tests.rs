@@ -284,6 +284,35 @@ fn propshare_gives_in_proportion_and_a_fifth_to_one_of_whom_it_got_nothing() {
     assert_eq!(pairs, [(3, 10_000), (1, 30_000), (2, 10_000)]);
 }
 
+#[test]
+fn fairtorrent_serves_those_it_owes_most_by_what_has_moved() {
+    let row = |peer, received_rate, sent_rate| RankRow {
+        candidate: Candidate {
+            interested_since: Some(Instant::ZERO),
+            received_rate,
+            sent_rate,
+            ..Candidate::new(PeerIndex(peer))
+        },
+        choke: Choke::Choked { since: None },
+        group_turn: None,
+    };
+    let at = |secs| Instant::ZERO.after(Duration::from_secs(secs));
+    let mut fair = FairTorrent::default();
+    let mut served = |rows: &[RankRow], secs| {
+        let choices = fair.choose(rows, &slots(40), at(secs));
+        let peers = choices.iter().map(|one| one.peer.0);
+        peers.collect::<Vec<u64>>()
+    };
+    let nothing: Vec<RankRow> = (0..10).map(|peer| row(peer, 0, 0)).collect();
+    assert_eq!(served(&nothing, 10), [0, 1, 2, 3, 4, 5, 6, 7]);
+    // The first took and gave nothing, the last gave and took nothing.
+    let mut moved = nothing.clone();
+    moved[0] = row(0, 0, 5_000);
+    moved[9] = row(9, 5_000, 0);
+    assert_eq!(served(&moved, 20), [9, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(served(&nothing, 30), [9, 1, 2, 3, 4, 5, 6, 7], "still so");
+}
+
 fn slots(slots: usize) -> SlotPolicy {
     SlotPolicy {
         slots,
@@ -297,7 +326,7 @@ fn slots(slots: usize) -> SlotPolicy {
 fn clients_that_rank_otherwise_are_done_and_harm_nobody() {
     let honest = without_boost(&swarm("\"honest\""));
     let twin = played(&honest);
-    for kind in ["\"bittyrant\"", "\"propshare\""] {
+    for kind in ["\"bittyrant\"", "\"propshare\"", "\"fairtorrent\""] {
         let text = without_boost(&swarm(kind));
         let (outcome, served) = watching(&text, "strategic", unchoked);
         check_others(&outcome);

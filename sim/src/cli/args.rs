@@ -51,10 +51,13 @@ pub(crate) struct RunArgs {
     /// Set a field, as run.duration=2h; population.payer.boost= leaves it out.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Write scenario.toml, peers.csv, fetches.csv, series.csv and manifest.json to this new
-    /// folder.
+    /// Write scenario.toml, peers.csv, fetches.csv, series.csv, unchokes.csv and manifest.json to
+    /// this new folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Play it again with each strategic population honest, and say what its strategy gained.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) twins: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -111,14 +114,14 @@ pub(crate) struct CompareArgs {
     /// Set a field in both variants.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Set a field in variant A; without any it is the scenario as written.
+    /// Set a field in variant A; a variant without any is the scenario as written.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) a: Vec<String>,
     /// Set a field in variant B.
-    #[arg(long, value_name = "PATH=VALUE", required_unless_present = "twin")]
+    #[arg(long, value_name = "PATH=VALUE", required_unless_present_any = ["a", "twin"])]
     pub(crate) b: Vec<String>,
     /// Compare this population as written with itself honest: what its strategy gains it, and
-    /// what it costs the others.
+    /// what it costs the others; `all` is each that follows a strategy, one after the other.
     #[arg(long, value_name = "POPULATION", conflicts_with_all = ["a", "b", "until_half_width"])]
     pub(crate) twin: Option<String>,
     /// Seeds of each, from 1 on; the most, with --until-half-width.
@@ -160,6 +163,12 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "SEEDS", conflicts_with_all = ["only", "long", "json"])]
     #[arg(value_parser = clap::value_parser!(u64).range(2..=10_000))]
     pub(crate) variance: Option<u64>,
+    /// Instead: what peers cost as there are more, in both tiers; up to a million with --long.
+    #[arg(long, conflicts_with_all = ["only", "variance", "json"])]
+    pub(crate) cost: bool,
+    /// Where to write a page of what peers cost.
+    #[arg(long, value_name = "FILE", requires = "cost")]
+    pub(crate) out: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

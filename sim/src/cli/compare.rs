@@ -64,6 +64,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), SimFailure> {
     let runs = design.runs().map_err(SimFailure::usage)?;
     let mut manifest = sweep::join(&runs, &out)?.manifest(&base, &design, &runs);
     manifest["kind"] = "compare".into();
+    manifest["command"] = files::typed().into();
     manifest["repeat"] = repeat(args, last).into();
     manifest["wall_seconds"] = begin.elapsed().as_secs_f64().into();
     out.put_manifest(&manifest)?;
@@ -291,8 +292,7 @@ mod tests {
             done: [Vec::new(), Vec::new()],
         };
         let progress = SweepProgress::new(6, false, true);
-        let play = outcome;
-        paired.play(&design, 2, &progress, None, play).unwrap();
+        paired.play(&design, 2, &progress, None, outcome).unwrap();
         let table = paired.table();
         let row = table.lines().find(|line| line.contains("payer")).unwrap();
         assert!(row.contains('–') && row.ends_with("3 |"), "{row}");

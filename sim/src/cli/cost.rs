@@ -116,9 +116,11 @@ mod tests {
             fetches: Vec::new(),
             peers: Vec::new(),
             series: Vec::new(),
+            unchokes: Vec::new(),
             lasted: seedbank_ledger::Duration::ZERO,
             handled: 128,
             signatures: None,
+            ..PlayOutcome::default()
         };
         let (cpu, memory) = (Duration::from_millis(2), Some(3 << 20));
         let cost = PlayCost::new(&played, 64 << 14, cpu, memory);

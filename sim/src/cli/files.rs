@@ -88,6 +88,7 @@ impl OutFolder {
         self.put("peers.csv", &played.peers_frame().to_csv())?;
         self.put("fetches.csv", &played.fetches_frame().to_csv())?;
         self.put("series.csv", &played.series_frame().to_csv())?;
+        self.put("unchokes.csv", &played.unchokes_frame().to_csv())?;
         self.put_manifest(manifest)
     }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::args::{NewArgs, RunArgs};
 use super::cost::{CpuClock, PlayCost};
 use super::progress::RunProgress;
-use super::{SimFailure, files, say, summary};
+use super::{REFUTED, SimFailure, files, say, summary, twin};
 
 pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
     let scenario = read(args)?;
@@ -30,13 +30,16 @@ pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
     let took = begin.elapsed();
     let cost = PlayCost::of(&played, &cpu);
     let summaries = summary::of(&scenario, &played);
-    let manifest = manifest(&scenario, &played, took, &cost);
+    let mut manifest = manifest(&scenario, &played, took, &cost);
+    manifest["command"] = files::typed().into();
+    manifest["repeat"] = "seedbank-sim run scenario.toml    # in this folder".into();
+    let broken = broken(&played);
     if let Some(out) = &out {
         out.write(&played, &manifest)?;
     }
     if args.json {
         say(json!({ "manifest": manifest, "populations": summaries }));
-        return Ok(());
+        return broken;
     }
     say(format_args!(
         "{} (seed {})",
@@ -52,7 +55,24 @@ pub(super) fn run(args: &RunArgs) -> Result<(), SimFailure> {
         manifest["state_hash"].as_str().unwrap_or_default()
     ));
     say(cost.line());
-    Ok(())
+    say(summary::checks(&played.checks));
+    if args.twins {
+        twin::gains(&scenario, &played).iter().for_each(say);
+    } else if !twin::strategic(&scenario).is_empty() {
+        say("what a strategy gains over its honest twin: --twins, or compare … --twin all");
+    }
+    broken
+}
+
+/// What was looked at all the time has to hold, whatever else came of it.
+fn broken(played: &PlayOutcome) -> Result<(), SimFailure> {
+    match played.checks.violations.is_empty() {
+        true => Ok(()),
+        false => Err(SimFailure {
+            code: REFUTED,
+            problem: played.checks.violations.join("\n"),
+        }),
+    }
 }
 
 pub(super) fn list() -> Result<(), SimFailure> {
@@ -92,14 +112,19 @@ pub(super) fn design(name: &str, set: &[String]) -> Result<Design, SimFailure> {
         None if name.contains(['.', '/']) => files::read(Path::new(name))?,
         None => return Err(unknown(name)),
     };
-    let beside = files::beside(Path::new(name), files_named(&text))?;
-    let mut design = Design::with_files(name, &text, beside).map_err(SimFailure::usage)?;
+    let mut design = of_text(name, &text)?;
     for text in set {
         let setting = FieldSetting::parse(text).map_err(SimFailure::usage)?;
         design = design.crossed_with(&[setting]);
     }
     take_in(&mut design, name)?;
     Ok(design)
+}
+
+/// A scenario of this text, and of the files that it names beside it.
+pub(super) fn of_text(name: &str, text: &str) -> Result<Design, SimFailure> {
+    let beside = files::beside(Path::new(name), files_named(text))?;
+    Design::with_files(name, text, beside).map_err(SimFailure::usage)
 }
 
 /// Reads the files that settings name, beside the scenario.
@@ -139,8 +164,6 @@ pub(super) fn manifest(
 ) -> serde_json::Value {
     json!({
         "kind": "run",
-        "command": files::typed(),
-        "repeat": "seedbank-sim run scenario.toml    # in this folder",
         "version": env!("CARGO_PKG_VERSION"),
         "scenario_hash": scenario.hash(),
         "seed": scenario.run.seed,
@@ -148,6 +171,13 @@ pub(super) fn manifest(
         "virtual_seconds": seconds(played.lasted),
         "events": played.handled,
         "signatures": played.signatures,
+        "checks": {
+            "busy_stretches": played.checks.stretches,
+            "shortfall_max_percent": played.checks.short_max,
+            "waits": played.checks.waits,
+            "wait_max_percent": played.checks.wait_max,
+            "violations": played.checks.violation_count,
+        },
         "wall_seconds": took.as_secs_f64(),
         "events_per_second": events_per_second(played.handled, took.as_secs_f64()),
         "cost": cost,

@@ -43,6 +43,7 @@ fn of_run(out: &Path, manifest: &Value) -> Result<String, SimFailure> {
         lasted: manifest["virtual_seconds"].as_f64().unwrap_or_default(),
         peers: read_frame(out, "peers")?,
         series: read_frame(out, "series")?,
+        unchokes: read_frame(out, "unchokes")?,
     };
     results.page().map_err(|error| unlike(out, error))
 }
@@ -257,15 +258,22 @@ mod tests {
         ] {
             assert!(html.contains(told), "{told}");
         }
-        let b = "--b=population.payer.boost=";
-        sim(&["compare", "paying", b, "--seeds=2"], &two).unwrap();
-        let html = report(&two).unwrap();
-        for told in [
-            "Speed-up bought",
-            "B − A",
-            "--b population.payer.boost= --seeds 2",
-        ] {
-            assert!(html.contains(told), "{told}");
+        // Either side alone: the other is the scenario as written.
+        for side in ["a", "b"] {
+            let two = two.with_extension(side);
+            let boost = format!("--{side}=population.payer.boost=");
+            sim(&["compare", "paying", &boost, "--seeds=2"], &two).unwrap();
+            let html = report(&two).unwrap();
+            let other = if side == "a" { "B" } else { "A" };
+            for told in [
+                "Speed-up bought",
+                "B − A",
+                &format!("--{side} population.payer.boost= --seeds 2"),
+                &format!("<p class=\"note\">{other}: as written</p>"),
+                &format!("{}: no boost", side.to_uppercase()),
+            ] {
+                assert!(html.contains(told), "{told}");
+            }
         }
         // The scenario beside a run is the one that was run.
         let again = folder.path().join("again");

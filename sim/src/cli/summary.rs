@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use seedbank_sim::measure::Durations;
 use seedbank_sim::play::{PeerRow, PlayOutcome};
 use seedbank_sim::scenario::{Population, Scenario};
+use seedbank_sim::watch::WatchReport;
 use serde::Serialize;
 
 const MIB: f64 = 1_048_576.0;
@@ -80,6 +81,15 @@ pub(super) fn notes(summaries: &[PopulationSummary]) -> Vec<String> {
         )
     });
     cut.chain(never).collect()
+}
+
+/// What was looked at all the time, and how near it came to what it may be.
+pub(super) fn checks(checks: &WatchReport) -> String {
+    format!(
+        "checked: work conservation in {} stretches, {} % of the slack used; {} waits for a slot, \
+         {} % of the longest that may be; {} violations",
+        checks.stretches, checks.short_max, checks.waits, checks.wait_max, checks.violation_count
+    )
 }
 
 pub(super) fn table(summaries: &[PopulationSummary]) -> String {

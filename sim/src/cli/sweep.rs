@@ -48,6 +48,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), SimFailure> {
     let base = play::design(&args.scenario, &args.set)?;
     let mut manifest = joined.manifest(&base, &design, &runs);
     manifest["kind"] = "sweep".into();
+    manifest["command"] = files::typed().into();
     manifest["repeat"] = repeat(args).into();
     manifest["wall_seconds"] = begin.elapsed().as_secs_f64().into();
     out.put_manifest(&manifest)?;

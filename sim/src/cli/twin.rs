@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use comfy_table::{CellAlignment, Table, presets};
 use seedbank_sim::design::{Design, FieldSetting};
-use seedbank_sim::play::outcome;
-use seedbank_sim::scenario::{Scenario, StrategyPlan};
+use seedbank_sim::play::{PlayOutcome, outcome};
+use seedbank_sim::scenario::{Population, Scenario, StrategyPlan};
 use seedbank_sim::twin::{Fate, MEASURES, TwinDifference};
 
 use super::args::CompareArgs;
@@ -18,7 +18,61 @@ const NOTHING: f64 = 5e-7;
 /// The fates of every population in a run; or why it failed.
 type Fates = Result<Vec<Fate>, String>;
 
+/// Those of the populations that are asked for: `all` is every strategic one.
 pub(super) fn run(args: &CompareArgs, population: &str) -> Result<(), SimFailure> {
+    let design = play::design(&args.scenario, &args.set)?;
+    let written = design.runs().map_err(SimFailure::usage)?.swap_remove(0);
+    let is_name = |plan: &Population| plan.name == population;
+    if population != "all" || written.scenario.populations.iter().any(is_name) {
+        return run_one(args, population);
+    }
+    let strategic = strategic(&written.scenario);
+    if strategic.is_empty() {
+        return Err(SimFailure::usage("everybody is honest"));
+    }
+    for name in strategic {
+        run_one(args, &name)?;
+    }
+    Ok(())
+}
+
+/// The names of the populations that follow a strategy.
+pub(super) fn strategic(scenario: &Scenario) -> Vec<String> {
+    let plans = scenario.populations.iter();
+    let strategic = plans.filter(|plan| plan.strategy != StrategyPlan::default());
+    strategic.map(|plan| plan.name.clone()).collect()
+}
+
+/// What each strategic population of a run gained over its honest twin of the same seed, and what
+/// it cost the others: a table for each.
+pub(super) fn gains(scenario: &Scenario, played: &PlayOutcome) -> Vec<String> {
+    let names: Vec<String> = scenario
+        .populations
+        .iter()
+        .map(|plan| plan.name.clone())
+        .collect();
+    let tables = strategic(scenario).into_iter().map(|name| {
+        let mut honest = scenario.clone();
+        let plans = honest.populations.iter_mut();
+        plans
+            .filter(|plan| plan.name == name)
+            .for_each(|plan| plan.strategy = StrategyPlan::default());
+        let twin = outcome(&honest);
+        let mut table = begin();
+        for other in &names {
+            let of = |scenario, played| vec![Fate::of(scenario, played, other)];
+            add(
+                &mut table,
+                other,
+                [&of(&honest, &twin), &of(scenario, played)],
+            );
+        }
+        format!("{name} as written against {name} honest, this seed\n{table}")
+    });
+    tables.collect()
+}
+
+fn run_one(args: &CompareArgs, population: &str) -> Result<(), SimFailure> {
     let mut design = play::design(&args.scenario, &args.set)?;
     design.seeds = (1..=args.seeds).collect();
     let written = design.runs().map_err(SimFailure::usage)?.swap_remove(0);
@@ -96,6 +150,8 @@ fn by_population(done: &[Vec<Fates>; 2], count: usize) -> [Vec<Vec<Fate>>; 2] {
 
 fn fates_of(scenario: &Scenario, names: &[String]) -> Vec<Fate> {
     let played = outcome(scenario);
+    let violations = &played.checks.violations;
+    assert!(violations.is_empty(), "{}", violations.join("; "));
     let of = |name: &String| Fate::of(scenario, &played, name);
     names.iter().map(of).collect()
 }
@@ -133,6 +189,8 @@ fn add(table: &mut Table, name: &str, [honest, strategic]: [&Vec<Fate>; 2]) {
             continue;
         }
         let number = |number: f64| match number.abs() {
+            // Of one seed.
+            f64::INFINITY => "–".to_owned(),
             0.0..0.1 => format!("{number:.4}"),
             _ => format!("{number:.1}"),
         };

@@ -82,6 +82,11 @@ impl ChokeScene<'_> {
         }
         let degree = usize::from(peer.degree);
         let slots = &mut slots[..degree];
+        if peer.uplink == 0 {
+            // By a strategy that sends nothing for now.
+            slots.iter_mut().for_each(|slot| slot.set_flowing(false));
+            return;
+        }
         let is_round = peer.phase == self.phase;
         let sells = self.credit.has_payers(place);
         if is_round || sells {

@@ -1,6 +1,6 @@
 //! Who comes, goes, and comes back, and what the scenario's events do to them.
 
-use seedbank_ledger::MicroCredits;
+use seedbank_ledger::{MicroCredits, Rate};
 
 use super::content::Face;
 use super::credit::FlowOrder;
@@ -218,11 +218,12 @@ impl FlowPlay<'_> {
             let order = FlowOrder {
                 budget: boost.budget.0,
                 bid: boost.bid.0,
+                floor: Rate::ZERO,
             };
             let piece_len = scenario.torrents[torrent_number].piece.0;
             self.credit.order(place, order, piece_len);
         }
-        if let Some(patience) = population.patience.filter(|_| population.has.0 < 100) {
+        if let Some(patience) = population.patience.filter(|_| population.wants()) {
             let mut rng = self
                 .streams
                 .draw(Purpose::Patience, &population.name, index);
@@ -332,7 +333,7 @@ impl FlowPlay<'_> {
         let is_done = peer.done_at != NEVER;
         let population = self.population_of(place);
         let torrent = self.scenario.torrent_of(population);
-        self.waiting -= usize::from(!is_done && population.has.0 < 100);
+        self.waiting -= usize::from(!is_done && population.wants());
         self.depart(place, Presence::Gone);
         let FlowTorrent { present, gone, .. } = &mut self.torrents[torrent];
         *gone += 1;

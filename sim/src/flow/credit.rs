@@ -5,6 +5,7 @@
 //! payee earned is its own at once.
 
 mod plan;
+mod terms;
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,10 @@ use seedbank_engine::transfer::choker::{RankRow, SeatRecord, Seats};
 use seedbank_ledger::{Bytes, Instant, MicroCredits, NodeId, Rate};
 
 use super::content::UnitScale;
+use crate::play::price_of;
 
 pub(super) use plan::CreditRound;
+pub(super) use terms::BoostTerms;
 
 /// From a paid byte to its receipt at the payee: the piece is verified, and there and back.
 const RECEIPT_TURN_MS: u64 = 250;
@@ -26,6 +29,8 @@ const RECEIPT_TURN_MS: u64 = 250;
 pub(super) struct FlowOrder {
     pub(super) budget: MicroCredits,
     pub(super) bid: Rate,
+    /// Least that is bid, whatever less a payee takes.
+    pub(super) floor: Rate,
 }
 
 /// Whoever has ordered a boost.
@@ -36,6 +41,8 @@ struct FlowPayer {
     /// Of its torrent.
     piece_len: Bytes,
     spent: u64,
+    /// Bytes paid for and micro-credits by the last row of the series.
+    told: [u64; 2],
     is_over: bool,
     is_ordered: bool,
     refused: Option<String>,
@@ -127,6 +134,7 @@ impl FlowCredit {
             order,
             piece_len: Bytes::new(piece_len),
             spent: 0,
+            told: [0; 2],
             is_over: false,
             is_ordered: false,
             refused: None,
@@ -143,6 +151,19 @@ impl FlowCredit {
             held[payer.peer as usize] += payer.pairs.iter().map(|pair| pair.locked).sum::<u64>();
         }
         held
+    }
+
+    /// What each payer paid for a GiB since it was asked last, in micro-credits, and for how many
+    /// bytes.
+    pub(super) fn prices(&mut self) -> Vec<(f64, f64)> {
+        let (scale, received) = (self.scale, &self.paid_received);
+        let payers = self.payers.iter_mut();
+        let prices = payers.filter_map(|payer| {
+            let paid = scale.bytes(received[payer.peer as usize]);
+            let now = [paid, payer.spent];
+            price_of(std::mem::replace(&mut payer.told, now), now)
+        });
+        prices.collect()
     }
 
     /// Why boosts were refused, by peer.

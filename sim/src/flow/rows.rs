@@ -4,17 +4,23 @@ use seedbank_ledger::Duration;
 
 use super::swarm::{FlowPeer, NEVER, Presence};
 use super::{FlowPlay, wanted_by};
-use crate::play::{FetchRow, PeerRow, PlayOutcome, SeriesRow, roll};
-use crate::stats::gini;
+use crate::play::{FetchRow, PRICE_SHARES, PeerRow, PlayOutcome, SeriesRow, roll};
+use crate::stats::{gini, weighted_quantiles};
+use crate::watch::WatchReport;
+
+/// Of so many peers it is noted whom they serve.
+const GIVERS_SEEN: usize = 4_096;
 
 impl FlowPlay<'_> {
-    pub(super) fn series_row(&self, at: u64) -> SeriesRow {
+    pub(super) fn series_row(&mut self, at: u64) -> SeriesRow {
+        self.see_unchokes();
+        let prices = self.credit.prices();
         let (mut leechers, mut seeds, mut uploaded) = (0, 0, 0);
         for peer in &self.swarm.peers {
             uploaded += peer.uploaded;
             if peer.is_there() {
                 let population = &self.scenario.populations[usize::from(peer.population)];
-                let wants = peer.done_at == NEVER && population.has.0 < 100;
+                let wants = peer.done_at == NEVER && population.wants();
                 leechers += u64::from(wants);
                 seeds += u64::from(!wants);
             }
@@ -35,7 +41,31 @@ impl FlowPlay<'_> {
             spent: self.credit.spent.iter().sum(),
             held: sum,
             held_gini: gini(&held),
+            price: weighted_quantiles(&prices, PRICE_SHARES),
+            rarest_copies: None,
         }
+    }
+
+    /// Notes whom leechers serve; of many, not of all.
+    fn see_unchokes(&mut self) {
+        let (scenario, swarm) = (self.scenario, &self.swarm);
+        let leeches = |place: &usize| {
+            let peer = &swarm.peers[*place];
+            let wants = || scenario.populations[usize::from(peer.population)].wants();
+            peer.presence == Presence::There && peer.done_at == NEVER && wants()
+        };
+        let count = swarm.peers.len();
+        let takers = (0..count).filter(leeches);
+        let every = count.div_ceil(GIVERS_SEEN).max(1);
+        let givers = || (0..count).step_by(every).filter(leeches);
+        let pairs = givers().flat_map(|giver| {
+            let place = u32::try_from(giver).expect("peers are numbered by 32 bits");
+            let slots = swarm.slots_of(place).iter();
+            let served = slots.filter(|slot| slot.class().is_some());
+            served.map(move |slot| (giver, slot.neighbour as usize))
+        });
+        let pairs = pairs.filter(|(_, taker)| leeches(taker));
+        self.unchokes.see(takers, givers(), pairs);
     }
 
     /// Which of its population a peer is.
@@ -65,7 +95,7 @@ impl FlowPlay<'_> {
             let has_come = peer.presence != Presence::Expected;
             let done = (peer.done_at != NEVER).then(|| seconds(peer.done_at));
             let joined = has_come.then(|| seconds(peer.comes_at));
-            if let Some(begun) = joined.filter(|_| population.has.0 < 100) {
+            if let Some(begun) = joined.filter(|_| population.wants()) {
                 let torrent = &self.scenario.torrents[self.scenario.torrent_of(population)];
                 fetches.push(FetchRow {
                     population: name(),
@@ -104,9 +134,11 @@ impl FlowPlay<'_> {
             peers: rows,
             fetches,
             series: self.series,
+            unchokes: self.unchokes.rows(),
             lasted: Duration::from_nanos(lasted),
             handled: self.number,
             signatures: None,
+            checks: WatchReport::default(),
         }
     }
 

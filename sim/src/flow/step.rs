@@ -181,7 +181,7 @@ impl FlowPlay<'_> {
             let torrent = &mut self.torrents[rules.torrent as usize];
             let left = torrent.length - peer.content;
             let is_seed = self.swarm.have[place].is_seed();
-            if rules.gives && !is_seed && peer.presence == Presence::There {
+            if rules.gives && peer.uplink > 0 && !is_seed && peer.presence == Presence::There {
                 let slots = rules.policy.slots as u64;
                 torrent.leechers.count += 1;
                 torrent.leechers.uplink += peer.uplink;

@@ -159,15 +159,20 @@ fn below_the_ask_nobody_is_paid() {
 }
 
 #[test]
-fn a_boost_beyond_its_credit_is_refused_and_says_so() {
-    let played = played(&PAYING.replace("budget = \"1cr\"", "budget = \"11cr\""));
+fn a_boost_without_credit_is_refused_and_says_so_and_with_too_little_spends_that() {
+    let poor = |amount: &str| played(&PAYING.replace("\"10cr\"", &format!("\"{amount}\"")));
+    let some = poor("0.01cr");
+    let spent = some.peers.iter().map(|row| row.spent).sum::<u64>();
+    assert!((9_000..=10_000).contains(&spent), "{spent}");
+    assert!(some.peers.iter().all(|row| row.boost_refused.is_none()));
+    let played = poor("0cr");
     let refused = played
         .peers
         .iter()
         .filter_map(|row| row.boost_refused.as_ref());
     let refused: Vec<&String> = refused.collect();
     assert_eq!(refused.len(), 1);
-    assert!(refused[0].contains("needs 11.000000 cr"), "{refused:?}");
+    assert!(refused[0].contains("needs 1.000000 cr"), "{refused:?}");
 }
 
 /// The scenario by which the block tier shows the same.
@@ -412,6 +417,46 @@ fn rows_of_peers_fetches_and_the_series_are_filled() {
     assert_eq!(last.spent, sum(|row| row.spent));
     assert_eq!(last.uplink, sum(|row| row.uplink));
     assert!(last.held_gini.unwrap() < 0.2);
+    let prices: Vec<[f64; 3]> = played.series.iter().filter_map(|row| row.price).collect();
+    assert!(!prices.is_empty());
+    assert!(
+        prices
+            .iter()
+            .flatten()
+            .all(|price| (1.0..=2e6 + 1.0).contains(price))
+    );
+    assert!(played.series.iter().all(|row| row.rarest_copies.is_none()));
+    let seen: u64 = played.unchokes.iter().map(|row| row.unchoked).sum();
+    let together: u64 = played.unchokes.iter().map(|row| row.together).sum();
+    assert!(seen > 0 && seen <= together, "{seen} of {together}");
+}
+
+/// Leechers of like capacities find each other, as in Legout et al. (SIGMETRICS 2007).
+#[test]
+fn the_fast_unchoke_the_fast() {
+    let text = SWARM
+        .replace(
+            "uplink = \"1MB/s\", downlink",
+            "profile = \"legout2007\", downlink",
+        )
+        .replace("[run]", "[run]\nseries_every = \"10s\"");
+    let played = played(&text);
+    let share = |fast: bool| {
+        let rows = played.unchokes.iter();
+        let rows = rows.filter(|row| row.giver >= 14 && (row.taker >= 14) == fast);
+        let (mut seen, mut all) = (0.0, 0.0);
+        for row in rows {
+            seen += row.unchoked as f64;
+            all += row.together as f64;
+        }
+        seen / all
+    };
+    assert!(
+        share(true) > 1.5 * share(false),
+        "{} {}",
+        share(true),
+        share(false)
+    );
 }
 
 #[test]

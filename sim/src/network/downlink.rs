@@ -83,10 +83,15 @@ impl Downlink {
         }
     }
 
-    /// Whether a connection with `in_flight` bytes on their way may send `len` more, which would
-    /// take `transit` to arrive. Never `false` if nothing is on its way: each delivery is a new
-    /// chance, so that nobody waits for ever.
-    pub(super) fn has_room(&self, in_flight: u64, len: u64, transit: Duration) -> bool {
+    /// Whether a connection that has not heard of `in_flight` bytes may send `len` more, which
+    /// would take `transit` to arrive, and the word of them `back`. Never `false` if nothing is on
+    /// its way: each acknowledgement is a new chance, so that nobody waits for ever.
+    pub(super) fn has_room(
+        &self,
+        in_flight: u64,
+        len: u64,
+        [transit, back]: [Duration; 2],
+    ) -> bool {
         let Some(rate) = self.rate else { return true };
         if in_flight == 0 || in_flight + len <= 2 * self.quantum {
             return true;
@@ -95,7 +100,9 @@ impl Downlink {
         let whole = both(self.buffer, transit.max(one).max(other));
         // Of a connection alone, SHARE in SHARE + 1 parts are used.
         let whole = bytes_in(whole, rate) / SHARE * (SHARE + 1);
-        in_flight + len <= SHARE.saturating_mul(whole.saturating_sub(self.reserved))
+        let most = SHARE.saturating_mul(whole.saturating_sub(self.reserved));
+        // A segment more, so that nothing is lost where few fit.
+        in_flight <= most.saturating_add(bytes_in(back, rate))
     }
 
     /// Bytes are on their way.

@@ -16,7 +16,7 @@ use super::samples::RoundTrip;
 
 /// One direction of one connection; never used twice. The other direction differs in the last bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PipeId(u32);
+pub(crate) struct PipeId(u32);
 
 /// Some bytes of a pipe on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,37 +62,66 @@ pub(super) struct Written {
     pub(super) blocks: u32,
 }
 
-/// One direction of a connection.
+/// One direction of a connection. Its two ends are looked at by two nodes at different times: what
+/// each touches lies together.
 #[derive(Debug)]
 pub(super) struct Pipe {
     pub(super) from: End,
     pub(super) to: End,
-    /// Items not delivered, each with the offset after its last byte.
-    items: VecDeque<(u64, LinkItem)>,
-    /// Blocks of which not every byte is written: offset after the last, and payload.
-    unwritten: VecDeque<(u64, u64)>,
+    pub(super) sending: Sending,
+    pub(super) receiving: Receiving,
+}
+
+/// What the sender keeps of a pipe.
+#[derive(Debug)]
+pub(super) struct Sending {
     queued: u64,
     written: u64,
     admitted: u64,
-    /// Lost segments to be sent again, oldest first.
-    lost: VecDeque<LinkSegment>,
-    /// Bytes admitted and neither delivered, nor behind a hole, nor known to be lost.
+    /// Bytes admitted, and not known to be delivered or lost.
     in_flight: u64,
-    delivered: u64,
-    /// Segments behind a hole: length by offset.
-    early: BTreeMap<u64, u64>,
     /// It is in its modem's turn.
     pub(super) is_ready: bool,
+    /// The node has closed its end: nothing more is sent.
+    pub(super) is_closed: bool,
+    pub(super) waiting: SenderWait,
+    pub(super) told: Written,
     /// When the last segment arrived or will: none overtakes another.
     pub(super) last_arrival: Instant,
+    /// Blocks of which not every byte is written: offset after the last, and payload.
+    unwritten: VecDeque<(u64, u64)>,
+    /// Lost segments to be sent again, oldest first.
+    lost: VecDeque<LinkSegment>,
+    pub(super) round_trip: RoundTrip,
+}
+
+/// Whether a sender that may not send now is told when it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SenderWait {
+    /// It does not wait.
+    No,
+    /// For the next acknowledgement that its receiver sends.
+    ForAck,
+    /// For the time at which one on its way is heard.
+    ForTime,
+}
+
+/// What the receiver keeps of a pipe.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    /// Items not delivered, each with the offset after its last byte.
+    items: VecDeque<(u64, LinkItem)>,
     /// On their way to the downlink, and when each will arrive there, in order.
     pub(super) coming: VecDeque<(Instant, LinkSegment)>,
     /// Arrived, and waiting for the downlink.
     pub(super) arrived: VecDeque<LinkSegment>,
     /// Bytes that the downlink owes it.
     pub(super) deficit: u64,
-    pub(super) told: Written,
-    pub(super) round_trip: RoundTrip,
+    delivered: u64,
+    /// Segments behind a hole: length by offset.
+    early: BTreeMap<u64, u64>,
+    /// The node has closed its end: what arrives is lost.
+    pub(super) is_closed: bool,
 }
 
 impl Written {
@@ -107,34 +136,96 @@ impl Pipe {
         Self {
             from,
             to,
-            items: VecDeque::new(),
-            unwritten: VecDeque::new(),
-            queued: 0,
-            written: 0,
-            admitted: 0,
-            lost: VecDeque::new(),
-            in_flight: 0,
-            delivered: 0,
-            early: BTreeMap::new(),
-            is_ready: false,
-            last_arrival: Instant::ZERO,
-            coming: VecDeque::new(),
-            arrived: VecDeque::new(),
-            deficit: 0,
-            told: Written::default(),
-            round_trip,
+            sending: Sending {
+                queued: 0,
+                written: 0,
+                admitted: 0,
+                in_flight: 0,
+                is_ready: false,
+                is_closed: false,
+                waiting: SenderWait::No,
+                told: Written::default(),
+                last_arrival: Instant::ZERO,
+                unwritten: VecDeque::new(),
+                lost: VecDeque::new(),
+                round_trip,
+            },
+            receiving: Receiving {
+                items: VecDeque::new(),
+                coming: VecDeque::new(),
+                arrived: VecDeque::new(),
+                deficit: 0,
+                delivered: 0,
+                early: BTreeMap::new(),
+                is_closed: false,
+            },
         }
     }
 
     /// The node sends something.
     pub(super) fn push(&mut self, item: LinkItem) {
-        self.queued += item.len();
+        let sending = &mut self.sending;
+        sending.queued += item.len();
         if let Some(payload) = item.payload_len() {
-            self.unwritten.push_back((self.queued, payload));
+            sending.unwritten.push_back((sending.queued, payload));
         }
-        self.items.push_back((self.queued, item));
+        sending.round_trip.is_active = true;
+        self.receiving.items.push_back((sending.queued, item));
     }
 
+    /// Blocks that were not delivered.
+    pub(super) fn block_count(&self) -> u64 {
+        let items = self.receiving.items.iter();
+        items
+            .filter(|(_, item)| item.payload_len().is_some())
+            .count() as u64
+    }
+
+    /// Bytes that are on their way to the receiver.
+    pub(super) fn on_the_way(&self) -> u64 {
+        self.sending.in_flight - self.sending.round_trip.unheard()
+    }
+
+    /// Stops the program if the counts contradict each other.
+    pub(super) fn check_invariants(&self, send_buffer: u64) {
+        let (sending, receiving) = (&self.sending, &self.receiving);
+        assert!(
+            sending.written <= sending.queued,
+            "only what is queued is written"
+        );
+        assert!(
+            sending.admitted <= sending.written,
+            "only what is written is sent"
+        );
+        assert!(
+            sending.unsent() <= send_buffer,
+            "a socket's buffer is bounded"
+        );
+        let early: u64 = receiving.early.values().sum();
+        let lost: u64 = sending.lost.iter().map(|segment| segment.len()).sum();
+        assert_eq!(
+            receiving.delivered + early + lost + self.on_the_way(),
+            sending.admitted,
+            "every byte that was sent is somewhere"
+        );
+        let arrived = receiving.arrived.iter().map(|segment| segment.len());
+        assert!(
+            arrived.sum::<u64>() <= self.on_the_way(),
+            "what waits is on its way"
+        );
+        let waiting = receiving.items.front().map(|(end, _)| *end);
+        assert!(
+            waiting.is_none_or(|end| end > receiving.delivered),
+            "what has arrived is handed on"
+        );
+        assert!(
+            sending.waiting != SenderWait::ForAck || sending.in_flight > 0,
+            "who waits to hear of something has sent it"
+        );
+    }
+}
+
+impl Sending {
     /// The socket's buffer takes in what it has room for.
     pub(super) fn write(&mut self, send_buffer: u64) {
         self.written = self.queued.min(self.admitted + send_buffer);
@@ -151,6 +242,9 @@ impl Pipe {
 
     /// Length of the segment that it would send next; `None` if there is nothing to send.
     pub(super) fn next_len(&self, segment_len: u64) -> Option<u64> {
+        if self.is_closed {
+            return None;
+        }
         if let Some(lost) = self.lost.front() {
             return Some(lost.len());
         }
@@ -161,6 +255,7 @@ impl Pipe {
     /// The modem takes in the next segment, of this length.
     pub(super) fn admit(&mut self, pipe: PipeId, len: u64, now: Instant) -> LinkSegment {
         self.in_flight += len;
+        self.round_trip.is_active = true;
         if let Some(lost) = self.lost.pop_front() {
             assert_eq!(lost.len(), len, "what was lost is sent again");
             return LinkSegment {
@@ -186,9 +281,25 @@ impl Pipe {
         self.lost.push_back(segment);
     }
 
+    /// Takes in the acknowledgements that are here by now.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.in_flight -= self.round_trip.hear(now);
+    }
+
+    /// Bytes sent, and not known to be delivered or lost.
+    pub(super) const fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Bytes that are written and were never sent.
+    pub(super) const fn unsent(&self) -> u64 {
+        self.written - self.admitted
+    }
+}
+
+impl Receiving {
     /// A segment came out of the downlink. What is behind a hole waits.
     pub(super) fn deliver(&mut self, segment: &LinkSegment) {
-        self.in_flight -= segment.len();
         if segment.offset != self.delivered {
             self.early.insert(segment.offset, segment.len());
             return;
@@ -210,53 +321,8 @@ impl Pipe {
         Some(item)
     }
 
-    /// Blocks that were not delivered.
-    pub(super) fn block_count(&self) -> u64 {
-        let items = self.items.iter();
-        items
-            .filter(|(_, item)| item.payload_len().is_some())
-            .count() as u64
-    }
-
-    /// Bytes on their way.
-    pub(super) const fn in_flight(&self) -> u64 {
-        self.in_flight
-    }
-
-    /// Bytes that are written and were never sent.
-    pub(super) const fn unsent(&self) -> u64 {
-        self.written - self.admitted
-    }
-
     /// Bytes that arrived in order.
     pub(super) const fn delivered(&self) -> u64 {
         self.delivered
-    }
-
-    /// Stops the program if the counts contradict each other.
-    pub(super) fn check_invariants(&self, send_buffer: u64) {
-        assert!(
-            self.written <= self.queued,
-            "only what is queued is written"
-        );
-        assert!(
-            self.admitted <= self.written,
-            "only what is written is sent"
-        );
-        assert!(self.unsent() <= send_buffer, "a socket's buffer is bounded");
-        let early: u64 = self.early.values().sum();
-        let lost: u64 = self.lost.iter().map(|segment| segment.len()).sum();
-        assert_eq!(
-            self.delivered + early + lost + self.in_flight,
-            self.admitted,
-            "every byte that was sent is somewhere"
-        );
-        let arrived: u64 = self.arrived.iter().map(|segment| segment.len()).sum();
-        assert!(arrived <= self.in_flight, "what waits is on its way");
-        let waiting = self.items.front().map(|(end, _)| *end);
-        assert!(
-            waiting.is_none_or(|end| end > self.delivered),
-            "what has arrived is handed on"
-        );
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Ack {
     pub(super) delivered: u64,
     /// How long its segment took, there and back; `None` for one that was sent twice.
     pub(super) took: Option<Duration>,
+    /// Bytes of that segment.
+    pub(super) len: u64,
 }
 
 impl RoundTrip {
@@ -43,15 +45,16 @@ impl RoundTrip {
     }
 
     /// The receiver acknowledges; it sends its acknowledgements in order.
-    pub(super) fn acknowledge(&mut self, ack: Ack, now: Instant) {
-        self.hear(now);
+    pub(super) fn acknowledge(&mut self, ack: Ack) {
         self.acks.push_back(ack);
     }
 
-    /// Takes in what the sender has heard by now.
-    pub(super) fn hear(&mut self, now: Instant) {
+    /// Takes in what the sender has heard by now; bytes of the segments that were acknowledged.
+    pub(super) fn hear(&mut self, now: Instant) -> u64 {
+        let mut bytes = 0;
         while let Some(ack) = self.acks.front().copied().filter(|ack| ack.at <= now) {
             self.acks.pop_front();
+            bytes += ack.len;
             self.acknowledged = self.acknowledged.max(ack.delivered);
             self.is_active = true;
             let Some(took) = ack.took else { continue };
@@ -65,6 +68,17 @@ impl RoundTrip {
             self.smoothed = Duration::from_nanos(sum / 8);
         }
         give_back(&mut self.acks);
+        bytes
+    }
+
+    /// When the next acknowledgement will be heard, of those that are on their way.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.acks.front().map(|ack| ack.at)
+    }
+
+    /// Bytes whose acknowledgements are on their way.
+    pub(super) fn unheard(&self) -> u64 {
+        self.acks.iter().map(|ack| ack.len).sum()
     }
 
     pub(super) const fn acknowledged(&self) -> u64 {
@@ -92,18 +106,21 @@ mod tests {
             at: at(ms),
             delivered,
             took,
+            len: 10,
         };
-        round_trip.acknowledge(ack(50, 10, Some(Duration::from_millis(160))), at(10));
-        round_trip.acknowledge(ack(60, 20, Some(Duration::from_millis(40))), at(20));
-        round_trip.acknowledge(ack(70, 30, None), at(30));
-        round_trip.hear(at(49));
+        round_trip.acknowledge(ack(50, 10, Some(Duration::from_millis(160))));
+        round_trip.acknowledge(ack(60, 20, Some(Duration::from_millis(40))));
+        round_trip.acknowledge(ack(70, 30, None));
+        assert_eq!(round_trip.hear(at(49)), 0);
+        assert_eq!(round_trip.next(), Some(at(50)));
+        assert_eq!(round_trip.unheard(), 30);
         assert_eq!(round_trip.acknowledged(), 0);
         assert!(!round_trip.is_active);
-        round_trip.hear(at(50));
+        assert_eq!(round_trip.hear(at(50)), 10);
         assert_eq!(round_trip.acknowledged(), 10);
         assert_eq!(round_trip.smoothed(), Duration::from_millis(90));
         assert_eq!(round_trip.least(), Duration::from_millis(80));
-        round_trip.hear(at(70));
+        assert_eq!(round_trip.hear(at(70)), 20);
         assert_eq!(round_trip.acknowledged(), 30);
         assert_eq!(round_trip.smoothed(), Duration::from_nanos(83_750_000));
         assert_eq!(round_trip.least(), Duration::from_millis(40));

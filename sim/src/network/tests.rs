@@ -19,6 +19,8 @@ struct Bench {
     bytes: BTreeMap<End, u64>,
     /// Blocks that a sender's socket took in, and when.
     written: Vec<(Instant, End, u32)>,
+    /// Ends that heard that the other side has closed, and when.
+    gone: Vec<(Instant, End)>,
     /// Ends that never run out of blocks to send.
     greedy: Vec<End>,
     /// Blocks sent from an end: each has a number of its own.
@@ -38,6 +40,7 @@ impl Bench {
             came: Vec::new(),
             bytes: BTreeMap::new(),
             written: Vec::new(),
+            gone: Vec::new(),
             greedy: Vec::new(),
             sent: BTreeMap::new(),
             peers: 0,
@@ -79,7 +82,7 @@ impl Bench {
     }
 
     fn drain(&mut self) {
-        while let Some((at, event)) = self.links.poll_timer() {
+        while let Some((at, _, event)) = self.links.poll_timer() {
             self.queue.push(at, event);
         }
         let now = self.queue.now();
@@ -95,8 +98,9 @@ impl Bench {
                         self.blocks(from, blocks);
                     }
                 }
+                LinkOutput::Gone(end) => self.gone.push((now, end)),
             }
-            while let Some((at, event)) = self.links.poll_timer() {
+            while let Some((at, _, event)) = self.links.poll_timer() {
                 self.queue.push(at, event);
             }
         }
@@ -460,8 +464,8 @@ fn what_was_not_delivered_when_a_connection_was_cut_never_is() {
     bench.flood(kept);
     bench.run(Duration::from_secs(1));
     let other = bench.links.other(cut).unwrap();
-    assert_eq!(bench.links.cut(cut), Some(other));
-    assert_eq!(bench.links.cut(other), None);
+    assert_eq!(bench.links.cut(cut), [cut, other]);
+    assert_eq!(bench.links.cut(other), []);
     assert!(!bench.links.is_connected(other));
     bench.greedy.retain(|end| *end == kept);
     let before = bench.came.len();
@@ -489,4 +493,69 @@ fn lines_do_the_same_twice() {
         when
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn who_closes_is_heard_after_the_way_and_gets_nothing_more() {
+    let mut bench = Bench::new(&[line(MEGABYTE); 2]);
+    let closing = bench.connect(0, 1);
+    let other = bench.links.other(closing).unwrap();
+    bench.flood(other);
+    bench.flood(closing);
+    bench.run(Duration::from_secs(1));
+    let closed_at = bench.queue.now();
+    let before = bench.came.len();
+    bench.greedy.clear();
+    bench.links.close(closing, closed_at);
+    bench.drain();
+    assert!(!bench.links.is_connected(closing));
+    assert!(bench.links.is_connected(other));
+    bench.send(closing, LinkItem::Message(Message::Unchoke));
+    bench.run(Duration::from_secs(1));
+    assert_eq!(bench.gone, [(closed_at.after(MS.times(20)), other)]);
+    let came = &bench.came[before..];
+    assert!(came.iter().all(|(_, to, _)| *to == other), "nothing here");
+    // What was on its way goes on until the other side has heard.
+    assert!(!came.is_empty());
+    let late = closed_at.after(MS.times(20));
+    assert!(came.iter().all(|(at, ..)| *at <= late));
+    let blocks: u32 = bench.sent.values().sum();
+    let came = bench.came.iter().filter_map(piece_of).count();
+    let [lost, under_way] = bench.links.blocks_lost_and_under_way();
+    assert_eq!(under_way, 0);
+    assert_eq!(u64::from(blocks), came as u64 + lost);
+}
+
+#[test]
+fn both_ends_may_close_before_either_hears_of_it() {
+    let mut bench = Bench::new(&[line(MEGABYTE); 2]);
+    let one = bench.connect(0, 1);
+    let other = bench.links.other(one).unwrap();
+    bench.flood(one);
+    bench.run(MS.times(100));
+    bench.greedy.clear();
+    for (end, after) in [(one, 0), (other, 5)] {
+        bench.run(MS.times(after));
+        bench.links.close(end, bench.queue.now());
+        bench.drain();
+    }
+    bench.run(Duration::from_secs(1));
+    assert_eq!(bench.gone, []);
+    assert_eq!(bench.links.blocks_lost_and_under_way()[1], 0);
+    assert_eq!(bench.links.lines[1].downlink.reserved(), 0);
+}
+
+#[test]
+fn a_connection_alone_fills_a_long_way_to_a_slow_receiver() {
+    for delay in [1, 40, 200] {
+        let line = LinkConfig {
+            delay: MS.times(delay),
+            buffer: MS.times(20),
+            ..line(MEGABYTE)
+        };
+        let mut bench = Bench::new(&[line, line.with_downlink(MEGABYTE / 4)]);
+        let end = bench.connect(0, 1);
+        bench.flood(end);
+        assert_near(bench.rates(&[end])[0], MEGABYTE / 4, 1);
+    }
 }

@@ -92,9 +92,10 @@ impl Modem {
         waited.is_none().then_some(first.departs_at)
     }
 
-    /// How long what enters now takes to leave.
-    pub(super) fn wait(&self) -> Duration {
-        time_of(self.held_bytes, self.rate)
+    /// How long what enters now waits for what is held.
+    pub(super) fn wait(&self, now: Instant) -> Duration {
+        let last = self.held.back();
+        last.map_or(Duration::ZERO, |last| last.departs_at.since(now))
     }
 
     /// Stops the program if the modem holds more than it can, or counts wrongly.

@@ -1,11 +1,14 @@
 //! What is told of a play: a row for every peer, and one for every stretch of time.
 
+use std::collections::BTreeSet;
+
 use seedbank_ledger::charts::node::{BalanceReason, ExplanationLine};
 use seedbank_ledger::{Instant, MicroCredits, UnixTime};
 
-use super::{BEGIN, Play, PlayOutcome};
+use super::roll::Participant;
+use super::{BEGIN, Play, PlayOutcome, unchokes};
 use crate::frame::Frame;
-use crate::stats::gini;
+use crate::stats::{gini, weighted_quantiles};
 
 /// What became of a peer. Times are seconds of virtual time since the run began.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +93,12 @@ pub struct SeriesRow {
     pub held: u64,
     /// Gini coefficient of that credit among them; `None` if there is none.
     pub held_gini: Option<f64>,
+    /// What payers paid for a GiB since the row before, each in the mean: what a tenth, a half and
+    /// nine tenths of that payload cost at most, in micro-credits; `None` if nobody paid.
+    pub price: Option<[f64; 3]>,
+    /// Copies, among those who are online, of the rarest piece of what somebody is fetching; `None`
+    /// if nobody is, and in the flow tier, which has no pieces.
+    pub rarest_copies: Option<u64>,
 }
 
 /// A peer's credit at a moment.
@@ -119,15 +128,35 @@ fn seconds(at: Instant) -> f64 {
     nanos / 1e9
 }
 
+/// Shares of the payload of which prices are told.
+pub(crate) const PRICE_SHARES: [f64; 3] = [0.1, 0.5, 0.9];
+
+/// What a GiB cost, in micro-credits, and bytes that were paid for, by bytes and micro-credits so
+/// far; `None` if there were none.
+pub(crate) fn price_of(before: [u64; 2], now: [u64; 2]) -> Option<(f64, f64)> {
+    const GIB: f64 = 1_073_741_824.0;
+    let more = |place: usize| now[place].saturating_sub(before[place]);
+    #[expect(clippy::cast_precision_loss, reason = "a price to read")]
+    let [bytes, spent] = [more(0) as f64, more(1) as f64];
+    (bytes > 0.0).then(|| (spent / bytes * GIB, bytes))
+}
+
 impl Play<'_> {
-    pub(super) fn series_row(&self) -> SeriesRow {
+    pub(super) fn series_row(&mut self) -> SeriesRow {
+        self.see_unchokes();
         let (mut leechers, mut seeds, mut uploaded, mut uplink) = (0, 0, 0, 0);
         let mut purses: Vec<CreditSnapshot> = Vec::new();
-        for (place, guest) in self.guests.iter().enumerate() {
+        let mut bought = Vec::new();
+        for place in 0..self.guests.len() {
             uploaded += self.moved(place)[0];
+            let guest = &self.guests[place];
             if guest.joined_at.is_some() {
-                purses.push(self.purse(place));
+                let purse = self.purse(place);
+                let before = std::mem::replace(&mut self.bought[place], [purse.paid, purse.spent]);
+                bought.extend(price_of(before, self.bought[place]));
+                purses.push(purse);
             }
+            let guest = &self.guests[place];
             if guest.is_there() {
                 uplink += guest.link.uplink;
                 let wants = guest.done_at.is_none() && self.wants(place);
@@ -148,7 +177,44 @@ impl Play<'_> {
             spent: sum(|purse| purse.spent),
             held: sum(|purse| purse.held),
             held_gini: gini(&held),
+            price: weighted_quantiles(&bought, PRICE_SHARES),
+            rarest_copies: self.rarest_copies(),
         }
+    }
+
+    fn rarest_copies(&self) -> Option<u64> {
+        let online = || self.guests.iter().filter(|guest| guest.is_online());
+        let wanted: BTreeSet<usize> = online().filter_map(Participant::fetching).collect();
+        let copies = wanted.into_iter().map(|torrent| {
+            let torrent_id = self.metainfos[torrent].torrent_id();
+            let count = self.metainfos[torrent].geometry.piece_count() as usize;
+            let (mut whole, mut copies) = (0, vec![0_u64; count]);
+            for node in online().filter_map(|guest| guest.node) {
+                match self.world.node(node).disk.get(&torrent_id) {
+                    Some(disk) if disk.len() == count => whole += 1,
+                    Some(disk) => disk.iter().for_each(|piece| copies[piece.as_usize()] += 1),
+                    None => {}
+                }
+            }
+            whole + copies.into_iter().min().unwrap_or_default()
+        });
+        copies.min()
+    }
+
+    /// Notes whom leechers serve.
+    fn see_unchokes(&mut self) {
+        let leeches = |guest: &Participant| guest.is_online() && guest.fetching().is_some();
+        let guests = || self.guests.iter().enumerate();
+        let there = || guests().filter(|(_, guest)| leeches(guest));
+        let places = || there().map(|(place, _)| place);
+        let pairs = there().flat_map(|(giver, guest)| {
+            let node = guest.node.expect("it is online");
+            let takers = self.world.unchoked_by(node);
+            let takers = takers.filter_map(|node| self.places.get(&node).copied());
+            takers.map(move |taker| (giver, taker))
+        });
+        let pairs = pairs.filter(|(_, taker)| leeches(&self.guests[*taker]));
+        self.unchokes.see(places(), places(), pairs);
     }
 
     /// What a guest has by its session's word, and what its boosts bought.
@@ -290,6 +356,19 @@ impl PlayOutcome {
             .whole("spent", rows, |row| row.spent)
             .whole("held", rows, |row| row.held)
             .number("held_gini", rows, |row| row.held_gini)
+            .number("price_p10", rows, |row| Some(row.price?[0]))
+            .number("price_p50", rows, |row| Some(row.price?[1]))
+            .number("price_p90", rows, |row| Some(row.price?[2]))
+            .number("rarest_copies", rows, |row| {
+                #[expect(clippy::cast_precision_loss, reason = "as many as peers, at most")]
+                let copies = |copies: u64| copies as f64;
+                row.rarest_copies.map(copies)
+            })
+    }
+
+    /// How often leechers of one group of capacities were seen to serve those of another.
+    pub fn unchokes_frame(&self) -> Frame {
+        unchokes::frame(&self.unchokes)
     }
 
     /// Seconds that each of a population took who is done, the fewest first.
@@ -302,12 +381,19 @@ impl PlayOutcome {
 
     /// BLAKE3 over every row, as hex: the same whenever, and wherever, the scenario is played.
     pub fn state_hash(&self) -> String {
+        // One table after the other: those of a million peers are long.
         let frames = [
-            self.peers_frame(),
-            self.fetches_frame(),
-            self.series_frame(),
+            Self::peers_frame,
+            Self::fetches_frame,
+            Self::series_frame,
+            Self::unchokes_frame,
         ];
-        let text: String = frames.iter().map(Frame::to_csv).collect();
-        blake3::hash(text.as_bytes()).to_hex().to_string()
+        let mut hasher = blake3::Hasher::new();
+        for frame in frames {
+            frame(self).each_csv_line(|line| {
+                hasher.update(line.as_bytes());
+            });
+        }
+        hasher.finalize().to_hex().to_string()
     }
 }

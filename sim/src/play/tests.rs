@@ -2,6 +2,7 @@
 
 mod demand;
 mod edits;
+mod watched;
 
 use super::*;
 use crate::scenario::Scenario;
@@ -48,6 +49,47 @@ fn who_boosts_is_done_first_and_what_it_spent_was_earned() {
     assert!(sum(|row| row.uploaded) >= sum(|row| row.downloaded));
     assert!(sum(|row| row.paid_received) > 0);
     assert_eq!(sum(|row| row.paid_received), sum(|row| row.paid_sent));
+}
+
+#[test]
+fn a_series_tells_prices_and_the_rarest_piece_and_who_serves_whom() {
+    let text = PAYING.replace("[run]", "[run]\nseries_every = \"10s\"");
+    let played = played(&text);
+    let prices: Vec<[f64; 3]> = played.series.iter().filter_map(|row| row.price).collect();
+    assert!(!prices.is_empty());
+    for [low, half, high] in prices {
+        // One payer: all of a row's payload is at its mean; no bid is above 2 cr/GiB.
+        assert!(
+            low > 0.0 && low <= half && half <= high && high <= 2e6,
+            "{low} {half} {high}"
+        );
+    }
+    let copies: Vec<Option<u64>> = played.series.iter().map(|row| row.rarest_copies).collect();
+    assert_eq!(copies[0], Some(1), "the seeder's alone");
+    assert_eq!(copies[copies.len() - 1], None, "nobody wants it any more");
+    let most = copies.iter().flatten().max().unwrap();
+    assert!((2..=8).contains(most), "{most}");
+    let seen: u64 = played.unchokes.iter().map(|row| row.unchoked).sum();
+    let together: u64 = played.unchokes.iter().map(|row| row.together).sum();
+    assert!(seen > 0 && seen <= together, "{seen} of {together}");
+    // What the seeder gives is not counted: it is the fastest of eight, and no leecher.
+    assert!(
+        played
+            .unchokes
+            .iter()
+            .all(|row| row.giver < 7 && row.taker < 7)
+    );
+}
+
+#[test]
+fn without_its_only_seed_the_rarest_piece_is_nowhere() {
+    let text = PAYING.replace("16MiB", "64MiB").replace("30min", "2min");
+    let leaves = "[[event]]\ndo = \"leave\"\nat = \"20s\"\npopulation = \"seeder\"\n\
+        share = \"100%\"\n";
+    let played =
+        played(&format!("{text}{leaves}").replace("[run]", "[run]\nseries_every = \"5s\""));
+    let last = played.series.last().unwrap();
+    assert_eq!(last.rarest_copies, Some(0));
 }
 
 #[test]
@@ -129,10 +171,10 @@ fn a_free_rider_is_later_than_its_honest_twin_where_leechers_feed_each_other() {
     let text = |strategy: &str| {
         format!(
             "[run]\nduration = \"1h\"\n[overlay]\nkind = \"full\"\n\
-             [[torrent]]\nlength = \"32MiB\"\npiece = \"256KiB\"\n\
+             [[torrent]]\nlength = \"64MiB\"\npiece = \"256KiB\"\n\
              [[population]]\nname = \"seeder\"\ncount = 1\nhas = \"100%\"\n\
              line = {{ uplink = \"2MB/s\" }}\n\
-             [[population]]\nname = \"one\"\ncount = 1\nstrategy = \"{strategy}\"\n\
+             [[population]]\nname = \"one\"\ncount = 1\nslots = 4\nstrategy = \"{strategy}\"\n\
              line = {{ uplink = \"500kB/s\" }}\n\
              [[population]]\nname = \"others\"\ncount = 30\nslots = 4\n\
              line = {{ uplink = \"500kB/s\" }}\n\

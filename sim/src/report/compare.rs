@@ -44,6 +44,7 @@ pub(super) fn page(results: &SweepResults, peers: &[PeerTable]) -> String {
     page.heading("Variants");
     page.table(&sweep::cells(results));
     page.paragraph(sweep::INTERVALS);
+    sweep::warm_up(results, &mut page);
     page.heading("Runs");
     sweep::runs(results, &mut page);
     let same = "The same version comes to the same differences, on any machine.";

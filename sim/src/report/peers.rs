@@ -1,8 +1,21 @@
 //! Peers as reports count them: read from rows, and summed up by population.
 
+use std::collections::BTreeSet;
+
 use super::ReportError;
 use crate::frame::Frame;
-use crate::stats::{Lifetime, finished_by};
+use crate::measure::cut_warm_up;
+use crate::scenario::Scenario;
+use crate::stats::{Estimate, Lifetime, finished_by};
+
+/// Names of populations of which peers come one by one.
+pub(super) type OpenPopulations = BTreeSet<String>;
+
+/// Those of a scenario.
+pub(super) fn open_populations(scenario: &Scenario) -> OpenPopulations {
+    let plans = scenario.populations.iter().filter(|plan| plan.is_open());
+    plans.map(|plan| plan.name.clone()).collect()
+}
 
 /// A row of `peers`, as far as reports need it. Times are seconds, amounts bytes and micro-credits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,8 +52,13 @@ pub(super) struct PeerTable {
 pub(super) struct PopulationFacts {
     pub(super) count: usize,
     pub(super) came: usize,
-    /// Of those who came for something: until they had it, or were seen last.
+    /// Of those who came for something: until they had it, or were seen last; without the warm-up.
     pub(super) lifetimes: Vec<Lifetime>,
+    /// How many came for something, and how many of them have it.
+    pub(super) wanting: usize,
+    pub(super) finished: usize,
+    /// How many of those who came first are left out of `lifetimes`.
+    pub(super) warm_up: usize,
     pub(super) uploaded: f64,
     pub(super) downloaded: f64,
     pub(super) wasted: f64,
@@ -121,11 +139,18 @@ impl PeerTable {
         self.peers.iter().filter(of)
     }
 
-    /// What became of every population by the end of the run.
-    pub(super) fn populations(&self, end: f64) -> Vec<PopulationFacts> {
+    /// What became of every population by the end of the run; of those in `open` peers came one by
+    /// one.
+    pub(super) fn populations(&self, end: f64, open: &OpenPopulations) -> Vec<PopulationFacts> {
         let mut all = vec![PopulationFacts::default(); self.names.len()];
-        for peer in &self.peers {
+        let mut arrived: Vec<&PeerFacts> = self.peers.iter().collect();
+        let joined = |peer: &PeerFacts| peer.joined.unwrap_or(f64::INFINITY);
+        arrived.sort_by(|a, b| joined(a).total_cmp(&joined(b)));
+        for peer in arrived {
             all[peer.population].add(peer, end);
+        }
+        for (facts, name) in all.iter_mut().zip(&self.names) {
+            facts.warm_up = cut_warm_up(&mut facts.lifetimes, open.contains(name));
         }
         all
     }
@@ -173,7 +198,11 @@ impl PopulationFacts {
     fn add(&mut self, peer: &PeerFacts, end: f64) {
         self.count += 1;
         self.came += usize::from(peer.joined.is_some());
-        self.lifetimes.extend(peer.lifetime(end));
+        if let Some(lifetime) = peer.lifetime(end) {
+            self.wanting += 1;
+            self.finished += usize::from(lifetime.finished);
+            self.lifetimes.push(lifetime);
+        }
         self.uploaded += peer.uploaded;
         self.downloaded += peer.downloaded;
         self.wasted += peer.wasted;
@@ -186,17 +215,12 @@ impl PopulationFacts {
 
     /// Whether somebody came for something.
     pub(super) fn wants(&self) -> bool {
-        !self.lifetimes.is_empty()
-    }
-
-    pub(super) fn finished(&self) -> usize {
-        let finished = self.lifetimes.iter().filter(|lifetime| lifetime.finished);
-        finished.count()
+        self.wanting > 0
     }
 
     /// Those who came for something and never had it, or were not seen having it.
     pub(super) fn censored(&self) -> usize {
-        self.lifetimes.len() - self.finished()
+        self.wanting - self.finished
     }
 
     /// Seconds after which this share has finished, if so many did.
@@ -207,9 +231,7 @@ impl PopulationFacts {
     /// Mean of the seconds that those took who finished.
     pub(super) fn mean(&self) -> Option<f64> {
         let finished = self.lifetimes.iter().filter(|lifetime| lifetime.finished);
-        let sum: f64 = finished.map(|lifetime| lifetime.time).sum();
-        #[expect(clippy::cast_precision_loss, reason = "peers")]
-        let count = self.finished() as f64;
-        (count > 0.0).then(|| sum / count)
+        let times: Vec<f64> = finished.map(|lifetime| lifetime.time).collect();
+        Estimate::of(&times).map(|estimate| estimate.mean)
     }
 }

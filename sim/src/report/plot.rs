@@ -50,7 +50,12 @@ pub(super) enum LayerKind {
     Ranges,
     /// A bar along x, from the low to the high end.
     Bars,
+    /// A square from each [`PlotPoint::cell`], of so many of [`SHADES`].
+    Cells(usize),
 }
+
+/// Shades of a colour, from the lightest.
+pub(super) const SHADES: usize = 5;
 
 /// A point; `low` and `high` are along x for ranges and bars, otherwise along y.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,6 +120,16 @@ impl PlotPoint {
             y,
             low: None,
             high: None,
+        }
+    }
+
+    /// A square of a map: its lower left corner and its side, which is kept as the high end.
+    pub(super) const fn cell(x: f64, y: f64, side: f64) -> Self {
+        Self {
+            x,
+            y,
+            low: None,
+            high: Some(side),
         }
     }
 

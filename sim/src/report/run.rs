@@ -1,14 +1,18 @@
 //! The page of one run.
 
+mod clusters;
 mod credit;
+mod fluid;
+mod money;
 mod series;
+mod staying;
 
 use super::page::{PageTable, ReportPage};
-use super::peers::{PeerFacts, PeerTable};
+use super::peers::{PeerFacts, PeerTable, PopulationFacts, open_populations};
 use super::plot::{Colour, LayerKind, Plot, PlotPoint, PlotRule, thinned};
 use super::scale::{AxisScale, PlotAxis};
 use super::units::{ShownUnit, number};
-use super::{ReportError, RunResults, counted, float};
+use super::{ReportError, RunResults, counted, float, warm_up_note};
 use crate::scenario::Scenario;
 use crate::stats::{FinishedShare, Lifetime, finished_shares};
 
@@ -21,12 +25,11 @@ pub(super) fn page(run: &RunResults) -> Result<String, ReportError> {
     let table = PeerTable::read(&run.peers)?;
     let (title, about) = run.origin.title();
     let end = run.lasted;
-    let facts = table.populations(end);
-    let came_for: usize = facts.iter().map(|facts| facts.lifetimes.len()).sum();
-    let finished = facts
-        .iter()
-        .map(super::PopulationFacts::finished)
-        .sum::<usize>();
+    let scenario = Scenario::parse("scenario", &run.origin.scenario).ok();
+    let open = scenario.as_ref().map(open_populations).unwrap_or_default();
+    let facts = table.populations(end, &open);
+    let came_for: usize = facts.iter().map(|facts| facts.wanting).sum();
+    let finished: usize = facts.iter().map(|facts| facts.finished).sum();
     let time = ShownUnit::of_time(end);
     let summary = format!(
         "{} in {}; {} came for something and {finished} finished. {} {} of virtual time.",
@@ -38,29 +41,39 @@ pub(super) fn page(run: &RunResults) -> Result<String, ReportError> {
     );
     let mut page = ReportPage::new(&title, &about, &summary);
     page.heading("Populations");
-    page.table(&populations(&table, end));
+    page.table(&populations(&table, &facts));
     page.paragraph(
         "Median and p90 count those who had not finished as far as they were seen (Kaplan and \
          Meier); – : so many never finished. This is one run under one seed: for intervals over \
          seeds, run a sweep.",
     );
+    let named = table.names.iter().zip(&facts);
+    let cut = named.filter(|(_, facts)| facts.warm_up > 0);
+    if let Some(note) = warm_up_note(cut.map(|(name, _)| name.as_str())) {
+        page.paragraph(&note);
+    }
     page.heading("Plots");
     let mut plots = vec![
-        completion(&table, end, &run.origin.scenario),
+        completion(&table, &facts, scenario.as_ref()),
         download_rates(&table, end),
     ];
-    plots.extend(series::plots(&run.series)?);
+    let fluid = scenario.as_ref();
+    let fluid = fluid.and_then(|scenario| fluid::moments(scenario, &table, end));
+    plots.extend(series::plots(&run.series, fluid.as_deref())?);
+    plots.extend(clusters::plot(&run.unchokes)?);
     plots.push(first_pieces(&table, end));
-    plots.extend(credit::plots(&table));
+    let is_open: Vec<bool> = table.names.iter().map(|name| open.contains(name)).collect();
+    plots.extend(staying::newcomers(&table, &is_open, end));
+    plots.extend(staying::seeding(&table, end));
+    plots.extend(credit::plots(&table, &facts));
     page.plots(&plots);
     let same = "The same version comes to the same state hash, on any machine.";
     run.origin.write(&mut page, same);
     Ok(page.finish())
 }
 
-fn populations(table: &PeerTable, end: f64) -> PageTable {
-    let facts = table.populations(end);
-    let most = |of: fn(&super::PopulationFacts) -> f64| facts.iter().map(of).fold(0.0, f64::max);
+fn populations(table: &PeerTable, facts: &[PopulationFacts]) -> PageTable {
+    let most = |of: fn(&PopulationFacts) -> f64| facts.iter().map(of).fold(0.0, f64::max);
     let times = facts.iter().filter_map(|facts| facts.finished_by(0.5));
     let time = ShownUnit::of_time(times.fold(0.0, f64::max));
     let bytes = ShownUnit::of_bytes(most(|facts| facts.uploaded.max(facts.downloaded)));
@@ -71,6 +84,7 @@ fn populations(table: &PeerTable, end: f64) -> PageTable {
         "came".to_owned(),
         "finished".to_owned(),
         "not finished".to_owned(),
+        "warm-up".to_owned(),
         format!("median {}", time.name),
         format!("p90 {}", time.name),
         format!("mean of the finished {}", time.name),
@@ -85,7 +99,7 @@ fn populations(table: &PeerTable, end: f64) -> PageTable {
     ];
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     let mut rows = PageTable::new(1, &head);
-    for (name, facts) in table.names.iter().zip(&facts) {
+    for (name, facts) in table.names.iter().zip(facts) {
         let seconds = |seconds: Option<f64>| seconds.map_or("–".to_owned(), |s| time.text(s));
         let wanting = |count: usize| match facts.wants() {
             true => count.to_string(),
@@ -95,8 +109,9 @@ fn populations(table: &PeerTable, end: f64) -> PageTable {
             name.clone(),
             facts.count.to_string(),
             facts.came.to_string(),
-            wanting(facts.finished()),
+            wanting(facts.finished),
             wanting(facts.censored()),
+            facts.warm_up.to_string(),
             seconds(facts.finished_by(0.5)),
             seconds(facts.finished_by(0.9)),
             seconds(facts.mean()),
@@ -114,8 +129,8 @@ fn populations(table: &PeerTable, end: f64) -> PageTable {
 }
 
 /// Until everything, by population, with the least possible.
-fn completion(table: &PeerTable, end: f64, scenario: &str) -> Plot {
-    let bound = distribution_bound(table, scenario);
+fn completion(table: &PeerTable, facts: &[PopulationFacts], scenario: Option<&Scenario>) -> Plot {
+    let bound = scenario.and_then(|scenario| distribution_bound(table, scenario));
     let about = "Share of each population that has everything, by the time since it came (Kaplan \
                  and Meier; shaded: 95 % by Greenwood, as if peers were independent).";
     let more = match bound {
@@ -125,14 +140,11 @@ fn completion(table: &PeerTable, end: f64, scenario: &str) -> Plot {
         }
         None => "",
     };
-    let mut plot = shares(
-        ["Time until done", &format!("{about}{more}")],
-        table,
-        |peer| peer.lifetime(end),
-        bound,
-    );
+    let lifetimes: Vec<&[Lifetime]> = facts.iter().map(|facts| &facts.lifetimes[..]).collect();
+    let title = ["Time until done", &format!("{about}{more}")];
+    let mut plot = shares(title, table, &lifetimes, bound);
     if let Some(bound) = bound {
-        let unit = unit_of(table, |peer| peer.lifetime(end), Some(bound));
+        let unit = unit_of(&lifetimes, Some(bound));
         plot.rules.push(PlotRule {
             x: unit.of(bound),
             name: "least for the last".to_owned(),
@@ -143,31 +155,37 @@ fn completion(table: &PeerTable, end: f64, scenario: &str) -> Plot {
 
 fn first_pieces(table: &PeerTable, end: f64) -> Plot {
     let about = "Share of each population whose first piece was verified, by the time since it \
-                 came: how long newcomers have nothing to give.";
-    let of = |peer: &PeerFacts| peer.until_first_piece(end);
-    shares(["Time until the first piece", about], table, of, None)
+                 came: how long newcomers have nothing to give. Everybody counts, the first too.";
+    let of = |population| {
+        let peers = table.of(population);
+        peers
+            .filter_map(|peer| peer.until_first_piece(end))
+            .collect()
+    };
+    let lifetimes: Vec<Vec<Lifetime>> = (0..table.names.len()).map(of).collect();
+    let lifetimes: Vec<&[Lifetime]> = lifetimes.iter().map(Vec::as_slice).collect();
+    shares(
+        ["Time until the first piece", about],
+        table,
+        &lifetimes,
+        None,
+    )
 }
 
-fn unit_of(
-    table: &PeerTable,
-    of: impl Fn(&PeerFacts) -> Option<Lifetime>,
-    more: Option<f64>,
-) -> ShownUnit {
-    let times = table
-        .peers
-        .iter()
-        .filter_map(of)
-        .map(|lifetime| lifetime.time);
+fn unit_of(lifetimes: &[&[Lifetime]], more: Option<f64>) -> ShownUnit {
+    let times = lifetimes.iter().copied().flatten();
+    let times = times.map(|lifetime| lifetime.time);
     ShownUnit::of_time(times.chain(more).fold(0.0, f64::max))
 }
 
+/// Those of each population, by when they finished.
 fn shares(
     [title, about]: [&str; 2],
     table: &PeerTable,
-    of: impl Fn(&PeerFacts) -> Option<Lifetime>,
+    lifetimes: &[&[Lifetime]],
     more: Option<f64>,
 ) -> Plot {
-    let unit = unit_of(table, &of, more);
+    let unit = unit_of(lifetimes, more);
     let x = PlotAxis::from_zero("time since coming", unit.name);
     let mut plot = Plot::new(
         title,
@@ -175,13 +193,10 @@ fn shares(
         x,
         PlotAxis::percent("share of the population"),
     );
-    for (population, name) in table.names.iter().enumerate() {
-        let lifetimes: Vec<Lifetime> = table.of(population).filter_map(&of).collect();
-        let last = lifetimes
-            .iter()
-            .map(|lifetime| lifetime.time)
-            .fold(0.0, f64::max);
-        let points = steps(&finished_shares(&lifetimes), last, unit);
+    for (population, (name, lifetimes)) in table.names.iter().zip(lifetimes).enumerate() {
+        let times = lifetimes.iter().map(|lifetime| lifetime.time);
+        let last = times.fold(0.0, f64::max);
+        let points = steps(&finished_shares(lifetimes), last, unit);
         plot.draw(name, Colour::Of(population), LayerKind::Steps, points);
     }
     plot
@@ -208,7 +223,7 @@ pub(super) fn steps(shares: &[FinishedShare], last: f64, unit: ShownUnit) -> Vec
 /// Seconds since its coming before which the last of all cannot be done, whatever the rules:
 /// Kumar and Ross's bound of the minimum distribution time, less the time over which they came.
 /// Lines may carry less than they could, and seeds may leave: then it takes longer still.
-fn distribution_bound(table: &PeerTable, scenario: &str) -> Option<f64> {
+fn distribution_bound(table: &PeerTable, scenario: &Scenario) -> Option<f64> {
     let came = |peer: &&PeerFacts| peer.joined.is_some();
     let wanting = || {
         table
@@ -234,10 +249,8 @@ fn distribution_bound(table: &PeerTable, scenario: &str) -> Option<f64> {
     let downlinks = wanting().map(|peer| peer.wanted / peer.downlink.max(1.0));
     let mut bound = downlinks.fold(0.0, f64::max).max(wanted / all.max(1.0));
     // Who came with a part has what no seed needs to send.
-    let whole = Scenario::parse("scenario", scenario).is_ok_and(|scenario| {
-        let mut populations = scenario.populations.iter();
-        populations.all(|plan| matches!(plan.has.0, 0 | 100))
-    });
+    let mut populations = scenario.populations.iter();
+    let whole = populations.all(|plan| matches!(plan.has.0, 0 | 100));
     if whole && seeds > 0.0 {
         let least = wanting()
             .map(|peer| peer.wanted)

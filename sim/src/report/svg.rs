@@ -87,6 +87,11 @@ fn legend(plot: &Plot) -> String {
             LayerKind::Area | LayerKind::Bars => {
                 "<rect class=\"area\" x=\"1\" y=\"2\" width=\"22\" height=\"10\"/>".to_owned()
             }
+            LayerKind::Cells(shade) => {
+                format!(
+                    "<rect class=\"cell s{shade}\" x=\"1\" y=\"2\" width=\"22\" height=\"10\"/>"
+                )
+            }
             LayerKind::Dots | LayerKind::Ranges => mark(place, 12.0, 7.0, "dot"),
             LayerKind::Circles => mark(place, 12.0, 7.0, "circle"),
             LayerKind::Line | LayerKind::Steps | LayerKind::Intervals => {
@@ -131,7 +136,8 @@ impl<'a> Sheet<'a> {
         let x = x.chain(all().filter(lying).flat_map(points).flat_map(ends_of));
         let x = x.chain(plot.rules.iter().map(|rule| rule.x));
         let y = all().flat_map(points).map(|point| point.y);
-        let upright = all().filter(|layer| !layer.kind.lies());
+        let is_map = |layer: &PlotLayer| matches!(layer.kind, LayerKind::Cells(_));
+        let upright = all().filter(|layer| !layer.kind.lies() && !is_map(layer));
         let y = y.chain(upright.flat_map(points).flat_map(ends_of));
         Self {
             plot,
@@ -205,6 +211,7 @@ impl<'a> Sheet<'a> {
                 self.marks(place, layer, "dot");
             }
             LayerKind::Bars => self.bars(layer),
+            LayerKind::Cells(shade) => self.cells(layer, shade),
         }
         self.svg.push_str("</g>\n");
     }
@@ -304,6 +311,20 @@ impl<'a> Sheet<'a> {
         }
     }
 
+    fn cells(&mut self, layer: &PlotLayer, shade: usize) {
+        let mut path = String::new();
+        for point in &layer.points {
+            let side = point.high.unwrap_or_default();
+            let [left, right] = [point.x, point.x + side].map(|x| self.x.at(x));
+            let [bottom, top] = [point.y, point.y + side].map(|y| self.y.at(y));
+            let _ = write!(
+                path,
+                "M{left:.1} {bottom:.1}H{right:.1}V{top:.1}H{left:.1}Z"
+            );
+        }
+        let _ = writeln!(self.svg, "<path class=\"cell s{shade}\" d=\"{path}\"/>");
+    }
+
     fn rules(&mut self) {
         for (place, rule) in self.plot.rules.iter().enumerate() {
             let (x, bottom, top) = (self.x.at(rule.x), self.y.from, self.y.to);
@@ -394,6 +415,10 @@ fn class_of(colour: Colour) -> String {
 
 /// Lines of one plot differ in their dashes too.
 fn dash(plot: &Plot, place: usize) -> String {
+    if plot.layers[place].name.is_empty() {
+        // Pieces of one line, with gaps between.
+        return "d0".to_owned();
+    }
     let is_reference = |layer: &&PlotLayer| layer.colour == Colour::Reference;
     match plot.layers[place].colour {
         Colour::Of(_) => {

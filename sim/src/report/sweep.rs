@@ -4,7 +4,7 @@ use super::page::{PageTable, ReportPage};
 use super::plot::{Colour, LayerKind, Plot, PlotPoint};
 use super::scale::{AxisScale, PlotAxis};
 use super::units::{ShownUnit, number};
-use super::{PopulationFacts, RunFacts, SweepResults, counted, float};
+use super::{PopulationFacts, RunFacts, SweepResults, counted, float, warm_up_note};
 use crate::stats::{Estimate, FinishedShare, finished_shares};
 
 /// Most lines of a plot that are still told apart, and most of which intervals are.
@@ -14,6 +14,8 @@ const BANDS_MAX: usize = 3;
 const APART: f64 = 0.012;
 /// Moments at which shares of several seeds are averaged.
 const MOMENTS: usize = 160;
+/// The value of what a variant does not set.
+const AS_WRITTEN: &str = "as written";
 /// Most runs whose rows are shown.
 const ROWS_MAX: usize = 2_000;
 
@@ -35,6 +37,7 @@ pub(super) fn page(sweep: &SweepResults) -> String {
     page.heading("Variants");
     page.table(&cells(sweep));
     page.paragraph(INTERVALS);
+    warm_up(sweep, &mut page);
     page.heading("Plots");
     let mut plots = Vec::new();
     for (number, name) in sweep.wanting() {
@@ -48,6 +51,18 @@ pub(super) fn page(sweep: &SweepResults) -> String {
                 time and however often it is cut off and resumed.";
     sweep.origin.write(&mut page, same);
     page.finish()
+}
+
+/// Says of whom the first are left out.
+pub(super) fn warm_up(sweep: &SweepResults, page: &mut ReportPage) {
+    let cut = sweep.runs.iter().flat_map(|run| {
+        let names = sweep.names.iter().zip(&run.populations);
+        let cut = names.filter(|(_, facts)| facts.as_ref().is_some_and(|it| it.warm_up > 0));
+        cut.map(|(name, _)| name.as_str())
+    });
+    if let Some(note) = warm_up_note(cut) {
+        page.paragraph(&note);
+    }
 }
 
 pub(super) const INTERVALS: &str = "Each number is the mean over runs of what a run came to, ± \
@@ -109,7 +124,7 @@ pub(super) fn cells(sweep: &SweepResults) -> PageTable {
             };
             let median = over(|facts| facts.finished_by(0.5));
             let finished = |facts: &PopulationFacts| {
-                let share = float(facts.finished()) / float(facts.lifetimes.len());
+                let share = float(facts.finished) / float(facts.wanting);
                 facts.wants().then_some(100.0 * share)
             };
             let wanting = |facts: &PopulationFacts| facts.wants().then(|| float(facts.censored()));
@@ -120,6 +135,7 @@ pub(super) fn cells(sweep: &SweepResults) -> PageTable {
                 number(count.mean),
                 plain.estimate(over(finished)),
                 plain.estimate(over(wanting)),
+                plain.estimate(over(|facts| Some(float(facts.warm_up)))),
                 time.estimate(median),
                 match median {
                     Some(median) if median.count < count.count => median.count.to_string(),
@@ -138,7 +154,7 @@ pub(super) fn cells(sweep: &SweepResults) -> PageTable {
     table.without_empty_columns()
 }
 
-fn heads(time: ShownUnit, bytes: ShownUnit, credit: ShownUnit) -> [String; 15] {
+fn heads(time: ShownUnit, bytes: ShownUnit, credit: ShownUnit) -> [String; 16] {
     [
         "variant".to_owned(),
         "population".to_owned(),
@@ -146,6 +162,7 @@ fn heads(time: ShownUnit, bytes: ShownUnit, credit: ShownUnit) -> [String; 15] {
         "peers a run".to_owned(),
         "finished %".to_owned(),
         "not finished a run".to_owned(),
+        "warm-up a run".to_owned(),
         format!("median {}", time.name),
         "of which in runs".to_owned(),
         format!("p90 {}", time.name),
@@ -216,7 +233,7 @@ fn factors(sweep: &SweepResults) -> Vec<Factor> {
                 .iter()
                 .rev()
                 .find(|(known, _)| known == path);
-            set.map_or_else(String::new, |(_, value)| value.clone())
+            set.map_or_else(|| AS_WRITTEN.to_owned(), |(_, value)| value.clone())
         });
         value.collect::<Vec<String>>()
     };
@@ -346,6 +363,7 @@ fn short_names(sweep: &SweepResults) -> Vec<String> {
             match (factors.len(), value.is_empty()) {
                 (_, true) => format!("no {short}"),
                 (1, false) => value.clone(),
+                _ if value == AS_WRITTEN => format!("{short} {value}"),
                 (_, false) => format!("{short}={value}"),
             }
         });

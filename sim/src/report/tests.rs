@@ -1,7 +1,6 @@
 //! Pages as a whole: what every plot has, and that nothing of a scenario becomes markup.
 
 use super::*;
-use crate::play::Play;
 
 const PAYING: &str = r#"
 [run]
@@ -44,13 +43,14 @@ fn origin(scenario: &Scenario) -> ResultOrigin {
 
 fn run_of(text: &str) -> RunResults {
     let scenario = Scenario::parse("test", text).unwrap();
-    let played = Play::new(&scenario).run();
+    let played = crate::play::outcome(&scenario);
     RunResults {
         origin: origin(&scenario),
         lasted: crate::demo::seconds(played.lasted),
         // As a file has them.
         peers: Frame::of_csv(&played.peers_frame().to_csv()).unwrap(),
         series: Frame::of_csv(&played.series_frame().to_csv()).unwrap(),
+        unchokes: Frame::of_csv(&played.unchokes_frame().to_csv()).unwrap(),
     }
 }
 
@@ -70,7 +70,7 @@ fn sweep_of(text: &str, compares: bool) -> SweepResults {
             let text = text.replace("\"1cr\"", &format!("{budget:?}"));
             let mut scenario = Scenario::parse("test", &text).unwrap();
             scenario.run.seed = seed;
-            let played = Play::new(&scenario).run();
+            let played = crate::play::outcome(&scenario);
             let has_failed = (variant, seed) == (1, 3);
             let line = RunLine {
                 run_id: format!("{variant}-{seed}"),
@@ -159,9 +159,12 @@ fn a_run_has_every_plot_that_its_rows_allow() {
             "Download against upload capacity",
             "Leechers and seeds",
             "Use of uplinks",
+            "Copies of the rarest piece",
             "Paid and open payload",
             "Price of what was paid for",
+            "Payload at price zero",
             "Credit spent",
+            "Velocity of credit",
             "Inequality of credit",
             "Time until the first piece",
             "Paid share of what was received",
@@ -186,7 +189,7 @@ fn where_nobody_pays_there_are_no_plots_of_credit() {
         .replace("boost = { budget = \"1cr\" }", "");
     let page = run_of(&text).page().unwrap();
     assert_sound(&page);
-    assert_eq!(titles(&page).len(), 5);
+    assert_eq!(titles(&page).len(), 6);
     assert!(!page.contains("earned"));
 }
 
@@ -197,6 +200,105 @@ fn who_is_not_done_at_the_end_is_told_and_not_dropped() {
     assert_sound(&page);
     assert!(page.contains("not finished"));
     assert!(page.contains("others, not done"));
+}
+
+/// Peers that come one by one, some of whom lose patience, and seed for a while.
+const OPEN: &str = r#"
+[run]
+name = "open"
+tier = "flow"
+duration = "6h"
+series_every = "1min"
+[[torrent]]
+length = "64MiB"
+piece = "1MiB"
+[[population]]
+name = "source"
+count = 1
+has = "100%"
+line = { uplink = "200kB/s" }
+[[population]]
+name = "others"
+count = 300
+arrivals = { kind = "poisson", every = "20s" }
+line = { profile = "legout2007", downlink = "10MB/s" }
+seeding = { kind = "for", time = "1min..4min" }
+"#;
+
+#[test]
+fn where_peers_come_one_by_one_there_is_what_theory_says_and_who_stays() {
+    let run = run_of(OPEN);
+    let page = run.page().unwrap();
+    assert_sound(&page);
+    let titles = titles(&page);
+    for title in [
+        "Who unchokes whom",
+        "First piece by time of coming",
+        "Seeds that stay",
+    ] {
+        assert!(titles.contains(&title), "{title}: {titles:?}");
+    }
+    assert!(!titles.contains(&"Copies of the rarest piece"), "no pieces");
+    let members = between(&page, "Leechers and seeds", "</figure>").concat();
+    for name in ["leechers, fluid", "seeds, fluid"] {
+        assert!(members.contains(name), "{name}");
+    }
+    let map = between(&page, "Who unchokes whom", "</figure>").concat();
+    assert!(
+        map.matches("class=\"cell s").count() >= 4,
+        "shades and their legend"
+    );
+    // Where they come together, or something happens, the model says nothing.
+    let closed = OPEN.replace("kind = \"poisson\", every = \"20s\"", "kind = \"at-once\"");
+    let page = run_of(&closed).page().unwrap();
+    assert!(!page.contains("leechers, fluid") && !page.contains("First piece by time"));
+}
+
+/// One rule wherever times are told: `run`, `sweep` and both pages.
+#[test]
+fn a_page_leaves_out_the_warm_up_that_a_summary_does() {
+    let scenario = Scenario::parse("test", OPEN).unwrap();
+    let played = crate::play::outcome(&scenario);
+    let others = &scenario.populations[1];
+    let durations = crate::measure::Durations::of(&played, others);
+    assert!(durations.warm_up > 0, "nothing to leave out");
+    let end = crate::demo::seconds(played.lasted);
+    let table = PeerTable::read(&played.peers_frame()).unwrap();
+    let open = open_populations(&scenario);
+    let facts = &table.populations(end, &open)[1];
+    assert_eq!(facts.warm_up, durations.warm_up);
+    assert_eq!(facts.finished_by(0.5), durations.median());
+    assert_eq!(facts.finished_by(0.9), durations.quantile(0.9));
+    assert_eq!([facts.wanting, facts.finished + facts.censored()], [300; 2]);
+    let page = run_of(OPEN).page().unwrap();
+    assert!(page.contains("Times until done of others are without those who came first"));
+    let variant = |settings| Variant {
+        label: String::new(),
+        settings,
+    };
+    let as_written = vec![variant(Vec::new())];
+    let mut sweep = SweepResults::new(origin(&scenario), as_written, false);
+    let line = RunLine {
+        lasted: end,
+        ..RunLine::default()
+    };
+    sweep.add(line, &played.peers_frame()).unwrap();
+    let facts = sweep.runs[0].populations[1].as_ref().unwrap();
+    assert_eq!(facts.warm_up, durations.warm_up);
+    assert!(
+        sweep
+            .page()
+            .unwrap()
+            .contains("Times until done of others are without")
+    );
+    // A variant may have them come together.
+    let set = |key: &str, value: &str| {
+        let path = format!("population.others.arrivals.{key}");
+        (path, value.to_owned())
+    };
+    let together = variant(vec![set("kind", "at-once"), set("every", "")]);
+    let open = open_by_variant(&sweep.origin.scenario, &[together]);
+    assert_eq!(open, [OpenPopulations::new()]);
 }
 
 #[test]
@@ -265,6 +367,8 @@ fn a_comparison_pairs_seeds_and_peers() {
 #[test]
 fn rows_of_another_version_are_refused() {
     let mut run = run_of(PAYING);
+    run.unchokes = Frame::default();
+    assert_eq!(run.page(), Err(ReportError::Column("giver")));
     run.series = Frame::default();
     assert_eq!(run.page(), Err(ReportError::Column("time_s")));
     let nothing = SweepResults::default().page();

@@ -39,6 +39,8 @@ pub enum StrategyPlan {
     Bittyrant {},
     /// It gives in proportion to what it got.
     Propshare {},
+    /// It serves whom it owes most.
+    Fairtorrent {},
     /// It bids high to be seated and withdraws that in turn; it pays the low bid.
     BidFlipper {
         /// How long it stays high, or low.
@@ -146,6 +148,7 @@ impl StrategyPlan {
             Self::FreeRider {} => "free-rider",
             Self::Bittyrant {} => "bittyrant",
             Self::Propshare {} => "propshare",
+            Self::Fairtorrent {} => "fairtorrent",
             Self::GarbageSeeder {} => "garbage-seeder",
             Self::Whale {} => "whale",
             Self::PlainClient {} => "plain-client",

@@ -151,6 +151,7 @@ fn a_strategy_is_a_name_or_a_table() {
         "large-view",
         "bittyrant",
         "propshare",
+        "fairtorrent",
         "bid-flipper",
         "dripper",
         "stalled-payee",

@@ -31,6 +31,8 @@ struct Identities {
     met: u64,
     /// Earned although nobody spent it, in any one play.
     beyond: u64,
+    /// What was looked at all the time and did not hold.
+    violations: u64,
 }
 
 /// Row 1: in every scenario of the library, credit is what was granted, what is paid is earned but
@@ -75,6 +77,12 @@ pub(super) fn identities(form: RowForm) -> Vec<ValidationRow> {
             "library: blocks sent, and received or cut off",
             whole(sums.counts.blocks_served),
             whole(sums.met),
+        ),
+        exact(
+            "1e",
+            "library: limits not used and waits too long, while somebody waited",
+            0.0,
+            whole(sums.violations),
         ),
     ]
 }
@@ -124,6 +132,7 @@ impl Identities {
         self.counts.entries += counts.entries;
         self.counts.blocks_served += counts.blocks_served;
         self.met += counts.blocks_arrived;
+        self.violations += outcome.checks.violation_count;
         self.met += world.blocks_lost_and_under_way().iter().sum::<u64>();
         let [signed, verified] = outcome.signatures.unwrap_or_default();
         self.signed += signed;

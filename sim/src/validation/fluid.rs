@@ -126,7 +126,7 @@ fn as_flows(form: RowForm) -> ValidationRow {
 fn loads_as_flows(form: RowForm) -> ValidationRow {
     let loads: &[f64] = match form {
         RowForm::Short => &[0.4, 0.8],
-        RowForm::Full => &[0.4, 4.0, 12.0],
+        RowForm::Full => &[0.4, 4.0, 10.0],
     };
     let mut rounds = 0;
     let mut pairs = Vec::new();

@@ -107,7 +107,7 @@ fn differences_under_equal_luck_vary_less() {
         .find(|included| included.name == "free-riders")
         .unwrap();
     let change = variance::change_of(paying);
-    let row = variance::of(paying, &change, 6, variance::length_max(RowForm::Short)).unwrap();
+    let row = variance::of(paying, &change, 6, variance::payload_max(RowForm::Short)).unwrap();
     println!("{row:?}: {} of {}", row.together(), row.apart);
     assert!(row.together() < 0.7 * row.apart);
 }

@@ -1,13 +1,20 @@
 //! What equal luck is worth: how much less the difference of two policies varies if both meet the
 //! same draws (common random numbers).
 
+use seedbank_ledger::Duration;
+
 use super::RowForm;
 use crate::design::{Design, FieldSetting};
 use crate::library::Included;
 use crate::play::{PeerRow, outcome};
 use crate::scenario::Scenario;
-use crate::scenario::written::Size;
+use crate::scenario::written::{Size, Time};
 use crate::stats::{Estimate, float};
+
+/// Most peers of a run.
+const PEERS_MAX: u64 = 300;
+/// Shortest and longest torrents.
+const LENGTH: (u64, u64) = (1 << 20, 16 << 20);
 
 /// Of a scenario: how the mean time of all who are done differs between two variants.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +31,8 @@ pub struct VarianceRow {
     pub apart: f64,
 }
 
-/// Plays both variants of a scenario under each seed, with torrents of at most so many bytes.
+/// Plays both variants of a scenario under each seed, as small as it has to be: fewer peers, and
+/// torrents of so many bytes that all who want one get at most `payload_max` together.
 ///
 /// # Errors
 /// If the change does not fit the scenario.
@@ -32,7 +40,7 @@ pub fn of(
     included: &Included,
     change: &str,
     seeds: u64,
-    length_max: u64,
+    payload_max: u64,
 ) -> Result<VarianceRow, String> {
     let mut design = Design::of(included.name, included.text).map_err(|error| error.to_string())?;
     let settings = change.split_whitespace().map(FieldSetting::parse);
@@ -42,12 +50,7 @@ pub fn of(
     design.seeds = (1..=seeds).collect();
     let mut means = [Vec::new(), Vec::new()];
     for mut run in design.runs().map_err(|error| error.to_string())? {
-        for torrent in &mut run.scenario.torrents {
-            torrent.length = torrent.length.min(Size(length_max));
-            torrent.piece = torrent
-                .piece
-                .min(Size((length_max / 16).next_power_of_two()));
-        }
+        shrink(&mut run.scenario, payload_max);
         means[run.variant].push(mean_time(&run.scenario));
     }
     let [a, b] = means;
@@ -63,6 +66,26 @@ pub fn of(
         paired,
         apart: square(one) + square(other),
     })
+}
+
+/// At most [`PEERS_MAX`] peers, and torrents that they have moved in little time.
+fn shrink(scenario: &mut Scenario, payload_max: u64) {
+    let part = scenario.peer_count().div_ceil(PEERS_MAX).max(1);
+    for population in &mut scenario.populations {
+        population.count = population.count.div_ceil(part);
+    }
+    let fetches = scenario.populations.iter().filter(|plan| plan.wants());
+    let fetches: u64 = fetches.map(|plan| plan.count * plan.fetches as u64).sum();
+    let length_max = (payload_max / fetches.max(1)).clamp(LENGTH.0, LENGTH.1);
+    for torrent in &mut scenario.torrents {
+        torrent.length = torrent.length.min(Size(length_max));
+        torrent.piece = torrent
+            .piece
+            .min(Size((length_max / 16).next_power_of_two()));
+    }
+    // The flow tier's is cut off before anybody is done.
+    let least = Time(Duration::from_secs(3_600));
+    scenario.run.duration = scenario.run.duration.max(least);
 }
 
 /// Mean seconds of all who are done.
@@ -96,10 +119,15 @@ pub fn change_of(included: &Included) -> String {
     slots.collect::<Vec<String>>().join(" ")
 }
 
-/// Longest torrents: whole scenarios take minutes.
-pub const fn length_max(form: RowForm) -> u64 {
+/// Bytes that all of a run move together: whole scenarios take minutes.
+pub const fn payload_max(form: RowForm) -> u64 {
     match form {
-        RowForm::Short => 1 << 20,
-        RowForm::Full => 16 << 20,
+        RowForm::Short => 32 << 20,
+        RowForm::Full => 256 << 20,
     }
+}
+
+/// Whether anybody comes to be done, so that there is something to compare.
+pub fn has_times(included: &Included) -> bool {
+    included.name != "idle"
 }

@@ -6,12 +6,17 @@ use seedbank_engine::interface::input::{FailureReason, Input, PeerEvent, Transpo
 use seedbank_engine::interface::output::MEASURE_EVERY;
 use seedbank_engine::units::{Block, TorrentId};
 use seedbank_engine::wire::handshake::Handshake;
-use seedbank_ledger::Instant;
+use seedbank_ledger::{Duration, Instant};
 
 use super::outputs::DISK_DELAY;
 use super::{Event, World};
 use crate::network::{End, LinkItem, LinkOutput, NodeIndex};
 use crate::node::PieceProgress;
+use crate::watch::LinkChange;
+
+/// Longest time that a dial is late: whoever dials at one instant, nobody's dials come in the order
+/// in which a world counts its nodes.
+const DIAL_LATE_MAX: Duration = Duration::from_millis(1);
 
 /// What came over a connection.
 #[derive(Debug)]
@@ -22,37 +27,52 @@ enum Came {
     Fin,
 }
 
+/// A dial on its way.
+#[derive(Debug)]
+pub(super) struct Dialling {
+    from: End,
+    torrent_id: TorrentId,
+    addr: SocketAddr,
+}
+
 impl World {
     pub(super) fn dial_later(&mut self, from: NodeIndex, torrent_id: TorrentId, addr: SocketAddr) {
         // Who is not there does not answer: it is nobody's way but our own.
         let to = self.by_addr.get(&addr).copied().unwrap_or(from);
-        let at = self.queue.now().after(self.network.delay(from, to));
-        let dial = Event::Dial {
-            from,
+        let way = self.network.delay(from, to);
+        let dialler = &mut self.nodes[from.0];
+        let late = Duration::from_nanos(dialler.dial_rng.below(DIAL_LATE_MAX.as_nanos()));
+        let peer = dialler.meet();
+        let at = self.now().after(way).after(late);
+        let dialling = Dialling {
+            from: End { node: from, peer },
             torrent_id,
             addr,
         };
-        self.queue.push(at, dial);
+        self.timetable
+            .schedule(to, at, Event::Dial(Box::new(dialling)));
     }
 
-    pub(super) fn dial(&mut self, from: NodeIndex, torrent_id: TorrentId, addr: SocketAddr) {
-        let now = self.queue.now();
-        let listening = |node: &&NodeIndex| self.nodes[node.0].session.is_some();
-        let Some(to) = self.by_addr.get(&addr).filter(listening).copied() else {
-            return self.input(
-                from,
-                Input::DialFailed {
-                    torrent_id,
-                    addr,
-                    reason: FailureReason::Refused,
-                },
-            );
-        };
-        let dialler_addr = self.nodes[from.0].addr;
-        let ours = End {
-            node: from,
-            peer: self.nodes[from.0].meet(),
-        };
+    /// Somebody dials a node, or its own, as there is nobody.
+    pub(super) fn dial(&mut self, to: NodeIndex, dialling: Dialling) {
+        let Dialling {
+            from: ours,
+            torrent_id,
+            addr,
+        } = dialling;
+        let now = self.now();
+        let at = now.after(self.network.delay(to, ours.node));
+        let is_there = self.nodes[to.0].addr == addr && self.nodes[to.0].session.is_some();
+        if !is_there {
+            let dialler = &mut self.nodes[ours.node.0];
+            dialler.connections.remove(&ours.peer);
+            let failed = Input::DialFailed {
+                torrent_id,
+                addr,
+                reason: FailureReason::Refused,
+            };
+            return self.tell_at(ours.node, at, failed);
+        }
         let theirs = End {
             node: to,
             peer: self.nodes[to.0].meet(),
@@ -64,18 +84,17 @@ impl World {
             addr,
             transport: Transport::Tcp,
         };
-        let at = now.after(self.network.delay(to, from));
-        self.queue.push(at, Event::Input(from, Box::new(dialled)));
+        self.tell_at(ours.node, at, dialled);
         let accepted = Input::Accepted {
             peer: theirs.peer,
-            addr: dialler_addr,
+            addr: self.nodes[ours.node.0].addr,
             transport: Transport::Tcp,
         };
         self.input(to, accepted);
     }
 
     pub(super) fn send(&mut self, from: End, item: LinkItem) {
-        self.network.send(from, item, self.queue.now());
+        self.network.send(from, item, self.now());
     }
 
     /// Schedules what is to happen on lines, and tells nodes what they notice, until nobody
@@ -83,8 +102,8 @@ impl World {
     pub(super) fn tend_links(&mut self) {
         let mut read: Option<(End, Vec<PeerEvent>)> = None;
         loop {
-            while let Some((at, event)) = self.network.poll_timer() {
-                self.queue.push(at, Event::Link(event));
+            while let Some((at, node, event)) = self.network.poll_timer() {
+                self.timetable.schedule(node, at, Event::Link(event));
             }
             let output = self.network.poll_output();
             if output.is_none() && read.is_none() {
@@ -99,6 +118,11 @@ impl World {
                 }) => {
                     self.received(read.take());
                     self.written(from, bytes, blocks);
+                    continue;
+                }
+                Some(LinkOutput::Gone(end)) => {
+                    self.received(read.take());
+                    self.lost(end, "closed by the peer");
                     continue;
                 }
                 None => None,
@@ -117,7 +141,8 @@ impl World {
                 }
                 (Some((to, Came::Fin)), _) => {
                     self.received(read.take());
-                    self.cut(to, "closed by the peer");
+                    self.network.close(to, self.now());
+                    self.lost(to, "closed by the peer");
                 }
                 (None, _) => self.received(read.take()),
             }
@@ -128,6 +153,7 @@ impl World {
     fn data_plane(&mut self, to: End, item: LinkItem) -> Came {
         match item {
             LinkItem::Message(message) => {
+                self.watch_heard(to, &message);
                 self.nodes[to.node.0].heard(to.peer, &message);
                 Came::Event(PeerEvent::Message(message))
             }
@@ -141,6 +167,7 @@ impl World {
     }
 
     fn written(&mut self, from: End, bytes: u64, blocks: u32) {
+        self.watch(from, LinkChange::Sent(bytes));
         let sent = Input::Sent {
             peer: from.peer,
             bytes,
@@ -179,30 +206,33 @@ impl World {
         };
         if let Some(torrent_id) = torrent_id {
             let hashed = Event::Hashed {
-                node: to.node,
-                torrent_id,
+                torrent_id: Box::new(torrent_id),
                 piece: block.piece,
                 good,
             };
-            self.queue.push(self.queue.now().after(DISK_DELAY), hashed);
+            self.timetable
+                .schedule(to.node, self.now().after(DISK_DELAY), hashed);
         }
         event
     }
 
-    /// Both sides lose a connection.
+    /// Both sides lose a connection at once.
     pub(super) fn cut(&mut self, end: End, reason: &str) {
-        let Some(other) = self.network.cut(end) else {
-            return;
-        };
-        for end in [end, other] {
-            self.nodes[end.node.0].connections.remove(&end.peer);
-            let closed = Input::Closed {
-                peer: end.peer,
-                reason: reason.to_owned(),
-                failure: None,
-            };
-            self.input(end.node, closed);
+        for end in self.network.cut(end) {
+            self.lost(end, reason);
         }
+    }
+
+    /// A node loses its end of a connection.
+    fn lost(&mut self, end: End, reason: &str) {
+        self.watch(end, LinkChange::Closed);
+        self.nodes[end.node.0].connections.remove(&end.peer);
+        let closed = Input::Closed {
+            peer: end.peer,
+            reason: reason.to_owned(),
+            failure: None,
+        };
+        self.input(end.node, closed);
     }
 
     /// Tells a session how its connections fare, if it still wants to know.
@@ -213,7 +243,7 @@ impl World {
         }
         let next = now.after(MEASURE_EVERY);
         target.measures_at = Some(next);
-        self.queue.push(next, Event::Measure(node));
+        self.timetable.schedule(node, next, Event::Measure);
         let samples = self.network.sample(node, now);
         self.input(node, Input::Measured(samples));
     }

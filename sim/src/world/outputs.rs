@@ -8,16 +8,18 @@ use seedbank_engine::interface::input::Input;
 use seedbank_engine::interface::output::{MEASURE_EVERY, Output, StorageCheck};
 use seedbank_engine::units::{Block, TorrentId};
 use seedbank_engine::wire::message::Message;
-use seedbank_ledger::Duration;
 use seedbank_ledger::charts::node::NodeCommand;
 use seedbank_ledger::settlement::SettlementRequest;
+use seedbank_ledger::{Duration, Instant};
 
-use super::{Event, World};
+use super::timetable::WINDOW_MAX;
+use super::{Event, SettlementCall, World};
 use crate::network::{End, LinkItem, NodeIndex};
 use crate::tracker::{self, Asking};
 
-/// What a settlement node takes to answer.
+/// What the way to a settlement node takes.
 const SETTLEMENT_DELAY: Duration = Duration::from_millis(20);
+const _: () = assert!(2 * SETTLEMENT_DELAY.as_nanos() >= WINDOW_MAX.as_nanos());
 /// What a tracker takes to answer.
 const TRACKER_DELAY: Duration = Duration::from_millis(20);
 /// Hash and write of a piece, whatever its length.
@@ -25,11 +27,11 @@ pub(super) const DISK_DELAY: Duration = Duration::from_millis(2);
 
 impl World {
     pub(super) fn carry_out(&mut self, node: NodeIndex, output: Output) {
-        let now = self.queue.now();
+        let now = self.now();
         if let Some(recording) = &mut self.nodes[node.0].recording {
             recording.output(&output);
         }
-        self.counts.note(&output);
+        self.note_output(node, &output);
         match output {
             Output::Dial { torrent_id, addr } => self.dial_later(node, torrent_id, addr),
             Output::Handshake {
@@ -108,11 +110,11 @@ impl World {
         let (torrent_id, check) = (order.torrent_id, order.check);
         self.nodes[node.0].opens(torrent_id, order.metainfo.geometry);
         let checked = Event::Checked {
-            node,
-            torrent_id,
+            torrent_id: Box::new(torrent_id),
             check,
         };
-        self.queue.push(self.queue.now().after(DISK_DELAY), checked);
+        self.timetable
+            .schedule(node, self.now().after(DISK_DELAY), checked);
     }
 
     pub(super) fn checked(&mut self, node: NodeIndex, torrent_id: TorrentId, check: u64) {
@@ -128,15 +130,13 @@ impl World {
     fn ask_tracker(&mut self, asking: Asking) {
         let node = asking.node;
         let announced = tracker::answer(&mut self.nodes, asking);
-        let at = self.queue.now().after(TRACKER_DELAY);
-        self.queue.push(at, Event::Input(node, Box::new(announced)));
+        self.tell_at(node, self.now().after(TRACKER_DELAY), announced);
     }
 
     /// Nothing here has a name.
     fn resolve(&mut self, node: NodeIndex, host: String, port: u16) {
-        let resolved = Box::new(tracker::unresolved(host, port));
-        let at = self.queue.now().after(TRACKER_DELAY);
-        self.queue.push(at, Event::Input(node, resolved));
+        let resolved = tracker::unresolved(host, port);
+        self.tell_at(node, self.now().after(TRACKER_DELAY), resolved);
     }
 
     /// A datagram reaches the node at that address, or nobody. It takes no room on any line.
@@ -145,50 +145,64 @@ impl World {
             return;
         };
         let from = self.nodes[node.0].addr;
-        let datagram = Box::new(Input::Datagram { from, bytes });
-        let at = self.queue.now().after(self.network.delay(node, to));
-        self.queue.push(at, Event::Input(to, datagram));
+        let at = self.now().after(self.network.delay(node, to));
+        self.tell_at(to, at, Input::Datagram { from, bytes });
     }
 
     /// The session wants to know how its connections fare, or no longer.
     pub(super) fn set_measuring(&mut self, node: NodeIndex, on: bool) {
+        let at = self.now().after(MEASURE_EVERY);
         let target = &mut self.nodes[node.0];
         if on == target.measures_at.is_some() {
             return;
         }
-        let at = self.queue.now().after(MEASURE_EVERY);
         target.measures_at = on.then_some(at);
         if on {
-            self.queue.push(at, Event::Measure(node));
+            self.timetable.schedule(node, at, Event::Measure);
         }
     }
 
     fn append(&mut self, node: NodeIndex, command: NodeCommand) {
         let unix = self.unix();
         if let Some(refused) = self.nodes[node.0].books.append(unix, command) {
-            let refused = Event::Input(node, Box::new(refused));
-            self.queue.push(self.queue.now(), refused);
+            self.tell_at(node, self.now(), refused);
         }
     }
 
     fn settle_later(&mut self, node: NodeIndex, request: u64, what: Box<SettlementRequest>) {
-        let settle = Event::Settle {
+        self.asked.push(SettlementCall {
+            at: self.now().after(SETTLEMENT_DELAY),
             node,
             request,
             what,
-        };
-        let at = self.queue.now().after(SETTLEMENT_DELAY);
-        self.queue.push(at, settle);
+        });
     }
 
-    pub(super) fn settle(&mut self, node: NodeIndex, request: u64, what: SettlementRequest) {
+    /// The settlement node takes what it was asked since the last time, in the order in which that
+    /// gets there. The way there and back is no shorter than a window: nobody is late.
+    pub(super) fn settle(&mut self) {
+        let mut asked = std::mem::take(&mut self.asked);
+        asked.sort_by_key(|asked| (asked.at, asked.node));
         let unix = self.unix();
-        let answer = match &mut self.settlement {
-            Some(settlement) if !self.settlement_away => Ok(settlement.answer(&what, unix)),
-            _ => Err(Unreachable("no settlement node".to_owned())),
-        };
-        let settled = Box::new(Input::Settled { request, answer });
-        let at = self.queue.now().after(SETTLEMENT_DELAY);
-        self.queue.push(at, Event::Input(node, settled));
+        for SettlementCall {
+            at,
+            node,
+            request,
+            what,
+        } in asked
+        {
+            let answer = match &mut self.settlement {
+                Some(settlement) if !self.settlement_away => Ok(settlement.answer(&what, unix)),
+                _ => Err(Unreachable("no settlement node".to_owned())),
+            };
+            let settled = Input::Settled { request, answer };
+            self.tell_at(node, at.after(SETTLEMENT_DELAY), settled);
+        }
+    }
+
+    /// A session will be told something.
+    pub(super) fn tell_at(&mut self, node: NodeIndex, at: Instant, input: Input) {
+        self.timetable
+            .schedule(node, at, Event::Input(Box::new(input)));
     }
 }

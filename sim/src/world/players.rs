@@ -19,7 +19,7 @@ impl World {
         node: NodeIndex,
         ask: impl FnOnce(&mut dyn Agent, &mut Scene<'_>) -> T,
     ) -> Option<T> {
-        let now = self.queue.now();
+        let now = self.now();
         let SimNode {
             player, session, ..
         } = &mut self.nodes[node.0];
@@ -61,8 +61,8 @@ impl World {
     pub(super) fn await_tick(&mut self, node: NodeIndex) {
         let player = self.nodes[node.0].player.as_ref();
         if let Some(every) = player.and_then(|player| player.agent.tick_every()) {
-            let at = self.queue.now().after(every);
-            self.queue.push(at, Event::Tick(node));
+            let at = self.now().after(every);
+            self.timetable.schedule(node, at, Event::Tick);
         }
     }
 

@@ -7,7 +7,7 @@ use seedbank_sim::stats::Estimate;
 use serde_json::json;
 
 use super::kept::{KeptRun, PopulationTook, TookQuantile, read};
-use crate::cli::files::{self, OutFolder};
+use crate::cli::files::OutFolder;
 use crate::cli::parquet::FrameWriter;
 use crate::cli::{SimFailure, play};
 
@@ -122,7 +122,6 @@ impl Joined {
         let base = base.as_deref().unwrap_or(runs).first();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "command": files::typed(),
             "design_hash": blake3::hash(describe(design, runs).as_bytes()).to_hex().as_str(),
             "scenario_hash": base.map(|run| run.scenario.hash()),
             "scenario": base.map(|run| run.scenario.canonical()),

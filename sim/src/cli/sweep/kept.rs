@@ -126,6 +126,7 @@ impl KeptRun {
         self.state_hash = played.state_hash();
         self.lasted_s = seconds(played.lasted);
         self.events = played.handled;
+        self.error = played.checks.violations.first().cloned();
         self.peers = played.peers_frame();
         let plans = scenario.populations.iter().filter(|plan| plan.wants());
         let took = plans.map(|plan| {

@@ -55,10 +55,10 @@ impl FlowCredit {
         let peer = &round.swarm.peers[payer.peer as usize];
         let left = Bytes::new(self.scale.bytes((round.left)(payer.peer)));
         let locked: u64 = payer.pairs.iter().map(|pair| pair.locked).sum();
-        let rest = payer.order.budget.get().saturating_sub(payer.spent);
+        let rest = |payer: &FlowPayer| payer.order.budget.get().saturating_sub(payer.spent);
         let dust = payer.order.bid.cost_ceil(DUST).unwrap_or_default();
         let is_gone = peer.presence == Presence::Gone;
-        if is_gone || left.is_zero() || (payer.is_ordered && rest < dust.get()) {
+        if is_gone || left.is_zero() || (payer.is_ordered && rest(payer) < dust.get()) {
             payer.is_over = true;
             for pair in std::mem::take(&mut payer.pairs) {
                 self.available[payer.peer as usize] += pair.locked;
@@ -66,17 +66,10 @@ impl FlowCredit {
             return;
         }
         if !payer.is_ordered {
-            let available = MicroCredits::new(self.available[payer.peer as usize]);
-            payer.is_ordered = available >= payer.order.budget;
-            let free = Available::divide(available, MicroCredits::ZERO, MicroCredits::ZERO);
-            let error = CreditError::InsufficientCredit {
-                needed: payer.order.budget,
-                available: free,
-            };
-            payer.refused = (!payer.is_ordered).then(|| error.to_string());
-            if !payer.is_ordered {
-                return;
-            }
+            self.place_order(payer);
+        }
+        if !payer.is_ordered {
+            return;
         }
         if round.is_round {
             for pair in &mut payer.pairs {
@@ -85,11 +78,26 @@ impl FlowCredit {
         }
         payer.raise_pauses.tend(round.now);
         self.place(payer, round);
-        let mut free = rest.saturating_sub(locked);
+        let mut free = rest(payer).saturating_sub(locked);
         if !round.is_settlement_away {
             self.lock(payer, left, &mut free);
         }
         bid(payer, round);
+    }
+
+    /// Orders what was planned, or what there is if that is less.
+    fn place_order(&self, payer: &mut FlowPayer) {
+        let available = MicroCredits::new(self.available[payer.peer as usize]);
+        payer.is_ordered = !available.is_zero();
+        let free = Available::divide(available, MicroCredits::ZERO, MicroCredits::ZERO);
+        let error = CreditError::InsufficientCredit {
+            needed: payer.order.budget,
+            available: free,
+        };
+        payer.refused = (!payer.is_ordered).then(|| error.to_string());
+        if payer.is_ordered {
+            payer.order.budget = payer.order.budget.min(available);
+        }
     }
 
     /// Keeps, gives up and fills places: by the rule that a node's boosts go by.
@@ -218,12 +226,13 @@ fn bid(payer: &mut FlowPayer, round: &CreditRound<'_>) {
             continue;
         }
         let payee = &round.swarm.peers[pair.payee as usize];
+        let ask = round.asks[usize::from(payee.population)];
         let others = rivals.iter().filter(|(payee, _)| *payee != pair.payee);
         let sight = BidSight {
             now: round.now,
             choke_round: ROUND,
             payee: key_of(pair.payee),
-            min: round.asks[usize::from(payee.population)].unwrap_or(Rate::ZERO),
+            min: ask.unwrap_or(Rate::ZERO).max(payer.order.floor),
             cap: payer.order.bid,
             rival: others.map(|(_, bid)| *bid).min(),
             choking: class(pair).is_none(),

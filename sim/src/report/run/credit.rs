@@ -1,22 +1,21 @@
 //! Plots of credit in the end: who has it, who earned it, and what it bought.
 
-use super::super::peers::{PeerFacts, PeerTable};
+use super::super::peers::{PeerFacts, PeerTable, PopulationFacts};
 use super::super::plot::{Colour, LayerKind, Plot, PlotPoint, thinned};
 use super::super::scale::{AxisScale, PlotAxis};
 use super::POINTS_MAX;
 use crate::stats::{gini, lorenz};
 
-pub(super) fn plots(table: &PeerTable) -> Vec<Plot> {
+pub(super) fn plots(table: &PeerTable, facts: &[PopulationFacts]) -> Vec<Plot> {
     let granted = table.peers.iter().any(|peer| peer.granted > 0.0);
     match granted {
-        true => vec![shares(table), lorenz_curves(table)],
+        true => vec![shares(table, facts), lorenz_curves(table)],
         false => Vec::new(),
     }
 }
 
 /// How much of what a population received it paid for.
-fn shares(table: &PeerTable) -> Plot {
-    let facts = table.populations(0.0);
+fn shares(table: &PeerTable, facts: &[PopulationFacts]) -> Plot {
     let received = facts.iter().enumerate();
     let received: Vec<_> = received
         .filter(|(_, facts)| facts.downloaded > 0.0)

@@ -4,40 +4,44 @@ use super::super::ReportError;
 use super::super::plot::{Colour, LayerKind, Plot, PlotPoint, thinned};
 use super::super::scale::{AxisScale, PlotAxis};
 use super::super::units::ShownUnit;
-use super::POINTS_MAX;
+use super::fluid::FluidMoment;
+use super::{POINTS_MAX, money};
 use crate::frame::Frame;
 
 /// A row of `series`.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
-    time: f64,
+pub(super) struct Moment {
+    pub(super) time: f64,
     leechers: f64,
     seeds: f64,
-    uploaded: f64,
+    pub(super) uploaded: f64,
     uplink: f64,
-    paid: f64,
-    spent: f64,
+    pub(super) paid: f64,
+    pub(super) spent: f64,
+    pub(super) held: f64,
     gini: Option<f64>,
+    /// Micro-credits for a GiB.
+    pub(super) price: Option<[f64; 3]>,
+    rarest: Option<f64>,
 }
 
-/// Micro-credits for a byte, as credits for a GiB.
-const CREDITS_PER_GIB: f64 = 1_073_741_824.0 / 1e6;
-
-pub(super) fn plots(series: &Frame) -> Result<Vec<Plot>, ReportError> {
+pub(super) fn plots(
+    series: &Frame,
+    fluid: Option<&[FluidMoment]>,
+) -> Result<Vec<Plot>, ReportError> {
     let moments = read(series)?;
     // Of sums every so many are as good as all.
     let moments = thinned(&moments, POINTS_MAX);
     let last = moments.last().map_or(0.0, |moment| moment.time);
     let unit = ShownUnit::of_time(last);
-    let time = || PlotAxis::from_zero("time", unit.name);
+    let time = || time_axis(&moments, unit);
     let mut plots = vec![
-        members(&moments, unit, time()),
+        members(&moments, fluid.unwrap_or_default(), unit, time()),
         utilisation(&moments, unit, time()),
+        rarest(&moments, unit, time()),
     ];
     if moments.iter().any(|moment| moment.paid > 0.0) {
-        plots.push(classes(&moments, unit, time()));
-        plots.push(price(&moments, unit, time()));
-        plots.push(spent(&moments, unit, time()));
+        plots.extend(money::plots(&moments, unit));
     }
     if moments.iter().any(|moment| moment.gini.is_some()) {
         plots.push(inequality(&moments, unit, time()));
@@ -45,11 +49,26 @@ pub(super) fn plots(series: &Frame) -> Result<Vec<Plot>, ReportError> {
     Ok(plots)
 }
 
+/// All of the run, in every plot.
+pub(super) fn time_axis(moments: &[Moment], unit: ShownUnit) -> PlotAxis {
+    let last = moments.last().map_or(0.0, |moment| unit.of(moment.time));
+    // A run that was over at once has an axis too.
+    let last = if last > 0.0 { last } else { 1.0 };
+    PlotAxis::new("time", unit.name, AxisScale::Between(0.0, last))
+}
+
 fn read(series: &Frame) -> Result<Vec<Moment>, ReportError> {
     let cells = |name| series.numbers(name).ok_or(ReportError::Column(name));
     let [time, leechers, seeds] = [cells("time_s")?, cells("leechers")?, cells("seeds")?];
     let [uploaded, uplink] = [cells("uploaded")?, cells("uplink")?];
-    let [paid, spent, gini] = [cells("paid")?, cells("spent")?, cells("held_gini")?];
+    let [paid, spent] = [cells("paid")?, cells("spent")?];
+    let [held, gini] = [cells("held")?, cells("held_gini")?];
+    let prices = [
+        cells("price_p10")?,
+        cells("price_p50")?,
+        cells("price_p90")?,
+    ];
+    let rarest = cells("rarest_copies")?;
     let amount = |cells: &[Option<f64>], row: usize| cells[row].unwrap_or_default();
     let moment = |row| Moment {
         time: amount(&time, row),
@@ -59,15 +78,29 @@ fn read(series: &Frame) -> Result<Vec<Moment>, ReportError> {
         uplink: amount(&uplink, row),
         paid: amount(&paid, row),
         spent: amount(&spent, row),
+        held: amount(&held, row),
         gini: gini[row],
+        price: prices[1][row].map(|half| {
+            let [low, _, high] = &prices;
+            [low[row].unwrap_or(half), half, high[row].unwrap_or(half)]
+        }),
+        rarest: rarest[row],
     };
     Ok((0..series.len()).map(moment).collect())
 }
 
-fn members(moments: &[Moment], unit: ShownUnit, time: PlotAxis) -> Plot {
+fn members(moments: &[Moment], fluid: &[FluidMoment], unit: ShownUnit, time: PlotAxis) -> Plot {
+    let about = "Peers that are there: leechers want something, seeds have all they came for.";
+    let more = match fluid.is_empty() {
+        true => "",
+        false => {
+            " Fluid: what Qiu and Srikant's model says by the mean of lines, arrivals, patience \
+             and seeding, as if all were alike and no piece were rare."
+        }
+    };
     let mut plot = Plot::new(
         "Leechers and seeds",
-        "Peers that are there: leechers want something, seeds have all they came for.",
+        &format!("{about}{more}"),
         time,
         PlotAxis::from_zero("there", "peers"),
     );
@@ -78,11 +111,18 @@ fn members(moments: &[Moment], unit: ShownUnit, time: PlotAxis) -> Plot {
     };
     draw("leechers", 0, |moment| moment.leechers);
     draw("seeds", 1, |moment| moment.seeds);
+    let mut draw = |name, place, of: fn(&FluidMoment) -> f64| {
+        let points = fluid.iter();
+        let points = points.map(|moment| PlotPoint::at(unit.of(moment.time), of(moment)));
+        plot.draw(name, Colour::Of(place), LayerKind::Line, points);
+    };
+    draw("leechers, fluid", 0, |moment| moment.leechers);
+    draw("seeds, fluid", 1, |moment| moment.seeds);
     plot
 }
 
 /// What happened between one moment and the next.
-fn stretches<'a>(
+pub(super) fn stretches<'a>(
     moments: &'a [Moment],
     unit: ShownUnit,
     value: impl Fn(&Moment, &Moment) -> Option<f64> + 'a,
@@ -126,76 +166,21 @@ fn utilisation(moments: &[Moment], unit: ShownUnit, time: PlotAxis) -> Plot {
     plot
 }
 
-fn classes(moments: &[Moment], unit: ShownUnit, time: PlotAxis) -> Plot {
-    let per_second = |bytes: f64, a: &Moment, b: &Moment| {
-        let seconds = b.time - a.time;
-        (seconds > 0.0).then(|| (bytes / seconds).max(0.0))
-    };
-    let all = |a: &Moment, b: &Moment| per_second(b.uploaded - a.uploaded, a, b);
-    let paid = |a: &Moment, b: &Moment| per_second(b.paid - a.paid, a, b);
-    let most = stretches(moments, unit, all)
-        .map(|point| point.y)
-        .fold(0.0, f64::max);
-    let rate = ShownUnit::of_rate(most);
+/// Copies of what is rarest.
+fn rarest(moments: &[Moment], unit: ShownUnit, time: PlotAxis) -> Plot {
     let mut plot = Plot::new(
-        "Paid and open payload",
-        "Payload per second that boosts paid for, and below it what was sent for nothing or in \
-         return.",
+        "Copies of the rarest piece",
+        "Among all who are online, of what somebody there is fetching. At zero nobody can finish \
+         until somebody brings it back.",
         time,
-        PlotAxis::from_zero("payload", rate.name),
+        PlotAxis::from_zero("copies", "peers"),
     );
-    let both: Vec<(PlotPoint, PlotPoint)> = stretches(moments, unit, all)
-        .zip(stretches(moments, unit, paid))
-        .collect();
-    let open = |(all, paid): &(PlotPoint, PlotPoint)| rate.of((all.y - paid.y).max(0.0));
-    let points = both.iter().map(|both| {
-        let open = open(both);
-        PlotPoint::at(both.0.x, open).between(0.0, open)
-    });
-    plot.draw("open", Colour::Of(0), LayerKind::Area, points);
-    let points = both.iter().map(|both| {
-        let (open, all) = (open(both), rate.of(both.0.y));
-        PlotPoint::at(both.0.x, all).between(open, all.max(open))
-    });
-    plot.draw("paid", Colour::Of(1), LayerKind::Area, points);
-    plot
-}
-
-fn price(moments: &[Moment], unit: ShownUnit, time: PlotAxis) -> Plot {
-    let price = |a: &Moment, b: &Moment| {
-        let (bytes, credit) = (b.paid - a.paid, b.spent - a.spent);
-        (bytes > 0.0).then(|| CREDITS_PER_GIB * credit / bytes)
-    };
-    let mut plot = Plot::new(
-        "Price of what was paid for",
-        "Credit signed away for a GiB of paid payload, by bytes; where there is no mark nothing \
-         was paid for. Open payload costs nothing.",
-        time,
-        PlotAxis::from_zero("price", "cr/GiB"),
-    );
-    let points = moments.windows(2).filter_map(|pair| {
-        let middle = f64::midpoint(pair[0].time, pair[1].time);
-        Some(PlotPoint::at(unit.of(middle), price(&pair[0], &pair[1])?))
-    });
-    plot.draw("", Colour::Of(1), LayerKind::Dots, points);
-    plot
-}
-
-fn spent(moments: &[Moment], unit: ShownUnit, time: PlotAxis) -> Plot {
-    let most = moments
-        .iter()
-        .map(|moment| moment.spent)
-        .fold(0.0, f64::max);
-    let credit = ShownUnit::of_credit(most);
-    let mut plot = Plot::new(
-        "Credit spent",
-        "Signed away by all boosts together, from the begin.",
-        time,
-        PlotAxis::from_zero("spent", credit.name),
-    );
-    let points = moments.iter();
-    let points = points.map(|moment| PlotPoint::at(unit.of(moment.time), credit.of(moment.spent)));
-    plot.draw("", Colour::Of(1), LayerKind::Line, points);
+    for known in moments.chunk_by(|a, b| a.rarest.is_some() == b.rarest.is_some()) {
+        let points = known
+            .iter()
+            .filter_map(|moment| Some(PlotPoint::at(unit.of(moment.time), moment.rarest?)));
+        plot.draw("", Colour::Of(0), LayerKind::Steps, points);
+    }
     plot
 }
 
