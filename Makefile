@@ -52,7 +52,7 @@ demo-memory: ## the same demo with ledgers in memory: no RocksDB, no C++
 
 # Cheapest first, stop at the first failure. One profile throughout: with dev for the pure crates,
 # every dependency would be compiled a second time, which costs more than optimising ours does.
-test: rocksdb peers ## everything: format, lints, unit tests, real peers; then where the time went
+test: rocksdb peers python-env ## everything: format, lints, unit tests, real peers, Python; then where the time went
 	@mkdir -p $(CARGO_TARGET_DIR); : >$(TIMES)
 	$(call step,format,$(CARGO) fmt --all -- --check)
 	$(call step,clippy of the pure crates,\
@@ -65,6 +65,7 @@ test: rocksdb peers ## everything: format, lints, unit tests, real peers; then w
 	$(call step,build of the workspace,$(CARGO) build $(LOCKED) --release --workspace --all-targets)
 	$(call step,tidiness,$(CARGO) test $(LOCKED) --release --workspace --test it tidy)
 	$(call step,tests of the workspace,$(CARGO) test $(LOCKED) --release --workspace)
+	$(python-steps)
 	@printf '\n== where the time went\n'; cat $(TIMES)
 	@awk '{s += $$1} END {printf "%5d s  in all\n", s}' $(TIMES)
 	@$(MAKE) --no-print-directory health
@@ -119,24 +120,28 @@ bench-peers: packages ## a newer libtorrent from PyPI in the cache, for the benc
 	$(CACHE)/bench/bin/pip install --quiet --disable-pip-version-check libtorrent==2.1.1
 	@$(CACHE)/bench/bin/python -c 'import libtorrent as l; print("libtorrent", l.__version__, l.__file__)'
 
+define python-steps
+$(call step,format of sim/python,$(CARGO) fmt $(OF_PYTHON) -- --check)
+$(call step,clippy of sim/python,PYO3_PYTHON=$(PYTHON_ENV)/bin/python \
+	$(CARGO) clippy $(OF_PYTHON) $(LOCKED) --release -- -D warnings)
+@rm -rf $(WHEELS)
+$(call step,build of the wheel,$(PYTHON_ENV)/bin/maturin build $(OF_PYTHON) $(LOCKED) --release \
+	--interpreter $(PYTHON_ENV)/bin/python --out $(WHEELS))
+@$(PYTHON_ENV)/bin/pip install --quiet --no-deps --force-reinstall $(WHEELS)/*.whl
+$(call step,tests of the wheel,timeout 600 env SEEDBANK_SIM=$(CARGO_TARGET_DIR)/release/seedbank-sim \
+	$(PYTHON_ENV)/bin/python -m unittest discover -s sim/python/tests -t sim/python)
+$(call step,types of the wheel,cd $(CACHE); $(PYTHON_ENV)/bin/mypy --strict -p seedbank_sim; \
+	$(PYTHON_ENV)/bin/python -m mypy.stubtest seedbank_sim)
+$(call step,notebook,SEEDBANK_SIM=$(CARGO_TARGET_DIR)/release/seedbank-sim \
+	$(PYTHON_ENV)/bin/python sim/python/notebooks/execute.py \
+	sim/python/notebooks/first-economy.ipynb $(CACHE)/first-economy.ipynb)
+endef
+
 python: TIMES := $(CARGO_TARGET_DIR)/python-seconds
 python: python-env ## the simulator as a module of Python: its wheel, its tests and its notebook
 	@mkdir -p $(CARGO_TARGET_DIR); : >$(TIMES)
-	$(call step,format of sim/python,$(CARGO) fmt $(OF_PYTHON) -- --check)
-	$(call step,clippy of sim/python,PYO3_PYTHON=$(PYTHON_ENV)/bin/python \
-		$(CARGO) clippy $(OF_PYTHON) $(LOCKED) --release -- -D warnings)
 	$(call step,build of the command line,$(CARGO) build $(LOCKED) --release -p seedbank-sim)
-	@rm -rf $(WHEELS)
-	$(call step,build of the wheel,$(PYTHON_ENV)/bin/maturin build $(OF_PYTHON) $(LOCKED) --release \
-		--interpreter $(PYTHON_ENV)/bin/python --out $(WHEELS))
-	@$(PYTHON_ENV)/bin/pip install --quiet --no-deps --force-reinstall $(WHEELS)/*.whl
-	$(call step,tests of the wheel,timeout 600 env SEEDBANK_SIM=$(CARGO_TARGET_DIR)/release/seedbank-sim \
-		$(PYTHON_ENV)/bin/python -m unittest discover -s sim/python/tests -t sim/python)
-	$(call step,types of the wheel,cd $(CACHE); $(PYTHON_ENV)/bin/mypy --strict -p seedbank_sim; \
-		$(PYTHON_ENV)/bin/python -m mypy.stubtest seedbank_sim)
-	$(call step,notebook,SEEDBANK_SIM=$(CARGO_TARGET_DIR)/release/seedbank-sim \
-		$(PYTHON_ENV)/bin/python sim/python/notebooks/execute.py \
-		sim/python/notebooks/first-economy.ipynb $(CACHE)/first-economy.ipynb)
+	$(python-steps)
 	@printf '\n== where the time went\n'; cat $(TIMES)
 	@echo "the wheel is in $(WHEELS)"
 

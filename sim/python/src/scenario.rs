@@ -27,7 +27,7 @@ pub(crate) fn design(scenario: &Bound<'_, PyAny>, file: Option<&str>) -> PyResul
     }
     let text: String = scenario.extract()?;
     match file {
-        Some(file) => Design::of(file, &text).map_err(refused),
+        Some(file) => front::design(file, &text).map_err(failure),
         None => front::find(&text).map_err(failure),
     }
 }

@@ -52,6 +52,7 @@ class Runs(unittest.TestCase):
         manifest = json.loads(said)["manifest"]
         result = sb.run("paying", seed=3, torrent__file__length="8MiB")
         self.assertEqual(result.hash, manifest["state_hash"])
+        self.assertNotIn("command", result.manifest, "nobody typed one")
         for key in ["scenario", "scenario_hash", "seed", "events", "version"]:
             self.assertEqual(result.manifest[key], manifest[key], key)
 
@@ -82,6 +83,30 @@ class Runs(unittest.TestCase):
         self.assertIn("time_s", result.series.column_names)
         with self.assertRaises(KeyError):
             result.peers.column("nothing")
+        self.assertEqual(result.fetches.column("population"), ["payer"] + ["others"] * 4)
+        self.assertEqual(result.fetches.column("done_s")[0], done["payer"])
+
+    def test_either_tier_is_played(self) -> None:
+        flow = sb.run(SMALL, run__tier="flow")
+        self.assertEqual(flow.peers.column_names, sb.run(SMALL).peers.column_names)
+        self.assertEqual(len(flow.fetches), 5)
+        said = simulator("run", "paying", "--set=run.tier=flow", "--json")
+        told = json.loads(said)["manifest"]["state_hash"]
+        self.assertEqual(sb.run("paying", run__tier="flow").hash, told)
+
+    def test_files_that_a_scenario_names_are_beside_it(self) -> None:
+        line = 'line = { uplink = "1MB/s" }'
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "lines.toml"
+            (Path(folder) / "all.csv").write_text("100%,2MB/s\n", encoding="utf-8")
+            path.write_text(SMALL.replace(line, 'line = { csv = "all.csv" }'), encoding="utf-8")
+            uplinks = [2_000_000] + [100_000] * 5
+            self.assertEqual(sb.run(path).peers.column("uplink"), uplinks)
+            path.write_text(SMALL, encoding="utf-8")
+            setting = {"population.seeder.line": {"csv": "all.csv"}}
+            self.assertEqual(sb.run(path, **setting).peers.column("uplink"), uplinks)
+            swept = sb.sweep(path, [setting], seeds=1)
+            self.assertEqual(swept.peers.column("uplink"), uplinks)
 
     def test_every_included_scenario_is_named(self) -> None:
         self.assertIn("paying", sb.library())

@@ -1,5 +1,6 @@
 """Sweeps from Python are those of the command line, row for row and byte for byte."""
 
+import contextlib
 import json
 import os
 import signal
@@ -43,6 +44,24 @@ class Sweeps(unittest.TestCase):
         written = self.folder / "written"
         sb.sweep(self.file, design, range(2, 5), out=written, network__grant="5cr")
         self.assertEqual(parquet(written), parquet(told))
+
+    def test_the_command_line_makes_a_page_of_a_folder(self) -> None:
+        folder = self.folder / "out"
+        design = [{}, {"population.payer.boost": None}]
+        sb.sweep(self.file, design, 2, out=folder, network__grant="5cr")
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        self.assertEqual([manifest["kind"], manifest["runs"], manifest["failed"]], ["sweep", 4, 0])
+        without = "{'network.grant': '5cr', 'population.payer.boost': None}]"
+        self.assertIn(without, manifest["repeat"])
+        self.assertNotIn("command", manifest, "nobody typed one")
+        simulator("report", str(folder))
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        self.assertIn("4 runs of 2 variants, 0 failed", page)
+        # What it says comes to the same.
+        (self.folder / "scenario.toml").write_text(manifest["scenario"], encoding="utf-8")
+        with contextlib.chdir(self.folder):
+            exec(manifest["repeat"], {"seedbank_sim": sb})
+        self.assertEqual(parquet(self.folder / "again")[1], parquet(folder)[1])
 
     def test_either_goes_on_with_what_the_other_began(self) -> None:
         folder = self.folder / "out"

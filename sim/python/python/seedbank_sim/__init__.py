@@ -26,11 +26,14 @@ from typing import Any
 
 from . import _native
 from ._native import ScenarioError, SimulationError, Table, __version__
+from .rounds import Round, Strategy, asked
 
 __all__ = [
+    "Round",
     "RunResult",
     "ScenarioError",
     "SimulationError",
+    "Strategy",
     "SweepResult",
     "Table",
     "__version__",
@@ -49,13 +52,15 @@ class RunResult:
     """What came of a run.
 
     peers: a row for everybody who was to come, in the order of the scenario.
+    fetches: a row for every torrent that somebody set out to fetch.
     series: the swarm over time, a row for each `run.series_every`.
     manifest: what it is a result of: `version`, `scenario` with every default, `scenario_hash`,
-        `seed`, `state_hash`, `virtual_seconds`, `events`, and `wall_seconds`, which alone is
-        another every time.
+        `seed`, `state_hash`, `virtual_seconds`, `events`, `strategies` (populations that followed
+        one of Python's), and `wall_seconds`, which alone is another every time.
     """
 
     peers: Table
+    fetches: Table
     series: Table
     manifest: dict[str, Any]
 
@@ -89,21 +94,42 @@ def library() -> dict[str, str]:
     return dict(_native.library())
 
 
-def run(scenario: Scenario, *, seed: int | None = None, **overrides: Any) -> RunResult:
+def run(
+    scenario: Scenario,
+    *,
+    seed: int | None = None,
+    strategy: Strategy | Mapping[str, Strategy] | None = None,
+    **overrides: Any,
+) -> RunResult:
     """Plays a scenario.
 
     seed: of every random choice, in place of the scenario's.
+    strategy: what peers of the flow tier decide: a function that is asked once a choke round about
+        all peers of a population, in place of what the scenario says of them; one for all
+        populations, or a dict of them by population. `Round` is what it is told and what it gives.
     overrides: fields by path, a population or torrent by its name, `None` to leave one out:
         `run("paying", **{"run.duration": "1h", "population.payer.boost": None})`.
         Where names allow it, `__` stands for a dot: `run("paying", run__duration="1h")`.
 
     Another thread can run meanwhile, and Ctrl-C ends it within a moment.
 
-    Raises ScenarioError if it is not sound, with file, line and the word that was meant.
+    Raises ScenarioError if it is not sound, with file, line and the word that was meant, and
+    SimulationError if a strategy raised something, with the round in which it did.
     """
     what, file = _read(scenario)
-    peers, series, manifest = _native.run(what, file, _dotted(overrides), seed)
-    return RunResult(peers, series, json.loads(manifest))
+    if strategy is None:
+        strategies: Mapping[str, Strategy] = {}
+    elif isinstance(strategy, Mapping):
+        strategies = strategy
+    else:
+        # Of every population that the scenario has: an empty name stands for all.
+        strategies = {"": strategy}
+    functions: dict[str, Callable[..., object]]
+    functions = {name: asked(one) for name, one in strategies.items()}
+    peers, fetches, series, told = _native.run(what, file, _dotted(overrides), seed, functions)
+    manifest = json.loads(told)
+    manifest["strategies"] = list(strategies)
+    return RunResult(peers, fetches, series, manifest)
 
 
 def sweep(
@@ -123,8 +149,9 @@ def sweep(
         missing cell leaves the field out. Without one the scenario is run as written.
     seeds: a number of them, from 1 on, or the seeds themselves.
     jobs: runs at a time; as many as there are processors, if it is left out.
-    out: a new folder, as `seedbank-sim sweep --out` writes it: a part for each run, `runs.parquet`
-        and `peers.parquet`. Without one, results are in memory only.
+    out: a new folder, as `seedbank-sim sweep --out` writes it: a part for each run,
+        `runs.parquet`, `peers.parquet` and `manifest.json`, of which `seedbank-sim report` makes
+        a page. Without one, results are in memory only.
     resume: go on with a folder of the same design, where it was ended. What failed is run again.
     progress: called with (done, in all, failed) after each run; what it raises ends the sweep.
     overrides: fields set in every run, as in `run`.
@@ -143,11 +170,14 @@ def sweep(
         raise ValueError("a sweep of nothing: it needs a seed and a variant")
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs={jobs}: at least one at a time")
+    told = seeds if isinstance(seeds, int) else numbers
     plan = {
         "seeds": numbers,
         "jobs": jobs,
         "out": None if out is None else os.fspath(out),
         "resume": resume,
+        "repeat": f"seedbank_sim.sweep('scenario.toml', {variants!r}, seeds={told!r}, out='again')"
+        "    # scenario.toml: as below",
     }
     runs, peers = _native.sweep(what, file, variants, plan, progress)
     return SweepResult(runs, peers)

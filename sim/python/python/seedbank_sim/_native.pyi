@@ -41,7 +41,8 @@ def run(
     file: str | None,
     overrides: dict[str, Any],
     seed: int | None,
-) -> tuple[Table, Table, str]: ...
+    strategies: dict[str, Callable[..., object]],
+) -> tuple[Table, Table, Table, str]: ...
 def sweep(
     scenario: str | dict[str, Any],
     file: str | None,
