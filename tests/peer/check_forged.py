@@ -164,7 +164,9 @@ def lines_that_do_not_follow_are_asked_for_again(setting):
     for number in (1, 2):
         asked = len(member.middle.seen)
         member.send()
-        check.poll(f"order {number}: a statement", lambda asked=asked: member.statements(asked))
+        # Told of the line by its watch first, it refuses that, and asks in a minute.
+        what = f"order {number}: a statement"
+        check.poll(what, lambda asked=asked: member.statements(asked), limit=150)
     check.poll("both are told", lambda: len(told(member.node, 0)) > 1)
     member.middle.set(None)
     asked = len(member.middle.seen)
