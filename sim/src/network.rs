@@ -58,10 +58,10 @@ pub struct End {
 /// Something that is to happen on a line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LinkEvent {
-    /// This node's modem has room again for who waits for it.
-    Room(NodeIndex),
-    /// Something may have passed this node's downlink.
-    Passed(NodeIndex),
+    /// The node's modem has room again for who waits for it.
+    Room,
+    /// Something may have passed the node's downlink.
+    Passed,
     /// The sender knows that a segment was lost.
     Lost(LinkSegment),
     /// The sender hears what it waited for.
@@ -200,11 +200,11 @@ impl Links {
         self.ready(id, now);
     }
 
-    /// Time has come for an event that was among the timers.
-    pub(crate) fn handle(&mut self, event: LinkEvent, now: Instant) {
+    /// Time has come for an event of this node that was among the timers.
+    pub(crate) fn handle(&mut self, node: NodeIndex, event: LinkEvent, now: Instant) {
         match event {
-            LinkEvent::Room(node) => self.fill(node, now),
-            LinkEvent::Passed(node) => self.passed(node, now),
+            LinkEvent::Room => self.fill(node, now),
+            LinkEvent::Passed => self.passed(node, now),
             LinkEvent::Lost(segment) => {
                 let Some(pipe) = &mut self.pipes[segment.pipe.index()] else {
                     return;
@@ -308,7 +308,7 @@ impl Links {
             };
             if !uplink.has_room(len) {
                 if let Some(at) = uplink.wait_for_room() {
-                    self.timers.push_back((at, node, LinkEvent::Room(node)));
+                    self.timers.push_back((at, node, LinkEvent::Room));
                 }
                 return;
             }
@@ -399,7 +399,7 @@ impl Links {
     /// Has a downlink looked at when the next segment may have passed it.
     fn wake_downlink(&mut self, node: NodeIndex) {
         if let Some(at) = self.lines[node.0].downlink.wake() {
-            self.timers.push_back((at, node, LinkEvent::Passed(node)));
+            self.timers.push_back((at, node, LinkEvent::Passed));
         }
     }
 

@@ -192,7 +192,7 @@ impl<'a> Play<'a> {
     }
 
     /// The same, while somebody is told now and then how far it is; `None` if `stop`, which is
-    /// asked before every event, says so first.
+    /// asked between windows of time, says so first.
     pub fn run_unless(
         self,
         watch: impl FnMut(&PlayProgress),

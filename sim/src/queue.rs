@@ -1,4 +1,4 @@
-//! The event queue: virtual time, ties by order of insertion.
+//! The event queue: by time, ties by order of insertion.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -10,7 +10,6 @@ use seedbank_ledger::Instant;
 pub struct EventQueue<E> {
     events: BinaryHeap<Reverse<Scheduled<E>>>,
     inserted: u64,
-    now: Instant,
 }
 
 /// An event, and when.
@@ -52,16 +51,15 @@ impl<E> Default for EventQueue<E> {
         Self {
             events: BinaryHeap::new(),
             inserted: 0,
-            now: Instant::ZERO,
         }
     }
 }
 
 impl<E> EventQueue<E> {
-    /// Schedules `event` for `at`, or for now if that is past.
+    /// Schedules `event` for `at`.
     pub fn push(&mut self, at: Instant, event: E) {
         let scheduled = Scheduled {
-            at: at.max(self.now),
+            at,
             number: self.inserted,
             event,
         };
@@ -69,33 +67,15 @@ impl<E> EventQueue<E> {
         self.inserted += 1;
     }
 
-    /// The next event; time moves to it.
+    /// The next event, and when it happens.
     pub fn pop(&mut self) -> Option<(Instant, E)> {
         let Reverse(Scheduled { at, event, .. }) = self.events.pop()?;
-        self.now = at;
         Some((at, event))
-    }
-
-    /// Lets time pass in which nothing happens; time never goes back.
-    ///
-    /// # Panics
-    /// If something happens before `to`.
-    pub fn advance(&mut self, to: Instant) {
-        assert!(
-            self.peek().is_none_or(|at| at >= to),
-            "something happens before {to}"
-        );
-        self.now = self.now.max(to);
     }
 
     /// When the next event happens.
     pub fn peek(&self) -> Option<Instant> {
         self.events.peek().map(|Reverse(first)| first.at)
-    }
-
-    /// Virtual time.
-    pub fn now(&self) -> Instant {
-        self.now
     }
 }
 
@@ -112,7 +92,5 @@ mod tests {
         queue.push(Instant::ZERO, 'a');
         let order: String = std::iter::from_fn(|| queue.pop().map(|(_, event)| event)).collect();
         assert_eq!(order, "abc");
-        queue.push(Instant::ZERO, 'd');
-        assert_eq!(queue.pop(), Some((later, 'd')), "time never goes back");
     }
 }

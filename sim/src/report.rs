@@ -294,10 +294,3 @@ fn counted(count: usize, one: &str) -> String {
         _ => format!("{count} {one}s"),
     }
 }
-
-/// A count as a number to draw.
-fn float(count: usize) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    let float = count as f64;
-    float
-}

@@ -9,6 +9,8 @@ const T_975: [f64; 30] = [
 ];
 /// The same of the normal distribution.
 const Z_975: f64 = 1.959_964;
+/// Bytes in a GiB.
+pub(crate) const GIB: f64 = 1_073_741_824.0;
 /// Observations in a batch of [`warm_up`].
 const BATCH: usize = 5;
 
@@ -241,6 +243,7 @@ pub(crate) fn whole(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::streams::{Purpose, Streams, normal};
 
     #[test]
     fn quantiles_go_by_weight() {
@@ -252,7 +255,6 @@ mod tests {
         assert_eq!(weighted_quantiles(&[(1.0, 0.0)], [0.5]), None);
         assert_eq!(weighted_quantiles(&[], [0.5]), None);
     }
-    use crate::streams::{Purpose, Streams, normal};
 
     #[test]
     fn an_interval_is_students() {

@@ -7,7 +7,7 @@
 
 use crate::play::{PeerRow, PlayOutcome};
 use crate::scenario::{Population, Scenario};
-use crate::stats::Estimate;
+use crate::stats::{Estimate, float, whole};
 
 const MIB: f64 = 1_048_576.0;
 const MICRO: f64 = 1e6;
@@ -127,16 +127,16 @@ impl Fate {
             took.map(|took| (took, is_done))
         };
         let fates: Vec<(f64, bool)> = (0..lines).filter_map(line).collect();
-        let count = float(lines.max(1));
+        let count = whole(lines.max(1));
         let mean = |of: fn(&PeerRow) -> u64| {
             let sum: u64 = rows.iter().map(|row| of(row)).sum();
-            float(sum) / count
+            whole(sum) / count
         };
         Self {
             took: median(&fates).filter(|_| wants),
             done: (wants && !fates.is_empty()).then(|| {
                 let done = fates.iter().filter(|(_, is_done)| *is_done).count();
-                float(done as u64) / float(fates.len() as u64)
+                float(done) / float(fates.len())
             }),
             free: mean(|row| row.downloaded.saturating_sub(row.paid_received)) / MIB,
             sent: mean(|row| row.uploaded) / MIB,
@@ -159,13 +159,7 @@ fn median(fates: &[(f64, bool)]) -> Option<f64> {
 }
 
 fn seconds(time: seedbank_ledger::Duration) -> f64 {
-    float(time.as_nanos()) / 1e9
-}
-
-fn float(number: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "numbers to read")]
-    let float = number as f64;
-    float
+    whole(time.as_nanos()) / 1e9
 }
 
 #[cfg(test)]

@@ -314,7 +314,7 @@ impl World {
         match event {
             Event::Wake => self.wake(node, now),
             Event::Clock => self.clock(node, now),
-            Event::Link(event) => self.network.handle(event, now),
+            Event::Link(event) => self.network.handle(node, event, now),
             Event::Measure => self.measure(node, now),
             Event::Tick => self.tick(node),
             Event::Input(input) => self.input(node, *input),

@@ -7,8 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::play::PlayOutcome;
+use crate::stats::GIB;
 
-const GIB: f64 = 1_073_741_824.0;
 const BLOCK_LEN: f64 = 16_384.0;
 
 /// Processor time of this process, user and system together.

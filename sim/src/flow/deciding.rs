@@ -12,9 +12,7 @@ use super::credit::BoostTerms;
 use super::swarm::{FlowPeer, NEVER, Presence};
 use super::{FlowPlay, in_step};
 use crate::play::roll;
-
-/// Micro-credits for a byte, as those for a GiB.
-const GIB: f64 = 1_073_741_824.0;
+use crate::stats::{GIB, whole};
 
 /// Decides for peers, once a round.
 pub trait RoundStrategy {
@@ -144,11 +142,11 @@ impl FlowPlay<'_> {
 
     fn sight(&self, deciders: &mut Deciders) -> RoundSight {
         let plan = &self.scenario.populations[deciders.population];
-        let length = float(self.torrents[self.scenario.torrent_of(plan)].length);
-        let seconds = float(self.now() - deciders.asked_at) / 1e9;
+        let length = whole(self.torrents[self.scenario.torrent_of(plan)].length);
+        let seconds = whole(self.now() - deciders.asked_at) / 1e9;
         deciders.asked_at = self.now();
         let rate = |units: u64| match seconds > 0.0 {
-            true => float(self.scale.bytes(units)) / seconds,
+            true => whole(self.scale.bytes(units)) / seconds,
             false => 0.0,
         };
         let count = deciders.peers.len();
@@ -156,8 +154,8 @@ impl FlowPlay<'_> {
         let mut sight = RoundSight {
             population: plan.name.clone(),
             round: self.number / self.steps,
-            time: float(self.now()) / 1e9,
-            uplink: deciders.uplinks.iter().copied().map(float).collect(),
+            time: whole(self.now()) / 1e9,
+            uplink: deciders.uplinks.iter().copied().map(whole).collect(),
             is_there: Vec::with_capacity(count),
             progress: Vec::with_capacity(count),
             sending: Vec::with_capacity(count),
@@ -184,12 +182,12 @@ impl FlowPlay<'_> {
             sight.is_there.push(peer.presence == Presence::There);
             sight.progress.push(match is_done {
                 true => 1.0,
-                false => float(peer.brought + received) / length,
+                false => whole(peer.brought + received) / length,
             });
             sight.sending.push(rate(now.sent - before.sent));
             sight.receiving.push(rate(now.received - before.received));
-            let paid = float(self.scale.bytes(now.paid - before.paid));
-            let spent = float(now.spent - before.spent);
+            let paid = whole(self.scale.bytes(now.paid - before.paid));
+            let spent = whole(now.spent - before.spent);
             sight.price.push((paid > 0.0).then(|| GIB * spent / paid));
             *before = now;
         }
@@ -226,12 +224,6 @@ impl FlowPlay<'_> {
 
 fn at<T: Copy>(column: &[Option<T>], place: usize) -> Option<T> {
     column.get(place).copied().flatten()
-}
-
-fn float(amount: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "an amount to decide by")]
-    let float = amount as f64;
-    float
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ const MEGABYTE: u64 = 1_000_000;
 /// Lines, and what came over them.
 struct Bench {
     links: Links,
-    queue: EventQueue<LinkEvent>,
+    queue: EventQueue<(NodeIndex, LinkEvent)>,
+    now: Instant,
     /// What arrived, when and where.
     came: Vec<(Instant, End, LinkItem)>,
     /// Bytes that arrived at an end.
@@ -37,6 +38,7 @@ impl Bench {
         Self {
             links,
             queue: EventQueue::default(),
+            now: Instant::ZERO,
             came: Vec::new(),
             bytes: BTreeMap::new(),
             written: Vec::new(),
@@ -55,12 +57,12 @@ impl Bench {
         };
         let (a, b) = (end(a, self.peers), end(b, self.peers));
         self.peers += 1;
-        self.links.connect(a, b, self.queue.now());
+        self.links.connect(a, b, self.now);
         a
     }
 
     fn send(&mut self, from: End, item: LinkItem) {
-        self.links.send(from, item, self.queue.now());
+        self.links.send(from, item, self.now);
         self.drain();
     }
 
@@ -70,7 +72,7 @@ impl Bench {
             let sent = self.sent.entry(from).or_default();
             let block = block(*sent);
             *sent += 1;
-            self.links.send(from, block, self.queue.now());
+            self.links.send(from, block, self.now);
         }
     }
 
@@ -82,10 +84,10 @@ impl Bench {
     }
 
     fn drain(&mut self) {
-        while let Some((at, _, event)) = self.links.poll_timer() {
-            self.queue.push(at, event);
+        while let Some((at, node, event)) = self.links.poll_timer() {
+            self.queue.push(at, (node, event));
         }
-        let now = self.queue.now();
+        let now = self.now;
         while let Some(output) = self.links.poll_output() {
             match output {
                 LinkOutput::Delivered { to, item } => {
@@ -100,21 +102,22 @@ impl Bench {
                 }
                 LinkOutput::Gone(end) => self.gone.push((now, end)),
             }
-            while let Some((at, _, event)) = self.links.poll_timer() {
-                self.queue.push(at, event);
+            while let Some((at, node, event)) = self.links.poll_timer() {
+                self.queue.push(at, (node, event));
             }
         }
         self.links.check_invariants();
     }
 
     fn run(&mut self, time: Duration) {
-        let end = self.queue.now().after(time);
+        let end = self.now.after(time);
         while self.queue.peek().is_some_and(|at| at <= end) {
-            let (now, event) = self.queue.pop().unwrap();
-            self.links.handle(event, now);
+            let (at, (node, event)) = self.queue.pop().unwrap();
+            self.now = self.now.max(at);
+            self.links.handle(node, event, self.now);
             self.drain();
         }
-        self.queue.advance(end);
+        self.now = end;
     }
 
     /// Bytes per second that came from these ends, after a while in which queues fill.
@@ -129,7 +132,7 @@ impl Bench {
     }
 
     fn sample(&mut self, end: End) -> UplinkSample {
-        let samples = self.links.sample(end.node, self.queue.now());
+        let samples = self.links.sample(end.node, self.now);
         let mut samples = samples.into_iter();
         samples.find(|sample| sample.peer == end.peer).unwrap()
     }
@@ -191,7 +194,7 @@ fn who_sends_little_does_not_wait_behind_others_blocks() {
     let quiet = bench.connect(0, 2);
     bench.flood(busy);
     bench.run(Duration::from_secs(1));
-    let asked_at = bench.queue.now();
+    let asked_at = bench.now;
     bench.send(quiet, LinkItem::Message(Message::Unchoke));
     bench.run(Duration::from_secs(1));
     let to = bench.links.other(quiet);
@@ -342,13 +345,13 @@ fn what_waits_for_a_slow_receiver_fills_its_own_buffer_and_not_the_modem() {
         let to_slow: Vec<End> = (0..connections).map(|_| bench.connect(0, 1)).collect();
         to_slow.iter().for_each(|end| bench.flood(*end));
         bench.run(Duration::from_secs(5));
-        let samples = bench.links.sample(NodeIndex(0), bench.queue.now());
+        let samples = bench.links.sample(NodeIndex(0), bench.now);
         let rtts = samples.iter().map(|sample| sample.rtt.as_millis());
         // 40 ms of way, 200 ms of the receiver's buffer, and a quarter of both for many.
         let rtt = rtts.sum::<u64>() / connections;
         assert!((200..=320).contains(&rtt), "{rtt} ms");
         let other = bench.connect(0, 2);
-        let asked_at = bench.queue.now();
+        let asked_at = bench.now;
         bench.send(other, LinkItem::Message(Message::Unchoke));
         bench.run(Duration::from_secs(1));
         let to = bench.links.other(other);
@@ -385,11 +388,11 @@ fn a_block_is_sent_once_the_socket_has_it() {
     assert!((75..=82).contains(&ms), "{ms} ms");
     let all: u32 = bench.written.iter().map(|(_, _, blocks)| blocks).sum();
     assert_eq!(all, 10);
-    let sample = bench.links.sample(end.node, bench.queue.now());
+    let sample = bench.links.sample(end.node, bench.now);
     assert_eq!(sample.len(), 1, "it was acknowledged since");
     assert_eq!(sample[0].acknowledged, 10 * 16_397);
     assert_eq!(sample[0].unsent, 0);
-    let again = bench.links.sample(end.node, bench.queue.now());
+    let again = bench.links.sample(end.node, bench.now);
     assert_eq!(again, [], "who has nothing is not sampled");
 }
 
@@ -503,7 +506,7 @@ fn who_closes_is_heard_after_the_way_and_gets_nothing_more() {
     bench.flood(other);
     bench.flood(closing);
     bench.run(Duration::from_secs(1));
-    let closed_at = bench.queue.now();
+    let closed_at = bench.now;
     let before = bench.came.len();
     bench.greedy.clear();
     bench.links.close(closing, closed_at);
@@ -536,7 +539,7 @@ fn both_ends_may_close_before_either_hears_of_it() {
     bench.greedy.clear();
     for (end, after) in [(one, 0), (other, 5)] {
         bench.run(MS.times(after));
-        bench.links.close(end, bench.queue.now());
+        bench.links.close(end, bench.now);
         bench.drain();
     }
     bench.run(Duration::from_secs(1));

@@ -8,7 +8,7 @@ use seedbank_ledger::{Instant, MicroCredits, UnixTime};
 use super::roll::Participant;
 use super::{BEGIN, Play, PlayOutcome, unchokes};
 use crate::frame::Frame;
-use crate::stats::{gini, weighted_quantiles};
+use crate::stats::{GIB, gini, weighted_quantiles};
 
 /// What became of a peer. Times are seconds of virtual time since the run began.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,7 +134,6 @@ pub(crate) const PRICE_SHARES: [f64; 3] = [0.1, 0.5, 0.9];
 /// What a GiB cost, in micro-credits, and bytes that were paid for, by bytes and micro-credits so
 /// far; `None` if there were none.
 pub(crate) fn price_of(before: [u64; 2], now: [u64; 2]) -> Option<(f64, f64)> {
-    const GIB: f64 = 1_073_741_824.0;
     let more = |place: usize| now[place].saturating_sub(before[place]);
     #[expect(clippy::cast_precision_loss, reason = "a price to read")]
     let [bytes, spent] = [more(0) as f64, more(1) as f64];

@@ -7,8 +7,8 @@ use super::peers::{PeerFacts, PeerTable};
 use super::plot::{Colour, LayerKind, Plot, PlotPoint, thinned};
 use super::scale::{AxisScale, PlotAxis};
 use super::units::{ShownUnit, number};
-use super::{PopulationFacts, SweepResults, float, sweep};
-use crate::stats::Estimate;
+use super::{PopulationFacts, SweepResults, sweep};
+use crate::stats::{Estimate, float};
 
 /// Most marks of a population.
 const MARKS_MAX: usize = 1_500;

@@ -4,6 +4,7 @@ use super::page::{PageTable, ReportPage};
 use super::plot::{Colour, LayerKind, Plot, PlotPoint};
 use super::scale::{AxisScale, PlotAxis};
 use crate::scenario::Tier;
+use crate::stats::whole;
 
 /// What so many peers cost in a tier.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +34,7 @@ impl GrowthRow {
     fn price(&self) -> f64 {
         match self.tier {
             Tier::Block => self.unit_seconds,
-            Tier::Flow => self.unit_seconds / float(self.peers),
+            Tier::Flow => self.unit_seconds / whole(self.peers),
         }
     }
 }
@@ -126,12 +127,8 @@ fn peers() -> PlotAxis {
 
 fn points(rows: &[GrowthRow], tier: Tier, of: impl Fn(&GrowthRow) -> f64) -> Vec<PlotPoint> {
     let rows = rows.iter().filter(|row| row.tier == tier);
-    rows.map(|row| PlotPoint::at(float(row.peers), of(row)))
+    rows.map(|row| PlotPoint::at(whole(row.peers), of(row)))
         .collect()
-}
-
-fn float(count: u64) -> f64 {
-    crate::stats::whole(count)
 }
 
 #[cfg(test)]

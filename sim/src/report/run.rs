@@ -12,9 +12,9 @@ use super::peers::{PeerFacts, PeerTable, PopulationFacts, open_populations};
 use super::plot::{Colour, LayerKind, Plot, PlotPoint, PlotRule, thinned};
 use super::scale::{AxisScale, PlotAxis};
 use super::units::{ShownUnit, number};
-use super::{ReportError, RunResults, counted, float, warm_up_note};
+use super::{ReportError, RunResults, counted, warm_up_note};
 use crate::scenario::Scenario;
-use crate::stats::{FinishedShare, Lifetime, finished_shares};
+use crate::stats::{FinishedShare, Lifetime, finished_shares, float};
 
 /// Most points that a line is drawn through.
 pub(super) const POINTS_MAX: usize = 1_000;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::page::escape;
 use super::plot::{Colour, LayerKind, Plot, PlotLayer, PlotPoint};
 use super::scale::{AxisScale, LaidAxis};
+use crate::stats::float;
 
 /// Width of every plot; the page scales it.
 const WIDTH: f64 = 480.0;
@@ -436,12 +437,6 @@ fn shortened(name: &str) -> String {
     }
     let begin: String = name.chars().take(NAME_LETTERS - 1).collect();
     format!("{begin}…")
-}
-
-fn float(count: usize) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "few")]
-    let float = count as f64;
-    float
 }
 
 #[cfg(test)]

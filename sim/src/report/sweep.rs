@@ -4,8 +4,8 @@ use super::page::{PageTable, ReportPage};
 use super::plot::{Colour, LayerKind, Plot, PlotPoint};
 use super::scale::{AxisScale, PlotAxis};
 use super::units::{ShownUnit, number};
-use super::{PopulationFacts, RunFacts, SweepResults, counted, float, warm_up_note};
-use crate::stats::{Estimate, FinishedShare, finished_shares};
+use super::{PopulationFacts, RunFacts, SweepResults, counted, warm_up_note};
+use crate::stats::{Estimate, FinishedShare, finished_shares, float};
 
 /// Most lines of a plot that are still told apart, and most of which intervals are.
 const LINES_MAX: usize = 6;

@@ -1,10 +1,11 @@
 //! Who serves whom by capacity: a map of givers and takers.
 
+use super::super::ReportError;
 use super::super::plot::{Colour, LayerKind, Plot, PlotPoint, SHADES};
 use super::super::scale::{AxisScale, PlotAxis};
 use super::super::units::{ShownUnit, number};
-use super::super::{ReportError, float};
 use crate::frame::Frame;
+use crate::stats::float;
 
 /// Fewest groups of which a map is drawn.
 const GROUPS_MIN: usize = 4;

@@ -4,7 +4,7 @@ use super::super::peers::{PeerFacts, PeerTable, PopulationFacts};
 use super::super::plot::{Colour, LayerKind, Plot, PlotPoint, thinned};
 use super::super::scale::{AxisScale, PlotAxis};
 use super::POINTS_MAX;
-use crate::stats::{gini, lorenz};
+use crate::stats::{float, gini, lorenz};
 
 pub(super) fn plots(table: &PeerTable, facts: &[PopulationFacts]) -> Vec<Plot> {
     let granted = table.peers.iter().any(|peer| peer.granted > 0.0);
@@ -32,7 +32,7 @@ fn shares(table: &PeerTable, facts: &[PopulationFacts]) -> Plot {
     );
     let shares = received.iter().enumerate().map(|(place, (_, facts))| {
         let share = 100.0 * (facts.paid_received / facts.downloaded).min(1.0);
-        (super::float(place), share)
+        (float(place), share)
     });
     let shares: Vec<(f64, f64)> = shares.collect();
     let bar = |(y, low, high): (f64, f64, f64)| PlotPoint::at(high, y).between(low, high);

@@ -1,10 +1,10 @@
 //! What the fluid model says of leechers and seeds over time, where peers come one by one: Qiu and
 //! Srikant (SIGCOMM 2004), with all of one kind and pieces that never stand in the way.
 
-use super::super::float;
 use super::super::peers::{PeerFacts, PeerTable};
 use crate::scenario::written::TimeSpan;
 use crate::scenario::{ArrivalPlan, Population, Scenario, SeedingPlan};
+use crate::stats::{float, whole};
 
 /// Steps of the integration.
 const STEPS: usize = 4_000;
@@ -146,10 +146,4 @@ fn mean_of(span: TimeSpan) -> f64 {
 
 fn seconds(nanos: u64) -> f64 {
     whole(nanos) / 1e9
-}
-
-fn whole(amount: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "an amount of a model")]
-    let float = amount as f64;
-    float
 }

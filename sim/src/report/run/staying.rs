@@ -1,11 +1,10 @@
 //! Plots of who comes and stays: how long seeds seed, and how newcomers begin as the run goes on.
 
-use super::super::float;
 use super::super::peers::{PeerFacts, PeerTable};
 use super::super::plot::{Colour, LayerKind, Plot, PlotPoint};
 use super::super::scale::PlotAxis;
 use super::super::units::ShownUnit;
-use crate::stats::{Lifetime, finished_by, finished_shares};
+use crate::stats::{Lifetime, finished_by, finished_shares, float};
 
 /// Stretches of time in which newcomers are counted together.
 const STRETCHES: usize = 12;
