@@ -20,6 +20,8 @@ pub enum Mutant {
     OpenShareIgnored,
     /// Optimistic turns go to whom we met first, however long others have waited.
     TurnsByAge,
+    /// What others give is not looked at when slots are given.
+    GivingIgnored,
     /// Who wants upload that the limit holds back is looked at half a second late.
     RefillLate,
 }

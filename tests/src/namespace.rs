@@ -24,8 +24,9 @@ const MARK: &str = "SEEDBANK_TEST_IN_NAMESPACE";
 /// Scenarios at a time: clients under test are timed, and machines have two cores.
 const SCENARIOS_MAX: u32 = 2;
 
-/// Says in a report that a program which is not ours crashed: its scenario is tried once more.
-pub(crate) const FOREIGN_CRASH: &str = "crashed, and it is not ours";
+/// Says in a report that a program which is not ours crashed or stands still: its scenario is tried
+/// once more.
+pub(crate) const FOREIGN_FAULT: &str = "and it is not ours";
 
 static GATE: Gate = Gate {
     free: Mutex::new(SCENARIOS_MAX),
@@ -58,7 +59,7 @@ fn enter<F: FnOnce(&Net) -> Result<()>>(limit: Duration, share: u32, body: F) {
         GATE.enter(share);
         let mut outcome = outside(&name, limit);
         if let Err(report) = &outcome
-            && report.contains(FOREIGN_CRASH)
+            && report.contains(FOREIGN_FAULT)
         {
             println!("{report}\n{name}: once more");
             outcome = outside(&name, limit);

@@ -107,6 +107,16 @@ impl Process {
         ended.is_some_and(|status| status.signal().is_some())
     }
 
+    /// For the report on a program that no longer answers: of each thread its name, its state, what
+    /// it waits for and its ticks of CPU time (proc(5)), then the program's last words.
+    #[must_use]
+    pub fn standstill(&self) -> String {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.id()));
+        let tasks = tasks.into_iter().flatten().flatten();
+        let lines: Vec<String> = tasks.map(|task| thread_line(&task.path())).collect();
+        format!("{}\n{}", lines.join("\n"), self.log_tail())
+    }
+
     /// Sends SIGTERM and waits for the end, at most 20 s.
     ///
     /// # Errors
@@ -149,6 +159,17 @@ impl Process {
             &fs::read(&self.log).unwrap_or_default(),
         ))
     }
+}
+
+fn thread_line(task: &Path) -> String {
+    let read = |name| fs::read_to_string(task.join(name)).unwrap_or_default();
+    let (stat, waits_for) = (read("stat"), read("wchan"));
+    // The name stands in parentheses, and may itself hold some.
+    let (name, rest) = stat.rsplit_once(')').unwrap_or_default();
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field = |index: usize| fields.get(index).copied().unwrap_or("?");
+    let (state, user, system) = (field(0), field(11), field(12));
+    format!("{name}): {state} in {waits_for:?}, {user} + {system} ticks")
 }
 
 impl Drop for Process {

@@ -65,6 +65,11 @@ fn an_ask_that_is_the_most_turns_the_auction_red() {
     assert_eq!(red(Mutant::AskIsMost, "13"), ["13a", "13b"]);
 }
 
+#[test]
+fn slots_that_are_not_for_those_who_give_turn_the_clusters_red() {
+    assert_eq!(red(Mutant::GivingIgnored, "19"), ["19a"]);
+}
+
 /// Mean seconds of six leechers in a swarm that is over in a blink.
 fn quick(seed: u64) -> f64 {
     let text = format!(

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Client, PeerView, Progress, Source};
-use crate::namespace::FOREIGN_CRASH;
+use crate::namespace::FOREIGN_FAULT;
 use crate::net::Net;
 use crate::process::Process;
 use crate::torrent::Torrent;
@@ -166,7 +166,7 @@ impl Libtorrent {
     fn check_alive(&mut self) -> Result<()> {
         let alive = self.process.check_alive();
         if self.process.is_crashed() {
-            return alive.context(FOREIGN_CRASH);
+            return alive.with_context(|| format!("crashed, {FOREIGN_FAULT}"));
         }
         alive
     }
@@ -191,7 +191,8 @@ impl Libtorrent {
             Ok(line) => Ok(serde_json::from_str(&line)?),
             Err(_) => {
                 self.check_alive()?;
-                bail!("{} did not answer within {ANSWER_MAX:?}", self.name)
+                let (name, state) = (&self.name, self.process.standstill());
+                bail!("{name} did not answer within {ANSWER_MAX:?}, {FOREIGN_FAULT}:\n{state}")
             }
         }
     }

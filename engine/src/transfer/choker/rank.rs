@@ -314,7 +314,10 @@ impl<'a> RankedRound<'a> {
         if candidate.snubbed && !candidate.seeding {
             return Merit::Snubs(row.waiting_since());
         }
-        if !candidate.seeding && candidate.received_rate >= RECIPROCAL_RATE_MIN {
+        let gives = !candidate.seeding && candidate.received_rate >= RECIPROCAL_RATE_MIN;
+        #[cfg(feature = "mutants")]
+        let gives = gives && !mutants::has(Mutant::GivingIgnored);
+        if gives {
             return Merit::Gives(Reverse(candidate.received_rate));
         }
         let Choke::Unchoked {
