@@ -8,7 +8,7 @@ use super::choking::played;
 use super::row::ran;
 use super::{RowForm, Tolerance, ValidationRow};
 use crate::play::PlayOutcome;
-use crate::stats::{float, whole};
+use crate::stats::{Estimate, float, whole};
 use crate::world::{World, WorldCounts};
 
 const CLASSES: [&str; 3] = ["slow", "middle", "fast"];
@@ -18,6 +18,9 @@ const GOOD_SEED: (u32, [u32; 3]) = (400, [200, 250, 300]);
 const WEAK_SEED: (u32, [u32; 3]) = (100, [300, 400, 500]);
 /// What a slow peer can send.
 const SLOW_SEED: (u32, [u32; 3]) = (20, [600, 750, 900]);
+/// Half-widths of 95 % that leave 1 % below a mean, by Student's distribution of three degrees of
+/// freedom: 4.541 of 3.182, and less of more.
+const SURE: f64 = 1.43;
 /// How far what comes about by chance may be from it.
 const APART_MAX: f64 = 0.15;
 /// Seconds over which is counted whom a seed serves: some 25 turns of each of its slots.
@@ -28,24 +31,28 @@ const SERVED: u32 = 1_500;
 struct SlotCount {
     /// Of their own class.
     own: f64,
-    /// The same, were they drawn from all who want something of that leecher, and its variance.
+    /// The same, were they drawn from all who want something of that leecher.
     by_chance: f64,
-    variance: f64,
 }
 
 /// Row 19: peers of one class find each other if the seed is fast, and not if it is weak.
 pub(super) fn own_class(form: RowForm) -> Vec<ValidationRow> {
-    let seeds = seeds_of(form);
+    let seeds = match form {
+        RowForm::Short => 4,
+        RowForm::Full => 12,
+    };
     let mut counts = WorldCounts::default();
     let [good, weak, slow] = [GOOD_SEED, WEAK_SEED, SLOW_SEED].map(|(uplink, moments)| {
-        let mut held = SlotCount::default();
-        for seed in 1..=seeds {
+        let of_seed = |seed| {
+            let mut held = SlotCount::default();
             for until in moments {
                 let (played, world) = counted(&three_classes(uplink, until, seed), &mut counts);
                 held.add(&played, &world);
             }
-        }
-        held
+            held.preference()
+        };
+        let preferences: Vec<f64> = (1..=seeds).map(of_seed).collect();
+        Estimate::of(&preferences).expect("there are seeds")
     });
     let row = |id, what| ValidationRow::production(id, what, ran(&counts));
     vec![
@@ -53,24 +60,24 @@ pub(super) fn own_class(form: RowForm) -> Vec<ValidationRow> {
             "19a",
             "slots held by the own class, of those by chance: surely more (p < 0.01)",
         )
-        .pair(1.0, good.preference() - 2.33 * good.error())
+        .pair(1.0, good.mean - SURE * good.half_width)
         .within(Tolerance::AtLeast(3.0)),
         row(
             "19b",
             "the same behind a seed of half a fast peer's uplink: as by chance",
         )
-        .pair(1.0, weak.preference())
+        .pair(1.0, weak.mean)
         .within(Tolerance::Absolute(APART_MAX)),
         row("19c", "the same behind a seed of a slow peer's uplink")
-            .pair(1.0, slow.preference())
+            .pair(1.0, slow.mean)
             .within(Tolerance::Absolute(APART_MAX))
-            .explained(&[1.39], WHY_SLOW),
+            .explained(&[1.36], WHY_SLOW),
     ]
 }
 
-const WHY_SLOW: &str = "a slow peer alone could pass on all that the seed sends: a leecher wants \
-    something of 5 to 16 of 38 others, not of 36, uplinks lie idle, and half of what holds classes \
-    together is giving back (1.18 if what others give is not looked at)";
+const WHY_SLOW: &str = "a slow peer alone could pass on all that the seed sends: uplinks lie idle, \
+    and 5 to 16 of 38 others want something of a leecher, not 36. It is no preference for who \
+    gives: if what others give is not looked at, it is as much (1.30)";
 
 impl SlotCount {
     fn add(&mut self, played: &PlayOutcome, world: &World) {
@@ -92,18 +99,12 @@ impl SlotCount {
             let share = own / all;
             self.own += own_held;
             self.by_chance += held * share;
-            self.variance += held * share * (1.0 - share);
         }
     }
 
     /// How many of their own class, of those that there would be by chance.
     fn preference(&self) -> f64 {
         self.own / self.by_chance
-    }
-
-    /// Standard error of that, as if every slot were given anew.
-    fn error(&self) -> f64 {
-        libm::sqrt(self.variance) / self.by_chance
     }
 }
 
