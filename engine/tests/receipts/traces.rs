@@ -1108,6 +1108,35 @@ fn a_late_duplicate_of_a_verified_piece_is_due_at_once() {
     assert_eq!(duo.payer().signed, MicroCredits::new(2 * BLOCK_COST));
 }
 
+/// CLOSE waited for the next time that something else happened between the two, which was never if
+/// they had all there is by then: the credit stayed in the lock for days.
+#[test]
+fn the_last_block_under_way_lets_its_lock_be_closed_at_once() {
+    for (fate, had) in [
+        (BlockFate::Equal, true),
+        (BlockFate::Different, false),
+        (BlockFate::Void, false),
+    ] {
+        let (mut duo, peer, lock_id) = Duo::paid(10_000);
+        duo.take(peer, 0, 0);
+        duo.grant(peer, block(0, 0));
+        duo.verify(0);
+        let (payee, now) = (duo.id(PAYEE), duo.now);
+        let asked = |duo: &Duo| {
+            let is_close =
+                |message: &ReceiptMessage| matches!(message, ReceiptMessage::Close { .. });
+            let mut sent = duo.sent.iter();
+            sent.any(|(from, message)| *from == PAYER && is_close(message))
+        };
+        duo.nodes[PAYER].exchange.end_lock(payee, lock_id, now);
+        duo.pump();
+        assert!(!asked(&duo), "{fate:?}: a block is under way");
+        duo.nodes[PAYER].block_came(peer, block(0, 0), fate, had, now);
+        duo.pump();
+        assert!(asked(&duo), "{fate:?}");
+    }
+}
+
 #[test]
 fn blocks_of_a_failed_piece_are_never_due() {
     let (mut duo, peer, _) = Duo::paid(10_000);

@@ -213,12 +213,14 @@ impl Exchange {
             BlockFate::Equal => due && !had,
             BlockFate::Different | BlockFate::Void | BlockFate::Unrequested => false,
         };
+        let mut was_last = false;
         if !bid.is_zero() {
             let pieces = &mut self.pair_mut(key).payer.pieces;
             if is_copy && has_price && !due {
                 pieces.came_to_nothing(len);
             }
             pieces.answered(piece, &block, due && waits);
+            was_last = pieces.is_idle();
         }
         if waits {
             self.pieces.entry(piece).or_default().push(Unverified {
@@ -231,6 +233,10 @@ impl Exchange {
             // A duplicate that we asked for, of a piece that is verified: due at once (S1).
             self.pair_mut(key).payer.owe(torrent_id, len, rate);
             self.write_due(&[key], at);
+        }
+        // A lock of ours may have waited for it to be closed, and nothing else need happen here.
+        if was_last {
+            self.turn(key, at);
         }
     }
 
