@@ -1,6 +1,7 @@
 //! What the system lets a process have, and what it has of it.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -40,15 +41,19 @@ pub fn peak_bytes(process: u32) -> Result<u64> {
 }
 
 fn status_bytes(process: u32, key: &str) -> Result<u64> {
-    let status = status_of(process)?;
+    let status = fs::read_to_string(folder_of(process)?.join("status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(key));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
     let kib: u64 = kib.with_context(|| format!("no {key}"))?.parse()?;
     Ok(kib << 10)
 }
 
-/// What the system says of a process of our namespace: `/proc` is the machine's, with its numbers.
-fn status_of(process: u32) -> Result<String> {
+/// Where the system says what it knows of a process of our namespace: `/proc` is the machine's,
+/// with its numbers.
+///
+/// # Errors
+/// When there is no such process.
+pub(crate) fn folder_of(process: u32) -> Result<PathBuf> {
     let own = fs::read_link("/proc/self/ns/pid")?;
     let number = process.to_string();
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -62,7 +67,7 @@ fn status_of(process: u32) -> Result<String> {
             .lines()
             .filter_map(|line| line.strip_prefix("NSpid:"));
         if numbers.any(|line| line.split_whitespace().last() == Some(&*number)) {
-            return Ok(status);
+            return Ok(folder);
         }
     }
     bail!("no process {process}")

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::limits::folder_of;
 use crate::poll::poll;
 
 /// What a program gets to leave in peace after SIGTERM.
@@ -111,8 +112,8 @@ impl Process {
     /// it waits for and its ticks of CPU time (proc(5)), then the program's last words.
     #[must_use]
     pub fn standstill(&self) -> String {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.id()));
-        let tasks = tasks.into_iter().flatten().flatten();
+        let tasks = folder_of(self.id()).map(|folder| fs::read_dir(folder.join("task")));
+        let tasks = tasks.into_iter().flatten().flatten().flatten();
         let lines: Vec<String> = tasks.map(|task| thread_line(&task.path())).collect();
         format!("{}\n{}", lines.join("\n"), self.log_tail())
     }
