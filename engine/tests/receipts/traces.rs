@@ -1109,7 +1109,8 @@ fn a_late_duplicate_of_a_verified_piece_is_due_at_once() {
 }
 
 /// CLOSE waited for the next time that something else happened between the two, which was never if
-/// they had all there is by then: the credit stayed in the lock for days.
+/// they had all there is by then: the credit stayed in the lock until its payee found it idle (ten
+/// minutes), or until it ended if the payee's node had stopped before.
 #[test]
 fn the_last_block_under_way_lets_its_lock_be_closed_at_once() {
     for (fate, had) in [
